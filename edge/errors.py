@@ -1,0 +1,73 @@
+"""Every error that Senyum raises on purpose.
+
+Each message is one line: what was wrong, where, and what the reader can do about it.
+`exit_status` is what `senyum` ends with: 2 for the caller's mistakes, 1 for everything else.
+"""
+
+
+class SenyumError(Exception):
+    """Something Senyum cannot go on with; the message is meant for a person."""
+
+    exit_status = 1
+
+
+class CallerError(SenyumError):
+    """The caller can mend this: a setting, a file they named, a photo they gave."""
+
+    exit_status = 2
+
+
+class SettingsError(CallerError):
+    """A setting is missing, unknown, or out of bounds."""
+
+
+class SecretError(CallerError):
+    """A key file is missing, readable by others, or not a key."""
+
+
+class PeopleError(CallerError):
+    """The list of people cannot be used: encoding, column, number, or a person twice."""
+
+
+class PhotoError(CallerError):
+    """A photo cannot be read as a picture."""
+
+
+class RosterError(CallerError):
+    """The roster is missing, was altered, was cut short, or belongs to another key."""
+
+
+class ModelError(CallerError):
+    """A model file is missing, or is not the one that the manifest names."""
+
+
+class CameraError(SenyumError):
+    """The camera cannot be opened, or went away."""
+
+
+class CameraStalled(CameraError):
+    """No frame came within the time allowed."""
+
+
+class EndOfReplay(CameraError):
+    """The replay has shown its last frame."""
+
+
+class GpioError(CallerError):
+    """A pin cannot be had: no such chip, taken by another program, or named twice."""
+
+
+class EnvelopeError(SenyumError):
+    """A message is not a genuine event of the unit it claims to be from."""
+
+
+class OutboxError(SenyumError):
+    """An event could not be made durable."""
+
+
+class LinkError(SenyumError):
+    """The broker refused us, or cannot be reached."""
+
+
+class StoreError(SenyumError):
+    """The central store cannot be opened or written."""

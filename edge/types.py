@@ -1,0 +1,257 @@
+"""What passes between the rooms: plain frozen data, no behaviour beyond what follows from it.
+
+Times named `*_ns` are CLOCK_MONOTONIC nanoseconds of this machine unless they say otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bytes2D = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+# --- camera -> inference ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Yuv:
+    """A YUV 4:2:0 picture in the JPEG convention (BT.601, full range).
+
+    `y` is (height, width) uint8, `u` and `v` are (height / 2, width / 2) uint8; both sides even.
+    """
+
+    y: Bytes2D
+    u: Bytes2D
+    v: Bytes2D
+
+    @property
+    def width(self) -> int:
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.y.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One exposure: the large picture for crops and the small one for detection, of one request."""
+
+    number: int  # counts exposures, so a jump is a dropped frame
+    captured_ns: int  # when the sensor began the exposure
+    main: Yuv
+    lores: Yuv  # the same field of view as `main`
+
+
+# --- roster -> inference ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The nearest person in the roster, whether or not they are near enough."""
+
+    person: str  # opaque person id
+    similarity: float  # cosine, -1 to 1
+    runner_up: float | None  # cosine of the second nearest person; None where there is no second
+
+    @property
+    def margin(self) -> float | None:
+        """How far the best is ahead of the runner-up."""
+        return None if self.runner_up is None else self.similarity - self.runner_up
+
+
+# --- inference -> attendance -----------------------------------------------------------------
+
+
+class Problem(StrEnum):
+    """Why a face cannot be judged; a hint to the person, never a refusal."""
+
+    TOO_FAR = "too-far"
+    TOO_DARK = "too-dark"
+    TOO_BRIGHT = "too-bright"
+    BLURRED = "blurred"
+    TURNED = "turned"
+    CUT_OFF = "cut-off"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the main picture; may reach past its edges."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a face can be judged."""
+
+    face_px: float  # distance between the eyes' outer sides times two, about the face's width
+    sharpness: float  # variance of the Laplacian of the aligned grey crop, 0 and up
+    luma: float  # mean of the aligned grey crop, 0 to 255
+    contrast: float  # standard deviation of the same
+    yaw: float  # degrees, positive to the person's left
+    pitch: float  # degrees, positive upward
+    roll: float  # degrees, positive clockwise in the picture
+    problem: Problem | None  # the first limit that is missed
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One face in one frame. The fields after `score` are judged for the leading face only."""
+
+    track: int  # the face's place followed between frames; never used again in this process
+    box: Box
+    score: float  # the detector's confidence, 0 to 1
+    quality: Quality | None = None
+    match: Match | None = None  # None also where the roster is empty or the face has a problem
+    smile: float | None = None  # 0 to 100, smoothed in time, 50 is the calibrated threshold
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything seen in one frame; the leading (largest, so nearest) face comes first."""
+
+    captured_ns: int
+    sightings: tuple[Sighting, ...] = ()
+
+
+# --- attendance -> mqtt ----------------------------------------------------------------------
+
+
+class Direction(StrEnum):
+    """Which way people pass this unit."""
+
+    IN = "in"
+    OUT = "out"
+    UNSPECIFIED = "unspecified"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    RECORDED = "recorded"
+    REFUSED = "refused"
+
+
+class Reason(StrEnum):
+    """Why an attempt ended as it did."""
+
+    ACCEPTED = "accepted"
+    NOT_KNOWN = "not-known"
+    NO_SMILE = "no-smile-in-time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The end of one person's attempt, before it is numbered and signed."""
+
+    ref: int  # ties Stored and StoreFailed to this attempt; unique in this process
+    outcome: Outcome
+    reason: Reason
+    captured_ns: int  # of the frame that decided
+    person: str | None = None  # opaque id; None for an unknown person
+    smile: float | None = None  # 0 to 100; None for exempt people and where no smile is asked
+    smile_threshold: float | None = None  # None exactly where no smile was asked
+    match: Match | None = None
+
+
+class AuditCode(StrEnum):
+    """What a unit says about itself in the same signed chain as attendance."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    CAMERA_LOST = "camera-lost"
+    CAMERA_BACK = "camera-back"
+    STORE_FAILED = "store-failed"
+    ROSTER_LOADED = "roster-loaded"
+    CLOCK_STEPPED = "clock-stepped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Something a reader of the log a year later wants to know about the unit itself."""
+
+    ref: int
+    code: AuditCode
+    captured_ns: int
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+Event = Attempt | Audit
+
+# --- stimuli of the session ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The event is durable on disk."""
+
+    ref: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The event could not be made durable; nothing of it was kept."""
+
+    ref: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChanged:
+    """The broker was reached or lost."""
+
+    up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The unit cannot do its work (`why` says what is missing), or can again (`why` is None)."""
+
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed and nothing else happened."""
+
+
+Stimulus = View | Stored | StoreFailed | LinkChanged | Fault | Tick
+
+# --- attendance -> gpio ----------------------------------------------------------------------
+
+
+class CueName(StrEnum):
+    """The moments of `people`: each is told apart by rhythm alone and by sound alone."""
+
+    IDLE = "idle"
+    NOTICED = "noticed"
+    SMILE_ASKED = "smile-asked"
+    RECORDED = "recorded"
+    RECORDED_AWAY = "recorded-away"  # recorded while the broker is away
+    ALREADY_RECORDED = "already-recorded"
+    NOT_KNOWN = "not-known"
+    NO_SMILE = "no-smile"
+    SPOOF = "spoof"
+    HINT = "hint"
+    SEVERAL = "several"
+    OUT_OF_ORDER = "out-of-order"
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """One thing to show and sound; `level` is the smile score over 100 for SMILE_ASKED."""
+
+    name: CueName
+    level: float = 0.0
