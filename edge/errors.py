@@ -53,6 +53,10 @@ class EndOfReplay(CameraError):
     """The replay has shown its last frame."""
 
 
+class ReplayError(CameraError, CallerError):
+    """What is to be replayed is missing, or cannot be read as pictures."""
+
+
 class GpioError(CallerError):
     """A pin cannot be had: no such chip, taken by another program, or named twice."""
 

@@ -84,7 +84,7 @@ class CameraSettings(_Section):
     lores_width: Even = 320
     lores_height: Even = 240
     fps: float = Field(default=15.0, ge=1.0, le=60.0, description="frames a second")
-    stall_timeout: Seconds = Field(default=2.0, description="seconds without a frame")
+    stall_timeout: Seconds = Field(default=1.0, description="seconds without a frame")
     replay: Path | None = Field(default=None, description="folder of photos or a video file")
     replay_loop: bool = False
 
@@ -103,7 +103,7 @@ class QualityLimits(_Section):
     min_luma: float = Field(default=45.0, ge=0.0, le=255.0)
     max_luma: float = Field(default=225.0, ge=0.0, le=255.0)
     min_contrast: float = Field(default=12.0, ge=0.0, le=128.0)
-    max_yaw: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
+    max_yaw: float = Field(default=35.0, ge=5.0, le=90.0, description="degrees")
     max_pitch: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
     max_roll: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
 
@@ -123,8 +123,8 @@ class RosterSettings(_Section):
 
     file: Path = STATE_DIR / "roster.senyum"
     key: Path = Path("/etc/senyum/roster.key")
-    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.45
-    margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05
+    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.62
+    margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.08
 
 
 class AttendanceSettings(_Section):
@@ -132,6 +132,9 @@ class AttendanceSettings(_Section):
 
     smile: bool = Field(default=True, description="false: nobody is asked to smile")
     smile_threshold: float = Field(default=50.0, ge=1.0, le=99.0)
+    smile_rise: float = Field(
+        default=15.0, ge=0.0, le=50.0, description="points since the prompt; 0: any smile counts"
+    )
     agreeing_frames: int = Field(default=3, ge=1, le=30, description="before an identity counts")
     unknown_frames: int = Field(default=8, ge=1, le=60, description="before somebody is unknown")
     smile_timeout: Seconds = 8.0
@@ -239,8 +242,9 @@ def _say(error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: {name} is no setting of Senyum; remove it or mend its spelling{tail}"
     message = first["msg"].removeprefix("Value error, ")
-    value = "" if isinstance(first["input"], dict | BaseModel) else f" is {first['input']!r}:"
-    return f"{where}: {name}{value} {message}{tail}"
+    # A rule about several settings of a section has the whole section as its input.
+    value = "" if isinstance(first["input"], dict | BaseModel) else f" is {first['input']!r}"
+    return f"{where}: {name}{value}: {message}{tail}"
 
 
 def load(config: Path | None = None) -> Settings:

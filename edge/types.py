@@ -251,7 +251,10 @@ class CueName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One thing to show and sound; `level` is the smile score over 100 for SMILE_ASKED."""
+    """One thing to show and sound.
+
+    `level` is the smile score over 100 for SMILE_ASKED; above 0, OUT_OF_ORDER is heard too.
+    """
 
     name: CueName
     level: float = 0.0

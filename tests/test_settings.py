@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from edge.errors import SecretError, SettingsError
+from edge.settings import Settings, load, read_secret, write_secret
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "senyum.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_defaults_are_a_working_unit() -> None:
+    settings = load()
+    assert settings.unit.source == "urn:senyum:org:site:unit"
+    assert settings.attendance.smile_threshold == 50
+
+
+def test_the_environment_is_stronger_than_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path, '[camera]\nfps = 10\n[unit]\nname = "lobby-1"\n')
+    monkeypatch.setenv("SENYUM_CAMERA__FPS", "20")
+    settings = load(file)
+    assert (settings.camera.fps, settings.unit.name) == (20, "lobby-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[camera]\nfps = 99", "camera.fps is 99: Input should be less than or equal to 60"),
+        ("[camera]\nfsp = 9", "camera.fsp is no setting of Senyum"),
+        ('[unit]\nname = "Lobby 1"', "unit.name is 'Lobby 1'"),
+        ('[unit.place]\nzone = "Asia/Depok"', "unit.place.zone is 'Asia/Depok': not an IANA"),
+        ("[unit.place]\nlatitude = 91", "unit.place.latitude is 91"),
+        ("[gpio]\ngreen = 18", "gpio: a pin is used twice: green 18, red 27, buzzer 18"),
+        ('[camera]\ndriver = "replay"', "camera: driver replay needs camera.replay"),
+        ('[broker]\ncertificate = "a.pem"', "broker: certificate and certificate_key go together"),
+        ('[broker]\nca = "a.pem"', "broker: ca and certificate need tls = true"),
+        ('[broker]\nport = "lots"', "broker.port is 'lots'"),
+        ("[camera\n", "cannot be read as TOML"),
+    ],
+)
+def test_a_wrong_setting_names_itself_its_value_and_its_bounds(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load(file)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith(str(file))
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
+def test_a_wrong_variable_says_that_it_comes_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SENYUM_BROKER__PORT", "70000")
+    with pytest.raises(SettingsError, match=r"^environment: broker\.port is '70000'"):
+        load()
+
+
+def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no such settings file"):
+        load(tmp_path / "missing.toml")
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "senyum.toml"
+    file.write_bytes(b'[unit]\nname = "\xff"\n')
+    with pytest.raises(SettingsError, match="cannot be read as TOML"):
+        load(file)
+
+
+@given(st.text(max_size=40))
+def test_a_unit_name_is_a_topic_level_or_refused(name: str) -> None:
+    allowed = (
+        1 <= len(name) <= 32
+        and name.isascii()
+        and all(c in "abcdefghijklmnopqrstuvwxyz0123456789-" for c in name)
+    )
+    try:
+        settings = Settings(unit={"name": name})  # type: ignore[arg-type]  # as from a file
+    except ValidationError:
+        assert not allowed
+    else:
+        assert allowed
+        assert settings.unit.name == name
+
+
+def test_a_secret_is_written_for_its_owner_only_and_never_over_another(tmp_path: Path) -> None:
+    key = tmp_path / "keys" / "roster.key"
+    write_secret(key, b"secret")
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert read_secret(key, "roster key") == b"secret"
+    with pytest.raises(FileExistsError):
+        write_secret(key, b"other")
+
+
+def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "roster.key"
+    key.write_bytes(b"hush")
+    key.chmod(0o640)
+    with pytest.raises(SecretError, match=r"mode 0640.*chmod 600") as caught:
+        read_secret(key, "roster key")
+    assert "hush" not in str(caught.value)
+
+
+def test_a_missing_secret_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SecretError, match=r"roster\.key: roster key cannot be read: No such file"):
+        read_secret(tmp_path / "roster.key", "roster key")
+
+
+def test_a_credential_of_systemd_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "roster.key").write_bytes(b"from systemd")
+    (credentials / "roster.key").chmod(0o440)  # as systemd lays them out
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert read_secret(Path("/etc/senyum/roster.key"), "roster key") == b"from systemd"
