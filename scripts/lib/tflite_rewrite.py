@@ -1,0 +1,234 @@
+"""Rewrites of a float32 TFLite model that change neither its function nor its weights' meaning.
+
+They work on the object tree of the FlatBuffers schema (`schema.ModelT`), which the caller hands
+in as a module: it comes from a pinned package and is needed for building only.
+"""
+
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+# Data of a constant tensor begins at a multiple of this (schema.fbs: force_align of Buffer.data).
+ALIGNMENT = 16
+
+
+class RewriteError(Exception):
+    """The model does not have the form that a rewrite was written for."""
+
+
+def load(schema: ModuleType, content: bytes) -> Any:
+    """Return the object tree of a model with one graph."""
+    model = schema.ModelT.InitFromPackedBuf(content)
+    if len(model.subgraphs) != 1:
+        raise RewriteError(f"{len(model.subgraphs)} graphs where 1 is expected")
+    return model
+
+
+def save(schema: ModuleType, model: Any) -> bytes:
+    """Return the file content; the same tree always gives the same bytes."""
+    import flatbuffers  # noqa: PLC0415 - only the build environment has it, the tests' has not
+
+    for buffer in model.buffers:
+        buffer.Pack = partial(_pack_aligned, schema, buffer)
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _pack_aligned(schema: ModuleType, buffer: Any, builder: Any) -> int:
+    """Do what the generated `BufferT.Pack` does, which knows no alignment."""
+    data = b"" if buffer.data is None else bytes(buffer.data)
+    if data:
+        builder.StartVector(1, len(data), ALIGNMENT)
+        builder.head -= len(data)
+        builder.Bytes[builder.head : builder.head + len(data)] = data
+        vector = builder.EndVector()
+    schema.BufferStart(builder)
+    if data:
+        schema.BufferAddData(builder, vector)
+    return int(schema.BufferEnd(builder))
+
+
+def opcode(schema: ModuleType, model: Any, builtin: int, version: int) -> int:
+    """Return the index of an operator code, added where it is missing."""
+    for index, code in enumerate(model.operatorCodes):
+        if _builtin(code) == builtin and code.version == version:
+            return index
+    code = schema.OperatorCodeT()
+    code.builtinCode = builtin
+    code.deprecatedBuiltinCode = builtin  # what readers before schema version 3a look at
+    code.version = version
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def single(schema: ModuleType, model: Any) -> None:
+    """Make the batch one picture: every activation's first dimension, and reshapes' targets."""
+    graph = model.subgraphs[0]
+    batch = int(graph.tensors[graph.inputs[0]].shape[0])
+    for tensor in graph.tensors:
+        if model.buffers[tensor.buffer].data is None:
+            if tensor.shape is None or int(tensor.shape[0]) != batch:
+                raise RewriteError(f"tensor {tensor.name!r} does not begin with batch {batch}")
+            tensor.shape = [1, *(int(n) for n in tensor.shape[1:])]
+    for operator in graph.operators:
+        if _builtin(model.operatorCodes[operator.opcodeIndex]) == schema.BuiltinOperator.RESHAPE:
+            target = model.buffers[graph.tensors[operator.inputs[1]].buffer]
+            shape = np.frombuffer(bytes(target.data), "<i4").copy()
+            shape[0] = 1
+            target.data = np.frombuffer(shape.tobytes(), np.uint8)
+            if operator.builtinOptions is not None:
+                operator.builtinOptions.newShape = shape.tolist()
+
+
+def fuse_prelu(schema: ModuleType, model: Any) -> int:
+    """Make PRELU of relu(x) + c * (x - |x|); return how many were found.
+
+    The slope is 2c, a doubling, so every output stays the same to the last bit.
+    """
+    graph, names = model.subgraphs[0], schema.BuiltinOperator
+    makers = {int(op.outputs[0]): op for op in graph.operators}
+    kind = {id(op): _builtin(model.operatorCodes[op.opcodeIndex]) for op in graph.operators}
+    gone: set[int] = set()
+
+    def made_by(tensor: int, builtin: int) -> Any:
+        op = makers.get(int(tensor))
+        return op if op is not None and kind[id(op)] == builtin else None
+
+    fused = 0
+    for add in graph.operators:
+        if kind[id(add)] != names.ADD:
+            continue
+        relu, scaled = (
+            made_by(t, b) for t, b in zip(add.inputs, (names.RELU, names.MUL), strict=True)
+        )
+        difference = scaled and made_by(scaled.inputs[1], names.SUB)
+        magnitude = difference and made_by(difference.inputs[1], names.ABS)
+        if not (relu and magnitude):
+            continue
+        source = relu.inputs[0]
+        if not source == difference.inputs[0] == magnitude.inputs[0]:
+            raise RewriteError("relu(x) + c * (y - |z|) of different tensors")
+        slope = graph.tensors[scaled.inputs[0]]
+        half = np.frombuffer(bytes(model.buffers[slope.buffer].data), "<f4")
+        model.buffers[slope.buffer].data = np.frombuffer((half * 2).tobytes(), np.uint8)
+        slope.shape = [1, 1, half.size]
+        add.opcodeIndex = opcode(schema, model, names.PRELU, 1)
+        add.inputs = [int(source), int(scaled.inputs[0])]
+        add.builtinOptionsType, add.builtinOptions = schema.BuiltinOptions.NONE, None
+        gone |= {id(op) for op in (relu, scaled, difference, magnitude)}
+        fused += 1
+    graph.operators = [op for op in graph.operators if id(op) not in gone]
+    return fused
+
+
+def widen_weights(schema: ModuleType, model: Any) -> int:
+    """Make float32 of int8 weights, so that activations are no longer rounded; return how many.
+
+    Dynamic-range kernels round each layer's input to int8 on the way, every runtime in its own
+    manner; the plain float kernels agree to the last digits, and are the faster ones.
+    """
+    graph = model.subgraphs[0]
+    widened = 0
+    for tensor in graph.tensors:
+        content = model.buffers[tensor.buffer].data
+        if tensor.type != schema.TensorType.INT8 or content is None:
+            continue
+        ranges = tensor.quantization
+        along = [1] * len(tensor.shape)
+        along[ranges.quantizedDimension] = -1
+        scale = np.asarray(ranges.scale, "<f4").reshape(along)
+        zero = np.asarray(ranges.zeroPoint, "<f4").reshape(along)
+        narrow = np.frombuffer(bytes(content), np.int8).reshape(tensor.shape)
+        wide = (narrow.astype("<f4") - zero) * scale
+        model.buffers[tensor.buffer].data = np.frombuffer(wide.tobytes(), np.uint8)
+        tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+        widened += 1
+    for code in model.operatorCodes:
+        code.version = 1  # the higher ones announce the kernels for int8
+    return widened
+
+
+def halve_weights(schema: ModuleType, model: Any) -> int:
+    """Store convolution weights as float16, with a DEQUANTIZE each; return how many.
+
+    Biases and slopes stay float32: together they are some tens of kilobytes.
+    """
+    graph, names = model.subgraphs[0], schema.BuiltinOperator
+    added = []
+    code = opcode(schema, model, names.DEQUANTIZE, 2)  # version 2 is the first that takes float16
+    for operator in graph.operators:
+        kind = _builtin(model.operatorCodes[operator.opcodeIndex])
+        if kind not in (names.CONV_2D, names.DEPTHWISE_CONV_2D):
+            continue
+        number = int(operator.inputs[1])
+        wide = graph.tensors[number]
+        weights = np.frombuffer(bytes(model.buffers[wide.buffer].data), "<f4")
+        with np.errstate(over="ignore"):  # said better below
+            half = weights.astype("<f2")
+        if not np.isfinite(half).all():
+            raise RewriteError(f"weights {wide.name!r} do not fit float16")
+        narrow = schema.TensorT()
+        narrow.name = wide.name + b"/float16"
+        narrow.shape, narrow.type, narrow.buffer = (
+            wide.shape,
+            schema.TensorType.FLOAT16,
+            wide.buffer,
+        )
+        model.buffers[wide.buffer].data = np.frombuffer(half.tobytes(), np.uint8)
+        wide.buffer = 0  # by convention the empty one
+        graph.tensors.append(narrow)
+        dequantize = schema.OperatorT()
+        dequantize.opcodeIndex = code
+        dequantize.inputs, dequantize.outputs = [len(graph.tensors) - 1], [number]
+        added.append(dequantize)
+    graph.operators = added + graph.operators
+    return len(added)
+
+
+def sweep(schema: ModuleType, model: Any) -> None:
+    """Drop the operator codes, tensors and buffers that nothing uses any more.
+
+    Raises RewriteError where a rewrite took away what something else still reads.
+    """
+    graph = model.subgraphs[0]
+    made = {int(t) for node in graph.operators for t in node.outputs} | set(map(int, graph.inputs))
+    for node in (*graph.operators, graph):
+        for t in map(int, node.outputs if node is graph else node.inputs):
+            if t >= 0 and t not in made and model.buffers[graph.tensors[t].buffer].data is None:
+                raise RewriteError(f"tensor {graph.tensors[t].name!r} is needed and no longer made")
+
+    used = {int(t) for op in graph.operators for t in (*op.inputs, *op.outputs) if t >= 0}
+    used |= {int(t) for t in (*graph.inputs, *graph.outputs)}
+    kept = sorted(used)
+    place = {old: new for new, old in enumerate(kept)} | {-1: -1}
+    graph.tensors = [graph.tensors[t] for t in kept]
+    for node in (graph, *graph.operators):
+        node.inputs = [place[int(t)] for t in node.inputs]
+        node.outputs = [place[int(t)] for t in node.outputs]
+
+    codes = sorted({op.opcodeIndex for op in graph.operators})
+    model.operatorCodes = [model.operatorCodes[c] for c in codes]
+    for op in graph.operators:
+        op.opcodeIndex = codes.index(op.opcodeIndex)
+
+    data = [model.buffers[t.buffer].data for t in graph.tensors]
+    model.buffers = [schema.BufferT()]
+    for tensor, content in zip(graph.tensors, data, strict=True):
+        tensor.buffer = 0
+        if content is not None:
+            buffer = schema.BufferT()
+            buffer.data = content
+            model.buffers.append(buffer)
+            tensor.buffer = len(model.buffers) - 1
+    model.metadata = None  # it points at buffers by number
+
+
+def _builtin(code: Any) -> int:
+    """Old files have the operator in a byte field, new ones in both (schema.fbs)."""
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+STEPS = {step.__name__: step for step in (single, fuse_prelu, widen_weights, halve_weights)}

@@ -1,0 +1,232 @@
+import hashlib
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge.errors import ModelError
+from edge.inference import models as door
+from edge.inference.models import MANIFEST, Models, new_interpreter, read_manifest, shipped
+from edge.types import Floats
+
+NAMES = ("detector", "landmarks", "identity", "smile")
+
+
+def pattern(shape: tuple[int, ...]) -> Floats:
+    """A picture anyone can compute: smooth waves, different in each channel, 0 to 255."""
+    _, height, width, channels = shape
+    y, x, c = np.mgrid[:height, :width, :channels].astype(np.float64)
+    wave = np.sin(x / width * (5 + c)) * np.cos(y / height * (7 - c)) + np.sin((x + y) / 11 + c) / 2
+    picture: Floats = (wave * 80 + 127).clip(0, 255).round().astype(np.float32)
+    return picture
+
+
+def outputs(network: door.Network) -> list[Floats]:
+    spec = network.spec
+    network.input[...] = pattern(spec.input_shape) * np.float32(spec.scale) + np.float32(
+        spec.offset
+    )
+    return list(network.run())
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    shutil.copytree(shipped(), folder)
+    return folder
+
+
+def alter(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_manifest_names_the_files_that_are_shipped() -> None:
+    digests = Models().digests()
+    assert tuple(digests) == NAMES
+    for name, digest in digests.items():
+        content = (shipped() / Models().spec(name).file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+
+
+# Minimum, maximum, mean, standard deviation and place of the maximum of each output, as both
+# runtimes gave them on x86-64. The tolerance leaves room for another machine's order of additions,
+# and for nothing else.
+GOLDEN: dict[str, tuple[tuple[float, ...], ...]] = {
+    "detector": (
+        (-41.4907, 120.211, 5.89413, 22.2125, 12018),
+        (-37.5856, -2.42859, -4.82899, 3.16564, 620),
+    ),
+    "landmarks": (
+        (-24.1909, 160.108, 63.926, 51.7799, 457),
+        (-8.60465, -8.60465, -8.60465, 0, 0),
+    ),
+    "identity": ((-5.99644, 6.18004, 0.104514, 1.65775, 120),),
+    "smile": ((6.00921e-05, 0.793443, 0.142857, 0.26697, 6),),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_network_gives_its_golden_outputs(name: str) -> None:
+    for output, golden in zip(outputs(Models().open(name)), GOLDEN[name], strict=True):
+        *figures, place = golden
+        found = (output.min(), output.max(), output.mean(), output.std())
+        assert found == pytest.approx(figures, rel=2e-3, abs=2e-3 * max(map(abs, figures)))
+        assert output.argmax() == place
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_threads_agree_with_one(name: str) -> None:
+    one, two = (outputs(Models(threads=n).open(name)) for n in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_outputs_may_be_kept() -> None:
+    network = Models().open("smile")
+    (first,) = outputs(network)
+    kept = first.copy()
+    network.input[...] = 0
+    (second,) = network.run()
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_run_refuses_while_a_view_of_the_input_is_held() -> None:
+    network = Models().open("smile")
+    view = network.input
+    with pytest.raises(RuntimeError, match="reference"):
+        network.run()
+    del view
+    network.run()
+
+
+def test_identity_is_one_picture_with_float16_weights_and_fused_slopes() -> None:
+    interpreter = Models().open("identity")._interpreter
+    kinds = [op["op_name"] for op in interpreter._get_ops_details()]
+    assert kinds.count("PRELU") == 33
+    assert kinds.count("DEQUANTIZE") == 52
+    assert not {"ABS", "SUB", "MUL", "RELU"} & set(kinds)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_altered_model_is_refused_by_name(copy: Path, name: str) -> None:
+    models = Models(copy)
+    path = copy / models.spec(name).file
+    alter(path)
+    with pytest.raises(ModelError) as refusal:
+        models.open(name)
+    message = str(refusal.value)
+    assert message.startswith(f"model {name}: {path} was altered")
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in message
+    assert models.digests()[name] in message
+    assert "run scripts/build_models" in message
+    assert "\n" not in message
+
+
+def test_altered_model_never_reaches_an_interpreter(copy: Path) -> None:
+    alter(copy / "smile.tflite")
+    program = """
+import sys
+from pathlib import Path
+from edge.errors import ModelError
+from edge.inference.models import Models, runtime
+interpreter = f"{runtime()}.interpreter"
+models = Models(Path(sys.argv[1]))
+try:
+    models.open("smile")
+except ModelError as error:
+    print("refused", interpreter in sys.modules)
+models.open("detector")
+print("opened", interpreter in sys.modules)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program, str(copy)], capture_output=True, text=True, check=True
+    ).stdout
+    assert said.split("\n")[:2] == ["refused False", "opened True"]
+
+
+def test_another_model_in_its_place_is_refused(copy: Path) -> None:
+    shutil.copy(copy / "smile.tflite", copy / "identity.tflite")
+    with pytest.raises(ModelError, match=r"^model identity: .* was altered"):
+        Models(copy).open("identity")
+
+
+def test_missing_file_is_named(copy: Path) -> None:
+    (copy / "landmarks.tflite").unlink()
+    with pytest.raises(ModelError, match=r"^model landmarks: .*No such file.*build_models"):
+        Models(copy).open("landmarks")
+
+
+def test_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"manifest\.toml: .*No such file.*build_models"):
+        Models(tmp_path)
+
+
+def test_unknown_name_says_which_there_are() -> None:
+    with pytest.raises(ModelError, match=r"^model liveness: not in .* has detector, landmarks"):
+        Models().open("liveness")
+
+
+@pytest.mark.parametrize(
+    "text", ["model = [", "", "[other]\n", "\xff"], ids=["cut off", "empty", "foreign", "bytes"]
+)
+def test_broken_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_bytes(text.encode("latin-1"))
+    with pytest.raises(
+        ModelError, match=r"manifest\.toml: not a manifest of models .*build_models"
+    ):
+        Models(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["file", "sha256", "input_shape", "scale", "calibration"])
+def test_manifest_without_a_field_names_it(copy: Path, field: str) -> None:
+    path = copy / MANIFEST
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith(f"{field} =")))
+    with pytest.raises(ModelError, match=f"model detector lacks {field};"):
+        Models(copy)
+
+
+@pytest.mark.parametrize("wrong", ["input_shape = 3", 'scale = "wide"', "calibration = []"])
+def test_malformed_field_is_refused(copy: Path, wrong: str) -> None:
+    path = copy / MANIFEST
+    key, _, _ = wrong.partition(" ")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join(wrong if line.startswith(f"{key} =") else line for line in lines))
+    with pytest.raises(ModelError, match="model detector is malformed"):
+        Models(copy)
+
+
+def vouch(folder: Path, name: str) -> None:
+    """Make the manifest vouch for whatever the file holds now."""
+    path = folder / MANIFEST
+    old = read_manifest(path)[name]
+    new = hashlib.sha256((folder / old.file).read_bytes()).hexdigest()
+    text = path.read_text()
+    assert tomllib.loads(text)["model"][name]["sha256"] == old.sha256
+    path.write_text(text.replace(f'sha256 = "{old.sha256}"\nbytes', f'sha256 = "{new}"\nbytes'))
+
+
+def test_file_that_is_no_model_is_refused_even_if_the_manifest_vouches(copy: Path) -> None:
+    (copy / "smile.tflite").write_bytes(b"no model at all")
+    vouch(copy, "smile")
+    with pytest.raises(ModelError, match=r"^model smile: .* not a model that this runtime knows"):
+        Models(copy).open("smile")
+
+
+def test_manifest_with_other_shapes_is_refused(copy: Path) -> None:
+    shutil.copy(copy / "landmarks.tflite", copy / "detector.tflite")
+    vouch(copy, "detector")
+    with pytest.raises(ModelError, match=r"^model detector: .* has tensors .*192.* says .*128"):
+        Models(copy).open("detector")
+
+
+def test_interpreter_is_of_the_runtime_that_is_installed() -> None:
+    interpreter = new_interpreter((shipped() / "smile.tflite").read_bytes(), threads=1)
+    assert type(interpreter).__module__.split(".")[0] == door.runtime()
