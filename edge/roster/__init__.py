@@ -1,0 +1,26 @@
+"""Who can be recognised: the encrypted roster file, person numbers and ids, 1:N search."""
+
+from edge.roster.file import MAX_PHOTOS, Person, Roster, load, read, save
+from edge.roster.keys import KEY_BYTES, make_key, read_key
+from edge.roster.people import Entry, check_number, mask, person_id, read_people
+from edge.roster.search import DIMENSION, Gallery, fuse
+
+__all__ = [
+    "DIMENSION",
+    "KEY_BYTES",
+    "MAX_PHOTOS",
+    "Entry",
+    "Gallery",
+    "Person",
+    "Roster",
+    "check_number",
+    "fuse",
+    "load",
+    "make_key",
+    "mask",
+    "person_id",
+    "read",
+    "read_key",
+    "read_people",
+    "save",
+]
