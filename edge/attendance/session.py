@@ -1,0 +1,276 @@
+"""The session: reads each stimulus as a sign, looks the sign up in the table, does what it says.
+
+The rules are those at the top of `table`; nothing is decided here that is not read from there.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from edge.attendance import policy
+from edge.attendance.policy import Face, Prompt, Records, ns
+from edge.attendance.table import LASTS, Rule, Sign, State, rule_for
+from edge.settings import AttendanceSettings, RosterSettings
+from edge.types import (
+    Attempt,
+    Cue,
+    CueName,
+    Fault,
+    LinkChanged,
+    Outcome,
+    Reason,
+    Sighting,
+    Stimulus,
+    Stored,
+    StoreFailed,
+    Tick,
+    View,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one stimulus brought about."""
+
+    cues: tuple[Cue, ...] = ()
+    events: tuple[Attempt, ...] = ()
+
+
+class Session:
+    """What happens in front of one unit. Not for several threads at once.
+
+    `exempt` holds the opaque ids of the people who are asked for no smile. `refs` gives each
+    attempt its number, which Stored and StoreFailed bring back; it must never give one twice, nor
+    one that somebody else uses for events of their own.
+    """
+
+    def __init__(
+        self,
+        rules: AttendanceSettings,
+        roster: RosterSettings,
+        exempt: frozenset[str] = frozenset(),
+        refs: Iterator[int] | None = None,
+    ) -> None:
+        self._rules = rules
+        self._roster = roster
+        self._exempt = exempt
+        self._refs = itertools.count(1) if refs is None else refs
+        self._state = State.NOBODY
+        self._entered = 0  # when the state began
+        self._now = 0  # nanoseconds of the session's own time, which never steps back
+        self._last: int | None = None  # the last `now_ns`
+        self._captured: int | None = None  # of the last view
+        self._link_up = False
+        self._face: Face | None = None
+        self._newcomer: Face | None = None  # leads, but for one frame only
+        self._crowded = 0  # frames in a row with several faces equally near
+        self._seen = 0  # when the followed face, or one of several, was last in view
+        self._records = Records(rules.cool_down)
+        self._ref: int | None = None  # of the event that RECORDING waits for
+        self._stranger_at: int | None = None  # when the last not-known event was
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def use_exempt(self, exempt: frozenset[str]) -> None:
+        """Take the exempt people of a new roster; an attempt under way ends as it began."""
+        self._exempt = exempt
+
+    def step(self, stimulus: Stimulus, now_ns: int) -> Step:
+        """Return what to show and what to record. `now_ns` is CLOCK_MONOTONIC."""
+        self._now += max(0, now_ns - (now_ns if self._last is None else self._last))
+        self._last = now_ns
+        self._records.expire(self._now)
+        return self._follow(rule_for(self._state, self._read(stimulus)))
+
+    # --- from a stimulus to its sign -----------------------------------------------------------
+
+    def _read(self, stimulus: Stimulus) -> Sign:
+        match stimulus:
+            case View():
+                return self._view(stimulus)
+            case Stored(ref):
+                self._records.stored(ref)
+                if ref == self._ref:
+                    return Sign.STORED if self._link_up else Sign.STORED_AWAY
+            case StoreFailed(ref):
+                self._records.failed(ref)
+                if ref == self._ref:
+                    return Sign.FAILED
+            case LinkChanged(up):
+                self._link_up = up
+            case Fault(why):
+                return Sign.MENDED if why is None else Sign.FAULT
+            case Tick():
+                pass
+        return self._overdue() or Sign.NOTHING
+
+    def _overdue(self) -> Sign | None:
+        lasts = LASTS.get(self._state)
+        if lasts is None:
+            return None
+        if self._state is State.REFUSED and self._face and self._face.tries >= policy.TRIES:
+            return None
+        seconds: float = getattr(self._rules, lasts) if isinstance(lasts, str) else lasts
+        return Sign.TIMEOUT if self._now - self._entered >= ns(seconds) else None
+
+    def _view(self, view: View) -> Sign:
+        if view.captured_ns == self._captured:  # the same exposure proves nothing twice
+            return self._overdue() or Sign.NOTHING
+        self._captured = view.captured_ns
+        if (overdue := self._overdue()) is not None:
+            return overdue
+        if policy.several(view, self._rules.several_ratio):
+            return self._crowd()
+        self._crowded = 0
+        if not view.sightings:
+            self._newcomer = None
+            return self._missed()
+        lead = view.sightings[0]
+        if self._face is not None and lead.track == self._face.track:
+            self._newcomer = None
+            self._seen = self._now
+            return self._judge(self._face, lead)
+        return self._meet(lead)
+
+    def _crowd(self) -> Sign:
+        self._newcomer = None
+        self._crowded += 1
+        if self._crowded < policy.NOTICE_FRAMES:
+            return Sign.NOTHING
+        self._seen = self._now
+        return Sign.CROWD
+
+    def _missed(self) -> Sign:
+        followed = self._face is not None or self._state is State.SEVERAL
+        gone = followed and self._now - self._seen >= ns(self._rules.leave_after)
+        return Sign.LEFT if gone else Sign.EMPTY
+
+    def _meet(self, lead: Sighting) -> Sign:
+        """Another face than the followed one leads."""
+        if self._newcomer is None or self._newcomer.track != lead.track:
+            self._newcomer = Face(lead.track)
+        newcomer = self._newcomer
+        newcomer.frames += 1
+        if lead.quality is not None and lead.quality.problem is None:
+            newcomer.look(lead, self._roster)
+        if newcomer.frames < policy.NOTICE_FRAMES:
+            missed = self._missed()
+            return missed if missed is Sign.LEFT else Sign.NOTHING
+        self._face, self._newcomer = newcomer, None
+        self._seen = self._now
+        return Sign.FACE
+
+    def _judge(self, face: Face, sighting: Sighting) -> Sign:
+        if sighting.quality is None:
+            return Sign.SAME
+        problem = sighting.quality.problem
+        if problem is not None:
+            due = face.hints.due(problem, policy.HINT_AFTER_S, self._now)
+            return Sign.HINT if due else Sign.SAME
+        if face.person is None:
+            face.hints.due(None, policy.HINT_AFTER_S, self._now)
+            return self._identify(face, sighting)
+        sure = False
+        if sighting.match is not None and policy.agrees(sighting.match, self._roster):
+            if sighting.match.person != face.person:
+                return Sign.ANOTHER
+            sure = True
+        return self._await(face, sighting, sure=sure)
+
+    def _identify(self, face: Face, sighting: Sighting) -> Sign:
+        face.look(sighting, self._roster)
+        face.person = face.identity.known(self._rules)
+        if face.person is None:
+            return self._stranger(face) if face.identity.unknown(self._rules) else Sign.SAME
+        if self._records.lately(face.person, self._now):
+            unanswered = self._records.unanswered(face.person)
+            return Sign.UNANSWERED if unanswered else Sign.ALREADY
+        if not self._rules.smile:
+            return Sign.UNASKED
+        return Sign.EXEMPT if face.person in self._exempt else Sign.KNOWN
+
+    def _stranger(self, face: Face) -> Sign:
+        gap = ns(policy.STRANGER_GAP_S)
+        lately = self._stranger_at is not None and self._now - self._stranger_at < gap
+        again = face.told_unknown or lately
+        face.told_unknown = True
+        return Sign.STRANGER_AGAIN if again else Sign.STRANGER
+
+    def _await(self, face: Face, sighting: Sighting, *, sure: bool) -> Sign:
+        """Wait for what a known person still has to do, if anything."""
+        score = sighting.smile
+        asked = self._state is State.ASKED and face.prompt is not None and score is not None
+        what = "smile" if asked and (score or 0.0) >= self._rules.smile_threshold else None
+        hint = face.hints.due(what, policy.STUCK_S, self._now)
+        if sure:
+            face.match, face.smile = sighting.match, score
+            if asked and self._counts(face):
+                return Sign.SMILE
+            pause = ns(self._rules.exempt_pause)
+            if self._state is State.PAUSED and self._now - self._entered >= pause:
+                return Sign.READY
+        return Sign.HINT if hint else Sign.SAME
+
+    def _counts(self, face: Face) -> bool:
+        assert face.prompt is not None
+        assert face.smile is not None
+        assert self._captured is not None
+        return face.prompt.counts(face.smile, self._captured, self._rules)
+
+    # --- from a rule to what it brings about ----------------------------------------------------
+
+    def _follow(self, rule: Rule) -> Step:
+        events = () if rule.event is None else (self._attempt(rule.event),)
+        before, self._state = self._state, rule.to
+        if before is not rule.to:
+            self._entered = self._now
+            self._enter(rule.to)
+        if rule.anew and self._face is not None:
+            self._face.start_over()
+        return Step(() if rule.cue is None else (self._lit(rule.cue),), events)
+
+    def _enter(self, state: State) -> None:
+        if state is not State.RECORDING:
+            self._ref = None
+        if state in (State.NOBODY, State.SEVERAL):
+            self._face = None
+        if state is State.ASKED and self._face is not None and self._captured is not None:
+            self._face.prompt = Prompt(self._captured, self._face.smile)
+            self._face.tries += 1
+
+    def _lit(self, cue: Cue) -> Cue:
+        """Fill in how far the smile is, or how far an exempt person's seems to be."""
+        if cue.name is not CueName.SMILE_ASKED:
+            return cue
+        if self._state is State.PAUSED:
+            share = (self._now - self._entered) / ns(self._rules.exempt_pause)
+            return replace(cue, level=min(1.0, share) * self._rules.smile_threshold / 100.0)
+        smile = self._face.smile if self._face is not None else None
+        return replace(cue, level=min(1.0, max(0.0, (smile or 0.0) / 100.0)))
+
+    def _attempt(self, reason: Reason) -> Attempt:
+        """Return the event with which the attempt of the followed face ends."""
+        assert self._face is not None
+        assert self._captured is not None
+        face, prompt = self._face, self._face.prompt
+        smile = None
+        if prompt is not None:
+            smile = face.smile if reason is Reason.ACCEPTED else prompt.highest
+        attempt = Attempt(
+            ref=next(self._refs),
+            outcome=Outcome.RECORDED if reason is Reason.ACCEPTED else Outcome.REFUSED,
+            reason=reason,
+            captured_ns=self._captured,
+            person=face.person,
+            smile=smile,
+            smile_threshold=None if prompt is None else self._rules.smile_threshold,
+            match=face.match,
+        )
+        if reason is Reason.NOT_KNOWN:
+            self._stranger_at = self._now
+        elif reason is Reason.ACCEPTED and face.person is not None:
+            self._records.add(attempt.ref, face.person, self._now)
+            self._ref = attempt.ref
+        return attempt

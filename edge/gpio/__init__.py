@@ -1,0 +1,6 @@
+"""Cues to light and sound."""
+
+from edge.gpio.board import Board
+from edge.gpio.panel import Panel
+
+__all__ = ["Board", "Panel"]

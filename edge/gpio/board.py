@@ -1,0 +1,100 @@
+"""The pins: two lights and a buzzer on the pin factory that the settings name, or an error."""
+
+from contextlib import ExitStack
+
+from gpiozero import PWMLED
+from gpiozero.pins import Factory
+from gpiozero.pins.mock import MockFactory, MockPWMPin
+
+from edge.errors import GpioError
+from edge.gpio.buzzer import Buzzer
+from edge.gpio.patterns import DARK, Light
+from edge.settings import GpioSettings
+
+FAINTEST = 0.01  # lgpio counts duty cycles in whole per cents: a faint light must not become none
+
+
+def open_factory(name: str) -> Factory:
+    """Return the pin factory `name`, "lgpio" or "mock"; never another one. Raises GpioError."""
+    if name == "mock":
+        return MockFactory(pin_class=MockPWMPin)
+    try:
+        from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415 - only where it is chosen
+    except ImportError:
+        raise GpioError(
+            'gpio.factory: lgpio is not installed; run "apt install python3-lgpio", '
+            'or set gpio.factory = "mock" on a machine without pins'
+        ) from None
+    except OSError as error:  # lgpio makes a pipe in its working folder as soon as it is imported
+        raise GpioError(
+            f"gpio.factory: lgpio cannot write to its working folder ({error.strerror}); "
+            "set LG_WD to a folder that this user may write to"
+        ) from None
+    try:
+        return LGPIOFactory()
+    except Exception as error:  # noqa: BLE001 - lgpio.error is an Exception and nothing else
+        raise GpioError(
+            f"gpio.factory: lgpio finds no GPIO chip ({error}); run on a Raspberry Pi as a user of "
+            'the group gpio, or set gpio.factory = "mock"'
+        ) from None
+
+
+class Board:
+    """Two lights and a buzzer, dark and silent at first. Raises GpioError."""
+
+    def __init__(self, settings: GpioSettings, factory: Factory | None = None) -> None:
+        """Claim the pins. A `factory` that is given is left open by `close`."""
+        self._brightness = settings.brightness
+        with ExitStack() as opened:
+            if factory is None:
+                factory = open_factory(settings.factory)
+                opened.callback(factory.close)
+            self.factory = factory
+            self._green = self._led("green", settings.green, settings.green_active_high, opened)
+            self._red = self._led("red", settings.red, settings.red_active_high, opened)
+            try:
+                self._buzzer = Buzzer(
+                    settings.buzzer,
+                    active_high=settings.buzzer_active_high,
+                    volume=settings.volume,
+                    factory=factory,
+                )
+            except Exception as error:  # noqa: BLE001 - as in open_factory
+                raise _refused("buzzer", settings.buzzer, error) from None
+            opened.callback(self._buzzer.close)
+            self._opened = opened.pop_all()
+        self._light = DARK
+
+    def _led(self, name: str, pin: int, active_high: bool, opened: ExitStack) -> PWMLED:
+        try:
+            led = PWMLED(pin, active_high=active_high, pin_factory=self.factory)
+        except Exception as error:  # noqa: BLE001 - as in open_factory
+            raise _refused(name, pin, error) from None
+        opened.callback(led.close)
+        return led
+
+    def set(self, light: Light) -> None:
+        """Show and sound `light`; only what changed is written."""
+        if light.green != self._light.green:
+            self._green.value = self._level(light.green)
+        if light.red != self._light.red:
+            self._red.value = self._level(light.red)
+        if light.pitch != self._light.pitch:
+            self._buzzer.pitch = light.pitch
+        self._light = light
+
+    def _level(self, level: float) -> float:
+        if level == 0.0 or self._brightness == 0.0:
+            return 0.0
+        return max(FAINTEST, min(1.0, level * self._brightness))
+
+    def close(self) -> None:
+        """Let the pins go; what is lit or sounds ends with that."""
+        self._opened.close()
+
+
+def _refused(name: str, pin: int, error: Exception) -> GpioError:
+    return GpioError(
+        f"gpio.{name} = {pin}: the pin cannot be had ({error}); "
+        "end the program that holds it, or wire and name another pin"
+    )

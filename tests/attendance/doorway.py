@@ -1,0 +1,136 @@
+"""A doorway to stage scenes in: who stands where, frame by frame, and what the unit answers."""
+
+from dataclasses import dataclass, field
+
+from edge.attendance import Session, State
+from edge.settings import AttendanceSettings, RosterSettings
+from edge.types import (
+    Attempt,
+    Box,
+    Cue,
+    CueName,
+    Fault,
+    LinkChanged,
+    Match,
+    Problem,
+    Quality,
+    Sighting,
+    Stimulus,
+    Stored,
+    StoreFailed,
+    Tick,
+    View,
+)
+
+FRAME_S = 1 / 15
+RULES = AttendanceSettings()
+ROSTER = RosterSettings(threshold=0.45, margin=0.05)
+
+
+def quality(problem: Problem | None = None) -> Quality:
+    return Quality(160.0, 100.0, 120.0, 40.0, 0.0, 0.0, 0.0, problem)
+
+
+def face(
+    track: int = 1,
+    person: str | None = "ani",
+    smile: float | None = 10.0,
+    *,
+    similarity: float = 0.8,
+    runner_up: float | None = 0.2,
+    problem: Problem | None = None,
+    width: float = 200.0,
+) -> Sighting:
+    """A judged face; `person` None is a face that the roster is empty for."""
+    judged = person is not None and problem is None
+    return Sighting(
+        track,
+        Box(100.0, 100.0, width, width),
+        0.9,
+        quality(problem),
+        Match(person, similarity, runner_up) if judged and person else None,
+        smile if problem is None else None,
+    )
+
+
+def stranger(track: int = 1) -> Sighting:
+    return face(track, "ani", similarity=0.2, runner_up=0.1)
+
+
+def bystander(track: int = 2, width: float = 180.0) -> Sighting:
+    """A face that is not the leading one: only its place is known."""
+    return Sighting(track, Box(400.0, 100.0, width, width), 0.9)
+
+
+@dataclass
+class Doorway:
+    """Runs one session; keeps what it showed and recorded, with the time of each."""
+
+    session: Session
+    now: float = 100.0
+    cues: list[tuple[float, Cue]] = field(default_factory=list)
+    events: list[Attempt] = field(default_factory=list)
+
+    @classmethod
+    def with_rules(cls, exempt: frozenset[str] = frozenset(), **changes: object) -> "Doorway":
+        rules = RULES.model_validate({**RULES.model_dump(), **changes})
+        doorway = cls(Session(rules, ROSTER, exempt))
+        doorway.send(LinkChanged(up=True))
+        return doorway
+
+    def at(self, state: State) -> bool:
+        return self.session.state is state
+
+    @property
+    def names(self) -> list[CueName]:
+        """The cues so far; one that follows itself counts once."""
+        names = [cue.name for _, cue in self.cues]
+        return [n for n, before in zip(names, [None, *names], strict=False) if n is not before]
+
+    def send(self, stimulus: Stimulus, after: float = 0.0) -> list[CueName]:
+        self.now += after
+        step = self.session.step(stimulus, round(self.now * 1e9))
+        self.cues += [(self.now, cue) for cue in step.cues]
+        self.events += step.events
+        return [cue.name for cue in step.cues]
+
+    def see(self, *sightings: Sighting, frames: int = 1) -> list[CueName]:
+        """Show the same faces for `frames` frames; returns the cues of the last."""
+        shown: list[CueName] = []
+        for _ in range(frames):
+            self.now += FRAME_S
+            shown = self.send(View(round(self.now * 1e9), sightings))
+        return shown
+
+    def see_for(self, seconds: float, *sightings: Sighting) -> None:
+        self.see(*sightings, frames=round(seconds / FRAME_S))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass without a frame."""
+        for _ in range(round(seconds / 0.1)):
+            self.send(Tick(), after=0.1)
+
+    def store(self) -> list[CueName]:
+        return self.send(Stored(self.events[-1].ref), after=0.01)
+
+    def fail(self) -> list[CueName]:
+        return self.send(StoreFailed(self.events[-1].ref, "disk full"), after=0.01)
+
+    def fault(self, why: str | None) -> list[CueName]:
+        return self.send(Fault(why), after=0.01)
+
+    def ask(self, track: int = 1, person: str = "ani") -> None:
+        """Bring a person as far as the prompt."""
+        self.see(face(track, person), frames=3)
+        assert self.at(State.ASKED)
+
+    def record(self, track: int = 1, person: str = "ani") -> None:
+        self.ask(track, person)
+        self.see(face(track, person, smile=80.0))
+        assert self.at(State.RECORDING)
+        self.store()
+        assert self.at(State.DONE)
+
+    def leave(self) -> None:
+        self.see_for(1.2)
+        assert self.at(State.NOBODY)

@@ -1,0 +1,249 @@
+"""What must hold whatever happens in front of the unit, in whatever order."""
+
+from typing import ClassVar
+
+import hypothesis.strategies as st
+from doorway import ROSTER, RULES, face, quality
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from edge.attendance import Session, State
+from edge.attendance.policy import STORE_WAIT_S, agrees
+from edge.types import (
+    Attempt,
+    Box,
+    CueName,
+    Fault,
+    LinkChanged,
+    Match,
+    Outcome,
+    Problem,
+    Reason,
+    Sighting,
+    Stimulus,
+    Stored,
+    StoreFailed,
+    Tick,
+    View,
+)
+
+PEOPLE = ["ani", "budi", "citra"]
+EXEMPT = frozenset({"citra"})
+LONGEST = {
+    State.ASKED: RULES.smile_timeout,
+    State.PAUSED: RULES.smile_timeout,
+    State.RECORDING: STORE_WAIT_S,
+}
+
+similarities = st.sampled_from([0.2, 0.44, 0.6, 0.8])
+matches = st.builds(
+    Match, st.sampled_from(PEOPLE), similarities, st.sampled_from([None, 0.1, 0.58])
+)
+smiles = st.sampled_from([None, 0.0, 30.0, 49.0, 50.0, 66.0, 95.0])
+widths = st.sampled_from([80.0, 200.0])
+sightings = st.builds(
+    lambda track, width, match, smile, problem: Sighting(
+        track, Box(0, 0, width, width), 0.9, quality(problem), match, smile
+    ),
+    st.integers(1, 4),
+    widths,
+    st.none() | matches,
+    smiles,
+    st.sampled_from([None, None, None, *Problem]),
+)
+
+
+def is_surely(sighting: Sighting, person: str) -> bool:
+    match = sighting.match
+    return match is not None and match.person == person and agrees(match, ROSTER)
+
+
+class Anything(RuleBasedStateMachine):
+    """Drives a session with scenes and with noise, and keeps what it needs to judge it."""
+
+    smile_rule: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        rules = RULES.model_copy(update={"smile": self.smile_rule})
+        self.session = Session(rules, ROSTER, EXEMPT)
+        self.now = 10**9
+        self.open: list[int] = []  # refs without an answer
+        self.stored: set[int] = set()
+        self.person_of: dict[int, str] = {}
+        self.recorded: dict[str, int] = {}  # person -> when, unless the store failed
+        self.led: dict[int, list[Sighting]] = {}  # track -> its judged frames as the leading face
+        self.asked: list[Sighting] = []  # of the frames since the prompt
+        self.lead: Sighting | None = None  # of the last frame
+        self.since = self.now
+        self.was = self.session.state
+        self.newest_ref: int | None = None
+
+    def send(self, stimulus: Stimulus) -> None:
+        before = self.session.state
+        step = self.session.step(stimulus, self.now)
+        if self.session.state is not before:
+            self.since = self.now
+        if before is not State.ASKED and self.session.state is State.ASKED:
+            self.asked = [] if self.lead is None else [self.lead]
+        for event in step.events:
+            self.judge(event)
+        shown = [cue.name for cue in step.cues]
+        if {CueName.RECORDED, CueName.RECORDED_AWAY} & set(shown):
+            assert isinstance(stimulus, Stored)
+            assert stimulus.ref == self.newest_ref
+
+    def judge(self, event: Attempt) -> None:
+        self.open.append(event.ref)
+        if event.outcome is Outcome.RECORDED:
+            assert event.person is not None
+            assert self.lead is not None
+            self.newest_ref = event.ref
+            assert self.agreed(self.lead.track, event.person)
+            self.judge_cool_down(event.person)
+            self.judge_smile(event, self.lead)
+            self.recorded[event.person] = self.now
+            self.person_of[event.ref] = event.person
+        elif event.reason is Reason.NO_SMILE:
+            assert event.person is not None
+            assert any(self.agreed(track, event.person) for track in self.led)
+        else:
+            assert event.person is None
+            assert self.lead is not None
+            assert len(self.led[self.lead.track]) >= RULES.unknown_frames
+
+    def agreed(self, track: int, person: str) -> bool:
+        """Whether enough frames of `track` in a row were surely `person`."""
+        streak = 0
+        for sighting in self.led[track]:
+            streak = streak + 1 if is_surely(sighting, person) else 0
+            if streak == RULES.agreeing_frames:
+                return True
+        return False
+
+    def judge_cool_down(self, person: str) -> None:
+        before = self.recorded.get(person)
+        assert before is None or self.now - before >= RULES.cool_down * 1e9
+
+    def judge_smile(self, event: Attempt, lead: Sighting) -> None:
+        assert event.person is not None
+        if not self.smile_rule or event.person in EXEMPT:
+            assert event.smile is None
+            assert event.smile_threshold is None
+            return
+        assert is_surely(lead, event.person)
+        assert lead.smile is not None
+        assert event.smile == lead.smile >= RULES.smile_threshold
+        before = [
+            s.smile
+            for s in self.asked
+            if s.track == lead.track and is_surely(s, event.person) and s.smile is not None
+        ]
+        assert min(before) <= lead.smile - RULES.smile_rise
+
+    def see(self, *seen: Sighting, seconds: float = 0.066) -> None:
+        self.now += round(seconds * 1e9)
+        self.lead = seen[0] if seen else None
+        if self.lead is not None:
+            judged = self.led.setdefault(self.lead.track, [])
+            if self.lead.quality is not None and self.lead.quality.problem is None:
+                judged.append(self.lead)
+                self.asked.append(self.lead)
+        self.send(View(self.now, seen))
+
+    @initialize(up=st.booleans())
+    def connect(self, up: bool) -> None:
+        self.send(LinkChanged(up))
+
+    @rule(seen=st.lists(sightings, max_size=3, unique_by=lambda s: s.track))
+    def noise(self, seen: list[Sighting]) -> None:
+        self.see(*sorted(seen, key=lambda s: -s.box.width))
+
+    @rule(
+        track=st.integers(1, 4),
+        person=st.sampled_from(PEOPLE),
+        score=smiles,
+        frames=st.integers(1, 6),
+    )
+    def stand(self, track: int, person: str, score: float | None, frames: int) -> None:
+        for _ in range(frames):
+            self.see(face(track, person, score))
+
+    @precondition(lambda self: self.lead is not None)
+    @rule(person=st.sampled_from(PEOPLE), score=smiles, similarity=similarities)
+    def smile(self, person: str, score: float | None, similarity: float) -> None:
+        assert self.lead is not None
+        self.see(face(self.lead.track, person, score, similarity=similarity))
+
+    @rule(track=st.integers(1, 4), frames=st.integers(1, 12))
+    def pass_by(self, track: int, frames: int) -> None:
+        for _ in range(frames):
+            self.see(face(track, "ani", 90.0, similarity=0.3))
+
+    @rule(seconds=st.sampled_from([0.1, 1.3, 2.5, 9.0, 310.0]))
+    def go(self, seconds: float) -> None:
+        self.see(seconds=0.066)
+        self.see(seconds=seconds)
+
+    @rule(seconds=st.sampled_from([-5.0, 0.0, 0.1, 1.0, 8.5]))
+    def wait(self, seconds: float) -> None:
+        latest = self.now
+        self.now += round(seconds * 1e9)
+        self.send(Tick())
+        self.now = max(self.now, latest)
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def store(self, data: st.DataObject) -> None:
+        ref = data.draw(st.sampled_from(self.open))
+        self.open.remove(ref)
+        self.stored.add(ref)
+        self.send(Stored(ref))
+
+    @precondition(lambda self: self.open)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        ref = data.draw(st.sampled_from(self.open))
+        self.open.remove(ref)
+        if (person := self.person_of.get(ref)) is not None:
+            self.recorded.pop(person, None)
+        self.send(StoreFailed(ref, "disk full"))
+
+    @rule(ref=st.integers(-3, 0))
+    def answer_to_somebody_else(self, ref: int) -> None:
+        self.send(Stored(ref))
+
+    @rule(why=st.sampled_from([None, None, "camera lost"]))
+    def fault(self, why: str | None) -> None:
+        self.send(Fault(why))
+
+    @rule(up=st.booleans())
+    def link(self, up: bool) -> None:
+        self.send(LinkChanged(up))
+
+    @invariant()
+    def waits_are_bounded(self) -> None:
+        longest = LONGEST.get(self.session.state)
+        if longest is not None:
+            self.send(Tick())
+            longest = LONGEST.get(self.session.state)
+            assert longest is None or self.now - self.since <= longest * 1e9
+
+
+class AnythingWithoutSmiles(Anything):
+    """The same where nobody is asked to smile."""
+
+    smile_rule = False
+
+
+QUICK = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+)
+TestAnything = Anything.TestCase
+TestAnything.settings = QUICK
+TestAnythingWithoutSmiles = AnythingWithoutSmiles.TestCase
+TestAnythingWithoutSmiles.settings = QUICK
