@@ -1,0 +1,227 @@
+"""What signed, durable delivery costs: beside bare MQTT, and in bytes on the disk.
+
+Both rates are taken in one run against one private mosquitto, with the same payload size and the
+same number of messages in flight. A session that is subscribed but not connected makes the
+broker keep every message, so that no receiver shares the processor with the sender.
+
+The bytes are those that the kernel counts for a process (`write_bytes` of /proc/self/io: whole
+pages made dirty on a block device) while it stores and delivers events one at a time, the outbox
+opened, checkpointed and closed within the count. The card's own wear adds the file system's
+journal and the card's erase blocks, which no process sees.
+"""
+
+import multiprocessing
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt.client import Client
+
+from edge import __version__
+from edge.bench.broker import PrivateBroker
+from edge.errors import OutboxError
+from edge.mqtt.client import connect, new_client
+from edge.mqtt.clock import SystemClock
+from edge.mqtt.keys import SigningKey
+from edge.mqtt.link import Link
+from edge.mqtt.outbox import Outbox, Reader
+from edge.mqtt.recorder import CAPACITY, Recorder
+from edge.mqtt.seal import Context, Sealer
+from edge.mqtt.topics import Leaf, UnitName, subscription
+from edge.settings import BrokerSettings, UnitSettings
+from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
+
+PERSON = "0" * 32
+PATIENCE = 60.0  # seconds for any one part
+METHOD = (
+    "events_per_s: submitted to the recorder (sign, SQLite WAL, synchronous FULL) until the last "
+    "PUBACK; paho_events_per_s: the same bytes by paho QoS 1 with nothing signed or stored; both "
+    "in one run, one local mosquitto, same window. bytes_per_event: write_bytes of "
+    "/proc/self/io of a process that stores and delivers events one by one."
+)
+
+
+class _Unit:
+    """Outbox, recorder and link over one folder."""
+
+    def __init__(self, folder: Path, broker: BrokerSettings) -> None:
+        unit = UnitSettings(name="bench")
+        context = Context(
+            unit=unit,
+            software=__version__,
+            models=dict.fromkeys(("detector", "landmarks", "identity", "smile"), "0" * 64),
+            roster="0" * 64,
+            thresholds={"match": 0.45, "margin": 0.05},
+        )
+        sealer = Sealer(context, SigningKey.load_or_create(folder / "signing.key"), SystemClock())
+        self.outbox = Outbox(folder / "outbox.db")
+        self.reader = Reader(folder / "outbox.db")
+        self.link = Link(
+            broker,
+            folder / "outbox.db",
+            sealer,
+            session=self.outbox.session,
+            changed=lambda up: self.up.set() if up else self.up.clear(),
+        )
+        self.up = threading.Event()
+        self.recorder = Recorder(self.outbox, sealer, self._report, self.link.wake)
+        self._free = threading.Semaphore(CAPACITY)
+        self._failed = 0
+
+    def start(self) -> None:
+        self.recorder.start()
+        self.link.start()
+        self.up.wait(PATIENCE)
+
+    def submit(self, ref: int) -> None:
+        """Hand over an attempt as soon as the recorder has room."""
+        self._free.acquire(timeout=PATIENCE)
+        self.recorder.submit(
+            Attempt(
+                ref=ref,
+                outcome=Outcome.RECORDED,
+                reason=Reason.ACCEPTED,
+                captured_ns=time.monotonic_ns(),
+                person=PERSON,
+                smile=75.0,
+                smile_threshold=50.0,
+                match=Match(PERSON, 0.75, 0.25),
+            )
+        )
+
+    def wait_delivered(self, sequence: int) -> None:
+        _until(lambda: self.link.delivered >= sequence)
+
+    def close(self) -> None:
+        self.recorder.close(PATIENCE)
+        self.link.close()
+        self.reader.close()
+        self.outbox.close()
+        if self._failed:
+            raise OutboxError(f"{self.outbox.file}: {self._failed} events could not be stored")
+
+    def _report(self, what: Stored | StoreFailed) -> None:
+        self._failed += isinstance(what, StoreFailed)
+        self._free.release()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the broker did not take the events in time")
+        time.sleep(0.0005)
+
+
+def _park_a_session(broker: BrokerSettings) -> None:
+    """Subscribe and leave, so that the broker has somebody to keep messages for."""
+    subscribed = threading.Event()
+    client = new_client(broker, "parked")
+    client.on_connect = lambda client, *_: client.subscribe(subscription(Leaf.EVENT), 1)
+    client.on_subscribe = lambda *_: subscribed.set()
+    connect(client, broker)
+    client.loop_start()
+    subscribed.wait(PATIENCE)
+    client.disconnect()
+    client.loop_stop()
+
+
+def _signed_rate(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, int]:
+    """Return events a second through the unit, and the bytes of one message."""
+    unit = _Unit(folder, broker)
+    unit.start()
+    began = time.perf_counter()
+    for ref in range(events):
+        unit.submit(ref)
+    unit.wait_delivered(events)
+    rate = events / (time.perf_counter() - began)
+    size = len(unit.reader.after(events - 1, 1)[0].token)
+    unit.close()
+    return rate, size
+
+
+def _bare_rate(broker: BrokerSettings, events: int, size: int) -> float:
+    """Return messages a second by paho alone, its own thread and window."""
+    answered = threading.Semaphore(0)
+    connected = threading.Event()
+    client: Client = new_client(broker, "bare")
+    client.max_inflight_messages_set(broker.window)
+    client.on_connect = lambda *_: connected.set()
+    client.on_publish = lambda *_: answered.release()
+    connect(client, broker)
+    client.loop_start()
+    connected.wait(PATIENCE)
+    topic, payload = UnitName("org", "site", "bare").topic(Leaf.EVENT), b"x" * size
+    began = time.perf_counter()
+    for _ in range(events):
+        client.publish(topic, payload, qos=1)
+    for _ in range(events):
+        answered.acquire(timeout=PATIENCE)
+    rate = events / (time.perf_counter() - began)
+    client.disconnect()
+    client.loop_stop()
+    return rate
+
+
+def _written() -> int:
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(dict(line.split(": ") for line in lines)["write_bytes"])
+
+
+def _count_bytes(folder: Path, broker: BrokerSettings, events: int, result: Pipe) -> None:
+    """Run in a process of its own, and send what one event wrote."""
+    before = _written()
+    unit = _Unit(folder, broker)
+    unit.start()
+    for ref in range(events):
+        unit.submit(ref)
+        unit.wait_delivered(ref + 1)
+    unit.close()
+    result.send((_written() - before) / events)
+
+
+def _bytes_per_event(folder: Path, broker: BrokerSettings, events: int) -> float:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_count_bytes, args=(folder, broker, events, there))
+    process.start()
+    there.close()
+    value: float = here.recv() if here.poll(PATIENCE * 2) else 0.0
+    process.join(PATIENCE)
+    if value == 0.0:
+        raise OutboxError(
+            f"{folder}: no bytes were counted; name a folder on a disk, not in memory"
+        )
+    return value
+
+
+def measure(events: int = 1000, folder: Path | None = None) -> dict[str, Any]:
+    """Measure delivery; `folder` (default /var/tmp) must be on the kind of disk that is meant.
+
+    Returns events_per_s, paho_events_per_s, bytes_per_event, message_bytes, window, method.
+    Raises LinkError where mosquitto cannot be had, OutboxError where the disk is none.
+    """
+    # /var/tmp outlives a restart, so unlike /tmp it is not in memory.
+    disk = folder or Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it
+    with tempfile.TemporaryDirectory(dir=disk) as name:
+        place = Path(name)
+        with PrivateBroker(place / "broker") as private:
+            broker = private.settings
+            _park_a_session(broker)
+            for part in ("rate", "bytes"):
+                (place / part).mkdir()
+            rate, size = _signed_rate(place / "rate", broker, events)
+            bare = _bare_rate(broker, events, size)
+            written = _bytes_per_event(place / "bytes", broker, events)
+    return {
+        "events_per_s": round(rate, 1),
+        "paho_events_per_s": round(bare, 1),
+        "bytes_per_event": round(written),
+        "message_bytes": size,
+        "window": broker.window,
+        "method": METHOD,
+    }

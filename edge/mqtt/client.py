@@ -1,0 +1,98 @@
+"""A paho client set up as the settings say: MQTT 5, TLS, certificate, password."""
+
+import os
+import socket
+import ssl
+from pathlib import Path
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge.errors import SecretError
+from edge.settings import BrokerSettings, read_secret
+
+CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
+SESSION_SECONDS = 86_400  # the broker keeps our session this long after we went
+
+
+def new_client(broker: BrokerSettings, client_id: str) -> Client:
+    """Return a client that is not connected yet.
+
+    Raises SecretError, which names the file, where a certificate, key or password is unusable.
+    """
+    client = Client(
+        CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5
+    )
+    client.connect_timeout = CONNECT_SECONDS
+    client.on_socket_open = _send_at_once
+    if broker.tls:
+        client.tls_set_context(tls_context(broker))
+    if broker.username is not None or broker.password is not None:
+        client.username_pw_set(broker.username, _password(broker.password))
+    return client
+
+
+def connect(client: Client, broker: BrokerSettings) -> None:
+    """Open the connection with a session that outlives it; OSError where it cannot be had."""
+    client.connect(
+        broker.host,
+        broker.port,
+        broker.keepalive,
+        clean_start=False,
+        properties=properties(PacketTypes.CONNECT, SessionExpiryInterval=SESSION_SECONDS),
+    )
+
+
+def properties(packet: int, **values: int | str) -> Properties:
+    """Return MQTT 5 properties of one packet type."""
+    made = Properties(packet)  # type: ignore[no-untyped-call] # paho left this one class untyped
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
+    """Return a context that checks the broker's name and authority, and shows our certificate."""
+    try:
+        context = ssl.create_default_context(cafile=broker.ca)
+    except (OSError, ssl.SSLError):
+        raise SecretError(f"{broker.ca}: broker.ca is no readable PEM of authorities") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if broker.certificate is None or broker.certificate_key is None:
+        return context
+    # OpenSSL reads key files itself and in files only; the mode is checked as for every secret.
+    read_secret(broker.certificate_key, "the certificate's key")
+    key = _credential(broker.certificate_key)
+    try:
+        context.load_cert_chain(broker.certificate, key, password="")
+    except (OSError, ssl.SSLError):
+        raise SecretError(
+            f"{broker.certificate}: broker.certificate and broker.certificate_key "
+            f"({key}) are no PEM certificate and its unencrypted key"
+        ) from None
+    return context
+
+
+def _credential(path: Path) -> Path:
+    """Return where `read_secret` found it."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and (credential := Path(folder) / path.name).is_file():
+        return credential
+    return path
+
+
+def _password(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return read_secret(path, "the broker password").decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise SecretError(f"{path}: the broker password is not UTF-8 text") from None
+
+
+def _send_at_once(_client: Client, _userdata: object, sock: object) -> None:
+    """Do not let TCP hold a small packet back to join it with the next."""
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

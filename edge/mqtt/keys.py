@@ -1,0 +1,267 @@
+"""The unit's signing key, and the set of public keys that a central server trusts.
+
+`keys.json` of a central server is a JWK set (RFC 7517) in which each key says whose it is:
+
+    {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "...", "kid": "...", "alg": "Ed25519",
+               "use": "sig", "unit": "urn:senyum:ORG:SITE:UNIT", "nbf": 1767225600, "exp": ...}]}
+
+`kid` is the key's RFC 7638 thumbprint. `nbf` and `exp` (seconds since 1970, each may be absent)
+bound the times at which the unit may have signed with it, both inclusive; a replaced key keeps
+its entry with an `exp`, so that what it signed still verifies.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey
+
+from edge.errors import SecretError
+from edge.mqtt.topics import UnitName
+from edge.settings import read_secret, write_secret
+
+_Key = OKPKey | ECKey
+_WHAT = "signing key"
+
+
+@dataclass(frozen=True, slots=True)
+class _Algorithm:
+    """What tells the keys of one JWS algorithm from all others."""
+
+    kty: str
+    crv: str
+    members: tuple[str, ...]  # of the public key, beyond kty and crv
+    generate: Callable[[], _Key]
+    load: Callable[[dict[str, Any]], _Key]
+
+
+_ALGORITHMS = {
+    # RFC 9864: the fully specified name; "EdDSA" would leave the curve to the key.
+    "Ed25519": _Algorithm(
+        "OKP", "Ed25519", ("x",), lambda: OKPKey.generate_key("Ed25519"), OKPKey.import_key
+    ),
+    # For consumers without Ed25519.
+    "ES256": _Algorithm(
+        "EC", "P-256", ("x", "y"), lambda: ECKey.generate_key("P-256"), ECKey.import_key
+    ),
+}
+
+
+def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
+    """Make a key of the named members only; ValueError in words that hold none of its content."""
+    kind = _ALGORITHMS[alg]
+    if jwk.get("kty") != kind.kty or jwk.get("crv") != kind.crv:
+        raise ValueError(f"is not of kty {kind.kty} and crv {kind.crv}, as {alg} needs")
+    try:
+        content = {name: jwk[name] for name in ("kty", "crv", *kind.members, *members)}
+        key = kind.load(content)
+        key.thumbprint()
+    except (KeyError, TypeError, ValueError, JoseError):
+        raise ValueError(f"is not a complete {alg} key") from None
+    return key
+
+
+class SigningKey:
+    """The key that a unit signs with. It never leaves the unit."""
+
+    def __init__(self, key: _Key, alg: str) -> None:
+        self._key = key
+        self.alg = alg
+        self.kid = key.thumbprint()
+
+    @classmethod
+    def load_or_create(cls, path: Path, alg: str = "Ed25519") -> Self:
+        """Read the key file (a private JWK, mode 0600), or make one on the first start.
+
+        Raises SecretError, which names the file and never its content.
+        """
+        if not path.exists():
+            _create(path, alg)
+        text = read_secret(path, _WHAT)
+        try:
+            return cls(*_private(text))
+        except ValueError as error:
+            raise SecretError(
+                f"{path}: the {_WHAT} {error}; bring the file back from a backup, or remove it "
+                "and register the new key with central"
+            ) from None
+
+    def sign(self, header: Mapping[str, str], payload: bytes) -> str:
+        """Return a compact JWS of `payload`."""
+        return jws.serialize_compact(dict(header), payload, self._key, algorithms=[self.alg])
+
+    def registration(
+        self,
+        unit: UnitName,
+        not_before: datetime | None = None,
+        not_after: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Return the entry for a central server's `keys.json`: the public key and whose it is."""
+        bounds = {"nbf": not_before, "exp": not_after}
+        return {
+            **self._key.as_dict(private=False),
+            "kid": self.kid,
+            "alg": self.alg,
+            "use": "sig",
+            "unit": unit.source,
+            **{name: int(moment.timestamp()) for name, moment in bounds.items() if moment},
+        }
+
+
+def _private(text: bytes) -> tuple[_Key, str]:
+    try:
+        jwk = json.loads(text)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+    if not isinstance(jwk, dict) or jwk.get("alg") not in _ALGORITHMS:
+        raise ValueError("is not a JWK with a known alg")
+    return _import(jwk, jwk["alg"], ("d",)), jwk["alg"]
+
+
+def _create(path: Path, alg: str) -> None:
+    """Make a key file that is there whole or not at all, however the power goes."""
+    key = _ALGORITHMS[alg].generate()
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    try:
+        write_secret(draft, json.dumps({**key.as_dict(private=True), "alg": alg}).encode())
+        # A link never replaces a key that another process made meanwhile; a rename would.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """One registered key: whose it is and when it was valid."""
+
+    kid: str
+    alg: str
+    unit: UnitName
+    not_before: datetime | None
+    not_after: datetime | None
+    key: _Key
+
+    def valid_at(self, moment: datetime) -> bool:
+        return (self.not_before is None or self.not_before <= moment) and (
+            self.not_after is None or moment <= self.not_after
+        )
+
+    def verifies(self, token: str) -> bool:
+        """Whether this key signed the compact JWS, under this key's own algorithm."""
+        try:
+            jws.deserialize_compact(token, self.key, algorithms=[self.alg])
+        except (JoseError, ValueError):
+            return False
+        return True
+
+
+def _registered(entry: Mapping[str, Any]) -> PublicKey:
+    """Read one entry of a key set; ValueError names the field."""
+    if not isinstance(entry, Mapping):
+        raise ValueError("is not an object")  # noqa: TRY004 - one error class for a wrong file
+    if "d" in entry:
+        raise ValueError("d: is a private key; keep it on its unit and register the public one")
+    alg = entry.get("alg")
+    if alg not in _ALGORITHMS:
+        raise ValueError(f"alg: {alg!r} is not one of {', '.join(_ALGORITHMS)}")
+    key = _import(entry, alg, ())
+    if entry.get("kid") != key.thumbprint():
+        raise ValueError("kid: is not the key's RFC 7638 thumbprint")
+    return PublicKey(
+        kid=entry["kid"],
+        alg=alg,
+        unit=UnitName.from_source(str(entry.get("unit"))),
+        not_before=_moment(entry, "nbf"),
+        not_after=_moment(entry, "exp"),
+        key=key,
+    )
+
+
+def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
+    seconds = entry.get(name)
+    if seconds is None:
+        return None
+    if type(seconds) is not int:
+        raise ValueError(f"{name}: is not a whole number of seconds since 1970")
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        raise ValueError(f"{name}: is out of range") from None
+
+
+class KeySet:
+    """Every key that a central server accepts, by `kid`."""
+
+    def __init__(self, keys: Iterable[PublicKey]) -> None:
+        self._keys = {key.kid: key for key in keys}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def find(self, kid: str) -> PublicKey | None:
+        return self._keys.get(kid)
+
+    @classmethod
+    def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
+        """Build from entries of a JWK set; ValueError names the entry and the field."""
+        keys: dict[str, PublicKey] = {}
+        for number, entry in enumerate(registrations):
+            try:
+                key = _registered(entry)
+            except ValueError as error:
+                raise ValueError(f"keys[{number}] {error}") from None
+            if key.kid in keys:
+                raise ValueError(f"keys[{number}] kid: is listed twice")
+            keys[key.kid] = key
+        return cls(keys.values())
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a JWK set file; SecretError names the file, the entry and the field."""
+        try:
+            return cls.of(_entries(path))
+        except ValueError as error:
+            raise SecretError(f"{path}: {error}") from None
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SecretError(f"{path}: the key set cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise SecretError(f"{path}: the key set is not JSON") from None
+    if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
+        raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}')
+    entries: list[Any] = content["keys"]
+    return entries
+
+
+def add_registration(path: Path, registration: Mapping[str, Any]) -> None:
+    """Put one entry into a key set file, making the file if need be; the same key is replaced."""
+    entries = _entries(path) if path.exists() else []
+    others = [entry for entry in entries if entry.get("kid") != registration["kid"]]
+    content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
+    draft = path.with_name(path.name + ".new")
+    draft.write_text(content + "\n", encoding="utf-8")
+    KeySet.load(draft)
+    draft.replace(path)

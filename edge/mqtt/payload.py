@@ -1,0 +1,275 @@
+"""What a unit says: CloudEvents 1.0 and the `data` of each type, checked at both ends.
+
+Strict: a field that is missing, unknown, of another type or out of range is an error. New
+fields come with a new version in `type`, so that nobody reads half of what was signed.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    model_validator,
+)
+
+from edge.mqtt.clock import ClockState
+from edge.mqtt.topics import UnitName
+from edge.types import AuditCode, Direction, Outcome, Reason
+
+RECORDED: Final = "senyum.attendance.recorded.v1"
+REFUSED: Final = "senyum.attendance.refused.v1"
+AUDIT = "senyum.unit.audit.v1"
+STATE = "senyum.unit.state.v1"
+HEALTH = "senyum.unit.health.v1"
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$", description="base64url SHA-256")]
+# 128 bits of HMAC; an 18-digit person number can never pass for one.
+PersonId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
+Text = Annotated[str, Field(max_length=200)]
+Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
+Score = Annotated[float, Field(ge=0.0, le=100.0)]
+
+
+def _uuid7(text: str) -> str:
+    if str(UUID(text)) != text or UUID(text).version != 7:
+        raise ValueError("not a UUIDv7 in lower case")
+    return text
+
+
+def _unit_urn(text: str) -> str:
+    UnitName.from_source(text)
+    return text
+
+
+def _real_moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# --- parts of `data` -------------------------------------------------------------------------
+
+
+class ClockData(_Strict):
+    """How sure the unit is of `time`, and the same instant on a clock that nobody can set."""
+
+    state: ClockState
+    boot_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
+    # CLOCK_MONOTONIC since that boot; a string because it outgrows the 2^53 of a JSON number.
+    monotonic_ns: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,18})$")]
+
+
+class Place(_Strict):
+    """Where the unit hangs."""
+
+    latitude: Annotated[float, Field(ge=-90.0, le=90.0)]  # degrees, WGS 84
+    longitude: Annotated[float, Field(ge=-180.0, le=180.0)]
+    zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]  # IANA
+
+
+class MatchData(_Strict):
+    """The nearest person in the roster, named only by the event's `subject`."""
+
+    similarity: Cosine
+    margin: Annotated[float, Field(ge=0.0, le=2.0)] | None  # None: the roster has no second
+
+
+class Thresholds(_Strict):
+    """What the figures were held against."""
+
+    match: Cosine
+    margin: Annotated[float, Field(ge=0.0, le=2.0)]
+    smile: Score | None  # None: no smile was asked
+
+
+class Liveness(_Strict):
+    """Whether the unit judged that a living person stood there, and what spoke."""
+
+    judged: bool = False
+    cues: tuple[Name, ...] = ()
+
+
+class _Versions(_Strict):
+    """What decided: the program, its networks and its roster."""
+
+    software: Text
+    models: Annotated[dict[Name, Sha256], Field(max_length=32)]
+    roster: Sha256 | None  # None: no roster is loaded
+
+
+# --- data ------------------------------------------------------------------------------------
+
+
+class AttendanceData(_Versions):
+    """One person's attempt, with what they need to appeal."""
+
+    outcome: Outcome
+    reason: Reason
+    direction: Direction
+    smile: Score | None  # None where no smile is asked, of anybody or of this person
+    match: MatchData | None
+    liveness: Liveness
+    thresholds: Thresholds
+    place: Place
+    clock: ClockData
+
+
+class AuditData(_Versions):
+    """Something about the unit itself, in the same chain."""
+
+    code: AuditCode
+    detail: Annotated[dict[Name, Text | int | float | bool | None], Field(max_length=32)]
+    place: Place
+    clock: ClockData
+
+
+class Status(StrEnum):
+    """Whether a unit is there."""
+
+    ONLINE = "online"
+    OFFLINE = "offline"
+
+
+class StateData(_Versions):
+    """Birth of a session, or its orderly end."""
+
+    status: Status
+    session: Count  # counts the starts of this outbox, from 1
+    sequence: Count  # of the newest event; 0 where there is none
+    head: Digest | None  # its digest
+    clock: ClockData
+
+
+class HealthData(_Strict):
+    """How the unit is, once a minute."""
+
+    session: Count
+    sequence: Count
+    head: Digest | None
+    outbox_depth: Count  # events that the broker has not acknowledged
+    temperature_c: float | None
+    disk_free_bytes: Count | None
+    frame_rate: Annotated[float, Field(ge=0.0)] | None  # frames a second
+    last_error: Text | None
+    clock: ClockData
+
+
+class Will(_Strict):
+    """What the broker says of a unit that went away; unsigned by nature."""
+
+    status: Literal[Status.OFFLINE] = Status.OFFLINE
+    session: Count
+
+
+# --- CloudEvents -----------------------------------------------------------------------------
+
+
+class CloudEvent(_Strict):
+    """The attributes that every message has."""
+
+    specversion: Literal["1.0"] = "1.0"
+    id: Annotated[str, AfterValidator(_uuid7)]
+    source: Annotated[str, AfterValidator(_unit_urn)]
+    time: Annotated[
+        str,
+        Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$"),
+        AfterValidator(_real_moment),
+    ]
+    datacontenttype: Literal["application/json"] = "application/json"
+
+    @property
+    def unit(self) -> UnitName:
+        return UnitName.from_source(self.source)
+
+    @property
+    def moment(self) -> datetime:
+        """`time` as an aware datetime, UTC."""
+        return datetime.fromisoformat(self.time)
+
+
+class ChainedEvent(CloudEvent):
+    """An event of the unit's numbered chain."""
+
+    # Zero-padded so that it sorts as text.
+    sequence: Annotated[str, Field(pattern=r"^0[0-9]{19}$")]
+    previous: Digest | None = None
+
+    @model_validator(mode="after")
+    def _first_has_no_previous(self) -> Self:
+        if self.number < 1 or (self.number == 1) != (self.previous is None):
+            raise ValueError("previous is absent exactly on sequence 1, the first")
+        return self
+
+    @property
+    def number(self) -> int:
+        """`sequence` as a number, from 1."""
+        return int(self.sequence)
+
+
+class AttendanceEvent(ChainedEvent):
+    """An attempt, recorded or refused."""
+
+    type: Literal["senyum.attendance.recorded.v1", "senyum.attendance.refused.v1"]
+    subject: PersonId | None = None  # absent for an unknown person
+    data: AttendanceData
+
+    @model_validator(mode="after")
+    def _type_is_the_outcome(self) -> Self:
+        if (self.type == RECORDED) != (self.data.outcome is Outcome.RECORDED):
+            raise ValueError("type and data.outcome contradict each other")
+        if self.type == RECORDED and self.subject is None:
+            raise ValueError("subject is missing: nobody was recorded")
+        return self
+
+
+class AuditEvent(ChainedEvent):
+    """The unit about itself."""
+
+    type: Literal["senyum.unit.audit.v1"] = "senyum.unit.audit.v1"
+    data: AuditData
+
+
+class StateEvent(CloudEvent):
+    """Retained on `state`."""
+
+    type: Literal["senyum.unit.state.v1"] = "senyum.unit.state.v1"
+    data: StateData
+
+
+class HealthEvent(CloudEvent):
+    """Retained on `health`."""
+
+    type: Literal["senyum.unit.health.v1"] = "senyum.unit.health.v1"
+    data: HealthData
+
+
+AnyEvent = Annotated[
+    AttendanceEvent | AuditEvent | StateEvent | HealthEvent, Field(discriminator="type")
+]
+ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
+
+
+def encode(event: CloudEvent) -> bytes:
+    """Write the JSON that is signed as it stands; absent attributes are left out, not null."""
+    content: dict[str, Any] = event.model_dump(mode="json")
+    absent = [name for name, value in content.items() if value is None]
+    return event.model_dump_json(exclude=set(absent)).encode("utf-8")
+
+
+def timestamp(utc_ns: int) -> str:
+    """RFC 3339, UTC, microseconds."""
+    seconds, rest = divmod(utc_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,191 @@
+"""From what happened to what is signed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import uuid6
+
+from edge.mqtt import payload
+from edge.mqtt.clock import Clock, ClockReading, ClockState
+from edge.mqtt.encoding import digest
+from edge.mqtt.envelope import sign
+from edge.mqtt.keys import SigningKey
+from edge.settings import UnitSettings
+from edge.types import Attempt, Event, Match, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What stays the same from event to event, until the roster or the settings change."""
+
+    unit: UnitSettings
+    software: str  # version
+    models: Mapping[str, str]  # name to SHA-256, hex
+    roster: str | None  # SHA-256 of the roster file, hex
+    thresholds: Mapping[str, float]  # match and margin, as `Settings.thresholds` gives them
+
+
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What only the rest of the unit knows about its health; None where it does not."""
+
+    temperature_c: float | None = None
+    disk_free_bytes: int | None = None
+    frame_rate: float | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest event of a chain."""
+
+    sequence: int = 0  # 0: the chain is empty
+    digest: str | None = None
+
+    def followed_by(self, token: str) -> "Head":
+        """Return the head once `token` was added."""
+        return Head(self.sequence + 1, digest(token))
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A signed event."""
+
+    id: str
+    token: str
+
+
+class Sealer:
+    """Numbers, dates and signs what a unit has to say. Several threads may use one."""
+
+    def __init__(self, context: Context, key: SigningKey, clock: Clock) -> None:
+        self.context = context  # replaced whole when the roster changes
+        self._key = key
+        self._clock = clock
+
+    def event(self, event: Event, previous: Head) -> Sealed:
+        """Sign the event that follows `previous`.
+
+        `time` is the instant of the frame that decided, on the clock as it stands now.
+        """
+        context = self.context
+        reading = self._clock.read()
+        age_ns = max(reading.monotonic_ns - event.captured_ns, 0)
+        common = {
+            **self._attributes(reading.utc_ns - age_ns),
+            "sequence": f"{previous.sequence + 1:020d}",
+            "previous": previous.digest,
+        }
+        situation = {
+            **_versions(context),
+            "place": payload.Place(**context.unit.place.model_dump()),
+            "clock": _clock(reading, reading.monotonic_ns - age_ns),
+        }
+        signed: payload.ChainedEvent
+        if isinstance(event, Attempt):
+            recorded = event.outcome is Outcome.RECORDED
+            signed = payload.AttendanceEvent(
+                **common,
+                type=payload.RECORDED if recorded else payload.REFUSED,
+                subject=event.person,
+                data=_attendance(event, context, situation),
+            )
+        else:
+            data = payload.AuditData(code=event.code, detail=dict(event.detail), **situation)
+            signed = payload.AuditEvent(**common, data=data)
+        return Sealed(signed.id, sign(signed, self._key))
+
+    def state(self, status: payload.Status, session: int, head: Head) -> str:
+        """Sign the birth of a session, or its orderly end."""
+        reading = self._clock.read()
+        data = payload.StateData(
+            status=status,
+            session=session,
+            sequence=head.sequence,
+            head=head.digest,
+            **_versions(self.context),
+            clock=_clock(reading, reading.monotonic_ns),
+        )
+        event = payload.StateEvent(**self._attributes(reading.utc_ns), data=data)
+        return sign(event, self._key)
+
+    def health(self, vitals: Vitals, session: int, head: Head, depth: int) -> str:
+        """Sign how the unit is; `depth` counts the events that wait for the broker."""
+        reading = self._clock.read()
+        data = payload.HealthData(
+            session=session,
+            sequence=head.sequence,
+            head=head.digest,
+            outbox_depth=depth,
+            temperature_c=vitals.temperature_c,
+            disk_free_bytes=vitals.disk_free_bytes,
+            frame_rate=vitals.frame_rate,
+            last_error=None if vitals.last_error is None else vitals.last_error[:200],
+            clock=_clock(reading, reading.monotonic_ns),
+        )
+        event = payload.HealthEvent(**self._attributes(reading.utc_ns), data=data)
+        return sign(event, self._key)
+
+    def trusted_now(self) -> datetime | None:
+        """UTC, or None while nobody disciplines the clock."""
+        reading = self._clock.read()
+        if reading.state is not ClockState.SYNCHRONIZED:
+            return None
+        return datetime.fromtimestamp(reading.utc_ns / 1e9, UTC)
+
+    def _attributes(self, utc_ns: int) -> dict[str, Any]:
+        return {
+            "id": str(uuid6.uuid7()),
+            "source": self.context.unit.source,
+            "time": payload.timestamp(utc_ns),
+        }
+
+
+def _versions(context: Context) -> dict[str, Any]:
+    return {
+        "software": context.software,
+        "models": dict(context.models),
+        "roster": context.roster,
+    }
+
+
+def _clock(reading: ClockReading, monotonic_ns: int) -> payload.ClockData:
+    return payload.ClockData(
+        state=reading.state, boot_id=reading.boot_id, monotonic_ns=str(monotonic_ns)
+    )
+
+
+def _attendance(
+    attempt: Attempt, context: Context, situation: Mapping[str, Any]
+) -> payload.AttendanceData:
+    return payload.AttendanceData(
+        outcome=attempt.outcome,
+        reason=attempt.reason,
+        direction=context.unit.direction,
+        smile=None if attempt.smile is None else _floor(attempt.smile, 1),
+        match=_match(attempt.match),
+        liveness=payload.Liveness(),
+        thresholds=payload.Thresholds(
+            match=context.thresholds["match"],
+            margin=context.thresholds["margin"],
+            smile=attempt.smile_threshold,
+        ),
+        **situation,
+    )
+
+
+def _match(match: Match | None) -> payload.MatchData | None:
+    if match is None:
+        return None
+    similarity = max(-1.0, min(1.0, match.similarity))  # a float32 product may pass 1 by a hair
+    margin = None if match.margin is None else _floor(max(match.margin, 0.0), 4)
+    return payload.MatchData(similarity=_floor(similarity, 4), margin=margin)
+
+
+def _floor(value: float, digits: int) -> float:
+    """Cut, never round up: a figure below its threshold must not come to read as having met it."""
+    scale = 10.0**digits
+    return math.floor(value * scale) / scale

@@ -1,0 +1,247 @@
+import logging
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from wireunit import UNIT, Listener, WireUnit, until
+
+from edge.bench.broker import PrivateBroker, free_port
+from edge.errors import LinkError, SecretError
+from edge.mqtt.client import new_client
+from edge.mqtt.connection import WILL_DELAY_SECONDS, Connection, Waker
+from edge.mqtt.encoding import digest
+from edge.mqtt.envelope import parse_will, verify
+from edge.mqtt.link import LinkState
+from edge.mqtt.outbox import Reader
+from edge.mqtt.payload import ChainedEvent, HealthEvent, StateEvent, Status, Will
+from edge.mqtt.seal import Vitals
+from edge.mqtt.topics import Leaf
+from edge.settings import BrokerSettings
+
+pytestmark = pytest.mark.broker
+
+
+def numbers(unit: WireUnit, tokens: list[str]) -> list[int]:
+    """Verify each and return the sequence numbers."""
+    topic = UNIT.topic(Leaf.EVENT)
+    events = [verify(token, unit.signer.keys, topic).event for token in tokens]
+    return [event.number for event in events if isinstance(event, ChainedEvent)]
+
+
+def state_of(unit: WireUnit, listener: Listener) -> StateEvent | None:
+    """Return the last word on `state`."""
+    topic = UNIT.topic(Leaf.STATE)
+    bodies = [body for where, body, _ in listener.messages if where == topic]
+    if not bodies or bodies[-1].startswith(b"{"):
+        return None
+    event = verify(bodies[-1], unit.signer.keys, topic).event
+    assert isinstance(event, StateEvent)
+    return event
+
+
+def test_events_arrive_in_order_once(broker: PrivateBroker, tmp_path: Path) -> None:
+    with Listener(broker.settings) as listener, WireUnit(tmp_path, broker.settings) as unit:
+        unit.record(60)
+        until(lambda: len(listener.events()) >= 60, 10.0)
+        assert numbers(unit, listener.events()) == list(range(1, 61))
+
+
+def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) -> None:
+    with Listener(broker.settings) as listener:
+        with WireUnit(tmp_path, broker.settings) as unit:
+            until(lambda: len(listener.messages) == 2, 5.0)
+            born = state_of(unit, listener)
+            assert born is not None
+            assert (born.data.status, born.data.session) == (Status.ONLINE, 1)
+            unit.record(3)
+            began = time.monotonic()
+        assert time.monotonic() - began < 2.0
+        assert unit.changes == [True, False]
+        assert unit.link.state is LinkState.CLOSED
+        until(lambda: len(listener.messages) == 6, 5.0)
+        gone = state_of(unit, listener)
+        assert gone is not None
+        assert gone.data.status is Status.OFFLINE
+        assert (gone.data.sequence, gone.data.head) == (3, digest(listener.events()[-1]))
+        topic, body, _ = next(m for m in listener.messages if m[0].endswith("/health"))
+        assert isinstance(verify(body, unit.signer.keys, topic).event, HealthEvent)
+
+    with Listener(broker.settings) as late:  # state and health are retained, events are not
+        until(lambda: len(late.messages) == 2, 5.0)
+        assert all(retained for _, _, retained in late.messages)
+
+
+@pytest.mark.slow
+def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> None:
+    topic = UNIT.topic(Leaf.STATE)
+    will = Will(session=3).model_dump_json().encode()
+    with Listener(broker.settings) as listener:
+        vanished = Connection(broker.settings, UNIT.client_id, topic, will, Waker())
+        vanished.drop()
+        time.sleep(WILL_DELAY_SECONDS - 5)
+        assert listener.messages == []
+        until(lambda: listener.messages, 15.0)
+        where, body, _ = listener.messages[0]
+        assert where == topic
+        assert parse_will(body).session == 3
+
+
+def test_the_broker_is_away_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    broker = PrivateBroker(tmp_path / "broker")
+    with (
+        caplog.at_level(logging.INFO, "edge.mqtt.link"),
+        WireUnit(tmp_path, broker.settings) as unit,
+    ):
+        unit.record(5)
+        until(lambda: unit.link.state is LinkState.WAITING, 5.0)
+        time.sleep(0.5)
+        with broker, Listener(broker.settings) as listener:
+            until(lambda: len(listener.events()) >= 5, 10.0)
+            assert sorted(set(numbers(unit, listener.events()))) == [1, 2, 3, 4, 5]
+            unit.link.close()
+    loud = [record for record in caplog.records if "Connection refused" in record.message]
+    assert len(loud) == 1
+    assert any("reached again" in record.message for record in caplog.records)
+
+
+def test_the_broker_is_killed_in_the_middle(broker: PrivateBroker, tmp_path: Path) -> None:
+    """What the unit has is whole; what arrived is part of it, and nothing else."""
+    with Listener(broker.settings) as listener, WireUnit(tmp_path, broker.settings) as unit:
+        for _ in range(4):
+            unit.record(15)
+            broker.kill()
+            until(lambda: unit.changes[-1] is False, 5.0)
+            broker.start()
+            until(lambda: unit.changes[-1] is True, 5.0)
+        until(lambda: unit.link.delivered == 60, 20.0)
+        rows = unit.link._reader.after(0, 100)
+        assert numbers(unit, [row.token for row in rows]) == list(range(1, 61))
+        assert set(listener.events()) <= {row.token for row in rows}
+        assert unit.changes.count(False) == 4
+
+
+def test_without_a_subscriber_events_wait(
+    broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.INFO, "edge.mqtt.link"),
+        WireUnit(tmp_path, broker.settings) as unit,
+    ):
+        unit.record(40)
+        time.sleep(0.5)
+        assert unit.link.delivered == 0
+        with Listener(broker.settings, UNIT.topic(Leaf.EVENT)) as listener:
+            until(lambda: unit.link.delivered == 40, 10.0)
+            until(lambda: set(numbers(unit, listener.events())) == set(range(1, 41)), 5.0)
+            assert len(listener.events()) < 80
+    said = [record.message for record in caplog.records]
+    assert said.count("no central server is subscribed; events wait") == 1
+    assert said.count("events are delivered again") == 1
+
+
+def test_what_was_delivered_is_not_sent_again_after_a_restart(
+    broker: PrivateBroker, tmp_path: Path
+) -> None:
+    with Listener(broker.settings) as listener:
+        with WireUnit(tmp_path, broker.settings) as unit:
+            unit.record(10)
+        with WireUnit(tmp_path, broker.settings) as unit:
+            unit.record(1)
+            until(lambda: len(listener.events()) >= 11, 5.0)
+        assert numbers(unit, listener.events()) == list(range(1, 12))
+
+
+def test_an_event_stored_by_a_process_that_died_is_sent_by_the_next(
+    broker: PrivateBroker, tmp_path: Path
+) -> None:
+    dead = WireUnit(tmp_path, broker.settings)  # its link never starts: killed before it sent
+    dead.recorder.start()
+    dead.record(3)
+    dead.__exit__(None, None, None)
+    with Listener(broker.settings) as listener, WireUnit(tmp_path, broker.settings) as unit:
+        until(lambda: len(listener.events()) == 3, 5.0)
+        assert numbers(unit, listener.events()) == [1, 2, 3]
+
+
+def test_deliveries_are_noted_on_disk_in_time(broker: PrivateBroker, tmp_path: Path) -> None:
+    with Listener(broker.settings), WireUnit(tmp_path, broker.settings) as unit:
+        unit.record(70)
+        reader = Reader(unit.file)
+        until(lambda: reader.delivered() >= 64, 5.0)
+        reader.close()
+
+
+def test_a_broker_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = BrokerSettings(host="127.0.0.1", port=silent.getsockname()[1])
+        with WireUnit(tmp_path, settings) as unit:
+            until(lambda: unit.link.state is LinkState.WAITING, 10.0)
+            assert unit.changes == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\xff\xff\xff\xff\x01"]
+)
+def test_what_is_no_broker_is_told_and_tried_again(tmp_path: Path, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = BrokerSettings(host="127.0.0.1", port=server.getsockname()[1])
+        with WireUnit(tmp_path, settings) as unit:
+            for _ in range(2):
+                peer, _ = server.accept()
+                peer.sendall(answer)
+                peer.close()
+            assert unit.changes == []
+
+
+def test_a_link_that_never_started_closes(tmp_path: Path) -> None:
+    unit = WireUnit(tmp_path, BrokerSettings(port=free_port()))
+    assert unit.link.close()
+    assert unit.link.state is LinkState.CLOSED
+    unit.outbox.close()
+
+
+def test_a_wrong_password_file_is_named_before_anything_starts(tmp_path: Path) -> None:
+    missing = BrokerSettings(username="unit", password=tmp_path / "password")
+    with pytest.raises(SecretError, match="password"):
+        new_client(missing, "x")
+
+
+def test_a_broker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    broken = PrivateBroker(tmp_path, options=("no_such_option 1",))
+    with pytest.raises(LinkError, match="does not start"):
+        broken.start()
+
+
+def test_events_that_the_broker_forbids_wait(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Mosquitto 2.0.11 answers the first with "Not authorized" and then drops the connection."""
+    acl = tmp_path / "acl"
+    acl.write_text(f"topic readwrite {UNIT.topic(Leaf.STATE)}\n")
+    folder = tmp_path / "broker"
+    strict = PrivateBroker(folder, options=(f"acl_file {acl}",))
+    with strict, WireUnit(tmp_path, strict.settings) as unit:
+        unit.record(5)
+        until(lambda: unit.changes.count(True) >= 3, 10.0)
+        assert unit.link.delivered == 0
+        said = [record.message for record in caplog.records]
+        assert len(said) == len(set(said))
+        strict.stop()
+        with PrivateBroker(folder, strict.port) as mild, Listener(mild.settings) as listener:
+            until(lambda: unit.link.delivered == 5, 10.0)
+            assert set(numbers(unit, listener.events())) == {1, 2, 3, 4, 5}
+
+
+def test_a_wrong_figure_of_health_does_not_stop_the_events(
+    broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = Vitals(temperature_c=float("nan"))
+    with (
+        Listener(broker.settings) as listener,
+        WireUnit(tmp_path, broker.settings, lambda: wrong) as unit,
+    ):
+        unit.record(2)
+        until(lambda: len(listener.events()) == 2, 5.0)
+    assert "temperature_c" in caplog.text
+    assert not any(topic.endswith("health") for topic, _, _ in listener.messages)

@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from edge.bench.broker import PrivateBroker
+from edge.bench.delivery import measure
+
+pytestmark = pytest.mark.broker
+
+
+def test_delivery_is_measured_on_a_disk() -> None:
+    figures = measure(events=100)
+    assert 0 < figures["events_per_s"] < figures["paho_events_per_s"] * 2
+    assert figures["message_bytes"] < figures["bytes_per_event"] < 24 * 1024
+    assert "write_bytes" in figures["method"]
+
+
+def test_a_private_broker_comes_back_on_its_port(tmp_path: Path) -> None:
+    with PrivateBroker(tmp_path) as broker:
+        port = broker.port
+        broker.kill()
+        assert not broker.running
+        broker.start()
+        assert broker.running
+        assert broker.port == port
+    assert not broker.running

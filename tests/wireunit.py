@@ -1,0 +1,195 @@
+"""A unit reduced to its wire side, and a listener at the other end, for the tests."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from paho.mqtt.client import Client, MQTTMessage
+
+from edge.mqtt.client import connect, new_client
+from edge.mqtt.clock import Clock, ClockReading, ClockState, SystemClock
+from edge.mqtt.encoding import b64url
+from edge.mqtt.keys import KeySet, SigningKey
+from edge.mqtt.link import Link
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.recorder import Recorder
+from edge.mqtt.seal import Context, Head, Sealed, Sealer, Vitals
+from edge.mqtt.topics import UnitName
+from edge.settings import BrokerSettings, PlaceSettings, UnitSettings
+from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
+
+UNIT = UnitName("dinas", "balai-kota", "pintu-1")
+PERSON = "0123456789abcdef0123456789abcdef"
+BOOT_ID = "00000000-0000-4000-8000-000000000000"
+
+
+def context() -> Context:
+    return Context(
+        unit=UnitSettings(
+            org=UNIT.org,
+            site=UNIT.site,
+            name=UNIT.name,
+            place=PlaceSettings(latitude=-6.2, longitude=106.8),
+        ),
+        software="0.1.0",
+        models={
+            name: digit * 64
+            for name, digit in (
+                ("detector", "a"),
+                ("landmarks", "b"),
+                ("identity", "c"),
+                ("smile", "d"),
+            )
+        },
+        roster="e" * 64,
+        thresholds={"match": 0.45, "margin": 0.05},
+    )
+
+
+def attempt(ref: int = 1, **changes: object) -> Attempt:
+    """A person who smiled and was recorded, unless changed."""
+    fields = {
+        "ref": ref,
+        "outcome": Outcome.RECORDED,
+        "reason": Reason.ACCEPTED,
+        "captured_ns": time.monotonic_ns(),
+        "person": PERSON,
+        "smile": 77.77,
+        "smile_threshold": 50.0,
+        "match": Match(PERSON, 0.71239, 0.4),
+    }
+    return Attempt(**{**fields, **changes})  # type: ignore[arg-type] # fields are checked in use
+
+
+def unsigned(head: Head, filler: str = "") -> Sealed:
+    """A link of the chain without the cost of signing it; nobody would accept it."""
+    content = json.dumps({"previous": head.digest, "filler": filler}).encode()
+    return Sealed(f"id-{head.sequence + 1}", f"e30.{b64url(content)}.AA")
+
+
+class SteppedClock:
+    """A clock that the test sets; monotonic time begins at 1000 s."""
+
+    def __init__(self, utc: float = 1_800_000_000.0) -> None:
+        self.utc = utc
+        self.monotonic_ns = 1_000_000_000_000
+        self.state = ClockState.SYNCHRONIZED
+
+    def read(self) -> ClockReading:
+        return ClockReading(int(self.utc * 1e9), self.monotonic_ns, self.state, BOOT_ID)
+
+
+class Signer:
+    """A unit's key in `folder`, its registration, and a sealer."""
+
+    def __init__(self, folder: Path, clock: Clock | None = None) -> None:
+        self.key = SigningKey.load_or_create(folder / "signing.key")
+        self.keys = KeySet.of([self.key.registration(UNIT)])
+        self.sealer = Sealer(context(), self.key, clock or SystemClock())
+
+
+class WireUnit:
+    """Outbox, recorder and link of one unit over `folder`, with what they reported."""
+
+    def __init__(
+        self,
+        folder: Path,
+        broker: BrokerSettings,
+        vitals: Callable[[], Vitals] = Vitals,
+    ) -> None:
+        self.signer = Signer(folder)
+        self.file = folder / "outbox.db"
+        self.reports: list[Stored | StoreFailed] = []
+        self.changes: list[bool] = []
+        self.outbox = Outbox(self.file)
+        self.link = Link(
+            broker.model_copy(update={"backoff_min": 0.05, "backoff_max": 0.2}),
+            self.file,
+            self.signer.sealer,
+            session=self.outbox.session,
+            changed=self.changes.append,
+            vitals=vitals,
+        )
+        self.recorder = Recorder(
+            self.outbox, self.signer.sealer, self.reports.append, self.link.wake
+        )
+
+    def record(self, count: int) -> None:
+        """Submit so many attempts and wait until each is reported."""
+        first = len(self.reports)
+        for ref in range(first, first + count):
+            self.recorder.submit(attempt(ref))
+            until(partial(self._reported, ref + 1), 10.0)
+
+    def _reported(self, count: int) -> bool:
+        return len(self.reports) >= count
+
+    def __enter__(self) -> Self:
+        self.recorder.start()
+        self.link.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.recorder.close()
+        self.link.close()
+        self.outbox.close()
+
+
+class Listener:
+    """Collects all that units send, as (topic, payload, retained), across broker restarts."""
+
+    def __init__(self, broker: BrokerSettings, pattern: str = "senyum/#") -> None:
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self._pattern = pattern
+        self._subscribed = threading.Event()
+        self._client = new_client(broker, "listener")
+        self._client.reconnect_delay_set(1, 1)
+        self._client.on_connect = self._subscribe
+        self._client.on_subscribe = self._ready
+        self._client.on_message = self._take
+        connect(self._client, broker)
+
+    def events(self) -> list[str]:
+        """Return the signed events, in order of arrival, doubles included."""
+        return [body.decode() for topic, body, _ in self.messages if topic.endswith("/event")]
+
+    def __enter__(self) -> Self:
+        self._client.loop_start()
+        assert self._subscribed.wait(5.0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _subscribe(self, client: Client, *_: object) -> None:
+        client.subscribe(self._pattern, 1)
+
+    def _ready(self, *_: object) -> None:
+        self._subscribed.set()
+
+    def _take(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self.messages.append((message.topic, bytes(message.payload), message.retain))
+
+
+def until(condition: Callable[[], object], seconds: float) -> None:
+    """Wait for something that another thread or process brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come about in time"
+        time.sleep(0.005)
