@@ -1,0 +1,255 @@
+"""Takes what came from the broker: verify, judge, store, and say what happened.
+
+When `take` and `sweep` return, everything they did is durable; only then may a message be
+acknowledged. When they raise StoreError nothing of the batch was kept.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+from edge.central.gaps import Ledger, News
+from edge.central.judge import Entry, Verdict, judge, judge_head
+from edge.central.notice import Kind, Notice
+from edge.central.store import LARGEST_SEQUENCE, Record, Refusal, Store
+from edge.mqtt.envelope import MAX_BYTES, Flaw, Rejected, Verified, parse_will, verify
+from edge.mqtt.keys import KeySet
+from edge.mqtt.payload import AttendanceEvent, AuditEvent, HealthData, StateData, Status
+from edge.mqtt.topics import Leaf, UnitName, parse
+
+# What another key set or a newer program may accept: looked at again at each start.
+_REVISITED = (Flaw.UNKNOWN_KEY, Flaw.FOREIGN_KEY, Flaw.OUTSIDE_VALIDITY, Flaw.PAYLOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A PUBLISH packet, without what only the transport needs."""
+
+    topic: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Instant:
+    """Now, on the clock that people read and on the one that grace periods are measured with."""
+
+    utc: datetime
+    monotonic_ns: int
+
+    @classmethod
+    def now(cls) -> Self:
+        return cls(datetime.now(UTC), time.monotonic_ns())
+
+    def __str__(self) -> str:
+        return self.utc.isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    refusal: Refusal
+    flaw: Flaw
+
+
+@dataclass(frozen=True, slots=True)
+class _Went:
+    """A Last Will: unsigned, so it is shown and nothing is concluded from it."""
+
+    unit: UnitName
+    session: int
+
+
+_Finding = Verified | _Refused | _Went
+
+
+class Desk:
+    """Where messages become events, refusals and alarms. One thread."""
+
+    def __init__(self, store: Store, keys: KeySet, grace_s: float, now: Instant) -> None:
+        self._store = store
+        self._keys = keys
+        self._grace_ns = int(grace_s * 1e9)
+        self._ledgers = {
+            unit: Ledger.resume(standing, self._grace_ns, now.monotonic_ns)
+            for unit, standing in store.standings().items()
+        }
+        self._states: dict[UnitName, tuple[Status, int]] = {}
+        self._complained: set[tuple[str, Flaw]] = set()
+
+    def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
+        """Judge and store a batch in one transaction. Raises StoreError."""
+        findings = [
+            self._examine(message, now) for message in messages if message.payload
+        ]  # an empty payload only removes a retained message
+        notices: list[Notice] = []
+        stored: list[Entry] = []
+        named: list[tuple[str, int]] = []
+        with self._store.batch():
+            for finding in findings:
+                if isinstance(finding, _Refused):
+                    notices += self._refuse(finding, now)
+                elif isinstance(finding, _Went):
+                    notices += self._status(finding.unit, Status.OFFLINE, finding.session, now)
+                elif isinstance(finding.event, AttendanceEvent | AuditEvent):
+                    notices += self._record(finding, finding.event, stored, now)
+                else:
+                    data = finding.event.data
+                    notices += self._head(finding.unit, data, named, now)
+        for entry in stored:
+            self._ledger(entry.unit).arrived(entry.sequence, now.monotonic_ns)
+        for unit, sequence in named:
+            self._ledger(unit).named(sequence, now.monotonic_ns)
+        return notices
+
+    def connected(self, now: Instant) -> None:
+        """Note that messages can arrive again: the time before counts towards no gap."""
+        for ledger in self._ledgers.values():
+            ledger.restart(now.monotonic_ns)
+
+    def sweep(self, now: Instant) -> list[Notice]:
+        """Report gaps whose grace is over, and those that healed. Raises StoreError."""
+        self._learn_from_others(now)
+        news = {unit: ledger.sweep(now.monotonic_ns) for unit, ledger in self._ledgers.items()}
+        notices: list[Notice] = []
+        if not any(found.missing or found.healed for found in news.values()):
+            return notices
+        with self._store.batch():
+            for source, found in news.items():
+                notices += self._note(source, found, now)
+        return notices
+
+    def revisit(self, now: Instant) -> list[Notice]:
+        """Accept what was refused only for want of a key that is registered by now."""
+        notices: list[Notice] = []
+        for refusal in self._store.refusals(*_REVISITED):
+            message = Message(refusal.topic, refusal.payload)
+            if isinstance(self._examine(message, now), Verified):
+                notices += self.take([message], now)
+                with self._store.batch():
+                    self._store.forgive(refusal)
+        return notices
+
+    # --- one message ------------------------------------------------------------------------
+
+    def _examine(self, message: Message, now: Instant) -> _Finding:
+        """Everything about a message that needs no store."""
+        try:
+            if message.topic.endswith(f"/{Leaf.STATE}") and message.payload[:1] == b"{":
+                return _Went(parse(message.topic)[0], parse_will(message.payload).session)
+            found = verify(message.payload, self._keys, message.topic, now.utc)
+            _check_number(found)
+        except Rejected as error:
+            flaw, why = error.flaw, str(error)
+        except ValueError as error:  # the topic of a Last Will
+            flaw, why = Flaw.TOPIC, str(error)
+        else:
+            return found
+        return _Refused(Refusal.of(message.topic, flaw, why, message.payload, MAX_BYTES), flaw)
+
+    def _refuse(self, refused: _Refused, now: Instant) -> list[Notice]:
+        refusal = refused.refusal
+        try:
+            unit, leaf = parse(refusal.topic)
+        except ValueError:
+            unit, leaf = None, Leaf.EVENT
+        if leaf is not Leaf.EVENT:
+            # A wrong key makes every health wrong: said once a run, not once a minute.
+            if (refusal.topic, refused.flaw) in self._complained:
+                return []
+            self._complained.add((refusal.topic, refused.flaw))
+        self._store.refuse(refusal, str(now))
+        return [Notice(Kind.REFUSED, now.utc, unit, refusal.why, flaw=refused.flaw)]
+
+    def _record(
+        self,
+        found: Verified,
+        event: AttendanceEvent | AuditEvent,
+        stored: list[Entry],
+        now: Instant,
+    ) -> list[Notice]:
+        entry = Entry(event.source, event.id, event.number, found.digest, event.previous)
+        judgement = judge(entry, self._store.neighbours(entry))
+        if judgement.verdict is Verdict.DUPLICATE:
+            text = f"event {entry.sequence} came again and is stored once"
+            return [Notice(Kind.DUPLICATE, event.moment, found.unit, text, event)]
+        notices = []
+        if judgement.keep:
+            subject = event.subject if isinstance(event, AttendanceEvent) else None
+            self._store.add(
+                Record(entry, event.type, event.time, subject, found.kid, found.token), str(now)
+            )
+            stored.append(entry)
+            notices.append(Notice(Kind.EVENT, event.moment, found.unit, event=event))
+        else:
+            topic, content = found.unit.topic(Leaf.EVENT), found.token.encode("ascii")
+            refusal = Refusal.of(topic, Verdict.FORK, judgement.why, content, MAX_BYTES)
+            self._store.refuse(refusal, str(now))
+        if judgement.verdict is Verdict.FORK and self._store.note_fork(
+            entry.unit, entry.sequence, entry.digest, judgement.why, str(now)
+        ):
+            notices.append(Notice(Kind.FORK, now.utc, found.unit, judgement.why))
+        return notices
+
+    def _head(
+        self,
+        unit: UnitName,
+        data: StateData | HealthData,
+        named: list[tuple[str, int]],
+        now: Instant,
+    ) -> list[Notice]:
+        notices: list[Notice] = []
+        if isinstance(data, StateData):
+            notices += self._status(unit, data.status, data.session, now)
+        if data.sequence == 0 or data.head is None:
+            return notices
+        source = unit.source
+        judgement = judge_head(
+            data.sequence,
+            data.head,
+            self._store.digests(source, data.sequence),
+            self._store.head(source, data.sequence),
+        )
+        if judgement.verdict is Verdict.FORK:
+            if self._store.note_fork(source, data.sequence, data.head, judgement.why, str(now)):
+                notices.append(Notice(Kind.FORK, now.utc, unit, judgement.why))
+            return notices
+        self._store.name_head(source, data.sequence, data.head)
+        named.append((source, data.sequence))
+        return notices
+
+    def _status(self, unit: UnitName, status: Status, session: int, now: Instant) -> list[Notice]:
+        if self._states.get(unit) == (status, session):
+            return []
+        self._states[unit] = (status, session)
+        return [Notice(Kind.STATE, now.utc, unit, f"{status}, session {session}")]
+
+    def _note(self, source: str, news: News, now: Instant) -> Iterator[Notice]:
+        unit = UnitName.from_source(source)
+        for gap in news.missing:
+            if self._store.note_gap(source, gap, str(now)):
+                yield Notice(Kind.GAP, now.utc, unit, str(gap))
+        for gap in news.healed:
+            if self._store.heal_gap(source, gap, str(now)):
+                text = str(gap).replace("missing", "no longer missing")
+                yield Notice(Kind.HEALED, now.utc, unit, text)
+
+    # --- the chains -------------------------------------------------------------------------
+
+    def _ledger(self, unit: str) -> Ledger:
+        return self._ledgers.setdefault(unit, Ledger(self._grace_ns))
+
+    def _learn_from_others(self, now: Instant) -> None:
+        """Fill holes with what another receiver has put into the same store."""
+        changed = self._store.changed_by_others()
+        for unit, ledger in self._ledgers.items():
+            for hole in ledger.holes if changed else ledger.overdue(now.monotonic_ns):
+                for sequence in self._store.present(unit, hole):
+                    ledger.arrived(sequence, now.monotonic_ns)
+
+
+def _check_number(found: Verified) -> None:
+    """Refuse a number that the contract allows and the store cannot hold."""
+    event = found.event
+    if isinstance(event, AttendanceEvent | AuditEvent) and event.number > LARGEST_SEQUENCE:
+        raise Rejected(Flaw.PAYLOAD, f"sequence: is more than {LARGEST_SEQUENCE}")

@@ -1,0 +1,93 @@
+"""What a genuine event means beside what is already stored. Pure: no clock, no disk, no broker.
+
+An event's place is its unit's `sequence`, never the order of arrival. Each event names the digest
+of the one before it (`previous`), so a chain can be checked wherever two neighbours are present:
+
+    stored               arrives              verdict
+    same id, same bytes  anything             DUPLICATE  (kept once)
+    same id, other bytes anything             FORK       (the newcomer is kept as evidence only)
+    n                    another n            FORK       (both are kept: both were signed)
+    n - 1                n, `previous` other  FORK
+    n + 1                n, its digest is not the `previous` of n + 1: FORK
+    state or health named another head at n   FORK
+    otherwise                                 GENUINE
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What becomes of an event whose signature, key and topic are in order."""
+
+    GENUINE = "genuine"
+    DUPLICATE = "duplicate"
+    FORK = "fork"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event's place in the chain of its unit."""
+
+    unit: str  # urn:senyum:{org}:{site}:{unit}
+    id: str
+    sequence: int  # from 1
+    digest: str  # SHA-256 of the JWS, base64url
+    previous: str | None  # digest of the entry before; None exactly where sequence is 1
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """What is stored of the same unit around an entry. More than one of a number is a fork."""
+
+    same_id: str | None = None  # digest of the stored event with the entry's id, of any unit
+    before: frozenset[str] = frozenset()  # digests at sequence - 1
+    same: frozenset[str] = frozenset()  # digests at sequence
+    after: frozenset[str] = frozenset()  # what the events at sequence + 1 name as `previous`
+    head: str | None = None  # the digest that a state or health named for this sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The verdict, and for a fork the reason in words."""
+
+    verdict: Verdict
+    why: str = ""
+    keep: bool = True  # whether the event is stored as an event
+
+
+def judge(entry: Entry, stored: Neighbours) -> Judgement:
+    """Say what `entry` is beside what is stored."""
+    if stored.same_id == entry.digest:
+        return Judgement(Verdict.DUPLICATE, keep=False)
+    if stored.same_id is not None:
+        why = f"event {entry.sequence} carries the id of another event"
+        return Judgement(Verdict.FORK, why, keep=False)
+    reason = _contradiction(entry, stored)
+    return Judgement(Verdict.FORK, reason) if reason else Judgement(Verdict.GENUINE)
+
+
+def _contradiction(entry: Entry, stored: Neighbours) -> str | None:
+    n = entry.sequence
+    if stored.same:
+        return f"another event {n} is stored already"
+    if stored.before and entry.previous not in stored.before:
+        return f"event {n} does not follow the stored event {n - 1}"
+    if stored.after and entry.digest not in stored.after:
+        return f"the stored event {n + 1} does not follow event {n}"
+    if stored.head is not None and stored.head != entry.digest:
+        return f"event {n} is not the head that the unit itself named"
+    return None
+
+
+def judge_head(sequence: int, head: str, stored: frozenset[str], named: str | None) -> Judgement:
+    """Hold the chain head that a state or health names against what is known of that number.
+
+    `stored` holds the digests of the stored events at `sequence`, `named` the head that an earlier
+    state or health gave for the same number.
+    """
+    known = stored or ({named} if named else {head})
+    if head in known:
+        return Judgement(Verdict.GENUINE, keep=False)
+    why = f"the unit names a head that is not event {sequence} as it was sent"
+    return Judgement(Verdict.FORK, why, keep=False)

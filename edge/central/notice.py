@@ -1,0 +1,51 @@
+"""What the receiver has to say about one message, or about a chain."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from edge.mqtt.envelope import Flaw
+from edge.mqtt.payload import AttendanceEvent, AuditEvent
+from edge.mqtt.topics import UnitName
+
+
+class Kind(StrEnum):
+    """What a line is about."""
+
+    EVENT = "event"  # genuine and new
+    DUPLICATE = "duplicate"
+    STATE = "state"  # a unit came or went
+    HEALED = "healed"
+    REFUSED = "refused"
+    GAP = "gap"
+    FORK = "fork"
+
+
+# A refused message with one of these was made with intent, or costs people their records.
+_LOUD_FLAWS = frozenset(
+    {
+        Flaw.ALGORITHM,
+        Flaw.BAD_SIGNATURE,
+        Flaw.FOREIGN_KEY,
+        Flaw.OUTSIDE_VALIDITY,
+        Flaw.TOPIC,
+        Flaw.UNKNOWN_KEY,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One line for a person, or one JSON object for a program."""
+
+    kind: Kind
+    at: datetime  # aware; of the event where there is one, else of the noticing
+    unit: UnitName | None  # None where the topic names none
+    text: str = ""
+    event: AttendanceEvent | AuditEvent | None = None
+    flaw: Flaw | None = None
+
+    @property
+    def loud(self) -> bool:
+        """Whether somebody has to look at it."""
+        return self.kind in {Kind.GAP, Kind.FORK} or self.flaw in _LOUD_FLAWS

@@ -1,0 +1,119 @@
+"""Says on the terminal what happened, one line each, in the local time of the place.
+
+A person is the first characters of the opaque id; nothing else about anybody is shown.
+"""
+
+import json
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.text import Text
+
+from edge.central.notice import Kind, Notice
+from edge.mqtt.payload import AttendanceEvent, AuditEvent
+from edge.mqtt.topics import UnitName
+from edge.types import Outcome
+
+_STYLES = {
+    Kind.DUPLICATE: "dim",
+    Kind.STATE: "dim",
+    Kind.HEALED: "green",
+    Kind.REFUSED: "yellow",
+}
+_PERSON_CHARACTERS = 4  # enough to tell neighbours in a queue apart
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str, otherwise: str) -> ZoneInfo:
+    """Return a zone by name; a unit may name one that this machine's tzdata does not hold."""
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo(otherwise)
+
+
+def _printable(text: str) -> str:
+    """Text of a stranger without what could steer a terminal."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def unit_label(unit: UnitName | None) -> str:
+    """Site and unit; the organisation is the same on nearly every line."""
+    return "unknown unit" if unit is None else f"{unit.site}/{unit.name}"
+
+
+def describe(event: AttendanceEvent | AuditEvent) -> str:
+    """Say an event in words and figures: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
+    if isinstance(event, AuditEvent):
+        return f"#{event.number} audit  {event.data.code}"
+    data = event.data
+    parts = [f"#{event.number} {data.outcome}"]
+    if data.outcome is Outcome.REFUSED:
+        parts.append(str(data.reason))
+    if event.subject is not None:
+        parts.append(f"person {event.subject[:_PERSON_CHARACTERS]}…")
+    if data.smile is not None:
+        parts.append(f"smile {data.smile:.0f}")
+    if data.match is not None:
+        ahead = "" if data.match.margin is None else f" ({data.match.margin:+.2f})"
+        parts.append(f"match {data.match.similarity:.2f}{ahead}")
+    return "  ".join(parts)
+
+
+def line(notice: Notice, zone: str) -> str:
+    """Write a notice as one line; `zone` (IANA) dates those that come from no place."""
+    place = zone if notice.event is None else notice.event.data.place.zone
+    local = notice.at.astimezone(_zone(place, zone))
+    if notice.kind is Kind.EVENT and notice.event is not None:
+        words = describe(notice.event)
+    elif notice.flaw is not None:
+        words = f"refused ({notice.flaw}): {_printable(notice.text)}"
+    else:
+        words = notice.text
+    if notice.kind is Kind.FORK:
+        words = f"fork in the chain: {words}"
+    alarm = "ALARM  " if notice.loud else ""
+    return f"{local:%H:%M:%S %Z}  {alarm}{unit_label(notice.unit)}  {words}"
+
+
+def as_object(notice: Notice) -> dict[str, Any]:
+    """Write a notice for a program: one flat object, the event as it was signed."""
+    content: dict[str, Any] = {
+        "kind": notice.kind,
+        "alarm": notice.loud,
+        "unit": notice.unit.source if notice.unit else None,
+        "at": _utc(notice.at),
+    }
+    if notice.flaw is not None:
+        content["flaw"] = notice.flaw
+    if notice.text:
+        content["text"] = notice.text
+    if notice.event is not None:
+        content["event"] = notice.event.model_dump(mode="json")
+    return content
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+class Screen:
+    """Prints notices; alarms are bold red on a terminal and begin with ALARM everywhere."""
+
+    def __init__(self, console: Console, zone: str, *, as_json: bool = False) -> None:
+        self._console = console
+        self._zone = zone
+        self._as_json = as_json
+
+    def show(self, notice: Notice) -> None:
+        if self._as_json:
+            text = Text(json.dumps(as_object(notice), ensure_ascii=False))
+        else:
+            style = "bold red" if notice.loud else _STYLES.get(notice.kind, "")
+            text = Text(line(notice, self._zone), style=style)
+        # Never wrapped: one notice is one line, in a pipe too.
+        self._console.print(text, soft_wrap=True, highlight=False)
+        self._console.file.flush()

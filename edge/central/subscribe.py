@@ -1,0 +1,346 @@
+"""Receives from the broker: MQTT 5, session kept, acknowledged only after the store committed.
+
+One thread does all: read what is there, hand it over as a batch, acknowledge the batch. So an
+acknowledgement never travels on another connection than its message came by, where the same
+packet identifier could mean a message that nobody has stored.
+"""
+
+import logging
+import select
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import LogLevel, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edge.central.desk import Message
+from edge.errors import LinkError
+from edge.mqtt.backoff import Backoff
+from edge.mqtt.client import new_client
+from edge.mqtt.topics import Leaf, subscription
+from edge.settings import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+# A server that is down over a long weekend finds its events waiting.
+SESSION_EXPIRY_S = 7 * 24 * 3600
+BATCH = 500  # messages in one commit; also how many may be unacknowledged
+# Larger ones the broker drops instead of sending: 16 times the largest message of the contract.
+PACKET_BYTES = 1024 * 1024
+ANSWER_S = 10.0  # for CONNACK and SUBACK
+SHORT_S = 5.0  # a connection that ended sooner was hardly the network's fault
+GOODBYE_S = 1.0
+WAIT_S = 0.25  # the longest that a stop or an idle call waits
+
+# MQTT 5 reason codes, section 2.4.
+_UNSUPPORTED_PROTOCOL = 0x84
+_TAKEN_OVER = 0x8E
+_NO_SHARED = 0x9E
+_TRANSIENT = {
+    0x88: "server unavailable",
+    0x89: "server busy",
+    0x97: "quota exceeded",
+    0x9C: "use another server",
+    0x9D: "server moved",
+    0x9F: "connection rate exceeded",
+}
+
+
+class Handler(Protocol):
+    """Who the messages are for; each call raises StoreError when nothing could be kept."""
+
+    def connected(self) -> None: ...
+
+    def take(self, messages: Sequence[Message]) -> None: ...
+
+    def idle(self) -> None: ...
+
+
+class _Unreachable(Exception):
+    """An attempt to connect failed, and the next may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A message and what acknowledges it."""
+
+    message: Message
+    mid: int
+    qos: int
+
+
+class Subscriber:
+    """The receiver's side of one broker."""
+
+    def __init__(
+        self, broker: BrokerSettings, group: str, client_id: str, handler: Handler
+    ) -> None:
+        self._broker = broker
+        self._group = group
+        self._client_id = client_id
+        self._handler = handler
+        self._client = self._make_client()
+        self._inbox: list[_Held] = []
+        self._stopped = False
+        self._connack: ReasonCode | None = None
+        self._shared_offered = True
+        self._subscribed: dict[int, str] = {}  # packet identifier -> filter that waits for SUBACK
+        self._refused: dict[str, ReasonCode] = {}
+        self._farewell: ReasonCode | None = None
+        self._detail = ""
+
+    def stop(self) -> None:
+        """End `run` soon. Safe in a signal handler."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Receive until `stop`.
+
+        A broker that cannot be reached is tried again, for ever. Raises LinkError where it refuses
+        us and no waiting helps, and StoreError as the handler does.
+        """
+        backoff = Backoff(self._broker.backoff_min, self._broker.backoff_max)
+        said = False
+        try:
+            while not self._stopped:
+                since: float | None = None
+                try:
+                    self._connect()
+                    log.info("receiving from broker %s as %s", self._where, self._client_id)
+                    self._handler.connected()
+                    since = time.monotonic()
+                    said = False
+                    self._receive()
+                except _Unreachable as error:
+                    # The first failure is said aloud; the rest would only fill the log.
+                    level = logging.DEBUG if said else logging.WARNING
+                    lasted = None if since is None else time.monotonic() - since
+                    hint = self._hint if lasted is not None and lasted < SHORT_S else ""
+                    log.log(level, "broker %s: %s; trying again%s", self._where, error, hint)
+                    said = True
+                    # A broker that drops us at once, again and again, is not reached either.
+                    if lasted is not None and lasted > self._broker.backoff_max:
+                        backoff.reset()
+                    self._rest(backoff.next())
+        finally:
+            self._disconnect()
+
+    # --- connecting -------------------------------------------------------------------------
+
+    @property
+    def _where(self) -> str:
+        return f"{self._broker.host}:{self._broker.port}"
+
+    @property
+    def _hint(self) -> str:
+        """What a short connection may mean: not every broker says that it was taken over."""
+        return f"; does another receiver come as {self._client_id}? Give each its own --client-id"
+
+    def _make_client(self) -> mqtt.Client:
+        client = new_client(self._broker, self._client_id)
+        client.manual_ack_set(True)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.on_disconnect = self._on_disconnect
+        client.on_log = self._on_log
+        return client
+
+    def _connect(self) -> None:
+        self._inbox.clear()  # of a connection that is gone: the broker sends it again
+        self._subscribed.clear()
+        self._refused.clear()
+        self._connack = self._farewell = None
+        self._detail = ""
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        properties.ReceiveMaximum = BATCH
+        properties.MaximumPacketSize = PACKET_BYTES
+        try:
+            self._client.connect(
+                self._broker.host,
+                self._broker.port,
+                self._broker.keepalive,
+                clean_start=False,
+                properties=properties,
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise LinkError(
+                f"broker {self._where}: its certificate was refused: {error.verify_message}; "
+                "name its authority with --ca, and the host as the certificate does"
+            ) from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            raise _Unreachable("closed the connection during the TLS handshake") from None
+        except ssl.SSLError as error:
+            raise LinkError(
+                f"broker {self._where}: TLS failed: {error.reason or error}; "
+                "check the port, --cert and --key"
+            ) from None
+        except ValueError:  # of the codec that host names go through
+            raise LinkError(f"broker {self._broker.host!r} is no host name") from None
+        except OSError as error:
+            raise _Unreachable(error.strerror or str(error) or type(error).__name__) from None
+        self._await(lambda: self._connack is not None, "no CONNACK")
+        self._check_connack()
+        self._subscribe()
+
+    def _check_connack(self) -> None:
+        code = self._connack
+        assert code is not None
+        if code.value in _TRANSIENT:
+            raise _Unreachable(f"refused for now: {code}")
+        if code.value == _UNSUPPORTED_PROTOCOL:
+            raise LinkError(f"broker {self._where}: does not speak MQTT 5, which receiving needs")
+        if code.is_failure:
+            raise LinkError(
+                f"broker {self._where}: refused client {self._client_id}: {code}; "
+                "check --username, --password-file and --cert, and the broker's access list"
+            )
+
+    def _subscribe(self) -> None:
+        # State and health are never shared: every receiver needs to know every chain's end.
+        for leaf in (Leaf.STATE, Leaf.HEALTH):
+            self._ask(subscription(leaf))
+        shared = subscription(Leaf.EVENT, self._group)
+        if self._shared_offered:
+            self._ask(shared)
+        self._await(lambda: not self._subscribed, "no SUBACK")
+        if self._refused.get(shared) == _NO_SHARED:
+            del self._refused[shared]
+            self._shared_offered = False
+        if not self._shared_offered:
+            log.warning(
+                "broker %s has no shared subscriptions: every receiver gets every event, "
+                "and the store keeps each once",
+                self._where,
+            )
+            self._ask(subscription(Leaf.EVENT))
+            self._await(lambda: not self._subscribed, "no SUBACK")
+        for wanted, code in self._refused.items():
+            raise LinkError(
+                f"broker {self._where}: refused the subscription {wanted}: {code}; "
+                f"let client {self._client_id} read it in the broker's access list"
+            )
+
+    def _ask(self, wanted: str) -> None:
+        result, mid = self._client.subscribe(wanted, options=SubscribeOptions(qos=1))
+        if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise _Unreachable("the connection was lost while subscribing")
+        self._subscribed[mid] = wanted
+
+    def _await(self, arrived: Callable[[], bool], otherwise: str) -> None:
+        """Turn the client's loop until `arrived`, at most ANSWER_S."""
+        deadline = time.monotonic() + ANSWER_S
+        while not arrived():
+            self._turn()
+            if self._stopped or time.monotonic() > deadline:
+                raise _Unreachable(f"{otherwise} within {ANSWER_S:.0f} s")
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopped and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, WAIT_S))
+
+    def _disconnect(self) -> None:
+        """Say goodbye; the broker keeps the session, and what was not acknowledged."""
+        self._client.disconnect()
+        deadline = time.monotonic() + GOODBYE_S
+        while self._client.want_write() and time.monotonic() < deadline:
+            try:
+                self._turn(deadline - time.monotonic())
+            except (_Unreachable, LinkError):
+                return
+
+    # --- receiving --------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        while not self._stopped:
+            if not self._inbox:
+                self._turn()
+            self._read_on()
+            batch, self._inbox = self._inbox, []
+            if batch:
+                self._handler.take([held.message for held in batch])
+                for held in batch:
+                    self._client.ack(held.mid, held.qos)
+            self._handler.idle()
+
+    def _turn(self, seconds: float = WAIT_S) -> None:
+        """Wait for the network, at most so long; read one packet and write all that is queued."""
+        sock = self._client.socket()
+        if sock is None:
+            self._lost(MQTTErrorCode.MQTT_ERR_NO_CONN)
+            return
+        poll = select.poll()
+        wants = select.POLLOUT if self._client.want_write() else 0
+        poll.register(sock.fileno(), select.POLLIN | wants)
+        decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        ready = poll.poll(0 if decrypted else seconds * 1000)
+        result = MQTTErrorCode.MQTT_ERR_SUCCESS
+        if decrypted or any(event & ~select.POLLOUT for _, event in ready):
+            result = self._client.loop_read()
+        if self._client.want_write():
+            self._client.loop_write()
+        self._client.loop_misc()
+        if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or self._farewell is not None:
+            self._lost(result)
+
+    def _read_on(self) -> None:
+        """Read what has arrived already, so that one commit holds it all."""
+        before = -1
+        while before < len(self._inbox) < BATCH:
+            before = len(self._inbox)
+            result = self._client.loop_read()
+            if result is not MQTTErrorCode.MQTT_ERR_SUCCESS:
+                self._lost(result)
+
+    def _lost(self, result: MQTTErrorCode) -> None:
+        if self._farewell is not None and self._farewell.value == _TAKEN_OVER:
+            raise LinkError(
+                f"broker {self._where}: another receiver came as {self._client_id}; "
+                "give each its own --client-id"
+            )
+        if self._connack is None:
+            raise _Unreachable(
+                "ended the connection before it answered, as it does where it asks for a "
+                f"certificate (--cert and --key){self._detail}"
+            )
+        if not self._connack.is_failure:
+            raise _Unreachable(f"{self._farewell or mqtt.error_string(result)}{self._detail}")
+
+    # --- called back by the client, inside its loop -------------------------------------------
+
+    def _on_connect(
+        self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any
+    ) -> None:
+        self._connack = code
+        self._shared_offered = getattr(properties, "SharedSubscriptionAvailable", 1) == 1
+
+    def _on_subscribe(
+        self, _client: Any, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any
+    ) -> None:
+        wanted = self._subscribed.pop(mid, None)
+        if wanted is not None and codes[0].is_failure:
+            self._refused[wanted] = codes[0]
+
+    def _on_message(self, _client: Any, _data: Any, received: mqtt.MQTTMessage) -> None:
+        message = Message(received.topic, bytes(received.payload))
+        self._inbox.append(_Held(message, received.mid, received.qos))
+
+    def _on_disconnect(
+        self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any
+    ) -> None:
+        if self._farewell is None:  # the broker's reason comes before paho's own
+            self._farewell = code
+
+    def _on_log(self, _client: Any, _data: Any, level: int, text: str) -> None:
+        """Keep what paho says only to its log: why the TLS layer ended a connection."""
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._detail = f" ({text})"

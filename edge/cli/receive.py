@@ -1,0 +1,154 @@
+"""`senyum receive`: prove, number and keep what the units send."""
+
+import argparse
+import platform
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from edge.central.desk import Desk, Instant
+from edge.central.receiver import Receiver
+from edge.central.show import Screen
+from edge.central.store import Store
+from edge.central.subscribe import Subscriber
+from edge.errors import CallerError, SecretError
+from edge.mqtt.keys import KeySet
+from edge.mqtt.topics import Leaf, subscription
+from edge.settings import BrokerSettings
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "receive",
+        help="receive, verify and store events on a central server",
+        description="Receives the events of every unit, verifies each, keeps each once, and says "
+        "aloud what is missing, forked or forged.",
+    )
+    parser.add_argument(
+        "--broker",
+        required=True,
+        metavar="HOST[:PORT]",
+        help="or mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS",
+    )
+    parser.add_argument("--ca", type=Path, metavar="PEM", help="authority of the broker")
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="certificate of this receiver")
+    parser.add_argument("--key", type=Path, metavar="PEM", help="its key, mode 0600")
+    parser.add_argument("--username")
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="mode 0600")
+    parser.add_argument(
+        "--keys", type=Path, required=True, metavar="FILE", help="JWK set of the units' keys"
+    )
+    parser.add_argument(
+        "--store", type=Path, required=True, metavar="FILE", help="SQLite file; made if missing"
+    )
+    parser.add_argument(
+        "--group",
+        default="central",
+        help="receivers of one group share the events; give them one store (default: central)",
+    )
+    parser.add_argument(
+        "--client-id", metavar="ID", help="the broker keeps this receiver's place under it"
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="before a number that did not come is called missing (default: 60)",
+    )
+    parser.add_argument(
+        "--zone",
+        default="Asia/Jakarta",
+        help="time zone of lines that belong to no place (default: Asia/Jakarta)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Receive until SIGTERM or SIGINT; returns 0."""
+    broker = broker_settings(args)
+    keys = _keys(args.keys)
+    _check(args)
+    client_id = args.client_id or f"senyum-receive.{args.group}.{platform.node()}"
+    with closing(Store(args.store)) as store:
+        desk = Desk(store, keys, args.grace, Instant.now())
+        screen = Screen(Console(), args.zone, as_json=args.json)
+        receiver = Receiver(desk, screen.show)
+        subscriber = Subscriber(broker, args.group, client_id, receiver)
+
+        def stop(_number: int, _frame: Any) -> None:
+            subscriber.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        receiver.start()
+        subscriber.run()
+    return 0
+
+
+def broker_settings(args: argparse.Namespace) -> BrokerSettings:
+    """Read where the broker is and how to be let in; raises CallerError."""
+    text: str = args.broker
+    try:
+        url = urlsplit(text if "://" in text else f"//{text}")
+        port = url.port
+    except ValueError as error:
+        raise CallerError(f"--broker {text}: {error}") from None
+    scheme = url.scheme or ("mqtts" if args.ca or args.cert else "mqtt")
+    if scheme not in _PORTS or not url.hostname or url.path not in {"", "/"} or url.query:
+        raise CallerError(
+            f"--broker {text}: is not HOST[:PORT], mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
+        )
+    if "@" in url.netloc:
+        raise CallerError("--broker: names a user; use --username and --password-file")
+    try:
+        return BrokerSettings(
+            host=url.hostname,
+            port=_PORTS[scheme] if port is None else port,
+            tls=scheme == "mqtts",
+            ca=args.ca,
+            certificate=args.cert,
+            certificate_key=args.key,
+            username=args.username,
+            password=args.password_file,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        what = first["msg"].removeprefix("Value error, ")
+        field = "".join(f"{part}: " for part in first["loc"])
+        raise CallerError(f"--broker {text}: {field}{what}") from None
+
+
+def _keys(path: Path) -> KeySet:
+    keys = KeySet.load(path)
+    if len(keys) == 0:
+        raise SecretError(f"{path}: the key set holds no key; add what `senyum keys` prints")
+    return keys
+
+
+def _check(args: argparse.Namespace) -> None:
+    try:
+        subscription(Leaf.EVENT, args.group)
+    except ValueError as error:
+        raise CallerError(f"--group: {error}") from None
+    try:
+        ZoneInfo(args.zone)
+    except (KeyError, ValueError, OSError):
+        raise CallerError(f"--zone {args.zone}: no such time zone; as Asia/Jakarta") from None
+    if not 0 < args.grace <= 86_400:  # also refuses nan
+        raise CallerError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
+    if not args.store.parent.is_dir():
+        raise CallerError(f"--store {args.store}: {args.store.parent} is no folder; make it first")

@@ -1,0 +1,126 @@
+"""A unit that signs with a key of its own, and the clock that tests turn."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from edge.central.desk import Instant, Message
+from edge.mqtt.clock import ClockReading, ClockState
+from edge.mqtt.keys import KeySet, SigningKey
+from edge.mqtt.payload import Status
+from edge.mqtt.seal import Context, Head, Sealer, Vitals
+from edge.mqtt.topics import Leaf, UnitName
+from edge.settings import PlaceSettings, UnitSettings
+from edge.types import Attempt, Audit, AuditCode, Match, Outcome, Reason
+
+PERSON = "4f2a1b2c3d4e5f60718293a4b5c6d7e8"
+START = datetime(2026, 3, 2, 0, 31, 4, tzinfo=UTC)  # 07:31:04 in Jakarta
+
+
+class FixedClock:
+    """Always the same instant."""
+
+    def read(self) -> ClockReading:
+        return ClockReading(
+            utc_ns=int(START.timestamp()) * 1_000_000_000,
+            monotonic_ns=1_000_000_000,
+            state=ClockState.SYNCHRONIZED,
+            boot_id="0b7ac3f1-9f0c-4b2e-a1f5-3a7c1c8d2e4f",
+        )
+
+
+@cache
+def signing_key(name: str, alg: str = "Ed25519") -> SigningKey:
+    with TemporaryDirectory() as folder:
+        return SigningKey.load_or_create(Path(folder) / name, alg)
+
+
+class Unit:
+    """Signs events in a chain, without outbox or link."""
+
+    def __init__(
+        self,
+        name: str = "lobby-1",
+        head: Head | None = None,
+        key: str | None = None,
+        zone: str = "Asia/Jakarta",
+    ) -> None:
+        # Constructed, for a zone may be unknown here and known on the unit.
+        place = PlaceSettings.model_construct(latitude=-6.4, longitude=106.8, zone=zone)
+        settings = UnitSettings(org="kota", site="depok", name=name, place=place)
+        self.name = UnitName.of(settings)
+        self.key = signing_key(key or name)
+        self.head = head or Head()
+        context = Context(
+            unit=settings,
+            software="0.1.0",
+            models={"identity": "ab" * 32},
+            roster=None,
+            thresholds={"match": 0.45, "margin": 0.05},
+        )
+        self.sealer = Sealer(context, self.key, FixedClock())
+
+    def fork(self) -> "Unit":
+        """Return the same unit as it would go on from a copy of its disk."""
+        other = Unit(self.name.name)
+        other.head = self.head
+        return other
+
+    def event(self, *, known: bool = True) -> Message:
+        attempt = Attempt(
+            ref=1,
+            outcome=Outcome.RECORDED if known else Outcome.REFUSED,
+            reason=Reason.ACCEPTED if known else Reason.NOT_KNOWN,
+            captured_ns=1_000_000_000,
+            person=PERSON if known else None,
+            smile=83.4 if known else None,
+            smile_threshold=50.0 if known else None,
+            match=Match(PERSON, 0.71, 0.49) if known else None,
+        )
+        return self._next(attempt)
+
+    def audit(self) -> Message:
+        return self._next(Audit(ref=1, code=AuditCode.STARTED, captured_ns=1_000_000_000))
+
+    def _next(self, event: Attempt | Audit) -> Message:
+        token = self.sealer.event(event, self.head).token
+        self.head = self.head.followed_by(token)
+        return self.message(token)
+
+    def events(self, count: int) -> list[Message]:
+        return [self.event() for _ in range(count)]
+
+    def state(self, status: Status = Status.ONLINE, session: int = 1) -> Message:
+        return self.message(self.sealer.state(status, session, self.head), Leaf.STATE)
+
+    def health(self) -> Message:
+        return self.message(self.sealer.health(Vitals(), 1, self.head, 0), Leaf.HEALTH)
+
+    def message(self, content: str | bytes, leaf: Leaf = Leaf.EVENT) -> Message:
+        payload = content.encode("ascii") if isinstance(content, str) else content
+        return Message(self.name.topic(leaf), payload)
+
+
+def keys_of(*units: Unit) -> KeySet:
+    return KeySet.of([unit.key.registration(unit.name) for unit in units])
+
+
+@dataclass
+class TurnedClock:
+    """An Instant that moves when it is told to."""
+
+    instant: Instant
+
+    @classmethod
+    def at_start(cls) -> "TurnedClock":
+        return cls(Instant(START, 0))
+
+    def __call__(self) -> Instant:
+        return self.instant
+
+    def turn(self, seconds: float) -> Instant:
+        later = self.instant.monotonic_ns + int(seconds * 1e9)
+        self.instant = replace(self.instant, monotonic_ns=later)
+        return self.instant

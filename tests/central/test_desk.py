@@ -1,0 +1,375 @@
+import base64
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from central_parts import TurnedClock, Unit, keys_of, signing_key
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.central.desk import Desk, Message
+from edge.central.judge import Verdict
+from edge.central.notice import Kind, Notice
+from edge.central.store import Store
+from edge.errors import StoreError
+from edge.mqtt.encoding import digest
+from edge.mqtt.envelope import MAX_BYTES, Flaw, sign, verify
+from edge.mqtt.keys import KeySet
+from edge.mqtt.payload import AttendanceEvent, Status
+from edge.mqtt.seal import Head
+from edge.mqtt.topics import Leaf
+
+GRACE = 60.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(tmp_path / "events.db")) as store:
+        yield store
+
+
+class Central:
+    """A desk over a store, and everything that it said."""
+
+    def __init__(self, store: Store, keys: KeySet) -> None:
+        self.store = store
+        self.clock = TurnedClock.at_start()
+        self.desk = Desk(store, keys, GRACE, self.clock())
+
+    def take(self, *messages: Message) -> list[Notice]:
+        return self.desk.take(messages, self.clock())
+
+    def after(self, seconds: float) -> list[Notice]:
+        return self.desk.sweep(self.clock.turn(seconds))
+
+    def restarted(self, keys: KeySet) -> "Central":
+        return Central(self.store, keys)
+
+
+@pytest.fixture
+def unit() -> Unit:
+    return Unit()
+
+
+@pytest.fixture
+def central(store: Store, unit: Unit) -> Central:
+    return Central(store, keys_of(unit, Unit("gate-2")))
+
+
+def tokens(messages: list[Message]) -> list[str]:
+    return [message.payload.decode() for message in messages]
+
+
+def kinds(notices: list[Notice]) -> list[Kind]:
+    return [notice.kind for notice in notices]
+
+
+def test_genuine_events_are_stored_as_they_were_signed(central: Central, unit: Unit) -> None:
+    messages = [unit.audit(), unit.event(), unit.event(known=False)]
+    assert kinds(central.take(*messages)) == [Kind.EVENT] * 3
+    assert central.store.tokens(unit.name.source) == tokens(messages)
+    assert central.after(2 * GRACE) == []
+
+
+def test_an_event_that_comes_again_is_stored_once(central: Central, unit: Unit) -> None:
+    message = unit.event()
+    assert kinds(central.take(message, message)) == [Kind.EVENT, Kind.DUPLICATE]
+    assert kinds(central.take(message)) == [Kind.DUPLICATE]
+    assert central.store.tokens(unit.name.source) == tokens([message])
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+def part(content: dict[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+def alg_none(message: Message) -> bytes:
+    _, payload, _ = message.payload.decode().split(".")
+    header = {"alg": "none", "kid": Unit().key.kid, "typ": "senyum-event+jws"}
+    return f"{part({**header, 'cty': 'cloudevents+json'})}.{payload}.".encode()
+
+
+def forged(message: Message) -> bytes:
+    """The genuine header and signature around another payload."""
+    header, payload, signature = message.payload.decode().split(".")
+    content = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    content["subject"] = "0" * 32
+    return f"{header}.{part(content)}.{signature}".encode()
+
+
+def foreign(message: Message) -> bytes:
+    """What another unit's valid key signed in this unit's name."""
+    return Unit(key="gate-2").event().payload
+
+
+def unknown(message: Message) -> bytes:
+    return Unit(key="stranger").event().payload
+
+
+@pytest.mark.parametrize(
+    ("spoil", "flaw", "loud"),
+    [
+        (lambda _: b"\x00\xff\x1b[31m", Flaw.MALFORMED, False),
+        (lambda _: b"{}", Flaw.MALFORMED, False),
+        (lambda m: m.payload + b"A" * MAX_BYTES, Flaw.OVERSIZED, False),
+        (forged, Flaw.BAD_SIGNATURE, True),
+        (alg_none, Flaw.ALGORITHM, True),
+        (foreign, Flaw.FOREIGN_KEY, True),
+        (unknown, Flaw.UNKNOWN_KEY, True),
+    ],
+)
+def test_a_bad_message_is_refused_kept_and_named(
+    central: Central, unit: Unit, spoil: object, flaw: Flaw, loud: bool
+) -> None:
+    first, second = unit.events(2)
+    assert callable(spoil)
+    bad = unit.message(spoil(second))
+    assert kinds(central.take(first)) == [Kind.EVENT]
+    (notice,) = central.take(bad)
+    assert (notice.kind, notice.flaw, notice.loud) == (Kind.REFUSED, flaw, loud)
+    assert notice.text
+    (kept,) = central.store.refusals(flaw)
+    assert kept.topic == bad.topic
+    assert kept.size == len(bad.payload)
+    assert bad.payload.startswith(kept.payload)
+    assert len(kept.payload) <= MAX_BYTES
+    assert kinds(central.take(second)) == [Kind.EVENT], "the genuine one still counts"
+    assert central.store.tokens(unit.name.source) == tokens([first, second])
+
+
+def test_an_event_on_another_units_topic(central: Central, unit: Unit) -> None:
+    (notice,) = central.take(Message(Unit("gate-2").name.topic(Leaf.EVENT), unit.event().payload))
+    assert notice.kind is Kind.REFUSED
+    assert notice.loud
+    assert central.store.tokens(unit.name.source) == []
+
+
+def test_a_topic_that_names_no_unit(central: Central, unit: Unit) -> None:
+    (notice,) = central.take(Message("senyum/v1/KOTA/depok/lobby-1/event", unit.event().payload))
+    assert (notice.flaw, notice.unit) == (Flaw.TOPIC, None)
+
+
+def test_a_number_beyond_the_store(central: Central) -> None:
+    unit = Unit(head=Head(2**63 - 1, "A" * 43))
+    (notice,) = central.take(unit.event())
+    assert notice.flaw is Flaw.PAYLOAD
+    assert "sequence" in notice.text
+
+
+def test_an_emptied_retained_topic_says_nothing(central: Central, unit: Unit) -> None:
+    assert central.take(unit.message(b"", Leaf.STATE)) == []
+
+
+def test_a_wrong_key_on_health_is_said_once_a_run(central: Central) -> None:
+    stranger = Unit(key="stranger")
+    assert kinds(central.take(stranger.health())) == [Kind.REFUSED]
+    assert central.take(stranger.health()) == []
+
+
+def test_what_came_before_its_key_was_registered_counts_after_a_restart(
+    central: Central, unit: Unit
+) -> None:
+    late = Unit("hall-3")
+    messages = late.events(2)
+    assert {n.flaw for n in central.take(*messages)} == {Flaw.UNKNOWN_KEY}
+    again = central.restarted(keys_of(unit, late))
+    assert kinds(again.desk.revisit(again.clock())) == [Kind.EVENT] * 2
+    assert again.store.tokens(late.name.source) == tokens(messages)
+    assert again.store.refusals(Flaw.UNKNOWN_KEY) == []
+    assert again.desk.revisit(again.clock()) == []
+
+
+# --- chains ------------------------------------------------------------------------------------
+
+
+def test_a_gap_is_named_by_number_once_and_heals(central: Central, unit: Unit) -> None:
+    messages = unit.events(15)
+    central.take(*messages[:11], messages[14])
+    assert central.after(GRACE - 1) == []
+    (gap,) = central.after(1)
+    assert (gap.kind, gap.loud) == (Kind.GAP, True)
+    assert gap.text == "events 12–14 are missing"  # noqa: RUF001 - a range
+    assert central.after(10 * GRACE) == []
+    again = central.restarted(keys_of(unit))
+    assert again.after(10 * GRACE) == [], "once, restarted or not"
+    again.take(*messages[11:14])
+    (healed,) = again.after(1)
+    assert (healed.kind, healed.loud) == (Kind.HEALED, False)
+    assert again.after(10 * GRACE) == []
+
+
+def test_a_broker_that_acknowledged_and_forgot(central: Central, unit: Unit) -> None:
+    """The state says 10; events 8 to 10 left the unit's outbox and never come."""
+    messages = unit.events(10)
+    central.take(unit.state(), *messages[:7])
+    (gap,) = central.after(GRACE)
+    assert gap.text == "events 8–10 are missing"  # noqa: RUF001 - a range
+
+
+def test_a_tail_is_still_known_to_be_missing_after_a_restart(central: Central, unit: Unit) -> None:
+    messages = unit.events(3)
+    central.take(messages[0], unit.health())
+    again = central.restarted(keys_of(unit))
+    assert [n.text for n in again.after(GRACE)] == [
+        "events 2–3 are missing"  # noqa: RUF001 - a range
+    ]
+
+
+def test_two_events_of_one_number_are_both_kept_and_shouted(central: Central, unit: Unit) -> None:
+    central.take(unit.event())
+    rival = unit.fork()
+    mine, theirs = unit.event(), rival.event()
+    notices = central.take(mine, theirs)
+    assert kinds(notices) == [Kind.EVENT, Kind.EVENT, Kind.FORK]
+    assert "another event 2" in notices[-1].text
+    assert set(central.store.tokens(unit.name.source)[1:]) == set(tokens([mine, theirs]))
+
+
+def test_an_id_used_again_is_kept_as_evidence_only(central: Central, unit: Unit) -> None:
+    message = unit.event()
+    found = verify(message.payload, keys_of(unit), message.topic).event
+    assert isinstance(found, AttendanceEvent)
+    other = found.model_copy(update={"subject": "0" * 32})
+    notices = central.take(message, unit.message(sign(other, unit.key)))
+    assert kinds(notices) == [Kind.EVENT, Kind.FORK]
+    assert central.store.tokens(unit.name.source) == tokens([message])
+    (kept,) = central.store.refusals(Verdict.FORK)
+    assert kept.payload.decode() == sign(other, unit.key)
+
+
+def test_a_chain_that_does_not_meet_is_a_fork(central: Central, unit: Unit) -> None:
+    first = unit.event()
+    rival = Unit()
+    rival.event()
+    assert kinds(central.take(first, rival.event())) == [Kind.EVENT, Kind.EVENT, Kind.FORK]
+
+
+def test_a_head_that_is_not_the_stored_event_is_shouted_once(central: Central, unit: Unit) -> None:
+    rival = Unit()
+    rival.event()
+    notices = central.take(unit.event(), rival.health(), rival.health())
+    assert kinds(notices) == [Kind.EVENT, Kind.FORK]
+
+
+def test_an_event_that_is_not_the_head_named_before(central: Central, unit: Unit) -> None:
+    rival = Unit()
+    rival.event()
+    notices = central.take(rival.health(), unit.event())
+    assert kinds(notices) == [Kind.EVENT, Kind.FORK]
+
+
+def test_units_come_and_go_quietly(central: Central, unit: Unit) -> None:
+    will = unit.message(b'{"status":"offline","session":1}', Leaf.STATE)
+    notices = central.take(unit.state(), unit.state(), will, unit.state(Status.ONLINE, 2))
+    assert [n.text for n in notices] == [
+        "online, session 1",
+        "offline, session 1",
+        "online, session 2",
+    ]
+    assert not any(n.loud for n in notices)
+
+
+def test_a_last_will_that_is_none(central: Central, unit: Unit) -> None:
+    (notice,) = central.take(unit.message(b'{"status":"on fire"}', Leaf.STATE))
+    assert notice.flaw is Flaw.MALFORMED
+
+
+def test_two_receivers_of_one_store_see_no_false_gap(
+    central: Central, unit: Unit, tmp_path: Path
+) -> None:
+    messages = unit.events(6)
+    with closing(Store(tmp_path / "events.db")) as shared:
+        other = Central(shared, keys_of(unit))
+        central.take(*messages[0::2])
+        other.take(*messages[1::2])
+        assert central.after(GRACE) == []
+        assert other.after(GRACE) == []
+        assert other.store.tokens(unit.name.source) == tokens(messages)
+
+
+def test_a_gap_is_reported_by_one_of_two_receivers(
+    central: Central, unit: Unit, tmp_path: Path
+) -> None:
+    messages = unit.events(4)
+    with closing(Store(tmp_path / "events.db")) as shared:
+        other = Central(shared, keys_of(unit))
+        central.take(messages[0], messages[2])
+        other.take(messages[3])
+        said = [*central.after(GRACE), *other.after(GRACE)]
+        assert [n.text for n in said] == ["event 2 is missing"]
+        other.take(messages[1])
+        healed = [*central.after(1), *other.after(1)]
+        assert kinds(healed) == [Kind.HEALED]
+
+
+def test_a_store_that_fails_keeps_nothing_of_the_batch(central: Central, unit: Unit) -> None:
+    messages = unit.events(3)
+    central.take(messages[0])
+    central.store._db.execute("PRAGMA query_only = 1")  # every write fails, as on a dead disk
+    with pytest.raises(StoreError, match=r"events\.db"):
+        central.take(*messages[1:])
+    central.store._db.execute("PRAGMA query_only = 0")
+    assert central.store.tokens(unit.name.source) == tokens(messages[:1])
+
+
+# --- any order ---------------------------------------------------------------------------------
+
+LENGTH = 9
+_whole = Unit("order-1")
+CHAIN = _whole.events(LENGTH)
+HEADS = [_whole.health(), _whole.state()]
+_rival = Unit("order-1")
+RIVALS = _rival.events(3)
+
+
+def run_batches(
+    folder: str, messages: list[Message], cuts: list[int]
+) -> tuple[list[Notice], list[tuple[int, str]]]:
+    with closing(Store(Path(folder) / "events.db")) as store:
+        central = Central(store, keys_of(_whole))
+        notices: list[Notice] = []
+        edges = [0, *sorted(cuts), len(messages)]
+        for first, last in pairwise(edges):
+            notices += central.take(*messages[first:last])
+        notices += central.after(GRACE)
+    with closing(sqlite3.connect(Path(folder) / "events.db")) as db:
+        rows = db.execute("SELECT sequence, jws FROM event ORDER BY sequence, jws").fetchall()
+    return notices, rows
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(CHAIN + HEADS + CHAIN[:3]), st.lists(st.integers(0, LENGTH + 5), max_size=4))
+def test_any_order_of_a_chain_gives_the_same_store_and_no_alarm(
+    messages: list[Message], cuts: list[int]
+) -> None:
+    with TemporaryDirectory() as folder:
+        notices, rows = run_batches(folder, messages, cuts)
+    assert rows == [(n, token) for n, token in enumerate(tokens(CHAIN), 1)]
+    assert not [notice for notice in notices if notice.loud]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations(CHAIN + RIVALS), st.lists(st.integers(0, LENGTH + 3), max_size=3))
+def test_any_order_of_a_forked_chain_keeps_both_and_shouts(
+    messages: list[Message], cuts: list[int]
+) -> None:
+    with TemporaryDirectory() as folder:
+        notices, rows = run_batches(folder, messages, cuts)
+    assert {token for _, token in rows} == set(tokens(CHAIN + RIVALS))
+    assert Kind.FORK in kinds(notices)
+
+
+def test_es256_units_are_taken_too(store: Store) -> None:
+    unit = Unit("es256")
+    unit.sealer._key = unit.key = signing_key("es256-key", "ES256")
+    central = Central(store, keys_of(unit))
+    message = unit.event()
+    assert kinds(central.take(message)) == [Kind.EVENT]
+    assert digest(message.payload.decode()) == unit.head.digest

@@ -1,0 +1,61 @@
+import pytest
+
+from edge.central.judge import Entry, Judgement, Neighbours, Verdict, judge, judge_head
+
+ENTRY = Entry("urn:senyum:kota:depok:lobby-1", "id-12", 12, "d12", "d11")
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        Neighbours(),
+        Neighbours(before=frozenset({"d11"})),
+        Neighbours(before=frozenset({"other", "d11"})),
+        Neighbours(after=frozenset({"d12"})),
+        Neighbours(before=frozenset({"d11"}), after=frozenset({"d12"}), head="d12"),
+    ],
+)
+def test_an_event_that_fits_is_genuine(stored: Neighbours) -> None:
+    assert judge(ENTRY, stored) == Judgement(Verdict.GENUINE)
+
+
+def test_the_same_bytes_again_are_a_duplicate() -> None:
+    found = judge(ENTRY, Neighbours(same_id="d12", same=frozenset({"d12"})))
+    assert (found.verdict, found.keep) == (Verdict.DUPLICATE, False)
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        (Neighbours(same=frozenset({"x"})), "another event 12"),
+        (Neighbours(before=frozenset({"x"})), "does not follow the stored event 11"),
+        (Neighbours(after=frozenset({"x"})), "the stored event 13 does not follow event 12"),
+        (Neighbours(head="x"), "is not the head"),
+    ],
+)
+def test_a_fork_is_kept_and_says_why(stored: Neighbours, why: str) -> None:
+    found = judge(ENTRY, stored)
+    assert (found.verdict, found.keep) == (Verdict.FORK, True)
+    assert why in found.why
+
+
+def test_an_id_with_other_content_is_no_second_event() -> None:
+    found = judge(ENTRY, Neighbours(same_id="x"))
+    assert (found.verdict, found.keep) == (Verdict.FORK, False)
+    assert "id of another event" in found.why
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "verdict"),
+    [
+        (frozenset(), None, Verdict.GENUINE),
+        (frozenset({"h", "x"}), None, Verdict.GENUINE),
+        (frozenset(), "h", Verdict.GENUINE),
+        (frozenset({"x"}), None, Verdict.FORK),
+        (frozenset(), "x", Verdict.FORK),
+    ],
+)
+def test_a_named_head_is_held_against_what_is_known(
+    stored: frozenset[str], named: str | None, verdict: Verdict
+) -> None:
+    assert judge_head(7, "h", stored, named).verdict is verdict

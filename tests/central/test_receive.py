@@ -1,0 +1,406 @@
+"""`senyum receive` as an operator starts it: a process, a real broker, signed events."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from central_parts import Unit
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from edge.bench.broker import PrivateBroker
+from edge.central.desk import Message
+from edge.mqtt.client import connect, new_client
+from edge.mqtt.keys import add_registration
+
+PROGRAM = [sys.executable, "-c", "import sys; from edge.cli import main; sys.exit(main())"]
+UNITS = (Unit("lobby-1"), Unit("gate-2"))
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    path = tmp_path / "keys.json"
+    for unit in UNITS:
+        add_registration(path, unit.key.registration(unit.name))
+    return path
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator[PrivateBroker]:
+    with PrivateBroker(tmp_path / "broker") as broker:
+        yield broker
+
+
+class Process:
+    """A running `senyum receive --json` and what it has said so far."""
+
+    def __init__(self, folder: Path, port: int, *options: str, name: str = "one") -> None:
+        self.store = folder / f"{name}.db"
+        self._out = folder / f"{name}.{time.monotonic_ns()}.out"
+        self._err = self._out.with_suffix(".err")
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [
+                    *PROGRAM,
+                    "receive",
+                    f"--broker=127.0.0.1:{port}",
+                    f"--keys={folder / 'keys.json'}",
+                    f"--store={self.store}",
+                    f"--client-id={name}",
+                    "--json",
+                    *options,
+                ],
+                stdout=out,
+                stderr=err,
+            )
+
+    @property
+    def said(self) -> list[dict[str, Any]]:
+        whole = self._out.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
+
+    @property
+    def log(self) -> str:
+        return self._err.read_text()
+
+    def ready(self) -> None:
+        self.until(lambda: "receiving from broker" in self.log)
+
+    def until(self, reached: Callable[[], bool], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < deadline, self.log
+            assert self.process.poll() is None, self.log
+            time.sleep(0.02)
+
+    def tokens(self) -> list[str]:
+        with closing(sqlite3.connect(self.store)) as db:
+            return [row[0] for row in db.execute("SELECT jws FROM event ORDER BY unit, sequence")]
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(10.0)
+
+
+@contextmanager
+def receiving(
+    folder: Path, broker: PrivateBroker, *options: str, name: str = "one"
+) -> Iterator[Process]:
+    one = Process(folder, broker.port, *options, name=name)
+    try:
+        one.ready()
+        yield one
+    finally:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+
+
+def publish(broker: PrivateBroker, *messages: Message, retain: bool = False) -> None:
+    client = new_client(broker.settings, "publisher")
+    connect(client, broker.settings)
+    client.loop_start()
+    try:
+        for message in messages:
+            sent = client.publish(message.topic, message.payload, qos=1, retain=retain)
+            sent.wait_for_publish(10.0)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def tokens(messages: list[Message]) -> list[str]:
+    return [message.payload.decode() for message in messages]
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signed_events_are_stored_and_a_signal_ends_it(
+    tmp_path: Path, mosquitto: PrivateBroker, keys: Path, number: int
+) -> None:
+    unit = Unit()
+    messages = [unit.audit(), *unit.events(3)]
+    with receiving(tmp_path, mosquitto) as one:
+        publish(mosquitto, *messages, messages[2])
+        one.until(lambda: len(one.said) == 5)
+        assert one.end(number) == 0
+    assert one.tokens() == tokens(messages)
+    assert [said["kind"] for said in one.said] == ["event"] * 4 + ["duplicate"]
+    assert not any(said["alarm"] for said in one.said)
+
+
+@pytest.mark.broker
+def test_bad_messages_among_good_ones(tmp_path: Path, mosquitto: PrivateBroker, keys: Path) -> None:
+    unit = Unit()
+    good = unit.events(2)
+    forged = good[1].payload[:-8] + b"AAAAAAAA"
+    bad = {
+        "malformed": unit.message(b"\xff\x00 nothing of ours"),
+        "oversized": unit.message(b"A" * 100_000),
+        "bad-signature": unit.message(forged),
+        "foreign-key": unit.message(Unit(key="gate-2").event().payload),
+    }
+    with receiving(tmp_path, mosquitto) as one:
+        publish(mosquitto, good[0], *bad.values(), good[1])
+        one.until(lambda: len(one.said) == 6)
+        assert one.end() == 0
+    assert [said.get("flaw") for said in one.said] == [None, *bad, None]
+    assert one.tokens() == tokens(good)
+
+
+@pytest.mark.broker
+def test_killed_and_started_again_it_misses_nothing(
+    tmp_path: Path, mosquitto: PrivateBroker, keys: Path
+) -> None:
+    messages = Unit().events(60)
+    with receiving(tmp_path, mosquitto) as one:
+        publish(mosquitto, *messages[:20])
+        one.until(lambda: len(one.said) > 5)
+        one.end(signal.SIGKILL)
+    publish(mosquitto, *messages[20:40])
+    with receiving(tmp_path, mosquitto, "--grace=1") as one:
+        publish(mosquitto, *messages[40:])
+        one.until(lambda: len(one.tokens()) == 60)
+        time.sleep(2.5)
+        assert one.end() == 0
+    assert one.tokens() == tokens(messages)
+    assert not any(said["alarm"] for said in one.said)
+
+
+@pytest.mark.broker
+def test_what_the_broker_forgot_is_named_by_number(
+    tmp_path: Path, mosquitto: PrivateBroker, keys: Path
+) -> None:
+    unit = Unit()
+    messages = unit.events(10)
+    with receiving(tmp_path, mosquitto, "--grace=1") as one:
+        publish(mosquitto, unit.state(), retain=True)
+        publish(mosquitto, *messages[:7])
+        one.until(lambda: "gap" in [said["kind"] for said in one.said])
+        publish(mosquitto, *messages[7:])
+        one.until(lambda: "healed" in [said["kind"] for said in one.said])
+        assert one.end() == 0
+    (gap,) = [said for said in one.said if said["alarm"]]
+    assert gap["text"] == "events 8–10 are missing"  # noqa: RUF001 - a range
+    assert gap["unit"] == unit.name.source
+
+
+@pytest.mark.broker
+def test_two_receivers_of_a_group_share_the_load(
+    tmp_path: Path, mosquitto: PrivateBroker, keys: Path
+) -> None:
+    messages = Unit().events(30)
+    with (
+        receiving(tmp_path, mosquitto, name="one") as one,
+        receiving(tmp_path, mosquitto, name="two") as two,
+    ):
+        publish(mosquitto, *messages)
+        one.until(lambda: len(one.tokens() + two.tokens()) == 30)
+        assert (one.end(), two.end()) == (0, 0)
+    assert one.tokens()
+    assert two.tokens()
+    assert set(one.tokens()) | set(two.tokens()) == set(tokens(messages))
+
+
+@pytest.mark.broker
+def test_a_full_disk_ends_it_with_one_line_and_nothing_is_lost(
+    tmp_path: Path, mosquitto: PrivateBroker, keys: Path
+) -> None:
+    """A file size limit of the process stands in for the disk: the same failing write."""
+    messages = Unit().events(40)
+    limited = ["prlimit", "--fsize=70000", *PROGRAM]
+    with receiving(tmp_path, mosquitto) as one:
+        assert one.end() == 0
+    command = [
+        *limited,
+        "receive",
+        f"--broker=127.0.0.1:{mosquitto.port}",
+        f"--keys={keys}",
+        f"--store={one.store}",
+        "--client-id=one",
+    ]
+    publish(mosquitto, *messages)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith(f"senyum: {one.store}: the store cannot be")
+    with receiving(tmp_path, mosquitto) as one:
+        one.until(lambda: len(one.tokens()) == 40)
+        assert one.end() == 0
+    assert one.tokens() == tokens(messages)
+
+
+# --- TLS ---------------------------------------------------------------------------------------
+
+
+class Authority:
+    """A certificate authority of the test, and what it signs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        certificate = self._certificate(self._name, self._key, authority=True)
+        self.file = self._write("ca.pem", certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str) -> tuple[Path, Path]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._certificate(subject, key, authority=False)
+        pem = serialization.Encoding.PEM
+        secret = key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return (
+            self._write(f"{name}.pem", certificate.public_bytes(pem)),
+            self._write(f"{name}.key", secret),
+        )
+
+    def _certificate(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        )
+        return builder.sign(self._key, hashes.SHA256())
+
+    def _write(self, name: str, content: bytes) -> Path:
+        path = self._folder / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        return path
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    folder = tmp_path / "authority"
+    folder.mkdir()
+    return Authority(folder)
+
+
+@pytest.fixture
+def secured(tmp_path: Path, authority: Authority) -> PrivateBroker:
+    certificate, key = authority.issue("broker")
+    options = [
+        f"cafile {authority.file}",
+        f"certfile {certificate}",
+        f"keyfile {key}",
+        "require_certificate true",
+    ]
+    return PrivateBroker(tmp_path / "broker", options=options)
+
+
+@pytest.mark.broker
+def test_with_certificates_it_receives(
+    tmp_path: Path, secured: PrivateBroker, authority: Authority, keys: Path
+) -> None:
+    certificate, key = authority.issue("central")
+    options = [f"--broker=mqtts://localhost:{secured.port}", f"--ca={authority.file}"]
+    with secured:
+        with receiving(tmp_path, secured, *options, f"--cert={certificate}", f"--key={key}") as one:
+            assert one.end() == 0
+        without = Process(tmp_path, secured.port, *options, name="two")
+        without.until(lambda: "--cert and --key" in without.log)
+        assert without.end() == 0
+
+
+@pytest.mark.broker
+def test_a_certificate_of_a_stranger_is_refused(
+    tmp_path: Path, secured: PrivateBroker, keys: Path
+) -> None:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = Authority(folder)
+    with secured:
+        one = Process(
+            tmp_path,
+            secured.port,
+            f"--broker=mqtts://localhost:{secured.port}",
+            f"--ca={other.file}",
+        )
+        assert one.process.wait(20.0) == 1
+    assert "its certificate was refused" in one.log
+    assert "--ca" in one.log
+    assert "Traceback" not in one.log
+
+
+# --- the caller's mistakes ---------------------------------------------------------------------
+
+
+def told(tmp_path: Path, *options: str) -> str:
+    """Run with a mistake; return the one line that says so."""
+    command = [*PROGRAM, "receive", "--broker=localhost", f"--store={tmp_path / 'e.db'}", *options]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=30, check=False, env={**os.environ}
+    )
+    assert ended.returncode == 2, ended.stderr
+    (line,) = ended.stderr.splitlines()
+    return line
+
+
+def test_a_key_set_that_is_missing(tmp_path: Path) -> None:
+    assert "keys.json" in told(tmp_path, f"--keys={tmp_path / 'keys.json'}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JWK set"),
+        ('{"keys": []}', "holds no key"),
+        ('{"keys": [{"kty": "OKP"}]}', "keys[0]"),
+    ],
+)
+def test_a_key_set_that_is_none(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(content)
+    assert words in told(tmp_path, f"--keys={path}")
+
+
+def test_a_key_that_names_no_unit(tmp_path: Path) -> None:
+    registration = UNITS[0].key.registration(UNITS[0].name)
+    del registration["unit"]
+    path = tmp_path / "keys.json"
+    path.write_text(json.dumps({"keys": [registration]}))
+    assert "keys[0]" in told(tmp_path, f"--keys={path}")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--broker=http://localhost"], "mqtts://"),
+        (["--broker=localhost:99999"], "--broker localhost:99999"),
+        (["--broker=mqtt://me:secret@localhost"], "--password-file"),
+        (["--broker=mqtt://localhost", "--ca=ca.pem"], "need tls"),
+        (["--cert=c.pem"], "go together"),
+        (["--ca=/nonexistent/ca.pem"], "/nonexistent/ca.pem"),
+        (["--group=A B"], "--group"),
+        (["--zone=Mars/Base"], "Mars/Base"),
+        (["--grace=0"], "--grace"),
+        (["--store=/nonexistent/e.db"], "/nonexistent"),
+        (["--username=me", "--password-file=/nonexistent/p"], "/nonexistent/p"),
+    ],
+)
+def test_a_wrong_option(tmp_path: Path, keys: Path, options: list[str], words: str) -> None:
+    said = told(tmp_path, f"--keys={keys}", *options)
+    assert words in said
+    assert "secret" not in said

@@ -1,0 +1,62 @@
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from central_parts import TurnedClock, Unit, keys_of
+
+from edge.central.desk import Desk
+from edge.central.notice import Notice
+from edge.central.receiver import Receiver
+from edge.central.store import Store
+
+GRACE = 10.0
+
+
+class Room:
+    """A receiver whose clock the test turns, and what it said."""
+
+    def __init__(self, store: Store, unit: Unit) -> None:
+        self.clock = TurnedClock.at_start()
+        self.said: list[Notice] = []
+        desk = Desk(store, keys_of(unit), GRACE, self.clock())
+        self.receiver = Receiver(desk, self.said.append, self.clock)
+
+    def wait(self, seconds: float) -> list[str]:
+        """Let time pass in steps as the subscriber does; return what was said meanwhile."""
+        before = len(self.said)
+        for _ in range(round(seconds * 4)):
+            self.clock.turn(0.25)
+            self.receiver.idle()
+        return [notice.text for notice in self.said[before:]]
+
+
+@pytest.fixture
+def unit() -> Unit:
+    return Unit()
+
+
+@pytest.fixture
+def room(tmp_path: Path, unit: Unit) -> Iterator[Room]:
+    with closing(Store(tmp_path / "events.db")) as store:
+        yield Room(store, unit)
+
+
+def test_a_gap_is_said_within_a_second_of_its_grace(room: Room, unit: Unit) -> None:
+    first, _, third = unit.events(3)
+    room.receiver.start()
+    room.receiver.take([first, third])
+    assert len(room.said) == 2
+    assert room.wait(GRACE - 0.25) == []
+    assert room.wait(1.25) == ["event 2 is missing"]
+    assert room.wait(5 * GRACE) == []
+
+
+def test_time_without_a_connection_counts_towards_no_gap(room: Room, unit: Unit) -> None:
+    first, second, third = unit.events(3)
+    room.receiver.take([first, third])
+    room.clock.turn(100 * GRACE)
+    room.receiver.connected()
+    assert room.wait(GRACE - 1) == []
+    room.receiver.take([second])
+    assert room.wait(5 * GRACE) == []

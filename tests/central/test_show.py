@@ -1,0 +1,103 @@
+import io
+import json
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+from central_parts import PERSON, START, Unit, keys_of
+from rich.console import Console
+
+from edge.central.desk import Message
+from edge.central.notice import Kind, Notice
+from edge.central.show import Screen, line
+from edge.mqtt.envelope import Flaw, verify
+from edge.mqtt.payload import AttendanceEvent, AuditEvent
+from edge.mqtt.seal import Head
+
+ZONE = "Asia/Jakarta"
+UNIT = Unit()
+
+
+def notice_of(unit: Unit, message: Message, kind: Kind = Kind.EVENT) -> Notice:
+    event = verify(message.payload, keys_of(unit), message.topic).event
+    assert isinstance(event, AttendanceEvent | AuditEvent)
+    return Notice(kind, event.moment, unit.name, event=event)
+
+
+def unit_at_12(zone: str = ZONE) -> Unit:
+    return Unit(head=Head(11, "A" * 43), zone=zone)
+
+
+def test_a_recorded_event_reads_as_one_line() -> None:
+    unit = unit_at_12()
+    assert line(notice_of(unit, unit.event()), ZONE) == (
+        "07:31:04 WIB  depok/lobby-1  #12 recorded  person 4f2a…  smile 83  match 0.71 (+0.22)"
+    )
+
+
+def test_the_time_is_that_of_the_place() -> None:
+    unit = unit_at_12("Asia/Jayapura")
+    assert line(notice_of(unit, unit.event()), ZONE).startswith("09:31:04 WIT ")
+
+
+def test_a_zone_that_nobody_knows_does_not_stop_the_line() -> None:
+    unit = unit_at_12("Atlantis/Capital")
+    assert line(notice_of(unit, unit.event()), ZONE).startswith("07:31:04 WIB ")
+
+
+def test_refused_and_audit() -> None:
+    unit = unit_at_12()
+    assert line(notice_of(unit, unit.event(known=False)), ZONE).endswith("#12 refused  not-known")
+    assert line(notice_of(unit, unit.audit()), ZONE).endswith("#13 audit  started")
+
+
+ALARMS = [
+    (Notice(Kind.GAP, START, UNIT.name, "event 2 is missing"), "event 2 is missing"),
+    (Notice(Kind.FORK, START, UNIT.name, "another event 2"), "fork in the chain: another event 2"),
+    (
+        Notice(Kind.REFUSED, START, UNIT.name, "forged", flaw=Flaw.BAD_SIGNATURE),
+        "refused (bad-signature): forged",
+    ),
+]
+
+
+@pytest.mark.parametrize(("notice", "words"), ALARMS)
+def test_an_alarm_is_loud(notice: Notice, words: str) -> None:
+    assert line(notice, ZONE) == f"07:31:04 WIB  ALARM  depok/lobby-1  {words}"
+    assert "\x1b[1;31m" in printed(notice, terminal=True)
+    assert "\x1b" not in printed(notice, terminal=False)
+
+
+def test_an_event_is_not_loud() -> None:
+    unit = unit_at_12()
+    assert "ALARM" not in line(notice_of(unit, unit.event()), ZONE)
+
+
+def test_a_strangers_text_does_not_steer_the_terminal() -> None:
+    hostile = Notice(Kind.REFUSED, START, None, "topic \x1b[2J\r\n[bold]x[/]", flaw=Flaw.TOPIC)
+    out = printed(hostile, terminal=False)
+    assert out.count("\n") == 1
+    assert "\x1b" not in out
+    assert "[bold]x[/]" in out
+
+
+def test_a_long_line_stays_one_line() -> None:
+    out = printed(replace(ALARMS[0][0], text="long " * 100), terminal=True)
+    assert out.count("\n") == 1
+
+
+def test_json_holds_the_event_and_the_alarm() -> None:
+    unit = unit_at_12()
+    said = json.loads(printed(notice_of(unit, unit.event()), terminal=False, as_json=True))
+    assert (said["kind"], said["alarm"], said["at"]) == ("event", False, "2026-03-02T00:31:04Z")
+    assert said["event"]["subject"] == PERSON
+    said = json.loads(printed(ALARMS[2][0], terminal=True, as_json=True))
+    assert (said["alarm"], said["flaw"], said["unit"]) == (True, "bad-signature", UNIT.name.source)
+
+
+def printed(notice: Notice, *, terminal: bool, as_json: bool = False) -> str:
+    out = io.StringIO()
+    colour: Literal["standard"] | None = "standard" if terminal else None
+    console = Console(file=out, width=60, force_terminal=terminal, color_system=colour)
+    Screen(console, ZONE, as_json=as_json).show(notice)
+    return out.getvalue()

@@ -1,0 +1,157 @@
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from edge.central.gaps import Gap, Standing
+from edge.central.judge import Entry, Neighbours
+from edge.central.store import Record, Refusal, Store
+from edge.errors import StoreError
+
+UNIT = "urn:senyum:kota:depok:lobby-1"
+NOW = "2026-03-02T00:31:04.000+00:00"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    with closing(Store(path)) as store:
+        yield store
+
+
+def record(number: int, name: str = "") -> Record:
+    name = name or f"d{number}"
+    previous = None if number == 1 else f"d{number - 1}"
+    entry = Entry(UNIT, f"id-{name}", number, name, previous)
+    return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
+
+
+def add(store: Store, *numbers: int) -> None:
+    with store.batch():
+        for number in numbers:
+            store.add(record(number), NOW)
+
+
+def test_what_a_batch_committed_is_there_after_reopening(store: Store, path: Path) -> None:
+    add(store, 2, 1)
+    store.close()
+    with closing(Store(path)) as again:
+        assert again.tokens(UNIT) == ["jws-d1", "jws-d2"]
+
+
+def test_a_batch_that_fails_leaves_nothing(store: Store) -> None:
+    with pytest.raises(StoreError, match="UNIQUE"):
+        add(store, 1, 1)
+    assert store.tokens(UNIT) == []
+    add(store, 1)
+    assert store.tokens(UNIT) == ["jws-d1"]
+
+
+def test_neighbours(store: Store) -> None:
+    add(store, 11, 13)
+    with store.batch():
+        store.add(record(12, "rival"), NOW)
+        store.name_head(UNIT, 12, "d12")
+        found = store.neighbours(record(12).entry)
+    assert found == Neighbours(
+        same_id=None,
+        before=frozenset({"d11"}),
+        same=frozenset({"rival"}),
+        after=frozenset({"d12"}),
+        head="d12",
+    )
+
+
+def test_a_named_head_only_moves_on(store: Store) -> None:
+    with store.batch():
+        store.name_head(UNIT, 5, "d5")
+        store.name_head(UNIT, 4, "d4")
+    assert (store.head(UNIT, 5), store.head(UNIT, 4)) == ("d5", None)
+
+
+def test_standing_after_a_restart(store: Store) -> None:
+    add(store, 2, 3, 6)
+    with store.batch():
+        store.name_head(UNIT, 8, "d8")
+        assert store.note_gap(UNIT, Gap(4, 5), NOW)
+        assert not store.note_gap(UNIT, Gap(4, 5), NOW)
+        assert store.note_gap(UNIT, Gap(2, 2), NOW)
+        assert store.heal_gap(UNIT, Gap(2, 2), NOW)
+        assert not store.heal_gap(UNIT, Gap(2, 2), NOW)
+    assert store.standings() == {UNIT: Standing(8, (Gap(1, 1), Gap(4, 5), Gap(7, 8)), (Gap(4, 5),))}
+    assert store.present(UNIT, Gap(1, 5)) == [2, 3]
+
+
+def test_a_unit_known_only_by_its_state_has_a_standing(store: Store) -> None:
+    with store.batch():
+        store.name_head(UNIT, 3, "d3")
+    assert store.standings() == {UNIT: Standing(3, (Gap(1, 3),), ())}
+
+
+def test_a_refused_message_is_kept_once_and_counted(store: Store, path: Path) -> None:
+    refusal = Refusal.of("a/b", "malformed", "why", b"x" * 100, keep=10)
+    with store.batch():
+        store.refuse(refusal, NOW)
+        store.refuse(refusal, NOW)
+    (kept,) = store.refusals("malformed")
+    assert (kept.payload, kept.size) == (b"x" * 10, 100)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT times FROM refused").fetchall() == [(2,)]
+    with store.batch():
+        store.forgive(kept)
+    assert store.refusals("malformed") == []
+
+
+def test_another_process_is_noticed(store: Store, path: Path) -> None:
+    add(store, 1)
+    assert not store.changed_by_others()
+    with closing(Store(path)) as other:
+        add(other, 2)
+    assert store.changed_by_others()
+    assert not store.changed_by_others()
+
+
+def test_only_its_owner_reads_it(store: Store, path: Path) -> None:
+    add(store, 1)
+    for file in path.parent.iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_power_cuts_are_planned_for(store: Store, path: Path) -> None:
+    assert store._one("PRAGMA synchronous") == 2  # FULL
+    assert store._one("PRAGMA journal_mode") == "wal"
+
+
+def test_a_newer_schema_is_left_alone(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match=r"events\.db.*schema 99"):
+        Store(path)
+
+
+def test_a_file_that_is_no_database(path: Path) -> None:
+    path.write_bytes(b"not a database, and long enough to be sure of it" * 30)
+    with pytest.raises(StoreError, match=r"events\.db"):
+        Store(path)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file"):
+        Store(tmp_path / "no" / "events.db")
+
+
+def test_a_full_disk_is_a_store_error_and_keeps_what_was(store: Store) -> None:
+    """SQLite's own page limit fails exactly as a full disk does (SQLITE_FULL)."""
+    add(store, 1)
+    pages = store._one("PRAGMA page_count")
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(StoreError, match="full"):
+        add(store, *range(2, 500))
+    assert store.tokens(UNIT) == ["jws-d1"]
