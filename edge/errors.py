@@ -33,6 +33,10 @@ class PhotoError(CallerError):
     """A photo cannot be read as a picture."""
 
 
+class LabelsError(CallerError):
+    """A list of labelled files lacks a column, a file, or the variety that a figure needs."""
+
+
 class RosterError(CallerError):
     """The roster is missing, was altered, was cut short, or belongs to another key."""
 

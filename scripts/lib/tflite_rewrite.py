@@ -1,4 +1,4 @@
-"""Rewrites of a float32 TFLite model that change neither its function nor its weights' meaning.
+"""Rewrites of a TFLite model that change neither its function nor its weights' meaning.
 
 They work on the object tree of the FlatBuffers schema (`schema.ModelT`), which the caller hands
 in as a module: it comes from a pinned package and is needed for building only.
@@ -9,6 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+# JPEG's YCbCr to RGB (ITU-T T.871, section 7), about the middle of each range.
+YCBCR = np.array(((1, 0, 1.402), (1, -0.344136, -0.714136), (1, 1.772, 0)))
+GREY = np.ones((3, 1))
 
 # Data of a constant tensor begins at a multiple of this (schema.fbs: force_align of Buffer.data).
 ALIGNMENT = 16
@@ -124,6 +128,45 @@ def fuse_prelu(schema: ModuleType, model: Any) -> int:
     return fused
 
 
+def take_ycbcr(schema: ModuleType, model: Any) -> None:
+    """Make the network read YCbCr, which cameras give, where it read RGB.
+
+    The conversion is linear, so the first convolution does it with weights of its own: W · M. Its
+    input must be normalised about the middle of the range, so that colours' zero stays zero; only
+    colours that RGB cannot hold, and were clipped, come out otherwise.
+    """
+    _mix_input(schema, model, YCBCR)
+
+
+def take_grey(schema: ModuleType, model: Any) -> None:
+    """Make the network read one channel, as if the same were given for red, green and blue."""
+    _mix_input(schema, model, GREY)
+
+
+def _mix_input(schema: ModuleType, model: Any, mixture: Any) -> None:
+    """Let the first convolution read channels of which `mixture` (3, n) makes RGB."""
+    graph, names = model.subgraphs[0], schema.BuiltinOperator
+    picture = int(graph.inputs[0])
+    readers = [op for op in graph.operators if picture in map(int, op.inputs)]
+    kinds = [_builtin(model.operatorCodes[op.opcodeIndex]) for op in readers]
+    if kinds != [names.CONV_2D] or int(graph.tensors[picture].shape[-1]) != len(mixture):
+        raise RewriteError("the picture is not read by one convolution of RGB")
+    number = int(readers[0].inputs[1])
+    chain = [number]  # the weights, and what they are dequantized from
+    chain += [int(op.inputs[0]) for op in graph.operators if number in map(int, op.outputs)]
+    stored = graph.tensors[chain[-1]]
+    types = {schema.TensorType.FLOAT32: "<f4", schema.TensorType.FLOAT16: "<f2"}
+    buffer = model.buffers[stored.buffer]
+    weights = np.frombuffer(bytes(buffer.data), types[stored.type]).reshape(stored.shape)
+    mixed = (weights.astype(np.float64) @ mixture).astype(types[stored.type])
+    buffer.data = np.frombuffer(mixed.tobytes(), np.uint8)
+    for tensor in (picture, *chain):
+        graph.tensors[tensor].shape = [
+            *(int(n) for n in graph.tensors[tensor].shape[:-1]),
+            mixture.shape[1],
+        ]
+
+
 def widen_weights(schema: ModuleType, model: Any) -> int:
     """Make float32 of int8 weights, so that activations are no longer rounded; return how many.
 
@@ -231,4 +274,7 @@ def _builtin(code: Any) -> int:
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 
-STEPS = {step.__name__: step for step in (single, fuse_prelu, widen_weights, halve_weights)}
+STEPS = {
+    step.__name__: step
+    for step in (single, fuse_prelu, take_ycbcr, take_grey, widen_weights, halve_weights)
+}

@@ -249,6 +249,25 @@ def test_rewrites_keep_the_function(schema: Any) -> None:
     np.testing.assert_allclose(invoke(halved, picture), wanted, rtol=1e-2, atol=1e-2)
 
 
+def test_networks_read_what_cameras_give(schema: Any) -> None:
+    original = tiny(schema, batch=1)
+    rgb = np.random.default_rng(4).uniform(-1, 1, (1, 4, 4, 3)).astype("f4")
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    ycbcr = np.stack((y, (blue - y) / 1.772, (red - y) / 1.402), -1).astype("f4")
+    rewritten = model_builder.rewrite(schema, original, ["take_ycbcr"])
+    np.testing.assert_allclose(invoke(rewritten, ycbcr), invoke(original, rgb), atol=1e-4)
+    rewritten = model_builder.rewrite(schema, original, ["take_grey", "halve_weights"])
+    wanted = invoke(original, np.repeat(y[..., None], 3, -1))
+    np.testing.assert_allclose(invoke(rewritten, y[..., None]), wanted, rtol=1e-2, atol=1e-2)
+
+
+def test_input_that_is_not_rgb_is_refused(schema: Any) -> None:
+    grey = model_builder.rewrite(schema, tiny(schema, batch=1), ["take_grey"])
+    with pytest.raises(tflite_rewrite.RewriteError, match="not read by one convolution of RGB"):
+        model_builder.rewrite(schema, grey, ["take_ycbcr"])
+
+
 def test_widened_weights_are_the_int8_ones_times_their_scales(schema: Any) -> None:
     model = tflite_rewrite.load(schema, tiny(schema, batch=1))
     weights = model.subgraphs[0].tensors[1]

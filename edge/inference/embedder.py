@@ -1,0 +1,29 @@
+"""MobileFaceNet: who a face looks like, as a direction in 192 dimensions.
+
+Chen et al., "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on Mobile
+Devices", 2018.
+"""
+
+import math
+
+from edge.inference.models import Network
+from edge.inference.pixels import Bytes3D, write
+from edge.types import Floats
+
+LENGTH = 192
+
+
+class Embedder:
+    """Turns an aligned crop into a template."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def embed(self, crop: Bytes3D) -> Floats:
+        """Return the template, (192,) of length 1, of an aligned YCbCr crop, (112, 112, 3)."""
+        spec = self._network.spec
+        write(crop, self._network.input[0], spec.scale, spec.offset)
+        (raw,) = self._network.run()
+        template: Floats = raw.reshape(LENGTH)
+        template /= max(math.sqrt(float(template @ template)), 1e-9)
+        return template

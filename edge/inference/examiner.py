@@ -1,0 +1,97 @@
+"""Every face of one still picture, judged in full: for enrolment, and as the parts of a frame."""
+
+from dataclasses import dataclass
+
+from edge.inference.align import SIDE, TEMPLATE, five_points, similarity
+from edge.inference.detector import Detection, Detector
+from edge.inference.embedder import Embedder
+from edge.inference.landmarks import Landmarks, Mesh, approach, region
+from edge.inference.models import Models
+from edge.inference.pixels import Bytes3D, Closeup
+from edge.inference.quality import judge
+from edge.inference.smile import Smile
+from edge.pictures import shrink
+from edge.settings import InferenceSettings
+from edge.types import Box, Floats, Quality, Yuv
+
+_SMALL = 320  # pixels of the longer side
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One face of a still picture."""
+
+    box: Box  # in pixels of the picture
+    score: float  # the detector's confidence, 0 to 1
+    quality: Quality
+    template: Floats  # (192,), length 1
+    smile: float  # 0 to 100, of this picture alone
+
+
+@dataclass(frozen=True, slots=True)
+class Aligned:
+    """A face laid onto the identity network's places."""
+
+    points: Floats  # (5, 2): eyes, nose tip, mouth corners, in pixels of the picture
+    crop: Bytes3D  # (112, 112, 3), YCbCr
+    quality: Quality
+
+
+class Examiner:
+    """The four networks and what lies between them. Not for two threads at once."""
+
+    def __init__(self, settings: InferenceSettings) -> None:
+        """Open the networks. Raises ModelError."""
+        models = Models(settings.models, settings.threads)
+        self._limits = settings.quality
+        self.digests = models.digests()
+        self.detector = Detector(models.open("detector"), settings.detector_score)
+        self.landmarks = Landmarks(models.open("landmarks"))
+        self.embedder = Embedder(models.open("identity"))
+        self.smile = Smile(models.open("smile"))
+
+    def examine(self, picture: Yuv) -> tuple[Face, ...]:
+        """Return all faces of `picture`, largest first, whatever their quality."""
+        faces = []
+        for found in self.find(picture):
+            looked = self.look(picture, found)
+            if looked is not None:
+                faces.append(self._face(found, *looked))
+        return tuple(faces)
+
+    def find(self, picture: Yuv) -> list[Detection]:
+        """Return where the faces of a picture of any size are, largest first."""
+        return self.detector.find(_small(picture), picture.width, picture.height)
+
+    def look(self, picture: Yuv, found: Detection) -> tuple[Closeup, Mesh] | None:
+        """Return a face from nearby, or None where the detector was mistaken."""
+        where = region(found)
+        closeup = approach(picture, where)
+        mesh = self.landmarks.find(closeup, where)
+        return (closeup, mesh) if mesh.is_face else None
+
+    def align(self, closeup: Closeup, mesh: Mesh) -> Aligned:
+        """Lay the face onto the identity network's places, and judge it."""
+        points = five_points(mesh)
+        crop = closeup.colour(similarity(TEMPLATE, points), SIDE)
+        quality = judge(crop[..., 0], mesh, closeup.width, closeup.height, self._limits)
+        return Aligned(points, crop, quality)
+
+    def _face(self, found: Detection, closeup: Closeup, mesh: Mesh) -> Face:
+        aligned = self.align(closeup, mesh)
+        return Face(
+            box=found.box,
+            score=found.score,
+            quality=aligned.quality,
+            template=self.embedder.embed(aligned.crop),
+            smile=self.smile.score(closeup, mesh, aligned.points),
+        )
+
+
+def _small(picture: Yuv) -> Yuv:
+    """Return the picture at the size of the small stream, which the detector reads."""
+    ratio = _SMALL / max(picture.width, picture.height)
+    if ratio >= 1:
+        return picture
+    width, height = (max(2, 2 * round(n * ratio / 2)) for n in (picture.width, picture.height))
+    return shrink(picture, width, height)

@@ -1,0 +1,79 @@
+"""FaceMesh: 468 points of a face.
+
+Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs", 2019.
+The region and the numbering of the points are MediaPipe's.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.inference.detector import LEFT_EYE, RIGHT_EYE, Detection
+from edge.inference.models import Network
+from edge.inference.pixels import Affine, Closeup, square, write
+from edge.types import Floats, Yuv
+
+COUNT = 468
+
+_SIDE = 192  # input is 192x192 grey
+_ROOM = 1.5  # region over the detector's box, as the network was trained
+# The identity crop is coarser than this network's input by a third; between the two, neither is
+# read from pixels much finer or much coarser than its own.
+_COARSER = 1.15
+_LEAST_PRESENCE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    """The points of one face."""
+
+    points: Floats  # (468, 3): x, y in picture pixels; z in the same unit, smaller is nearer
+    presence: float  # 0 to 1: how sure the network is that this is a face
+
+    @property
+    def is_face(self) -> bool:
+        """False where the detector was mistaken."""
+        return self.presence >= _LEAST_PRESENCE
+
+
+def region(face: Detection) -> Affine:
+    """Return the map from the network's input to the picture that `face` was found in.
+
+    A square about the face, upright by its eyes.
+    """
+    box = face.box
+    (right_x, right_y), (left_x, left_y) = face.points[RIGHT_EYE], face.points[LEFT_EYE]
+    return square(
+        (box.x + box.width / 2, box.y + box.height / 2),
+        max(_ROOM * max(box.width, box.height), 1.0),
+        math.atan2(left_y - right_y, left_x - right_x),
+        _SIDE,
+    )
+
+
+def approach(picture: Yuv, where: Affine) -> Closeup:
+    """Copy the region `where` out of the picture."""
+    return Closeup(picture, where, _SIDE, max(1, int(where.scale * _COARSER)))
+
+
+class Landmarks:
+    """Finds the mesh of a detected face."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def find(self, closeup: Closeup, where: Affine) -> Mesh:
+        """Return the mesh of the face in the region `where`, in pixels of the whole picture."""
+        spec = self._network.spec
+        # Grey and nearest pixels: on LFW pairs these points serve the identity network as well as
+        # those of a smooth colour crop, for a fifth of the time.
+        crop = closeup.nearest(where, _SIDE)
+        write(crop, self._network.input[0, :, :, 0], spec.scale, spec.offset)
+        raw, flag = sorted(self._network.run(), key=lambda out: -out.size)
+        points = raw.reshape(COUNT, 3) @ np.array(
+            ((where.a, where.d, 0), (where.b, where.e, 0), (0, 0, where.scale)), np.float32
+        )
+        points += np.array((where.c, where.f, 0), np.float32)
+        logit = min(max(float(flag.item()), -50.0), 50.0)
+        return Mesh(points, 1 / (1 + math.exp(-logit)))

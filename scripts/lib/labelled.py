@@ -1,0 +1,81 @@
+"""Labelled faces, read through the pipeline's own parts, and the figures that sum them up.
+
+The folder holds LFW (`lfw/`, `lfw-pairs.csv`, `lfw-smile.csv`), GENKI-4K (`genki4k/`,
+`genki4k.csv`) and the Face Research Lab London Set (`london/`, `london.csv`); the lists have the
+columns `file,smile` and `a,b,same,fold`.
+"""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge.inference.align import five_points
+from edge.inference.examiner import Examiner
+from edge.inference.landmarks import Mesh
+from edge.inference.pixels import Closeup
+from edge.pictures import from_image
+
+Truths = NDArray[np.bool_]
+Values = NDArray[np.float64]
+
+
+class Look(NamedTuple):
+    """The face nearest to the middle of a picture."""
+
+    closeup: Closeup
+    mesh: Mesh
+
+
+class Smiles(NamedTuple):
+    """The smile's measures of every face found in one list."""
+
+    measures: Values  # (n, 3)
+    smiling: Truths  # (n,)
+    listed: int
+
+
+def look(examiner: Examiner, path: Path) -> Look | None:
+    """Return the face nearest to the middle, as the pipeline would see it."""
+    picture = from_image(Image.open(path))
+    middle = picture.width / 2, picture.height / 2
+    found = sorted(
+        examiner.find(picture),
+        key=lambda face: (
+            (face.box.x + face.box.width / 2 - middle[0]) ** 2
+            + (face.box.y + face.box.height / 2 - middle[1]) ** 2
+        ),
+    )
+    for face in found:
+        if (looked := examiner.look(picture, face)) is not None:
+            return Look(*looked)
+    return None
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Return a list's rows."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def smiles(examiner: Examiner, datasets: Path, name: str, picked: slice) -> Smiles:
+    """Measure one of genki4k, london and lfw-smile."""
+    folder = datasets / name.removesuffix("-smile")
+    listed = [r for r in rows(datasets / f"{name}.csv") if (folder / r["file"]).exists()][picked]
+    measures, smiling = [], []
+    for row in listed:
+        if (seen := look(examiner, folder / row["file"])) is not None:
+            points = five_points(seen.mesh)
+            measures.append(examiner.smile.measure(*seen, points))
+            smiling.append(row["smile"] == "1")
+    return Smiles(np.array(measures), np.array(smiling), len(listed))
+
+
+def auc(scores: Values, truths: Truths) -> float:
+    """Return the share of pairs (true, false) in which the true one scores higher."""
+    ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
+    true = int(truths.sum())
+    return float((ranks[truths].sum() - true * (true - 1) / 2) / (true * (truths.size - true)))

@@ -1,0 +1,33 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edge.inference.examiner import Examiner, Face
+from edge.pictures import from_image
+from edge.settings import InferenceSettings
+
+FACES = Path(__file__).parents[1] / "faces"
+
+
+@pytest.fixture(scope="session")
+def examiner() -> Examiner:
+    return Examiner(InferenceSettings())
+
+
+@pytest.fixture(scope="session")
+def portrait() -> Callable[[str], Image.Image]:
+    def load(name: str) -> Image.Image:
+        with Image.open(FACES / f"{name}.jpg") as photo:
+            return photo.convert("RGB")
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def faces(examiner: Examiner, portrait: Callable[[str], Image.Image]) -> dict[str, Face]:
+    names = ("astronaut", "biden", "obama", "obama2", "obama3")
+    found = {name: examiner.examine(from_image(portrait(name))) for name in names}
+    assert all(len(some) == 1 for some in found.values())
+    return {name: one for name, (one,) in found.items()}

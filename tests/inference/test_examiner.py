@@ -1,0 +1,100 @@
+from collections.abc import Callable
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge.inference.examiner import Examiner, Face
+from edge.pictures import from_image
+from edge.settings import RosterSettings
+from edge.types import Problem
+
+Portrait = Callable[[str], Image.Image]
+ONE_PERSON = ("obama", "obama2", "obama3")
+OTHERS = ("astronaut", "biden")
+
+
+def alike(a: Face, b: Face) -> float:
+    return float(a.template @ b.template)
+
+
+def test_templates_have_length_one(faces: dict[str, Face]) -> None:
+    for face in faces.values():
+        assert face.template.shape == (192,)
+        assert face.template.dtype == np.float32
+        assert np.linalg.norm(face.template) == pytest.approx(1, abs=1e-5)
+
+
+def test_photos_of_one_person_are_alike(faces: dict[str, Face]) -> None:
+    for a, b in combinations(ONE_PERSON, 2):
+        assert alike(faces[a], faces[b]) > RosterSettings().threshold + 0.1
+
+
+def test_photos_of_different_people_are_not(faces: dict[str, Face]) -> None:
+    pairs = [*product(ONE_PERSON, OTHERS), OTHERS]
+    assert max(alike(faces[a], faces[b]) for a, b in pairs) < RosterSettings().threshold - 0.2
+
+
+# Both runtimes give these on x86-64; 0.02 is what another machine's order of additions may move.
+GOLDEN = {
+    ("obama", "obama2"): 0.798,
+    ("obama", "obama3"): 0.822,
+    ("obama2", "obama3"): 0.803,
+    ("obama", "astronaut"): -0.098,
+    ("astronaut", "biden"): 0.281,
+}
+
+
+@pytest.mark.parametrize("pair", GOLDEN)
+def test_golden_similarities(faces: dict[str, Face], pair: tuple[str, str]) -> None:
+    assert alike(faces[pair[0]], faces[pair[1]]) == pytest.approx(GOLDEN[pair], abs=0.02)
+
+
+@pytest.mark.parametrize("degrees", [-25, 25])
+def test_tilted_head_is_the_same_person(
+    examiner: Examiner, faces: dict[str, Face], portrait: Portrait, degrees: int
+) -> None:
+    tilted = portrait("obama").rotate(degrees, Image.Resampling.BICUBIC, fillcolor=(90, 90, 90))
+    (face,) = examiner.examine(from_image(tilted))
+    assert face.quality.problem is None
+    assert alike(face, faces["obama2"]) > RosterSettings().threshold
+    assert face.smile > 90
+
+
+@pytest.mark.parametrize("size", [1.5, 2.5])
+def test_larger_picture_gives_the_same(
+    examiner: Examiner, faces: dict[str, Face], portrait: Portrait, size: float
+) -> None:
+    small = portrait("obama")
+    large = small.resize([round(n * size) for n in small.size], Image.Resampling.BICUBIC)
+    (face,) = examiner.examine(from_image(large))
+    assert alike(face, faces["obama"]) > 0.95
+    assert face.quality.face_px == pytest.approx(size * faces["obama"].quality.face_px, rel=0.05)
+
+
+def test_both_of_two_people(examiner: Examiner, faces: dict[str, Face], portrait: Portrait) -> None:
+    picture = Image.new("RGB", (840, 640), (90, 90, 90))
+    picture.paste(portrait("astronaut").resize((768, 768)), (300, -20))
+    picture.paste(portrait("obama"), (-80, 0))
+    first, second = sorted(
+        found := examiner.examine(from_image(picture)), key=lambda face: face.box.x
+    )
+    assert [face.box.area for face in found] == sorted((f.box.area for f in found), reverse=True)
+    assert alike(first, faces["obama2"]) > RosterSettings().threshold
+    assert alike(second, faces["astronaut"]) > 0.9
+
+
+def test_nobody_there(examiner: Examiner) -> None:
+    assert examiner.examine(from_image(Image.new("RGB", (640, 480), (40, 90, 40)))) == ()
+
+
+def test_face_with_a_problem_is_judged_all_the_same(examiner: Examiner, portrait: Portrait) -> None:
+    (face,) = examiner.examine(from_image(portrait("obama").resize((200, 250))))
+    assert face.quality.problem is Problem.TOO_FAR
+    assert face.template.shape == (192,)
+
+
+def test_digests_name_the_four_networks(examiner: Examiner) -> None:
+    assert set(examiner.digests) == {"detector", "landmarks", "identity", "smile"}
+    assert all(len(digest) == 64 for digest in examiner.digests.values())
