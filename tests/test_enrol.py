@@ -1,0 +1,406 @@
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageEnhance, ImageFilter
+
+from edge import cli
+from edge.enrol import Files, Result, enrol, for_stills
+from edge.errors import PhotoError, RosterError, SecretError
+from edge.inference.examiner import Examiner
+from edge.pictures import from_image
+from edge.roster import load, make_key, person_id, read, read_key
+from edge.settings import InferenceSettings
+
+FACES = Path(__file__).parent / "faces"
+OBAMA, BIDEN, EILEEN = "196108042009011001", "194211202021211003", "197012121995022007"
+
+
+@pytest.fixture(scope="module")
+def examiner() -> Examiner:
+    return Examiner(for_stills(InferenceSettings()))
+
+
+@dataclass
+class Desk:
+    """A folder as a facilities person has it, and what they are told."""
+
+    folder: Path
+    examiner: Examiner
+    said: list[str] = field(default_factory=list)
+    progress: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def files(self) -> Files:
+        return Files(
+            people=self.folder / "people.csv",
+            photos=self.folder / "photos",
+            roster=self.folder / "roster.senyum",
+            key=self.folder / "roster.key",
+            org_key=self.folder / "organisation.key",
+        )
+
+    def people(self, *numbers: str, exempt: str = "no") -> None:
+        lines = [f"{number},Person {n},{exempt}" for n, number in enumerate(numbers)]
+        self.files.people.write_text("\n".join(["number,name,exempt", *lines]), encoding="utf-8")
+
+    def photo(self, face: str, name: str) -> Path:
+        path = self.files.photos / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(FACES / f"{face}.jpg", path)
+        return path
+
+    def enrol(self, *, remove_others: bool = False) -> Result:
+        self.said.clear()
+        return enrol(
+            self.files,
+            self.examiner,
+            remove_others=remove_others,
+            tell=self.said.append,
+            progress=lambda seen, total: self.progress.append((seen, total)),
+        )
+
+    def enrolled(self) -> dict[str, int]:
+        """Photos by person number."""
+        roster = read(self.files.roster, read_key(self.files.key, "the key"))
+        return {person.number: len(person.templates) for person in roster.people}
+
+    def who(self, face: str) -> str | None:
+        """The number that a unit would find for a face, whatever the threshold."""
+        key = read_key(self.files.key, "the key")
+        gallery = load(self.files.roster, key, self.examiner.digests["identity"])
+        with Image.open(FACES / f"{face}.jpg") as image:
+            match = gallery.search(self.examiner.examine(from_image(image))[0].template)
+        assert match is not None
+        org_key = read_key(self.files.org_key, "the key")
+        numbers = {person_id(number, org_key): number for number in self.enrolled()}
+        return numbers[match.person] if match.similarity > 0.6 else None
+
+
+@pytest.fixture
+def desk(tmp_path: Path, examiner: Examiner) -> Desk:
+    (tmp_path / "photos").mkdir()
+    return Desk(tmp_path, examiner)
+
+
+@pytest.fixture
+def three(desk: Desk) -> Desk:
+    """Three people enrolled: one with two photos, one in a folder of their own."""
+    desk.people(OBAMA, BIDEN, EILEEN)
+    desk.photo("obama", f"{OBAMA}_1.jpg")
+    desk.photo("obama2", f"{OBAMA} (2).jpg")
+    desk.photo("biden", f"{BIDEN}.JPG")
+    desk.photo("astronaut", "19701212 199502 2 007/in front of the flag.jpg")
+    assert desk.enrol().complete
+    return desk
+
+
+def test_photos_become_people_that_a_unit_recognises(three: Desk) -> None:
+    assert three.enrolled() == {OBAMA: 2, BIDEN: 1, EILEEN: 1}
+    assert three.who("obama3") == OBAMA  # a photo that was not enrolled
+    assert three.who("biden") == BIDEN
+    assert three.progress[-1] == (3, 3)
+    assert [line.partition(":")[0] for line in three.said] == [
+        str(three.files.key),
+        str(three.files.org_key),
+    ]
+    assert three.files.key.stat().st_mode & 0o777 == 0o600
+
+
+def test_exempt_people_are_known_to_the_unit_by_id_alone(desk: Desk) -> None:
+    desk.people(BIDEN, exempt="ya")
+    desk.photo("biden", f"{BIDEN}.jpg")
+    desk.enrol()
+    gallery = load(desk.files.roster, read_key(desk.files.key, "the key"))
+    assert gallery.exempt == {person_id(BIDEN, read_key(desk.files.org_key, "the key"))}
+
+
+def test_enrolling_again_adds_and_keeps(three: Desk) -> None:
+    shutil.rmtree(three.files.photos)
+    newcomer = "199001012022211003"
+    three.people(newcomer, BIDEN)
+    three.photo("obama3", f"{newcomer}.jpg")
+    result = three.enrol()
+    assert three.said[0].endswith("check whose photo it is")  # the face is known already
+    assert (result.version, result.enrolled, result.kept, result.left_out) == (2, 0, 1, 1)
+    assert three.enrolled() == {OBAMA: 2, BIDEN: 1, EILEEN: 1}
+
+
+def test_new_photos_take_the_place_of_old_ones(three: Desk) -> None:
+    shutil.rmtree(three.files.photos)
+    three.people(OBAMA)
+    three.photo("obama3", f"{OBAMA}.jpg")
+    assert three.enrol() == Result(
+        version=2, size=3, enrolled=1, kept=0, removed=0, left_out=0, refused=0
+    )
+    assert three.enrolled()[OBAMA] == 1
+
+
+def test_swapped_photos_can_be_mended(desk: Desk) -> None:
+    desk.people(OBAMA, BIDEN)
+    desk.photo("biden", f"{OBAMA}.jpg")
+    desk.photo("obama", f"{BIDEN}.jpg")
+    desk.enrol()
+    assert desk.who("obama2") == BIDEN
+    desk.photo("biden", f"{BIDEN}.jpg")
+    desk.photo("obama", f"{OBAMA}.jpg")
+    assert desk.enrol().complete
+    assert desk.who("obama2") == OBAMA
+
+
+def test_others_are_removed_only_on_request(three: Desk) -> None:
+    three.people(OBAMA)
+    assert three.enrol().removed == 0
+    result = three.enrol(remove_others=True)
+    assert (result.removed, result.size, result.version) == (2, 1, 3)
+    assert three.enrolled() == {OBAMA: 2}
+    assert three.who("biden") is None
+
+
+def test_earlier_photos_stay_where_no_new_one_will_do(three: Desk) -> None:
+    three.people(BIDEN)
+    (three.files.photos / f"{BIDEN}.JPG").write_bytes(b"no picture")
+    result = three.enrol()
+    assert not result.complete
+    assert three.enrolled()[BIDEN] == 1
+    assert three.said[-1].endswith("line 2 (…003): no new photo can be used, the earlier ones stay")
+
+
+def edited(change: Callable[[Image.Image], Image.Image]) -> Callable[[Path], None]:
+    def edit(path: Path) -> None:
+        with Image.open(path) as image:
+            picture = change(image)
+        picture.save(path)
+
+    return edit
+
+
+def beside(image: Image.Image) -> Image.Image:
+    pair = Image.new("RGB", (2 * image.width, image.height))
+    pair.paste(image, (0, 0))
+    with Image.open(FACES / "biden.jpg") as other:
+        pair.paste(other.resize(image.size), (image.width, 0))
+    return pair
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda path: path.write_bytes(b""), "is no picture; save it as JPEG or PNG"),
+        (lambda path: path.write_text("a letter"), "is no picture"),
+        (half, "cannot be read as a picture: image file is truncated"),
+        (edited(lambda im: im.resize((im.width // 4, im.height // 4))), "too small"),
+        (edited(lambda im: im.filter(ImageFilter.GaussianBlur(8))), "blurred"),
+        (edited(lambda im: ImageEnhance.Brightness(im).enhance(0.12)), "too dark"),
+        (edited(lambda im: im.rotate(45)), "turned"),
+        (edited(beside), "more than one face"),
+        (edited(lambda im: Image.new("RGB", im.size, "grey")), "no face was found"),
+        (edited(lambda im: im.convert("L")), None),
+    ],
+    ids=["empty", "text", "cut", "small", "blurred", "dark", "turned", "two", "nobody", "grey"],
+)
+def test_each_photo_is_judged_and_the_others_go_on(
+    desk: Desk, spoil: Callable[[Path], None], says: str | None
+) -> None:
+    desk.people(OBAMA, EILEEN)
+    spoiled = desk.photo("obama", f"{OBAMA}.jpg")
+    desk.photo("astronaut", f"{EILEEN}.jpg")
+    spoil(spoiled)
+    result = desk.enrol()
+    told = [line for line in desk.said if line.startswith(f"{spoiled}: ")]
+    if says is None:
+        assert result.complete
+        assert not told
+    else:
+        assert len(told) == 1
+        assert says in told[0]
+        assert (result.left_out, result.refused, result.enrolled) == (1, 1, 1)
+        assert desk.said[-1].startswith(f"{desk.files.people}: line 2 (…001): left out")
+        assert desk.enrolled() == {EILEEN: 1}
+
+
+def test_a_picture_that_unpacks_to_gigabytes_is_refused_unread(desk: Desk) -> None:
+    desk.people(OBAMA, EILEEN)
+    desk.photo("astronaut", f"{EILEEN}.jpg")
+    Image.new("1", (20_000, 20_000)).save(desk.files.photos / f"{OBAMA}.png")
+    desk.enrol()
+    assert any(line.endswith("has too many pixels; scale the picture down") for line in desk.said)
+
+
+def test_a_photo_on_its_side_is_turned_by_its_exif(desk: Desk) -> None:
+    desk.people(OBAMA)
+    path = desk.photo("obama", f"{OBAMA}.jpg")
+    with Image.open(path) as image:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the camera was held upright
+        lying = image.rotate(90, expand=True)
+    lying.save(path, exif=exif)
+    assert desk.enrol().complete
+
+
+def test_somebody_elses_face_is_refused(desk: Desk) -> None:
+    desk.people(OBAMA, BIDEN)
+    desk.photo("obama", f"{OBAMA}.jpg")
+    taken = desk.photo("obama2", f"{BIDEN}.jpg")
+    result = desk.enrol()
+    assert result.left_out == 1
+    assert any(
+        re.match(rf"{taken}: this face is already somebody else's \(line 2, similarity 0\.8", line)
+        for line in desk.said
+    )
+
+
+def test_one_wrong_photo_among_ones_own_is_named(desk: Desk) -> None:
+    desk.people(OBAMA)
+    desk.photo("obama", f"{OBAMA}_1.jpg")
+    desk.photo("obama2", f"{OBAMA}_2.jpg")
+    wrong = desk.photo("biden", f"{OBAMA}_3.jpg")
+    result = desk.enrol()
+    assert result.refused == 1
+    assert any(line.startswith(f"{wrong}: is not the same person") for line in desk.said)
+    assert desk.enrolled() == {OBAMA: 2}
+
+
+def test_two_photos_of_two_people_are_nobodys(desk: Desk) -> None:
+    desk.people(OBAMA, EILEEN)
+    desk.photo("obama", f"{OBAMA}_1.jpg")
+    desk.photo("biden", f"{OBAMA}_2.jpg")
+    desk.photo("astronaut", f"{EILEEN}.jpg")
+    result = desk.enrol()
+    assert (result.left_out, result.refused) == (1, 2)
+    assert any("show different people" in line for line in desk.said)
+
+
+def test_the_sixth_photo_and_strays_are_named(desk: Desk) -> None:
+    desk.people(OBAMA, EILEEN)
+    for n in range(1, 7):
+        desk.photo("obama", f"{OBAMA}-{n}.jpg")
+    desk.photo("biden", f"{BIDEN}.jpg")
+    (desk.files.photos / "Thumbs.db").touch()
+    (desk.files.photos / ".DS_Store").touch()
+    result = desk.enrol()
+    assert result.refused == 2
+    assert desk.enrolled() == {OBAMA: 5}
+    assert f"{desk.files.photos / BIDEN}.jpg: belongs to nobody" in "\n".join(desk.said)
+    assert f"{desk.files.photos / OBAMA}-6.jpg: left aside" in "\n".join(desk.said)
+    assert desk.said[-1].endswith("line 3 (…007): left out, there is no photo; add "
+                                  "<person number>.jpg and enrol again")  # fmt: skip
+
+
+def test_nobody_enrolled_writes_no_roster(desk: Desk) -> None:
+    desk.people(OBAMA)
+    with pytest.raises(PhotoError, match=r"nobody on .* could be enrolled"):
+        desk.enrol()
+    assert not desk.files.roster.exists()
+
+
+def test_a_folder_that_is_not_there(desk: Desk) -> None:
+    desk.people(OBAMA)
+    desk.files.photos.rmdir()
+    with pytest.raises(PhotoError, match="photos cannot be listed: No such file"):
+        desk.enrol()
+    assert not desk.files.key.exists()
+
+
+def test_an_altered_roster_is_refused_and_left_alone(three: Desk) -> None:
+    content = bytearray(three.files.roster.read_bytes())
+    content[-1] ^= 1
+    three.files.roster.write_bytes(content)
+    with pytest.raises(RosterError, match="the roster was altered"):
+        three.enrol()
+    assert three.files.roster.read_bytes() == content
+
+
+@pytest.mark.parametrize("lost", ["key", "org_key"])
+def test_a_lost_key_is_not_quietly_replaced(three: Desk, lost: str) -> None:
+    path: Path = getattr(three.files, lost)
+    path.unlink()
+    with pytest.raises(SecretError, match="cannot be read: No such file"):
+        three.enrol()
+    assert not path.exists()
+
+
+def test_another_organisations_key_is_refused(three: Desk) -> None:
+    three.files.org_key.unlink()
+    make_key(three.files.org_key, "the organisation key")
+    with pytest.raises(SecretError, match="is not the organisation key"):
+        three.enrol()
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+def command(desk: Desk, *more: str) -> int:
+    paths = {"people": desk.files.people, "photos": desk.files.photos, "key": desk.files.key}
+    words = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    return cli.main(["enroll", *words, "--roster", str(desk.files.roster), *more])
+
+
+def test_the_command_ends_with_0_where_all_went_well(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.people(OBAMA)
+    desk.photo("obama", f"{OBAMA}.jpg")
+    assert command(desk) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-2:] == [
+        "1 enrolled.",
+        f"{desk.files.roster}: version 1, 1 people.",
+    ]
+    assert OBAMA not in said.err
+
+
+def test_the_command_ends_with_1_where_somebody_was_left_out(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.people(OBAMA, BIDEN)
+    desk.photo("obama", f"{OBAMA}.jpg")
+    assert command(desk) == 1
+    assert "1 enrolled, 1 left out." in capsys.readouterr().out
+
+
+def test_the_command_ends_with_2_where_the_list_is_wrong(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.files.people.write_text("number;name\n", encoding="utf-8")
+    assert command(desk) == 2
+    said = capsys.readouterr()
+    assert said.err.count("senyum: ") == 1
+    assert "column 'exempt' is missing" in said.err
+    assert not desk.files.roster.exists()
+
+
+def test_on_a_terminal_there_is_a_bar_and_the_same_lines(desk: Desk) -> None:
+    desk.people(OBAMA, BIDEN)
+    desk.photo("obama", f"{OBAMA}.jpg")
+    master, terminal = os.openpty()
+    program = [sys.executable, "-c", "from edge.cli import main; raise SystemExit(main())"]
+    files = desk.files
+    words = ["--people", str(files.people), "--photos", str(files.photos)]
+    words += ["--roster", str(files.roster), "--key", str(files.key)]
+    child = subprocess.Popen(
+        [*program, "enroll", *words],
+        stdout=terminal,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "300"},
+    )
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(master, "rb", buffering=0) as screen:
+        while part := screen.read(4096):  # ends with EIO where the last writer has closed
+            shown += part
+    assert child.wait(timeout=30) == 1
+    assert b"looking at photos" in shown
+    assert b"line 3 (\xe2\x80\xa6003): left out" in shown
+    assert b"1 enrolled, 1 left out." in shown
