@@ -71,7 +71,10 @@ class PrivateBroker:
         """Start and wait until it takes connections; LinkError with the end of its log."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), "-c", self._config], stdout=log, stderr=subprocess.STDOUT
+                [program(), "-c", self._config],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the program that started it
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._listens():

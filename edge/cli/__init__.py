@@ -17,6 +17,7 @@ COMMANDS = {
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
     "bench": "edge.cli.bench",
+    "evaluate": "edge.cli.evaluate",
 }
 
 # sd-daemon(3): a leading "<n>" is the priority that the journal files the line under.

@@ -1,0 +1,150 @@
+"""How long a pass takes beside the bare invokes of its networks, and each stage of it."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from edge.inference.align import five_points
+from edge.inference.examiner import Examiner
+from edge.inference.models import Models, new_interpreter, shipped
+from edge.inference.pipeline import Pipeline
+from edge.pictures import from_image, shrink
+from edge.settings import CameraSettings, InferenceSettings
+from edge.types import Floats, Frame, Match
+
+_ROUNDS = 150
+_WARM_UP = 10
+# The picture's size, and the share of its width that the face's box takes.
+_SIZES = {"640x480": (640, 480, 0.24), "1280x960": (1280, 960, 0.22)}
+_PHOTO = "obama.jpg"
+_PHOTO_BOX = 155  # pixels of the face's box in it
+_PHOTO_MIDDLE = (274, 157)
+
+
+class _Nobody:
+    """An empty gallery: searching is measured by itself."""
+
+    def search(self, template: Floats) -> Match | None:
+        del template
+        return None
+
+
+def measure(
+    faces: Path, rounds: int = _ROUNDS, threads: Sequence[int] | None = None
+) -> dict[str, object]:
+    """Return medians in milliseconds, over `rounds` rounds; `faces` holds the bench's photos.
+
+    `pass_ms`, `invoke_ms` and `overhead` (their ratio) are those of 640x480 frames on one thread,
+    where pass and bare invokes take turns, so that noise hits both alike; `idle_ms` is the pass
+    over an empty room. `pipeline` has the same for each size and number of `threads` (None: one,
+    and one a core), and `stage_ms` the stages with the invokes within them.
+    """
+    threads = threads or sorted({1, os.cpu_count() or 1})
+    by_size = {
+        f"{name}, {count} thread{'s' if count > 1 else ''}": _pass(
+            _frame(faces, *size), InferenceSettings(threads=count), rounds
+        )
+        for count in threads
+        for name, size in _SIZES.items()
+    }
+    first = next(iter(by_size.values()))
+    return {
+        **{key: first[key] for key in ("pass_ms", "invoke_ms", "overhead", "idle_ms")},
+        "pipeline": by_size,
+        "stage_ms": {
+            count: _stages(_frame(faces, *_SIZES["640x480"]), count, rounds) for count in threads
+        },
+    }
+
+
+def _frame(faces: Path, width: int, height: int, share: float) -> Frame:
+    """Put the photo's face in the middle of an otherwise grey picture."""
+    scale = share * width / _PHOTO_BOX
+    with Image.open(faces / _PHOTO) as photo:
+        face = photo.convert("RGB").resize([round(n * scale) for n in photo.size])
+    picture = Image.new("RGB", (width, height), (90, 90, 90))
+    x, y = (n * scale for n in _PHOTO_MIDDLE)
+    picture.paste(face, (round(width / 2 - x), round(height / 2 - y)))
+    return _of(picture)
+
+
+def _of(picture: Image.Image) -> Frame:
+    camera = CameraSettings()
+    main = from_image(picture)
+    return Frame(
+        1, time.monotonic_ns(), main, shrink(main, camera.lores_width, camera.lores_height)
+    )
+
+
+def _pass(frame: Frame, settings: InferenceSettings, rounds: int) -> dict[str, float]:
+    pipeline = Pipeline(settings, _Nobody())
+    empty = _of(Image.new("RGB", (frame.main.width, frame.main.height), (90, 90, 90)))
+    interpreters = _bare(settings)
+    seen = pipeline.process(frame).sightings
+    assert seen
+    assert seen[0].smile is not None, "the bench's face was not judged in full"
+
+    def bare() -> None:
+        for interpreter in interpreters:
+            interpreter.invoke()
+
+    whole, invokes = _medians((lambda: pipeline.process(frame), bare), rounds)
+    # Here too the invokes come between, so that neither pass finds its code and frame in the cache.
+    idle, _ = _medians((lambda: pipeline.process(empty), bare), rounds)
+    return {
+        "pass_ms": whole,
+        "invoke_ms": invokes,
+        "overhead": round(whole / invokes, 3),
+        "idle_ms": idle,
+    }
+
+
+def _bare(settings: InferenceSettings) -> list[Any]:
+    """Return the networks' interpreters with nothing of ours around them."""
+    models = Models(settings.models, settings.threads)
+    interpreters = []
+    for name in models.digests():
+        content = (shipped() / models.spec(name).file).read_bytes()
+        interpreter = new_interpreter(content, settings.threads)
+        interpreter.allocate_tensors()
+        details = interpreter.get_input_details()[0]
+        interpreter.set_tensor(details["index"], np.full(details["shape"], 0.5, np.float32))
+        interpreters.append(interpreter)
+    return interpreters
+
+
+def _stages(frame: Frame, threads: int, rounds: int) -> dict[str, float]:
+    parts = Examiner(InferenceSettings(threads=threads))
+    size = frame.main.width, frame.main.height
+    found = parts.detector.find(frame.lores, *size)[0]
+    looked = parts.look(frame.main, found)
+    assert looked is not None
+    closeup, mesh = looked
+    aligned = parts.align(closeup, mesh)
+    points = five_points(mesh)
+    stages: dict[str, Callable[[], object]] = {
+        "detect": lambda: parts.detector.find(frame.lores, *size),
+        "landmarks": lambda: parts.look(frame.main, found),
+        "align and quality": lambda: parts.align(closeup, mesh),
+        "smile": lambda: parts.smile.score(closeup, mesh, points),
+        "embed": lambda: parts.embedder.embed(aligned.crop),
+    }
+    return dict(zip(stages, _medians(tuple(stages.values()), rounds), strict=True))
+
+
+def _medians(steps: tuple[Callable[[], object], ...], rounds: int) -> list[float]:
+    """Return the median milliseconds of each step; the steps take turns."""
+    times: list[list[float]] = [[] for _ in steps]
+    for number in range(_WARM_UP + rounds):
+        for step, spent in zip(steps, times, strict=True):
+            began = time.perf_counter()
+            step()
+            if number >= _WARM_UP:
+                spent.append((time.perf_counter() - began) * 1e3)
+    return [round(statistics.median(spent), 3) for spent in times]

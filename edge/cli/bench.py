@@ -1,0 +1,94 @@
+"""`senyum bench`: how fast, how small, how much disk. Ratios are taken within one run."""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FACES = Path(__file__).parents[2] / "tests" / "faces"  # of a checkout
+
+# JSON key -> what it is, with its unit, in the order of the table.
+MEANING = {
+    "pass_ms": "whole pass, ms on one thread (median)",
+    "invoke_ms": "sum of the bare invokes of the same pass, ms",
+    "overhead": "whole pass over bare invokes",
+    "search_ms": "1:N search, ms by people enrolled",
+    "events_per_s": "events a second, signed, durable, acknowledged",
+    "paho_events_per_s": "the same messages by bare paho, QoS 1",
+    "bytes_per_event": "bytes written to disk per event",
+    "idle_cpu_share": "CPU share of one core, nobody in view, 15 frames a second",
+    "busy_cpu_share": "the same with a face in view",
+    "rss_mb": "MB resident, 7,000 people enrolled",
+    "ready_s": "seconds from start to READY",
+    "cue_latency_ms": "ms from the first smiling frame to the green pin, the slowest",
+}
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="measure the unit on this machine",
+        description=(
+            "Measure stages, search, delivery and the running daemon (about three minutes). "
+            "Needs mosquitto, and a checkout for its photos."
+        ),
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--part",
+        action="append",
+        choices=["pipeline", "search", "delivery", "daemon"],
+        help="measure this only; may be repeated",
+    )
+    parser.add_argument("--faces", type=Path, default=FACES, help="folder of the bench's photos")
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from edge.bench import daemon, delivery, pipeline, search
+    from edge.errors import PhotoError
+
+    if not (options.faces / "obama.jpg").is_file():
+        raise PhotoError(f"{options.faces}: not the photos of the bench; name tests/faces")
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="senyum-bench-") as temporary:
+        folder = Path(temporary)
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "pipeline": lambda: pipeline.measure(options.faces),
+            "search": lambda: {"search_ms": search.measure()},
+            "delivery": lambda: delivery.measure(folder=folder),
+            "daemon": lambda: daemon.measure(options.faces, folder),
+        }
+        for name, measure in parts.items():
+            if options.part is None or name in options.part:
+                print(f"measuring: {name} …", file=sys.stderr, flush=True)
+                figures |= measure()
+    if options.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        _print_table(figures)
+    return 0
+
+
+def _print_table(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("figure", "value", "what it is")
+    for key, value in sorted(figures.items(), key=lambda item: _rank(item[0])):
+        table.add_row(key, _text(value), MEANING.get(key, ""))
+    Console().print(table)
+
+
+def _rank(key: str) -> tuple[int, str]:
+    order = list(MEANING)
+    return (order.index(key) if key in order else len(order), key)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_text(part)}" for key, part in value.items())
+    return f"{value:.3g}" if isinstance(value, float) and value < 100 else str(value)

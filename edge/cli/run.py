@@ -1,0 +1,30 @@
+"""`senyum run`: the daemon."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="watch the door: the daemon that systemd starts",
+        description="Watch the door until SIGTERM. Says READY, STATUS and WATCHDOG to systemd.",
+    )
+    parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    # One search fits in a cache or two: BLAS threads would cost more than they bring. To be said
+    # before NumPy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Imported here, so that a wrong setting is reported before any library is loaded.
+    from edge.settings import load
+
+    settings = load(options.config)
+
+    from edge.unit import run as run_unit
+
+    return run_unit(settings)

@@ -1,0 +1,331 @@
+"""The composition root: builds the parts, runs the loop, talks to systemd.
+
+Threads, and the one thing each does:
+
+- main: inbox → pipeline → session → panel and recorder; nothing in it waits for a disk or a pin;
+- feed: camera → newest frame into the inbox;
+- recorder: sign and commit, then Stored or StoreFailed into the inbox;
+- link: outbox → broker, then LinkChanged into the inbox;
+- panel: plays light and sound.
+"""
+
+import itertools
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from edge import __version__, memory
+from edge.attendance import Session, State, Step
+from edge.camera import Camera, open_camera
+from edge.errors import RosterError
+from edge.feed import Feed
+from edge.gpio import Panel
+from edge.inference.models import Models
+from edge.inference.pipeline import Pipeline
+from edge.mqtt.clock import SystemClock
+from edge.mqtt.keys import SigningKey
+from edge.mqtt.link import Link
+from edge.mqtt.outbox import Outbox
+from edge.mqtt.recorder import Recorder
+from edge.mqtt.seal import Context, Sealer, Vitals
+from edge.notify import Notifier
+from edge.roster import load as load_roster
+from edge.roster import read_key
+from edge.settings import Settings
+from edge.types import (
+    Attempt,
+    Audit,
+    AuditCode,
+    Fault,
+    Frame,
+    LinkChanged,
+    Outcome,
+    Stimulus,
+    Stored,
+    StoreFailed,
+    Tick,
+)
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
+REST_AFTER_NS = 2_000_000_000  # nobody in view for this long: look at fewer frames
+REST_EVERY = 2  # while resting, every second frame is looked at
+STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
+STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
+
+
+Observer = Callable[[Stimulus, Step, State], None]
+
+
+class Inbox:
+    """What the main loop waits for: every stimulus in order, and the newest frame only."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._stimuli: deque[Stimulus] = deque()
+        self._frame: Frame | None = None
+
+    def put(self, stimulus: Stimulus) -> None:
+        with self._changed:
+            self._stimuli.append(stimulus)
+            self._changed.notify()
+
+    def put_frame(self, frame: Frame) -> None:
+        with self._changed:
+            self._frame = frame
+            self._changed.notify()
+
+    def take(self, timeout: float) -> tuple[tuple[Stimulus, ...], Frame | None]:
+        """Everything that waits, after at most `timeout` seconds; empty where nothing came."""
+        with self._changed:
+            if not self._stimuli and self._frame is None:
+                self._changed.wait(timeout)
+            taken = tuple(self._stimuli), self._frame
+            self._stimuli.clear()
+            self._frame = None
+            return taken
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the status sentence counts, since the start."""
+
+    recorded: int = 0
+    refused: int = 0
+    frames: int = 0
+    link_up: bool = False
+    fault: str | None = None
+
+    def sentence(self, enrolled: int) -> str:
+        """How the unit is, as `systemctl status` shows it."""
+        doing = f"Out of order: {self.fault}" if self.fault else "Watching"
+        broker = "broker connected" if self.link_up else "broker away, events are kept"
+        return (
+            f"{doing}. {enrolled} enrolled, {broker}, "
+            f"{self.recorded} recorded and {self.refused} refused since the start."
+        )
+
+
+class Unit:
+    """One attendance unit. Building it opens everything; `run` watches the door until stopped.
+
+    Raises CallerError for what a person must mend first (settings, keys, roster, models, pins).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        camera: Callable[[], Camera] | None = None,
+        notifier: Notifier | None = None,
+        panel: Callable[[], Panel] | None = None,
+        observer: Callable[[Stimulus, Step, State], None] | None = None,
+    ) -> None:
+        """`camera` and `panel` open other ones than those of the settings.
+
+        `observer` is told, in the main loop, of each stimulus, what it brought about, and the
+        session's state after it.
+        """
+        self._settings = settings
+        self._inbox = Inbox()
+        self._tally = Tally()
+        self._stop = threading.Event()
+        self._ended = threading.Event()  # the replay has shown its last frame
+        self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
+        self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
+        self._frame_rate = 0.0
+        self._notifier = notifier or Notifier()
+        self._observer = observer
+        self._open_panel = panel or (lambda: Panel(settings.gpio))
+        with ExitStack() as opened:
+            self._build(settings, camera or (lambda: open_camera(settings.camera)), opened)
+            self._opened = opened.pop_all()
+
+    def _build(self, settings: Settings, camera: Callable[[], Camera], opened: ExitStack) -> None:
+        key = read_key(settings.roster.key, "roster key")
+        embedder = Models(settings.inference.models).digests()["identity"]
+        gallery = load_roster(settings.roster.file, key, embedder)
+        if gallery.size == 0:
+            raise RosterError(
+                f"{settings.roster.file}: nobody is enrolled; run senyum enroll first"
+            )
+        self._pipeline = Pipeline(settings.inference, gallery)
+        self._enrolled = gallery.size
+        self._session = Session(settings.attendance, settings.roster, gallery.exempt)
+        signing_key = SigningKey.load_or_create(settings.outbox.signing_key)
+        outbox = Outbox(
+            settings.outbox.file,
+            settings.outbox.retention_days,
+            settings.outbox.retention_events,
+        )
+        opened.callback(outbox.close)
+        context = Context(
+            unit=settings.unit,
+            software=__version__,
+            models=self._pipeline.digests,
+            roster=gallery.digest,
+            thresholds=settings.thresholds,
+        )
+        sealer = Sealer(context, signing_key, SystemClock())
+        self._link = Link(
+            settings.broker,
+            outbox.file,
+            sealer,
+            session=outbox.session,
+            changed=lambda up: self._inbox.put(LinkChanged(up)),
+            vitals=self._vitals,
+        )
+        self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake)
+        self._panel = self._open_panel()
+        opened.callback(self._panel.close)
+        self._feed = Feed(
+            camera,
+            settings.camera,
+            on_frame=self._inbox.put_frame,
+            on_fault=lambda why: self._inbox.put(Fault(why)),
+            on_end=self._ended.set,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def stop(self) -> None:
+        """Ask `run` to finish the event in hand and return; safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Watch the door until `stop`, or until the replay has ended and its events are stored."""
+        self._recorder.start()
+        self._link.start()
+        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
+        self._feed.start()
+        ready = False
+        resting_since = time.monotonic_ns()
+        status_at = rate_at = time.monotonic_ns()
+        rate_frames = 0
+        while not self._stop.is_set() and not self._finished():
+            stimuli, frame = self._inbox.take(TICK_S)
+            for stimulus in stimuli:
+                self._take(stimulus)
+            now = time.monotonic_ns()
+            if frame is not None:
+                view = self._pipeline.process(frame)
+                self._step(view)
+                self._tally.frames += 1
+                self._notifier.alive()
+                if view.sightings:
+                    resting_since = now
+                self._feed.pace(REST_EVERY if now - resting_since > REST_AFTER_NS else 1)
+            elif not stimuli:
+                self._step(Tick())
+            if not ready and (frame is not None or self._tally.fault):
+                ready = True
+                memory.trim()
+                self._notifier.ready()
+                log.info("ready: %s", self._tally.sentence(self._enrolled))
+            if now - status_at >= STATUS_NS:
+                self._frame_rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
+                rate_frames, rate_at, status_at = self._tally.frames, now, now
+                self._notifier.status(self._tally.sentence(self._enrolled))
+        if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
+            raise self._feed.failure
+
+    def _finished(self) -> bool:
+        return self._ended.is_set() and not self._waiting
+
+    def _take(self, stimulus: Stimulus) -> None:
+        """Note what a stimulus says about the unit itself, then let the session have it."""
+        match stimulus:
+            case LinkChanged(up):
+                self._tally.link_up = up
+            case Fault(why) if why != self._tally.fault:
+                if why:
+                    log.error("out of order: %s", why)
+                    self._audit(AuditCode.CAMERA_LOST, why=why)
+                else:
+                    log.info("the camera is back")
+                    self._audit(AuditCode.CAMERA_BACK)
+                self._tally.fault = why
+            case Stored(ref):
+                match self._waiting.pop(ref, None):
+                    case Outcome.RECORDED:
+                        self._tally.recorded += 1
+                    case Outcome.REFUSED:
+                        self._tally.refused += 1
+            case StoreFailed(ref, why):
+                self._waiting.pop(ref, None)
+                log.error("an event could not be stored: %s", why)
+        self._step(stimulus)
+
+    def _step(self, stimulus: Stimulus) -> None:
+        step = self._session.step(stimulus, time.monotonic_ns())
+        for event in step.events:
+            self._submit(event)
+        for cue in step.cues:
+            self._panel.show(cue)
+        if self._observer is not None:
+            self._observer(stimulus, step, self._session.state)
+
+    def _submit(self, event: Attempt) -> None:
+        self._waiting[event.ref] = event.outcome
+        self._recorder.submit(event)
+
+    def _audit(self, code: AuditCode, **detail: Any) -> None:
+        event = Audit(
+            ref=next(self._audit_refs),
+            code=code,
+            captured_ns=time.monotonic_ns(),
+            detail=detail,
+        )
+        self._recorder.submit(event)
+
+    def _vitals(self) -> Vitals:
+        return Vitals(
+            temperature_c=_temperature(),
+            disk_free_bytes=shutil.disk_usage(self._settings.outbox.file.parent).free,
+            frame_rate=round(self._frame_rate, 1),
+            last_error=self._tally.fault,
+        )
+
+    def close(self) -> None:
+        """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""
+        self._notifier.stopping()
+        deadline = time.monotonic() + STOP_S
+        self._feed.close(timeout=0.8)
+        self._audit(AuditCode.STOPPED)
+        if not self._recorder.close(timeout=max(0.1, deadline - time.monotonic() - 0.6)):
+            log.error("the disk did not take the last event in time")
+        self._link.close(timeout=max(0.1, deadline - time.monotonic()))
+        self._opened.close()
+        self._notifier.close()
+
+
+def _temperature() -> float | None:
+    """Return the processor's temperature in degrees Celsius, where the kernel tells it."""
+    try:
+        text = Path("/sys/class/thermal/thermal_zone0/temp").read_text(encoding="ascii")
+        return int(text) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+def run(settings: Settings) -> int:
+    """Run one unit until SIGTERM or SIGINT; returns the exit status."""
+    memory.return_large_blocks()
+    with Unit(settings) as unit:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: unit.stop())
+        unit.run()
+    return 0

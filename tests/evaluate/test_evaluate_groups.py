@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+from sketches import Sketches
+
+from edge.errors import LabelsError
+from edge.evaluate.groups import By, evaluate
+from edge.evaluate.likeness import MOST_FACES, Likeness
+from edge.types import Problem
+
+
+@pytest.fixture
+def crowd(sketches: Sketches) -> Sketches:
+    """Women 25, 35 and 65, all alike; men 30 and 70, unlike; a child without a face."""
+    sketches.paint("a.png", who=(1, 0))
+    sketches.paint("b.png", who=(1, 0.1))
+    sketches.paint("c.png", who=(1, 0.2), problem=Problem.TURNED)
+    sketches.paint("d.png", who=(0, 0, 1))
+    sketches.paint("e.png", who=(0, 0, 0, 1))
+    sketches.paint("f.png", faceless=True)
+    sketches.write(
+        "l.csv",
+        "file,age,sex_0m1f",
+        *("a.png,25,1", "b.png,35,1", "c.png,65,1", "d.png,30,0", "e.png,70,0", "f.png,5,"),
+    )
+    return sketches
+
+
+def test_groups_by_the_usual_columns(crowd: Sketches) -> None:
+    report = evaluate(crowd.folder, crowd.folder / "l.csv", [], crowd.bench)
+    groups = report.figures["groups"]
+    assert list(groups["age"]) == ["0 to 20", "20 to 40", "60 to 80"]
+    assert list(groups["sex"]) == ["f", "m"]
+    women, men = groups["sex"]["f"], groups["sex"]["m"]
+    assert (women["impostor_matches"], women["impostor_pairs"]) == (3, 3)
+    assert (men["impostor_matches"], men["impostor_pairs"]) == (0, 1)
+    assert (women["impostor_with_all_matches"], women["impostor_with_all_pairs"]) == (6, 12)
+    assert (men["impostor_with_all_matches"], men["impostor_with_all_pairs"]) == (0, 8)
+    assert women["problems"] == {"turned": 1}
+    assert women["refused_rate"] == pytest.approx(1 / 3)
+    child = groups["age"]["0 to 20"]
+    assert child["problems"] == {"not found": 1}
+    assert child["impostor_rate"] is None
+    everybody = report.figures["all"]
+    assert (everybody["impostor_matches"], everybody["impostor_pairs"]) == (3, 10)
+    assert everybody["refused"] == 2
+
+
+def test_what_the_labels_do_not_allow_is_unmeasured(crowd: Sketches) -> None:
+    notes = "\n".join(evaluate(crowd.folder, crowd.folder / "l.csv", [], crowd.bench).notes)
+    assert "left out of sex: 1 pictures without a label" in notes
+    assert "unmeasured: same person accepted, which needs a column person" in notes
+    assert "unmeasured: smiles, which need a column smile" in notes
+    assert "unmeasured: living faces refused by liveness" in notes
+
+
+def test_people_and_smiles_where_they_are_labelled(sketches: Sketches) -> None:
+    lines = ["file,site,person,smile"]
+    for n, (site, person, smile, score) in enumerate(
+        [("x", "p", 1, 90), ("x", "p", 0, 10), ("y", "q", 1, 20), ("y", "r", 0, 80)]
+    ):
+        who = {"p": (1, 0, 0), "q": (0, 1, 0), "r": (0, 0, 1)}[person]
+        name = sketches.paint(f"{n}.png", smile=score, who=who)
+        lines.append(f"{name},{site},{person},{smile}")
+    labels = sketches.write("l.csv", *lines)
+    figures = evaluate(sketches.folder, labels, [By("site")], sketches.bench).figures
+    x, y = figures["groups"]["site"]["x"], figures["groups"]["site"]["y"]
+    assert (x["genuine_matches"], x["genuine_pairs"], x["impostor_pairs"]) == (1, 1, 0)
+    assert (y["genuine_pairs"], y["impostor_pairs"]) == (0, 1)
+    assert (x["smiles_seen_rate"], x["others_refused_rate"]) == (1, 1)
+    assert (y["smiles_seen_rate"], y["others_refused_rate"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("by", "cell", "group"),
+    [
+        (By("age", 10), "25", "20 to 30"),
+        (By("age", 10), "30", "30 to 40"),
+        (By("race_0w1b2a"), "2", "a"),
+        (By("race_0w1b2a"), "7", "7"),
+        (By("gender"), "female", "female"),
+    ],
+)
+def test_a_cell_s_group(by: By, cell: str, group: str) -> None:
+    assert by.group(cell) == group
+
+
+def test_by_is_a_column_and_perhaps_a_width() -> None:
+    assert By.parse("Age:20") == By("age", 20)
+    assert By.parse("site") == By("site")
+    for wrong in ("", ":20", "age:", "age:-1", "age:old", "age:nan"):
+        with pytest.raises(LabelsError, match="is not COLUMN or COLUMN:WIDTH"):
+            By.parse(wrong)
+
+
+@pytest.mark.parametrize(
+    ("by", "says"),
+    [
+        ([], "no column to part by"),
+        ([By("height")], "column 'height' of --by is missing"),
+        ([By("site", 5)], "line 2: site is 'x'; write a number"),
+        ([By("empty")], "every cell of empty is empty"),
+    ],
+)
+def test_labels_that_part_nobody(sketches: Sketches, by: list[By], says: str) -> None:
+    labels = sketches.write("l.csv", "file,site,empty", f"{sketches.paint('a.png')},x,NA")
+    with pytest.raises(LabelsError, match=says):
+        evaluate(sketches.folder, labels, by, sketches.bench)
+
+
+def test_a_large_crowd_is_sampled() -> None:
+    generator = np.random.default_rng(0)
+    templates = generator.standard_normal((MOST_FACES + 50, 8)).astype(np.float32)
+    templates /= np.linalg.norm(templates, axis=1, keepdims=True)
+    owners = [str(n) for n in range(len(templates))]
+    likeness = Likeness.of(templates, owners, 0.9)
+    everybody = likeness.among(np.arange(len(templates)))
+    assert everybody.pairs == MOST_FACES * (MOST_FACES - 1) // 2
+    inside = np.arange(200)
+    brute = sum(
+        float(templates[i] @ templates[j]) >= 0.9
+        for i in range(200)
+        for j in range(i)
+        if likeness.place[i] >= 0 and likeness.place[j] >= 0
+    )
+    assert likeness.among(inside).matches == brute

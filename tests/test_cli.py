@@ -1,0 +1,48 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge import __version__
+from edge.cli import COMMANDS, main
+
+
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0
+        assert f"senyum {command}" in capsys.readouterr().out
+
+
+def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"senyum {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["dance"], ["run", "--fast"], ["receive"]])
+def test_a_wrong_call_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "usage: senyum" in capsys.readouterr().err
+
+
+def test_a_caller_s_mistake_is_one_line_and_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--config", str(tmp_path / "none.toml")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("senyum: ")
+    assert said.count("\n") == 1
+
+
+def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
+    config = tmp_path / "senyum.toml"
+    config.write_text(f'[outbox]\nsigning_key = "{tmp_path}/signing.key"\n')
+    program = f"{sys.executable} -m edge.cli keys --config {config} | true"
+    run = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
+    assert "Traceback" not in run.stderr

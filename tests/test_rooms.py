@@ -1,0 +1,102 @@
+"""Holds the house: which room may import which, and which programs the daemon never loads."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+EDGE = Path(__file__).parent.parent / "edge"
+
+EVERYONE = {"types", "errors", "settings", "pictures"}
+# Room -> rooms it may import beside EVERYONE and itself.
+ROOMS: dict[str, set[str]] = {
+    "types": set(),
+    "errors": set(),
+    "settings": {"types", "errors"},
+    "pictures": {"types"},
+    "notify": set(),
+    "memory": set(),
+    "camera": set(),
+    "inference": {"roster"},
+    "roster": set(),
+    "enrol": {"inference", "roster"},
+    "attendance": set(),
+    "gpio": set(),
+    "mqtt": set(),
+    "central": {"mqtt"},
+    "unit": {"notify", "memory", "camera", "inference", "roster", "attendance", "gpio", "mqtt"},
+    "bench": {"notify", "camera", "inference", "roster", "attendance", "gpio", "mqtt", "unit"},
+    "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
+    "cli": {"unit", "enrol", "central", "bench", "evaluate", "mqtt", "roster", "inference"},
+}
+CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
+PURE = {"attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(EDGE).parts[0].removesuffix(".py")
+    return "camera" if first in CAMERA else first
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            if node.module == "edge":
+                yield from (f"edge.{name.name}" for name in node.names)
+            else:
+                yield node.module
+
+
+MODULES = sorted(p for p in EDGE.rglob("*.py") if p != EDGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(EDGE)))
+def test_a_room_imports_only_what_the_house_allows(path: Path) -> None:
+    room = room_of(path)
+    assert room in ROOMS, f"{room} has no row in the house"
+    allowed = ROOMS[room] | EVERYONE | {room, "__version__"}
+    for name in imports(path):
+        if name.startswith("edge."):
+            other = name.split(".")[1]
+            assert ("camera" if other in CAMERA else other) in allowed, (
+                f"{room} may not import {name}"
+            )
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(EDGE)))
+def test_a_module_holds_one_room(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("room", sorted(PURE))
+def test_the_rules_are_pure(room: str) -> None:
+    for path in (EDGE / room).rglob("*.py"):
+        for name in imports(path):
+            assert name.split(".")[0] in PURE[room], f"{path}: {name}"
+
+
+def test_the_daemon_loads_no_laboratory() -> None:
+    """What costs memory and start-up time on the unit stays out of its process."""
+    heavy = [
+        "cv2",
+        "tensorflow",
+        "torch",
+        "scipy",
+        "rich",
+        "av",
+        "edge.central",
+        "edge.bench",
+        "edge.evaluate",
+    ]
+    program = f"import sys, edge.unit\nprint([m for m in {heavy!r} if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"

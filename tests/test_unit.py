@@ -1,0 +1,225 @@
+"""The composition root with real networks, a real outbox and pins that are noted, no broker."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge.attendance import State, Step
+from edge.bench.scenes import SCENES, Studio
+from edge.camera import Camera
+from edge.errors import CameraError, EndOfReplay, ReplayError, RosterError
+from edge.inference.examiner import Examiner
+from edge.mqtt.envelope import verify
+from edge.mqtt.keys import KeySet, SigningKey
+from edge.mqtt.outbox import Reader
+from edge.mqtt.topics import Leaf, UnitName
+from edge.notify import Notifier
+from edge.pictures import from_image, shrink
+from edge.roster import Person, Roster, make_key, save
+from edge.settings import InferenceSettings, Settings
+from edge.types import CueName, Frame, Stimulus, Yuv
+from edge.unit import Unit
+
+FACES = Path(__file__).parent / "faces"
+FPS = 15.0
+PERSON = "0123456789abcdef" * 2
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    return Studio(FACES, fps=FPS)
+
+
+@pytest.fixture(scope="module")
+def smile(studio: Studio) -> list[Yuv]:
+    return [from_image(frame) for frame in studio.frames(SCENES["smile"])]
+
+
+@pytest.fixture(scope="module")
+def two(studio: Studio) -> list[Yuv]:
+    return [from_image(frame) for frame in studio.frames(SCENES["two"])]
+
+
+class Played:
+    """A camera that plays pictures at its rate; what is no picture is raised."""
+
+    def __init__(self, pictures: Iterator[Yuv | Exception]) -> None:
+        self._pictures = pictures
+        self._number = 0
+
+    def read(self, timeout: float) -> Frame:
+        time.sleep(min(timeout, 1 / FPS))
+        picture = next(self._pictures, EndOfReplay("over"))
+        if isinstance(picture, Exception):
+            raise picture
+        self._number += 1
+        return Frame(self._number, time.monotonic_ns(), picture, shrink(picture, 320, 240))
+
+    def close(self) -> None:
+        pass
+
+
+def settings_in(folder: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "camera": {"driver": "replay", "replay": "frames", "fps": FPS},
+            "roster": {"file": folder / "roster.senyum", "key": folder / "roster.key"},
+            "outbox": {"file": folder / "outbox.db", "signing_key": folder / "signing.key"},
+            "gpio": {"factory": "mock"},
+            "broker": {"port": 1},  # nobody is there
+        }
+    )
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Give the settings of a unit that knows the person of the scenes."""
+    examiner = Examiner(InferenceSettings())
+    photo = from_image(Image.open(FACES / "obama3.jpg"))
+    template = examiner.examine(photo)[0].template
+    person = Person(PERSON, "198503022010011003", "B. O.", exempt=False, templates=template[None])
+    key = make_key(tmp_path / "roster.key", "roster key")
+    roster = Roster(1, datetime.now(UTC), examiner.digests["identity"], (person,))
+    save(tmp_path / "roster.senyum", key, roster)
+    return settings_in(tmp_path)
+
+
+class Watched:
+    """Every cue that the session gave, in order, without the repetitions."""
+
+    def __init__(self) -> None:
+        self.cues: list[CueName] = []
+
+    def __call__(self, stimulus: Stimulus, step: Step, state: State) -> None:
+        for cue in step.cues:
+            if not self.cues or self.cues[-1] is not cue.name:
+                self.cues.append(cue.name)
+
+
+def play(settings: Settings, opener: Callable[[], Camera]) -> list[CueName]:
+    watched = Watched()
+    with Unit(settings, camera=opener, observer=watched) as unit:
+        unit.run()
+    return watched.cues
+
+
+def events(settings: Settings) -> list[tuple[str, str]]:
+    """Type or code of each stored event, verified from the outbox."""
+    unit = UnitName.of(settings.unit)
+    key = SigningKey.load_or_create(settings.outbox.signing_key)
+    keys = KeySet.of([key.registration(unit)])
+    reader = Reader(settings.outbox.file)
+    said = []
+    for row in reader.after(0, 100):
+        event = verify(row.token, keys, unit.topic(Leaf.EVENT)).event
+        data = event.data.model_dump(mode="json")
+        said.append((event.type.split(".")[1], data.get("code") or data["reason"]))
+    reader.close()
+    return said
+
+
+def test_someone_known_smiles_and_is_recorded_while_the_broker_is_away(
+    settings: Settings, smile: list[Yuv]
+) -> None:
+    cues = play(settings, lambda: Played(iter(smile)))
+    wanted = [CueName.NOTICED, CueName.SMILE_ASKED, CueName.RECORDED_AWAY]
+    assert [cue for cue in cues if cue in wanted] == wanted
+    assert events(settings) == [
+        ("unit", "started"),
+        ("attendance", "accepted"),
+        ("unit", "stopped"),
+    ]
+
+
+def test_two_people_are_nobody(settings: Settings, two: list[Yuv]) -> None:
+    cues = play(settings, lambda: Played(iter(two)))
+    assert CueName.SEVERAL in cues
+    assert [what for what, _ in events(settings)] == ["unit", "unit"]
+
+
+def test_a_camera_that_vanishes_is_said_audited_and_taken_back(
+    settings: Settings, smile: list[Yuv]
+) -> None:
+    openings = iter(range(100))
+
+    def opener() -> Camera:
+        match next(openings):
+            case 0:
+                return Played(iter([*smile[:10], CameraError("the ribbon cable came off")]))
+            case 1 | 2 | 3:
+                raise CameraError("the ribbon cable came off")
+            case _:
+                return Played(iter(smile))
+
+    cues = play(settings, opener)
+    assert CueName.OUT_OF_ORDER in cues
+    assert cues.index(CueName.OUT_OF_ORDER) < cues.index(CueName.RECORDED_AWAY)
+    assert [reason for _, reason in events(settings)] == [
+        "started",
+        "camera-lost",
+        "camera-back",
+        "accepted",
+        "stopped",
+    ]
+
+
+def test_systemd_hears_ready_a_sentence_and_the_watchdog(
+    settings: Settings, smile: list[Yuv], tmp_path: Path
+) -> None:
+    address = str(tmp_path / "notify")
+    heard: list[str] = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.settimeout(10)
+
+        def listen() -> None:
+            while "STOPPING=1" not in heard:
+                heard.append(systemd.recv(1000).decode())
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        notifier = Notifier({"NOTIFY_SOCKET": address})
+        camera = Played(islice(iter(smile), round(2.5 * FPS)))
+        with Unit(settings, camera=lambda: camera, notifier=notifier) as unit:
+            unit.run()
+        listener.join()
+    assert heard.count("READY=1") == 1
+    assert heard.count("WATCHDOG=1") > FPS
+    assert "STATUS=Watching. 1 enrolled, broker away, events are kept, " in "\n".join(heard)
+
+
+def test_a_replay_that_cannot_be_read_ends_the_unit_with_its_reason(settings: Settings) -> None:
+    def opener() -> Camera:
+        raise ReplayError("frames: no such folder")
+
+    with (
+        pytest.raises(ReplayError, match="no such folder"),
+        Unit(settings, camera=opener) as unit,
+    ):
+        unit.run()
+
+
+def test_an_empty_roster_is_named_with_the_way_out(settings: Settings) -> None:
+    key = bytes.fromhex(settings.roster.key.read_text())
+    embedder = Examiner(InferenceSettings()).digests["identity"]
+    save(settings.roster.file, key, Roster(2, datetime.now(UTC), embedder, ()))
+    with pytest.raises(RosterError, match=r"roster\.senyum: nobody is enrolled; run senyum enroll"):
+        Unit(settings)
+
+
+def test_a_roster_of_another_network_is_refused(settings: Settings) -> None:
+    key = bytes.fromhex(settings.roster.key.read_text())
+    template = np.zeros((1, 192), np.float32)
+    template[0, 0] = 1
+    person = Person(PERSON, "198503022010011003", "", exempt=False, templates=template)
+    save(settings.roster.file, key, Roster(2, datetime.now(UTC), "00" * 32, (person,)))
+    with pytest.raises(RosterError, match=r"roster\.senyum"):
+        Unit(settings)
