@@ -1,0 +1,167 @@
+"""The demo's private world: keys, people, a broker and a receiver, all in one folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.errors import SenyumError
+from edge.roster import person_id, read_key
+from edge.settings import Settings, load
+
+SENYUM = Path(sys.executable).with_name("senyum")
+# Valid in form and nobody's: born on the first day of the century. A PNS and a PPPK.
+NUMBERS = {"first": "200001012020011001", "second": "200001012021212002"}
+# Whom the roster knows. None of these photos is shown to the camera; the second person is there
+# so that being ahead of the runner-up means something.
+ENROLLED = {"first": "obama3.jpg", "second": "biden.jpg"}
+
+_SETTINGS = """\
+[unit]
+org = "contoh"
+site = "demo"
+name = "pintu-1"
+direction = "in"
+place = {{ latitude = -6.1754, longitude = 106.8272, zone = "Asia/Jakarta" }}
+
+[camera]
+{camera}
+
+[gpio]
+factory = "{pins}"
+
+[attendance]
+smile_timeout = {smile_timeout}
+cool_down = {cool_down}
+
+[roster]
+file = "{folder}/roster.senyum"
+key = "{folder}/roster.key"
+
+[outbox]
+file = "{folder}/outbox.db"
+signing_key = "{folder}/signing.key"
+
+[broker]
+host = "127.0.0.1"
+port = {port}
+backoff_min = 0.2
+backoff_max = 1.0
+"""
+
+
+class DemoError(SenyumError):
+    """The demo could not be set up; the message says which part."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Where everything of one demo lies."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "senyum.toml"
+
+    @property
+    def frames(self) -> Path:
+        return self.folder / "frames"
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys.json"
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "events.db"
+
+    def furnish(self, port: int, camera: str, pins: str, pauses: Mapping[str, float]) -> Settings:
+        """Write the settings and read them back as the unit would. Raises SettingsError."""
+        text = _SETTINGS.format(folder=self.folder, port=port, camera=camera, pins=pins, **pauses)
+        self.config.write_text(text, encoding="utf-8")
+        return load(self.config)
+
+    def invite(self, faces: Path) -> tuple[Path, Path]:
+        """Lay out the shipped portraits as enrolment wants them: csv and folder of photos."""
+        people, photos = self.folder / "people.csv", self.folder / "photos"
+        photos.mkdir()
+        lines = ["number,name,exempt"]
+        for who, photo in ENROLLED.items():
+            lines.append(f"{NUMBERS[who]},Person {who},no")
+            shutil.copy(faces / photo, photos / f"{NUMBERS[who]}.jpg")
+        people.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return people, photos
+
+    def person(self, who: str) -> str:
+        """Return the opaque id of an enrolled person."""
+        org_key = read_key(self.folder / "organisation.key", "organisation key")
+        return person_id(NUMBERS[who], org_key)
+
+    def enrol(self, people: Path, photos: Path) -> list[str]:
+        """Run `senyum enroll`; returns what it said of people and photos. Raises DemoError."""
+        # 1: the roster was written, but a photo or somebody was left out, which it says.
+        words = "--config", self.config, "--people", people, "--photos", photos
+        said = self._senyum("enroll", *words, fine=(0, 1))
+        # What it says of its keys concerns an organisation, not a folder that goes away.
+        return [line for line in said.splitlines() if not line.startswith(str(self.folder))]
+
+    def register(self) -> None:
+        """Run `senyum keys`: the central server learns the unit's public key. Raises DemoError."""
+        self._senyum("keys", "--config", self.config, "--add-to", self.keys)
+
+    def _senyum(self, *words: str | Path, fine: Container[int] = (0,)) -> str:
+        done = subprocess.run(
+            [SENYUM, "--log-level", "WARNING", *words], capture_output=True, text=True, check=False
+        )
+        if done.returncode not in fine:
+            said = (done.stderr or done.stdout).strip()
+            raise DemoError(f"senyum {words[0]} ended with {done.returncode}: {said}")
+        return done.stdout.strip()
+
+
+class Receiver:
+    """`senyum receive --json` in a process of its own, as on a central server."""
+
+    def __init__(self, house: House, port: int, hear: Callable[[dict[str, Any]], None]) -> None:
+        self._hear = hear
+        self._complaints = house.folder / "receiver.log"
+        words: list[str | Path] = ["--broker", f"127.0.0.1:{port}", "--keys", house.keys]
+        with self._complaints.open("wb") as log:
+            self._process = subprocess.Popen(
+                [SENYUM, "receive", "--json", "--grace", "5", *words, "--store", house.store],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the demo, which then waits for the rest
+            )
+        self._reader = threading.Thread(target=self._read, name="receiver", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._hear(json.loads(line))
+
+    def check(self) -> None:
+        """Raise DemoError if it has ended."""
+        if (status := self._process.poll()) is not None:
+            said = self._complaints.read_text(encoding="utf-8", errors="replace").strip()
+            raise DemoError(f"senyum receive ended with {status}: {said[-500:]}")
+
+    def close(self) -> None:
+        """End it as systemd would."""
+        self._process.terminate()
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(2.0)
+        assert self._process.stdout is not None
+        self._process.stdout.close()

@@ -1,0 +1,307 @@
+"""What each scene must have brought about, held against the central store and the pins."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo_show.watch import Lights, Memory, between, note_name, notes
+from edge.central.store import Store
+from edge.errors import EnvelopeError
+from edge.mqtt.envelope import verify
+from edge.mqtt.keys import KeySet
+from edge.mqtt.payload import AttendanceData, AttendanceEvent, AuditEvent
+from edge.mqtt.topics import Leaf, UnitName
+from edge.types import CueName, Outcome, Reason
+
+_LIT = 0.12  # above the blip of a unit that waits, below every other light
+_FULL = 0.9
+_SHOWN_NS = 4_000_000_000  # the longest cue is over by then
+_EDGE_NS = 10_000_000  # until the pins carry a new cue
+
+Stretches = Sequence[tuple[int, int, Lights]]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a scene was played, CLOCK_MONOTONIC."""
+
+    start_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a scene must bring about."""
+
+    cue: CueName
+    reason: Reason | None = None  # of the one event; None: no event at all
+    who: str | None = None  # the one whom the event names; None: nobody
+    away: bool = False  # while the broker is away
+
+
+EXPECTED: Mapping[str, Expectation] = {
+    "empty": Expectation(CueName.IDLE),
+    "no-smile": Expectation(CueName.NO_SMILE, Reason.NO_SMILE, "first"),
+    "smile": Expectation(CueName.RECORDED, Reason.ACCEPTED, "first"),
+    "again": Expectation(CueName.ALREADY_RECORDED),
+    "stranger": Expectation(CueName.NOT_KNOWN, Reason.NOT_KNOWN),
+    "two": Expectation(CueName.SEVERAL),
+    "away": Expectation(CueName.RECORDED_AWAY, Reason.ACCEPTED, "first", away=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the summary."""
+
+    name: str
+    ok: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """An event of the central store whose signature was verified once more."""
+
+    event: AttendanceEvent | AuditEvent
+    digest: str  # what the next event's `previous` must be
+
+    @property
+    def at_ns(self) -> int:
+        """When the frame that decided was captured, CLOCK_MONOTONIC."""
+        return int(self.event.data.clock.monotonic_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything that the findings rest on."""
+
+    memory: Memory
+    windows: Mapping[str, Window]
+    events: tuple[Proven, ...]  # of the central store, in the order of their chain
+    people: Mapping[str, str]  # who -> opaque id
+    outage: Window | None  # of the broker
+
+
+def stored_events(store: Path, keys: Path, unit: UnitName) -> tuple[Proven, ...]:
+    """Verify every event of the central store once more, from the bytes that were signed."""
+    known = KeySet.load(keys)
+    with closing(Store(store)) as opened:
+        tokens = opened.tokens(unit.source)
+    found = [verify(token, known, unit.topic(Leaf.EVENT)) for token in tokens]
+    return tuple(
+        Proven(one.event, one.digest)
+        for one in found
+        if isinstance(one.event, AttendanceEvent | AuditEvent)
+    )
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """Return one finding a scene that was played, and those about the whole chain."""
+    found = [_scene(name, EXPECTED[name], evidence) for name in evidence.windows]
+    return [*found, _chain(evidence), _quiet(evidence)]
+
+
+def _scene(name: str, expected: Expectation, evidence: Evidence) -> Finding:
+    window = evidence.windows[name]
+    inside = [event for event in evidence.events if window.start_ns <= event.at_ns < window.end_ns]
+    said = [
+        *_events(inside, expected, evidence.people),
+        *_cue(expected.cue, window, evidence.memory),
+        *(_delivery(inside, evidence) if expected.away else ()),
+    ]
+    wrong = [text for ok, text in said if not ok]
+    return Finding(name, not wrong, "; ".join(wrong or [text for _, text in said]))
+
+
+def _events(
+    inside: list[Proven], expected: Expectation, people: Mapping[str, str]
+) -> list[tuple[bool, str]]:
+    judged = [e for e in inside if isinstance(e.event.data, AttendanceData)]
+    if expected.reason is None:
+        return [(not judged, f"{len(judged)} events" if judged else "no event")]
+    if len(judged) != 1:
+        return [(False, f"{len(judged)} events instead of one")]
+    event = judged[0].event
+    data = event.data
+    assert isinstance(data, AttendanceData)
+    subject = getattr(event, "subject", None)
+    wanted = people[expected.who] if expected.who else None
+    outcome = Outcome.RECORDED if expected.reason is Reason.ACCEPTED else Outcome.REFUSED
+    said = [
+        (
+            data.outcome == outcome and data.reason == expected.reason,
+            data.outcome + ("" if outcome is Outcome.RECORDED else f", {data.reason}"),
+        ),
+        (
+            subject == wanted,
+            f"person {subject[:6]}…, not the enrolled photo's" if subject != wanted and subject
+            else f"person {wanted[:6]}…" if wanted else "nobody named",
+        ),
+    ]  # fmt: skip
+    if expected.reason is Reason.ACCEPTED:
+        enough = data.smile is not None and data.thresholds.smile is not None
+        said.append(
+            (
+                enough and data.smile >= data.thresholds.smile,  # type: ignore[operator]  # enough says so
+                f"smile {data.smile}",
+            )
+        )
+    return said
+
+
+def _delivery(inside: list[Proven], evidence: Evidence) -> list[tuple[bool, str]]:
+    """Hold that the event was made while the broker was away, and came after it was back."""
+    if evidence.outage is None or len(inside) != 1:
+        return [(False, "the broker was not away")]
+    number = inside[0].event.number
+    came = [
+        heard.at_ns
+        for heard in evidence.memory.heard
+        if heard.event and int(heard.event["sequence"]) == number
+    ]
+    outage = evidence.outage
+    return [
+        (outage.start_ns < inside[0].at_ns < outage.end_ns, "stored while the broker was away"),
+        (
+            len(came) == 1 and came[0] > outage.end_ns,
+            f"delivered {(came[0] - outage.end_ns) / 1e9:.1f} s after its return"
+            if came
+            else "not delivered",
+        ),
+    ]
+
+
+def _cue(name: CueName, window: Window, memory: Memory) -> list[tuple[bool, str]]:
+    """Hold that the session gave the cue, and that the pins carried it."""
+    if name is CueName.IDLE:
+        shown = between(memory.samples, window.start_ns, window.end_ns)
+        return [_PINS[name](shown)]
+    given = [c.at_ns for c in memory.cues if c.name is name and _inside(c.at_ns, window)]
+    if not given:
+        return [(False, f"the cue {name} was not given")]
+    following = [c.at_ns for c in memory.cues if c.at_ns > given[0]]
+    until = min([given[0] + _SHOWN_NS, *following])
+    return [_PINS[name](between(memory.samples, given[0] + _EDGE_NS, until))]
+
+
+def _inside(at_ns: int, window: Window) -> bool:
+    return window.start_ns <= at_ns < window.end_ns
+
+
+# --- the pins ----------------------------------------------------------------------------------
+
+
+def _lit(stretches: Stretches, pin: str, least: float = _LIT) -> list[float]:
+    """Return for how many seconds each a pin was lit, one after another."""
+    times: list[float] = []
+    lit = False
+    for start, end, lights in stretches:
+        now = getattr(lights, pin) >= least
+        if now and lit:
+            times[-1] += (end - start) / 1e9
+        elif now:
+            times.append((end - start) / 1e9)
+        lit = now
+    return times
+
+
+def _tune(stretches: Stretches) -> str:
+    return " ".join(note_name(pitch) for pitch in notes(list(stretches))) or "silence"
+
+
+def _recorded(shown: Stretches) -> tuple[bool, str]:
+    full, tune = max(_lit(shown, "green", _FULL), default=0.0), notes(list(shown))
+    ok = full >= 1.8 and not _lit(shown, "red") and len(tune) == 2 and tune[0] < tune[1]
+    return ok, f"green for {full:.1f} s, {_tune(shown)}"
+
+
+def _recorded_away(shown: Stretches) -> tuple[bool, str]:
+    full, tune = _lit(shown, "green", _LIT), notes(list(shown))
+    ok = len(full) == 2 and full[0] >= 1.8 and not _lit(shown, "red")
+    ok = ok and len(tune) == 3 and tune[0] < tune[1]
+    return ok, f"green for {full[0] if full else 0:.1f} s and {len(full) - 1} blip, {_tune(shown)}"
+
+
+def _already(shown: Stretches) -> tuple[bool, str]:
+    green, tune = _lit(shown, "green"), notes(list(shown))
+    ok = len(green) == 2 and not _lit(shown, "red") and len(tune) == 2 and tune[0] == tune[1]
+    return ok, f"green blinked {len(green)} times, {_tune(shown)}"
+
+
+def _not_known(shown: Stretches) -> tuple[bool, str]:
+    red, tune = _lit(shown, "red"), notes(list(shown))
+    ok = len(red) == 2 and not _lit(shown, "green") and len(tune) == 2 and tune[0] == tune[1]
+    return ok, f"red blinked {len(red)} times, {_tune(shown)}"
+
+
+def _no_smile(shown: Stretches) -> tuple[bool, str]:
+    red, tune = _lit(shown, "red"), notes(list(shown))
+    ok = len(red) == 1 and not _lit(shown, "green") and len(tune) == 2 and tune[0] > tune[1]
+    return ok, f"red faded once in {sum(red):.1f} s, {_tune(shown)}"
+
+
+def _several(shown: Stretches) -> tuple[bool, str]:
+    green, red = _lit(shown, "green"), _lit(shown, "red")
+    both = any(lights.green >= _LIT and lights.red >= _LIT for _, _, lights in shown)
+    ok = bool(green and red) and not both and len(notes(list(shown))) == 3
+    return ok, f"green and red in turns, {_tune(shown)}"
+
+
+def _idle(shown: Stretches) -> tuple[bool, str]:
+    green, red = _lit(shown, "green"), _lit(shown, "red")
+    faint = _lit(shown, "green", 0.01)
+    ok = not red and not green and sum(faint) < 0.5 and not notes(list(shown))
+    return ok, f"dark and silent but for {len(faint)} faint blip"
+
+
+_PINS: Mapping[CueName, Callable[[Stretches], tuple[bool, str]]] = {
+    CueName.IDLE: _idle,
+    CueName.RECORDED: _recorded,
+    CueName.RECORDED_AWAY: _recorded_away,
+    CueName.ALREADY_RECORDED: _already,
+    CueName.NOT_KNOWN: _not_known,
+    CueName.NO_SMILE: _no_smile,
+    CueName.SEVERAL: _several,
+}
+
+# --- the chain ---------------------------------------------------------------------------------
+
+
+def _chain(evidence: Evidence) -> Finding:
+    """Hold that the signed chain is whole from the first event to the unit's farewell."""
+    events = evidence.events
+    numbers = [event.event.number for event in events]
+    linked = all(
+        event.event.previous == before.digest for before, event in itertools.pairwise(events)
+    )
+    ends = [getattr(event.event.data, "code", None) for event in (*events[:1], *events[-1:])]
+    ok = numbers == list(range(1, len(events) + 1)) and linked and ends == ["started", "stopped"]
+    whole = (
+        f"{len(events)} signatures verified, numbers 1 to {len(events)}, each linked to the last"
+    )
+    return Finding("chain", ok, whole if ok else f"broken: numbers {numbers}, ends {ends}")
+
+
+def _quiet(evidence: Evidence) -> Finding:
+    """Hold that the receiver raised no alarm."""
+    kinds: dict[str, int] = {}
+    for heard in evidence.memory.heard:
+        kind: Any = heard.notice["kind"]
+        kinds[kind] = kinds.get(kind, 0) + 1
+    alarms = {kind: n for kind, n in kinds.items() if kind in {"gap", "fork", "refused"}}
+    text = (
+        ", ".join(f"{n} {kind}" for kind, n in alarms.items()) or "no gap, fork or refused message"
+    )
+    return Finding("alarms", not alarms, text)
+
+
+def check(evidence: Callable[[], Evidence]) -> list[Finding]:
+    """Return the findings; what does not verify is one of them."""
+    try:
+        return findings(evidence())
+    except EnvelopeError as error:
+        return [Finding("chain", False, str(error))]

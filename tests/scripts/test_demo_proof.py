@@ -1,0 +1,216 @@
+"""The demo's proof must be able to fail: each cue passes its own check and no other's."""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from demo_show.__main__ import main
+from demo_show.pins import watched_board
+from demo_show.proof import EXPECTED, Evidence, Finding, Window, findings, stored_events
+from demo_show.watch import Given, Heard, Lights, Memory, Sample, Watch, note_name, notes
+
+from edge.central.desk import Desk, Instant, Message
+from edge.central.store import Store
+from edge.gpio.patterns import timeline
+from edge.mqtt.clock import SystemClock
+from edge.mqtt.keys import KeySet, SigningKey, add_registration
+from edge.mqtt.seal import Context, Head, Sealer
+from edge.mqtt.topics import Leaf, UnitName
+from edge.settings import GpioSettings, UnitSettings
+from edge.types import Attempt, Audit, AuditCode, Cue, CueName, Event, Outcome, Reason
+
+S = 1_000_000_000
+SCENE_S = 10
+PERSON = "0123456789abcdef0123456789abcdef"
+UNIT = UnitSettings(org="contoh", site="demo", name="pintu-1")
+SCENES = list(EXPECTED)
+
+
+def window(scene: str) -> Window:
+    start = (100 + SCENES.index(scene) * SCENE_S) * S
+    return Window(start, start + SCENE_S * S)
+
+
+def shown(name: CueName, at_ns: int) -> list[Sample]:
+    return [
+        Sample(at_ns + round(seconds * S), Lights(light.green, light.red, light.pitch or 0.0))
+        for seconds, light in timeline(Cue(name), 5.0)
+    ]
+
+
+def attempt(scene: str, reason: Reason, person: str | None) -> Attempt:
+    recorded = reason is Reason.ACCEPTED
+    return Attempt(
+        ref=1,
+        outcome=Outcome.RECORDED if recorded else Outcome.REFUSED,
+        reason=reason,
+        captured_ns=window(scene).start_ns + 3 * S,
+        person=person,
+        smile=None if person is None else 80.0 if recorded else 10.0,
+        smile_threshold=None if person is None else 50.0,
+    )
+
+
+def audit(code: AuditCode, at_s: int) -> Audit:
+    return Audit(ref=-1, code=code, captured_ns=at_s * S)
+
+
+def story() -> list[Event]:
+    """What the unit signs when everything goes as it should."""
+    return [
+        audit(AuditCode.STARTED, 99),
+        attempt("no-smile", Reason.NO_SMILE, PERSON),
+        attempt("smile", Reason.ACCEPTED, PERSON),
+        attempt("stranger", Reason.NOT_KNOWN, None),
+        attempt("away", Reason.ACCEPTED, PERSON),
+        audit(AuditCode.STOPPED, 200),
+    ]
+
+
+@pytest.fixture
+def tell(tmp_path: Path) -> Any:
+    """Return what signs, receives and stores events as unit and central server do."""
+
+    def told(events: list[Event]) -> Evidence:
+        key = SigningKey.load_or_create(tmp_path / "signing.key")
+        name = UnitName.of(UNIT)
+        add_registration(tmp_path / "keys.json", key.registration(name))
+        context = Context(UNIT, "0", {}, None, {"match": 0.6, "margin": 0.1})
+        sealer = Sealer(context, key, SystemClock())
+        store = Store(tmp_path / "events.db")
+        desk = Desk(store, KeySet.load(tmp_path / "keys.json"), 1.0, Instant.now())
+        head = Head()
+        memory = Memory()
+        away = window("away")
+        outage = Window(away.start_ns + 1 * S, away.start_ns + 5 * S)
+        for event in events:
+            token = sealer.event(event, head).token
+            head = head.followed_by(token)
+            topic = name.topic(Leaf.EVENT)
+            (notice,) = desk.take([Message(topic, token.encode())], Instant.now())
+            assert notice.event is not None
+            dumped = notice.event.model_dump(mode="json")
+            late = outage.start_ns < event.captured_ns < outage.end_ns
+            at = outage.end_ns + 1 if late else event.captured_ns
+            memory.heard.append(Heard(at, {"kind": notice.kind, "event": dumped}))
+        store.close()
+        for scene, expected in EXPECTED.items():
+            at = window(scene).start_ns + 3 * S
+            memory.cues.append(Given(at, expected.cue))
+            memory.samples += shown(expected.cue, at)
+        return Evidence(
+            memory=memory,
+            windows={scene: window(scene) for scene in SCENES},
+            events=stored_events(tmp_path / "events.db", tmp_path / "keys.json", name),
+            people={"first": PERSON},
+            outage=outage,
+        )
+
+    return told
+
+
+def failed(found: list[Finding]) -> Mapping[str, str]:
+    return {finding.name: finding.text for finding in found if not finding.ok}
+
+
+def test_what_went_as_it_should_is_proved(tell: Any) -> None:
+    found = findings(tell(story()))
+    assert failed(found) == {}
+    assert len(found) == len(SCENES) + 2
+
+
+@pytest.mark.parametrize(
+    ("number", "scene"), [(1, "no-smile"), (2, "smile"), (3, "stranger"), (4, "away")]
+)
+def test_an_event_that_is_missing_fails_its_scene_only(tell: Any, number: int, scene: str) -> None:
+    events = story()
+    del events[number]
+    assert set(failed(findings(tell(events)))) == {scene}
+
+
+@pytest.mark.parametrize("scene", ["empty", "again", "two"])
+def test_an_event_where_none_may_be_fails_its_scene(tell: Any, scene: str) -> None:
+    events = story()
+    events.insert(4, attempt(scene, Reason.ACCEPTED, PERSON))
+    assert failed(findings(tell(events)))[scene] == "1 events"
+
+
+def test_somebody_else_fails(tell: Any) -> None:
+    events = story()
+    events[2] = attempt("smile", Reason.ACCEPTED, PERSON[::-1])
+    assert set(failed(findings(tell(events)))) == {"smile"}
+
+
+def test_a_chain_without_its_end_fails(tell: Any) -> None:
+    assert set(failed(findings(tell(story()[:-1])))) == {"chain"}
+
+
+def test_an_alarm_of_the_receiver_fails(tell: Any) -> None:
+    evidence = tell(story())
+    evidence.memory.heard.append(Heard(0, {"kind": "gap", "text": "event 7 is missing"}))
+    assert failed(findings(evidence)) == {"alarms": "1 gap"}
+
+
+def test_delivery_before_the_broker_was_back_fails(tell: Any) -> None:
+    evidence = tell(story())
+    late = Window(evidence.outage.start_ns, evidence.outage.end_ns + 2 * S)
+    assert "away" in failed(findings(dataclasses.replace(evidence, outage=late)))
+
+
+@pytest.mark.parametrize("scene", [name for name in SCENES if name != "empty"])
+@pytest.mark.parametrize("other", [c for c in CueName if c is not CueName.IDLE])
+def test_no_other_cue_on_the_pins_passes(tell: Any, scene: str, other: CueName) -> None:
+    evidence = tell(story())
+    at = window(scene).start_ns + 3 * S
+    inside = window(scene)
+    kept = [s for s in evidence.memory.samples if not inside.start_ns <= s.at_ns < inside.end_ns]
+    evidence.memory.samples[:] = sorted([*kept, *shown(other, at)], key=lambda s: s.at_ns)
+    assert (scene in failed(findings(evidence))) == (other is not EXPECTED[scene].cue)
+
+
+def test_a_light_in_the_empty_room_fails(tell: Any) -> None:
+    evidence = tell(story())
+    evidence.memory.samples.insert(0, Sample(window("empty").start_ns + S, Lights(red=1.0)))
+    assert "empty" in failed(findings(evidence))
+
+
+def test_notes_are_named() -> None:
+    assert [note_name(hertz) for hertz in (440.0, 261.63, 659.26, 2093.0)] == [
+        "A4", "C4", "E5", "C7",
+    ]  # fmt: skip
+
+
+def test_a_note_twice_is_two_where_silence_parts_them() -> None:
+    ms = 1_000_000
+    a = Lights(pitch=440.0)
+    assert notes([(0, 100 * ms, a), (100 * ms, 150 * ms, Lights()), (150 * ms, 300 * ms, a)]) == [
+        440.0, 440.0,
+    ]  # fmt: skip
+    assert notes([(0, 100 * ms, a), (100 * ms, 300 * ms, Lights(1.0, pitch=440.0))]) == [440.0]
+
+
+def test_the_lights_are_those_of_the_pins() -> None:
+    watch = Watch()
+    settings = GpioSettings(factory="mock", red_active_high=False, volume=1.0)
+    with watched_board(settings, watch.lit) as board:
+        for _, light in timeline(Cue(CueName.ALREADY_RECORDED)):
+            board.set(light)
+            time.sleep(0.006)
+        board.close()
+    tune = [sample.lights.pitch for sample in watch.memory.samples]
+    assert max(sample.lights.green for sample in watch.memory.samples) == 1.0
+    assert {round(pitch) for pitch in tune if pitch} == {659}
+    assert all(sample.lights.red == 0.0 for sample in watch.memory.samples[:-1])
+
+
+@pytest.mark.parametrize(
+    "words", [["--camera"], ["--people", "people.csv"], ["--keep", "."], ["--wrong"]]
+)
+def test_wrong_options_end_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert words[0] in capsys.readouterr().err
