@@ -41,8 +41,7 @@ venv() {
         say "setting up $folder (about half a minute)"
         rm -rf "$folder"
         "$python" -m venv "$@" "$folder"
-        "$folder/bin/pip" install -q --require-hashes --no-deps -r "$lock" 2>&1 \
-            | grep -v '^WARNING: Location' >&2 || true
+        "$folder/bin/pip" install -q --require-hashes --no-deps -r "$lock" >&2
         "$folder/bin/pip" install -q --no-deps --no-build-isolation -e . >&2
         "$folder/bin/senyum" --version >/dev/null
         echo "$stamp" >"$folder/stamp"
