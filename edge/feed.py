@@ -78,11 +78,15 @@ class Feed:
                 self._every = every
                 self._wake.notify_all()
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Close the camera and end the thread, within `timeout` seconds."""
+    def stop(self) -> None:
+        """Ask the thread to close the camera and end; `close` waits for it."""
         with self._wake:
             self._closing = True
             self._wake.notify_all()
+
+    def close(self, timeout: float = 2.0) -> None:
+        """Close the camera and end the thread, within `timeout` seconds."""
+        self.stop()
         if self._thread.ident is not None:
             self._thread.join(timeout)
             if self._thread.is_alive():
@@ -98,14 +102,21 @@ class Feed:
                 self._on_end()
                 return
             except CameraError as error:
-                self._failures += 1
-                log.debug("%s", error)
-                if self._lost_since is None:
-                    self._lost_since = time.monotonic()
-                if self._failures > 1:  # the first is mended without a word where it can be
-                    self._say(str(error))
-                    back_off = _BACKOFF_MIN * 2.0 ** min(self._failures - 2, 10)
-                    self._rest(time.monotonic() + min(_BACKOFF_MAX, back_off), every=None)
+                self._failed(str(error))
+            except Exception as error:  # camera libraries raise what they like; the feed goes on
+                log.exception("the camera failed unexpectedly")
+                self._failed(f"the camera failed unexpectedly ({type(error).__name__}: {error})")
+
+    def _failed(self, why: str) -> None:
+        """Say what is wrong, unless it is the first time, and wait a little before the next try."""
+        self._failures += 1
+        log.debug("%s", why)
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()
+        if self._failures > 1:  # the first is mended without a word where it can be
+            self._say(why)
+            back_off = _BACKOFF_MIN * 2.0 ** min(self._failures - 2, 10)
+            self._rest(time.monotonic() + min(_BACKOFF_MAX, back_off), every=None)
 
     def _play(self) -> None:
         """Deliver the frames of one opened camera until it fails or the feed is closed."""

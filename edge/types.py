@@ -174,8 +174,6 @@ class AuditCode(StrEnum):
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"
     STORE_FAILED = "store-failed"
-    ROSTER_LOADED = "roster-loaded"
-    CLOCK_STEPPED = "clock-stepped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

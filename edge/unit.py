@@ -59,7 +59,9 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 REST_AFTER_NS = 2_000_000_000  # nobody in view for this long: look at fewer frames
 REST_EVERY = 2  # while resting, every second frame is looked at
+PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
 STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
+DETAIL = 200  # characters of a text in an audit event
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
 
@@ -103,7 +105,13 @@ class Tally:
     refused: int = 0
     frames: int = 0
     link_up: bool = False
-    fault: str | None = None
+    camera_fault: str | None = None
+    store_fault: str | None = None
+
+    @property
+    def fault(self) -> str | None:
+        """Why the unit cannot do its work, or None where it can."""
+        return self.camera_fault or self.store_fault
 
     def sentence(self, enrolled: int) -> str:
         """How the unit is, as `systemctl status` shows it."""
@@ -143,16 +151,17 @@ class Unit:
         self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._frame_rate = 0.0
+        self._probe_ns = 0  # when next to try whether events can be stored again
         self._notifier = notifier or Notifier()
         self._observer = observer
         self._open_panel = panel or (lambda: Panel(settings.gpio))
         with ExitStack() as opened:
             self._build(settings, camera or (lambda: open_camera(settings.camera)), opened)
-            self._opened = opened.pop_all()
+            opened.pop_all()  # from here on it is `close` that closes
 
     def _build(self, settings: Settings, camera: Callable[[], Camera], opened: ExitStack) -> None:
         key = read_key(settings.roster.key, "roster key")
-        embedder = Models(settings.inference.models).digests()["identity"]
+        embedder = Models(settings.inference.models).spec("identity").sha256
         gallery = load_roster(settings.roster.file, key, embedder)
         if gallery.size == 0:
             raise RosterError(
@@ -168,6 +177,7 @@ class Unit:
             settings.outbox.retention_events,
         )
         opened.callback(outbox.close)
+        self._outbox = outbox
         context = Context(
             unit=settings.unit,
             software=__version__,
@@ -235,6 +245,7 @@ class Unit:
                 memory.trim()
                 self._notifier.ready()
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
+            self._probe_store(now)
             if now - status_at >= STATUS_NS:
                 self._frame_rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
@@ -250,24 +261,50 @@ class Unit:
         match stimulus:
             case LinkChanged(up):
                 self._tally.link_up = up
-            case Fault(why) if why != self._tally.fault:
-                if why:
-                    log.error("out of order: %s", why)
-                    self._audit(AuditCode.CAMERA_LOST, why=why)
-                else:
-                    log.info("the camera is back")
-                    self._audit(AuditCode.CAMERA_BACK)
-                self._tally.fault = why
+            case Fault(why):
+                self._camera_is(why)
+                return
             case Stored(ref):
                 match self._waiting.pop(ref, None):
                     case Outcome.RECORDED:
                         self._tally.recorded += 1
                     case Outcome.REFUSED:
                         self._tally.refused += 1
+                self._store_is(None)
             case StoreFailed(ref, why):
                 self._waiting.pop(ref, None)
-                log.error("an event could not be stored: %s", why)
+                self._store_is(why)
         self._step(stimulus)
+
+    def _camera_is(self, why: str | None) -> None:
+        if why == self._tally.camera_fault:
+            return
+        if why:
+            log.error("out of order: %s", why)
+            self._audit(AuditCode.CAMERA_LOST, why=why)
+        else:
+            log.info("the camera is back")
+            self._audit(AuditCode.CAMERA_BACK)
+        self._tally.camera_fault = why
+        self._step(Fault(self._tally.fault))
+
+    def _store_is(self, why: str | None) -> None:
+        """Note whether events can be stored. While not, an audit event tries it now and then."""
+        if why:
+            self._probe_ns = time.monotonic_ns() + PROBE_NS
+        if why == self._tally.store_fault:
+            return
+        if why:
+            log.error("out of order, events cannot be stored: %s", why)
+        else:
+            log.info("events can be stored again")
+        self._tally.store_fault = why
+        self._step(Fault(self._tally.fault))
+
+    def _probe_store(self, now: int) -> None:
+        if self._tally.store_fault is not None and now >= self._probe_ns:
+            self._probe_ns = now + PROBE_NS
+            self._audit(AuditCode.STORE_FAILED, why=self._tally.store_fault)
 
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
@@ -287,7 +324,8 @@ class Unit:
             ref=next(self._audit_refs),
             code=code,
             captured_ns=time.monotonic_ns(),
-            detail=detail,
+            # What a library says may be longer than the contract takes.
+            detail={k: v[:DETAIL] if isinstance(v, str) else v for k, v in detail.items()},
         )
         self._recorder.submit(event)
 
@@ -303,12 +341,20 @@ class Unit:
         """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""
         self._notifier.stopping()
         deadline = time.monotonic() + STOP_S
-        self._feed.close(timeout=0.8)
+
+        def left(share: float) -> float:
+            return max(0.05, share * (deadline - time.monotonic()))
+
+        self._feed.stop()
         self._audit(AuditCode.STOPPED)
-        if not self._recorder.close(timeout=max(0.1, deadline - time.monotonic() - 0.6)):
+        stored = self._recorder.close(timeout=left(0.6))
+        if not stored:
             log.error("the disk did not take the last event in time")
-        self._link.close(timeout=max(0.1, deadline - time.monotonic()))
-        self._opened.close()
+        self._link.close(timeout=left(0.7))
+        self._feed.close(timeout=left(1.0))
+        if stored:  # else the recorder still holds the outbox, and the process's end closes it
+            self._outbox.close()
+        self._panel.close()
         self._notifier.close()
 
 

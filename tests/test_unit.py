@@ -1,5 +1,6 @@
 """The composition root with real networks, a real outbox and pins that are noted, no broker."""
 
+import resource
 import socket
 import threading
 import time
@@ -168,6 +169,58 @@ def test_a_camera_that_vanishes_is_said_audited_and_taken_back(
         "camera-back",
         "accepted",
         "stopped",
+    ]
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_out_of_order_until_an_event_can_be_stored_again(
+    settings: Settings, smile: list[Yuv]
+) -> None:
+    """A limit on the size of files stands for the full disk: SQLite sees its write refused."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    seen: list[CueName] = []
+
+    def watch(stimulus: Stimulus, step: Step, state: State) -> None:
+        for cue in step.cues:
+            if cue.name is CueName.SMILE_ASKED and CueName.SMILE_ASKED not in seen:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+            elif cue.name is CueName.OUT_OF_ORDER:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            if not seen or seen[-1] is not cue.name:
+                seen.append(cue.name)
+
+    nobody = smile[:2] * round(5.5 * FPS)
+    pictures = [*smile, *nobody, *smile]
+    try:
+        with Unit(settings, camera=lambda: Played(iter(pictures)), observer=watch) as unit:
+            unit.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert CueName.OUT_OF_ORDER in seen
+    assert seen.index(CueName.OUT_OF_ORDER) < seen.index(CueName.RECORDED_AWAY)
+    assert [reason for _, reason in events(settings)] == [
+        "started",
+        "store-failed",
+        "accepted",
+        "stopped",
+    ]
+
+
+def test_a_camera_library_that_raises_what_it_likes_is_a_fault_like_any_other(
+    settings: Settings, smile: list[Yuv]
+) -> None:
+    openings = iter(range(100))
+
+    def opener() -> Camera:
+        if next(openings) < 3:
+            raise ValueError("numpy.dtype size changed" + "!" * 300)
+        return Played(iter(smile))
+
+    assert CueName.RECORDED_AWAY in play(settings, opener)
+    assert [reason for _, reason in events(settings)][:3] == [
+        "started",
+        "camera-lost",
+        "camera-back",
     ]
 
 
