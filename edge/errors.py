@@ -73,9 +73,21 @@ class OutboxError(SenyumError):
     """An event could not be made durable."""
 
 
+class OutboxRefused(OutboxError, CallerError):
+    """The outbox named is none, is taken, or does not belong to the signing key."""
+
+
 class LinkError(SenyumError):
     """The broker refused us, or cannot be reached."""
 
 
+class LinkRefused(LinkError, CallerError):
+    """What the caller told us of the broker does not let us in: certificate, password, access."""
+
+
 class StoreError(SenyumError):
     """The central store cannot be opened or written."""
+
+
+class StoreUnusable(StoreError, CallerError):
+    """The path given is no store of this program, or none that it may use."""

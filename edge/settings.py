@@ -10,7 +10,7 @@ import stat
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 from edge.errors import SecretError, SettingsError
 from edge.types import Direction
@@ -29,7 +30,7 @@ from edge.types import Direction
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
 STATE_DIR = Path("/var/lib/senyum")
 
-# One level of an MQTT topic and one part of the unit's URN (design: wire contract).
+# One level of an MQTT topic and one part of the unit's URN (docs/wire.md).
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
@@ -229,14 +230,28 @@ class Settings(BaseSettings):
 
     @cached_property
     def thresholds(self) -> dict[str, float]:
-        """The recognition thresholds in force, as events carry them."""
-        return {"match": self.roster.threshold, "margin": self.roster.margin}
+        """The limits in force that decide an attempt, as events carry them.
+
+        The smile's own threshold is not here: each attempt says whether it was held against it.
+        """
+        rules = self.attendance
+        return {
+            "match": self.roster.threshold,
+            "margin": self.roster.margin,
+            "agreeing_frames": rules.agreeing_frames,
+            "unknown_frames": rules.unknown_frames,
+            "smile_rise": rules.smile_rise,
+            "smile_timeout": rules.smile_timeout,
+        }
 
 
 def _say(error: ValidationError, where: str) -> str:
     """One line for the first wrong setting: its name, its value, what is allowed."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"]) or "settings"
+    variable = "SENYUM_" + "__".join(str(part) for part in first["loc"]).upper()
+    if variable in os.environ:
+        where = variable
     more = error.error_count() - 1
     tail = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":
@@ -247,6 +262,17 @@ def _say(error: ValidationError, where: str) -> str:
     return f"{where}: {name}{value}: {message}{tail}"
 
 
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: no such settings file; name one with --config") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a wrong encoding is a ValueError too
+        raise SettingsError(f"{file}: cannot be read as TOML in UTF-8: {error}") from None
+
+
 def load(config: Path | None = None) -> Settings:
     """Read the settings.
 
@@ -255,16 +281,29 @@ def load(config: Path | None = None) -> Settings:
     """
     named = config or (Path(p) if (p := os.environ.get("SENYUM_CONFIG")) else None)
     file = named or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8")) if file else {}
-    except FileNotFoundError:
-        raise SettingsError(f"{file}: no such settings file; name one with --config") from None
-    except (OSError, ValueError) as error:  # a wrong encoding is a ValueError too
-        raise SettingsError(f"{file}: cannot be read as TOML: {error}") from None
+    content = _read(file) if file else {}
+    for variable in os.environ:
+        section = variable.removeprefix("SENYUM_").split("__")[0]
+        ours = variable.startswith("SENYUM_") and "__" in variable
+        if ours and section.lower() not in Settings.model_fields:
+            raise SettingsError(f"{variable}: {section.lower()} is no section of the settings")
     try:
         return Settings(**content)
     except ValidationError as error:
         raise SettingsError(_say(error, str(file or "environment"))) from None
+    except SourceError as error:  # a whole section as a variable, and not JSON
+        raise SettingsError(f"environment: {error}; set one setting a variable") from None
+
+
+def load_unit(config: Path | None = None) -> Settings:
+    """Read the settings of a unit that has a name of its own. Raises SettingsError."""
+    settings = load(config)
+    if not {"org", "site", "name"} <= settings.unit.model_fields_set:
+        raise SettingsError(
+            f"unit.org, unit.site and unit.name are not all set; write them in {CONFIG_FILE}, or "
+            "name another settings file with --config"
+        )
+    return settings
 
 
 def read_secret(path: Path, what: str) -> bytes:
@@ -274,9 +313,9 @@ def read_secret(path: Path, what: str) -> bytes:
     SecretError, which names the file and never its content.
     """
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    if credentials and (credential := Path(credentials) / path.name).is_file():
-        return credential.read_bytes()
     try:
+        if credentials and (credential := Path(credentials) / path.name).is_file():
+            return credential.read_bytes()
         mode = path.stat().st_mode
         if mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise SecretError(

@@ -175,6 +175,7 @@ class Unit:
             settings.outbox.file,
             settings.outbox.retention_days,
             settings.outbox.retention_events,
+            signing_key=settings.outbox.signing_key,
         )
         opened.callback(outbox.close)
         self._outbox = outbox
@@ -260,6 +261,8 @@ class Unit:
         """Note what a stimulus says about the unit itself, then let the session have it."""
         match stimulus:
             case LinkChanged(up):
+                if up:
+                    log.info("broker connected")
                 self._tally.link_up = up
             case Fault(why):
                 self._camera_is(why)

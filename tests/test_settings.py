@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge.errors import SecretError, SettingsError
-from edge.settings import Settings, load, read_secret, write_secret
+from edge.settings import Settings, load, load_unit, read_secret, write_secret
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -62,8 +62,41 @@ def test_a_wrong_variable_says_that_it_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SENYUM_BROKER__PORT", "70000")
-    with pytest.raises(SettingsError, match=r"^environment: broker\.port is '70000'"):
+    with pytest.raises(SettingsError, match=r"^SENYUM_BROKER__PORT: broker\.port is '70000'"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "says"),
+    [
+        ("SENYUM_KAMERA__FPS", "SENYUM_KAMERA__FPS: kamera is no section"),
+        ("SENYUM_CAMERA", "environment: .*set one setting a variable"),
+        ("SENYUM_CAMERA__FSP", "SENYUM_CAMERA__FSP: camera.fsp is no setting"),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_named(
+    variable: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "3x")
+    with pytest.raises(SettingsError, match=says) as caught:
+        load()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_unit_without_a_name_of_its_own_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"unit\.org, unit\.site and unit\.name are not all"):
+        load_unit(write(tmp_path, '[unit]\nname = "lobby-1"\n'))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "senyum.toml"
+    file.write_bytes(b'\xef\xbb\xbf[unit]\nname = "lobby-1"\n')
+    assert load(file).unit.name == "lobby-1"
+
+
+def test_a_folder_is_no_settings_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load(tmp_path)
 
 
 def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:

@@ -91,6 +91,10 @@ def _provision(faces: Path, folder: Path, port: int) -> Path:
     config = folder / "senyum.toml"
     config.write_text(
         f"""
+[unit]
+org = "bench"
+site = "bench"
+name = "bench"
 [camera]
 driver = "replay"
 replay = "{photos}"

@@ -55,7 +55,14 @@ class _Unit:
             software=__version__,
             models=dict.fromkeys(("detector", "landmarks", "identity", "smile"), "0" * 64),
             roster="0" * 64,
-            thresholds={"match": 0.45, "margin": 0.05},
+            thresholds={
+                "match": 0.45,
+                "margin": 0.05,
+                "agreeing_frames": 3,
+                "unknown_frames": 8,
+                "smile_rise": 15.0,
+                "smile_timeout": 8.0,
+            },
         )
         sealer = Sealer(context, SigningKey.load_or_create(folder / "signing.key"), SystemClock())
         self.outbox = Outbox(folder / "outbox.db")

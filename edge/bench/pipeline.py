@@ -114,7 +114,8 @@ def _bare(settings: InferenceSettings) -> list[Any]:
         interpreter = new_interpreter(content, settings.threads)
         interpreter.allocate_tensors()
         details = interpreter.get_input_details()[0]
-        interpreter.set_tensor(details["index"], np.full(details["shape"], 0.5, np.float32))
+        still = np.full(details["shape"], 0.5).astype(details["dtype"])
+        interpreter.set_tensor(details["index"], still)
         interpreters.append(interpreter)
     return interpreters
 

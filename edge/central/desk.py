@@ -13,6 +13,7 @@ from typing import Self
 from edge.central.gaps import Ledger, News
 from edge.central.judge import Entry, Verdict, judge, judge_head
 from edge.central.notice import Kind, Notice
+from edge.central.recent import Recent
 from edge.central.store import LARGEST_SEQUENCE, Record, Refusal, Store
 from edge.mqtt.envelope import MAX_BYTES, Flaw, Rejected, Verified, parse_will, verify
 from edge.mqtt.keys import KeySet
@@ -21,6 +22,7 @@ from edge.mqtt.topics import Leaf, UnitName, parse
 
 # What another key set or a newer program may accept: looked at again at each start.
 _REVISITED = (Flaw.UNKNOWN_KEY, Flaw.FOREIGN_KEY, Flaw.OUTSIDE_VALIDITY, Flaw.PAYLOAD)
+_REMEMBERED = 10_000  # topics and units that may be made up by whoever may publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class Desk:
             unit: Ledger.resume(standing, self._grace_ns, now.monotonic_ns)
             for unit, standing in store.standings().items()
         }
-        self._states: dict[UnitName, tuple[Status, int]] = {}
-        self._complained: set[tuple[str, Flaw]] = set()
+        self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
+        self._complained: Recent[tuple[str, Flaw], None] = Recent(_REMEMBERED)
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
         """Judge and store a batch in one transaction. Raises StoreError."""
@@ -153,11 +155,12 @@ class Desk:
             unit, leaf = parse(refusal.topic)
         except ValueError:
             unit, leaf = None, Leaf.EVENT
-        if leaf is not Leaf.EVENT:
-            # A wrong key makes every health wrong: said once a run, not once a minute.
-            if (refusal.topic, refused.flaw) in self._complained:
-                return []
-            self._complained.add((refusal.topic, refused.flaw))
+        # A wrong key makes every health wrong: said once a run, not once a minute.
+        again = leaf is not Leaf.EVENT and not self._complained.put(
+            (refusal.topic, refused.flaw), None
+        )
+        if again:
+            return []
         self._store.refuse(refusal, str(now))
         return [Notice(Kind.REFUSED, now.utc, unit, refusal.why, flaw=refused.flaw)]
 
@@ -219,9 +222,8 @@ class Desk:
         return notices
 
     def _status(self, unit: UnitName, status: Status, session: int, now: Instant) -> list[Notice]:
-        if self._states.get(unit) == (status, session):
+        if not self._states.put(unit, (status, session)):
             return []
-        self._states[unit] = (status, session)
         return [Notice(Kind.STATE, now.utc, unit, f"{status}, session {session}")]
 
     def _note(self, source: str, news: News, now: Instant) -> Iterator[Notice]:

@@ -4,6 +4,7 @@ SQLite in WAL mode, synchronous FULL: what a batch committed survives a power cu
 receivers of one machine may share a file; the chain is judged inside the writing transaction.
 """
 
+import errno
 import json
 import os
 import sqlite3
@@ -17,67 +18,23 @@ from typing import Any
 
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
-from edge.errors import StoreError
+from edge.central.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from edge.errors import StoreError, StoreUnusable
 
-SCHEMA_VERSION = 1
 LARGEST_SEQUENCE = 2**63 - 1  # SQLite's integer
 BUSY_S = 10.0  # how long another receiver's transaction is waited for
+# Whoever may publish can be refused as often as they like: without a bound they fill the disk.
+REFUSED_KEPT = 10_000
+_TOPIC_KEPT = 256  # characters, more than any topic of the contract has
+_WHY_KEPT = 500  # characters
 
-_SCHEMA = """
-CREATE TABLE event (
-    number INTEGER PRIMARY KEY,  -- in the order of receipt
-    id TEXT NOT NULL UNIQUE,
-    unit TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    digest TEXT NOT NULL,
-    previous TEXT,
-    type TEXT NOT NULL,
-    time TEXT NOT NULL,
-    subject TEXT,
-    kid TEXT NOT NULL,
-    jws TEXT NOT NULL,
-    received_at TEXT NOT NULL
-) STRICT;
-CREATE INDEX event_chain ON event (unit, sequence);
-
-CREATE TABLE head (  -- the latest that a unit's state or health said about its chain
-    unit TEXT PRIMARY KEY,
-    sequence INTEGER NOT NULL,
-    digest TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE gap (  -- reported once each
-    unit TEXT NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    reported_at TEXT NOT NULL,
-    healed_at TEXT,
-    PRIMARY KEY (unit, first, last)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE fork (  -- reported once each
-    unit TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    digest TEXT NOT NULL,
-    why TEXT NOT NULL,
-    found_at TEXT NOT NULL,
-    PRIMARY KEY (unit, sequence, digest)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE refused (
-    number INTEGER PRIMARY KEY,
-    first_at TEXT NOT NULL,
-    last_at TEXT NOT NULL,
-    times INTEGER NOT NULL,
-    topic TEXT NOT NULL,
-    flaw TEXT NOT NULL,
-    why TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    sha256 TEXT NOT NULL,  -- of the whole payload
-    payload BLOB NOT NULL,  -- its first bytes
-    UNIQUE (topic, flaw, sha256)
-) STRICT;
-"""
+# What makes a path unusable until the caller names another or mends its rights.
+_CALLERS = frozenset(
+    {errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
+)
+_CALLERS_SQLITE = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
+)
 
 # The holes between neighbouring numbers, 1 being the first that is expected.
 _HOLES = """
@@ -114,43 +71,65 @@ class Refusal:
     @classmethod
     def of(cls, topic: str, flaw: str, why: str, payload: bytes, keep: int) -> "Refusal":
         """Describe a message; of its payload only the first `keep` bytes are held."""
-        return cls(topic, flaw, why, payload[:keep], len(payload), sha256(payload).hexdigest())
+        return cls(
+            topic[:_TOPIC_KEPT],
+            flaw,
+            why[:_WHY_KEPT],
+            payload[:keep],
+            len(payload),
+            sha256(payload).hexdigest(),
+        )
 
 
 class Store:
-    """One SQLite file. Used by one thread; every method raises StoreError."""
+    """One SQLite file. Used by one thread; every method raises StoreError.
 
-    def __init__(self, path: Path) -> None:
+    Of refused messages the newest `refused_kept` are held, the others counted. StoreUnusable,
+    raised by the constructor only, is a StoreError that the caller can mend.
+    """
+
+    def __init__(self, path: Path, refused_kept: int = REFUSED_KEPT) -> None:
         self.path = path
+        self._refused_kept = refused_kept
         try:
             # SQLite gives its other files the mode of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise StoreError(f"{path}: the store cannot be opened: {error.strerror}") from None
-        with self._errors("opened"):
+            kind = StoreUnusable if error.errno in _CALLERS else StoreError
+            raise kind(f"{path}: the store cannot be opened: {error.strerror}") from None
+        with self._opening():
             self._db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
-            self._prepare()
+            with self._opening():
+                self._prepare()
         except StoreError:
             self._db.close()
             raise
         self._others = self._data_version()
 
     def _prepare(self) -> None:
-        with self._errors("opened"):
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
+        # Before anything is changed: the journal mode too is written into the file.
+        if not self._is_empty() and self._one("PRAGMA application_id") != APPLICATION_ID:
+            raise StoreUnusable(
+                f"{self.path}: is another program's database; name a file of its own"
+            )
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
         with self.batch():
-            version = self._one("PRAGMA user_version")
-            if version == 0:
-                for statement in _SCHEMA.split(";\n"):
+            if self._is_empty():
+                for statement in SCHEMA.split(";\n"):
                     self._db.execute(statement)
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
-                raise StoreError(
+            version = self._one("PRAGMA user_version")
+            if version != SCHEMA_VERSION:
+                raise StoreUnusable(
                     f"{self.path}: the store has schema {version}, this program knows "
                     f"{SCHEMA_VERSION}; use the senyum that wrote it, or a newer one"
                 )
+
+    def _is_empty(self) -> bool:
+        return bool(self._one("SELECT count(*) FROM sqlite_schema") == 0)
 
     def close(self) -> None:
         """Close the file; nothing is pending outside a batch."""
@@ -162,6 +141,18 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: the store cannot be {what}: {error}") from error
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Tell a path that nobody can use as a store from a disk that fails."""
+        try:
+            with self._errors("opened"):
+                yield
+        except StoreError as error:
+            code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF  # without its detail
+            if code in _CALLERS_SQLITE:
+                raise StoreUnusable(str(error)) from error
+            raise
 
     @contextmanager
     def batch(self) -> Iterator[None]:
@@ -247,7 +238,10 @@ class Store:
         )
 
     def refuse(self, refusal: Refusal, now: str) -> None:
-        """Keep a refused message; the same one again only counts."""
+        """Keep a refused message; the same one again only counts.
+
+        The oldest makes room where there are too many.
+        """
         self._db.execute(
             "INSERT INTO refused"
             " (first_at, last_at, times, topic, flaw, why, size, sha256, payload)"
@@ -265,6 +259,14 @@ class Store:
                 refusal.payload,
             ),
         )
+        # Numbers count up by one, so those in the newest `refused_kept` are never more.
+        oldest = self._one("SELECT max(number) FROM refused") - self._refused_kept
+        self._db.execute(
+            "INSERT INTO refused_before SELECT flaw, sum(times) FROM refused WHERE number <= ?"
+            " GROUP BY flaw ON CONFLICT (flaw) DO UPDATE SET times = times + excluded.times",
+            (oldest,),
+        )
+        self._db.execute("DELETE FROM refused WHERE number <= ?", (oldest,))
 
     def forgive(self, refusal: Refusal) -> None:
         """Remove a refused message that has been accepted since."""
@@ -342,15 +344,23 @@ class Store:
             for unit, last in highest.items()
         }
 
-    def refusals(self, *flaws: str) -> list[Refusal]:
-        """Return the refused messages with one of these flaws, in the order of receipt."""
+    def refusals(self, *flaws: str) -> Iterator[Refusal]:
+        """Yield the refused messages with one of these flaws, in the order of receipt.
+
+        One at a time, and each may be forgiven on the way: all of them may not fit into memory.
+        """
         query = (
-            "SELECT topic, flaw, why, payload, size, sha256 FROM refused"
-            " WHERE flaw IN (SELECT value FROM json_each(?)) ORDER BY number"
+            "SELECT number, topic, flaw, why, payload, size, sha256 FROM refused WHERE number > ?"
+            " AND flaw IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1"
         )
-        with self._errors("read"):
-            rows = self._db.execute(query, (json.dumps(flaws),)).fetchall()
-        return [Refusal(*row) for row in rows]
+        number, wanted = 0, json.dumps(flaws)
+        while True:
+            with self._errors("read"):
+                row = self._db.execute(query, (number, wanted)).fetchone()
+            if row is None:
+                return
+            number, *found = row
+            yield Refusal(*found)
 
     def tokens(self, unit: str) -> list[str]:
         """Return every stored JWS of a unit in the order of its chain."""

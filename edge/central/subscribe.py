@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.central.desk import Message
-from edge.errors import LinkError
+from edge.errors import LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.client import new_client
 from edge.mqtt.topics import Leaf, subscription
@@ -35,6 +35,7 @@ BATCH = 500  # messages in one commit; also how many may be unacknowledged
 # Larger ones the broker drops instead of sending: 16 times the largest message of the contract.
 PACKET_BYTES = 1024 * 1024
 ANSWER_S = 10.0  # for CONNACK and SUBACK
+SILENCES = 3  # so many connections without an answer are one
 SHORT_S = 5.0  # a connection that ended sooner was hardly the network's fault
 GOODBYE_S = 1.0
 WAIT_S = 0.25  # the longest that a stop or an idle call waits
@@ -95,6 +96,8 @@ class Subscriber:
         self._refused: dict[str, ReasonCode] = {}
         self._farewell: ReasonCode | None = None
         self._detail = ""
+        self._let_in = False  # ever
+        self._silences = 0  # TLS connections that ended unanswered, one after another
 
     def stop(self) -> None:
         """End `run` soon. Safe in a signal handler."""
@@ -104,7 +107,8 @@ class Subscriber:
         """Receive until `stop`.
 
         A broker that cannot be reached is tried again, for ever. Raises LinkError where it refuses
-        us and no waiting helps, and StoreError as the handler does.
+        us and no waiting helps (LinkRefused where it never let us in, for then what we were told
+        of it is wrong), and StoreError as the handler does.
         """
         backoff = Backoff(self._broker.backoff_min, self._broker.backoff_max)
         said = False
@@ -114,6 +118,7 @@ class Subscriber:
                 try:
                     self._connect()
                     log.info("receiving from broker %s as %s", self._where, self._client_id)
+                    self._let_in = True
                     self._handler.connected()
                     since = time.monotonic()
                     said = False
@@ -142,6 +147,11 @@ class Subscriber:
     def _hint(self) -> str:
         """What a short connection may mean: not every broker says that it was taken over."""
         return f"; does another receiver come as {self._client_id}? Give each its own --client-id"
+
+    def _refusal(self, why: str) -> LinkError:
+        """Return the error of a broker that will not have us."""
+        kind = LinkError if self._let_in else LinkRefused
+        return kind(f"broker {self._where}: {why}")
 
     def _make_client(self) -> mqtt.Client:
         client = new_client(self._broker, self._client_id)
@@ -172,19 +182,22 @@ class Subscriber:
                 properties=properties,
             )
         except ssl.SSLCertVerificationError as error:
-            raise LinkError(
-                f"broker {self._where}: its certificate was refused: {error.verify_message}; "
+            raise self._refusal(
+                f"its certificate was refused: {error.verify_message}; "
                 "name its authority with --ca, and the host as the certificate does"
             ) from None
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            raise _Unreachable("closed the connection during the TLS handshake") from None
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError):
+            # A proxy whose broker is down does so too: waiting may help.
+            raise _Unreachable(
+                "closed the connection during the TLS handshake, as a port without TLS does "
+                "(mqtt://HOST:PORT)"
+            ) from None
         except ssl.SSLError as error:
-            raise LinkError(
-                f"broker {self._where}: TLS failed: {error.reason or error}; "
-                "check the port, --cert and --key"
+            raise self._refusal(
+                f"TLS failed: {error.reason or error}; check the port, --cert and --key"
             ) from None
         except ValueError:  # of the codec that host names go through
-            raise LinkError(f"broker {self._broker.host!r} is no host name") from None
+            raise self._refusal("its name is no host name") from None
         except OSError as error:
             raise _Unreachable(error.strerror or str(error) or type(error).__name__) from None
         self._await(lambda: self._connack is not None, "no CONNACK")
@@ -197,10 +210,10 @@ class Subscriber:
         if code.value in _TRANSIENT:
             raise _Unreachable(f"refused for now: {code}")
         if code.value == _UNSUPPORTED_PROTOCOL:
-            raise LinkError(f"broker {self._where}: does not speak MQTT 5, which receiving needs")
+            raise self._refusal("does not speak MQTT 5, which receiving needs")
         if code.is_failure:
-            raise LinkError(
-                f"broker {self._where}: refused client {self._client_id}: {code}; "
+            raise self._refusal(
+                f"refused client {self._client_id}: {code}; "
                 "check --username, --password-file and --cert, and the broker's access list"
             )
 
@@ -224,8 +237,8 @@ class Subscriber:
             self._ask(subscription(Leaf.EVENT))
             self._await(lambda: not self._subscribed, "no SUBACK")
         for wanted, code in self._refused.items():
-            raise LinkError(
-                f"broker {self._where}: refused the subscription {wanted}: {code}; "
+            raise self._refusal(
+                f"refused the subscription {wanted}: {code}; "
                 f"let client {self._client_id} read it in the broker's access list"
             )
 
@@ -308,12 +321,28 @@ class Subscriber:
                 "give each its own --client-id"
             )
         if self._connack is None:
-            raise _Unreachable(
-                "ended the connection before it answered, as it does where it asks for a "
-                f"certificate (--cert and --key){self._detail}"
-            )
+            raise self._unanswered()
         if not self._connack.is_failure:
             raise _Unreachable(f"{self._farewell or mqtt.error_string(result)}{self._detail}")
+
+    def _unanswered(self) -> Exception:
+        """Return the error of a connection that ended before its CONNACK."""
+        if not self._broker.tls:
+            return _Unreachable(
+                "ended the connection before it answered, as a port with TLS does "
+                f"(mqtts://HOST:PORT){self._detail}"
+            )
+        why = (
+            "ended the connection before it answered, as it does where it does not accept our "
+            f"certificate or misses one (--cert and --key){self._detail}"
+        )
+        # In TLS 1.3 a client's certificate is judged after the handshake, and the alert that says
+        # so may be lost with the connection: then only repetition shows that waiting is no help.
+        self._silences += 1
+        told = "alert" in self._detail.lower()
+        if not self._let_in and (told or self._silences >= SILENCES):
+            return self._refusal(why)
+        return _Unreachable(why)
 
     # --- called back by the client, inside its loop -------------------------------------------
 
@@ -321,6 +350,7 @@ class Subscriber:
         self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         self._connack = code
+        self._silences = 0
         self._shared_offered = getattr(properties, "SharedSubscriptionAvailable", 1) == 1
 
     def _on_subscribe(

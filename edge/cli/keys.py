@@ -23,9 +23,9 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from edge.mqtt.keys import SigningKey, add_registration
     from edge.mqtt.topics import UnitName
-    from edge.settings import load
+    from edge.settings import load_unit
 
-    settings = load(options.config)
+    settings = load_unit(options.config)
     key = SigningKey.load_or_create(settings.outbox.signing_key)
     registration = key.registration(UnitName.of(settings.unit))
     if options.add_to is None:

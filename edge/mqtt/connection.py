@@ -18,12 +18,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.errors import LinkError
+from edge.errors import LinkError, LinkRefused
 from edge.mqtt.client import CONNECT_SECONDS, connect, new_client, properties
 from edge.mqtt.envelope import CONTENT_TYPE
 from edge.settings import BrokerSettings
 
 WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away
+GOODBYE_SECONDS = 0.5  # for the socket to take what is queued, when closing
+# MQTT 5 CONNACK codes that no waiting mends: version, client id, password, access, ban, method.
+_NEVER = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
 
 
 class Waker:
@@ -61,7 +64,10 @@ class Ack:
 
 
 class Connection:
-    """An open connection. Raises LinkError, in every method, when it was refused or has ended."""
+    """An open connection. Raises LinkError, in every method, when it was refused or has ended.
+
+    LinkRefused, one of them, says that a person must mend the settings first.
+    """
 
     def __init__(
         self, broker: BrokerSettings, client_id: str, will_topic: str, will: bytes, waker: Waker
@@ -71,13 +77,16 @@ class Connection:
         self._waker = waker
         self._accepted = False
         self._ended: str | None = None
+        self._refused = False
         self._detail = ""
         self._client = self._prepared(broker, client_id, will_topic, will)
         self._where = f"{broker.host}:{broker.port}"
         try:
             connect(self._client, broker)
         except (OSError, ValueError) as error:  # a name that is no name is a ValueError
-            raise LinkError(f"broker {self._where}: {_why(error)}") from None
+            ours = isinstance(error, ssl.SSLCertVerificationError | ValueError)
+            kind = LinkRefused if ours else LinkError
+            raise kind(f"broker {self._where}: {_why(error)}") from None
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._accepted:
             if time.monotonic() > deadline:
@@ -115,11 +124,17 @@ class Connection:
             self._end(self._ended)
 
     def close(self) -> None:
-        """Say goodbye, so that the broker drops the will."""
+        """Say goodbye, so that the broker drops the will; at most for GOODBYE_SECONDS."""
         self._client.disconnect()
-        while self._client.socket() is not None and self._client.want_write():
-            if self._client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+        deadline = time.monotonic() + GOODBYE_SECONDS
+        # paho also says success where the socket takes no more: ask the socket.
+        while self._client.loop_write() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            sock, left = self._client.socket(), deadline - time.monotonic()
+            if sock is None or sock.fileno() < 0 or not self._client.want_write() or left <= 0:
                 break
+            poll = select.poll()
+            poll.register(sock.fileno(), select.POLLOUT)
+            poll.poll(left * 1000)
         self.drop()
 
     def drop(self) -> None:
@@ -145,7 +160,8 @@ class Connection:
     def _end(self, why: str) -> NoReturn:
         self.drop()
         detail = f" ({self._detail})" if self._detail and self._detail not in why else ""
-        raise LinkError(f"broker {self._where}: {why}{detail}")
+        kind = LinkRefused if self._refused else LinkError
+        raise kind(f"broker {self._where}: {why}{detail}")
 
     def _on_connect(
         self,
@@ -157,6 +173,7 @@ class Connection:
     ) -> None:
         if reason.is_failure:
             self._ended = f"refused us: {reason}"
+            self._refused = reason.value in _NEVER
             return
         self._accepted = True
         self.receive_maximum = getattr(limits, "ReceiveMaximum", self.receive_maximum)

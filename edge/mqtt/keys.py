@@ -80,17 +80,29 @@ class SigningKey:
     def load_or_create(cls, path: Path, alg: str = "Ed25519") -> Self:
         """Read the key file (a private JWK, mode 0600), or make one on the first start.
 
-        Raises SecretError, which names the file and never its content.
+        Raises SecretError, which names the file and never its content; also where the key has
+        signed (see `begun`) and is gone.
         """
-        if not path.exists():
+        marker = begun(path)
+        try:
+            missing = not path.exists()
+            lost = missing and marker.exists()
+        except OSError as error:
+            raise SecretError(f"{path}: the {_WHAT} cannot be read: {error.strerror}") from None
+        if lost:
+            raise SecretError(
+                f"{path}: the {_WHAT} is gone, and it has signed events; bring the file back from "
+                f"a backup, or move {marker} away and register the new key with central"
+            )
+        if missing:
             _create(path, alg)
         text = read_secret(path, _WHAT)
         try:
             return cls(*_private(text))
         except ValueError as error:
             raise SecretError(
-                f"{path}: the {_WHAT} {error}; bring the file back from a backup, or remove it "
-                "and register the new key with central"
+                f"{path}: the {_WHAT} {error}; bring the file back from a backup, or move it "
+                f"and {marker.name} away and register the new key with central"
             ) from None
 
     def sign(self, header: Mapping[str, str], payload: bytes) -> str:
@@ -115,6 +127,15 @@ class SigningKey:
         }
 
 
+def begun(path: Path) -> Path:
+    """Return the file beside a signing key that tells that events were signed with it.
+
+    Such a key goes on with its outbox and with no other: a second event of the same number, under
+    the same key, would look like a forgery. `Outbox` makes the file.
+    """
+    return path.with_name(path.name + ".begun")
+
+
 def _private(text: bytes) -> tuple[_Key, str]:
     try:
         jwk = json.loads(text)
@@ -129,8 +150,8 @@ def _create(path: Path, alg: str) -> None:
     """Make a key file that is there whole or not at all, however the power goes."""
     key = _ALGORITHMS[alg].generate()
     draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
     try:
+        draft.unlink(missing_ok=True)
         write_secret(draft, json.dumps({**key.as_dict(private=True), "alg": alg}).encode())
         # A link never replaces a key that another process made meanwhile; a rename would.
         with contextlib.suppress(FileExistsError):
@@ -186,10 +207,12 @@ def _registered(entry: Mapping[str, Any]) -> PublicKey:
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
         raise ValueError("kid: is not the key's RFC 7638 thumbprint")
+    if entry.get("unit") is None:
+        raise ValueError('names no unit; add "unit": "urn:senyum:ORG:SITE:UNIT"')
     return PublicKey(
         kid=entry["kid"],
         alg=alg,
-        unit=UnitName.from_source(str(entry.get("unit"))),
+        unit=UnitName.from_source(str(entry["unit"])),
         not_before=_moment(entry, "nbf"),
         not_after=_moment(entry, "exp"),
         key=key,
@@ -257,11 +280,19 @@ def _entries(path: Path) -> list[Any]:
 
 
 def add_registration(path: Path, registration: Mapping[str, Any]) -> None:
-    """Put one entry into a key set file, making the file if need be; the same key is replaced."""
-    entries = _entries(path) if path.exists() else []
-    others = [entry for entry in entries if entry.get("kid") != registration["kid"]]
-    content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
+    """Put one entry into a key set file, making the file if need be; the same key is replaced.
+
+    Raises SecretError, and then leaves the file as it was.
+    """
     draft = path.with_name(path.name + ".new")
-    draft.write_text(content + "\n", encoding="utf-8")
-    KeySet.load(draft)
-    draft.replace(path)
+    try:
+        if path.exists():
+            KeySet.load(path)
+            others = [key for key in _entries(path) if key["kid"] != registration["kid"]]
+        else:
+            others = []
+        content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
+        draft.write_text(content + "\n", encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise SecretError(f"{path}: the key set cannot be written: {error.strerror}") from None

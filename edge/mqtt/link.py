@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from edge.errors import LinkError, OutboxError
+from edge.errors import LinkError, SenyumError
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.client import new_client
 from edge.mqtt.connection import Ack, Connection, Waker
@@ -79,8 +79,8 @@ class Link(threading.Thread):
 
     `changed` is called from it with True when the broker is reached and False when it is lost;
     `vitals` once a minute while it is up. Raises SecretError for an unusable certificate, key or
-    password, and OutboxError for an outbox that cannot be read; later troubles are logged, once
-    loudly and then quietly, and tried again.
+    password, and OutboxError for an outbox that cannot be read; later troubles, these among them,
+    are logged, once loudly and then quietly, and tried again.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class Link(threading.Thread):
         self._closing_at: float | None = None
         self._about_broker = _Grumble()
         self._about_delivery = _Grumble()
+        self._about_health = _Grumble()
         self._reconnect = Backoff(broker.backoff_min, broker.backoff_max)
         self._resend = Backoff(broker.backoff_min, broker.backoff_max)
         self._window = Window(broker.window, self._reader.delivered())
@@ -140,8 +141,11 @@ class Link(threading.Thread):
                 self._enter(LinkState.CONNECTING)
                 try:
                     self._visit()
-                except (LinkError, OutboxError) as error:
+                except SenyumError as error:
                     self._about_broker.about(str(error))
+                except Exception as error:  # noqa: BLE001 - a dead link never delivers again
+                    # What an unknown error says may quote an event or a secret.
+                    self._about_broker.about(f"the link failed ({type(error).__name__})")
                 if self._closing_at is None:
                     self._enter(LinkState.WAITING)
                     self._wait(self._reconnect.next())
@@ -243,7 +247,14 @@ class Link(threading.Thread):
         head = self._reader.head()
         depth = max(head.sequence - self._window.delivered, 0)
         try:
-            token = self._sealer.health(self._vitals(), self._session, head, depth)
+            vitals = self._vitals()
+        except OSError as error:
+            self._about_health.about(f"health is sent without vitals: {error.strerror}")
+            vitals = Vitals()
+        else:
+            self._about_health.over("health has its vitals again")
+        try:
+            token = self._sealer.health(vitals, self._session, head, depth)
         except ValidationError as error:  # a wrong figure does not stop the events
             field = ".".join(str(part) for part in error.errors()[0]["loc"])
             self._about_delivery.about(f"health is not sent: {field} is out of range")

@@ -22,9 +22,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from edge.errors import OutboxError
+from edge.errors import OutboxError, OutboxRefused
+from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest, from_b64url
+from edge.mqtt.keys import begun
 from edge.mqtt.seal import Head, Sealed
 
 PAGE_BYTES = 1024
@@ -48,7 +51,10 @@ _SCHEMA = """
     CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO counter VALUES ('session', 0), ('delivered', 0);
 """
-_KEEP = "keep the file, it is evidence; then move it away and register a new signing key"
+_KEEP = (
+    "keep the file, it is evidence; then move it, the signing key and the key's .begun file away "
+    "and register the new key with central"
+)
 
 Build = Callable[[Head], Sealed]
 
@@ -116,7 +122,9 @@ class Outbox(_Connection):
     """The writer. Opening makes the file if there is none, checks it, and counts a session.
 
     Raises OutboxError, also where another process has the outbox open. `clock` gives the UTC
-    seconds since 1970 that age is later judged by.
+    seconds since 1970 that age is later judged by. With `signing_key`, the file of the key that
+    signs, an outbox is not made for a key that has signed events of another one: numbers would be
+    used twice.
     """
 
     def __init__(
@@ -125,6 +133,8 @@ class Outbox(_Connection):
         retention_days: int = 90,
         retention_events: int = 100_000,
         clock: Callable[[], float] = time.time,
+        *,
+        signing_key: Path | None = None,
     ) -> None:
         self._keep_days = retention_days
         self._keep_events = retention_events
@@ -132,8 +142,7 @@ class Outbox(_Connection):
         self._since_checkpoint = 0
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, _lock(file))
-            if not file.exists():
-                _create(file)
+            _make_or_find(file, None if signing_key is None else begun(signing_key))
             _check(file)
             super().__init__(file, "FULL")
             undo.callback(self._db.close)
@@ -185,15 +194,30 @@ class Outbox(_Connection):
         ).fetchone()
         past = newest - self._keep_events
         if now is not None:
-            aged = self._db.execute(
-                "SELECT max(sequence) FROM event WHERE sequence < ? AND stored_at < ?",
-                (oldest + REMOVE_EVENTS, now.timestamp() - self._keep_days * 86_400),
-            ).fetchone()[0]
-            past = max(past, aged or 0)
+            limit = now.timestamp() - self._keep_days * 86_400
+            past = max(past, self._aged(oldest + REMOVE_EVENTS, limit))
         past = min(past, self._counter("delivered"), newest - 1, oldest + REMOVE_EVENTS)
         if past >= oldest:
             with self._transaction():
                 self._db.execute("DELETE FROM event WHERE sequence <= ?", (past,))
+
+    def _aged(self, end: int, limit: float) -> int:
+        """Return the newest event before `end` that is past its age with all before it, or 0.
+
+        A stamp from a clock that nobody disciplined tells no age: such an event is past its age
+        when one stored after it is.
+        """
+        aged = 0
+        for sequence, stored_at, jws in self._db.execute(
+            "SELECT sequence, stored_at, jws FROM event WHERE sequence < ? ORDER BY sequence",
+            (end,),
+        ):
+            if _read(jws, "data", "clock", "state") == ClockState.UNSYNCHRONIZED:
+                continue
+            if stored_at >= limit:
+                break
+            aged = sequence
+        return aged
 
 
 class Reader(_Connection):
@@ -258,8 +282,35 @@ def _lock(file: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise OutboxError(f"{file}: another senyum has it open; stop that one first") from None
+        raise OutboxRefused(f"{file}: another senyum has it open; stop that one first") from None
     return descriptor
+
+
+def _make_or_find(file: Path, marker: Path | None) -> None:
+    """Make the outbox if there is none yet, and `marker` beside its key once there is one."""
+    try:
+        if not file.exists():
+            if marker is not None and marker.exists():
+                raise OutboxRefused(
+                    f"{file}: is gone, and its key has signed events ({marker}); bring the outbox "
+                    "back, or move the signing key and that file away and register the new key "
+                    "with central"
+                )
+            _create(file)
+        # Only now: a power cut in between leaves an outbox that is found by the next start.
+        if marker is not None and not marker.exists():
+            os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
+            _sync_folder(marker.parent)
+    except OSError as error:
+        raise OutboxError(f"{error.filename or file}: cannot be opened: {error.strerror}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _create(file: Path) -> None:
@@ -277,23 +328,24 @@ def _create(file: Path) -> None:
         with draft.open("rb") as made:
             os.fsync(made.fileno())
         draft.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(file.parent)
     except OSError as error:
         raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
 
 
 def _check(file: Path) -> None:
     """Refuse a file that is not a sound outbox, before anything is written to it."""
-    if file.stat().st_size == 0:  # SQLite would take it for a new one, and begin at 1 again
+    try:
+        with file.open("r+b") as opened:
+            size = os.fstat(opened.fileno()).st_size
+    except OSError as error:
+        raise OutboxRefused(f"{file}: cannot be opened: {error.strerror}") from None
+    if size == 0:  # SQLite would take it for a new one, and begin at 1 again
         raise OutboxError(f"{file}: is empty, which no outbox ever is; {_KEEP}")
     try:
         with contextlib.closing(_connect(file, "FULL")) as db:
             _check_kind(db, file)
-            if file.stat().st_size <= FULL_CHECK_BYTES:
+            if size <= FULL_CHECK_BYTES:
                 found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":
                     raise OutboxError(f"{file}: is damaged ({found}); {_KEEP}")
@@ -304,10 +356,10 @@ def _check(file: Path) -> None:
 
 def _check_kind(db: sqlite3.Connection, file: Path) -> None:
     if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise OutboxError(f"{file}: is not an outbox of Senyum; name another outbox.file")
+        raise OutboxRefused(f"{file}: is not an outbox of Senyum; name another outbox.file")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > _VERSION:
-        raise OutboxError(
+        raise OutboxRefused(
             f"{file}: was written by a newer Senyum (schema {version}, this one knows "
             f"{_VERSION}); install that one again"
         )
@@ -319,15 +371,16 @@ def _check_tail(db: sqlite3.Connection, file: Path) -> None:
         "SELECT sequence, jws FROM event ORDER BY sequence DESC LIMIT ?", (TAIL,)
     ).fetchall()
     for (sequence, jws), (before, jws_before) in itertools.pairwise(rows):
-        if sequence != before + 1 or _previous(jws) != digest(jws_before):
+        if sequence != before + 1 or _read(jws, "previous") != digest(jws_before):
             raise OutboxError(f"{file}: the chain is broken at event {sequence}; {_KEEP}")
 
 
-def _previous(jws: str) -> str | None:
-    """Read `previous` of a stored event; None where it cannot be read."""
+def _read(jws: str, *path: str) -> Any:
+    """Read one field of a stored event; None where it cannot be read."""
     try:
-        event = json.loads(from_b64url(jws.split(".")[1]))
-        previous: str | None = event.get("previous")
-    except (ValueError, IndexError, AttributeError):
+        field: Any = json.loads(from_b64url(jws.split(".")[1]))
+        for name in path:
+            field = field[name]
+    except (ValueError, IndexError, KeyError, TypeError):
         return None
-    return previous
+    return field

@@ -87,11 +87,21 @@ class MatchData(_Strict):
 
 
 class Thresholds(_Strict):
-    """What the figures were held against."""
+    """Every limit that decided. The three of the smile are None exactly where none was asked."""
 
     match: Cosine
     margin: Annotated[float, Field(ge=0.0, le=2.0)]
-    smile: Score | None  # None: no smile was asked
+    agreeing_frames: Count  # of one identity, before it counts
+    unknown_frames: Count  # without an identity, before somebody is unknown
+    smile: Score | None
+    smile_rise: Score | None  # points above the face at the prompt
+    smile_timeout: Annotated[float, Field(gt=0.0)] | None  # seconds
+
+    @model_validator(mode="after")
+    def _smile_whole_or_not_at_all(self) -> Self:
+        if len({limit is None for limit in (self.smile, self.smile_rise, self.smile_timeout)}) > 1:
+            raise ValueError("smile, smile_rise and smile_timeout are null together or not at all")
+        return self
 
 
 class Liveness(_Strict):

@@ -25,7 +25,7 @@ class Context:
     software: str  # version
     models: Mapping[str, str]  # name to SHA-256, hex
     roster: str | None  # SHA-256 of the roster file, hex
-    thresholds: Mapping[str, float]  # match and margin, as `Settings.thresholds` gives them
+    thresholds: Mapping[str, float]  # as `Settings.thresholds` gives them
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +168,25 @@ def _attendance(
         smile=None if attempt.smile is None else _floor(attempt.smile, 1),
         match=_match(attempt.match),
         liveness=payload.Liveness(),
-        thresholds=payload.Thresholds(
-            match=context.thresholds["match"],
-            margin=context.thresholds["margin"],
-            smile=attempt.smile_threshold,
-        ),
+        thresholds=_thresholds(attempt.smile_threshold, context.thresholds),
         **situation,
+    )
+
+
+def _thresholds(smile: float | None, limits: Mapping[str, float]) -> payload.Thresholds:
+    """Write all limits, but of the smile only where one was asked.
+
+    An exempt person's event must look like one of a unit that asks nobody.
+    """
+    asked = smile is not None
+    return payload.Thresholds(
+        match=limits["match"],
+        margin=limits["margin"],
+        agreeing_frames=int(limits["agreeing_frames"]),
+        unknown_frames=int(limits["unknown_frames"]),
+        smile=smile,
+        smile_rise=limits["smile_rise"] if asked else None,
+        smile_timeout=limits["smile_timeout"] if asked else None,
     )
 
 

@@ -135,7 +135,7 @@ def test_a_bad_message_is_refused_kept_and_named(
     (notice,) = central.take(bad)
     assert (notice.kind, notice.flaw, notice.loud) == (Kind.REFUSED, flaw, loud)
     assert notice.text
-    (kept,) = central.store.refusals(flaw)
+    (kept,) = list(central.store.refusals(flaw))
     assert kept.topic == bad.topic
     assert kept.size == len(bad.payload)
     assert bad.payload.startswith(kept.payload)
@@ -182,7 +182,7 @@ def test_what_came_before_its_key_was_registered_counts_after_a_restart(
     again = central.restarted(keys_of(unit, late))
     assert kinds(again.desk.revisit(again.clock())) == [Kind.EVENT] * 2
     assert again.store.tokens(late.name.source) == tokens(messages)
-    assert again.store.refusals(Flaw.UNKNOWN_KEY) == []
+    assert list(again.store.refusals(Flaw.UNKNOWN_KEY)) == []
     assert again.desk.revisit(again.clock()) == []
 
 
@@ -240,7 +240,7 @@ def test_an_id_used_again_is_kept_as_evidence_only(central: Central, unit: Unit)
     notices = central.take(message, unit.message(sign(other, unit.key)))
     assert kinds(notices) == [Kind.EVENT, Kind.FORK]
     assert central.store.tokens(unit.name.source) == tokens([message])
-    (kept,) = central.store.refusals(Verdict.FORK)
+    (kept,) = list(central.store.refusals(Verdict.FORK))
     assert kept.payload.decode() == sign(other, unit.key)
 
 

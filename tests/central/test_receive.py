@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from edge.bench.broker import PrivateBroker
 from edge.central.desk import Message
+from edge.central.store import Store
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.keys import add_registration
 
@@ -319,8 +320,38 @@ def test_with_certificates_it_receives(
         with receiving(tmp_path, secured, *options, f"--cert={certificate}", f"--key={key}") as one:
             assert one.end() == 0
         without = Process(tmp_path, secured.port, *options, name="two")
-        without.until(lambda: "--cert and --key" in without.log)
-        assert without.end() == 0
+        assert without.process.wait(20.0) == 2
+    assert "--cert and --key" in without.log.splitlines()[-1]
+    assert "Traceback" not in without.log
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize(("scheme", "words"), [("mqtts", "(mqtt://"), ("mqtt", "(mqtts://")])
+def test_tls_where_there_is_none_and_the_other_way_round(
+    tmp_path: Path, authority: Authority, keys: Path, scheme: str, words: str
+) -> None:
+    """It may be a proxy whose broker is not up yet, so it is said once and tried again."""
+    certificate, key = authority.issue("broker")
+    tls = [f"certfile {certificate}", f"keyfile {key}"]
+    with PrivateBroker(tmp_path / "broker", options=tls if scheme == "mqtt" else []) as broker:
+        one = Process(tmp_path, broker.port, f"--broker={scheme}://localhost:{broker.port}")
+        one.until(lambda: bool(one.log))
+        time.sleep(1.0)
+        assert one.end() == 0
+    (line,) = one.log.splitlines()
+    assert words in line
+
+
+@pytest.mark.broker
+def test_a_refused_password_is_the_callers_mistake(tmp_path: Path, keys: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("")
+    options = ["allow_anonymous false", f"password_file {passwords}"]
+    with PrivateBroker(tmp_path / "broker", options=options) as broker:
+        one = Process(tmp_path, broker.port, "--username=central")
+        assert one.process.wait(20.0) == 2
+    (line,) = one.log.splitlines()
+    assert "--password-file" in line
 
 
 @pytest.mark.broker
@@ -337,7 +368,8 @@ def test_a_certificate_of_a_stranger_is_refused(
             f"--broker=mqtts://localhost:{secured.port}",
             f"--ca={other.file}",
         )
-        assert one.process.wait(20.0) == 1
+        assert one.process.wait(20.0) == 2
+    (_,) = one.log.splitlines()
     assert "its certificate was refused" in one.log
     assert "--ca" in one.log
     assert "Traceback" not in one.log
@@ -382,6 +414,25 @@ def test_a_key_that_names_no_unit(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"keys": [registration]}))
     assert "keys[0]" in told(tmp_path, f"--keys={path}")
+
+
+def test_a_store_that_is_none(tmp_path: Path, keys: Path) -> None:
+    foreign, text, newer = (tmp_path / name for name in ("foreign.db", "text.db", "newer.db"))
+    with closing(sqlite3.connect(foreign)) as db:
+        db.execute("CREATE TABLE theirs (name TEXT)")
+    text.write_text("not a database, and long enough to be sure of it" * 30)
+    Store(newer).close()
+    with closing(sqlite3.connect(newer)) as db:
+        db.execute("PRAGMA user_version = 99")
+    for path, words in (
+        (foreign, "another program"),
+        (text, "not a database"),
+        (newer, "schema 99"),
+        (tmp_path, "Is a directory"),
+    ):
+        said = told(tmp_path, f"--keys={keys}", f"--store={path}")
+        assert str(path) in said
+        assert words in said
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
 from edge.central.store import Record, Refusal, Store
-from edge.errors import StoreError
+from edge.errors import StoreError, StoreUnusable
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
 NOW = "2026-03-02T00:31:04.000+00:00"
@@ -100,13 +100,50 @@ def test_a_refused_message_is_kept_once_and_counted(store: Store, path: Path) ->
     with store.batch():
         store.refuse(refusal, NOW)
         store.refuse(refusal, NOW)
-    (kept,) = store.refusals("malformed")
+    (kept,) = list(store.refusals("malformed"))
     assert (kept.payload, kept.size) == (b"x" * 10, 100)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT times FROM refused").fetchall() == [(2,)]
     with store.batch():
         store.forgive(kept)
-    assert store.refusals("malformed") == []
+    assert list(store.refusals("malformed")) == []
+
+
+def refusal(number: int, flaw: str = "malformed") -> Refusal:
+    return Refusal.of("a/b", flaw, "why", f"message {number}".encode(), keep=100)
+
+
+def test_a_flood_of_refusals_keeps_the_newest_and_counts_the_rest(path: Path) -> None:
+    with closing(Store(path, refused_kept=10)) as store:
+        with store.batch():
+            store.refuse(refusal(0, "type"), NOW)
+            store.refuse(refusal(0, "type"), NOW)
+        for number in range(1, 26):
+            with store.batch():
+                store.refuse(refusal(number), NOW)
+        kept = [found.payload for found in store.refusals("malformed", "type")]
+    assert kept == [f"message {number}".encode() for number in range(16, 26)]
+    with closing(sqlite3.connect(path)) as db:
+        counted = dict(db.execute("SELECT flaw, times FROM refused_before").fetchall())
+    assert counted == {"malformed": 15, "type": 2}
+
+
+def test_refusals_may_be_forgiven_while_they_are_read(store: Store) -> None:
+    with store.batch():
+        for number in range(5):
+            store.refuse(refusal(number), NOW)
+    seen = []
+    for found in store.refusals("malformed"):
+        seen.append(found)
+        with store.batch():
+            store.forgive(found)
+    assert seen == [refusal(number) for number in range(5)]
+    assert list(store.refusals("malformed")) == []
+
+
+def test_long_words_of_a_stranger_are_cut() -> None:
+    cut = Refusal.of("t" * 60_000, "topic", "w" * 60_000, b"p" * 60_000, keep=10)
+    assert (len(cut.topic), len(cut.why), len(cut.payload)) == (256, 500, 10)
 
 
 def test_another_process_is_noticed(store: Store, path: Path) -> None:
@@ -132,18 +169,29 @@ def test_power_cuts_are_planned_for(store: Store, path: Path) -> None:
 def test_a_newer_schema_is_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match=r"events\.db.*schema 99"):
+        db.execute("PRAGMA application_id = 0x53454E43")
+        db.execute("CREATE TABLE something (of INTEGER)")
+    with pytest.raises(StoreUnusable, match=r"events\.db.*schema 99"):
         Store(path)
+
+
+def test_another_programs_database_is_left_as_it_was(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreUnusable, match="another program"):
+        Store(path)
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_is_no_database(path: Path) -> None:
     path.write_bytes(b"not a database, and long enough to be sure of it" * 30)
-    with pytest.raises(StoreError, match=r"events\.db"):
+    with pytest.raises(StoreUnusable, match=r"events\.db"):
         Store(path)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="No such file"):
+    with pytest.raises(StoreUnusable, match="No such file"):
         Store(tmp_path / "no" / "events.db")
 
 
@@ -152,6 +200,7 @@ def test_a_full_disk_is_a_store_error_and_keeps_what_was(store: Store) -> None:
     add(store, 1)
     pages = store._one("PRAGMA page_count")
     store._db.execute(f"PRAGMA max_page_count = {pages}")
-    with pytest.raises(StoreError, match="full"):
+    with pytest.raises(StoreError, match="full") as raised:
         add(store, *range(2, 500))
+    assert raised.value.exit_status == 1
     assert store.tokens(UNIT) == ["jws-d1"]

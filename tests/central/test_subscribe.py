@@ -13,7 +13,7 @@ from central_parts import Unit
 from edge.bench.broker import PrivateBroker, free_port
 from edge.central.desk import Message
 from edge.central.subscribe import Subscriber
-from edge.errors import LinkError, SenyumError, StoreError
+from edge.errors import LinkError, LinkRefused, SenyumError, StoreError
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings
 
@@ -315,6 +315,23 @@ def test_a_broker_that_says_another_came_under_our_name() -> None:
     with running(broker.settings) as one:
         assert "--client-id" in one.failed()
     broker.close()
+    assert not isinstance(one.error, LinkRefused)
+
+
+@pytest.mark.broker
+def test_a_password_that_counts_no_more_is_not_the_callers_mistake(
+    mosquitto: PrivateBroker, tmp_path: Path
+) -> None:
+    """A service that was let in once is worth starting again."""
+    with running(impatient(mosquitto)) as one:
+        one.ready()
+        mosquitto.kill()
+        strict = ["allow_anonymous false", f"password_file {tmp_path / 'passwords'}"]
+        (tmp_path / "passwords").write_text("")
+        with PrivateBroker(tmp_path / "strict", mosquitto.port, strict):
+            assert "Not authorized" in one.failed()
+    assert one.error is not None
+    assert one.error.exit_status == 1
 
 
 @pytest.mark.parametrize(
@@ -325,6 +342,7 @@ def test_a_broker_that_refuses_us(code: int, words: str) -> None:
     with running(broker.settings) as one:
         assert words in one.failed()
     broker.close()
+    assert isinstance(one.error, LinkRefused)
 
 
 def test_a_broker_that_is_busy_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -338,4 +356,6 @@ def test_a_broker_that_is_busy_is_tried_again(caplog: pytest.LogCaptureFixture) 
 
 def test_a_name_that_is_no_host() -> None:
     with running(BrokerSettings(host="a..b", port=free_port())) as one:
-        assert "'a..b' is no host name" in one.failed()
+        assert "a..b" in one.failed()
+    assert one.error is not None
+    assert one.error.exit_status == 2

@@ -1,15 +1,18 @@
 import logging
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from wireunit import UNIT, Listener, WireUnit, until
 
 from edge.bench.broker import PrivateBroker, free_port
-from edge.errors import LinkError, SecretError
+from edge.errors import LinkError, LinkRefused, SecretError
 from edge.mqtt.client import new_client
-from edge.mqtt.connection import WILL_DELAY_SECONDS, Connection, Waker
+from edge.mqtt.connection import GOODBYE_SECONDS, WILL_DELAY_SECONDS, Connection, Waker
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import parse_will, verify
 from edge.mqtt.link import LinkState
@@ -230,7 +233,7 @@ def test_events_that_the_broker_forbids_wait(
         strict.stop()
         with PrivateBroker(folder, strict.port) as mild, Listener(mild.settings) as listener:
             until(lambda: unit.link.delivered == 5, 10.0)
-            assert set(numbers(unit, listener.events())) == {1, 2, 3, 4, 5}
+            until(lambda: set(numbers(unit, listener.events())) == {1, 2, 3, 4, 5}, 5.0)
 
 
 def test_a_wrong_figure_of_health_does_not_stop_the_events(
@@ -245,3 +248,128 @@ def test_a_wrong_figure_of_health_does_not_stop_the_events(
         until(lambda: len(listener.events()) == 2, 5.0)
     assert "temperature_c" in caplog.text
     assert not any(topic.endswith("health") for topic, _, _ in listener.messages)
+
+
+def test_a_disk_that_cannot_be_asked_stops_neither_health_nor_events(
+    broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone() -> Vitals:
+        raise FileNotFoundError(2, "No such file or directory", "/var/lib/senyum")
+
+    with (
+        Listener(broker.settings) as listener,
+        WireUnit(tmp_path, broker.settings, gone) as unit,
+    ):
+        unit.record(2)
+        until(lambda: len(listener.events()) == 2, 5.0)
+        until(lambda: any(topic.endswith("health") for topic, _, _ in listener.messages), 5.0)
+        assert unit.changes == [True]
+    assert "without vitals: No such file" in caplog.text
+
+
+def test_a_password_that_is_away_for_a_moment_ends_nothing(
+    broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when it is renewed: the link must be there once the file is back."""
+    password = tmp_path / "password"
+    password.touch(0o600)
+    known = broker.settings.model_copy(update={"username": "unit", "password": password})
+    with Listener(broker.settings) as listener, WireUnit(tmp_path, known) as unit:
+        until(lambda: unit.changes == [True], 5.0)
+        password.rename(tmp_path / "elsewhere")
+        broker.kill()
+        broker.start()
+        until(lambda: "password cannot be read" in caplog.text, 5.0)
+        time.sleep(0.3)
+        assert unit.link.is_alive()
+        (tmp_path / "elsewhere").rename(password)
+        unit.record(3)
+        until(lambda: unit.link.delivered == 3, 10.0)
+        until(lambda: set(numbers(unit, listener.events())) == {1, 2, 3}, 5.0)
+    said = [record for record in caplog.records if "password cannot" in record.message]
+    assert len(said) == 1
+
+
+def test_the_link_survives_what_nobody_thought_of(
+    broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    troubles = iter([ZeroDivisionError("of a person"), ZeroDivisionError("of a person")])
+
+    def vitals() -> Vitals:
+        for trouble in troubles:
+            raise trouble
+        return Vitals()
+
+    with Listener(broker.settings) as listener, WireUnit(tmp_path, broker.settings, vitals) as unit:
+        unit.record(2)
+        until(lambda: unit.changes[-3:] == [True, False, True], 5.0)
+        until(lambda: set(numbers(unit, listener.events())) == {1, 2}, 5.0)
+    said = [record for record in caplog.records if "ZeroDivisionError" in record.message]
+    assert len(said) == 1
+    assert "of a person" not in caplog.text
+
+
+@contextmanager
+def answering(connack: bytes) -> Iterator[BrokerSettings]:
+    """A peer with small buffers that answers CONNECT and then reads no more."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peers: list[socket.socket] = []
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            peers.append(peer)
+            peer.recv(4096)
+            peer.sendall(connack)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield BrokerSettings(host="127.0.0.1", port=server.getsockname()[1])
+        thread.join()
+        for peer in peers:
+            peer.close()
+
+
+def connection(broker: BrokerSettings) -> Connection:
+    return Connection(broker, UNIT.client_id, UNIT.topic(Leaf.STATE), b"{}", Waker())
+
+
+def test_closing_gives_up_a_peer_that_does_not_read_and_does_not_spin() -> None:
+    with answering(b"\x20\x03\x00\x00\x00") as broker:
+        stuck = connection(broker)
+        sock = stuck._client.socket()
+        assert isinstance(sock, socket.socket)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        for _ in range(100):
+            stuck.publish(UNIT.topic(Leaf.EVENT), "x" * 100_000, qos=1, retain=False)
+        worked: list[float] = []
+
+        def close() -> None:
+            stuck.close()
+            worked.append(time.thread_time())
+
+        closing = threading.Thread(target=close, daemon=True)
+        closing.start()
+        closing.join(GOODBYE_SECONDS + 1.5)
+        assert not closing.is_alive()
+        assert worked[0] < GOODBYE_SECONDS / 2
+
+
+def test_who_is_refused_for_good_is_the_callers_mistake() -> None:
+    with answering(b"\x20\x03\x00\x86\x00") as broker:
+        with pytest.raises(LinkRefused, match="Bad user name or password") as caught:
+            connection(broker)
+        assert caught.value.exit_status == 2
+    with answering(b"\x20\x03\x00\x88\x00") as broker:
+        with pytest.raises(LinkError, match="Server unavailable") as later:
+            connection(broker)
+        assert later.value.exit_status == 1
+
+
+def test_a_credential_whose_name_is_impossible_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    wrong = BrokerSettings(username="unit", password=tmp_path / ("p" * 300))
+    with pytest.raises(SecretError, match="File name too long"):
+        new_client(wrong, "x")

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from wireunit import UNIT, Signer, attempt, unsigned
+from wireunit import UNIT, Signer, SteppedClock, attempt, unsigned
 
-from edge.errors import OutboxError
+from edge.errors import OutboxError, OutboxRefused, SecretError
 from edge.mqtt import outbox as outbox_module
+from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import verify
+from edge.mqtt.keys import SigningKey, begun
 from edge.mqtt.outbox import CHECKPOINT_EVENTS, REMOVE_EVENTS, Build, Outbox, Reader
 from edge.mqtt.payload import ChainedEvent
 from edge.mqtt.seal import Head, Sealed
@@ -122,8 +124,9 @@ def test_a_stored_event_cannot_be_changed(file: Path) -> None:
 
 def test_a_second_process_is_kept_out(file: Path) -> None:
     box = Outbox(file)
-    with pytest.raises(OutboxError, match=r"outbox\.db: another senyum has it open"):
+    with pytest.raises(OutboxRefused, match=r"outbox\.db: another senyum has it open") as caught:
         Outbox(file)
+    assert caught.value.exit_status == 2
     box.close()
     Outbox(file).close()
 
@@ -204,7 +207,7 @@ def test_another_programs_database_is_refused(file: Path) -> None:
     with sqlite3.connect(file) as db:
         db.execute("CREATE TABLE event (sequence INTEGER PRIMARY KEY)")
     db.close()
-    with pytest.raises(OutboxError, match="is not an outbox of Senyum"):
+    with pytest.raises(OutboxRefused, match="is not an outbox of Senyum"):
         Outbox(file)
 
 
@@ -213,7 +216,7 @@ def test_a_newer_schema_is_refused(file: Path) -> None:
     with sqlite3.connect(file) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(OutboxError, match="newer Senyum"):
+    with pytest.raises(OutboxRefused, match="newer Senyum"):
         Outbox(file)
 
 
@@ -252,6 +255,52 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutboxError, match="cannot be opened"):
         Outbox(tmp_path / "file" / "outbox.db")
+
+
+def test_a_folder_in_the_outboxs_place_is_named(file: Path) -> None:
+    file.mkdir(parents=True)
+    with pytest.raises(OutboxRefused, match=r"outbox\.db: cannot be opened: Is a directory"):
+        Outbox(file)
+
+
+def test_a_key_that_has_signed_begins_no_other_outbox(file: Path, tmp_path: Path) -> None:
+    """A second event 1 under the same key would look like a forgery."""
+    path = tmp_path / "signing.key"
+    key = SigningKey.load_or_create(path)
+    Outbox(file, signing_key=path).close()
+    Outbox(file, signing_key=path).close()
+    for lost in file.parent.iterdir():
+        lost.unlink()
+    for place in (file, tmp_path / "elsewhere" / "outbox.db"):
+        with pytest.raises(OutboxRefused, match=r"is gone, and its key has signed.*\.begun"):
+            Outbox(place, signing_key=path)
+        assert not place.exists()
+
+    path.rename(tmp_path / "old.key")
+    begun(path).rename(tmp_path / "old.key.begun")
+    assert SigningKey.load_or_create(path).kid != key.kid
+    Outbox(file, signing_key=path).close()
+    assert begun(path).stat().st_mode & 0o077 == 0
+
+
+def test_a_key_that_has_signed_and_is_gone_is_not_made_anew(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "signing.key"
+    key = SigningKey.load_or_create(path)
+    Outbox(file).close()  # from before there were markers: it gets one now
+    box = Outbox(file, signing_key=path)
+    box.append(unsigned)
+    box.close()
+    path.rename(tmp_path / "backup")
+    with pytest.raises(SecretError, match=r"signing\.key: the signing key is gone"):
+        SigningKey.load_or_create(path)
+    assert not path.exists()
+    (tmp_path / "backup").rename(path)
+    assert SigningKey.load_or_create(path).kid == key.kid
+
+
+def test_a_marker_that_cannot_be_written_is_named(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutboxError, match=r"nowhere/signing\.key\.begun: cannot be opened"):
+        Outbox(file, signing_key=tmp_path / "nowhere" / "signing.key")
 
 
 def filled(file: Path, count: int, age: timedelta, keep_events: int = 100_000) -> Outbox:
@@ -307,6 +356,33 @@ def test_age_removes_nothing_that_is_young_or_while_the_time_is_unknown(
     delivered(file, 200)
     box.tidy(now)
     assert len(remaining(file)) == 200
+    box.close()
+
+
+def test_a_clock_that_went_astray_ages_no_event_before_it(file: Path) -> None:
+    filled(file, 200, timedelta(days=1)).close()
+    box = filled(file, 200, timedelta(days=20_000))
+    delivered(file, 400)
+    box.tidy(NOW)
+    assert len(remaining(file)) == 400
+    box.close()
+
+
+@pytest.mark.parametrize(("later", "left"), [(89, 131), (91, 1)])
+def test_an_undisciplined_stamp_tells_no_age(
+    file: Path, tmp_path: Path, later: int, left: int
+) -> None:
+    """A unit that starts without a time service believes it is 1970."""
+    clock = SteppedClock()
+    clock.state = ClockState.UNSYNCHRONIZED
+    signer = Signer(tmp_path, clock)
+    box = Outbox(file, clock=lambda: 0.0)
+    box.append(*[partial(signer.sealer.event, attempt(captured_ns=clock.monotonic_ns))] * 3)
+    box.close()
+    box = filled(file, CHECKPOINT_EVENTS, timedelta(days=later))
+    delivered(file, 131)
+    box.tidy(NOW)
+    assert len(remaining(file)) == left
     box.close()
 
 

@@ -4,14 +4,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from wireunit import BOOT_ID, PERSON, UNIT, Signer, SteppedClock, attempt
 
 from edge.mqtt.clock import ClockState, SystemClock
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import verify
-from edge.mqtt.payload import AttendanceEvent, AuditEvent, HealthEvent, StateEvent, Status
+from edge.mqtt.payload import (
+    AttendanceEvent,
+    AuditEvent,
+    HealthEvent,
+    StateEvent,
+    Status,
+    Thresholds,
+)
 from edge.mqtt.seal import Head, Vitals
 from edge.mqtt.topics import Leaf
+from edge.settings import AttendanceSettings, RosterSettings, Settings
 from edge.types import Attempt, Audit, AuditCode, Match, Outcome, Reason
 
 
@@ -49,7 +58,15 @@ def test_a_recorded_attempt(signer: Signer, clock: SteppedClock) -> None:
         "smile": 77.7,
         "match": {"similarity": 0.7123, "margin": 0.3123},
         "liveness": {"judged": False, "cues": []},
-        "thresholds": {"match": 0.45, "margin": 0.05, "smile": 50.0},
+        "thresholds": {
+            "match": 0.62,
+            "margin": 0.08,
+            "agreeing_frames": 3,
+            "unknown_frames": 8,
+            "smile": 50.0,
+            "smile_rise": 15.0,
+            "smile_timeout": 8.0,
+        },
         "place": {"latitude": -6.2, "longitude": 106.8, "zone": "Asia/Jakarta"},
         "clock": {
             "state": "synchronized",
@@ -78,14 +95,52 @@ def test_an_exempt_person_looks_like_a_unit_that_asks_nobody(signer: Signer) -> 
     rule_off = attendance(signer, attempt(2, smile=None, smile_threshold=None, captured_ns=1))
     assert exempt.data == rule_off.data
     assert exempt.data.smile is None
-    assert exempt.data.thresholds.smile is None
+    limits = exempt.data.thresholds
+    assert (limits.smile, limits.smile_rise, limits.smile_timeout) == (None, None, None)
+    assert (limits.agreeing_frames, limits.unknown_frames) == (3, 8)
+
+
+def test_the_limits_of_an_event_are_those_of_the_settings(signer: Signer) -> None:
+    rules = AttendanceSettings(
+        smile_rise=0.0, smile_timeout=5.5, agreeing_frames=4, unknown_frames=9
+    )
+    roster = RosterSettings(threshold=0.5, margin=0.0)
+    signer.sealer.context = replace(
+        signer.sealer.context, thresholds=Settings(attendance=rules, roster=roster).thresholds
+    )
+    event = attendance(signer, attempt(smile_threshold=60.0))
+    assert event.data.thresholds == Thresholds(
+        match=0.5,
+        margin=0.0,
+        agreeing_frames=4,
+        unknown_frames=9,
+        smile=60.0,
+        smile_rise=0.0,
+        smile_timeout=5.5,
+    )
+
+
+@pytest.mark.parametrize("field", ["smile", "smile_rise", "smile_timeout"])
+def test_half_a_smile_rule_is_no_event(field: str) -> None:
+    whole = {
+        "match": 0.5,
+        "margin": 0.1,
+        "agreeing_frames": 3,
+        "unknown_frames": 8,
+        "smile": 50.0,
+        "smile_rise": 15.0,
+        "smile_timeout": 8.0,
+    }
+    Thresholds.model_validate(whole)
+    with pytest.raises(ValidationError, match="null together"):
+        Thresholds.model_validate({**whole, field: None})
 
 
 def test_a_figure_below_its_threshold_never_reads_as_having_met_it(signer: Signer) -> None:
-    event = attendance(signer, attempt(smile=49.99, match=Match("x", 0.449999, 0.4)))
+    event = attendance(signer, attempt(smile=49.99, match=Match("x", 0.619999, 0.4)))
     assert event.data.smile == 49.9
     assert event.data.match is not None
-    assert event.data.match.similarity == 0.4499
+    assert event.data.match.similarity == 0.6199
 
 
 def test_a_similarity_a_hair_beyond_one_is_one(signer: Signer) -> None:

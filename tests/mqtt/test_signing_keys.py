@@ -87,7 +87,7 @@ def test_validity_is_inclusive_and_each_bound_may_be_absent(key: SigningKey) -> 
         ({"alg": "ES256"}, "kty EC"),
         ({"kid": "other"}, "kid"),
         ({"x": "AAAA"}, "Ed25519"),
-        ({"unit": None}, "urn:senyum"),
+        ({"unit": None}, "keys[0] names no unit; add"),
         ({"unit": "urn:senyum:a:b"}, "urn:senyum"),
         ({"nbf": "2026"}, "nbf"),
         ({"exp": True}, "exp"),
@@ -134,3 +134,29 @@ def test_registrations_add_up_and_replace_their_own(tmp_path: Path, key: Signing
     assert len(keys) == 2
     assert ended is not None
     assert ended.not_after == NOON
+
+
+def test_a_key_set_that_cannot_be_written_is_named(tmp_path: Path, key: SigningKey) -> None:
+    with pytest.raises(SecretError, match=r"keys\.json: the key set cannot be written"):
+        add_registration(tmp_path / "nowhere" / "keys.json", key.registration(UNIT))
+    with pytest.raises(SecretError, match="too long"):
+        add_registration(tmp_path / ("k" * 300), key.registration(UNIT))
+
+
+def test_nothing_is_added_to_what_is_no_key_set(tmp_path: Path, key: SigningKey) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text('{"keys": ["x"]}')
+    with pytest.raises(SecretError, match=r"keys\.json: keys\[0\] is not an object"):
+        add_registration(path, key.registration(UNIT))
+    assert path.read_text() == '{"keys": ["x"]}'
+
+
+def test_a_key_file_that_cannot_be_looked_for_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SecretError, match="too long"):
+        SigningKey.load_or_create(tmp_path / ("k" * 300))
+
+
+def test_a_draft_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "signing.key.new").mkdir()
+    with pytest.raises(SecretError, match=r"signing\.key: the signing key cannot be made"):
+        SigningKey.load_or_create(tmp_path / "signing.key")

@@ -19,7 +19,7 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import KeySet, SigningKey, add_registration
 from edge.mqtt.seal import Context, Head, Sealer
 from edge.mqtt.topics import Leaf, UnitName
-from edge.settings import GpioSettings, UnitSettings
+from edge.settings import GpioSettings, Settings, UnitSettings
 from edge.types import Attempt, Audit, AuditCode, Cue, CueName, Event, Outcome, Reason
 
 S = 1_000_000_000
@@ -78,7 +78,7 @@ def tell(tmp_path: Path) -> Any:
         key = SigningKey.load_or_create(tmp_path / "signing.key")
         name = UnitName.of(UNIT)
         add_registration(tmp_path / "keys.json", key.registration(name))
-        context = Context(UNIT, "0", {}, None, {"match": 0.6, "margin": 0.1})
+        context = Context(UNIT, "0", {}, None, Settings().thresholds)
         sealer = Sealer(context, key, SystemClock())
         store = Store(tmp_path / "events.db")
         desk = Desk(store, KeySet.load(tmp_path / "keys.json"), 1.0, Instant.now())

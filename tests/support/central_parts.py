@@ -12,7 +12,7 @@ from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.payload import Status
 from edge.mqtt.seal import Context, Head, Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
-from edge.settings import PlaceSettings, UnitSettings
+from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.types import Attempt, Audit, AuditCode, Match, Outcome, Reason
 
 PERSON = "4f2a1b2c3d4e5f60718293a4b5c6d7e8"
@@ -58,7 +58,7 @@ class Unit:
             software="0.1.0",
             models={"identity": "ab" * 32},
             roster=None,
-            thresholds={"match": 0.45, "margin": 0.05},
+            thresholds=Settings().thresholds,
         )
         self.sealer = Sealer(context, self.key, FixedClock())
 

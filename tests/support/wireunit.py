@@ -20,7 +20,7 @@ from edge.mqtt.outbox import Outbox
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Head, Sealed, Sealer, Vitals
 from edge.mqtt.topics import UnitName
-from edge.settings import BrokerSettings, PlaceSettings, UnitSettings
+from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
 from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")
@@ -47,7 +47,7 @@ def context() -> Context:
             )
         },
         roster="e" * 64,
-        thresholds={"match": 0.45, "margin": 0.05},
+        thresholds=Settings().thresholds,
     )
 
 

@@ -17,6 +17,10 @@ from PIL import Image, ImageOps
 
 NUMBER = "198501172010011003"
 SETTINGS = """
+[unit]
+org = "depok"
+site = "rig"
+name = "virtual"
 [camera]
 driver = "picamera2"
 [roster]
