@@ -42,7 +42,10 @@ def test_a_caller_s_mistake_is_one_line_and_2(
 
 def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     config = tmp_path / "senyum.toml"
-    config.write_text(f'[unit]\norg = "a"\nsite = "b"\nname = "c"\n[outbox]\nsigning_key = "{tmp_path}/signing.key"\n')
+    config.write_text(
+        '[unit]\norg = "a"\nsite = "b"\nname = "c"\n'
+        f'[outbox]\nsigning_key = "{tmp_path}/signing.key"\n'
+    )
     program = f"{sys.executable} -m edge.cli keys --config {config} | true"
     run = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
     assert "Traceback" not in run.stderr

@@ -1,9 +1,8 @@
 """How much a face smiles, 0 to 100, where 50 is the calibrated threshold.
 
-Three measures are added up on a straight line of log-odds: how sure the expression network is of
-"happy", how wide the mouth is, and how far its corners are lifted. The network alone misses mild,
-closed-mouth smiles, which the mouth's shape shows. `scripts/calibrate_smile` fits the line; it
-stands in the models' manifest.
+Three measures are added up on a straight line of log-odds: what a network of our own says of the
+face, how wide the mouth is, and how far its corners are lifted. `scripts/train_smile` trains the
+network and fits the line, which stands in the models' manifest.
 """
 
 import math
@@ -13,22 +12,24 @@ from statistics import median_low
 
 import numpy as np
 
-from edge.inference.align import SIDE, TEMPLATE, similarity
+from edge.inference.align import TEMPLATE as _IDENTITY_TEMPLATE
+from edge.inference.align import similarity
 from edge.inference.landmarks import Mesh
 from edge.inference.models import Network
-from edge.inference.pixels import Closeup, write
+from edge.inference.pixels import Closeup
 from edge.types import Floats
 
-MEASURES = ("happy", "width", "lift")  # their names in the manifest, beside "intercept"
+MEASURES = ("network", "width", "lift")  # their names in the manifest, beside "intercept"
 
-_SIDE = 64  # input is 64x64 grey
-_HAPPY = 3
-# Eyes and nose alone place the crop: the mouth must not move the frame it is judged in. Zoom and
-# upward shift over the identity network's crop were chosen on GENKI-4K.
-_PLACED_BY = 3
-_TEMPLATE: Floats = (TEMPLATE[:_PLACED_BY] - np.float32(SIDE / 2)) * np.float32(
-    1.35 * _SIDE / SIDE
-) + np.array((_SIDE / 2, _SIDE / 2 - 4), np.float32)
+SIDE = 64  # input is 64x64 grey
+# Eyes and nose alone place the crop: the mouth must not move the frame it is judged in. It is 84
+# pixels of the identity network's crop wide, from the brows to the chin.
+PLACED_BY = 3
+_VIEW, _MIDDLE = 84, (56, 76)
+TEMPLATE: Floats = (
+    (_IDENTITY_TEMPLATE[:PLACED_BY] - np.array(_MIDDLE, np.float32)) * np.float32(SIDE / _VIEW)
+    + np.float32(SIDE / 2)
+).astype(np.float32)
 
 # Mesh points; right and left are the person's.
 _RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners
@@ -58,21 +59,20 @@ class Smile:
     def measure(self, closeup: Closeup, mesh: Mesh, points: Floats) -> tuple[float, float, float]:
         """Return what the line is fitted to.
 
-        The network's log-odds of "happy" (-14 to 14), the mouth's width, and how far its corners
-        lie above its middle, both in distances between the eyes' outer corners.
+        The network's log-odds of a smile (-6 to 6), the mouth's width, and how far its corners lie
+        above its middle, both in distances between the eyes' outer corners.
         """
-        return (self._log_odds(closeup, points), *_mouth(mesh))
+        return (self._log_odds(closeup, points), *mouth(mesh))
 
     def _log_odds(self, closeup: Closeup, points: Floats) -> float:
-        crop = closeup.grey(similarity(_TEMPLATE, points[:_PLACED_BY]), _SIDE)
-        spec = self._network.spec
-        write(crop, self._network.input[0, :, :, 0], spec.scale, spec.offset)
-        (shares,) = self._network.run()
-        happy = min(max(float(shares[0, _HAPPY]), 1e-6), 1 - 1e-6)
-        return math.log(happy / (1 - happy))
+        grey = closeup.grey(similarity(TEMPLATE, points[:PLACED_BY]), SIDE)
+        self._network.input[0, :, :, 0] = grey  # int8 inside: it takes the pixels as they are
+        (logit,) = self._network.run()
+        return float(logit[0, 0])
 
 
-def _mouth(mesh: Mesh) -> tuple[float, float]:
+def mouth(mesh: Mesh) -> tuple[float, float]:
+    """Return the width and the lift that `Smile.measure` returns."""
     right_eye, left_eye, right, left, upper, lower, forehead, chin = mesh.points[_PICKED].tolist()
     unit = math.dist(left_eye, right_eye) or 1.0
     height = math.dist(forehead, chin) or 1.0

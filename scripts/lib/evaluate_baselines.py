@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from calibrate_smile import TEST
-from labelled import Values, auc, look, rows, smiles
+from labelled import Values, look, rows
 
 from edge.inference.examiner import Aligned, Examiner
 from edge.settings import InferenceSettings, RosterSettings
@@ -92,21 +91,6 @@ def _accepted(scores: Floats, settings: RosterSettings) -> int | None:
     return int(best) if near and ahead else None
 
 
-def smile(examiner: Examiner, datasets: Path, every: int) -> None:
-    """Print what did not calibrate: half of GENKI-4K, half of LFW's list, and London."""
-    print("\nsmile       listed  faces  right at 50     AUC  smiles seen  others refused")
-    weights, intercept = examiner.smile.line
-    for name, picked in TEST.items():
-        step = (picked.step or 1) * (1 if name == "london" else every)
-        data = smiles(examiner, datasets, name, slice(picked.start, None, step))
-        scores = data.measures @ np.array(weights) + intercept
-        yes, truths = scores > 0, data.smiling
-        print(
-            f"{name:10} {data.listed:7} {truths.size:6} {(yes == truths).mean():12.1%} "
-            f"{auc(scores, truths):7.4f} {yes[truths].mean():12.1%} {(~yes[~truths]).mean():15.1%}"
-        )
-
-
 def quality(examiner: Examiner, datasets: Path, every: int) -> None:
     """How many ordinary photos pass the gates, and the spread of each figure."""
     for name, folder in (("lfw-pairs", "lfw"), ("london", "london"), ("genki4k", "genki4k")):
@@ -130,7 +114,6 @@ def _print_quality(name: str, found: list[Aligned]) -> None:
 
 EVALUATIONS: dict[str, Callable[[Examiner, Path, int], None]] = {
     "same": same,
-    "smile": smile,
     "quality": quality,
 }
 

@@ -1,8 +1,8 @@
 """Labelled faces, read through the pipeline's own parts, and the figures that sum them up.
 
-The folder holds LFW (`lfw/`, `lfw-pairs.csv`, `lfw-smile.csv`), GENKI-4K (`genki4k/`,
-`genki4k.csv`) and the Face Research Lab London Set (`london/`, `london.csv`); the lists have the
-columns `file,smile` and `a,b,same,fold`.
+The folder holds LFW (`lfw/`, `lfw-pairs.csv`), GENKI-4K (`genki4k/`, `genki4k.csv`) and the Face
+Research Lab London Set (`london/`, `london.csv`); the lists have the columns `file` or
+`a,b,same,fold`.
 """
 
 import csv
@@ -13,13 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge.inference.align import five_points
 from edge.inference.examiner import Examiner
 from edge.inference.landmarks import Mesh
 from edge.inference.pixels import Closeup
 from edge.pictures import from_image
 
-Truths = NDArray[np.bool_]
 Values = NDArray[np.float64]
 
 
@@ -28,14 +26,6 @@ class Look(NamedTuple):
 
     closeup: Closeup
     mesh: Mesh
-
-
-class Smiles(NamedTuple):
-    """The smile's measures of every face found in one list."""
-
-    measures: Values  # (n, 3)
-    smiling: Truths  # (n,)
-    listed: int
 
 
 def look(examiner: Examiner, path: Path) -> Look | None:
@@ -59,23 +49,3 @@ def rows(path: Path) -> list[dict[str, str]]:
     """Return a list's rows."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-def smiles(examiner: Examiner, datasets: Path, name: str, picked: slice) -> Smiles:
-    """Measure one of genki4k, london and lfw-smile."""
-    folder = datasets / name.removesuffix("-smile")
-    listed = [r for r in rows(datasets / f"{name}.csv") if (folder / r["file"]).exists()][picked]
-    measures, smiling = [], []
-    for row in listed:
-        if (seen := look(examiner, folder / row["file"])) is not None:
-            points = five_points(seen.mesh)
-            measures.append(examiner.smile.measure(*seen, points))
-            smiling.append(row["smile"] == "1")
-    return Smiles(np.array(measures), np.array(smiling), len(listed))
-
-
-def auc(scores: Values, truths: Truths) -> float:
-    """Return the share of pairs (true, false) in which the true one scores higher."""
-    ranks = np.argsort(np.argsort(scores, kind="stable"), kind="stable")
-    true = int(truths.sum())
-    return float((ranks[truths].sum() - true * (true - 1) / 2) / (true * (truths.size - true)))

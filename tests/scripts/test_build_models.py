@@ -90,6 +90,19 @@ def test_fetched_package_is_used_again(tmp_path: Path) -> None:
         model_builder.fetch(source(), tmp_path)
 
 
+def test_file_of_our_own_is_taken_by_its_digest_alone(tmp_path: Path) -> None:
+    own = source("Senyum", package="scripts/train_it")
+    with pytest.raises(BuildError, match=r"some/model\.tflite cannot be read.*run scripts"):
+        model_builder.committed(own, tmp_path)
+    path = tmp_path / own.blob
+    path.parent.mkdir()
+    path.write_bytes(BLOB)
+    assert model_builder.committed(own, tmp_path) == BLOB
+    path.write_bytes(BLOB + b"!")
+    with pytest.raises(BuildError, match=r"is refused: its SHA-256 is .*what scripts/train_it"):
+        model_builder.committed(own, tmp_path)
+
+
 def test_missing_client_is_named_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

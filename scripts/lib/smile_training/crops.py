@@ -1,0 +1,121 @@
+"""Labelled faces, cut out by the unit's own parts, kept as one array for each set."""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from edge.evaluate.faces import framed
+from edge.inference.align import five_points, similarity
+from edge.inference.examiner import Examiner
+from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, mouth
+from edge.pictures import from_image
+from edge.settings import CameraSettings, InferenceSettings
+from edge.types import Bytes2D, Floats, Yuv
+from smile_training.progress import Progress
+
+WIDE = 96  # side of the crop that augmentation reads
+ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
+_WIDE_TEMPLATE: Floats = (
+    (TEMPLATE - np.float32(SIDE / 2)) * np.float32(WIDE / (SIDE * ROOM)) + np.float32(WIDE / 2)
+).astype(np.float32)
+_FER_EDGE = 12  # pixels added to each side of FER2013's tight 48x48 faces, or few are found
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The faces found in one set, n of them."""
+
+    crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
+    wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with room about it
+    mouth: NDArray[np.float64]  # (n, 2): its width, and the lift of its corners
+    smiling: NDArray[np.bool_]  # (n,)
+    person: NDArray[np.str_]  # (n,): who it is, or the file where nobody says
+    listed: int  # pictures, with those that no face was found in
+
+
+class Picture(NamedTuple):
+    """One labelled picture, read when it is wanted."""
+
+    image: Callable[[], Image.Image]
+    smiling: bool
+    person: str
+
+
+def load(name: str, datasets: Path, cache: Path) -> Faces:
+    """Return the faces of one of `SETS`, cut anew where the cache has none of these models."""
+    examiner = Examiner(InferenceSettings())
+    models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
+    form = f"{models} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()}"
+    path = cache / f"{name}-{hashlib.sha256(form.encode()).hexdigest()[:12]}.npz"
+    if not path.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        faces = _cut(examiner, list(SETS[name](datasets)), name)
+        half = path.with_suffix(".half.npz")
+        np.savez(half, **{field: getattr(faces, field) for field in Faces.__slots__})
+        half.rename(path)
+    with np.load(path) as kept:
+        return Faces(**{field: kept[field] for field in Faces.__slots__})
+
+
+def _cut(examiner: Examiner, pictures: list[Picture], name: str) -> Faces:
+    seen, smiling, person = [], [], []
+    camera = CameraSettings()
+    for picture in Progress(f"cutting {name}", pictures):
+        frame = framed(from_image(picture.image()), camera)
+        if (face := _look(examiner, frame)) is not None:
+            seen.append(face)
+            smiling.append(picture.smiling)
+            person.append(picture.person)
+    crops, wide, mouths = (np.array(part) for part in zip(*seen, strict=True))
+    return Faces(crops, wide, mouths, np.array(smiling), np.array(person), len(pictures))
+
+
+def _look(examiner: Examiner, picture: Yuv) -> tuple[Bytes2D, Bytes2D, tuple[float, float]] | None:
+    """Return both crops of the largest face, and its mouth's measures."""
+    for found in examiner.find(picture):
+        looked = examiner.look(picture, found)
+        if looked is not None:
+            closeup, mesh = looked
+            placed = five_points(mesh)[:PLACED_BY]
+            return (
+                closeup.grey(similarity(TEMPLATE, placed), SIDE),
+                closeup.grey(similarity(_WIDE_TEMPLATE, placed), WIDE),
+                mouth(mesh),
+            )
+    return None
+
+
+def _listed(datasets: Path, list_name: str, folder: str, person: str) -> Iterator[Picture]:
+    with (datasets / list_name).open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            path = datasets / folder / row["file"]
+            yield Picture(partial(_open, path), row["smile"] == "1", row[person])
+
+
+def _open(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _fer(datasets: Path) -> Iterator[Picture]:
+    with np.load(datasets / "fer2013-happy-neutral.npz") as archive:
+        pixels, happy = archive["x"], archive["happy"]
+    for number, (face, smiling) in enumerate(zip(pixels, happy, strict=True)):
+        roomy = np.pad(face, _FER_EDGE, mode="edge")
+        yield Picture(partial(Image.fromarray, roomy), bool(smiling), f"fer-{number}")
+
+
+SETS: dict[str, Callable[[Path], Iterator[Picture]]] = {
+    "genki4k": lambda datasets: _listed(datasets, "genki4k.csv", "genki4k", "file"),
+    "lfw": lambda datasets: _listed(datasets, "lfw-smile.csv", "lfw", "identity"),
+    "fer2013": _fer,
+    "london": lambda datasets: _listed(datasets, "london.csv", "london", "person"),
+}
