@@ -59,6 +59,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 REST_AFTER_NS = 2_000_000_000  # nobody in view for this long: look at fewer frames
 REST_EVERY = 2  # while resting, every second frame is looked at
+STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
 PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
 STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
 DETAIL = 200  # characters of a text in an audit event
@@ -148,6 +149,7 @@ class Unit:
         self._tally = Tally()
         self._stop = threading.Event()
         self._ended = threading.Event()  # the replay has shown its last frame
+        self._ended_ns: int | None = None  # when that was noticed
         self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._frame_rate = 0.0
@@ -255,7 +257,12 @@ class Unit:
             raise self._feed.failure
 
     def _finished(self) -> bool:
-        return self._ended.is_set() and not self._waiting
+        """Whether the replay is over and its events are stored, or have had the time to be."""
+        if not self._ended.is_set():
+            return False
+        if self._ended_ns is None:
+            self._ended_ns = time.monotonic_ns()
+        return not self._waiting or time.monotonic_ns() > self._ended_ns + STORE_NS
 
     def _take(self, stimulus: Stimulus) -> None:
         """Note what a stimulus says about the unit itself, then let the session have it."""

@@ -95,3 +95,5 @@ class Recorder(threading.Thread):
             self._outbox.tidy(self._sealer.trusted_now())
         except OutboxError as error:
             log.warning("outbox not tidied: %s", error)
+        except Exception as error:  # noqa: BLE001 - nor may tidying end the one thread that stores
+            log.warning("outbox not tidied: %s", type(error).__name__)
