@@ -27,7 +27,7 @@ from smile_training import crops
 from smile_training.calibration import Figures, Truths, Values, figures, fit
 from smile_training.crops import Faces
 from smile_training.export import export
-from smile_training.folds import FOLDS, SHARES, Answers, part, trained
+from smile_training.folds import FOLDS, SHARES, Answers, follow_parent, part, trained
 from smile_training.network import output_scale
 
 # What GENKI-4K and LFW count in the score's line; LFW's labels are noisy, and strict: a mild smile
@@ -51,7 +51,7 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     sets = {name: crops.load(name, options.datasets, out / "crops") for name in crops.SETS}
     # Fresh processes of one thread each: sums are then added in the same order on any machine.
-    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), follow_parent) as pool:
         plans = [None, *range(FOLDS)]
         shipped, *folds = pool.map(trained, [sets] * len(plans), [out] * len(plans), plans)
     line, rows = _measured(sets, shipped, folds)

@@ -1,5 +1,8 @@
 """Which faces each network is trained on, and what it then says of all of them."""
 
+import multiprocessing
+import os
+import threading
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +28,18 @@ class Answers(NamedTuple):
     exact: dict[str, Values]
     rounded: dict[str, Values]
     network: Quantized
+
+
+def follow_parent() -> None:
+    """End this process when its parent has ended, lest it write into a later run's states."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def trained(sets: dict[str, Faces], out: Path, fold: int | None) -> Answers:
