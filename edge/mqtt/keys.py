@@ -12,7 +12,6 @@ its entry with an `exp`, so that what it signed still verifies.
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from joserfc.jwk import ECKey, OKPKey
 
 from edge.errors import SecretError
 from edge.mqtt.topics import UnitName
-from edge.settings import read_secret, write_secret
+from edge.settings import read_secret, sync_folder, write_secret
 
 _Key = OKPKey | ECKey
 _WHAT = "signing key"
@@ -157,17 +156,9 @@ def _create(path: Path, alg: str) -> None:
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(draft)
         draft.unlink()
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest, from_b64url
 from edge.mqtt.keys import begun
 from edge.mqtt.seal import Head, Sealed
+from edge.settings import sync_folder
 
 PAGE_BYTES = 1024
 CHECKPOINT_EVENTS = 128
@@ -300,17 +301,9 @@ def _make_or_find(file: Path, marker: Path | None) -> None:
         # Only now: a power cut in between leaves an outbox that is found by the next start.
         if marker is not None and not marker.exists():
             os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
-            _sync_folder(marker.parent)
+            sync_folder(marker.parent)
     except OSError as error:
         raise OutboxError(f"{error.filename or file}: cannot be opened: {error.strerror}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _create(file: Path) -> None:
@@ -328,7 +321,7 @@ def _create(file: Path) -> None:
         with draft.open("rb") as made:
             os.fsync(made.fileno())
         draft.replace(file)
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
     except OSError as error:
         raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
 

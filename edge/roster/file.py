@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from edge.errors import RosterError
 from edge.roster.keys import key_id
 from edge.roster.search import DIMENSION, Gallery
+from edge.settings import sync_folder
 from edge.types import Floats
 
 MAX_PHOTOS = 5  # of one person
@@ -184,11 +185,7 @@ def _replace(path: Path, content: bytes) -> None:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _open(path: Path, key: bytes, embedder: str | None) -> _Opened:
