@@ -56,7 +56,8 @@ def test_manifest_names_the_files_that_are_shipped() -> None:
 
 # Minimum, maximum, mean, standard deviation and place of the maximum of each output, as both
 # runtimes gave them on x86-64. The tolerance leaves room for another machine's order of additions,
-# and for nothing else.
+# and for nothing else; an int8 network may so come to the neighbouring step of its output.
+STEP = {"smile": 0.0473}
 GOLDEN: dict[str, tuple[tuple[float, ...], ...]] = {
     "detector": (
         (-53.7051, 149.706, 6.15117, 22.7604, 13843),
@@ -76,7 +77,8 @@ def test_network_gives_its_golden_outputs(name: str) -> None:
     for output, golden in zip(outputs(Models().open(name)), GOLDEN[name], strict=True):
         *figures, place = golden
         found = (output.min(), output.max(), output.mean(), output.std())
-        assert found == pytest.approx(figures, rel=2e-3, abs=2e-3 * max(map(abs, figures)))
+        room = max(2e-3 * max(map(abs, figures)), STEP.get(name, 0.0))
+        assert found == pytest.approx(figures, rel=2e-3, abs=room)
         assert output.argmax() == place
 
 
