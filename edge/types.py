@@ -73,6 +73,8 @@ class Problem(StrEnum):
     TOO_FAR = "too-far"
     TOO_DARK = "too-dark"
     TOO_BRIGHT = "too-bright"
+    BACKLIT = "backlit"
+    COVERED = "covered"
     BLURRED = "blurred"
     TURNED = "turned"
     CUT_OFF = "cut-off"
@@ -107,6 +109,14 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class Liveness:
+    """How much one frame of a face looks like a living person: 0 (an attack) to 1 (alive)."""
+
+    score: float  # of all cues together; 0.5 is the calibrated threshold
+    cues: Mapping[str, float]  # each cue's own vote by name
+
+
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One face in one frame. The fields after `score` are judged for the leading face only."""
 
@@ -116,6 +126,8 @@ class Sighting:
     quality: Quality | None = None
     match: Match | None = None  # None also where the roster is empty or the face has a problem
     smile: float | None = None  # 0 to 100, smoothed in time, 50 is the calibrated threshold
+    liveness: Liveness | None = None  # of this frame alone; None where it was not judged
+    points: Floats | None = None  # (k, 2) chosen mesh points in pixels of the main picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,7 @@ class Reason(StrEnum):
     ACCEPTED = "accepted"
     NOT_KNOWN = "not-known"
     NO_SMILE = "no-smile-in-time"
+    SPOOF = "spoof-suspected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
