@@ -72,6 +72,20 @@ class EnvelopeError(SenyumError):
 class OutboxError(SenyumError):
     """An event could not be made durable."""
 
+    code = "store-failed"  # the reason in one word, for `health` and the audit log
+
+
+class OutboxFull(OutboxError):
+    """The disk has no room for another event; the events that are stored are safe."""
+
+    code = "disk-full"
+
+
+class OutboxDamaged(OutboxError):
+    """The outbox file is damaged; the next start sets it aside and goes on in a new one."""
+
+    code = "outbox-damaged"
+
 
 class OutboxRefused(OutboxError, CallerError):
     """The outbox named is none, is taken, or does not belong to the signing key."""

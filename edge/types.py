@@ -187,6 +187,9 @@ class AuditCode(StrEnum):
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"
     STORE_FAILED = "store-failed"
+    OUTBOX_RENEWED = "outbox-renewed"  # a damaged outbox was set aside
+    CLOCK_STEPPED = "clock-stepped"
+    CLOCK_ANCHOR = "clock-anchor"  # dates the events of this boot that had no certain time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +220,7 @@ class StoreFailed:
 
     ref: int
     why: str
+    code: str = "store-failed"  # `why` in one word, as the errors of the outbox have it
 
 
 @dataclass(frozen=True, slots=True)

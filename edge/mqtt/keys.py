@@ -108,6 +108,14 @@ class SigningKey:
         """Return a compact JWS of `payload`."""
         return jws.serialize_compact(dict(header), payload, self._key, algorithms=[self.alg])
 
+    def signed(self, token: str) -> bool:
+        """Whether the compact JWS was signed with this very key."""
+        try:
+            jws.deserialize_compact(token, self._key, algorithms=[self.alg])
+        except (JoseError, ValueError):
+            return False
+        return True
+
     def registration(
         self,
         unit: UnitName,
@@ -130,7 +138,8 @@ def begun(path: Path) -> Path:
     """Return the file beside a signing key that tells that events were signed with it.
 
     Such a key goes on with its outbox and with no other: a second event of the same number, under
-    the same key, would look like a forgery. `Outbox` makes the file.
+    the same key, would look like a forgery. `Outbox` makes the file; `edge.mqtt.numbers` says what
+    is in it.
     """
     return path.with_name(path.name + ".begun")
 

@@ -9,53 +9,40 @@ remembers what was delivered (the link's thread). SQLite's lock keeps the two ap
 
 Pages of 1 KiB and a checkpoint every CHECKPOINT_EVENTS keep what one event costs the card near
 its own size: an insert touches the end of one tree, and each page is copied back once for many.
+
+What was acknowledged stays as the archive, until it is past its age or its count. A damaged file
+is set aside at the start and the chain goes on in a new one (`outbox_mend`).
 """
 
 import contextlib
 import fcntl
-import itertools
 import json
+import logging
 import os
+import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from edge.errors import OutboxError, OutboxRefused
-from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import digest, from_b64url
-from edge.mqtt.keys import begun
+from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxRefused
+from edge.mqtt.encoding import digest
+from edge.mqtt.keys import SigningKey, begun
+from edge.mqtt.numbers import Numbers
+from edge.mqtt.outbox_check import check, connect, told
+from edge.mqtt.outbox_mend import KEEP, mend
+from edge.mqtt.outbox_schema import VERSION, drafted, migrate, put_in_place
+from edge.mqtt.retention import Retention
 from edge.mqtt.seal import Head, Sealed
-from edge.settings import sync_folder
 
-PAGE_BYTES = 1024
+log = logging.getLogger(__name__)
+
 CHECKPOINT_EVENTS = 128
-REMOVE_EVENTS = 512  # past retention, removed in one transaction
-TAIL = 64  # newest events whose chain is checked at every start
-FULL_CHECK_BYTES = 16 * 1024 * 1024  # up to this size the whole file is checked at every start
-BUSY_SECONDS = 5.0  # how long one connection waits for the other
-
-_APPLICATION_ID = 0x53454E59  # tells an outbox from any other SQLite file
-_VERSION = 1
-_SCHEMA = """
-    CREATE TABLE event (
-        sequence INTEGER PRIMARY KEY,
-        id TEXT NOT NULL,
-        stored_at INTEGER NOT NULL,
-        jws TEXT NOT NULL
-    ) STRICT;
-    CREATE TRIGGER event_is_final BEFORE UPDATE ON event
-        BEGIN SELECT RAISE(ABORT, 'a stored event never changes'); END;
-    CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-    INSERT INTO counter VALUES ('session', 0), ('delivered', 0);
-"""
-_KEEP = (
-    "keep the file, it is evidence; then move it, the signing key and the key's .begun file away "
-    "and register the new key with central"
-)
+REMOVALS = 8  # commits that remove what is past retention, at most each time
+MIB = 1024 * 1024
 
 Build = Callable[[Head], Sealed]
 
@@ -69,26 +56,20 @@ class Row:
     token: str
 
 
-@contextlib.contextmanager
-def _told(file: Path) -> Iterator[None]:
-    """Tell what SQLite says in our own words."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise OutboxError(f"{file}: {error}") from error
-
-
 class _Connection:
     """What the writer and the reader have in common."""
 
     def __init__(self, file: Path, synchronous: str) -> None:
         self.file = file
-        with _told(file):
+        with told(file):
             self._db = _connect(file, synchronous)
+            base = self._counter("base")
+            row = self._db.execute("SELECT value FROM note WHERE name = 'base'").fetchone()
+            self._base = Head(base, row[0]) if base else Head()
 
     def head(self) -> Head:
         """Return the newest event's number and digest."""
-        with _told(self.file):
+        with told(self.file):
             return self._head()
 
     def close(self) -> None:
@@ -99,7 +80,10 @@ class _Connection:
         row = self._db.execute(
             "SELECT sequence, jws FROM event ORDER BY sequence DESC LIMIT 1"
         ).fetchone()
-        return Head() if row is None else Head(row[0], digest(row[1]))
+        # Events up to the base were saved from the file before this one.
+        if row is None or row[0] <= self._base.sequence:
+            return self._base
+        return Head(row[0], digest(row[1]))
 
     def _counter(self, name: str) -> int:
         row = self._db.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()
@@ -123,9 +107,13 @@ class Outbox(_Connection):
     """The writer. Opening makes the file if there is none, checks it, and counts a session.
 
     Raises OutboxError, also where another process has the outbox open. `clock` gives the UTC
-    seconds since 1970 that age is later judged by. With `signing_key`, the file of the key that
-    signs, an outbox is not made for a key that has signed events of another one: numbers would be
-    used twice.
+    seconds since 1970 that age is later judged by. While less than `reserve_bytes` are free
+    (`free` tells how many are, in the folder given) nothing is added, so that what is there can
+    always be moved, noted and closed.
+
+    With `signing_key`, the file of the key that signs, no number is ever used twice under it: an
+    outbox is not made for a key that has signed events of another one, and a damaged one is set
+    aside and goes on in a new file. `renewal` tells of that until it is told in the chain.
     """
 
     def __init__(
@@ -136,41 +124,76 @@ class Outbox(_Connection):
         clock: Callable[[], float] = time.time,
         *,
         signing_key: Path | None = None,
+        reserve_bytes: int = 0,
+        free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
-        self._keep_days = retention_days
-        self._keep_events = retention_events
+        self._retention = Retention(retention_days, retention_events)
         self._clock = clock
-        self._since_checkpoint = 0
+        self._reserve_bytes = reserve_bytes
+        self._free = free
+        # The first tidying comes soon after a start: what the last session left, and old age.
+        self._since_checkpoint = CHECKPOINT_EVENTS
+        self._numbers: Numbers | None = None
+        self.session = 0
+        self.renewal: Mapping[str, Any] | None = None
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, _lock(file))
             _make_or_find(file, None if signing_key is None else begun(signing_key))
-            _check(file)
+            if signing_key is not None:  # an outbox from before there were markers gets one now
+                self._numbers = Numbers(begun(signing_key))
+                undo.callback(self._close_numbers)
+            self._check_or_mend(file, signing_key)
+            _migrate(file)
             super().__init__(file, "FULL")
             undo.callback(self._db.close)
-            with _told(file), self._transaction():
-                self._db.execute("UPDATE counter SET value = value + 1 WHERE name = 'session'")
-                self.session = self._counter("session")
+            self._begin_session()
             self._close = undo.pop_all()
 
-    def append(self, *builds: Build) -> tuple[Row, ...]:
+    def append(self, *builds: Build, tells_renewal: bool = False) -> tuple[Row, ...]:
         """Seal and store events in the order given, durable on return, or none of them.
 
-        Each of `builds` is handed the head that its event follows. Raises OutboxError, and
-        whatever a build raises.
+        Each of `builds` is handed the head that its event follows. With `tells_renewal`, they say
+        what `renewal` holds, and it is forgotten. Raises OutboxError (OutboxFull where the disk
+        has no room, OutboxDamaged), and whatever a build raises.
         """
+        self._check_room()
         rows = []
-        with _told(self.file), self._transaction():
-            head = self._head()  # of the disk, not of memory: a failed commit leaves no trace here
-            for build in builds:
-                sealed = build(head)
-                head = head.followed_by(sealed.token)
-                rows.append(Row(head.sequence, sealed.id, sealed.token))
-                self._db.execute(
-                    "INSERT INTO event VALUES (?, ?, ?, ?)",
-                    (head.sequence, sealed.id, int(self._clock()), sealed.token),
-                )
+        before: Head | None = None
+        try:
+            with told(self.file), self._transaction():
+                # Of the disk, not of memory: a failed commit leaves no trace here.
+                before = head = self._head()
+                if self._numbers is not None:
+                    self._numbers.begin(head.sequence + len(builds))
+                for build in builds:
+                    sealed = build(head)
+                    head = head.followed_by(sealed.token)
+                    rows.append(Row(head.sequence, sealed.id, sealed.token))
+                    self._db.execute(
+                        "INSERT INTO event VALUES (?, ?, ?, ?)",
+                        (head.sequence, sealed.id, int(self._clock()), sealed.token),
+                    )
+                if tells_renewal:
+                    self._db.execute("DELETE FROM note WHERE name = 'renewal'")
+        except BaseException as error:
+            if before is not None:
+                self._remember(before)
+            if isinstance(error, OutboxDamaged) and self._numbers is not None:
+                self._numbers.suspect()
+            raise
+        self._remember(head)
+        if tells_renewal:
+            self.renewal = None
         self._since_checkpoint += len(rows)
         return tuple(rows)
+
+    def newest(self) -> str | None:
+        """Return the newest event's JWS, or None where there is none."""
+        with told(self.file):
+            row = self._db.execute(
+                "SELECT jws FROM event ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
+        return None if row is None else str(row[0])
 
     def tidy(self, now: datetime | None) -> None:
         """Checkpoint and remove what is past retention, when enough has come together.
@@ -180,8 +203,13 @@ class Outbox(_Connection):
         """
         if self._since_checkpoint < CHECKPOINT_EVENTS:
             return
-        with _told(self.file):
-            self._remove(now)
+        with told(self.file):
+            for _ in range(REMOVALS):
+                past = self._retention.past(self._db, self._counter("delivered"), now)
+                if past == 0:
+                    break
+                with self._transaction():
+                    self._db.execute("DELETE FROM event WHERE sequence <= ?", (past,))
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._since_checkpoint = 0
 
@@ -189,36 +217,62 @@ class Outbox(_Connection):
         """Checkpoint and close; a second time does nothing."""
         self._close.close()
 
-    def _remove(self, now: datetime | None) -> None:
-        oldest, newest = self._db.execute(
-            "SELECT min(sequence), max(sequence) FROM event"
-        ).fetchone()
-        past = newest - self._keep_events
-        if now is not None:
-            limit = now.timestamp() - self._keep_days * 86_400
-            past = max(past, self._aged(oldest + REMOVE_EVENTS, limit))
-        past = min(past, self._counter("delivered"), newest - 1, oldest + REMOVE_EVENTS)
-        if past >= oldest:
-            with self._transaction():
-                self._db.execute("DELETE FROM event WHERE sequence <= ?", (past,))
+    # --- at the start and the end ----------------------------------------------------------------
 
-    def _aged(self, end: int, limit: float) -> int:
-        """Return the newest event before `end` that is past its age with all before it, or 0.
+    def _check_or_mend(self, file: Path, signing_key: Path | None) -> None:
+        """Look at the file, and renew it where it is damaged. Raises OutboxError."""
+        mark = None if self._numbers is None else self._numbers.mark
+        try:
+            check(file, mark)
+        except OutboxDamaged as damage:
+            if self._numbers is None or signing_key is None or mark is None:
+                raise OutboxDamaged(f"{damage}; {KEEP}") from damage
+            log.error("%s; it is set aside, and a new one is made", damage)  # noqa: TRY400 - told
+            signed = SigningKey.load_or_create(signing_key).signed
+            mend(file, self._numbers, signed, str(damage), self._clock())
+            check(file, self._numbers.mark)
 
-        A stamp from a clock that nobody disciplined tells no age: such an event is past its age
-        when one stored after it is.
-        """
-        aged = 0
-        for sequence, stored_at, jws in self._db.execute(
-            "SELECT sequence, stored_at, jws FROM event WHERE sequence < ? ORDER BY sequence",
-            (end,),
-        ):
-            if _read(jws, "data", "clock", "state") == ClockState.UNSYNCHRONIZED:
-                continue
-            if stored_at >= limit:
-                break
-            aged = sequence
-        return aged
+    def _begin_session(self) -> None:
+        head = self.head()
+        with told(self.file):
+            session, epoch = self._counter("session"), self._counter("epoch")
+            row = self._db.execute("SELECT value FROM note WHERE name = 'renewal'").fetchone()
+        self.renewal = None if row is None else json.loads(row[0])
+        mark = None if self._numbers is None else self._numbers.mark
+        self.session = max(session, 0 if mark is None else mark.session) + 1
+        try:
+            with told(self.file), self._transaction():
+                self._db.execute(
+                    "UPDATE counter SET value = ? WHERE name = 'session'", (self.session,)
+                )
+        except OutboxFull as error:
+            if self._numbers is None:
+                raise
+            log.warning("%s", error)  # the marker counts sessions too; the unit says what is wrong
+        if self._numbers is not None:
+            self._numbers.adopt(VERSION, epoch, self.session, head.sequence, head.digest)
+
+    def _close_numbers(self) -> None:
+        assert self._numbers is not None
+        with contextlib.suppress(OutboxError):  # then the next start takes nothing for certain
+            self._numbers.close(orderly=self.session > 0)
+
+    def _remember(self, head: Head) -> None:
+        """Note where the chain stands; a marker that fails here is found by the next `begin`."""
+        if self._numbers is not None:
+            with contextlib.suppress(OutboxError):
+                self._numbers.stored(head.sequence, head.digest)
+
+    def _check_room(self) -> None:
+        if self._reserve_bytes == 0:
+            return
+        try:
+            free = self._free(self.file.parent)
+        except OSError as error:
+            raise OutboxError(f"{self.file}: cannot be reached: {error.strerror}") from None
+        if free < self._reserve_bytes:
+            least = self._reserve_bytes // MIB  # no figure that changes: it is said once
+            raise OutboxFull(f"{self.file}: the disk is full (under {least} MiB); make room on it")
 
 
 class Reader(_Connection):
@@ -230,7 +284,7 @@ class Reader(_Connection):
 
     def after(self, sequence: int, limit: int) -> list[Row]:
         """Return at most `limit` events that follow `sequence`, oldest first."""
-        with _told(self.file):
+        with told(self.file):
             rows = self._db.execute(
                 "SELECT sequence, id, jws FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 (sequence, limit),
@@ -239,27 +293,25 @@ class Reader(_Connection):
 
     def delivered(self) -> int:
         """Return the newest event that is known to be acknowledged, with all before it."""
-        with _told(self.file):
+        with told(self.file):
             return self._counter("delivered")
 
     def set_delivered(self, sequence: int) -> None:
         """Note how far the broker has acknowledged; never goes back."""
-        with _told(self.file), self._transaction():
+        with told(self.file), self._transaction():
             self._db.execute(
                 "UPDATE counter SET value = ?1 WHERE name = 'delivered' AND value < ?1", (sequence,)
             )
 
+    def oldest(self) -> int | None:
+        """Return the number of the oldest event that is still kept, or None where there is none."""
+        with told(self.file):
+            row = self._db.execute("SELECT min(sequence) FROM event").fetchone()
+        return None if row[0] is None else int(row[0])
+
 
 def _connect(file: Path, synchronous: str) -> sqlite3.Connection:
-    # The thread that opens is not always the thread that works, but there is one at a time.
-    # mode=rw never makes a file.
-    db = sqlite3.connect(
-        f"{file.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+    db = connect(file, "rw")  # never makes a file
     try:
         db.execute(f"PRAGMA synchronous = {synchronous}")
         # Only `tidy` checkpoints, never a commit that somebody waits for.
@@ -288,92 +340,25 @@ def _lock(file: Path) -> int:
 
 
 def _make_or_find(file: Path, marker: Path | None) -> None:
-    """Make the outbox if there is none yet, and `marker` beside its key once there is one."""
+    """Make the outbox if there is none yet; `marker` tells whether its key had one."""
     try:
-        if not file.exists():
-            if marker is not None and marker.exists():
-                raise OutboxRefused(
-                    f"{file}: is gone, and its key has signed events ({marker}); bring the outbox "
-                    "back, or move the signing key and that file away and register the new key "
-                    "with central"
-                )
-            _create(file)
-        # Only now: a power cut in between leaves an outbox that is found by the next start.
-        if marker is not None and not marker.exists():
-            os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o600))
-            sync_folder(marker.parent)
-    except OSError as error:
-        raise OutboxError(f"{error.filename or file}: cannot be opened: {error.strerror}") from None
-
-
-def _create(file: Path) -> None:
-    """Make an empty outbox that is there whole or not at all, however the power goes."""
-    draft = file.with_name(file.name + ".new")
-    try:
-        draft.unlink(missing_ok=True)
-        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        with _told(file), contextlib.closing(sqlite3.connect(draft, isolation_level=None)) as db:
-            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-            db.execute(f"PRAGMA user_version = {_VERSION}")
-            db.executescript(_SCHEMA)
-        with draft.open("rb") as made:
-            os.fsync(made.fileno())
-        draft.replace(file)
-        sync_folder(file.parent)
+        if file.exists():
+            return
+        if marker is not None and marker.exists():
+            raise OutboxRefused(
+                f"{file}: is gone, and its key has signed events ({marker}); bring the outbox "
+                "back, or move the signing key and that file away and register the new key "
+                "with central"
+            )
+        with told(file), drafted(file):
+            pass
+        put_in_place(file)
     except OSError as error:
         raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
 
 
-def _check(file: Path) -> None:
-    """Refuse a file that is not a sound outbox, before anything is written to it."""
-    try:
-        with file.open("r+b") as opened:
-            size = os.fstat(opened.fileno()).st_size
-    except OSError as error:
-        raise OutboxRefused(f"{file}: cannot be opened: {error.strerror}") from None
-    if size == 0:  # SQLite would take it for a new one, and begin at 1 again
-        raise OutboxError(f"{file}: is empty, which no outbox ever is; {_KEEP}")
-    try:
-        with contextlib.closing(_connect(file, "FULL")) as db:
-            _check_kind(db, file)
-            if size <= FULL_CHECK_BYTES:
-                found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if found != "ok":
-                    raise OutboxError(f"{file}: is damaged ({found}); {_KEEP}")
-            _check_tail(db, file)
-    except sqlite3.DatabaseError as error:
-        raise OutboxError(f"{file}: is damaged ({error}); {_KEEP}") from error
-
-
-def _check_kind(db: sqlite3.Connection, file: Path) -> None:
-    if db.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION_ID:
-        raise OutboxRefused(f"{file}: is not an outbox of Senyum; name another outbox.file")
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > _VERSION:
-        raise OutboxRefused(
-            f"{file}: was written by a newer Senyum (schema {version}, this one knows "
-            f"{_VERSION}); install that one again"
-        )
-
-
-def _check_tail(db: sqlite3.Connection, file: Path) -> None:
-    """Hold the newest events' links against each other."""
-    rows = db.execute(
-        "SELECT sequence, jws FROM event ORDER BY sequence DESC LIMIT ?", (TAIL,)
-    ).fetchall()
-    for (sequence, jws), (before, jws_before) in itertools.pairwise(rows):
-        if sequence != before + 1 or _read(jws, "previous") != digest(jws_before):
-            raise OutboxError(f"{file}: the chain is broken at event {sequence}; {_KEEP}")
-
-
-def _read(jws: str, *path: str) -> Any:
-    """Read one field of a stored event; None where it cannot be read."""
-    try:
-        field: Any = json.loads(from_b64url(jws.split(".")[1]))
-        for name in path:
-            field = field[name]
-    except (ValueError, IndexError, KeyError, TypeError):
-        return None
-    return field
+def _migrate(file: Path) -> None:
+    with told(file), contextlib.closing(_connect(file, "FULL")) as db:
+        before = migrate(db)
+    if before != VERSION:
+        log.info("%s: brought from schema %d to %d", file, before, VERSION)

@@ -12,13 +12,15 @@ import pytest
 from wireunit import UNIT, Signer, SteppedClock, attempt, unsigned
 
 from edge.errors import OutboxError, OutboxRefused, SecretError
-from edge.mqtt import outbox as outbox_module
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import SigningKey, begun
-from edge.mqtt.outbox import CHECKPOINT_EVENTS, REMOVE_EVENTS, Build, Outbox, Reader
+from edge.mqtt.outbox import CHECKPOINT_EVENTS, REMOVALS, Build, Outbox, Reader
+from edge.mqtt.outbox_check import FULL_CHECK_BYTES
+from edge.mqtt.outbox_schema import PAGE_BYTES
 from edge.mqtt.payload import ChainedEvent
+from edge.mqtt.retention import REMOVE_EVENTS
 from edge.mqtt.seal import Head, Sealed
 from edge.mqtt.topics import Leaf
 
@@ -387,10 +389,11 @@ def test_an_undisciplined_stamp_tells_no_age(
 
 
 def test_retention_works_in_bounded_steps(file: Path) -> None:
-    box = filled(file, REMOVE_EVENTS + 200, timedelta(days=91))
-    delivered(file, REMOVE_EVENTS + 200)
+    bound = REMOVE_EVENTS * REMOVALS
+    box = filled(file, bound + 200, timedelta(days=91))
+    delivered(file, bound + 200)
     box.tidy(NOW)
-    assert remaining(file)[0] == REMOVE_EVENTS + 1
+    assert remaining(file)[0] == bound + 1
     box.close()
 
 
@@ -415,5 +418,5 @@ def _written() -> int:
 
 
 def test_the_module_bounds_what_a_start_reads() -> None:
-    assert outbox_module.FULL_CHECK_BYTES <= 32 * 1024 * 1024
-    assert resource.getpagesize() % outbox_module.PAGE_BYTES == 0
+    assert FULL_CHECK_BYTES <= 32 * 1024 * 1024
+    assert resource.getpagesize() % PAGE_BYTES == 0
