@@ -198,7 +198,22 @@ class OutboxSettings(_Section):
     file: Path = STATE_DIR / "outbox.db"
     signing_key: Path = STATE_DIR / "signing.key"
     retention_days: int = Field(default=90, ge=1, le=3650)
-    retention_events: int = Field(default=100_000, ge=100)
+    retention_events: int = Field(default=100_000, ge=100, le=10_000_000)
+    reserve_mb: int = Field(
+        default=64, ge=1, le=100_000, description="MiB kept free: with less nothing is recorded"
+    )
+    replay_rate: float = Field(
+        default=20.0, gt=0.0, le=1000.0, description="events a second, of those asked for again"
+    )
+
+
+class ClockSettings(_Section):
+    """Who is asked whether the clock is right."""
+
+    state_file: Path | None = Field(
+        default=None, description="a helper's answer; without one the kernel is asked"
+    )
+    stale_after: Seconds = Field(default=60.0, description="then its answer counts for nothing")
 
 
 class Settings(BaseSettings):
@@ -216,6 +231,7 @@ class Settings(BaseSettings):
     gpio: GpioSettings = GpioSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
+    clock: ClockSettings = ClockSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -25,7 +25,7 @@ from typing import Any, Self
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
-from edge.errors import RosterError
+from edge.errors import OutboxDamaged, RosterError
 from edge.feed import Feed
 from edge.gpio import Panel
 from edge.inference.models import Models
@@ -33,7 +33,7 @@ from edge.inference.pipeline import Pipeline
 from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox import MIB, Outbox
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer, Vitals
 from edge.notify import Notifier
@@ -153,6 +153,7 @@ class Unit:
         self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._frame_rate = 0.0
+        self._damage: OutboxDamaged | None = None
         self._probe_ns = 0  # when next to try whether events can be stored again
         self._notifier = notifier or Notifier()
         self._observer = observer
@@ -178,6 +179,7 @@ class Unit:
             settings.outbox.retention_days,
             settings.outbox.retention_events,
             signing_key=settings.outbox.signing_key,
+            reserve_bytes=settings.outbox.reserve_mb * MIB,
         )
         opened.callback(outbox.close)
         self._outbox = outbox
@@ -188,7 +190,8 @@ class Unit:
             roster=gallery.digest,
             thresholds=settings.thresholds,
         )
-        sealer = Sealer(context, signing_key, SystemClock())
+        clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
+        sealer = Sealer(context, signing_key, clock)
         self._link = Link(
             settings.broker,
             outbox.file,
@@ -197,7 +200,7 @@ class Unit:
             changed=lambda up: self._inbox.put(LinkChanged(up)),
             vitals=self._vitals,
         )
-        self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake)
+        self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
         self._panel = self._open_panel()
         opened.callback(self._panel.close)
         self._feed = Feed(
@@ -255,6 +258,8 @@ class Unit:
                 self._notifier.status(self._tally.sentence(self._enrolled))
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
+        if self._damage is not None:
+            raise self._damage
 
     def _finished(self) -> bool:
         """Whether the replay is over and its events are stored, or have had the time to be."""
@@ -281,9 +286,12 @@ class Unit:
                     case Outcome.REFUSED:
                         self._tally.refused += 1
                 self._store_is(None)
-            case StoreFailed(ref, why):
+            case StoreFailed(ref, why, code):
                 self._waiting.pop(ref, None)
-                self._store_is(why)
+                self._store_is(f"{code}: {why}")
+                if code == OutboxDamaged.code:  # the next start mends it
+                    self._damage = OutboxDamaged(why)
+                    self.stop()
         self._step(stimulus)
 
     def _camera_is(self, why: str | None) -> None:

@@ -1,6 +1,17 @@
-"""What the unit knows about the time, and how sure it is."""
+"""What the unit knows about the time, and how sure it is.
+
+The kernel tells whether a time service disciplines the clock (adjtimex). Where the daemon's
+sandbox keeps the clock out of its reach, a helper may ask in its place and leave the answer in a
+file, replaced whole each time, one JSON object:
+
+    {"synchronized": true, "boot_id": "…", "monotonic_ns": "123456789"}
+
+`monotonic_ns` (CLOCK_MONOTONIC of that boot, a decimal string) says when it was asked; an answer
+of another boot, or older than the setting allows, counts for nothing and the kernel is asked.
+"""
 
 import ctypes
+import json
 import logging
 import os
 import time
@@ -11,6 +22,7 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
+_ANSWER_BYTES = 1024  # a helper's answer is shorter
 _STA_UNSYNC = 0x0040  # linux/timex.h: nobody disciplines the clock
 
 
@@ -64,29 +76,54 @@ def _kernel_synchronized() -> bool:
 
 
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks.
 
-    def __init__(self) -> None:
+    `state_file` is where a helper leaves its answer, taken while it is at most `stale_seconds` old.
+    """
+
+    def __init__(self, state_file: Path | None = None, stale_seconds: float = 60.0) -> None:
         boot_id = Path("/proc/sys/kernel/random/boot_id")
         self._boot_id = boot_id.read_text(encoding="ascii").strip()
+        self._state_file = state_file
+        self._stale_ns = int(stale_seconds * 1e9)
         self._was_synchronized = False
         self._readable = True
 
     def read(self) -> ClockReading:
+        state = self._state()
         return ClockReading(
             utc_ns=time.time_ns(),
             monotonic_ns=time.monotonic_ns(),
-            state=self._state(),
+            state=state,
             boot_id=self._boot_id,
         )
 
     def _state(self) -> ClockState:
-        try:
-            synchronized = self._readable and _kernel_synchronized()
-        except OSError as error:  # a sandbox may forbid the call: then nothing is claimed
-            log.warning("cannot tell whether the clock is synchronized: %s", error.strerror)
-            self._readable = synchronized = False
+        synchronized = self._told()
+        if synchronized is None:
+            synchronized = self._asked()
         if synchronized:
             self._was_synchronized = True
             return ClockState.SYNCHRONIZED
         return ClockState.HOLDOVER if self._was_synchronized else ClockState.UNSYNCHRONIZED
+
+    def _told(self) -> bool | None:
+        """Return what the helper says, or None where it says nothing that counts."""
+        if self._state_file is None:
+            return None
+        try:
+            said = json.loads(self._state_file.read_bytes()[:_ANSWER_BYTES])
+            age_ns = time.monotonic_ns() - int(said["monotonic_ns"])
+            of_now = said["boot_id"] == self._boot_id and 0 <= age_ns <= self._stale_ns
+            synchronized = said["synchronized"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return synchronized if of_now and isinstance(synchronized, bool) else None
+
+    def _asked(self) -> bool:
+        try:
+            return self._readable and _kernel_synchronized()
+        except OSError as error:  # a sandbox may forbid the call: then nothing is claimed
+            log.warning("cannot tell whether the clock is synchronized: %s", error.strerror)
+            self._readable = False
+            return False

@@ -37,13 +37,20 @@ def told(file: Path) -> Iterator[None]:
 def connect(file: Path, mode: str) -> sqlite3.Connection:
     """Open a file that is there; `mode` is "ro" or "rw". Raises sqlite3.Error."""
     # The thread that opens is not always the thread that works, but there is one at a time.
-    return sqlite3.connect(
+    db = sqlite3.connect(
         f"{file.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
+    db.text_factory = _ascii
+    return db
+
+
+def _ascii(content: bytes) -> str:
+    """Read a text; all of ours are ASCII, and one that is damaged fails its signature, not us."""
+    return content.decode("ascii", "replace").replace("\ufffd", "?")
 
 
 def check(file: Path, mark: Mark | None) -> None:

@@ -142,8 +142,6 @@ def _salvage(file: Path, mark: Mark, signed: Callable[[str], bool]) -> tuple[lis
     rows: dict[int, Row] = {}
     delivered = 0
     with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(file, "ro")) as db:
-        # What is not UTF-8 any more is no event either.
-        db.text_factory = lambda content: content.decode("utf-8", "replace")
         newest = _newest(db)
         delivered = _delivered(db, newest)
         highest = max(mark.reserved, mark.started, mark.sequence, newest)
@@ -176,7 +174,7 @@ def _legible(db: sqlite3.Connection, first: int, last: int) -> list[Row]:
         while first <= at <= last and misses < _MISSES and at not in found:
             try:
                 rows = db.execute(_SELECT[newest_first], (at, first, last, limit)).fetchall()
-            except (sqlite3.Error, UnicodeError):
+            except sqlite3.Error:
                 if limit > 1:
                     limit = 1
                     continue
@@ -200,7 +198,7 @@ _SELECT = {
 
 
 def _is_row(row: tuple[Any, ...]) -> bool:
-    return tuple(map(type, row)) == (int, str, int, str) and row[3].isascii()
+    return tuple(map(type, row)) == (int, str, int, str)
 
 
 def _genuine(rows: dict[int, Row], mark: Mark, signed: Callable[[str], bool]) -> list[Row]:

@@ -129,6 +129,10 @@ class Sealer:
         event = payload.HealthEvent(**self._attributes(reading.utc_ns), data=data)
         return sign(event, self._key)
 
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC, as events are dated with it."""
+        return self._clock.read().monotonic_ns
+
     def trusted_now(self) -> datetime | None:
         """UTC, or None while nobody disciplines the clock."""
         reading = self._clock.read()

@@ -41,7 +41,7 @@ def test_an_event_that_cannot_be_signed_fails_alone(tmp_path: Path, signer: Sign
     assert recorder.close()
     assert reports == [
         Stored(0),
-        StoreFailed(1, "cannot be signed: ValidationError"),
+        StoreFailed(1, "cannot be signed: ValidationError", "not-signed"),
         Stored(2),
     ]
     assert box.head().sequence == 2

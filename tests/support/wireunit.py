@@ -1,6 +1,8 @@
 """A unit reduced to its wire side, and a listener at the other end, for the tests."""
 
 import json
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -64,6 +66,11 @@ def attempt(ref: int = 1, **changes: object) -> Attempt:
         "match": Match(PERSON, 0.71239, 0.4),
     }
     return Attempt(**{**fields, **changes})  # type: ignore[arg-type] # fields are checked in use
+
+
+def environment() -> dict[str, str]:
+    """Return what lets a process of its own import what this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
 def unsigned(head: Head, filler: str = "") -> Sealed:
