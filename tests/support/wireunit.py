@@ -86,9 +86,10 @@ class SteppedClock:
         self.utc = utc
         self.monotonic_ns = 1_000_000_000_000
         self.state = ClockState.SYNCHRONIZED
+        self.boot_id = BOOT_ID
 
     def read(self) -> ClockReading:
-        return ClockReading(int(self.utc * 1e9), self.monotonic_ns, self.state, BOOT_ID)
+        return ClockReading(int(self.utc * 1e9), self.monotonic_ns, self.state, self.boot_id)
 
 
 class Signer:
