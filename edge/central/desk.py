@@ -182,6 +182,8 @@ class Desk:
             self._store.add(
                 Record(entry, event.type, event.time, subject, found.kid, found.token), str(now)
             )
+            if judgement.verdict is Verdict.GENUINE:
+                self._store.date(event)
             stored.append(entry)
             notices.append(Notice(Kind.EVENT, event.moment, found.unit, event=event))
         else:

@@ -1,6 +1,8 @@
 """The tables of the central store."""
 
-SCHEMA_VERSION = 1
+from edge.central import dating
+
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x53454E43  # "SENC", in SQLite's header: this file is a central store
 
 SCHEMA = """
@@ -63,3 +65,5 @@ CREATE TABLE refused_before (  -- messages that made room for newer ones: only t
     times INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
+
+SCHEMA += dating.SCHEMA  # since version 2

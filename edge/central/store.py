@@ -16,10 +16,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from edge.central import dating
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
 from edge.central.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 from edge.errors import StoreError, StoreUnusable
+from edge.mqtt.payload import AttendanceEvent, AuditEvent
 
 LARGEST_SEQUENCE = 2**63 - 1  # SQLite's integer
 BUSY_S = 10.0  # how long another receiver's transaction is waited for
@@ -122,6 +124,12 @@ class Store:
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             version = self._one("PRAGMA user_version")
+            if version == 1:
+                for statement in dating.SCHEMA.split(";\n"):
+                    self._db.execute(statement)
+                dating.note_stored(self._db)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                version = SCHEMA_VERSION
             if version != SCHEMA_VERSION:
                 raise StoreUnusable(
                     f"{self.path}: the store has schema {version}, this program knows "
@@ -237,6 +245,10 @@ class Store:
             ),
         )
 
+    def date(self, event: AttendanceEvent | AuditEvent) -> None:
+        """Note a genuine event's clock, and what an anchor says about others' times."""
+        dating.note(self._db, event)
+
     def refuse(self, refusal: Refusal, now: str) -> None:
         """Keep a refused message; the same one again only counts.
 
@@ -343,6 +355,12 @@ class Store:
             unit: Standing(last, tuple(missing[unit]), tuple(reported[unit]))
             for unit, last in highest.items()
         }
+
+    def corrected(self, unit: str) -> dict[int, str]:
+        """Return the time that an anchor gave each event of no certain time, by its number."""
+        query = "SELECT sequence, corrected FROM undated WHERE unit = ? AND corrected IS NOT NULL"
+        with self._errors("read"):
+            return dict(self._db.execute(query, (unit,)).fetchall())
 
     def refusals(self, *flaws: str) -> Iterator[Refusal]:
         """Yield the refused messages with one of these flaws, in the order of receipt.

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from edge.central.desk import Instant, Message
 from edge.mqtt.clock import ClockReading, ClockState
@@ -20,15 +21,18 @@ START = datetime(2026, 3, 2, 0, 31, 4, tzinfo=UTC)  # 07:31:04 in Jakarta
 
 
 class FixedClock:
-    """Always the same instant."""
+    """The same instant until a test sets another."""
 
-    def read(self) -> ClockReading:
-        return ClockReading(
+    def __init__(self) -> None:
+        self.reading = ClockReading(
             utc_ns=int(START.timestamp()) * 1_000_000_000,
             monotonic_ns=1_000_000_000,
             state=ClockState.SYNCHRONIZED,
             boot_id="0b7ac3f1-9f0c-4b2e-a1f5-3a7c1c8d2e4f",
         )
+
+    def read(self) -> ClockReading:
+        return self.reading
 
 
 @cache
@@ -60,7 +64,8 @@ class Unit:
             roster=None,
             thresholds=Settings().thresholds,
         )
-        self.sealer = Sealer(context, self.key, FixedClock())
+        self.clock = FixedClock()
+        self.sealer = Sealer(context, self.key, self.clock)
 
     def fork(self) -> "Unit":
         """Return the same unit as it would go on from a copy of its disk."""
@@ -81,8 +86,8 @@ class Unit:
         )
         return self._next(attempt)
 
-    def audit(self) -> Message:
-        return self._next(Audit(ref=1, code=AuditCode.STARTED, captured_ns=1_000_000_000))
+    def audit(self, code: AuditCode = AuditCode.STARTED, **detail: Any) -> Message:
+        return self._next(Audit(ref=1, code=code, captured_ns=1_000_000_000, detail=detail))
 
     def _next(self, event: Attempt | Audit) -> Message:
         token = self.sealer.event(event, self.head).token

@@ -1,0 +1,167 @@
+"""Events of no certain time, and the anchors that date them, in every order of arrival."""
+
+import itertools
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from central_parts import START, TurnedClock, Unit, keys_of
+
+from edge.central import dating
+from edge.central.desk import Desk, Message
+from edge.central.notice import Kind
+from edge.central.schema import SCHEMA
+from edge.central.store import Store
+from edge.mqtt.clock import ClockState
+from edge.mqtt.payload import timestamp
+from edge.types import Attempt, AuditCode, Outcome, Reason
+
+OTHER_BOOT = "11111111-1111-4111-8111-111111111111"
+
+
+class Waking(Unit):
+    """A unit whose clock is wrong until it is set, `wrong` seconds off; monotonic time is true."""
+
+    def __init__(self, name: str = "lobby-1") -> None:
+        super().__init__(name)
+        self.times: dict[int, datetime] = {}  # number to when it really was
+
+    def at(self, seconds: float, *, wrong: float = 0.0, boot: str | None = None) -> None:
+        """Be so many seconds after START, `wrong` by so many."""
+        self.now = START + timedelta(seconds=seconds)
+        sure = ClockState.UNSYNCHRONIZED if wrong else ClockState.SYNCHRONIZED
+        self.clock.reading = replace(
+            self.clock.reading,
+            utc_ns=int((self.now.timestamp() + wrong) * 1_000_000_000),
+            monotonic_ns=int((1000 + seconds) * 1e9),
+            state=sure,
+            boot_id=boot or self.clock.reading.boot_id,
+        )
+
+    def _next(self, event: object) -> Message:
+        assert not isinstance(event, Attempt) or event.outcome is Outcome.REFUSED
+        event = replace(event, captured_ns=self.clock.reading.monotonic_ns)  # type: ignore[type-var]
+        self.times[self.head.sequence + 1] = self.now
+        return super()._next(event)  # type: ignore[arg-type]
+
+    def stranger(self) -> Message:
+        return self._next(
+            Attempt(ref=1, outcome=Outcome.REFUSED, reason=Reason.NOT_KNOWN, captured_ns=0)
+        )
+
+    def anchor(self, **changes: object) -> Message:
+        reading = self.clock.reading
+        detail: dict[str, object] = {
+            "boot_id": reading.boot_id,
+            "monotonic_ns": str(reading.monotonic_ns),
+            "utc": timestamp(reading.utc_ns),
+        }
+        return self.audit(AuditCode.CLOCK_ANCHOR, **(detail | changes))
+
+
+def morning(unit: Waking) -> list[Message]:
+    """Two events by a clock that is 31 years behind, an anchor, one event by a clock that is right."""
+    unit.at(0.0, wrong=-1e9)
+    first = unit.stranger()
+    unit.at(90.25, wrong=-1e9)
+    second = unit.stranger()
+    unit.at(100.0)
+    return [first, second, unit.anchor(), unit.stranger()]
+
+
+def take(path: Path, unit: Unit, messages: list[Message]) -> dict[int, str]:
+    clock = TurnedClock.at_start()
+    with closing(Store(path)) as store:
+        desk = Desk(store, keys_of(unit), 1.0, clock())
+        for message in messages:
+            (notice,) = desk.take([message], clock())
+            assert notice.kind is Kind.EVENT, notice
+        return store.corrected(unit.name.source)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_an_anchor_dates_the_events_of_its_boot_in_whatever_order_they_come(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    unit = Waking()
+    messages = morning(unit)
+    found = take(tmp_path / "store.db", unit, [messages[at] for at in order])
+    assert found == {
+        number: unit.times[number].strftime("%Y-%m-%dT%H:%M:%S.%fZ") for number in (1, 2)
+    }
+    with closing(sqlite3.connect(tmp_path / "store.db")) as db:
+        times = dict(db.execute("SELECT sequence, time FROM event").fetchall())
+        tokens = {jws.encode() for (jws,) in db.execute("SELECT jws FROM event")}
+    assert times[1].startswith("1994")  # what was signed stays as it was
+    assert tokens == {message.payload for message in messages}
+
+
+def test_the_nearest_anchor_counts(tmp_path: Path) -> None:
+    unit = Waking()
+    messages = morning(unit)
+    unit.at(5000.0, wrong=-1e9)  # later the time service was away again, after a restart
+    late = unit.stranger()
+    unit.at(5010.0)
+    # The monotonic clock has drifted against UTC since the first anchor, by a second.
+    drifted = unit.anchor(utc=timestamp(unit.clock.reading.utc_ns + 1_000_000_000))
+    found = take(tmp_path / "store.db", unit, [*messages, late, drifted])
+    assert found[2] == unit.times[2].strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moved = unit.times[5] + timedelta(seconds=1)
+    assert found[5] == moved.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"boot_id": OTHER_BOOT},
+        {"monotonic_ns": "soon"},
+        {"monotonic_ns": str(2**70)},
+        {"monotonic_ns": None},
+        {"utc": "today"},
+        {"utc": "2026-01-01T00:00:00"},
+    ],
+)
+def test_an_anchor_that_makes_no_sense_dates_nothing(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    unit = Waking()
+    unit.at(0.0, wrong=-1e9)
+    event = unit.stranger()
+    unit.at(10.0)
+    assert take(tmp_path / "store.db", unit, [event, unit.anchor(**changes)]) == {}
+
+
+def test_a_moment_outside_the_calendar_is_left_undated(tmp_path: Path) -> None:
+    unit = Waking()
+    unit.at(0.0, wrong=-1e9)
+    event = unit.stranger()
+    unit.at(10.0)
+    anchor = unit.anchor(utc="0001-01-01T00:00:01.000000Z")
+    assert take(tmp_path / "store.db", unit, [event, anchor]) == {}
+
+
+def test_another_boot_is_not_dated(tmp_path: Path) -> None:
+    unit = Waking()
+    unit.at(0.0, wrong=-1e9, boot=OTHER_BOOT)
+    before = unit.stranger()
+    unit.at(50.0, wrong=-1e9, boot="0b7ac3f1-9f0c-4b2e-a1f5-3a7c1c8d2e4f")
+    event = unit.stranger()
+    unit.at(60.0)
+    found = take(tmp_path / "store.db", unit, [before, event, unit.anchor()])
+    assert list(found) == [2]
+
+
+def test_a_store_from_before_there_was_dating_is_brought_along(tmp_path: Path) -> None:
+    unit = Waking()
+    messages = morning(unit)
+    path = tmp_path / "store.db"
+    expected = take(path, unit, messages)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript("DROP TABLE undated; DROP TABLE anchor; PRAGMA user_version = 1;")
+        assert dating.SCHEMA in SCHEMA
+    with closing(Store(path)) as store:
+        assert store.corrected(unit.name.source) == expected
+        assert len(store.tokens(unit.name.source)) == 4
