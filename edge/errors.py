@@ -91,6 +91,10 @@ class OutboxRefused(OutboxError, CallerError):
     """The outbox named is none, is taken, or does not belong to the signing key."""
 
 
+class ReplayRefused(SenyumError):
+    """What was asked for again is not kept, or too much was asked for already."""
+
+
 class LinkError(SenyumError):
     """The broker refused us, or cannot be reached."""
 

@@ -20,6 +20,7 @@ MEANING = {
     "events_per_s": "events a second, signed, durable, acknowledged",
     "paho_events_per_s": "the same messages by bare paho, QoS 1",
     "bytes_per_event": "bytes written to disk per event",
+    "bytes_per_idle_hour": "bytes written to disk in an hour without events",
     "idle_cpu_share": "CPU share of one core, nobody in view, 15 frames a second",
     "busy_cpu_share": "the same with a face in view",
     "rss_mb": "MB resident, 7,000 people enrolled",

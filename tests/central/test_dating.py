@@ -63,7 +63,7 @@ class Waking(Unit):
 
 
 def morning(unit: Waking) -> list[Message]:
-    """Two events by a clock that is 31 years behind, an anchor, one event by a clock that is right."""
+    """Two events by a clock 31 years behind, an anchor, one event by a clock that is right."""
     unit.at(0.0, wrong=-1e9)
     first = unit.stranger()
     unit.at(90.25, wrong=-1e9)

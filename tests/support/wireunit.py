@@ -114,7 +114,7 @@ class WireUnit:
         self.file = folder / "outbox.db"
         self.reports: list[Stored | StoreFailed] = []
         self.changes: list[bool] = []
-        self.outbox = Outbox(self.file)
+        self.outbox = Outbox(self.file, signing_key=folder / "signing.key")
         self.link = Link(
             broker.model_copy(update={"backoff_min": 0.05, "backoff_max": 0.2}),
             self.file,
