@@ -16,7 +16,7 @@ from PIL import Image
 from edge.attendance import State, Step
 from edge.bench.scenes import SCENES, Studio
 from edge.camera import Camera
-from edge.errors import CameraError, EndOfReplay, ReplayError, RosterError
+from edge.errors import CameraError, EndOfReplay, OutboxDamaged, ReplayError, RosterError
 from edge.inference.examiner import Examiner
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
@@ -201,6 +201,42 @@ def test_a_full_disk_is_out_of_order_until_an_event_can_be_stored_again(
     assert [reason for _, reason in events(settings)] == [
         "started",
         "store-failed",
+        "accepted",
+        "stopped",
+    ]
+
+
+@pytest.mark.slow
+def test_an_outbox_damaged_at_work_ends_the_unit_and_the_next_start_mends_it(
+    settings: Settings, smile: list[Yuv]
+) -> None:
+    file = settings.outbox.file
+    cues: list[CueName] = []
+
+    def watch(stimulus: Stimulus, step: Step, state: State) -> None:
+        cues.extend(cue.name for cue in step.cues)
+        if CueName.SMILE_ASKED in cues and not file.with_name("kept").exists():
+            reader = Reader(file)
+            reader.set_delivered(1)  # so that the writer trusts none of what it remembers
+            reader.close()
+            file.with_name("kept").touch()
+            for path in (file, file.with_name(file.name + "-wal")):
+                with path.open("r+b") as damaged:
+                    damaged.seek(1024)
+                    damaged.write(bytes(path.stat().st_size - 1024))
+
+    with (
+        pytest.raises(OutboxDamaged, match=r"outbox\.db"),
+        Unit(settings, camera=lambda: Played(iter(smile * 3)), observer=watch) as unit,
+    ):
+        unit.run()
+    assert CueName.RECORDED_AWAY not in cues
+    assert CueName.OUT_OF_ORDER in cues
+    cues = play(settings, lambda: Played(iter(smile)))
+    assert CueName.RECORDED_AWAY in cues
+    assert [reason for _, reason in events(settings)] == [
+        "outbox-renewed",
+        "started",
         "accepted",
         "stopped",
     ]

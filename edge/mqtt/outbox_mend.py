@@ -47,7 +47,7 @@ class _Base:
     """What the new chain follows."""
 
     sequence: int
-    digest: str
+    digest: str | None
 
 
 def mend(
@@ -95,7 +95,8 @@ def _base(mark: Mark, boot: str, newest: Row | None) -> _Base:
     certain = mark.exact(boot) and sequence == mark.sequence
     if not certain:
         sequence = max(sequence, mark.started, mark.reserved) + 1
-    return _Base(sequence, last or NO_DIGEST)
+    # The very first event follows nothing; any other names something.
+    return _Base(sequence, (last or NO_DIGEST) if sequence else None)
 
 
 def _set_aside(file: Path, utc: float) -> Path:
@@ -129,7 +130,8 @@ def _fill(
     }
     for name, value in counters.items():
         db.execute("UPDATE counter SET value = ? WHERE name = ?", (value, name))
-    db.execute("INSERT INTO note VALUES ('base', ?)", (base.digest,))
+    if base.digest is not None:
+        db.execute("INSERT INTO note VALUES ('base', ?)", (base.digest,))
     db.execute("INSERT INTO note VALUES ('renewal', ?)", (json.dumps(renewal),))
     db.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", saved)
 

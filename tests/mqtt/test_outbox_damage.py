@@ -198,6 +198,16 @@ def test_after_a_power_cut_numbers_are_left_out_rather_than_used_twice(
     box.close()
 
 
+def test_damage_before_the_first_event_begins_at_one(tmp_path: Path) -> None:
+    signer = Signer(tmp_path)
+    Outbox(tmp_path / "outbox.db", signing_key=tmp_path / "signing.key").close()
+    (tmp_path / "outbox.db").write_bytes(b"")
+    for number in (1, 2):
+        box = Outbox(tmp_path / "outbox.db", signing_key=tmp_path / "signing.key")
+        assert box.append(partial(signer.sealer.event, attempt()))[0].sequence == number
+        box.close()
+
+
 def test_what_waited_for_the_broker_is_saved(disks: dict[str, Disk], tmp_path: Path) -> None:
     disk = disks["closed"]
     folder = disk.copy(tmp_path / "disk")
