@@ -43,6 +43,11 @@ def test_the_environment_is_stronger_than_the_file(
         ('[broker]\ncertificate = "a.pem"', "broker: certificate and certificate_key go together"),
         ('[broker]\nca = "a.pem"', "broker: ca and certificate need tls = true"),
         ('[broker]\nport = "lots"', "broker.port is 'lots'"),
+        ("[outbox]\nreserve_mb = 0", "outbox.reserve_mb is 0"),
+        ("[outbox]\nretention_days = 0", "outbox.retention_days is 0"),
+        ("[outbox]\nretention_events = 99", "outbox.retention_events is 99"),
+        ("[outbox]\nreplay_rate = 0", "outbox.replay_rate is 0"),
+        ("[clock]\nstale_after = 0", "clock.stale_after is 0"),
         ("[camera\n", "cannot be read as TOML"),
     ],
 )

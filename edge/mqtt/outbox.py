@@ -143,6 +143,8 @@ class Outbox(_Connection):
                 self._numbers = Numbers(begun(signing_key))
                 undo.callback(self._close_numbers)
             self._check_or_mend(file, signing_key)
+            if self._numbers is not None:
+                self._numbers.migrating(VERSION)
             _migrate(file)
             super().__init__(file, "FULL")
             undo.callback(self._db.close)

@@ -113,7 +113,8 @@ class Recorder(threading.Thread):
             known = isinstance(error, OutboxError)
             why = str(error) if known else f"cannot be signed: {type(error).__name__}"
             code = error.code if isinstance(error, OutboxError) else "not-signed"
-            log.error("event not stored: %s", why)  # noqa: TRY400 - a traceback may quote it too
+            # Without a traceback, which may quote it too; what has time to wait is told quietly.
+            log.log(logging.ERROR if batch else logging.DEBUG, "event not stored: %s", why)
             for event in batch:
                 self._report(StoreFailed(event.ref, why, code))
             return

@@ -319,11 +319,16 @@ def test_the_marker_survives_a_torn_slot(tmp_path: Path) -> None:
     marker = Numbers(file)
     assert marker.mark is None
     marker.adopt(2, 0, 1, 5, "d" * 43)
+    marker.migrating(1)
+    assert marker.mark is not None
+    assert marker.mark.schema == 2
+    marker.migrating(3)
     marker.begin(6)
     marker.stored(6, "e" * 43)
     mark = marker.mark
     assert mark is not None
     assert mark.exact(marker.boot)
+    assert mark.schema == 3
     assert mark.reserved == 6 + BLOCK
     marker.close(orderly=True)
     again = Numbers(file)
