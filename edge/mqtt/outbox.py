@@ -40,7 +40,7 @@ from edge.mqtt.seal import Head, Sealed
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_EVENTS = 128
+CHECKPOINT_EVENTS = 32  # few: while the WAL grows after a start, an event costs three times as much
 REMOVALS = 8  # commits that remove what is past retention, at most each time
 MIB = 1024 * 1024
 

@@ -244,7 +244,7 @@ def test_an_older_outbox_that_is_put_back_is_noticed(
     box.close()
     # And one from before a renewal, however many events it has.
     (folder / "outbox.db").rename(folder / "new")
-    aside = next(folder.glob("*.damaged-*"))
+    aside = next(folder.glob("*.damaged-*Z"))
     shutil.copy(aside, folder / "outbox.db")
     again = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
     assert again.renewal is not None
