@@ -18,6 +18,7 @@ import contextlib
 import fcntl
 import json
 import logging
+import math
 import os
 import shutil
 import sqlite3
@@ -41,6 +42,10 @@ from edge.mqtt.seal import Head, Sealed
 log = logging.getLogger(__name__)
 
 CHECKPOINT_EVENTS = 32  # few: while the WAL grows after a start, an event costs three times as much
+BURST_EVENTS = (
+    128  # instead, while they come so fast that a checkpoint would be due more often than
+)
+BURST_SECONDS = 1.0  # after so long
 REMOVALS = 8  # commits that remove what is past retention, at most each time
 MIB = 1024 * 1024
 
@@ -133,6 +138,7 @@ class Outbox(_Connection):
         self._free = free
         # The first tidying comes soon after a start: what the last session left, and old age.
         self._since_checkpoint = CHECKPOINT_EVENTS
+        self._tidied_at = -math.inf
         self._numbers: Numbers | None = None
         self.session = 0
         self.renewal: Mapping[str, Any] | None = None
@@ -203,7 +209,8 @@ class Outbox(_Connection):
         `now` is None while the time is not known: then age removes nothing. What the broker has
         not acknowledged and the newest event always stay.
         """
-        if self._since_checkpoint < CHECKPOINT_EVENTS:
+        burst = time.monotonic() < self._tidied_at + BURST_SECONDS
+        if self._since_checkpoint < (BURST_EVENTS if burst else CHECKPOINT_EVENTS):
             return
         with told(self.file):
             for _ in range(REMOVALS):
@@ -214,6 +221,7 @@ class Outbox(_Connection):
                     self._db.execute("DELETE FROM event WHERE sequence <= ?", (past,))
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._since_checkpoint = 0
+        self._tidied_at = time.monotonic()
 
     def close(self) -> None:
         """Checkpoint and close; a second time does nothing."""
