@@ -93,7 +93,7 @@ def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> No
 def test_the_broker_is_away_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broker = PrivateBroker(tmp_path / "broker")
     with (
-        caplog.at_level(logging.INFO, "edge.mqtt.link"),
+        caplog.at_level(logging.INFO, "edge.mqtt"),
         WireUnit(tmp_path, broker.settings) as unit,
     ):
         unit.record(5)
@@ -128,7 +128,7 @@ def test_without_a_subscriber_events_wait(
     broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        caplog.at_level(logging.INFO, "edge.mqtt.link"),
+        caplog.at_level(logging.INFO, "edge.mqtt"),
         WireUnit(tmp_path, broker.settings) as unit,
     ):
         unit.record(40)

@@ -152,7 +152,7 @@ def test_a_refused_certificate_is_told_once_and_no_event_is_lost(
         "imposter-broker": settings(tls_broker, theirs, ours.issue("unit")),
     }[who]
     says = "certificate is refused" if who == "imposter-broker" else "alert"
-    with tls_broker, caplog.at_level(logging.DEBUG, "edge.mqtt.link"):
+    with tls_broker, caplog.at_level(logging.DEBUG, "edge.mqtt"):
         with WireUnit(tmp_path, wrong) as unit:
             unit.record(3)
             until(lambda: caplog.text.lower().count(says) >= 3, 10.0)

@@ -17,6 +17,7 @@ from edge.mqtt.encoding import b64url
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import Outbox
+from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Head, Sealed, Sealer, Vitals
 from edge.mqtt.topics import UnitName
@@ -25,6 +26,7 @@ from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")
 PERSON = "0123456789abcdef0123456789abcdef"
+FAST = Pace(slow=0.4, back=0.4, aside=0.2, files=0.1)
 BOOT_ID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -101,8 +103,11 @@ class WireUnit:
         folder: Path,
         broker: BrokerSettings,
         vitals: Callable[[], Vitals] = Vitals,
+        *,
+        pace: Pace = FAST,
+        clock: Clock | None = None,
     ) -> None:
-        self.signer = Signer(folder)
+        self.signer = Signer(folder, clock)
         self.file = folder / "outbox.db"
         self.reports: list[Stored | StoreFailed] = []
         self.changes: list[bool] = []
@@ -114,6 +119,7 @@ class WireUnit:
             session=self.outbox.session,
             changed=self.changes.append,
             vitals=vitals,
+            pace=pace,
         )
         self.recorder = Recorder(
             self.outbox, self.signer.sealer, self.reports.append, self.link.wake
