@@ -155,14 +155,16 @@ def test_nobody_there_is_no_delivery_and_no_hammering(tmp_path: Path) -> None:
 
 
 def test_a_whole_backlog_refused_for_its_size_is_probed_not_hammered(tmp_path: Path) -> None:
-    with ScriptedBroker(lambda _number, _time: 0x97) as broker:
-        with WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit:
-            unit.record(60)
-            time.sleep(1.0)
-            assert 16 <= len(broker.numbers) < 60
-            broker.answer = lambda _number, _time: 0
-            until(lambda: unit.link.delivered == 60, 10.0)
-            assert unit.link.trouble is None
+    with (
+        ScriptedBroker(lambda _number, _time: 0x97) as broker,
+        WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
+    ):
+        unit.record(60)
+        time.sleep(1.0)
+        assert 16 <= len(broker.numbers) < 60
+        broker.answer = lambda _number, _time: 0
+        until(lambda: unit.link.delivered == 60, 10.0)
+        assert unit.link.trouble is None
 
 
 @pytest.mark.parametrize(
@@ -179,35 +181,41 @@ def test_a_whole_backlog_refused_for_its_size_is_probed_not_hammered(tmp_path: P
 def test_a_refusal_that_a_person_must_mend_is_slow_and_told(
     tmp_path: Path, code: int, trouble: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ScriptedBroker(connack=bytes([0x20, 3, 0, code, 0])) as broker:
-        with WireUnit(tmp_path, broker.settings, pace=Pace(slow=0.5)) as unit:
-            time.sleep(1.1)
-            assert 2 <= broker.accepted <= 3  # though the back-off averages 0.1 s
-            assert unit.link.trouble == trouble
-            assert unit.link.state is LinkState.WAITING
+    with (
+        ScriptedBroker(connack=bytes([0x20, 3, 0, code, 0])) as broker,
+        WireUnit(tmp_path, broker.settings, pace=Pace(slow=0.5)) as unit,
+    ):
+        time.sleep(1.1)
+        assert 2 <= broker.accepted <= 3  # though the back-off averages 0.1 s
+        assert unit.link.trouble == trouble
+        assert unit.link.state is LinkState.WAITING
     assert len([r for r in caplog.records if "refused us" in r.message]) == 1
 
 
 @pytest.mark.parametrize("code", [0x88, 0x89, 0x97, 0x9C, 0x9F])
 def test_a_busy_broker_is_tried_again_by_the_back_off(tmp_path: Path, code: int) -> None:
-    with ScriptedBroker(connack=bytes([0x20, 3, 0, code, 0])) as broker:
-        with WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit:
-            until(lambda: broker.accepted >= 3, 5.0)
-            broker.connack = b"\x20\x03\x00\x00\x00"
-            unit.record(1)
-            until(lambda: unit.link.delivered == 1, 5.0)
+    with (
+        ScriptedBroker(connack=bytes([0x20, 3, 0, code, 0])) as broker,
+        WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
+    ):
+        until(lambda: broker.accepted >= 3, 5.0)
+        broker.connack = b"\x20\x03\x00\x00\x00"
+        unit.record(1)
+        until(lambda: unit.link.delivered == 1, 5.0)
 
 
 def test_another_unit_of_the_same_name_is_told_and_not_fought(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ScriptedBroker(lambda *_: disconnect(0x8E)) as broker:
-        with WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit:
-            unit.record(1)
-            until(lambda: unit.link.trouble is Trouble.TAKEN_OVER, 5.0)
-            time.sleep(1.0)
-            assert unit.changes == [True, False]
-            assert broker.accepted == 1
+    with (
+        ScriptedBroker(lambda *_: disconnect(0x8E)) as broker,
+        WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
+    ):
+        unit.record(1)
+        until(lambda: unit.link.trouble is Trouble.TAKEN_OVER, 5.0)
+        time.sleep(1.0)
+        assert unit.changes == [True, False]
+        assert broker.accepted == 1
     assert "Session taken over" in caplog.text
 
 
@@ -225,22 +233,26 @@ def test_a_packet_larger_than_the_broker_takes_is_never_sent(tmp_path: Path) -> 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_no_more_is_in_flight_than_the_broker_allows(tmp_path: Path, most: int) -> None:
     limit = b"\x20\x06\x00\x00\x03\x21" + most.to_bytes(2)
-    with ScriptedBroker(lambda _, time: None if time == 1 else 0, connack=limit) as broker:
-        with WireUnit(tmp_path, broker.settings, pace=Pace(answer=1.0)) as unit:
-            unit.record(10)
-            time.sleep(0.3)
-            assert 1 <= len(broker.numbers) <= most
-            broker.answer = lambda _number, _time: 0
-            until(lambda: unit.link.delivered == 10, 10.0)
+    with (
+        ScriptedBroker(lambda _, time: None if time == 1 else 0, connack=limit) as broker,
+        WireUnit(tmp_path, broker.settings, pace=Pace(answer=1.0)) as unit,
+    ):
+        unit.record(10)
+        time.sleep(0.3)
+        assert 1 <= len(broker.numbers) <= most
+        broker.answer = lambda _number, _time: 0
+        until(lambda: unit.link.delivered == 10, 10.0)
 
 
 def test_a_broker_without_qos_1_is_no_broker_for_events(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ScriptedBroker(connack=b"\x20\x05\x00\x00\x02\x24\x00") as broker:
-        with WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit:
-            until(lambda: unit.link.trouble is Trouble.FEATURE, 5.0)
-            assert unit.changes == []
+    with (
+        ScriptedBroker(connack=b"\x20\x05\x00\x00\x02\x24\x00") as broker,
+        WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
+    ):
+        until(lambda: unit.link.trouble is Trouble.FEATURE, 5.0)
+        assert unit.changes == []
     assert "takes no QoS 1" in caplog.text
 
 
@@ -263,8 +275,10 @@ def test_mosquitto_refuses_a_large_event_with_a_reason_the_standard_has_not(
 
 @pytest.mark.broker
 def test_mosquittos_packet_limit_is_honoured_before_sending(tmp_path: Path) -> None:
-    with PrivateBroker(tmp_path / "broker", options=("max_packet_size 1500",)) as broker:
-        with WireUnit(tmp_path, broker.settings, pace=FAST) as unit:
-            unit.record(3)
-            until(lambda: unit.link.trouble is Trouble.TOO_LARGE, 5.0)
-            assert unit.changes == [True]
+    with (
+        PrivateBroker(tmp_path / "broker", options=("max_packet_size 1500",)) as broker,
+        WireUnit(tmp_path, broker.settings, pace=FAST) as unit,
+    ):
+        unit.record(3)
+        until(lambda: unit.link.trouble is Trouble.TOO_LARGE, 5.0)
+        assert unit.changes == [True]
