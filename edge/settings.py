@@ -205,15 +205,24 @@ class BrokerSettings(_Section):
     def in_order(self) -> tuple["BrokerSettings", ...]:
         """Every broker, the preferred one first, each complete and without others."""
         own = self.model_dump(exclude={"others"})
-        given = [other.model_dump(exclude_none=True) for other in self.others]
-        return tuple(BrokerSettings.model_validate({**own, **other}) for other in ({}, *given))
+        every = [BrokerSettings(**own)]
+        for other in self.others:
+            plain = {"ca": None, "certificate": None, "certificate_key": None}
+            base = {**own, **plain} if other.tls is False else own
+            every.append(BrokerSettings(**{**base, **other.model_dump(exclude_none=True)}))
+        return tuple(every)
 
     @model_validator(mode="after")
     def _others_are_complete(self) -> Self:
-        if self.others:
+        if not self.others:
+            return self
+        try:
             places = [(broker.host, broker.port) for broker in self.in_order]
-            if len(set(places)) < len(places):
-                raise ValueError("the same host and port stand twice among broker and its others")
+        except ValidationError as error:
+            why = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"one of its others: {why}") from None
+        if len(set(places)) < len(places):
+            raise ValueError("the same host and port stand twice among broker and its others")
         return self
 
     @model_validator(mode="after")

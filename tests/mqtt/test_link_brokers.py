@@ -45,6 +45,7 @@ def test_what_another_broker_leaves_out_is_as_in_the_first() -> None:
         host="a",
         port=8883,
         tls=True,
+        ca=Path("ca.pem"),
         username="unit",
         others=(
             OtherBrokerSettings(host="b"),
@@ -54,6 +55,7 @@ def test_what_another_broker_leaves_out_is_as_in_the_first() -> None:
     assert (first.host, first.others) == ("a", ())
     assert (second.host, second.port, second.tls, second.username) == ("b", 8883, True, "unit")
     assert (third.host, third.port, third.tls, third.username) == ("c", 1883, False, "other")
+    assert (second.ca, third.ca) == (Path("ca.pem"), None)
 
 
 def test_the_next_is_tried_at_once_and_the_first_again_when_it_is_due() -> None:

@@ -14,13 +14,15 @@ from paho.mqtt.client import Client, MQTTMessage
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.clock import Clock, ClockReading, ClockState, SystemClock
 from edge.mqtt.encoding import b64url
+from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.pace import Pace
+from edge.mqtt.payload import HealthEvent
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Head, Sealed, Sealer, Vitals
-from edge.mqtt.topics import UnitName
+from edge.mqtt.topics import Leaf, UnitName
 from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
 from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
 
@@ -131,6 +133,12 @@ class WireUnit:
         for ref in range(first, first + count):
             self.recorder.submit(attempt(ref))
             until(partial(self._reported, ref + 1), 10.0)
+
+    def health(self, body: bytes) -> HealthEvent:
+        """Verify and return what the unit said of its health."""
+        event = verify(body, self.signer.keys, UNIT.topic(Leaf.HEALTH)).event
+        assert isinstance(event, HealthEvent)
+        return event
 
     def _reported(self, count: int) -> bool:
         return len(self.reports) >= count
