@@ -43,7 +43,7 @@ def test_the_environment_is_stronger_than_the_file(
         ('[broker]\ncertificate = "a.pem"', "broker: certificate and certificate_key go together"),
         ('[broker]\nca = "a.pem"', "broker: ca and certificate need tls = true"),
         ('[broker]\nport = "lots"', "broker.port is 'lots'"),
-        ('[[broker.others]]\nport = 1', "broker.others.0.host: Field required"),
+        ("[[broker.others]]\nport = 1", "broker.others.0.host: Field required"),
         (
             '[broker]\nhost = "a"\n[[broker.others]]\nhost = "a"',
             "broker: the same host and port stand twice",

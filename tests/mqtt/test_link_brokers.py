@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from wires import OLD_REFUSAL, ScriptedBroker, Wire
-from wireunit import FAST, Listener, WireUnit, until
+from wireunit import FAST, Listener, WireUnit, attempt, until
 
 from edge.bench.broker import PrivateBroker, free_port
 from edge.mqtt.brokers import Brokers
@@ -226,6 +227,23 @@ def test_what_one_broker_refuses_the_other_may_take(tmp_path: Path) -> None:
         first.cut()
         until(lambda: unit.link.delivered == 5, 5.0)
         assert next_.numbers == [2]
+
+
+# --- a backlog -------------------------------------------------------------------------------
+
+
+def test_a_live_event_overtakes_a_backlog(tmp_path: Path) -> None:
+    with ScriptedBroker() as broker:
+        unit = WireUnit(tmp_path, broker.settings)
+        unit.outbox.append(*(partial(unit.signer.sealer.event, attempt(n)) for n in range(3000)))
+        with unit:
+            until(lambda: len(broker.numbers) > 100, 10.0)
+            before = len(broker.numbers)
+            unit.record(1)
+            until(lambda: 3001 in broker.numbers, 10.0)
+            assert broker.numbers.index(3001) - before < 1000
+            until(lambda: unit.link.delivered == 3001, 30.0)
+            assert len(broker.numbers) == 3001
 
 
 # --- half open -------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Certificate, key and password replaced while the unit runs, and certificates that end."""
 
 import logging
-import os
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -52,7 +51,7 @@ class TlsBroker(PrivateBroker):
 def place(pair: tuple[Path, Path], target: tuple[Path, Path]) -> None:
     """Put a certificate and its key where the settings say, each whole or not at all."""
     for source, at in zip(pair, target, strict=True):
-        os.replace(source, at)
+        source.replace(at)
 
 
 def settings(port: int, ours: Authority, folder: Path) -> tuple[BrokerSettings, tuple[Path, Path]]:
@@ -100,11 +99,11 @@ def test_half_a_new_pair_keeps_the_connection_and_is_told(
         with WireUnit(tmp_path, known) as unit:
             until(lambda: unit.changes == [True], 5.0)
             certificate, key = ours.issue("second")
-            os.replace(certificate, target[0])
+            certificate.replace(target[0])
             until(lambda: unit.link.trouble is Trouble.CREDENTIALS, 5.0)
             time.sleep(0.5)
             assert unit.changes == [True]
-            os.replace(key, target[1])
+            key.replace(target[1])
             until(lambda: broker.came_as("second") > 0, 5.0)
             until(lambda: unit.link.trouble is None, 5.0)
             assert unit.changes == [True]
