@@ -94,6 +94,8 @@ class Connection:
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
         self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
         self.waker = waker
+        # Made once: to make them costs as much as to send an event.
+        self._content = properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE) if five else None
         self._retains = True
         self._accepted = False
         self._ended: str | None = None
@@ -116,8 +118,8 @@ class Connection:
 
     def publish(self, topic: str, token: str, qos: int, *, retain: bool) -> int:
         """Queue a message and return its packet id; `turn` sends it."""
-        content = properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE) if self.five else None
-        info = self._client.publish(topic, token, qos, retain and self._retains, content)
+        retain = retain and self._retains
+        info = self._client.publish(topic, token, qos, retain, self._content)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end("the connection was lost")
         return info.mid
@@ -219,6 +221,7 @@ class Connection:
             self._verdict = of_connack(QOS_NOT_SUPPORTED)
             return
         self._accepted = True
+        self._client.on_log = None  # paho writes a line for every packet as long as one listens
         self.receive_maximum = getattr(limits, "ReceiveMaximum", self.receive_maximum)
         self.packet_maximum = getattr(limits, "MaximumPacketSize", self.packet_maximum)
         self._retains = getattr(limits, "RetainAvailable", 1) == 1
