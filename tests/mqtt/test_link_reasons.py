@@ -1,5 +1,6 @@
 """What each reason of a broker leads to, with a scripted broker and with a real one."""
 
+import re
 import time
 from pathlib import Path
 
@@ -282,3 +283,9 @@ def test_mosquittos_packet_limit_is_honoured_before_sending(tmp_path: Path) -> N
         unit.record(3)
         until(lambda: unit.link.trouble is Trouble.TOO_LARGE, 5.0)
         assert unit.changes == [True]
+
+
+def test_the_docs_list_every_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "link.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`([a-z-]+)`", page[page.index("| code |") :])
+    assert sorted(listed) == sorted(trouble.value for trouble in Trouble)
