@@ -6,9 +6,10 @@ other answer leads to stands in `edge.mqtt.reasons`.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -40,6 +41,21 @@ _SAYS = {
 }
 
 
+class Archive(Protocol):
+    """What is sent again because somebody asked for it; the courier's thread only.
+
+    What `next` gave and `taken` did not confirm is given again after `again`.
+    """
+
+    def next(self, now: float, room: int, *, live_waits: bool) -> Sequence[Row]: ...
+
+    def due_at(self, now: float) -> float: ...
+
+    def taken(self, sequence: int) -> bool: ...
+
+    def again(self) -> None: ...
+
+
 class Courier:
     """Brings events from the outbox to the broker. One thread only.
 
@@ -55,6 +71,7 @@ class Courier:
         session: int,
         vitals: Callable[[], Vitals],
         pace: Pace,
+        archive: Callable[[Reader], Archive] | None = None,
     ) -> None:
         self.before: Trouble | None = None  # what ended the last connection, until health told it
         self.standing: Trouble | None = None  # what else there is to tell
@@ -72,6 +89,9 @@ class Courier:
         self._window = Window(broker.window, self._noted, pace.aside, pace.rarely)
         self._waits: Trouble | None = None  # why all events wait
         self._spared: Trouble | None = None  # why some are set aside
+        self._archive = None if archive is None else archive(self._reader)
+        self._paused_until = math.inf  # the archive, since the broker refused what it gave
+        self._replayed: dict[int, int] = {}  # packet to sequence, of the archive
         self._own: set[int] = set()  # packets of `state` that are not answered
         self._about_delivery = Grumble()
         self._about_health = Grumble()
@@ -112,6 +132,7 @@ class Courier:
         if elsewhere:
             self._resend_at = math.inf
         self._own.clear()
+        self._take_back_replayed()
         self.carried = False
         self._give_up_at = math.inf
         self._health_at = now
@@ -122,7 +143,7 @@ class Courier:
         self._send(connection)
         self._report_health(connection)
         duties = (self._note_at, self._resend_at, self._health_at, self._give_up_at, until)
-        next_duty = min(*duties, self._window.due_at)
+        next_duty = min(*duties, self._window.due_at, self._replay_at())
         connection.turn(min(self._longest, next_duty - time.monotonic()))
         now = time.monotonic()
         self._take_in(connection, now)
@@ -140,14 +161,29 @@ class Courier:
             raise Ended("the broker answers no event; connecting anew", Trouble.SILENT)
         self._note(now)
 
+    def _replay_at(self) -> float:
+        """Return when the archive has something to send again, as far as time decides."""
+        if self._archive is None or self._replayed or not self.quiet or self._window.refused:
+            return math.inf
+        if self._paused_until < math.inf:
+            return self._paused_until
+        return self._archive.due_at(time.monotonic())
+
     def ended(self, error: Ended | None) -> None:
         """Take back what was on its way."""
+        self._take_back_replayed()
         blame = error is not None and error.remedy is Remedy.BLAME
         if self._window.lost(time.monotonic(), blame=blame) is None:
             return
         known = blame and error is not None and error.trouble in _SAYS
         self._spared = error.trouble if known and error is not None else Trouble.INVALID
         self._about_delivery.about(_SAYS[self._spared])
+
+    def _take_back_replayed(self) -> None:
+        self._replayed.clear()
+        self._paused_until = math.inf
+        if self._archive is not None:
+            self._archive.again()
 
     def farewell(self, connection: Connection) -> None:
         """Say that we go, and wait a moment for the broker to take that."""
@@ -161,8 +197,9 @@ class Courier:
     # --- sending -----------------------------------------------------------------------------
 
     def _room(self, connection: Connection) -> int:
+        replayed = len(self._replayed)
         quota = connection.receive_maximum - self._window.flying - len(self._own)
-        return min(self._window.room, quota)
+        return min(self._window.room, quota) - replayed
 
     def _send(self, connection: Connection) -> None:
         if self._room(connection) <= 0:
@@ -177,7 +214,13 @@ class Courier:
             self._post(connection, self._reader.after(self._window.newest(), room))
         front, end = self._window.backlog()
         if front < end and (room := self._room(connection)) > 0:
-            self._post(connection, self._reader.after(front, min(room, end - front)))
+            rows = self._reader.after(front, min(room, end - front))
+            if old := [row for row in rows if row.sequence <= end]:
+                self._post(connection, old)
+            else:
+                self._window.backlog_over()
+        if self._archive is not None and self._replay_at() <= time.monotonic():
+            self._replay(connection, self._archive)
 
     def _post(self, connection: Connection, rows: list[Row]) -> None:
         topic = self._unit.topic(Leaf.EVENT)
@@ -194,13 +237,27 @@ class Courier:
             mid = connection.publish(topic, row.token, qos=1, retain=False)
             self._window.send(mid, row.sequence)
 
+    def _replay(self, connection: Connection, archive: Archive) -> None:
+        """Send once more what was asked for, while nothing else is to be sent."""
+        if self._paused_until < math.inf:
+            self._paused_until = math.inf
+            archive.again()
+        topic, room = self._unit.topic(Leaf.EVENT), self._room(connection)
+        for row in archive.next(time.monotonic(), room, live_waits=not self.done):
+            if not connection.takes(topic, row.token):
+                archive.taken(row.sequence)  # it never will be
+                continue
+            mid = connection.publish(topic, row.token, qos=1, retain=False)
+            self._replayed[mid] = row.sequence
+
     def _say(self, connection: Connection, status: Status) -> int:
         topic = self._unit.topic(Leaf.STATE)
         token = self._sealer.state(status, self._session, self._reader.head())
         if not connection.takes(topic, token):
             self._about_health.about("state is not sent: the broker takes no packet so large")
             return 0
-        qos = int(connection.receive_maximum > self._window.flying + len(self._own))
+        flying = self._window.flying + len(self._own) + len(self._replayed)
+        qos = int(connection.receive_maximum > flying)
         mid = connection.publish(topic, token, qos=qos, retain=True)
         if qos:
             self._own.add(mid)
@@ -246,6 +303,9 @@ class Courier:
             if ack.reason.is_failure:
                 self._about_delivery.about(f"the broker refuses state ({ack.reason})")
             return
+        if (again := self._replayed.pop(ack.mid, None)) is not None:
+            self._answered_again(again, verdict.remedy, now)
+            return
         spared = self._window.aside
         if not self._window.answer(ack.mid, verdict.remedy, now):
             return
@@ -262,6 +322,12 @@ class Courier:
             self._waits = verdict.trouble
             refused = f"the broker refuses events ({ack.reason}); they wait"
             self._about_delivery.about(_SAYS.get(verdict.trouble, refused))
+
+    def _answered_again(self, sequence: int, remedy: Remedy, now: float) -> None:
+        if self._archive is not None and remedy in (Remedy.TAKEN, Remedy.ASIDE):
+            self._archive.taken(sequence)
+        elif self._paused_until == math.inf:
+            self._paused_until = now + self._resend.next()
 
     def _spare(self, trouble: Trouble) -> None:
         self._spared = trouble

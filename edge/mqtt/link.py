@@ -32,8 +32,9 @@ from edge.errors import LinkError, SecretError, SenyumError
 from edge.mqtt.brokers import Brokers, Candidate
 from edge.mqtt.client import CONNECT_SECONDS, new_client
 from edge.mqtt.connection import Connection, Waker
-from edge.mqtt.courier import Courier
+from edge.mqtt.courier import Archive, Courier
 from edge.mqtt.grumble import Grumble
+from edge.mqtt.outbox import Reader
 from edge.mqtt.pace import Pace
 from edge.mqtt.payload import Will
 from edge.mqtt.reasons import Ended, Remedy, Trouble
@@ -67,7 +68,8 @@ class Link(threading.Thread):
     `changed` is called from it with True when a broker is reached and False when it is lost;
     `vitals` once a minute while it is up. Raises SecretError for an unusable certificate, key or
     password, and OutboxError for an outbox that cannot be read; later troubles, these among them,
-    are logged, once loudly and then quietly, and tried again.
+    are logged, once loudly and then quietly, and tried again. `archive` is built on the link's
+    reader and asked, while nothing else is to be sent, for what to send once more.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Link(threading.Thread):
         changed: Callable[[bool], None],
         vitals: Callable[[], Vitals] = Vitals,
         pace: Pace = PACE,
+        archive: Callable[[Reader], Archive] | None = None,
     ) -> None:
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
@@ -93,7 +96,9 @@ class Link(threading.Thread):
         self._brokers = Brokers(broker.in_order, pace)
         self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
         self._served: Candidate | None = None  # the last that was connected
-        self._courier = Courier(broker, outbox, sealer, session=session, vitals=vitals, pace=pace)
+        self._courier = Courier(
+            broker, outbox, sealer, session=session, vitals=vitals, pace=pace, archive=archive
+        )
         self._waker = Waker()
         self._closing_at: float | None = None
         self._about_broker = Grumble()

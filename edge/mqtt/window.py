@@ -96,6 +96,10 @@ class Window:
         """Return the range of the backlog: behind the first, up to the second."""
         return self._front, self._backlog_end
 
+    def backlog_over(self) -> None:
+        """Note that the outbox has nothing left in that range."""
+        self._front = max(self._backlog_end, self._live)
+
     def send(self, mid: int, sequence: int) -> None:
         """Note that an event went out as packet `mid`."""
         self._handed_out(sequence)

@@ -17,6 +17,7 @@ from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import parse_will, verify
 from edge.mqtt.link import LinkState
 from edge.mqtt.outbox import Reader
+from edge.mqtt.pace import Pace
 from edge.mqtt.payload import ChainedEvent, HealthEvent, StateEvent, Status, Will
 from edge.mqtt.seal import Vitals
 from edge.mqtt.topics import Leaf
@@ -274,7 +275,8 @@ def test_a_password_that_is_away_for_a_moment_ends_nothing(
     password = tmp_path / "password"
     password.touch(0o600)
     known = broker.settings.model_copy(update={"username": "unit", "password": password})
-    with Listener(broker.settings) as listener, WireUnit(tmp_path, known) as unit:
+    unit = WireUnit(tmp_path, known, pace=Pace())
+    with Listener(broker.settings) as listener, unit:
         until(lambda: unit.changes == [True], 5.0)
         password.rename(tmp_path / "elsewhere")
         broker.kill()

@@ -189,7 +189,7 @@ def test_a_refusal_that_a_person_must_mend_is_slow_and_told(
         time.sleep(1.1)
         assert 2 <= broker.accepted <= 3  # though the back-off averages 0.1 s
         assert unit.link.trouble == trouble
-        assert unit.link.state is LinkState.WAITING
+        until(lambda: unit.link.state is LinkState.WAITING, 1.0)
     assert len([r for r in caplog.records if "refused us" in r.message]) == 1
 
 

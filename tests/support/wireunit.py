@@ -13,11 +13,12 @@ from paho.mqtt.client import Client, MQTTMessage
 
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.clock import Clock, ClockReading, ClockState, SystemClock
+from edge.mqtt.courier import Archive
 from edge.mqtt.encoding import b64url
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.link import Link
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.pace import Pace
 from edge.mqtt.payload import HealthEvent
 from edge.mqtt.recorder import Recorder
@@ -108,6 +109,7 @@ class WireUnit:
         *,
         pace: Pace = FAST,
         clock: Clock | None = None,
+        archive: Callable[[Reader], Archive] | None = None,
     ) -> None:
         self.signer = Signer(folder, clock)
         self.file = folder / "outbox.db"
@@ -122,6 +124,7 @@ class WireUnit:
             changed=self.changes.append,
             vitals=vitals,
             pace=pace,
+            archive=archive,
         )
         self.recorder = Recorder(
             self.outbox, self.signer.sealer, self.reports.append, self.link.wake
