@@ -167,6 +167,19 @@ class GpioSettings(_Section):
         return self
 
 
+class OtherBrokerSettings(_Section):
+    """A broker to turn to while those before it cannot be reached; what is left out is as there."""
+
+    host: str
+    port: int | None = Field(default=None, ge=1, le=65535)
+    tls: bool | None = None
+    ca: Path | None = None
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+    username: str | None = None
+    password: Path | None = None
+
+
 class BrokerSettings(_Section):
     """Where events go."""
 
@@ -180,8 +193,37 @@ class BrokerSettings(_Section):
     password: Path | None = Field(default=None, description="file, mode 0600")
     keepalive: int = Field(default=30, ge=5, le=600, description="seconds")
     window: int = Field(default=20, ge=1, le=1000, description="events sent and not acknowledged")
-    backoff_min: Seconds = 0.5
+    backoff_min: Seconds = Field(
+        default=2.0, description="seconds; spreads the units that lost a broker together"
+    )
     backoff_max: Seconds = 60.0
+    others: tuple[OtherBrokerSettings, ...] = Field(
+        default=(), max_length=7, description="in order of preference, after this one"
+    )
+
+    @property
+    def in_order(self) -> tuple["BrokerSettings", ...]:
+        """Every broker, the preferred one first, each complete and without others."""
+        own = self.model_dump(exclude={"others"})
+        every = [BrokerSettings(**own)]
+        for other in self.others:
+            plain = {"ca": None, "certificate": None, "certificate_key": None}
+            base = {**own, **plain} if other.tls is False else own
+            every.append(BrokerSettings(**{**base, **other.model_dump(exclude_none=True)}))
+        return tuple(every)
+
+    @model_validator(mode="after")
+    def _others_are_complete(self) -> Self:
+        if not self.others:
+            return self
+        try:
+            places = [(broker.host, broker.port) for broker in self.in_order]
+        except ValidationError as error:
+            why = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise ValueError(f"one of its others: {why}") from None
+        if len(set(places)) < len(places):
+            raise ValueError("the same host and port stand twice among broker and its others")
+        return self
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> Self:

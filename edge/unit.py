@@ -34,6 +34,7 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
+from edge.mqtt.reasons import Trouble
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer, Vitals
 from edge.notify import Notifier
@@ -108,6 +109,13 @@ class Tally:
     link_up: bool = False
     camera_fault: str | None = None
     store_fault: str | None = None
+
+    @property
+    def error(self) -> Trouble | None:
+        """The code of `fault`, as health tells it."""
+        if self.camera_fault:
+            return Trouble.CAMERA_LOST
+        return Trouble.STORE_FAILED if self.store_fault else None
 
     @property
     def fault(self) -> str | None:
@@ -352,7 +360,7 @@ class Unit:
             temperature_c=_temperature(),
             disk_free_bytes=shutil.disk_usage(self._settings.outbox.file.parent).free,
             frame_rate=round(self._frame_rate, 1),
-            last_error=self._tally.fault,
+            last_error=self._tally.error,
         )
 
     def close(self) -> None:

@@ -48,6 +48,15 @@ def test_the_environment_is_stronger_than_the_file(
         ("[outbox]\nretention_events = 99", "outbox.retention_events is 99"),
         ("[outbox]\nreplay_rate = 0", "outbox.replay_rate is 0"),
         ("[clock]\nstale_after = 0", "clock.stale_after is 0"),
+        ("[[broker.others]]\nport = 1", "broker.others.0.host: Field required"),
+        (
+            '[broker]\nhost = "a"\n[[broker.others]]\nhost = "a"',
+            "broker: the same host and port stand twice",
+        ),
+        (
+            '[[broker.others]]\nhost = "b"\nca = "a.pem"',
+            "broker: one of its others: ca and certificate need tls = true",
+        ),
         ("[camera\n", "cannot be read as TOML"),
     ],
 )

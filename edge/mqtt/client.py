@@ -1,14 +1,16 @@
-"""A paho client set up as the settings say: MQTT 5, TLS, certificate, password."""
+"""A paho client set up as the settings say: MQTT 5 or 3.1.1, TLS, certificate, password."""
 
 import os
 import socket
 import ssl
 from pathlib import Path
+from types import MappingProxyType
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import SecretError
 from edge.settings import BrokerSettings, read_secret
@@ -17,13 +19,29 @@ CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
 SESSION_SECONDS = 86_400  # the broker keeps our session this long after we went
 
 
-def new_client(broker: BrokerSettings, client_id: str) -> Client:
-    """Return a client that is not connected yet.
+# Mosquitto answers an event that is too large with PUBACK 0x95, which the standard has for other
+# packets only; paho would take that for nonsense and end the connection, again and again.
+ReasonCode.names = MappingProxyType(
+    {
+        code: names
+        if code < 0x80
+        else {name: [*{*packets, PacketTypes.PUBACK}] for name, packets in names.items()}
+        for code, names in ReasonCode.names.items()
+    }
+)
+
+
+def new_client(broker: BrokerSettings, client_id: str, *, five: bool = True) -> Client:
+    """Return a client that is not connected yet; with `five` it speaks MQTT 5, else 3.1.1.
 
     Raises SecretError, which names the file, where a certificate, key or password is unusable.
     """
     client = Client(
-        CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTProtocolVersion.MQTTv5
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=None if five else False,
+        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+        reconnect_on_failure=five,  # or paho would go on to MQTT 3.1 by itself
     )
     client.connect_timeout = CONNECT_SECONDS
     client.on_socket_open = _send_at_once
@@ -36,6 +54,9 @@ def new_client(broker: BrokerSettings, client_id: str) -> Client:
 
 def connect(client: Client, broker: BrokerSettings) -> None:
     """Open the connection with a session that outlives it; OSError where it cannot be had."""
+    if client.protocol != MQTTProtocolVersion.MQTTv5:
+        client.connect(broker.host, broker.port, broker.keepalive)
+        return
     client.connect(
         broker.host,
         broker.port,
@@ -64,7 +85,7 @@ def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
         return context
     # OpenSSL reads key files itself and in files only; the mode is checked as for every secret.
     read_secret(broker.certificate_key, "the certificate's key")
-    key = _credential(broker.certificate_key)
+    key = secret_path(broker.certificate_key)
     try:
         context.load_cert_chain(broker.certificate, key, password="")
     except (OSError, ssl.SSLError):
@@ -75,8 +96,8 @@ def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
     return context
 
 
-def _credential(path: Path) -> Path:
-    """Return where `read_secret` found it."""
+def secret_path(path: Path) -> Path:
+    """Return where `read_secret` finds it."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder and (credential := Path(folder) / path.name).is_file():
         return credential

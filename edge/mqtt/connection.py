@@ -18,15 +18,24 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.errors import LinkError, LinkRefused
 from edge.mqtt.client import CONNECT_SECONDS, connect, new_client, properties
 from edge.mqtt.envelope import CONTENT_TYPE
+from edge.mqtt.reasons import (
+    Ended,
+    Refused,
+    Remedy,
+    Trouble,
+    Verdict,
+    of_connack,
+    of_disconnect,
+)
 from edge.settings import BrokerSettings
 
 WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away
 GOODBYE_SECONDS = 0.5  # for the socket to take what is queued, when closing
-# MQTT 5 CONNACK codes that no waiting mends: version, client id, password, access, ban, method.
-_NEVER = frozenset({0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C})
+QOS_NOT_SUPPORTED = 0x9B
+UNLIMITED = 268_435_460  # bytes; MQTT knows no longer packet
+_LOST = Verdict(Trouble.LOST, Remedy.AGAIN)
 
 
 class Waker:
@@ -64,43 +73,62 @@ class Ack:
 
 
 class Connection:
-    """An open connection. Raises LinkError, in every method, when it was refused or has ended.
+    """An open connection. Raises Ended, in every method, when it was refused or has ended.
 
-    LinkRefused, one of them, says that a person must mend the settings first.
+    Refused, one of them, says that a person must mend the settings first. With `five` it is MQTT
+    5, else 3.1.1: without will delay, content type, limits of the broker, and reasons.
     """
 
     def __init__(
-        self, broker: BrokerSettings, client_id: str, will_topic: str, will: bytes, waker: Waker
+        self,
+        broker: BrokerSettings,
+        client_id: str,
+        will_topic: str,
+        will: bytes,
+        waker: Waker,
+        *,
+        five: bool = True,
     ) -> None:
         self.acks: deque[Ack] = deque()
+        self.five = five
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
-        self._waker = waker
+        self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
+        self.waker = waker
+        # Made once: to make them costs as much as to send an event.
+        self._content = properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE) if five else None
+        self._retains = True
         self._accepted = False
         self._ended: str | None = None
-        self._refused = False
+        self._verdict = _LOST
         self._detail = ""
-        self._client = self._prepared(broker, client_id, will_topic, will)
         self._where = f"{broker.host}:{broker.port}"
+        self._client = self._prepared(broker, client_id, will_topic, will)
         try:
             connect(self._client, broker)
         except (OSError, ValueError) as error:  # a name that is no name is a ValueError
-            ours = isinstance(error, ssl.SSLCertVerificationError | ValueError)
-            kind = LinkRefused if ours else LinkError
-            raise kind(f"broker {self._where}: {_why(error)}") from None
+            raise _unconnected(self._where, error) from None
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._accepted:
             if time.monotonic() > deadline:
                 self.drop()
-                raise LinkError(f"broker {self._where}: takes connections but does not answer")
+                raise Ended(
+                    f"broker {self._where}: takes connections but does not answer", Trouble.SILENT
+                )
             self.turn(deadline - time.monotonic())
 
     def publish(self, topic: str, token: str, qos: int, *, retain: bool) -> int:
         """Queue a message and return its packet id; `turn` sends it."""
-        content = properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE)
-        info = self._client.publish(topic, token, qos, retain, content)
+        retain = retain and self._retains
+        info = self._client.publish(topic, token, qos, retain, self._content)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end("the connection was lost")
         return info.mid
+
+    def takes(self, topic: str, token: str) -> bool:
+        """Whether the broker takes a packet as large as this message's."""
+        # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
+        overhead = 5 + 2 + 2 + (4 + len(CONTENT_TYPE))
+        return overhead + len(topic) + len(token) <= self.packet_maximum
 
     def turn(self, seconds: float) -> None:
         """Send and receive; where there is nothing of either, wait until woken or so long."""
@@ -108,13 +136,13 @@ class Connection:
         if sock is None:
             self._end("the connection was lost")
         poll = select.poll()
-        poll.register(self._waker.fd, select.POLLIN)
+        poll.register(self.waker.fd, select.POLLIN)
         wants = select.POLLOUT if self._client.want_write() else 0
         poll.register(sock.fileno(), select.POLLIN | wants)
         pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         ready = dict(poll.poll(0 if pending else max(seconds, 0.0) * 1000))
-        if self._waker.fd in ready:
-            self._waker.clear()
+        if self.waker.fd in ready:
+            self.waker.clear()
         if pending or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
             self._client.loop_read()
         if self._client.want_write():
@@ -145,7 +173,7 @@ class Connection:
     def _prepared(
         self, broker: BrokerSettings, client_id: str, will_topic: str, will: bytes
     ) -> Client:
-        client = new_client(broker, client_id)
+        client = new_client(broker, client_id, five=self.five)
         client.max_inflight_messages_set(0)  # the link counts them itself
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -153,15 +181,28 @@ class Connection:
         client.on_log = self._on_log
         # With this set paho only queues, and `turn` alone touches the socket.
         client.on_socket_register_write = lambda _client, _userdata, _sock: None
-        delay = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_SECONDS)
+        delay = None
+        if self.five:
+            delay = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_SECONDS)
         client.will_set(will_topic, will, qos=1, retain=True, properties=delay)
         return client
 
     def _end(self, why: str) -> NoReturn:
         self.drop()
+        verdict = self._verdict
+        if verdict is _LOST and not self._accepted:
+            # Of a certificate TLS 1.3 judges only now; else it may be one that never saw MQTT 5.
+            why = "ended the connection instead of answering"
+            verdict = (
+                Verdict(Trouble.CERTIFICATE_REFUSED, Remedy.AGAIN)
+                if "ALERT" in self._detail.upper()
+                else Verdict(Trouble.CLOSED, Remedy.DOUBT)
+            )
         detail = f" ({self._detail})" if self._detail and self._detail not in why else ""
-        kind = LinkRefused if self._refused else LinkError
-        raise kind(f"broker {self._where}: {why}{detail}")
+        refused = not self._accepted and verdict.remedy in (Remedy.SLOW, Remedy.OLDER)
+        kind = Refused if refused else Ended
+        trouble = verdict.trouble or Trouble.LOST
+        raise kind(f"broker {self._where}: {why}{detail}", trouble, verdict.remedy)
 
     def _on_connect(
         self,
@@ -173,10 +214,17 @@ class Connection:
     ) -> None:
         if reason.is_failure:
             self._ended = f"refused us: {reason}"
-            self._refused = reason.value in _NEVER
+            self._verdict = of_connack(reason.value)
+            return
+        if getattr(limits, "MaximumQoS", 1) < 1:
+            self._ended = "takes no QoS 1, which events need"
+            self._verdict = of_connack(QOS_NOT_SUPPORTED)
             return
         self._accepted = True
+        self._client.on_log = None  # paho writes a line for every packet as long as one listens
         self.receive_maximum = getattr(limits, "ReceiveMaximum", self.receive_maximum)
+        self.packet_maximum = getattr(limits, "MaximumPacketSize", self.packet_maximum)
+        self._retains = getattr(limits, "RetainAvailable", 1) == 1
 
     def _on_disconnect(
         self,
@@ -189,6 +237,7 @@ class Connection:
         if self._ended is None:
             by_broker = flags.is_disconnect_packet_from_server
             self._ended = f"sent us away: {reason}" if by_broker else "the connection was lost"
+            self._verdict = of_disconnect(reason.value) if by_broker else _LOST
 
     def _on_publish(
         self,
@@ -206,12 +255,18 @@ class Connection:
             self._detail = text
 
 
-def _why(error: Exception) -> str:
-    """Say in words why no connection came about."""
+def _unconnected(where: str, error: Exception) -> Ended:
+    """Return, in words, why no connection came about."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is refused: {error.verify_message}; check broker.ca and its name"
+        why = f"its certificate is refused: {error.verify_message}; check broker.ca and its name"
+        return Refused(f"broker {where}: {why}", Trouble.BROKER_CERTIFICATE)
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed: {error.reason or error}"
+        said = error.reason or str(error)
+        refused = "ALERT" in said.upper()
+        trouble = Trouble.CERTIFICATE_REFUSED if refused else Trouble.TLS_FAILED
+        return Ended(f"broker {where}: TLS failed: {said}", trouble)
+    why = getattr(error, "strerror", None) or str(error)
     if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return getattr(error, "strerror", None) or str(error)
+        why = "no answer in time"
+    kind = Refused if isinstance(error, ValueError) else Ended
+    return kind(f"broker {where}: {why}", Trouble.UNREACHABLE)

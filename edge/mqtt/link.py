@@ -1,50 +1,55 @@
-"""Drains the outbox to the broker, and says on `state` and `health` that the unit is there.
+"""Keeps a connection to the best broker there is, for the courier to carry events over.
 
                  start                CONNACK success
-    IDLE ─────────────▶ CONNECTING ──────────────────▶ UP
-                          ▲    │ refused, unreachable   │ lost
-                back-off  │    ▼                        │
-                over     WAITING ◀──────────────────────┘
+    IDLE ─────────────▶ CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
+                          ▲    │ refused, unreachable   ├───┘ this one, takes its place
+               one is due │    ▼                        │ lost
+                         WAITING ◀──────────────────────┘
                               close, from any state ──▶ CLOSED
 
-One thread does it all, and `_enter` is the one place that changes the state. The outbox is the
-truth: an event counts as delivered when the broker's PUBACK says success. "No matching
-subscribers" (0x10) is an answer too, but not delivery: the event stays and is tried again.
+One thread does it all, and `_enter` is the one place that changes the state. Which broker is
+tried when: `edge.mqtt.brokers`. What its answers lead to: `edge.mqtt.reasons`. While connected, a
+scout dials beside the connection, and this is left only for one that stands already:
+
+- back to a better broker, every `Pace.back` seconds, and less often each time that it fails or
+  the better one did not last;
+- with a new certificate, key or password, when their files were replaced.
+
+Both begin only at a moment when no event is on its way.
 """
 
 import contextlib
 import logging
 import math
+import random
 import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from edge.errors import LinkError, SenyumError
-from edge.mqtt.backoff import Backoff
-from edge.mqtt.client import new_client
-from edge.mqtt.connection import Ack, Connection, Waker
+from edge.errors import LinkError, SecretError, SenyumError
+from edge.mqtt.brokers import Brokers, Candidate
+from edge.mqtt.client import CONNECT_SECONDS, new_client
+from edge.mqtt.connection import Connection, Waker
+from edge.mqtt.courier import Archive, Courier
+from edge.mqtt.grumble import Grumble
 from edge.mqtt.outbox import Reader
-from edge.mqtt.payload import Status, Will
+from edge.mqtt.pace import Pace
+from edge.mqtt.payload import Will
+from edge.mqtt.reasons import Ended, Remedy, Trouble
+from edge.mqtt.scout import Find, Scout
 from edge.mqtt.seal import Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
-from edge.mqtt.window import Window
+from edge.mqtt.trust import expiry
 from edge.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
-HEALTH_SECONDS = 60.0
-ANSWER_SECONDS = 30.0  # a broker that answers no PUBLISH for so long is given up
-NOTE_EVENTS = 64  # deliveries are noted on disk after so many,
-NOTE_SECONDS = 10.0  # or after so long
-IDLE_SECONDS = 5.0  # the longest sleep; keepalive needs one now and then
-STABLE_SECONDS = 10.0  # a connection that lasted so long was a good one
 DRAIN_SECONDS = 0.5  # for the last events, when closing
-FAREWELL_SECONDS = 1.0  # for the broker to take our last word
-NO_SUBSCRIBERS = 0x10  # MQTT 5: taken, but nobody is there to hand it to
+ADOPT_SECONDS = 1.0  # for the events on their way, before a new connection takes over
+DAY = 86_400.0
+PACE = Pace()
 
 
 class LinkState(StrEnum):
@@ -57,30 +62,14 @@ class LinkState(StrEnum):
     CLOSED = "closed"
 
 
-class _Grumble:
-    """Says what is wrong once, loudly; the same again only to the debug log."""
-
-    def __init__(self) -> None:
-        self._last: str | None = None
-
-    def about(self, trouble: str) -> None:
-        level = logging.DEBUG if trouble == self._last else logging.WARNING
-        self._last = trouble
-        log.log(level, "%s", trouble)
-
-    def over(self, relief: str) -> None:
-        if self._last is not None:
-            log.info("%s", relief)
-        self._last = None
-
-
 class Link(threading.Thread):
     """The one thread that talks to the broker.
 
-    `changed` is called from it with True when the broker is reached and False when it is lost;
+    `changed` is called from it with True when a broker is reached and False when it is lost;
     `vitals` once a minute while it is up. Raises SecretError for an unusable certificate, key or
     password, and OutboxError for an outbox that cannot be read; later troubles, these among them,
-    are logged, once loudly and then quietly, and tried again.
+    are logged, once loudly and then quietly, and tried again. `archive` is built on the link's
+    reader and asked, while nothing else is to be sent, for what to send once more.
     """
 
     def __init__(
@@ -92,33 +81,48 @@ class Link(threading.Thread):
         session: int,
         changed: Callable[[bool], None],
         vitals: Callable[[], Vitals] = Vitals,
+        pace: Pace = PACE,
+        archive: Callable[[Reader], Archive] | None = None,
     ) -> None:
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
-        self._broker = broker
-        self._sealer = sealer
-        self._session = session
-        self._changed = changed
-        self._vitals = vitals
         self._unit = UnitName.of(sealer.context.unit)
-        new_client(broker, self._unit.client_id)  # wrong credentials are found at once
-        self._reader = Reader(outbox)
+        self._will = Will(session=session).model_dump_json().encode()
+        self._changed = changed
+        self._sealer = sealer
+        self._pace = pace
+        for each in broker.in_order:
+            new_client(each, self._unit.client_id)  # wrong credentials are found at once
+        self._brokers = Brokers(broker.in_order, pace)
+        self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
+        self._served: Candidate | None = None  # the last that was connected
+        self._courier = Courier(
+            broker, outbox, sealer, session=session, vitals=vitals, pace=pace, archive=archive
+        )
         self._waker = Waker()
         self._closing_at: float | None = None
-        self._about_broker = _Grumble()
-        self._about_delivery = _Grumble()
-        self._about_health = _Grumble()
-        self._reconnect = Backoff(broker.backoff_min, broker.backoff_max)
-        self._resend = Backoff(broker.backoff_min, broker.backoff_max)
-        self._window = Window(broker.window, self._reader.delivered())
-        self._noted = self._window.delivered
-        self._note_at = self._resend_at = self._health_at = self._give_up_at = math.inf
-        self._settled_at = math.inf
+        self._about_broker = Grumble()
+        self._about_files = Grumble()
+        self._scout: Scout | None = None
+        self._found_at = self._settled_at = math.inf
+        self._back_seconds = pace.back
+        self._back_at = self._files_at = 0.0
+        self._announced_at = -math.inf
 
     @property
     def delivered(self) -> int:
         """The newest event that the broker took, with all before it."""
-        return self._window.delivered
+        return self._courier.delivered
+
+    @property
+    def broker(self) -> str:
+        """Host and port of the broker that is connected, or was tried last."""
+        return self._at.where
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What stands in the way of events now, or ended the last connection."""
+        return self._courier.trouble or self._courier.standing or self._courier.before
 
     def wake(self) -> None:
         """Look into the outbox now; for any thread."""
@@ -131,171 +135,236 @@ class Link(threading.Thread):
         if self.is_alive():
             self.join(timeout)
         elif self.state is LinkState.IDLE:
-            self._reader.close()
+            self._courier.close()
             self.state = LinkState.CLOSED
         return not self.is_alive()
 
     def run(self) -> None:
         try:
             while self._closing_at is None:
-                self._enter(LinkState.CONNECTING)
-                try:
-                    self._visit()
-                except SenyumError as error:
-                    self._about_broker.about(str(error))
-                except Exception as error:  # noqa: BLE001 - a dead link never delivers again
-                    # What an unknown error says may quote an event or a secret.
-                    self._about_broker.about(f"the link failed ({type(error).__name__})")
-                if self._closing_at is None:
+                candidate = self._brokers.due(time.monotonic())
+                if candidate is None:
                     self._enter(LinkState.WAITING)
-                    self._wait(self._reconnect.next())
+                    self._wait(self._brokers.due_at)
+                    continue
+                self._enter(LinkState.CONNECTING)
+                self._at = candidate
+                try:
+                    self._visit(candidate)
+                except Exception as error:  # noqa: BLE001 - a dead link never delivers again
+                    self._failed(self._at, error)
         finally:
             self._enter(LinkState.CLOSED)
-            self._reader.close()
+            self._courier.close()
 
     def _enter(self, state: LinkState) -> None:
         before, self.state = self.state, state
+        if state is before:
+            return
         log.debug("link %s -> %s", before, state)
         if LinkState.UP in (before, state):
             self._changed(state is LinkState.UP)
 
-    def _wait(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
+    def _failed(self, candidate: Candidate, error: Exception) -> None:
+        """Say why there is no connection, and when that broker is tried again."""
+        ended = error if isinstance(error, Ended) else None
+        trouble, remedy = Trouble.INTERNAL, Remedy.AGAIN
+        if ended is not None:
+            trouble, remedy = ended.trouble, ended.remedy
+        elif isinstance(error, SecretError):
+            trouble = Trouble.CREDENTIALS
+        self._courier.ended(ended)
+        self._courier.before = trouble
+        was_up = self.state is LinkState.UP
+        candidate.failed(remedy, time.monotonic())
+        # What an unknown error says may quote an event or a secret.
+        known = isinstance(error, SenyumError)
+        self._about_broker.about(
+            str(error) if known else f"the link failed ({type(error).__name__})"
+        )
+        if was_up:  # hundreds of units lost it in the same instant; the next is not to be stormed
+            self._enter(LinkState.WAITING)
+            self._wait(time.monotonic() + candidate.backoff.spread())
+
+    def _wait(self, until: float) -> None:
+        """Wait, but look now and then whether a person has replaced a file meanwhile."""
         while self._closing_at is None and (left := until - time.monotonic()) > 0:
-            self._waker.wait(left)
+            self._waker.wait(min(left, self._pace.files))
+            if self._brokers.renewed():
+                return
 
-    # --- one connection ----------------------------------------------------------------------
-
-    def _visit(self) -> None:
-        """Connect and serve until closed; raises LinkError when the broker is lost."""
-        will = Will(session=self._session).model_dump_json().encode()
+    def _dial(self, candidate: Candidate, waker: Waker, five: bool) -> Connection:
         topic = self._unit.topic(Leaf.STATE)
-        connection = Connection(self._broker, self._unit.client_id, topic, will, self._waker)
-        with contextlib.closing(connection):
-            size = min(self._broker.window, max(1, connection.receive_maximum - 1))
-            self._window = Window(size, self._window.delivered)
-            self._note_at = self._resend_at = self._give_up_at = math.inf
-            self._health_at = time.monotonic()
-            self._enter(LinkState.UP)
-            self._settled_at = time.monotonic() + STABLE_SECONDS
-            self._say(connection, Status.ONLINE)
+        return Connection(
+            candidate.broker, self._unit.client_id, topic, self._will, waker, five=five
+        )
+
+    # --- connected -----------------------------------------------------------------------------
+
+    def _visit(self, candidate: Candidate) -> None:
+        """Connect and serve until closed; raises LinkError when the broker is lost."""
+        candidate.files.used = stamp = candidate.files.stamp()
+        connection = self._dial(candidate, self._waker, candidate.choose(time.monotonic()))
+        if not candidate.reached():
+            connection.close()
+            return
+        find: Find | None = Find(candidate, connection, stamp)
+        try:
+            while find is not None:
+                self._at = find.candidate
+                self._at.files.used = find.stamp
+                with contextlib.closing(find.connection) as current:
+                    find = self._serve(current)
+        finally:
+            self._recall()
+
+    def _serve(self, connection: Connection) -> Find | None:
+        """Carry events until closed, or until another connection is to take over: return that."""
+        now = time.monotonic()
+        elsewhere = self._served not in (None, self._at)
+        self._served = self._at
+        self._enter(LinkState.UP)
+        self._settled_at = now + self._pace.settled
+        self._files_at = now
+        if self._courier.standing is Trouble.CREDENTIALS:
+            self._courier.standing = None
+        self._plan_return(now)
+        try:
+            self._courier.begin(connection, elsewhere=elsewhere)
             while not self._done():
-                self._send(connection)
-                self._report_health(connection)
-                self._turn(connection)
-            self._farewell(connection)
-
-    def _turn(self, connection: Connection) -> None:
-        """Send and receive once, then take in what the broker answered."""
-        next_duty = min(self._note_at, self._resend_at, self._health_at, self._give_up_at)
-        longest = min(IDLE_SECONDS, self._broker.keepalive / 3)
-        connection.turn(min(longest, next_duty - time.monotonic()))
-        now = time.monotonic()
-        while connection.acks:
-            self._answered(connection.acks.popleft(), now)
-        if now >= self._settled_at:
-            self._settled_at = math.inf
-            self._reconnect.reset()
-            self._reached()
-        if self._window.refused:
-            if self._resend_at == math.inf:
-                self._resend_at = now + self._resend.next()
-            elif now >= self._resend_at:
-                self._resend_at = math.inf
-                self._window.again()
-        if self._window.flying == 0:
-            self._give_up_at = math.inf
-        elif now >= self._give_up_at:
-            raise LinkError(f"broker {self._broker.host}: answers no event; connecting anew")
-        self._note(now)
-
-    def _answered(self, ack: Ack, now: float) -> None:
-        nobody = ack.reason.value == NO_SUBSCRIBERS
-        taken = not ack.reason.is_failure and not nobody
-        if self._window.answer(ack.mid, taken=taken):
-            self._give_up_at = now + ANSWER_SECONDS
-            if taken:
-                self._resend.reset()
-                self._reached()
-                self._about_delivery.over("events are delivered again")
-            elif nobody:
-                self._about_delivery.about("no central server is subscribed; events wait")
-            else:
-                self._about_delivery.about(f"the broker refuses events ({ack.reason}); they wait")
-        elif ack.reason.is_failure:
-            self._about_delivery.about(f"the broker refuses state or health ({ack.reason})")
-
-    def _reached(self) -> None:
-        """Say so only once it is worth something: some brokers let us in and throw us out."""
-        self._about_broker.over(f"broker {self._broker.host} is reached again")
-
-    def _send(self, connection: Connection) -> None:
-        if self._window.room <= 0:
-            return
-        for row in self._reader.after(self._window.last, self._window.room):
-            if self._window.flying == 0:
-                self._give_up_at = time.monotonic() + ANSWER_SECONDS
-            topic = self._unit.topic(Leaf.EVENT)
-            mid = connection.publish(topic, row.token, qos=1, retain=False)
-            self._window.send(mid, row.sequence)
-
-    def _report_health(self, connection: Connection) -> None:
-        now = time.monotonic()
-        if now < self._health_at:
-            return
-        self._health_at = now + HEALTH_SECONDS
-        head = self._reader.head()
-        depth = max(head.sequence - self._window.delivered, 0)
-        try:
-            vitals = self._vitals()
-        except OSError as error:
-            self._about_health.about(f"health is sent without vitals: {error.strerror}")
-            vitals = Vitals()
-        else:
-            self._about_health.over("health has its vitals again")
-        try:
-            token = self._sealer.health(vitals, self._session, head, depth)
-        except ValidationError as error:  # a wrong figure does not stop the events
-            field = ".".join(str(part) for part in error.errors()[0]["loc"])
-            self._about_delivery.about(f"health is not sent: {field} is out of range")
-            return
-        connection.publish(self._unit.topic(Leaf.HEALTH), token, qos=0, retain=True)
-
-    def _say(self, connection: Connection, status: Status) -> int:
-        token = self._sealer.state(status, self._session, self._reader.head())
-        return connection.publish(self._unit.topic(Leaf.STATE), token, qos=1, retain=True)
-
-    def _note(self, now: float) -> None:
-        """Write down how far the broker has acknowledged, seldom enough to spare the card."""
-        behind = self._window.delivered - self._noted
-        if behind == 0:
-            self._note_at = math.inf
-        elif behind >= NOTE_EVENTS or now >= self._note_at:
-            self._write_note()
-        elif self._note_at == math.inf:
-            self._note_at = now + NOTE_SECONDS
-
-    def _write_note(self) -> None:
-        self._reader.set_delivered(self._window.delivered)
-        self._noted = self._window.delivered
-        self._note_at = math.inf
-
-    # --- the end -----------------------------------------------------------------------------
+                self._courier.work(connection, self._next_look())
+                self._supervise(time.monotonic())
+                if self._ready():
+                    self._courier.farewell(connection)
+                    return self._adopt()
+            self._courier.farewell(connection)
+        except LinkError as error:
+            # A broker that sees us come twice lets the elder connection go: that is no loss.
+            if self._scout is not None:
+                self._scout.join(CONNECT_SECONDS)
+            if (find := self._adopt()) is None:
+                raise
+            log.debug("left for another connection: %s", error)
+            return find
+        return None
 
     def _done(self) -> bool:
         """Whether to say goodbye: closed, and all events sent or the time for them is over."""
         if self._closing_at is None:
             return False
-        late = time.monotonic() > self._closing_at + DRAIN_SECONDS
-        return late or self._reader.head().sequence <= self._window.delivered
+        return time.monotonic() > self._closing_at + DRAIN_SECONDS or self._courier.done
 
-    def _farewell(self, connection: Connection) -> None:
-        last_word = self._say(connection, Status.OFFLINE)
-        until = time.monotonic() + FAREWELL_SECONDS
-        taken = False
-        while not taken and (left := until - time.monotonic()) > 0:
-            connection.turn(left)
-            taken = any(ack.mid == last_word for ack in connection.acks)
-            while connection.acks:
-                self._answered(connection.acks.popleft(), time.monotonic())
-        self._write_note()
+    def _next_look(self) -> float:
+        """Return when `_supervise` has something to do, as far as time alone decides."""
+        back = self._back_at if self._brokers.better(self._at) else math.inf
+        if back <= time.monotonic():  # waits for a quiet moment, or for a scout: both wake us
+            back = math.inf
+        return min(self._settled_at, self._files_at, back)
+
+    def _supervise(self, now: float) -> None:
+        """Look after the connection itself: has it lasted, is there a better one."""
+        if now >= self._settled_at:
+            self._settled_at = math.inf
+            self._at.settled()
+            if not self._brokers.better(self._at):
+                self._back_seconds = self._pace.back
+        # Only once it is worth something, for some brokers let us in and throw us out.
+        if self._courier.carried or self._settled_at == math.inf:
+            self._about_broker.over(f"broker {self._at.where} is reached again")
+        if self._scout is not None and self._scout.back and self._found_at == math.inf:
+            self._returned(self._scout, now)
+        if now >= self._files_at:
+            self._files_at = now + self._pace.files
+            self._announce(now)
+            if self._scout is None and self._at.files.changed():
+                self._renew()
+        better = self._brokers.better(self._at)
+        if better and self._scout is None and now >= self._back_at and self._courier.quiet:
+            for candidate in better:
+                candidate.choose(now)
+            self._send_scout(better)
+
+    # --- another connection --------------------------------------------------------------------
+
+    def _plan_return(self, now: float) -> None:
+        wait = self._back_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load
+        self._back_at = now + wait
+        self._back_seconds = min(self._back_seconds * 2, self._pace.rarely)
+
+    def _renew(self) -> None:
+        """Connect with the files that took the place of those in use, if they can be used."""
+        try:
+            new_client(self._at.broker, self._unit.client_id)
+        except SecretError as error:
+            self._courier.standing = Trouble.CREDENTIALS
+            self._about_files.about(f"{error}; the connection made with the old one is kept")
+            return
+        if self._courier.quiet:
+            self._send_scout((self._at,))
+
+    def _send_scout(self, brokers: tuple[Candidate, ...]) -> None:
+        self._scout = Scout(brokers, self._dial, self._waker.wake)
+        self._scout.start()
+
+    def _returned(self, scout: Scout, now: float) -> None:
+        """Hear what a scout has to tell."""
+        for candidate, error in scout.failures:
+            remedy = error.remedy if isinstance(error, Ended) else Remedy.AGAIN
+            if candidate is not self._at:
+                candidate.failed(remedy, now)
+                log.debug("not back yet: %s", error)
+            else:
+                self._courier.standing = Trouble.CREDENTIALS
+                self._files_at = now + self._pace.back
+                self._about_files.about(
+                    f"{error}; the connection made with the old certificate or password is kept"
+                )
+        if scout.found is not None and scout.found.reached():
+            self._found_at = now
+            return
+        self._recall()
+        self._plan_return(now)
+
+    def _ready(self) -> bool:
+        """Whether the connection that a scout has found is to take over now."""
+        late = time.monotonic() > self._found_at + ADOPT_SECONDS
+        return self._found_at < math.inf and (self._courier.quiet or late)
+
+    def _adopt(self) -> Find | None:
+        """Return the connection that a scout has found, if any."""
+        scout, self._scout, self._found_at = self._scout, None, math.inf
+        find = None if scout is None else scout.take(self._waker)
+        if find is None:
+            return None
+        if find.candidate is self._at:
+            self._about_files.forget()
+            log.info("the new certificate or password is in use")
+        else:
+            log.info("back to broker %s", find.candidate.where)
+        return find
+
+    def _recall(self) -> None:
+        """Want no other connection any longer."""
+        if self._scout is not None:
+            self._scout.abandon()
+            if self._closing_at is None:  # or it could take the next one's place at the broker
+                self._scout.join(3 * CONNECT_SECONDS)
+        self._scout, self._found_at = None, math.inf
+
+    # --- certificates that end -----------------------------------------------------------------
+
+    def _announce(self, now: float) -> None:
+        """Tell of a certificate that ends soon: in health always, in the log once a day."""
+        today = self._sealer.trusted_now()
+        ending = None if today is None else expiry(self._at.broker, today)
+        told = (Trouble.CERTIFICATE_EXPIRES, Trouble.AUTHORITY_EXPIRES)
+        if ending is None:
+            if self._courier.standing in told:
+                self._courier.standing = None
+            return
+        trouble, sentence = ending
+        if self._courier.standing in (None, *told):
+            self._courier.standing = trouble
+        if now >= self._announced_at + DAY:
+            self._announced_at = now
+            log.warning("%s", sentence)

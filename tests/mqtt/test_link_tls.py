@@ -3,16 +3,10 @@
 import logging
 import ssl
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from authority import Authority
 from wireunit import Listener, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
@@ -26,67 +20,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 HOST = "localhost"
-
-
-@dataclass
-class Authority:
-    """A certificate authority in a folder."""
-
-    folder: Path
-    name: str
-
-    def __post_init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = self._sign(self.name, self._key, self.name, [_basic(ca=True)])
-        self.pem = self.folder / f"{self.name}.pem"
-        self.pem.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Return the certificate and the key of `name`."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(
-            name, key, self.name, [x509.SubjectAlternativeName([x509.DNSName(name)])]
-        )
-        files = self.folder / f"{self.name}-{name}.pem", self.folder / f"{self.name}-{name}.key"
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        files[1].touch(0o600)
-        files[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return files
-
-    def _sign(
-        self,
-        subject: str,
-        key: ec.EllipticCurvePrivateKey,
-        issuer: str,
-        extensions: Sequence[x509.ExtensionType],
-    ) -> x509.Certificate:
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(_name(subject))
-            .issuer_name(_name(issuer))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-        )
-        for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
-        return builder.sign(self._key, hashes.SHA256())
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-
-
-def _basic(*, ca: bool) -> x509.BasicConstraints:
-    return x509.BasicConstraints(ca=ca, path_length=None)
 
 
 @pytest.fixture
@@ -152,7 +85,7 @@ def test_a_refused_certificate_is_told_once_and_no_event_is_lost(
         "imposter-broker": settings(tls_broker, theirs, ours.issue("unit")),
     }[who]
     says = "certificate is refused" if who == "imposter-broker" else "alert"
-    with tls_broker, caplog.at_level(logging.DEBUG, "edge.mqtt.link"):
+    with tls_broker, caplog.at_level(logging.DEBUG, "edge.mqtt"):
         with WireUnit(tmp_path, wrong) as unit:
             unit.record(3)
             until(lambda: caplog.text.lower().count(says) >= 3, 10.0)

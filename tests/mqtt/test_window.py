@@ -1,77 +1,213 @@
-import random
-
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.mqtt.backoff import Backoff
-from edge.mqtt.window import Window
+from edge.mqtt.reasons import Remedy
+from edge.mqtt.window import ASIDE_IN_A_ROW, STRIKES, Window
+
+TAKEN, AGAIN, ASIDE, BLAME = Remedy.TAKEN, Remedy.AGAIN, Remedy.ASIDE, Remedy.BLAME
+
+
+def window(size: int, delivered: int = 0) -> Window:
+    return Window(size, delivered, 10.0, 40.0)
 
 
 def test_delivered_moves_only_over_an_unbroken_run() -> None:
-    window = Window(3, 10)
+    w = window(3, 10)
     for mid, sequence in ((1, 11), (2, 12), (3, 13)):
-        window.send(mid, sequence)
-    assert window.room == 0
-    window.answer(2, taken=True)
-    assert window.delivered == 10
-    window.answer(1, taken=True)
-    assert window.delivered == 12
-    assert (window.room, window.flying, window.last) == (2, 1, 13)
+        w.send(mid, sequence)
+    assert w.room == 0
+    w.answer(2, TAKEN, 0.0)
+    assert w.delivered == 10
+    w.answer(1, TAKEN, 0.0)
+    assert w.delivered == 12
+    assert (w.room, w.flying, w.newest()) == (2, 1, 13)
 
 
 def test_after_a_refusal_one_event_is_tried_and_then_the_full_window() -> None:
-    window = Window(5, 0)
-    window.send(1, 1)
-    window.send(2, 2)
-    window.answer(1, taken=False)
-    assert (window.room, window.refused) == (0, False)
-    window.answer(2, taken=True)
-    assert (window.room, window.refused, window.delivered) == (0, True, 0)
-    window.again()
-    assert (window.room, window.last) == (1, 0)
-    window.send(3, 1)
-    assert window.room == 0
-    window.answer(3, taken=True)
-    assert (window.room, window.delivered) == (5, 1)
+    w = window(5)
+    w.send(1, 1)
+    w.send(2, 2)
+    w.answer(1, AGAIN, 0.0)
+    assert (w.room, w.refused) == (0, False)
+    w.answer(2, TAKEN, 0.0)
+    assert (w.room, w.refused, w.delivered) == (0, True, 0)
+    w.again()
+    assert (w.room, w.again_now(0.0)) == (1, [1])  # and 2 is not sent twice
+    w.send(3, 1)
+    assert w.room == 0
+    w.answer(3, TAKEN, 0.0)
+    assert (w.room, w.delivered) == (5, 2)
 
 
 def test_the_answer_to_another_message_changes_nothing() -> None:
-    window = Window(5, 0)
-    window.send(1, 1)
-    assert not window.answer(9, taken=True)
-    assert (window.delivered, window.flying) == (0, 1)
+    w = window(5)
+    w.send(1, 1)
+    assert not w.answer(9, TAKEN, 0.0)
+    assert (w.delivered, w.flying) == (0, 1)
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=60), st.integers(1, 5))
-def test_nothing_counts_as_delivered_that_was_not_taken(
-    answers: list[tuple[int, bool]], size: int
+def test_an_event_set_aside_waits_longer_each_time_and_holds_nobody_up() -> None:
+    w = window(5)
+    for sequence in (1, 2, 3):
+        w.send(sequence, sequence)
+        w.answer(sequence, ASIDE if sequence == 1 else TAKEN, 0.0)
+    assert (w.delivered, w.aside, w.depth(5), w.room) == (0, 1, 3, 5)
+    now = 0.0
+    for mid, wait in ((11, 10.0), (12, 20.0), (13, 40.0), (14, 40.0)):
+        assert w.again_now(now + wait - 0.1) == []
+        assert w.due_at == now + wait
+        now += wait
+        assert w.again_now(now) == [1]
+        w.send(mid, 1)
+        w.answer(mid, ASIDE, now)
+    w.send(15, 1)
+    w.answer(15, TAKEN, now)
+    assert (w.delivered, w.aside) == (3, 0)
+
+
+def test_many_refused_in_a_row_are_the_brokers_fault() -> None:
+    w = window(100)
+    for sequence in range(1, ASIDE_IN_A_ROW + 1):
+        assert not w.refused
+        w.send(sequence, sequence)
+        w.answer(sequence, ASIDE, 0.0)
+    assert w.refused
+    w.again()
+    assert w.room == 1  # the next event is tried, alone
+    w.send(99, ASIDE_IN_A_ROW + 1)
+    w.answer(99, TAKEN, 0.0)
+    assert len(w.again_now(0.0)) == ASIDE_IN_A_ROW  # and now all of them at once
+
+
+def test_who_is_alone_in_flight_each_time_the_connection_ends_is_set_aside() -> None:
+    w = window(5)
+    for mid in range(1, STRIKES + 1):
+        assert w.aside == 0
+        w.send(mid, 1)
+        w.lost(0.0, blame=False)
+        w.begin(5, 1, 0.0, elsewhere=False)
+    assert w.aside == 1
+    assert w.newest() == 1
+
+
+def test_of_several_that_are_blamed_each_is_tried_alone() -> None:
+    w = window(5)
+    for sequence in (1, 2, 3):
+        w.send(sequence, sequence)
+    assert w.lost(0.0, blame=True) is None
+    w.begin(5, 3, 0.0, elsewhere=False)
+    w.send(11, w.again_now(0.0)[0])
+    w.answer(11, TAKEN, 0.0)
+    assert (w.room, w.again_now(0.0)) == (1, [2])
+    w.send(12, 2)
+    assert w.lost(0.0, blame=True) == 2
+    w.begin(5, 3, 0.0, elsewhere=False)
+    assert w.again_now(0.0) == [3]
+    w.send(13, 3)
+    w.answer(13, TAKEN, 0.0)
+    assert (w.delivered, w.aside, w.room) == (1, 1, 5)
+
+
+def test_what_one_broker_refused_another_is_asked_at_once() -> None:
+    w = window(5)
+    w.send(1, 1)
+    w.answer(1, ASIDE, 0.0)
+    w.begin(5, 1, 1.0, elsewhere=False)
+    assert w.again_now(1.0) == []
+    w.begin(5, 1, 2.0, elsewhere=True)
+    assert w.again_now(2.0) == [1]
+
+
+def test_while_a_backlog_drains_what_is_recorded_goes_first() -> None:
+    w = window(4)
+    w.begin(4, 1000, 0.0, elsewhere=False)
+    assert (w.newest(), w.backlog()) == (1000, (0, 1000))
+    w.send(1, 1)
+    w.answer(1, TAKEN, 0.0)
+    w.send(2, 1001)
+    w.answer(2, TAKEN, 0.0)
+    assert (w.newest(), w.backlog(), w.delivered, w.depth(1002)) == (1001, (1, 1000), 1, 1000)
+    for sequence in range(2, 1001):
+        w.send(sequence + 5, sequence)
+        w.answer(sequence + 5, TAKEN, 0.0)
+    assert (w.newest(), w.delivered, w.depth(1002)) == (1001, 1001, 1)
+
+
+class Model:
+    """A window, the link's part, and a plain set of what was taken."""
+
+    def __init__(self, size: int, head: int) -> None:
+        self.window = window(size)
+        self.size, self.head = size, head
+        self.taken: set[int] = set()
+        self.flying: dict[int, int] = {}
+        self.mid = 0
+        self.now = 0.0
+        self.window.begin(size, head, 0.0, elsewhere=False)
+
+    def fill(self) -> None:
+        self.now += 1.0
+        w = self.window
+        if w.refused:
+            w.again()
+        while w.room > 0:
+            front, end = w.backlog()
+            newest = [w.newest() + 1] if w.newest() < self.head else []
+            backlog = [front + 1] if front < end else []
+            candidates = [*w.again_now(self.now), *newest, *backlog]
+            if not candidates:
+                break
+            self.mid += 1
+            assert candidates[0] not in self.flying.values()
+            self.flying[self.mid] = candidates[0]
+            w.send(self.mid, candidates[0])
+        self.check()
+
+    def answer(self, which: int, remedy: Remedy) -> None:
+        if self.flying:
+            mid = sorted(self.flying)[which % len(self.flying)]
+            sequence = self.flying.pop(mid)
+            if remedy is TAKEN:
+                self.taken.add(sequence)
+            self.window.answer(mid, remedy, self.now)
+        self.check()
+
+    def lose(self, *, blame: bool, elsewhere: bool) -> None:
+        self.flying.clear()
+        self.window.lost(self.now, blame=blame)
+        self.window.begin(self.size, self.head, self.now, elsewhere=elsewhere)
+        self.check()
+
+    def check(self) -> None:
+        assert self.window.flying == len(self.flying) <= self.size
+        assert set(range(1, self.window.delivered + 1)) <= self.taken
+        assert self.window.depth(self.head) == self.head - len(self.taken)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.sampled_from([TAKEN, TAKEN, AGAIN, ASIDE, BLAME, None])),
+        max_size=80,
+    ),
+    st.integers(1, 5),
+    st.integers(0, 40),
+)
+def test_nothing_counts_as_delivered_that_was_not_taken_and_nothing_is_forgotten(
+    answers: list[tuple[int, Remedy | None]], size: int, head: int
 ) -> None:
-    window = Window(size, 0)
-    taken: set[int] = set()
-    flying: dict[int, int] = {}
-    mid = 0
-    for which, good in answers:
-        while window.room > 0:
-            mid += 1
-            flying[mid] = window.last + 1
-            window.send(mid, flying[mid])
-        if flying:
-            answered = sorted(flying)[which % len(flying)]
-            sequence = flying.pop(answered)
-            if good:
-                taken.add(sequence)
-            window.answer(answered, taken=good)
-        if window.refused:
-            window.again()
-        assert window.flying <= size
-        assert set(range(1, window.delivered + 1)) <= taken
-
-
-def test_back_off_doubles_within_its_bounds_and_begins_anew() -> None:
-    random.seed(1)
-    backoff = Backoff(0.5, 4.0)
-    waits = [backoff.next() for _ in range(6)]
-    for wait, top in zip(waits, (0.5, 1.0, 2.0, 4.0, 4.0, 4.0), strict=True):
-        assert top / 2 <= wait <= top
-    backoff.reset()
-    assert backoff.next() <= 0.5
+    """None is a lost connection."""
+    model = Model(size, head)
+    for which, remedy in answers:
+        model.head += which % 2
+        model.fill()
+        if remedy is None:
+            model.lose(blame=which > 5, elsewhere=which == 9)
+        else:
+            model.answer(which, remedy)
+    for _ in range(20 * model.head + 100):  # a broker that takes everything gets everything
+        model.now += 100.0
+        model.fill()
+        for _ in range(model.window.flying):
+            model.answer(0, TAKEN)
+    assert model.window.delivered == model.head

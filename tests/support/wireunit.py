@@ -15,18 +15,23 @@ from paho.mqtt.client import Client, MQTTMessage
 
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.clock import Clock, ClockReading, ClockState, SystemClock
+from edge.mqtt.courier import Archive
 from edge.mqtt.encoding import b64url
+from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.link import Link
-from edge.mqtt.outbox import Outbox
+from edge.mqtt.outbox import Outbox, Reader
+from edge.mqtt.pace import Pace
+from edge.mqtt.payload import HealthEvent
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Head, Sealed, Sealer, Vitals
-from edge.mqtt.topics import UnitName
+from edge.mqtt.topics import Leaf, UnitName
 from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
 from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")
 PERSON = "0123456789abcdef0123456789abcdef"
+FAST = Pace(slow=0.4, back=0.4, aside=0.2, files=0.1)
 BOOT_ID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -109,8 +114,12 @@ class WireUnit:
         folder: Path,
         broker: BrokerSettings,
         vitals: Callable[[], Vitals] = Vitals,
+        *,
+        pace: Pace = FAST,
+        clock: Clock | None = None,
+        archive: Callable[[Reader], Archive] | None = None,
     ) -> None:
-        self.signer = Signer(folder)
+        self.signer = Signer(folder, clock)
         self.file = folder / "outbox.db"
         self.reports: list[Stored | StoreFailed] = []
         self.changes: list[bool] = []
@@ -122,6 +131,8 @@ class WireUnit:
             session=self.outbox.session,
             changed=self.changes.append,
             vitals=vitals,
+            pace=pace,
+            archive=archive,
         )
         self.recorder = Recorder(
             self.outbox, self.signer.sealer, self.reports.append, self.link.wake
@@ -133,6 +144,12 @@ class WireUnit:
         for ref in range(first, first + count):
             self.recorder.submit(attempt(ref))
             until(partial(self._reported, ref + 1), 10.0)
+
+    def health(self, body: bytes) -> HealthEvent:
+        """Verify and return what the unit said of its health."""
+        event = verify(body, self.signer.keys, UNIT.topic(Leaf.HEALTH)).event
+        assert isinstance(event, HealthEvent)
+        return event
 
     def _reported(self, count: int) -> bool:
         return len(self.reports) >= count

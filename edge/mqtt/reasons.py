@@ -1,0 +1,186 @@
+"""What each answer of a broker means for us, in one place, and the codes that `health` tells.
+
+A reason that stands in no table below (a later version of MQTT, a broker's own invention) is
+treated as the table's default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from edge.errors import LinkError, LinkRefused
+
+
+class Trouble(StrEnum):
+    """The values of `health.data.last_error`. The sentence that goes with each is in the log."""
+
+    CAMERA_LOST = "camera-lost"
+    STORE_FAILED = "store-failed"
+    # no connection
+    UNREACHABLE = "broker-unreachable"  # no route, no listener, no such name
+    SILENT = "broker-silent"  # takes the connection, or an event, and does not answer
+    CLOSED = "broker-closed"  # ended the connection instead of answering
+    LOST = "connection-lost"
+    TLS_FAILED = "tls-failed"
+    BROKER_CERTIFICATE = "broker-certificate-refused"  # by us
+    CERTIFICATE_REFUSED = "certificate-refused"  # ours, by the broker
+    CREDENTIALS = "credentials-unusable"  # a certificate, key or password file
+    INTERNAL = "internal"
+    # refused
+    PROTOCOL = "protocol-refused"
+    CLIENT_ID = "client-id-refused"
+    PASSWORD = "password-refused"  # noqa: S105 - a code, not one
+    NOT_AUTHORIZED = "not-authorized"
+    BANNED = "banned"
+    FEATURE = "feature-missing"  # retained messages or QoS 1
+    REFUSED = "refused"
+    BUSY = "broker-busy"
+    STOPPING = "broker-stopping"
+    MOVED = "broker-moved"
+    TAKEN_OVER = "session-taken-over"
+    # connected, but events wait
+    NO_RECEIVER = "no-receiver"
+    TOO_LARGE = "packet-too-large"
+    QUOTA = "quota-exceeded"
+    INVALID = "event-refused"
+    # connected, and all is well for now
+    CERTIFICATE_EXPIRES = "certificate-expires"
+    AUTHORITY_EXPIRES = "authority-expires"
+
+
+class Remedy(Enum):
+    """What to do about it."""
+
+    TAKEN = auto()  # nothing: this is delivery
+    AGAIN = auto()  # later, by the back-off; another broker at once, where there is one
+    SLOW = auto()  # a person has to mend something: seldom, and told loudly
+    OLDER = auto()  # the same broker at once, by MQTT 3.1.1
+    DOUBT = auto()  # as AGAIN, but by the other protocol version: it may have been that
+    BLAME = auto()  # as AGAIN, and the event may be the cause: set aside when it happens again
+    ASIDE = auto()  # this event alone waits; those behind it pass
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What happened, and what to do about it."""
+
+    trouble: Trouble | None
+    remedy: Remedy
+
+
+def _verdicts(remedy: Remedy, troubles: Mapping[int, Trouble]) -> dict[int, Verdict]:
+    return {code: Verdict(trouble, remedy) for code, trouble in troubles.items()}
+
+
+# MQTT 5, section 2.4. The codes of MQTT 3.1.1 are turned into these before they come here.
+CONNACK: Mapping[int, Verdict] = {
+    **_verdicts(Remedy.OLDER, {0x84: Trouble.PROTOCOL}),
+    **_verdicts(
+        Remedy.SLOW,
+        {
+            0x85: Trouble.CLIENT_ID,
+            0x86: Trouble.PASSWORD,
+            0x87: Trouble.NOT_AUTHORIZED,
+            0x8A: Trouble.BANNED,
+            0x8C: Trouble.NOT_AUTHORIZED,  # bad authentication method
+            0x90: Trouble.INVALID,  # the topic of our will
+            0x95: Trouble.TOO_LARGE,
+            0x99: Trouble.INVALID,
+            0x9A: Trouble.FEATURE,  # no retained messages
+            0x9B: Trouble.FEATURE,  # no QoS 1
+            0x9D: Trouble.MOVED,
+        },
+    ),
+    **_verdicts(
+        Remedy.AGAIN,
+        {
+            0x81: Trouble.PROTOCOL,
+            0x82: Trouble.PROTOCOL,
+            0x88: Trouble.BUSY,  # unavailable
+            0x89: Trouble.BUSY,
+            0x97: Trouble.QUOTA,
+            0x9C: Trouble.MOVED,  # for now
+            0x9F: Trouble.BUSY,  # connection rate exceeded
+        },
+    ),
+}
+PUBACK: Mapping[int, Verdict] = {
+    0x00: Verdict(None, Remedy.TAKEN),
+    **_verdicts(Remedy.AGAIN, {0x10: Trouble.NO_RECEIVER}),  # handed to nobody: no delivery
+    **_verdicts(Remedy.SLOW, {0x87: Trouble.NOT_AUTHORIZED}),
+    **_verdicts(
+        Remedy.ASIDE,
+        {
+            0x90: Trouble.INVALID,  # topic name
+            0x95: Trouble.TOO_LARGE,
+            0x97: Trouble.QUOTA,
+            0x99: Trouble.INVALID,  # payload format
+        },
+    ),
+}
+DISCONNECT: Mapping[int, Verdict] = {
+    **_verdicts(
+        Remedy.SLOW,
+        {
+            0x87: Trouble.NOT_AUTHORIZED,
+            0x8E: Trouble.TAKEN_OVER,
+            0x9A: Trouble.FEATURE,
+            0x9B: Trouble.FEATURE,
+            0x9D: Trouble.MOVED,
+        },
+    ),
+    **_verdicts(
+        Remedy.BLAME,
+        {
+            0x81: Trouble.INVALID,  # malformed packet
+            0x82: Trouble.PROTOCOL,
+            0x90: Trouble.INVALID,
+            0x93: Trouble.REFUSED,  # more in flight than it allows: one at a time, then
+            0x95: Trouble.TOO_LARGE,
+            0x97: Trouble.QUOTA,
+            0x99: Trouble.INVALID,
+        },
+    ),
+    **_verdicts(
+        Remedy.AGAIN,
+        {
+            0x89: Trouble.BUSY,
+            0x8B: Trouble.STOPPING,
+            0x8D: Trouble.LOST,  # keep alive timeout
+            0x96: Trouble.BUSY,  # message rate too high
+            0x98: Trouble.STOPPING,  # administrative action
+            0x9C: Trouble.MOVED,
+        },
+    ),
+}
+_CONNACK_ELSE = Verdict(Trouble.REFUSED, Remedy.AGAIN)
+_PUBACK_ELSE = Verdict(Trouble.REFUSED, Remedy.BLAME)
+_DISCONNECT_ELSE = Verdict(Trouble.LOST, Remedy.AGAIN)
+
+
+def of_connack(code: int) -> Verdict:
+    """Return what a CONNACK that refuses us means."""
+    return CONNACK.get(code, _CONNACK_ELSE)
+
+
+def of_puback(code: int) -> Verdict:
+    """Return what the answer to an event means; MQTT 3.1.1 has no other than 0."""
+    return PUBACK.get(code, _PUBACK_ELSE)
+
+
+def of_disconnect(code: int) -> Verdict:
+    """Return what a broker's goodbye means."""
+    return DISCONNECT.get(code, _DISCONNECT_ELSE)
+
+
+class Ended(LinkError):
+    """There is no connection to the broker, or no longer one."""
+
+    def __init__(self, message: str, trouble: Trouble, remedy: Remedy = Remedy.AGAIN) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+        self.remedy = remedy
+
+
+class Refused(Ended, LinkRefused):
+    """There is none because what we were told of the broker is wrong."""

@@ -1,0 +1,395 @@
+"""Several brokers: which is tried when, over to the next, and back again."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from wires import OLD_REFUSAL, ScriptedBroker, Wire
+from wireunit import FAST, Listener, WireUnit, attempt, until
+
+from edge.bench.broker import PrivateBroker, free_port
+from edge.mqtt.brokers import Brokers
+from edge.mqtt.outbox import Reader, Row
+from edge.mqtt.pace import Pace
+from edge.mqtt.reasons import Remedy
+from edge.settings import BrokerSettings, OtherBrokerSettings
+
+HOST = "127.0.0.1"
+STAY = Pace(back=600.0)
+
+
+def both(first: int, second: int) -> BrokerSettings:
+    return BrokerSettings(
+        host=HOST, port=first, others=(OtherBrokerSettings(host=HOST, port=second),)
+    )
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Iterator[PrivateBroker]:
+    with PrivateBroker(tmp_path / "second") as private:
+        yield private
+
+
+# --- which is tried when: pure ---------------------------------------------------------------
+
+
+def three() -> Brokers:
+    others = tuple(OtherBrokerSettings(host=name) for name in ("second", "third"))
+    settings = BrokerSettings(host="first", backoff_min=1.0, backoff_max=8.0, others=others)
+    return Brokers(settings.in_order, Pace(slow=100.0))
+
+
+def test_what_another_broker_leaves_out_is_as_in_the_first() -> None:
+    first, second, third = BrokerSettings(
+        host="a",
+        port=8883,
+        tls=True,
+        ca=Path("ca.pem"),
+        username="unit",
+        others=(
+            OtherBrokerSettings(host="b"),
+            OtherBrokerSettings(host="c", port=1883, tls=False, username="other"),
+        ),
+    ).in_order
+    assert (first.host, first.others) == ("a", ())
+    assert (second.host, second.port, second.tls, second.username) == ("b", 8883, True, "unit")
+    assert (third.host, third.port, third.tls, third.username) == ("c", 1883, False, "other")
+    assert (second.ca, third.ca) == (Path("ca.pem"), None)
+
+
+def test_the_next_is_tried_at_once_and_the_first_again_when_it_is_due() -> None:
+    brokers = three()
+    first, second, third = brokers.all
+    assert brokers.due(0.0) is first
+    first.failed(Remedy.AGAIN, 0.0)
+    assert brokers.due(0.0) is second
+    second.failed(Remedy.AGAIN, 0.0)
+    third.failed(Remedy.AGAIN, 0.0)
+    assert brokers.due(0.0) is None
+    assert 0.0 < brokers.due_at < 1.0
+    assert brokers.due(1.0) is first
+
+
+def test_each_is_tried_as_seldom_as_a_single_one() -> None:
+    brokers = three()
+    tries = dict.fromkeys(brokers.all, 0)
+    now = 0.0
+    while now < 400.0:
+        if (one := brokers.due(now)) is not None:
+            tries[one] += 1
+            one.failed(Remedy.AGAIN, now)
+        now += 0.01
+    assert all(75 <= count <= 130 for count in tries.values())  # one in 4 s on average
+
+
+@pytest.mark.parametrize("remedy", [Remedy.SLOW, Remedy.OLDER])
+def test_what_a_person_must_mend_is_tried_seldom(remedy: Remedy) -> None:
+    brokers = three()
+    one = brokers.all[0]
+    one.five = False
+    one.failed(remedy, 0.0)
+    assert 75.0 <= one.due_at <= 125.0
+
+
+def test_a_broker_of_the_older_version_is_remembered_and_asked_again_later() -> None:
+    brokers = Brokers((BrokerSettings(),), Pace(newer=1000.0))
+    one = brokers.all[0]
+    assert one.choose(0.0)
+    one.failed(Remedy.OLDER, 0.0)
+    assert one.due_at == 0.0  # at once
+    assert not one.choose(1.0)
+    assert one.reached()
+    one.failed(Remedy.AGAIN, 500.0)
+    assert not one.choose(999.0)
+    assert one.choose(1000.0)
+
+
+def test_a_connection_that_ends_unanswered_is_no_proof_of_the_older_version() -> None:
+    one = Brokers((BrokerSettings(),), Pace()).all[0]
+    one.failed(Remedy.DOUBT, 0.0)
+    assert not one.choose(0.0)
+    one.failed(Remedy.DOUBT, 0.0)  # nor did that help
+    assert one.choose(0.0)
+    one.failed(Remedy.DOUBT, 0.0)
+    assert not one.choose(0.0)
+    assert not one.reached()  # once more by MQTT 5, to be sure
+    assert one.choose(0.0)
+    assert one.reached()  # it was a proxy whose broker had been down
+    one.failed(Remedy.AGAIN, 0.0)
+    assert one.choose(0.0)
+
+
+# --- over, and back: real brokers ------------------------------------------------------------
+
+
+@pytest.mark.broker
+def test_over_to_the_second_and_back_to_the_first(
+    broker: PrivateBroker,
+    second: PrivateBroker,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    first = broker
+    settings = both(first.port, second.port)
+    with (
+        caplog.at_level(logging.INFO, "edge.mqtt"),
+        Listener(first.settings) as at_first,
+        Listener(second.settings) as at_second,
+        WireUnit(tmp_path, settings, pace=FAST) as unit,
+    ):
+        unit.record(10)
+        until(lambda: len(set(at_first.events())) == 10, 5.0)
+        first.kill()
+        unit.record(10)
+        until(lambda: unit.link.delivered == 20, 10.0)
+        assert unit.link.broker.endswith(str(second.port))
+        assert len(set(at_second.events())) >= 10
+        time.sleep(2.0)
+        changes = list(unit.changes)
+        first.start()
+        until(lambda: unit.link.broker.endswith(str(first.port)), 20.0)
+        unit.record(10)
+        until(lambda: unit.link.delivered == 30, 10.0)
+        until(lambda: len(set(at_first.events()) | set(at_second.events())) == 30, 5.0)
+        assert unit.changes == changes == [True, False, True]  # going back is no loss
+        until(lambda: len([m for m in at_second.messages if m[0].endswith("/state")]) >= 2, 5.0)
+    assert "back to broker" in caplog.text
+    assert caplog.text.count("Connection refused") <= 1
+
+
+@pytest.mark.broker
+def test_the_second_serves_where_the_first_is_away_from_the_start(
+    second: PrivateBroker, tmp_path: Path
+) -> None:
+    settings = both(free_port(), second.port)
+    with Listener(second.settings) as listener, WireUnit(tmp_path, settings, pace=STAY) as unit:
+        unit.record(3)
+        until(lambda: len(listener.events()) == 3, 5.0)
+        assert unit.changes == [True]
+
+
+@pytest.mark.broker
+def test_both_dead_and_the_second_comes_back(
+    broker: PrivateBroker, second: PrivateBroker, tmp_path: Path
+) -> None:
+    with WireUnit(tmp_path, both(broker.port, second.port), pace=STAY) as unit:
+        until(lambda: unit.changes == [True], 5.0)
+        broker.kill()
+        second.kill()
+        unit.record(3)
+        until(lambda: unit.changes == [True, False], 5.0)
+        second.start()
+        with Listener(second.settings):
+            until(lambda: unit.link.delivered == 3, 10.0)
+
+
+def test_a_first_broker_that_throws_us_out_is_not_gone_back_to_again_and_again(
+    tmp_path: Path,
+) -> None:
+    """It lets us in each time, and takes no event."""
+    with (
+        ScriptedBroker(lambda *_: b"") as bad,
+        ScriptedBroker() as good,
+        WireUnit(tmp_path, both(bad.port, good.port), pace=Pace(back=0.3, aside=60.0)) as unit,
+    ):
+        for _ in range(60):
+            unit.record(1)
+            time.sleep(0.1)
+        until(lambda: unit.link.delivered == 60, 10.0)
+        # 0.3 s, doubled each time: in 6 s about 5 times, beside the first tries by the back-off.
+        assert bad.accepted <= 12
+
+
+@pytest.mark.parametrize("code", [0x9C, 0x9D, 0x89, 0x8B, 0x87])
+def test_a_broker_that_sends_us_away_is_left_for_the_next(tmp_path: Path, code: int) -> None:
+    goodbye = bytes([0xE0, 0x02, code, 0x00])
+    with (
+        ScriptedBroker(lambda *_: goodbye) as first,
+        ScriptedBroker() as next_,
+        WireUnit(tmp_path, both(first.port, next_.port), pace=STAY) as unit,
+    ):
+        unit.record(5)
+        until(lambda: unit.link.delivered == 5, 10.0)
+        assert set(next_.numbers) == {1, 2, 3, 4, 5}
+
+
+def test_what_one_broker_refuses_the_other_may_take(tmp_path: Path) -> None:
+    with (
+        ScriptedBroker(lambda number, _: 0x95 if number == 2 else 0) as first,
+        ScriptedBroker() as next_,
+        WireUnit(tmp_path, both(first.port, next_.port), pace=Pace(aside=600.0)) as unit,
+    ):
+        unit.record(5)
+        until(lambda: set(first.numbers) == {1, 2, 3, 4, 5}, 5.0)
+        first.connack = b"\x20\x03\x00\x89\x00"
+        first.cut()
+        until(lambda: unit.link.delivered == 5, 5.0)
+        assert next_.numbers == [2]
+
+
+# --- a backlog -------------------------------------------------------------------------------
+
+
+def test_a_live_event_overtakes_a_backlog(tmp_path: Path) -> None:
+    with ScriptedBroker() as broker:
+        unit = WireUnit(tmp_path, broker.settings)
+        unit.outbox.append(*(partial(unit.signer.sealer.event, attempt(n)) for n in range(3000)))
+        with unit:
+            until(lambda: len(broker.numbers) > 100, 10.0)
+            before = len(broker.numbers)
+            unit.record(1)
+            until(lambda: 3001 in broker.numbers, 10.0)
+            assert broker.numbers.index(3001) - before < 1000
+            until(lambda: unit.link.delivered == 3001, 30.0)
+            assert len(broker.numbers) == 3001
+
+
+class Shelf:
+    """An archive that was asked for `numbers`, and may give two at a time."""
+
+    def __init__(self, reader: Reader, numbers: range) -> None:
+        self.reader = reader
+        self.numbers = list(numbers)
+        self.flying: list[int] = []
+        self.live: list[bool] = []
+
+    def next(self, now: float, room: int, *, live_waits: bool) -> list[Row]:
+        self.live.append(live_waits)
+        if live_waits:
+            return []
+        count = min(room, 2)
+        given, self.numbers = self.numbers[:count], self.numbers[count:]
+        self.flying += given
+        return [self.reader.after(number - 1, 1)[0] for number in given]
+
+    def due_at(self, now: float) -> float:
+        return now if self.numbers else math.inf
+
+    def taken(self, sequence: int) -> bool:
+        self.flying.remove(sequence)
+        return True
+
+    def again(self) -> None:
+        self.numbers = sorted({*self.flying, *self.numbers})
+        self.flying.clear()
+
+
+@pytest.mark.parametrize("trouble", [0x10, 0x97, b""])
+def test_what_the_archive_gives_is_sent_until_it_is_taken(
+    tmp_path: Path, trouble: int | bytes
+) -> None:
+    """Refused, set aside or lost with the connection: and never in the way of a new event."""
+    shelves: list[Shelf] = []
+
+    def shelf(reader: Reader) -> Shelf:
+        shelves.append(Shelf(reader, range(0)))
+        return shelves[0]
+
+    with (
+        ScriptedBroker(lambda number, time: trouble if (number, time) == (4, 2) else 0) as broker,
+        WireUnit(tmp_path, broker.settings, archive=shelf) as unit,
+    ):
+        unit.record(10)
+        until(lambda: unit.link.delivered == 10, 5.0)
+        shelves[0].numbers = [3, 4, 5, 6]
+        unit.link.wake()
+        until(lambda: not shelves[0].numbers and not shelves[0].flying, 10.0)
+        assert all(broker.times(number) >= 2 for number in (3, 4, 5, 6))
+        assert broker.times(4) == (2 if trouble == 0x97 else 3)
+        assert broker.times(7) == 1
+        unit.record(1)
+        until(lambda: unit.link.delivered == 11, 5.0)
+
+
+# --- half open -------------------------------------------------------------------------------
+
+
+@pytest.mark.broker
+def test_a_half_open_connection_is_given_up(
+    broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither end hears that the wire between swallows everything."""
+    with Wire(broker.port) as wire, Listener(broker.settings) as listener:
+        with WireUnit(tmp_path, wire.settings, pace=Pace(answer=1.0)) as unit:
+            unit.record(3)
+            until(lambda: unit.link.delivered == 3, 5.0)
+            wire.blocked = True
+            unit.record(3)
+            until(lambda: unit.changes[-1] is False, 5.0)
+            assert unit.link.trouble == "broker-silent"
+            wire.blocked = False
+            until(lambda: unit.link.delivered == 6, 10.0)
+        until(lambda: len(set(listener.events())) == 6, 5.0)
+    assert "answers no event" in caplog.text
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_a_half_open_connection_without_events_is_given_up_by_keepalive(
+    broker: PrivateBroker, tmp_path: Path
+) -> None:
+    with Wire(broker.port) as wire:
+        settings = wire.settings.model_copy(update={"keepalive": 5})
+        with WireUnit(tmp_path, settings) as unit:
+            until(lambda: unit.changes == [True], 5.0)
+            wire.blocked = True
+            until(lambda: unit.changes == [True, False], 20.0)
+
+
+# --- MQTT 3.1.1 ------------------------------------------------------------------------------
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("refusal", [OLD_REFUSAL, b"\x20\x03\x00\x84\x00", b""])
+def test_a_broker_of_the_older_version_gets_everything(
+    broker: PrivateBroker, tmp_path: Path, refusal: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A real broker behind a door that lets only 3.1.1 through, or closes without a word."""
+    with (
+        caplog.at_level(logging.INFO, "edge.mqtt"),
+        Wire(broker.port, refusal) as wire,
+        Listener(broker.settings) as listener,
+        WireUnit(tmp_path, wire.settings) as unit,
+    ):
+        unit.record(20)
+        until(lambda: len(listener.events()) == 20, 10.0)
+        until(lambda: unit.link.delivered == 20, 5.0)
+        assert unit.changes == [True]
+        seen = len(wire.versions)
+        wire.cut()
+        until(lambda: unit.changes == [True, False, True], 5.0)
+        assert wire.versions[seen:] == [4]  # remembered
+        unit.record(5)
+        until(lambda: unit.link.delivered == 25, 5.0)
+    assert caplog.text.count("going on by 3.1.1") == 1
+
+
+@pytest.mark.broker
+def test_a_broker_that_learns_mqtt_5_is_asked_again(broker: PrivateBroker, tmp_path: Path) -> None:
+    with (
+        Wire(broker.port, OLD_REFUSAL) as wire,
+        WireUnit(tmp_path, wire.settings, pace=Pace(newer=1.0)) as unit,
+    ):
+        until(lambda: unit.changes == [True], 5.0)
+        assert wire.versions == [5, 4]
+        wire.refusal = None
+        time.sleep(1.1)
+        wire.cut()
+        until(lambda: unit.changes == [True, False, True], 5.0)
+        assert wire.versions == [5, 4, 5]
+
+
+@pytest.mark.broker
+def test_a_door_that_is_shut_for_a_while_does_not_lose_mqtt_5(
+    broker: PrivateBroker, tmp_path: Path
+) -> None:
+    """As a proxy whose broker is down: it closes whatever comes."""
+    with Wire(broker.port, b"") as wire, WireUnit(tmp_path, wire.settings) as unit:
+        until(lambda: 5 in wire.versions, 5.0)
+        wire.refusal = None
+        until(lambda: unit.changes == [True], 5.0)
+        assert wire.versions[-1] == 5

@@ -1,0 +1,76 @@
+"""A certificate authority for the tests."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+@dataclass
+class Authority:
+    """A certificate authority in a folder."""
+
+    folder: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._certificate = self._sign(self.name, self._key, self.name, [_basic(ca=True)])
+        self.pem = self.folder / f"{self.name}.pem"
+        self.pem.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str, days: float = 1.0, tag: str = "") -> tuple[Path, Path]:
+        """Return the certificate and the key of `name`, valid for so many days from now.
+
+        Less than 0: it has expired. `tag` tells several of one name apart.
+        """
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [x509.SubjectAlternativeName([x509.DNSName(name)])]
+        certificate = self._sign(name, key, self.name, names, days)
+        stem = self.folder / f"{self.name}-{name}{tag}"
+        files = Path(f"{stem}.pem"), Path(f"{stem}.key")
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files[1].touch(0o600)
+        files[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return files
+
+    def _sign(
+        self,
+        subject: str,
+        key: ec.EllipticCurvePrivateKey,
+        issuer: str,
+        extensions: Sequence[x509.ExtensionType],
+        days: float = 400.0,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(subject))
+            .issuer_name(_name(issuer))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=2))
+            .not_valid_after(now + timedelta(days=days))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+
+def _name(common: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
+
+
+def _basic(*, ca: bool) -> x509.BasicConstraints:
+    return x509.BasicConstraints(ca=ca, path_length=None)

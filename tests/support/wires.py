@@ -1,0 +1,194 @@
+"""A wire that can be cut, blocked or filtered, and a broker that answers as it is told."""
+
+import base64
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from edge.bench.broker import free_port
+from edge.settings import BrokerSettings
+
+CHUNK = 65_536
+OLD_REFUSAL = b"\x20\x02\x00\x01"  # CONNACK of MQTT 3.1.1: unacceptable protocol version
+
+
+class _Server:
+    """Accepts on a loopback port, each connection in a thread of its own."""
+
+    def __init__(self, port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.accepted = 0
+        self._sockets: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def settings(self) -> BrokerSettings:
+        return BrokerSettings(host="127.0.0.1", port=self.port)
+
+    def serve(self, peer: socket.socket) -> None:
+        raise NotImplementedError
+
+    def cut(self) -> None:
+        """End every connection."""
+        for each in list(self._sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        self._sockets.clear()
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        self._spawn(self._accept)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        for thread in self._threads:
+            thread.join(5.0)
+
+    def _spawn(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            self._sockets.append(peer)
+            self._spawn(lambda peer=peer: self._guarded(peer))  # type: ignore[misc]
+
+    def _guarded(self, peer: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            self.serve(peer)
+        peer.close()
+
+
+class Wire(_Server):
+    """Passes on to `target`. With `blocked` it swallows what both sides send.
+
+    `refusal` is what a client that speaks MQTT 5 gets, before the connection is closed.
+    """
+
+    def __init__(self, target: int, refusal: bytes | None = None) -> None:
+        super().__init__()
+        self.blocked = False
+        self.refusal = refusal
+        self.versions: list[int] = []
+        self._target = target
+
+    def serve(self, peer: socket.socket) -> None:
+        first = peer.recv(CHUNK)
+        if b"MQTT" in first:
+            self.versions.append(first[first.index(b"MQTT") + 4])
+        if self.refusal is not None and self.versions[-1] == 5:
+            peer.sendall(self.refusal)
+            return
+        with socket.create_connection(("127.0.0.1", self._target)) as target:
+            self._sockets.append(target)
+            target.sendall(first)
+            self._spawn(lambda: self._pump(target, peer))
+            self._pump(peer, target)
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK):
+                if not self.blocked:
+                    sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+Answer = Callable[[int, int], int | bytes | None]
+
+
+class ScriptedBroker(_Server):
+    """Speaks just enough MQTT 5 to take events.
+
+    `answer` is asked for each event, with its number and how often it has come: the reason of the
+    PUBACK, or bytes to send instead and close, or None for no answer.
+    """
+
+    def __init__(
+        self,
+        answer: Answer = lambda _number, _time: 0,
+        connack: bytes = b"\x20\x03\x00\x00\x00",
+    ) -> None:
+        super().__init__()
+        self.answer = answer
+        self.connack = connack
+        self.numbers: list[int] = []  # of the events, as they came
+        self.health: list[dict[str, object]] = []
+        self.sizes: list[int] = []  # of all packets
+
+    def times(self, number: int) -> int:
+        return self.numbers.count(number)
+
+    def last_error(self) -> object:
+        return self.health[-1]["last_error"] if self.health else None
+
+    def serve(self, peer: socket.socket) -> None:
+        stream = peer.makefile("rb")
+        while head := stream.read(1):
+            size, shift = 0, 0
+            while True:
+                byte = stream.read(1)[0]
+                size |= (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+            body = stream.read(size)
+            self.sizes.append(1 + shift // 7 + size)
+            if not self._reply(peer, head[0], body):
+                return
+
+    def _reply(self, peer: socket.socket, head: int, body: bytes) -> bool:
+        kind = head >> 4
+        if kind == 1:
+            peer.sendall(self.connack)
+            return self.connack[3] == 0
+        if kind == 12:
+            peer.sendall(b"\xd0\x00")
+        if kind == 14:
+            return False
+        if kind != 3:
+            return True
+        qos = head >> 1 & 3
+        end = 2 + int.from_bytes(body[:2])
+        topic = body[2:end].decode()
+        mid = body[end : end + 2] if qos else b""
+        properties = end + len(mid)
+        payload = body[properties + 1 + body[properties] :]
+        claims = _claims(payload)
+        code: int | bytes | None = 0
+        if topic.endswith("/event"):
+            number = int(str(claims["sequence"]))
+            self.numbers.append(number)
+            code = self.answer(number, self.times(number))
+        elif topic.endswith("/health"):
+            self.health.append(claims["data"])  # type: ignore[arg-type] # an object, as claims is
+        if isinstance(code, bytes):
+            peer.sendall(code)
+            return False
+        if qos and code is not None:
+            peer.sendall(b"\x40\x03" + mid + bytes([code]) if code else b"\x40\x02" + mid)
+        return True
+
+
+def _claims(token: bytes) -> dict[str, object]:
+    body = token.split(b".")[1]
+    claims: dict[str, object] = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
+    return claims
