@@ -153,9 +153,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def _no_number(name: str) -> Any:
+    """Refuse NaN and the infinities, which Python reads and JSON has not."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def _json(content: bytes, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number
+        )
     except (ValueError, RecursionError):
         raise Rejected(Flaw.MALFORMED, f"the {what} is not JSON, or names a field twice") from None
     if not isinstance(value, dict):

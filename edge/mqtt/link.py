@@ -168,7 +168,7 @@ class Link(threading.Thread):
 
     def _visit(self) -> None:
         """Connect and serve until closed; raises LinkError when the broker is lost."""
-        will = Will(session=self._session).model_dump_json().encode()
+        will = Will(status=Status.OFFLINE, session=self._session).model_dump_json().encode()
         topic = self._unit.topic(Leaf.STATE)
         connection = Connection(self._broker, self._unit.client_id, topic, will, self._waker)
         with contextlib.closing(connection):
