@@ -45,7 +45,7 @@ class _Algorithm:
     load: Callable[[dict[str, Any]], _Key]
 
 
-_ALGORITHMS = {
+ALGORITHMS = {
     # RFC 9864: the fully specified name; "EdDSA" would leave the curve to the key.
     "Ed25519": _Algorithm(
         "OKP", "Ed25519", ("x",), lambda: OKPKey.generate_key("Ed25519"), OKPKey.import_key
@@ -59,7 +59,7 @@ _ALGORITHMS = {
 
 def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
     """Make a key of the named members only; ValueError in words that hold none of its content."""
-    kind = _ALGORITHMS[alg]
+    kind = ALGORITHMS[alg]
     if jwk.get("kty") != kind.kty or jwk.get("crv") != kind.crv:
         raise ValueError(f"is not of kty {kind.kty} and crv {kind.crv}, as {alg} needs")
     try:
@@ -169,14 +169,14 @@ def _private(text: bytes) -> tuple[_Key, str]:
         jwk = json.loads(text)
     except ValueError:
         raise ValueError("is not JSON") from None
-    if not isinstance(jwk, dict) or jwk.get("alg") not in _ALGORITHMS:
+    if not isinstance(jwk, dict) or jwk.get("alg") not in ALGORITHMS:
         raise ValueError("is not a JWK with a known alg")
     return _import(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
 
 def _create(path: Path, alg: str) -> None:
     """Make a key file that is there whole or not at all, however the power goes."""
-    key = _ALGORITHMS[alg].generate()
+    key = ALGORITHMS[alg].generate()
     draft = path.with_name(path.name + ".new")
     try:
         draft.unlink(missing_ok=True)
@@ -222,8 +222,8 @@ def _registered(entry: Mapping[str, Any]) -> PublicKey:
     if "d" in entry:
         raise ValueError("d: is a private key; keep it on its unit and register the public one")
     alg = entry.get("alg")
-    if alg not in _ALGORITHMS:
-        raise ValueError(f"alg: {alg!r} is not one of {', '.join(_ALGORITHMS)}")
+    if alg not in ALGORITHMS:
+        raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
         raise ValueError("kid: is not the key's RFC 7638 thumbprint")
