@@ -44,7 +44,7 @@ _CHAIN: Final = {
 
 
 def _outcome(outcome: Outcome) -> Schema:
-    return {"data": {"properties": {"outcome": {"const": outcome.value}}}}
+    return {"data": {"type": "object", "properties": {"outcome": {"const": outcome.value}}}}
 
 
 RULES: Final[dict[type[BaseModel], list[Schema]]] = {
