@@ -79,7 +79,8 @@ def test_every_type_is_there_under_both_algorithms() -> None:
     keys = KeySet.load(CONTRACT / "vectors" / "keys.json")
     found = set()
     for row in ROWS:
-        if row["verdict"] == GENUINE and (accepted := judged(row, keys)):
+        if row["verdict"] == GENUINE:
+            accepted = judged(row, keys)
             found.add((type(accepted.event), keys_alg(keys, accepted.kid)))
     kinds = set(leaves(CloudEvent))
     assert found == {(kind, alg) for kind in kinds for alg in ("Ed25519", "ES256")}

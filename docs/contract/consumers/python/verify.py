@@ -67,7 +67,9 @@ def prove(topic, message, received):  # one message by itself: the verdict, and 
         event = parse(payload)
     except ValueError:
         return "malformed", None
-    kinds = [kind for kind in ("event", "state", "health") if fits(SCHEMA[kind], event, SCHEMA[kind])]
+    kinds = [
+        kind for kind in ("event", "state", "health") if fits(SCHEMA[kind], event, SCHEMA[kind])
+    ]
     if leaf not in kinds:
         return "type" if kinds else "payload", None
     if event["source"] != unit:
