@@ -127,9 +127,7 @@ class SigningKey:
                 f"and {marker.name} away and register the new key with central"
             ) from None
         if key.alg != alg:
-            log.warning(
-                "%s: signs with %s; %s is for a key that is yet to be made", path, key.alg, alg
-            )
+            log.warning("%s: goes on signing with %s; %s is for a new key", path, key.alg, alg)
         return key
 
     def sign(self, header: Mapping[str, str], payload: bytes) -> str:
