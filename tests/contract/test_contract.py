@@ -55,11 +55,18 @@ def test_a_change_is_found_and_mended(tmp_path: Path) -> None:
 
 def test_nothing_in_it_names_a_machine() -> None:
     hosts = {"json-schema.org", "example.org", "www.apache.org"}
-    for path in CONTRACT.rglob("*.json"):
-        if "node_modules" in path.parts:
-            continue
-        for link in path.read_text(encoding="utf-8").split("://")[1:]:
-            assert link.split("/")[0].split('"')[0] in hosts, path
+    for path, content in writer.files().items():
+        for link in content.split(b"://")[1:]:
+            assert link.split(b"/")[0].split(b'"')[0].decode() in hosts, path
+
+
+@pytest.mark.parametrize("folder", ["docs/contract/consumers/node", "tests/rigs/contract"])
+def test_packages_of_node_are_named_by_digest_and_by_no_registry(folder: str) -> None:
+    lock = json.loads((CONTRACT.parents[1] / folder / "package-lock.json").read_text())
+    packages = [entry for name, entry in lock["packages"].items() if name]
+    assert packages
+    assert all(entry["integrity"].startswith("sha512-") for entry in packages)
+    assert not any("resolved" in entry for entry in packages)
 
 
 def test_names_are_unique_and_a_series_lies_together() -> None:
