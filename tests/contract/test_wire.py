@@ -122,8 +122,8 @@ def test_the_document_names_every_topic_and_nothing_else() -> None:
     kinds = {message["name"] for message in DOCUMENT["components"]["messages"].values()}
     types = [
         name
-        for leaf in Leaf
-        for part in schemas.message(leaf)["$defs"].values()
+        for message in schemas.MESSAGES
+        for part in schemas.message(message)["$defs"].values()
         if "specversion" in part.get("properties", {})
         for kind in [part["properties"]["type"]]
         for name in kind.get("enum", [kind.get("const")])

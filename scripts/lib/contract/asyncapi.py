@@ -102,7 +102,7 @@ def _operation(leaf: Leaf, summary: str, messages: list[str]) -> Part:
 
 def document() -> Part:
     """Return the whole document."""
-    of = {leaf: [name for name, (at, *_) in _SIGNED.items() if at is leaf] for leaf in Leaf}
+    of = {leaf: [name for name, (at, *_) in _SIGNED.items() if at is leaf] for leaf in _ABOUT}
     with_will = {**of, Leaf.STATE: [*of[Leaf.STATE], "lastWill"]}
     level = "1 to 32 of a-z, 0-9 and -; the same name as in the unit's URN"
     return {
@@ -116,7 +116,7 @@ def document() -> Part:
             "tags": [{"name": "attendance"}],
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": {leaf.value: _channel(leaf, with_will[leaf]) for leaf in Leaf},
+        "channels": {leaf.value: _channel(leaf, with_will[leaf]) for leaf in _ABOUT},
         "operations": {
             "sendEvent": _operation(
                 Leaf.EVENT, "Say what happened, once and for all.", of[Leaf.EVENT]
