@@ -7,7 +7,8 @@ events, good and spoilt.
 import inspect
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, Final
+from types import NoneType
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
@@ -23,7 +24,12 @@ Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DIGEST: Final = "^[A-Za-z0-9_-]{43}$"  # base64url of 32 bytes
-SMILE: Final = ("smile", "smile_rise", "smile_timeout")
+# Whatever is null where no smile was asked; nothing else among the limits may be.
+SMILE: Final = tuple(
+    name
+    for name, field in payload.Thresholds.model_fields.items()
+    if NoneType in get_args(field.annotation)
+)
 
 MESSAGES: Final[dict[str, tuple[Any, str]]] = {
     Leaf.EVENT: (
