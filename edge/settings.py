@@ -239,6 +239,9 @@ class OutboxSettings(_Section):
 
     file: Path = STATE_DIR / "outbox.db"
     signing_key: Path = STATE_DIR / "signing.key"
+    signing_algorithm: Literal["Ed25519", "ES256"] = Field(
+        default="Ed25519", description="of a key that is yet to be made"
+    )
     retention_days: int = Field(default=90, ge=1, le=3650)
     retention_events: int = Field(default=100_000, ge=100, le=10_000_000)
     reserve_mb: int = Field(

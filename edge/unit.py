@@ -181,7 +181,9 @@ class Unit:
         self._pipeline = Pipeline(settings.inference, gallery)
         self._enrolled = gallery.size
         self._session = Session(settings.attendance, settings.roster, gallery.exempt)
-        signing_key = SigningKey.load_or_create(settings.outbox.signing_key)
+        signing_key = SigningKey.load_or_create(
+            settings.outbox.signing_key, settings.outbox.signing_algorithm
+        )
         outbox = Outbox(
             settings.outbox.file,
             settings.outbox.retention_days,

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     from edge.settings import load_unit
 
     settings = load_unit(options.config)
-    key = SigningKey.load_or_create(settings.outbox.signing_key)
+    key = SigningKey.load_or_create(settings.outbox.signing_key, settings.outbox.signing_algorithm)
     registration = key.registration(UnitName.of(settings.unit))
     if options.add_to is None:
         print(json.dumps({"keys": [registration]}, indent=2))

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from edge.errors import EnvelopeError
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest, from_b64url
-from edge.mqtt.keys import KeySet, PublicKey, SigningKey
+from edge.mqtt.keys import ALGORITHMS, KeySet, PublicKey, SigningKey
 from edge.mqtt.payload import (
     ANY_EVENT,
     AnyEvent,
@@ -35,10 +35,9 @@ from edge.mqtt.payload import (
 from edge.mqtt.topics import Leaf, UnitName, parse
 
 MAX_BYTES = 65_536  # an event takes about 2 KiB
-ALGORITHMS = ("Ed25519", "ES256")
 CONTENT_TYPE = "application/jose"  # of the MQTT 5 message
-_CTY = "cloudevents+json"
-_TYP = {
+CTY = "cloudevents+json"
+TYP = {
     Leaf.EVENT: "senyum-event+jws",
     Leaf.STATE: "senyum-state+jws",
     Leaf.HEALTH: "senyum-health+jws",
@@ -90,7 +89,7 @@ def leaf_of(event: CloudEvent) -> Leaf:
 
 def sign(event: CloudEvent, key: SigningKey) -> str:
     """Return the compact JWS of an event."""
-    header = {"alg": key.alg, "kid": key.kid, "typ": _TYP[leaf_of(event)], "cty": _CTY}
+    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[leaf_of(event)], "cty": CTY}
     return key.sign(header, encode(event))
 
 
@@ -153,9 +152,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+def _no_number(name: str) -> Any:
+    """Refuse NaN and the infinities, which Python reads and JSON has not."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def _json(content: bytes, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number
+        )
     except (ValueError, RecursionError):
         raise Rejected(Flaw.MALFORMED, f"the {what} is not JSON, or names a field twice") from None
     if not isinstance(value, dict):
@@ -180,8 +186,8 @@ def _header(text: str) -> dict[str, str]:
 
 def _key(header: dict[str, str], keys: KeySet, unit: UnitName, leaf: Leaf) -> PublicKey:
     """Choose the key by the header, where the header is one that this topic allows."""
-    if (header.get("typ"), header.get("cty")) != (_TYP[leaf], _CTY):
-        raise Rejected(Flaw.TYPE, f"{unit.source}: typ and cty are not {_TYP[leaf]} and {_CTY}")
+    if (header.get("typ"), header.get("cty")) != (TYP[leaf], CTY):
+        raise Rejected(Flaw.TYPE, f"{unit.source}: typ and cty are not {TYP[leaf]} and {CTY}")
     if header.get("alg") not in ALGORITHMS:
         raise Rejected(Flaw.ALGORITHM, f"{unit.source}: alg is not one of {', '.join(ALGORITHMS)}")
     kid = header.get("kid", "")

@@ -12,6 +12,7 @@ its entry with an `exp`, so that what it signed still verifies.
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +24,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey
 
 from edge.errors import SecretError
+from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.topics import UnitName
 from edge.settings import read_secret, sync_folder, write_secret
+
+log = logging.getLogger(__name__)
 
 _Key = OKPKey | ECKey
 _WHAT = "signing key"
@@ -41,7 +45,7 @@ class _Algorithm:
     load: Callable[[dict[str, Any]], _Key]
 
 
-_ALGORITHMS = {
+ALGORITHMS = {
     # RFC 9864: the fully specified name; "EdDSA" would leave the curve to the key.
     "Ed25519": _Algorithm(
         "OKP", "Ed25519", ("x",), lambda: OKPKey.generate_key("Ed25519"), OKPKey.import_key
@@ -55,7 +59,7 @@ _ALGORITHMS = {
 
 def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
     """Make a key of the named members only; ValueError in words that hold none of its content."""
-    kind = _ALGORITHMS[alg]
+    kind = ALGORITHMS[alg]
     if jwk.get("kty") != kind.kty or jwk.get("crv") != kind.crv:
         raise ValueError(f"is not of kty {kind.kty} and crv {kind.crv}, as {alg} needs")
     try:
@@ -65,6 +69,24 @@ def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
     except (KeyError, TypeError, ValueError, JoseError):
         raise ValueError(f"is not a complete {alg} key") from None
     return key
+
+
+# The order of the group of P-256 (SEC 2, version 2, section 2.4.2).
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def lower_s(token: str) -> str:
+    """Return an ES256 JWS with the lower of the two values of `s` that are as valid.
+
+    With (r, s) the pair (r, n - s) verifies too: whoever passes an event on could send another
+    spelling of it, and have the genuine one taken for a fork. Only the lower `s` is accepted.
+    """
+    signed, _, signature = token.rpartition(".")
+    content = from_b64url(signature)
+    s = int.from_bytes(content[32:])
+    if s <= _P256_ORDER // 2:
+        return token
+    return f"{signed}.{b64url(content[:32] + (_P256_ORDER - s).to_bytes(32))}"
 
 
 class SigningKey:
@@ -79,6 +101,7 @@ class SigningKey:
     def load_or_create(cls, path: Path, alg: str = "Ed25519") -> Self:
         """Read the key file (a private JWK, mode 0600), or make one on the first start.
 
+        `alg` is Ed25519 or ES256, for a key that is made; a key that is there keeps its own.
         Raises SecretError, which names the file and never its content; also where the key has
         signed (see `begun`) and is gone.
         """
@@ -97,16 +120,20 @@ class SigningKey:
             _create(path, alg)
         text = read_secret(path, _WHAT)
         try:
-            return cls(*_private(text))
+            key = cls(*_private(text))
         except ValueError as error:
             raise SecretError(
                 f"{path}: the {_WHAT} {error}; bring the file back from a backup, or move it "
                 f"and {marker.name} away and register the new key with central"
             ) from None
+        if key.alg != alg:
+            log.warning("%s: goes on signing with %s; %s is for a new key", path, key.alg, alg)
+        return key
 
     def sign(self, header: Mapping[str, str], payload: bytes) -> str:
         """Return a compact JWS of `payload`."""
-        return jws.serialize_compact(dict(header), payload, self._key, algorithms=[self.alg])
+        token = jws.serialize_compact(dict(header), payload, self._key, algorithms=[self.alg])
+        return lower_s(token) if self.alg == "ES256" else token
 
     def signed(self, token: str) -> bool:
         """Whether the compact JWS was signed with this very key."""
@@ -149,14 +176,14 @@ def _private(text: bytes) -> tuple[_Key, str]:
         jwk = json.loads(text)
     except ValueError:
         raise ValueError("is not JSON") from None
-    if not isinstance(jwk, dict) or jwk.get("alg") not in _ALGORITHMS:
+    if not isinstance(jwk, dict) or jwk.get("alg") not in ALGORITHMS:
         raise ValueError("is not a JWK with a known alg")
     return _import(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
 
 def _create(path: Path, alg: str) -> None:
     """Make a key file that is there whole or not at all, however the power goes."""
-    key = _ALGORITHMS[alg].generate()
+    key = ALGORITHMS[alg].generate()
     draft = path.with_name(path.name + ".new")
     try:
         draft.unlink(missing_ok=True)
@@ -192,7 +219,7 @@ class PublicKey:
             jws.deserialize_compact(token, self.key, algorithms=[self.alg])
         except (JoseError, ValueError):
             return False
-        return True
+        return self.alg != "ES256" or lower_s(token) == token
 
 
 def _registered(entry: Mapping[str, Any]) -> PublicKey:
@@ -202,8 +229,8 @@ def _registered(entry: Mapping[str, Any]) -> PublicKey:
     if "d" in entry:
         raise ValueError("d: is a private key; keep it on its unit and register the public one")
     alg = entry.get("alg")
-    if alg not in _ALGORITHMS:
-        raise ValueError(f"alg: {alg!r} is not one of {', '.join(_ALGORITHMS)}")
+    if alg not in ALGORITHMS:
+        raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
         raise ValueError("kid: is not the key's RFC 7638 thumbprint")

@@ -36,7 +36,7 @@ from edge.mqtt.courier import Archive, Courier
 from edge.mqtt.grumble import Grumble
 from edge.mqtt.outbox import Reader
 from edge.mqtt.pace import Pace
-from edge.mqtt.payload import Will
+from edge.mqtt.payload import Status, Will
 from edge.mqtt.reasons import Ended, Remedy, Trouble
 from edge.mqtt.scout import Find, Scout
 from edge.mqtt.seal import Sealer, Vitals
@@ -87,7 +87,7 @@ class Link(threading.Thread):
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
         self._unit = UnitName.of(sealer.context.unit)
-        self._will = Will(session=session).model_dump_json().encode()
+        self._will = Will(status=Status.OFFLINE, session=session).model_dump_json().encode()
         self._changed = changed
         self._sealer = sealer
         self._pace = pace

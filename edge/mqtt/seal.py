@@ -1,7 +1,7 @@
 """From what happened to what is signed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -61,10 +61,17 @@ class Sealed:
 class Sealer:
     """Numbers, dates and signs what a unit has to say. Several threads may use one."""
 
-    def __init__(self, context: Context, key: SigningKey, clock: Clock) -> None:
+    def __init__(
+        self,
+        context: Context,
+        key: SigningKey,
+        clock: Clock,
+        new_id: Callable[[], str] = lambda: str(uuid6.uuid7()),
+    ) -> None:
         self.context = context  # replaced whole when the roster changes
         self._key = key
         self._clock = clock
+        self._new_id = new_id
 
     def event(self, event: Event, previous: Head) -> Sealed:
         """Sign the event that follows `previous`.
@@ -95,7 +102,7 @@ class Sealer:
             )
         else:
             data = payload.AuditData(code=event.code, detail=dict(event.detail), **situation)
-            signed = payload.AuditEvent(**common, data=data)
+            signed = payload.AuditEvent(**common, type=payload.AUDIT, data=data)
         return Sealed(signed.id, sign(signed, self._key))
 
     def state(self, status: payload.Status, session: int, head: Head) -> str:
@@ -109,7 +116,9 @@ class Sealer:
             **_versions(self.context),
             clock=_clock(reading, reading.monotonic_ns),
         )
-        event = payload.StateEvent(**self._attributes(reading.utc_ns), data=data)
+        event = payload.StateEvent(
+            **self._attributes(reading.utc_ns), type=payload.STATE, data=data
+        )
         return sign(event, self._key)
 
     def health(self, vitals: Vitals, session: int, head: Head, depth: int) -> str:
@@ -126,7 +135,9 @@ class Sealer:
             last_error=None if vitals.last_error is None else vitals.last_error[:200],
             clock=_clock(reading, reading.monotonic_ns),
         )
-        event = payload.HealthEvent(**self._attributes(reading.utc_ns), data=data)
+        event = payload.HealthEvent(
+            **self._attributes(reading.utc_ns), type=payload.HEALTH, data=data
+        )
         return sign(event, self._key)
 
     def monotonic_ns(self) -> int:
@@ -142,9 +153,11 @@ class Sealer:
 
     def _attributes(self, utc_ns: int) -> dict[str, Any]:
         return {
-            "id": str(uuid6.uuid7()),
+            "specversion": "1.0",
+            "id": self._new_id(),
             "source": self.context.unit.source,
             "time": payload.timestamp(utc_ns),
+            "datacontenttype": "application/json",
         }
 
 

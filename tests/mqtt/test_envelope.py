@@ -250,7 +250,22 @@ def test_a_signed_payload_that_is_no_json_object_is_refused(
 
 def test_nan_is_no_json(signer: Signer, token: str, forge: Forge) -> None:
     data = {**header_and_payload(token)[1]["data"], "smile": float("nan")}
-    assert flaw(forge(data=data), signer.keys) is Flaw.PAYLOAD
+    assert flaw(forge(data=data), signer.keys) is Flaw.MALFORMED
+
+
+def test_the_mirror_image_of_an_es256_signature_is_refused(tmp_path: Path) -> None:
+    """(r, n - s) is as valid to the mathematics: whoever passes an event on could alter it."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    key = SigningKey.load_or_create(tmp_path / "k", "ES256")
+    keys = KeySet.of([key.registration(UNIT)])
+    sealer = Sealer(context(), key, SteppedClock())
+    for _ in range(8):  # half of all signatures would have the greater one
+        token = sealer.event(attempt(), Head()).token
+        verify(token, keys, TOPIC)
+        signed, _, signature = token.rpartition(".")
+        r, s = (from_b64url(signature)[place : place + 32] for place in (0, 32))
+        mirrored = r + (order - int.from_bytes(s)).to_bytes(32)
+        assert flaw(f"{signed}.{b64url(mirrored)}", keys) is Flaw.BAD_SIGNATURE
 
 
 @given(junk=st.binary(max_size=200))

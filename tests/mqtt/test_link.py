@@ -78,7 +78,7 @@ def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) 
 @pytest.mark.slow
 def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> None:
     topic = UNIT.topic(Leaf.STATE)
-    will = Will(session=3).model_dump_json().encode()
+    will = Will(status=Status.OFFLINE, session=3).model_dump_json().encode()
     with Listener(broker.settings) as listener:
         vanished = Connection(broker.settings, UNIT.client_id, topic, will, Waker())
         vanished.drop()

@@ -1,0 +1,1 @@
+"""Writes docs/contract from the code: schemas, AsyncAPI document, test vectors."""

@@ -1,0 +1,141 @@
+"""The AsyncAPI 3.0 document: where a unit sends what, and how."""
+
+from typing import Any, Final
+
+from contract.schemas import MODELS
+from edge.mqtt import payload
+from edge.mqtt.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
+from edge.mqtt.keys import ALGORITHMS
+from edge.mqtt.topics import ROOT, Leaf, subscription
+
+Part = dict[str, Any]
+
+_BINDING: Final = "0.2.0"  # version of the MQTT bindings
+
+QOS: Final = {Leaf.EVENT: 1, Leaf.STATE: 1, Leaf.HEALTH: 0}
+RETAINED: Final = {Leaf.EVENT: False, Leaf.STATE: True, Leaf.HEALTH: True}
+
+# Message: topic, CloudEvents type, model, title.
+_SIGNED: Final = {
+    "attendanceRecorded": (Leaf.EVENT, payload.RECORDED, "AttendanceEvent", "Attendance recorded"),
+    "attendanceRefused": (Leaf.EVENT, payload.REFUSED, "AttendanceEvent", "Attempt refused"),
+    "audit": (Leaf.EVENT, payload.AUDIT, "AuditEvent", "About the unit itself"),
+    "state": (Leaf.STATE, payload.STATE, "StateEvent", "Session begun or ended"),
+    "health": (Leaf.HEALTH, payload.HEALTH, "HealthEvent", "How the unit is"),
+}
+_ABOUT: Final = {
+    Leaf.EVENT: "Numbered, chained events. Never expire; sent until the broker has taken them "
+    f"for a subscriber. Receivers that share the load: `{subscription(Leaf.EVENT, 'your-group')}`.",
+    Leaf.STATE: "The present session, retained. The Last Will takes its place after a loss.",
+    Leaf.HEALTH: "How the unit is, once a minute, the newest retained.",
+}
+_INTRODUCTION: Final = f"""\
+What a Senyum attendance unit sends. The document takes the unit's side: what it sends, you receive.
+
+Every message but the Last Will is a compact JWS (RFC 7515) of a CloudEvents 1.0 JSON object, at
+most {MAX_BYTES} bytes. `x-jws` of a payload names the schemas of its protected header and its
+payload. `alg` is {" or ".join(ALGORITHMS)}, `cty` is {CTY}, `typ` goes by the topic, `kid` is the
+RFC 7638 thumbprint of a key that is registered for the unit that the topic names. How to verify,
+in order, and what each verdict means: README.md beside this document.
+"""
+
+
+def _mqtt(**content: Any) -> Part:
+    return {"mqtt": {**content, "bindingVersion": _BINDING}}
+
+
+def _schema(leaf: str, model: str) -> str:
+    return f"schema/{leaf}.json#/$defs/{model}"
+
+
+def _signed(leaf: Leaf, kind: str, model: str, title: str) -> Part:
+    return {
+        "name": kind,
+        "title": title,
+        "summary": MODELS[model].__doc__,
+        "contentType": CONTENT_TYPE,
+        "payload": {
+            "type": "string",
+            "description": f"Compact JWS of typ {TYP[leaf]}; its payload has type {kind}.",
+            "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+            "maxLength": MAX_BYTES,
+            "x-jws": {
+                "header": {"$ref": _schema("header", leaf)},
+                "payload": {"$ref": _schema(leaf, model)},
+            },
+        },
+        "bindings": _mqtt(contentType=CONTENT_TYPE),
+    }
+
+
+def _will() -> Part:
+    return {
+        "name": "lastWill",
+        "title": "Unit lost",
+        "summary": "What the broker says of a unit that went away; unsigned: conclude nothing.",
+        "contentType": "application/json",
+        "payload": {"$ref": "schema/will.json"},
+        "bindings": _mqtt(),
+    }
+
+
+def _channel(leaf: Leaf, messages: list[str]) -> Part:
+    levels = ("org", "site", "unit")
+    return {
+        "address": "/".join([ROOT, *(f"{{{level}}}" for level in levels), leaf]),
+        "title": leaf.value,
+        "description": _ABOUT[leaf],
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+        "parameters": {level: {"$ref": f"#/components/parameters/{level}"} for level in levels},
+    }
+
+
+def _operation(leaf: Leaf, summary: str, messages: list[str]) -> Part:
+    return {
+        "action": "send",
+        "channel": {"$ref": f"#/channels/{leaf}"},
+        "summary": summary,
+        "messages": [{"$ref": f"#/channels/{leaf}/messages/{name}"} for name in messages],
+        "bindings": _mqtt(qos=QOS[leaf], retain=RETAINED[leaf]),
+    }
+
+
+def document() -> Part:
+    """Return the whole document."""
+    of = {leaf: [name for name, (at, *_) in _SIGNED.items() if at is leaf] for leaf in _ABOUT}
+    with_will = {**of, Leaf.STATE: [*of[Leaf.STATE], "lastWill"]}
+    level = "1 to 32 of a-z, 0-9 and -; the same name as in the unit's URN"
+    return {
+        "asyncapi": "3.0.0",
+        "id": "urn:senyum:contract:1:asyncapi",
+        "info": {
+            "title": "Senyum, wire contract",
+            "version": "1",
+            "description": _INTRODUCTION,
+            "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+            "tags": [{"name": "attendance"}],
+        },
+        "defaultContentType": CONTENT_TYPE,
+        "channels": {leaf.value: _channel(leaf, with_will[leaf]) for leaf in _ABOUT},
+        "operations": {
+            "sendEvent": _operation(
+                Leaf.EVENT, "Say what happened, once and for all.", of[Leaf.EVENT]
+            ),
+            "sendState": _operation(Leaf.STATE, "Begin or end a session.", of[Leaf.STATE]),
+            "sendHealth": _operation(Leaf.HEALTH, "Say how the unit is.", of[Leaf.HEALTH]),
+            "leaveWill": _operation(
+                Leaf.STATE, "Left with the broker; sent by it after a loss.", ["lastWill"]
+            ),
+        },
+        "components": {
+            "parameters": {
+                "org": {"description": f"The organisation: {level}."},
+                "site": {"description": f"Its place: {level}."},
+                "unit": {"description": f"The unit: {level}."},
+            },
+            "messages": {
+                **{name: _signed(*about) for name, about in _SIGNED.items()},
+                "lastWill": _will(),
+            },
+        },
+    }

@@ -1,0 +1,248 @@
+"""JSON Schema 2020-12 of every message, from the models that the code checks them with.
+
+What a model's Python says and its fields do not stands in RULES; a test holds both against many
+events, good and spoilt.
+"""
+
+import inspect
+from collections.abc import Iterator
+from enum import StrEnum
+from types import NoneType
+from typing import Any, Final, get_args
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+
+from contract import words
+from edge.mqtt import clock, payload
+from edge.mqtt.envelope import CTY, TYP
+from edge.mqtt.keys import ALGORITHMS
+from edge.mqtt.topics import Leaf
+from edge.types import AuditCode, Direction, Outcome, Reason
+
+Schema = dict[str, Any]
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+DIGEST: Final = "^[A-Za-z0-9_-]{43}$"  # base64url of 32 bytes
+# Whatever is null where no smile was asked; nothing else among the limits may be.
+SMILE: Final = tuple(
+    name
+    for name, field in payload.Thresholds.model_fields.items()
+    if NoneType in get_args(field.annotation)
+)
+
+MESSAGES: Final[dict[str, tuple[Any, str]]] = {
+    Leaf.EVENT: (
+        payload.AttendanceEvent | payload.AuditEvent,
+        "Payload of the JWS on `event`: an attempt, or something about the unit, in one chain.",
+    ),
+    Leaf.STATE: (payload.StateEvent, "Payload of the JWS on `state`."),
+    Leaf.HEALTH: (payload.HealthEvent, "Payload of the JWS on `health`."),
+    "will": (payload.Will, "The Last Will on `state`: plain JSON, the only unsigned message."),
+}
+
+_FIRST: Final = {"properties": {"sequence": {"const": f"{1:020d}"}}}
+_CHAIN: Final = {
+    "if": _FIRST,
+    "then": {"properties": {"previous": {"type": "null"}}},
+    "else": {"required": ["previous"], "properties": {"previous": {"type": "string"}}},
+}
+
+
+def _outcome(outcome: Outcome) -> Schema:
+    return {"data": {"type": "object", "properties": {"outcome": {"const": outcome.value}}}}
+
+
+RULES: Final[dict[type[BaseModel], list[Schema]]] = {
+    payload.AttendanceEvent: [
+        _CHAIN,
+        {
+            "if": {"properties": {"type": {"const": payload.RECORDED}}},
+            "then": {
+                "required": ["subject"],
+                "properties": {"subject": {"type": "string"}, **_outcome(Outcome.RECORDED)},
+            },
+            "else": {"properties": _outcome(Outcome.REFUSED)},
+        },
+    ],
+    payload.AuditEvent: [_CHAIN],
+    payload.Thresholds: [
+        {
+            "anyOf": [
+                {"properties": {name: {"type": kind} for name in SMILE}}
+                for kind in ("null", "number")
+            ]
+        }
+    ],
+}
+
+
+class _Plain(GenerateJsonSchema):
+    """Titles that only repeat the name of a field help nobody."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+        return False
+
+
+def _classes(base: type) -> Iterator[tuple[str, Any]]:
+    for module in (payload, clock):
+        yield from inspect.getmembers(module, lambda x: inspect.isclass(x) and issubclass(x, base))
+
+
+MODELS: Final[dict[str, type[BaseModel]]] = dict(_classes(BaseModel))
+ENUMS: Final[dict[str, type[StrEnum]]] = {
+    **dict(_classes(StrEnum)),
+    **{kind.__name__: kind for kind in (AuditCode, Direction, Outcome, Reason)},
+}
+
+
+def described(model: type[BaseModel], field: str) -> str:
+    """Return what a field means; LookupError says where to write it."""
+    own = model.model_fields[field].description
+    if own is not None:
+        return own
+    for base in model.__mro__:
+        if (text := words.FIELDS.get(base.__name__, {}).get(field)) is not None:
+            return text
+    raise LookupError(
+        f"{model.__name__}.{field} has no description; give the field one, or add it to "
+        "scripts/lib/contract/words.py"
+    )
+
+
+def _values(kind: type[StrEnum]) -> str:
+    """Return the meaning of each value; LookupError says where to write it."""
+    known = words.VALUES.get(kind.__name__, {})
+    if missing := [value for value in kind if value.value not in known]:
+        raise LookupError(
+            f"{kind.__name__} {missing[0].value!r} has no description; add it to "
+            "scripts/lib/contract/words.py"
+        )
+    return "\n".join(f"`{value.value}`: {known[value.value]}." for value in kind)
+
+
+def _swept(schema: Any) -> Any:
+    """Drop what is no JSON Schema or means nothing here, and close what pydantic leaves open."""
+    if isinstance(schema, list):
+        return [_swept(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    swept: Schema = {}
+    for word, part in schema.items():
+        if word in {"properties", "patternProperties", "$defs"}:
+            swept[word] = {name: _swept(content) for name, content in part.items()}
+        elif word not in {"discriminator", "default"}:
+            swept["anyOf" if word == "oneOf" else word] = _swept(part)
+    if "patternProperties" in swept:
+        swept.setdefault("additionalProperties", False)
+    return swept
+
+
+def _explain(name: str, schema: Schema) -> Schema:
+    """Add to the schema of one class its words and its rules."""
+    if name in ENUMS:
+        return {**schema, "description": f"{schema['description']}\n{_values(ENUMS[name])}"}
+    model = MODELS[name]
+    properties = {
+        field: {"description": described(model, field), **part}
+        for field, part in schema["properties"].items()
+    }
+    rules = RULES.get(model)
+    return {**schema, "properties": properties, **({"allOf": rules} if rules else {})}
+
+
+def message(name: str) -> Schema:
+    """Return the schema of one kind of message by its name in MESSAGES."""
+    source, description = MESSAGES[name]
+    swept = _swept(TypeAdapter(source).json_schema(schema_generator=_Plain))
+    parts = {part: _explain(part, content) for part, content in swept.pop("$defs", {}).items()}
+    if swept.get("title") in MODELS:
+        parts[swept["title"]] = _explain(swept["title"], swept)
+        swept = {"$ref": f"#/$defs/{swept['title']}"}
+    return {
+        **_head(name, description),
+        **swept,
+        "$defs": dict(sorted(parts.items())),
+    }
+
+
+def _head(name: str, description: str) -> Schema:
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:senyum:contract:1:schema:{name}",
+        "description": description,
+    }
+
+
+def header() -> Schema:
+    """Return the schema of the protected header, by topic."""
+    parts = {
+        leaf.value: {
+            "type": "object",
+            "properties": {
+                "alg": {
+                    "enum": list(ALGORITHMS),
+                    "description": "The registered key's own, never only the header's word.",
+                },
+                "kid": {
+                    "type": "string",
+                    "pattern": DIGEST,
+                    "description": "RFC 7638 thumbprint of the key, registered for this unit.",
+                },
+                "typ": {"const": typ, "description": "What a message on this topic is."},
+                "cty": {"const": CTY, "description": "What the payload is."},
+            },
+            "required": ["alg", "kid", "typ", "cty"],
+            "additionalProperties": False,
+        }
+        for leaf, typ in TYP.items()
+    }
+    return {
+        **_head("header", "Protected header of the compact JWS, one definition a topic."),
+        "anyOf": [{"$ref": f"#/$defs/{leaf}"} for leaf in parts],
+        "$defs": parts,
+    }
+
+
+def keys() -> Schema:
+    """Return the schema of the key set that a central server trusts."""
+    seconds = "seconds since 1970, inclusive; absent: no bound"
+    kinds = [
+        {
+            "properties": {
+                "kty": {"const": kind.kty},
+                "crv": {"const": kind.crv},
+                "alg": {"const": alg},
+                **{member: {"type": "string", "pattern": DIGEST} for member in kind.members},
+            },
+            "required": ["kty", "crv", "alg", *kind.members],
+        }
+        for alg, kind in ALGORITHMS.items()
+    ]
+    key = {
+        "type": "object",
+        "properties": {
+            "kid": {"type": "string", "pattern": DIGEST, "description": "RFC 7638 thumbprint."},
+            "unit": {
+                **_swept(TypeAdapter(payload.UnitUrn).json_schema()),
+                "description": "The one unit that this key may speak for.",
+            },
+            "use": {"const": "sig"},
+            "nbf": {"type": "integer", "description": f"Not valid before: {seconds}."},
+            "exp": {"type": "integer", "description": f"Not valid after: {seconds}."},
+            "d": False,  # a private key has no business here
+        },
+        "required": ["kid", "unit"],
+        "anyOf": kinds,
+    }
+    return {
+        **_head("keys", "JWK set of the units' public keys, with whose each is and when."),
+        "type": "object",
+        "properties": {"keys": {"type": "array", "items": key}},
+        "required": ["keys"],
+    }
+
+
+def every() -> dict[str, Schema]:
+    """Return each schema by the name of its file, without the ending."""
+    return {**{name: message(name) for name in MESSAGES}, "header": header(), "keys": keys()}

@@ -1,0 +1,164 @@
+"""What the fields mean, for somebody who never reads our Python.
+
+By class and field; a field may stand under the class that it is inherited from. A field whose model
+has a description of its own needs none here.
+"""
+
+from typing import Final
+
+FIELDS: Final[dict[str, dict[str, str]]] = {
+    "CloudEvent": {
+        "specversion": "Version of CloudEvents.",
+        "id": "UUIDv7, in lower case. The idempotency key: store an id once.",
+        "source": "URN of the unit that signed. The topic names the same unit.",
+        "time": (
+            "When it happened, UTC, RFC 3339 with six decimals. For an attempt, the exposure of "
+            "the picture that decided. What it is worth says data.clock.state."
+        ),
+        "datacontenttype": "Media type of data.",
+    },
+    "ChainedEvent": {
+        "sequence": (
+            "Number of the event in the unit's chain, from 1, never used twice. Zero-padded to 20 "
+            "digits, so that it sorts as text."
+        ),
+        "previous": (
+            "SHA-256, base64url without padding, of the unit's event before this one as it was "
+            "sent: of the ASCII bytes of its compact JWS. Absent exactly in event 1. A reader "
+            "takes null for absent; a unit never writes it."
+        ),
+    },
+    "AttendanceEvent": {
+        "type": "Whether the attempt was recorded or refused; the same as data.outcome.",
+        "subject": (
+            "Opaque id of the person: 128 bits of an HMAC-SHA-256 of the person number under a "
+            "key that lives only where people are enrolled. Absent for an unknown person. A "
+            "reader takes null for absent; a unit never writes it."
+        ),
+        "data": "What the person needs to appeal.",
+    },
+    "AuditEvent": {"type": "Type of the event.", "data": "What happened to the unit."},
+    "StateEvent": {"type": "Type of the message.", "data": "The session and what runs in it."},
+    "HealthEvent": {"type": "Type of the message.", "data": "How the unit is."},
+    "_Versions": {
+        "software": "Version of the unit's program.",
+        "models": "The networks that decided: name to SHA-256 of the file, hexadecimal.",
+        "roster": "SHA-256 of the roster file in force, hexadecimal; null where none is loaded.",
+    },
+    "AttendanceData": {
+        "outcome": "How the attempt ended.",
+        "reason": "Why it ended so.",
+        "direction": "Which way people pass this unit, as it is set up.",
+        "smile": (
+            "Smile score, 0 to 100, cut to one decimal. Null where no smile was asked: for exempt "
+            "people as for a unit that asks nobody, so that nobody can tell the two apart."
+        ),
+        "match": (
+            "The nearest person in the roster, near enough or not; null where nobody was compared."
+        ),
+        "liveness": "Whether it was judged that a living person stood there.",
+        "thresholds": "Every limit that was in force.",
+        "place": "Where the unit hangs.",
+        "clock": "The clock at the instant of `time`.",
+    },
+    "AuditData": {
+        "code": "What happened.",
+        "detail": "More about it, by name. Nothing about people.",
+        "place": "Where the unit hangs.",
+        "clock": "The clock at the instant of `time`.",
+    },
+    "StateData": {
+        "status": (
+            "Whether the unit is there. A signed `offline` is an orderly end; after a loss the "
+            "broker sends the unsigned Last Will instead."
+        ),
+        "session": "Counts the starts of the unit's outbox, from 1.",
+        "sequence": "Number of the unit's newest event; 0 where there is none yet.",
+        "head": (
+            "Digest of that event, as the next one's `previous` will have it; null where there is "
+            "none yet. Shows a cut-off tail."
+        ),
+        "clock": "The clock at the instant of `time`.",
+    },
+    "HealthData": {
+        "session": "As in `state`.",
+        "sequence": "Number of the unit's newest event; 0 where there is none yet.",
+        "head": "Digest of that event; null where there is none yet. Shows a cut-off tail.",
+        "outbox_depth": "Events that no broker has acknowledged yet.",
+        "temperature_c": "Temperature of the processor, degrees Celsius; null where unknown.",
+        "disk_free_bytes": "Free bytes where events are kept; null where unknown.",
+        "frame_rate": "Pictures judged a second; null where unknown.",
+        "last_error": (
+            "The last thing that went wrong since the start, in words; null where nothing did. "
+            "Nothing about people."
+        ),
+        "clock": "The clock at the instant of `time`.",
+    },
+    "Will": {
+        "status": "Always offline.",
+        "session": "The session that was lost, as in `state`.",
+    },
+    "MatchData": {
+        "similarity": "Cosine of the two templates, cut to four decimals.",
+        "margin": (
+            "How far the nearest person is ahead of the next; null where the roster has no second."
+        ),
+    },
+    "Thresholds": {
+        "match": "Least similarity of a known person.",
+        "margin": "Least margin of a known person.",
+        "agreeing_frames": "Pictures of one identity before it counts.",
+        "unknown_frames": "Pictures without an identity before somebody is unknown.",
+        "smile": "Least smile score. Null with the other two of the smile where none was asked.",
+        "smile_rise": "Points that the smile rose above the face at the prompt.",
+        "smile_timeout": "Seconds to smile in.",
+    },
+    "Liveness": {
+        "judged": "Whether it was judged at all.",
+        "cues": "Names of the cues that spoke.",
+    },
+    "Place": {
+        "latitude": "Degrees, WGS 84, north positive.",
+        "longitude": "Degrees, WGS 84, east positive.",
+        "zone": "IANA time zone, for the local day.",
+    },
+    "ClockData": {
+        "state": "How sure the unit is of `time`.",
+        "boot_id": "Names the boot that monotonic_ns counts from.",
+        "monotonic_ns": (
+            "The same instant on CLOCK_MONOTONIC, in nanoseconds, which nobody can set. A string, "
+            "because it outgrows the 2^53 of a JSON number."
+        ),
+    },
+}
+
+VALUES: Final[dict[str, dict[str, str]]] = {
+    "Outcome": {
+        "recorded": "the person's attendance is recorded",
+        "refused": "nothing is recorded for anybody",
+    },
+    "Reason": {
+        "accepted": "known, and every rule met",
+        "not-known": "nobody in the roster is near enough",
+        "no-smile-in-time": "known, and no smile came in time",
+        "spoof-suspected": "perhaps a picture and not a person",
+    },
+    "Direction": {
+        "in": "people come in here",
+        "out": "people go out here",
+        "unspecified": "either way",
+    },
+    "AuditCode": {
+        "started": "the unit's program began",
+        "stopped": "it ended in good order",
+        "camera-lost": "no pictures come",
+        "camera-back": "they come again",
+        "store-failed": "events could not be made durable for a while, and people were told so",
+    },
+    "Status": {"online": "it is there", "offline": "it is not"},
+    "ClockState": {
+        "synchronized": "a time service disciplines the clock now",
+        "holdover": "one did since the program began, and has stopped",
+        "unsynchronized": "nobody vouches for it: date the event by when it came",
+    },
+}
