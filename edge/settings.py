@@ -1,12 +1,10 @@
 """Every setting, with its unit and bounds, from a TOML file, the environment and credentials.
 
 Order, strongest first: environment (`SENYUM_CAMERA__FPS=10`), the TOML file, the default here.
-Secrets are never settings: a setting names the file, and `read_secret` reads it, from the
-service's credentials directory first (systemd's LoadCredential), then from the path.
+Secrets are never settings: a setting names the file, and `edge.secrets` reads it.
 """
 
 import os
-import stat
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +22,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
-from edge.errors import SecretError, SettingsError
+from edge.errors import SettingsError
 from edge.types import Direction
 
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
@@ -365,44 +363,3 @@ def load_unit(config: Path | None = None) -> Settings:
             "name another settings file with --config"
         )
     return settings
-
-
-def read_secret(path: Path, what: str) -> bytes:
-    """Return the content of a key file that only its owner can read.
-
-    A credential of the same file name that systemd handed to the service comes first. Raises
-    SecretError, which names the file and never its content.
-    """
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    try:
-        if credentials and (credential := Path(credentials) / path.name).is_file():
-            return credential.read_bytes()
-        mode = path.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise SecretError(
-                f"{path}: {what} can be read by others (mode {stat.S_IMODE(mode):04o}); "
-                f"run: chmod 600 {path}"
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise SecretError(f"{path}: {what} cannot be read: {error.strerror}") from None
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a new key file with mode 0600, durable, never over an existing one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable: a new file is lost in a power cut without it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,12 +10,13 @@ import pytest
 
 EDGE = Path(__file__).parent.parent / "edge"
 
-EVERYONE = {"types", "errors", "settings", "pictures"}
+EVERYONE = {"types", "errors", "settings", "secrets", "pictures"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "settings": {"types", "errors"},
+    "secrets": {"errors"},
     "pictures": {"types"},
     "notify": set(),
     "memory": set(),

@@ -13,7 +13,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import SecretError
-from edge.settings import BrokerSettings, read_secret
+from edge.secrets import read_secret
+from edge.settings import BrokerSettings
 
 CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
 SESSION_SECONDS = 86_400  # the broker keeps our session this long after we went

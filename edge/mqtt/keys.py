@@ -26,7 +26,7 @@ from joserfc.jwk import ECKey, OKPKey
 from edge.errors import SecretError
 from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.topics import UnitName
-from edge.settings import read_secret, sync_folder, write_secret
+from edge.secrets import read_secret, sync_folder, write_secret
 
 log = logging.getLogger(__name__)
 

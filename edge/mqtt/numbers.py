@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.errors import OutboxError
-from edge.settings import sync_folder
+from edge.secrets import sync_folder
 
 BLOCK = 256  # numbers reserved at a time: the most that a lost outbox leaves unused
 SLOT_BYTES = 512

@@ -28,7 +28,7 @@ from edge.mqtt.encoding import digest
 from edge.mqtt.numbers import Mark, Numbers
 from edge.mqtt.outbox_check import connect, read
 from edge.mqtt.outbox_schema import VERSION, drafted, put_in_place
-from edge.settings import sync_folder
+from edge.secrets import sync_folder
 
 NO_DIGEST = digest("")  # what the first event follows where none before it is known
 KEEP = (

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.settings import sync_folder
+from edge.secrets import sync_folder
 
 VERSION = 2
 APPLICATION_ID = 0x53454E59  # tells an outbox from any other SQLite file

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from edge.errors import RosterError
 from edge.roster.keys import key_id
 from edge.roster.search import DIMENSION, Gallery
-from edge.settings import sync_folder
+from edge.secrets import sync_folder
 from edge.types import Floats
 
 MAX_PHOTOS = 5  # of one person

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from edge.errors import SecretError
-from edge.settings import read_secret, write_secret
+from edge.secrets import read_secret, write_secret
 
 KEY_BYTES = 32
 
