@@ -4,6 +4,49 @@ Each message is one line: what was wrong, where, and what the reader can do abou
 `exit_status` is what `senyum` ends with: 2 for the caller's mistakes, 1 for everything else.
 """
 
+from enum import StrEnum
+
+
+class Trouble(StrEnum):
+    """What is wrong, in one word: `last_error` of `health`. The sentence for each is in the log."""
+
+    CAMERA_LOST = "camera-lost"
+    # events cannot be stored
+    DISK_FULL = "disk-full"
+    OUTBOX_DAMAGED = "outbox-damaged"
+    NOT_SIGNED = "not-signed"
+    STORE_FAILED = "store-failed"  # otherwise
+    # no connection
+    UNREACHABLE = "broker-unreachable"  # no route, no listener, no such name
+    SILENT = "broker-silent"  # takes the connection, or an event, and does not answer
+    CLOSED = "broker-closed"  # ended the connection instead of answering
+    LOST = "connection-lost"
+    TLS_FAILED = "tls-failed"
+    BROKER_CERTIFICATE = "broker-certificate-refused"  # by us
+    CERTIFICATE_REFUSED = "certificate-refused"  # ours, by the broker
+    CREDENTIALS = "credentials-unusable"  # a certificate, key or password file
+    INTERNAL = "internal"
+    # refused
+    PROTOCOL = "protocol-refused"
+    CLIENT_ID = "client-id-refused"
+    PASSWORD = "password-refused"  # noqa: S105 - a code, not one
+    NOT_AUTHORIZED = "not-authorized"
+    BANNED = "banned"
+    FEATURE = "feature-missing"  # retained messages or QoS 1
+    REFUSED = "refused"
+    BUSY = "broker-busy"
+    STOPPING = "broker-stopping"
+    MOVED = "broker-moved"
+    TAKEN_OVER = "session-taken-over"
+    # connected, but events wait
+    NO_RECEIVER = "no-receiver"
+    TOO_LARGE = "packet-too-large"
+    QUOTA = "quota-exceeded"
+    INVALID = "event-refused"
+    # connected, and all is well for now
+    CERTIFICATE_EXPIRES = "certificate-expires"
+    AUTHORITY_EXPIRES = "authority-expires"
+
 
 class SenyumError(Exception):
     """Something Senyum cannot go on with; the message is meant for a person."""
@@ -72,19 +115,19 @@ class EnvelopeError(SenyumError):
 class OutboxError(SenyumError):
     """An event could not be made durable."""
 
-    code = "store-failed"  # the reason in one word, for `health` and the audit log
+    trouble = Trouble.STORE_FAILED
 
 
 class OutboxFull(OutboxError):
     """The disk has no room for another event; the events that are stored are safe."""
 
-    code = "disk-full"
+    trouble = Trouble.DISK_FULL
 
 
 class OutboxDamaged(OutboxError):
     """The outbox file is damaged; the next start sets it aside and goes on in a new one."""
 
-    code = "outbox-damaged"
+    trouble = Trouble.OUTBOX_DAMAGED
 
 
 class OutboxRefused(OutboxError, CallerError):

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import Trouble
+
 Bytes2D = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -220,7 +222,7 @@ class StoreFailed:
 
     ref: int
     why: str
-    code: str = "store-failed"  # `why` in one word, as the errors of the outbox have it
+    trouble: Trouble = Trouble.STORE_FAILED
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,21 +11,18 @@ Threads, and the one thing each does:
 
 import itertools
 import logging
-import shutil
 import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
-from edge.errors import OutboxDamaged, RosterError
+from edge.errors import OutboxDamaged, RosterError, Trouble
 from edge.feed import Feed
 from edge.gpio import Panel
 from edge.inference.models import Models
@@ -34,13 +31,13 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
-from edge.mqtt.reasons import Trouble
 from edge.mqtt.recorder import Recorder
-from edge.mqtt.seal import Context, Sealer, Vitals
+from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
 from edge.roster import load as load_roster
 from edge.roster import read_key
 from edge.settings import Settings
+from edge.tally import Tally
 from edge.types import (
     Attempt,
     Audit,
@@ -99,39 +96,6 @@ class Inbox:
             return taken
 
 
-@dataclass(slots=True)
-class Tally:
-    """What the status sentence counts, since the start."""
-
-    recorded: int = 0
-    refused: int = 0
-    frames: int = 0
-    link_up: bool = False
-    camera_fault: str | None = None
-    store_fault: str | None = None
-
-    @property
-    def error(self) -> Trouble | None:
-        """The code of `fault`, as health tells it."""
-        if self.camera_fault:
-            return Trouble.CAMERA_LOST
-        return Trouble.STORE_FAILED if self.store_fault else None
-
-    @property
-    def fault(self) -> str | None:
-        """Why the unit cannot do its work, or None where it can."""
-        return self.camera_fault or self.store_fault
-
-    def sentence(self, enrolled: int) -> str:
-        """How the unit is, as `systemctl status` shows it."""
-        doing = f"Out of order: {self.fault}" if self.fault else "Watching"
-        broker = "broker connected" if self.link_up else "broker away, events are kept"
-        return (
-            f"{doing}. {enrolled} enrolled, {broker}, "
-            f"{self.recorded} recorded and {self.refused} refused since the start."
-        )
-
-
 class Unit:
     """One attendance unit. Building it opens everything; `run` watches the door until stopped.
 
@@ -152,7 +116,6 @@ class Unit:
         `observer` is told, in the main loop, of each stimulus, what it brought about, and the
         session's state after it.
         """
-        self._settings = settings
         self._inbox = Inbox()
         self._tally = Tally()
         self._stop = threading.Event()
@@ -160,7 +123,6 @@ class Unit:
         self._ended_ns: int | None = None  # when that was noticed
         self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
-        self._frame_rate = 0.0
         self._damage: OutboxDamaged | None = None
         self._probe_ns = 0  # when next to try whether events can be stored again
         self._notifier = notifier or Notifier()
@@ -208,7 +170,7 @@ class Unit:
             sealer,
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
-            vitals=self._vitals,
+            vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
         self._panel = self._open_panel()
@@ -263,7 +225,8 @@ class Unit:
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
             self._probe_store(now)
             if now - status_at >= STATUS_NS:
-                self._frame_rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
+                rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
+                self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._notifier.status(self._tally.sentence(self._enrolled))
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
@@ -296,10 +259,10 @@ class Unit:
                     case Outcome.REFUSED:
                         self._tally.refused += 1
                 self._store_is(None)
-            case StoreFailed(ref, why, code):
+            case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
-                self._store_is(f"{code}: {why}")
-                if code == OutboxDamaged.code:  # the next start mends it
+                self._store_is(why, trouble)
+                if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
                     self.stop()
         self._step(stimulus)
@@ -316,7 +279,7 @@ class Unit:
         self._tally.camera_fault = why
         self._step(Fault(self._tally.fault))
 
-    def _store_is(self, why: str | None) -> None:
+    def _store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
         """Note whether events can be stored. While not, an audit event tries it now and then."""
         if why:
             self._probe_ns = time.monotonic_ns() + PROBE_NS
@@ -326,13 +289,14 @@ class Unit:
             log.error("out of order, events cannot be stored: %s", why)
         else:
             log.info("events can be stored again")
-        self._tally.store_fault = why
+        self._tally.store_fault, self._tally.store_trouble = why, trouble
         self._step(Fault(self._tally.fault))
 
     def _probe_store(self, now: int) -> None:
         if self._tally.store_fault is not None and now >= self._probe_ns:
             self._probe_ns = now + PROBE_NS
-            self._audit(AuditCode.STORE_FAILED, why=self._tally.store_fault)
+            trouble, why = self._tally.store_trouble, self._tally.store_fault
+            self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
 
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
@@ -357,14 +321,6 @@ class Unit:
         )
         self._recorder.submit(event)
 
-    def _vitals(self) -> Vitals:
-        return Vitals(
-            temperature_c=_temperature(),
-            disk_free_bytes=shutil.disk_usage(self._settings.outbox.file.parent).free,
-            frame_rate=round(self._frame_rate, 1),
-            last_error=self._tally.error,
-        )
-
     def close(self) -> None:
         """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""
         self._notifier.stopping()
@@ -384,15 +340,6 @@ class Unit:
             self._outbox.close()
         self._panel.close()
         self._notifier.close()
-
-
-def _temperature() -> float | None:
-    """Return the processor's temperature in degrees Celsius, where the kernel tells it."""
-    try:
-        text = Path("/sys/class/thermal/thermal_zone0/temp").read_text(encoding="ascii")
-        return int(text) / 1000
-    except (OSError, ValueError):
-        return None
 
 
 def run(settings: Settings) -> int:

@@ -18,13 +18,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge.errors import Trouble
 from edge.mqtt.client import CONNECT_SECONDS, connect, new_client, properties
 from edge.mqtt.envelope import CONTENT_TYPE
 from edge.mqtt.reasons import (
     Ended,
     Refused,
     Remedy,
-    Trouble,
     Verdict,
     of_connack,
     of_disconnect,

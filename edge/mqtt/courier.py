@@ -13,13 +13,14 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
+from edge.errors import Trouble
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.connection import Ack, Connection
 from edge.mqtt.grumble import Grumble
 from edge.mqtt.outbox import Reader, Row
 from edge.mqtt.pace import Pace
 from edge.mqtt.payload import Status
-from edge.mqtt.reasons import Ended, Remedy, Trouble, of_puback
+from edge.mqtt.reasons import Ended, Remedy, of_puback
 from edge.mqtt.seal import Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
 from edge.mqtt.window import Window

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-from edge.errors import LinkError, SecretError, SenyumError
+from edge.errors import LinkError, SecretError, SenyumError, Trouble
 from edge.mqtt.brokers import Brokers, Candidate
 from edge.mqtt.client import CONNECT_SECONDS, new_client
 from edge.mqtt.connection import Connection, Waker
@@ -37,7 +37,7 @@ from edge.mqtt.grumble import Grumble
 from edge.mqtt.outbox import Reader
 from edge.mqtt.pace import Pace
 from edge.mqtt.payload import Status, Will
-from edge.mqtt.reasons import Ended, Remedy, Trouble
+from edge.mqtt.reasons import Ended, Remedy
 from edge.mqtt.scout import Find, Scout
 from edge.mqtt.seal import Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName

@@ -1,4 +1,4 @@
-"""What each answer of a broker means for us, in one place, and the codes that `health` tells.
+"""What each answer of a broker means for us, in one place.
 
 A reason that stands in no table below (a later version of MQTT, a broker's own invention) is
 treated as the table's default.
@@ -6,46 +6,9 @@ treated as the table's default.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
+from enum import Enum, auto
 
-from edge.errors import LinkError, LinkRefused
-
-
-class Trouble(StrEnum):
-    """The values of `health.data.last_error`. The sentence that goes with each is in the log."""
-
-    CAMERA_LOST = "camera-lost"
-    STORE_FAILED = "store-failed"
-    # no connection
-    UNREACHABLE = "broker-unreachable"  # no route, no listener, no such name
-    SILENT = "broker-silent"  # takes the connection, or an event, and does not answer
-    CLOSED = "broker-closed"  # ended the connection instead of answering
-    LOST = "connection-lost"
-    TLS_FAILED = "tls-failed"
-    BROKER_CERTIFICATE = "broker-certificate-refused"  # by us
-    CERTIFICATE_REFUSED = "certificate-refused"  # ours, by the broker
-    CREDENTIALS = "credentials-unusable"  # a certificate, key or password file
-    INTERNAL = "internal"
-    # refused
-    PROTOCOL = "protocol-refused"
-    CLIENT_ID = "client-id-refused"
-    PASSWORD = "password-refused"  # noqa: S105 - a code, not one
-    NOT_AUTHORIZED = "not-authorized"
-    BANNED = "banned"
-    FEATURE = "feature-missing"  # retained messages or QoS 1
-    REFUSED = "refused"
-    BUSY = "broker-busy"
-    STOPPING = "broker-stopping"
-    MOVED = "broker-moved"
-    TAKEN_OVER = "session-taken-over"
-    # connected, but events wait
-    NO_RECEIVER = "no-receiver"
-    TOO_LARGE = "packet-too-large"
-    QUOTA = "quota-exceeded"
-    INVALID = "event-refused"
-    # connected, and all is well for now
-    CERTIFICATE_EXPIRES = "certificate-expires"
-    AUTHORITY_EXPIRES = "authority-expires"
+from edge.errors import LinkError, LinkRefused, Trouble
 
 
 class Remedy(Enum):

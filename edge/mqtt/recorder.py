@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from edge.errors import OutboxError
+from edge.errors import OutboxError, Trouble
 from edge.mqtt.clock import Clock, ClockReading, ClockState
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.outbox_check import read
@@ -112,11 +112,11 @@ class Recorder(threading.Thread):
             # What pydantic says of an event may quote it, so only the outbox is quoted.
             known = isinstance(error, OutboxError)
             why = str(error) if known else f"cannot be signed: {type(error).__name__}"
-            code = error.code if isinstance(error, OutboxError) else "not-signed"
+            trouble = error.trouble if isinstance(error, OutboxError) else Trouble.NOT_SIGNED
             # Without a traceback, which may quote it too; what has time to wait is told quietly.
             log.log(logging.ERROR if batch else logging.DEBUG, "event not stored: %s", why)
             for event in batch:
-                self._report(StoreFailed(event.ref, why, code))
+                self._report(StoreFailed(event.ref, why, trouble))
             return
         if self._reading is not None:
             self._watch.recorded(self._reading)

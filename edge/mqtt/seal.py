@@ -8,6 +8,7 @@ from typing import Any
 
 import uuid6
 
+from edge.errors import Trouble
 from edge.mqtt import payload
 from edge.mqtt.clock import Clock, ClockReading, ClockState
 from edge.mqtt.encoding import digest
@@ -35,7 +36,7 @@ class Vitals:
     temperature_c: float | None = None
     disk_free_bytes: int | None = None
     frame_rate: float | None = None
-    last_error: str | None = None
+    last_error: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Sealer:
             temperature_c=vitals.temperature_c,
             disk_free_bytes=vitals.disk_free_bytes,
             frame_rate=vitals.frame_rate,
-            last_error=None if vitals.last_error is None else vitals.last_error[:200],
+            last_error=vitals.last_error,
             clock=_clock(reading, reading.monotonic_ns),
         )
         event = payload.HealthEvent(

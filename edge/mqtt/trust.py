@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from edge.errors import Trouble
 from edge.mqtt.client import secret_path
-from edge.mqtt.reasons import Trouble
 from edge.settings import BrokerSettings
 
 AHEAD = timedelta(days=30)  # an expiry is announced so long before

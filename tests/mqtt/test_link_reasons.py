@@ -11,6 +11,7 @@ from wires import ScriptedBroker
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
+from edge.errors import Trouble
 from edge.mqtt.client import new_client
 from edge.mqtt.link import LinkState
 from edge.mqtt.pace import Pace
@@ -19,7 +20,6 @@ from edge.mqtt.reasons import (
     DISCONNECT,
     PUBACK,
     Remedy,
-    Trouble,
     of_connack,
     of_disconnect,
     of_puback,

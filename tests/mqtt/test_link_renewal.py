@@ -11,8 +11,8 @@ from authority import Authority
 from wireunit import FAST, Listener, SteppedClock, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
+from edge.errors import Trouble
 from edge.mqtt.pace import Pace
-from edge.mqtt.reasons import Trouble
 from edge.mqtt.trust import Files, expiry
 from edge.settings import BrokerSettings
 

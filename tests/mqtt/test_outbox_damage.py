@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from wireunit import UNIT, Signer, attempt
 
-from edge.errors import OutboxDamaged, OutboxError
+from edge.errors import OutboxDamaged, OutboxError, Trouble
 from edge.mqtt import numbers
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import verify
@@ -303,7 +303,7 @@ def test_damage_met_at_work_has_the_whole_file_looked_at(
     (folder / "outbox.db").write_bytes(pages)
     with pytest.raises(OutboxDamaged) as caught:
         box.append(partial(disks["closed"].signer.sealer.event, attempt()))
-    assert caught.value.code == "outbox-damaged"
+    assert caught.value.trouble is Trouble.OUTBOX_DAMAGED
     assert box._numbers is not None
     assert box._numbers.mark is not None
     assert box._numbers.mark.suspect

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from wireunit import Signer, attempt, until
 
-from edge.errors import OutboxError, OutboxFull
+from edge.errors import OutboxError, OutboxFull, Trouble
 from edge.mqtt.encoding import digest
 from edge.mqtt.outbox import MIB, Outbox, Reader
 from edge.mqtt.outbox_check import read
@@ -93,7 +93,7 @@ def test_a_full_disk_refuses_and_recovers_by_itself(disk: Path, tmp_path: Path) 
             if isinstance(report, Stored):  # the WAL may have room of its own for some
                 stored += 1
                 continue
-            assert report.code == "disk-full"
+            assert report.trouble is Trouble.DISK_FULL
             assert report.why.endswith("outbox.db: the disk is full; make room on it")
             refused += 1
         assert box.head().sequence == stored

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from wireunit import Signer, attempt, until
 
+from edge.errors import Trouble
 from edge.mqtt.outbox import Outbox
 from edge.mqtt.recorder import CAPACITY, Recorder
 from edge.types import Stored, StoreFailed
@@ -41,7 +42,7 @@ def test_an_event_that_cannot_be_signed_fails_alone(tmp_path: Path, signer: Sign
     assert recorder.close()
     assert reports == [
         Stored(0),
-        StoreFailed(1, "cannot be signed: ValidationError", "not-signed"),
+        StoreFailed(1, "cannot be signed: ValidationError", Trouble.NOT_SIGNED),
         Stored(2),
     ]
     assert box.head().sequence == 2

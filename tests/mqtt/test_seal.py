@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 from wireunit import BOOT_ID, PERSON, UNIT, Signer, SteppedClock, attempt
 
+from edge.errors import Trouble
 from edge.mqtt.clock import ClockState, SystemClock
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import verify
@@ -195,7 +196,7 @@ def test_state_and_health_name_the_head(signer: Signer) -> None:
         signer.sealer.state(Status.OFFLINE, 2, head), signer.keys, UNIT.topic(Leaf.STATE)
     ).event
     health = verify(
-        signer.sealer.health(Vitals(frame_rate=14.9, last_error="e" * 900), 2, head, 3),
+        signer.sealer.health(Vitals(frame_rate=14.9, last_error=Trouble.DISK_FULL), 2, head, 3),
         signer.keys,
         UNIT.topic(Leaf.HEALTH),
     ).event
@@ -204,7 +205,7 @@ def test_state_and_health_name_the_head(signer: Signer) -> None:
     assert (state.data.status, state.data.session) == (Status.OFFLINE, 2)
     assert (state.data.sequence, state.data.head) == (7, "A" * 43)
     assert (health.data.sequence, health.data.head, health.data.outbox_depth) == (7, "A" * 43, 3)
-    assert health.data.last_error == "e" * 200
+    assert health.data.last_error == "disk-full"
 
 
 def test_a_new_context_counts_from_the_next_event(signer: Signer) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contract import cast
 from contract.unit import SetClock, SteadyKey
 from contract.vector import UNSIGNED, Vector
+from edge.errors import Trouble
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.payload import Status, Will
@@ -14,7 +15,10 @@ from edge.mqtt.topics import Leaf
 from edge.types import AuditCode, Reason
 
 VITALS = Vitals(
-    temperature_c=51.5, disk_free_bytes=9_876_543_210, frame_rate=12.5, last_error="broker: refused"
+    temperature_c=51.5,
+    disk_free_bytes=9_876_543_210,
+    frame_rate=12.5,
+    last_error=Trouble.NO_RECEIVER,
 )
 
 

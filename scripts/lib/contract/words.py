@@ -89,8 +89,9 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
         "disk_free_bytes": "Free bytes where events are kept; null where unknown.",
         "frame_rate": "Pictures judged a second; null where unknown.",
         "last_error": (
-            "The last thing that went wrong since the start, in words; null where nothing did. "
-            "Nothing about people."
+            "What is wrong now, or what ended the last connection, told once; null where nothing "
+            "is. A word of the list in docs/link.md, which may grow: take another for something "
+            "else."
         ),
         "clock": "The clock at the instant of `time`.",
     },
@@ -154,6 +155,12 @@ VALUES: Final[dict[str, dict[str, str]]] = {
         "camera-lost": "no pictures come",
         "camera-back": "they come again",
         "store-failed": "events could not be made durable for a while, and people were told so",
+        "outbox-renewed": (
+            "a damaged outbox was set aside, and the chain goes on in a new one; numbers may be "
+            "left out before this event"
+        ),
+        "clock-stepped": "the clock was set by a leap",
+        "clock-anchor": "dates the events of this boot that had no certain time",
     },
     "Status": {"online": "it is there", "offline": "it is not"},
     "ClockState": {
