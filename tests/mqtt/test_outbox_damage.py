@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from wireunit import UNIT, Signer, attempt
+from wires import ScriptedBroker
+from wireunit import UNIT, Signer, WireUnit, attempt, until
 
 from edge.errors import OutboxDamaged, OutboxError, Trouble
 from edge.mqtt import numbers
@@ -228,6 +229,29 @@ def test_what_waited_for_the_broker_is_saved(disks: dict[str, Disk], tmp_path: P
     assert box.renewal["last_known"] == EVENTS
     reader.close()
     box.close()
+
+
+def test_the_link_delivers_over_the_numbers_that_a_renewal_left_out(
+    disks: dict[str, Disk], tmp_path: Path
+) -> None:
+    disk = disks["closed"]
+    folder = disk.copy(tmp_path / "disk")
+    content = bytearray((folder / "outbox.db").read_bytes())
+    content[content.index(disk.events[70].split(".")[1][:60].encode()) + 40] ^= 1
+    (folder / "outbox.db").write_bytes(content)
+    lose_what_was_not_synced(folder / "signing.key.begun")
+    saved = set(range(DELIVERED + 1, EVENTS + 1)) - {70}
+    with ScriptedBroker() as broker, WireUnit(folder, broker.settings) as unit:
+        assert unit.outbox.head().sequence == BLOCK + 2
+        unit.record(2)  # and before them, what is told of the renewal
+        head = BLOCK + 5
+        until(lambda: unit.link.delivered == head, 10.0)
+        assert sorted(broker.numbers) == sorted({*saved, head - 2, head - 1, head})
+    again = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
+    reader = Reader(folder / "outbox.db")
+    assert reader.delivered() == again.head().sequence == head
+    reader.close()
+    again.close()
 
 
 def test_an_older_outbox_that_is_put_back_is_noticed(
