@@ -25,6 +25,7 @@ from edge.mqtt.reasons import (
     of_puback,
 )
 from edge.mqtt.topics import Leaf
+from edge.mqtt.window import STRIKES
 from edge.settings import BrokerSettings
 from edge.types import Audit, AuditCode
 
@@ -110,7 +111,8 @@ def test_an_event_that_ends_the_connection_is_found_and_set_aside(
         unit.record(20)
         until(lambda: set(broker.numbers) == set(range(1, 21)), 10.0)
         assert unit.link.delivered == 6
-        assert broker.times(7) <= 3
+        # Three times, but where we were still writing, the goodbye and its reason may be lost.
+        assert broker.times(7) < 2 * STRIKES
 
 
 def test_a_broker_that_drops_the_connection_without_a_word_is_got_past(tmp_path: Path) -> None:
