@@ -179,7 +179,7 @@ def test_a_broker_that_does_not_answer_is_given_up(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = BrokerSettings(host="127.0.0.1", port=silent.getsockname()[1])
         with WireUnit(tmp_path, settings) as unit:
-            until(lambda: unit.link.state is LinkState.WAITING, 10.0)
+            until(lambda: unit.link.state is LinkState.WAITING, 20.0)
             assert unit.changes == []
 
 
