@@ -8,7 +8,6 @@ service's credentials directory first (systemd's LoadCredential), then from the 
 import os
 import stat
 import tomllib
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -97,13 +96,23 @@ class CameraSettings(_Section):
 
 
 class QualityLimits(_Section):
-    """Which faces can be judged; also the gates of enrolment."""
+    """Which faces can be judged; also the gates of enrolment.
 
-    min_face_px: float = Field(default=80.0, ge=16.0, le=2000.0)
-    min_sharpness: float = Field(default=20.0, ge=0.0)
-    min_luma: float = Field(default=45.0, ge=0.0, le=255.0)
-    max_luma: float = Field(default=225.0, ge=0.0, le=255.0)
-    min_contrast: float = Field(default=12.0, ge=0.0, le=128.0)
+    Levels are those of luma, 0 (black) to 255, in the crop that identity is judged by.
+    """
+
+    min_face_px: float = Field(
+        default=80.0, ge=16.0, le=2000.0, description="pixels, about the face's width"
+    )
+    min_sharpness: float = Field(default=20.0, ge=0.0, description="variance of the Laplacian")
+    min_bright: float = Field(
+        default=70.0, ge=0.0, le=255.0, description="level of the face's brightest hundredth"
+    )
+    min_backlit_bright: float = Field(
+        default=100.0, ge=0.0, le=255.0, description="the same where the surroundings glare"
+    )
+    max_luma: float = Field(default=225.0, ge=0.0, le=255.0, description="mean level")
+    min_contrast: float = Field(default=12.0, ge=0.0, le=128.0, description="deviation of level")
     max_yaw: float = Field(default=35.0, ge=5.0, le=90.0, description="degrees")
     max_pitch: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
     max_roll: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
@@ -114,7 +123,7 @@ class InferenceSettings(_Section):
 
     models: Path | None = Field(default=None, description="folder; default: the shipped models")
     threads: int = Field(default=1, ge=1, le=8)
-    detector_score: Share = 0.6
+    detector_score: Share = Field(default=0.5, description="least confidence of a face")
     smile_frames: int = Field(default=3, ge=1, le=15, description="frames the smile is smoothed")
     quality: QualityLimits = QualityLimits()
 
@@ -124,8 +133,26 @@ class RosterSettings(_Section):
 
     file: Path = STATE_DIR / "roster.senyum"
     key: Path = Path("/etc/senyum/roster.key")
-    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.62
-    margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.08
+    threshold: float = Field(
+        default=0.62, ge=-1.0, le=1.0, description="cosine; the least, and of a small roster"
+    )
+    threshold_most: float = Field(default=0.8, ge=-1.0, le=1.0, description="cosine")
+    margin: float = Field(
+        default=0.08, ge=0.0, le=1.0, description="cosine to the runner-up; the least, as above"
+    )
+    margin_most: float = Field(default=0.15, ge=0.0, le=1.0, description="cosine")
+    wrong_rate: float = Field(
+        default=1e-4,
+        ge=0.0,
+        le=0.1,
+        description="strangers taken for somebody, aimed at by roster; 0: threshold as it is here",
+    )
+
+    @model_validator(mode="after")
+    def _most_is_not_least(self) -> Self:
+        if self.threshold_most < self.threshold or self.margin_most < self.margin:
+            raise ValueError("threshold_most and margin_most are below threshold and margin")
+        return self
 
 
 class AttendanceSettings(_Section):
@@ -143,6 +170,25 @@ class AttendanceSettings(_Section):
     cool_down: Seconds = Field(default=300.0, description="one record a person in this time")
     leave_after: Seconds = Field(default=1.0, description="without the face: it has gone")
     several_ratio: Share = Field(default=0.7, description="second face's width over the first's")
+
+
+class LivenessSettings(_Section):
+    """What tells a person from a photo or a screen (docs/session.md, docs/accuracy.md)."""
+
+    threshold: Share = Field(default=0.5, description="mean score of the judged frames, or more")
+    frames: int = Field(default=5, ge=3, le=15, description="judged frames before it counts")
+    motion: float = Field(
+        default=0.05,
+        ge=0.0,
+        le=1.0,
+        description="of the mouth in a smile that counts, eye distances; 0: any",
+    )
+    reaction: float = Field(
+        default=0.15, ge=0.0, le=1.0, description="seconds; nobody answers a prompt sooner"
+    )
+    prompt_delay: float = Field(
+        default=0.3, ge=0.0, le=5.0, description="seconds; the prompt comes up to so much later"
+    )
 
 
 class GpioSettings(_Section):
@@ -213,6 +259,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     roster: RosterSettings = RosterSettings()
     attendance: AttendanceSettings = AttendanceSettings()
+    liveness: LivenessSettings = LivenessSettings()
     gpio: GpioSettings = GpioSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
@@ -228,13 +275,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings
 
-    @cached_property
+    @property
     def thresholds(self) -> dict[str, float]:
         """The limits in force that decide an attempt, as events carry them.
 
         The smile's own threshold is not here: each attempt says whether it was held against it.
         """
-        rules = self.attendance
+        rules, living = self.attendance, self.liveness
         return {
             "match": self.roster.threshold,
             "margin": self.roster.margin,
@@ -242,6 +289,11 @@ class Settings(BaseSettings):
             "unknown_frames": rules.unknown_frames,
             "smile_rise": rules.smile_rise,
             "smile_timeout": rules.smile_timeout,
+            "liveness": living.threshold,
+            "liveness_frames": living.frames,
+            "motion": living.motion,
+            "reaction": living.reaction,
+            "prompt_delay": living.prompt_delay,
         }
 
 

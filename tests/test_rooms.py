@@ -33,7 +33,10 @@ ROOMS: dict[str, set[str]] = {
     "cli": {"unit", "enrol", "central", "bench", "evaluate", "mqtt", "roster", "inference"},
 }
 CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
-PURE = {"attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}}
+PURE = {
+    "attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}
+    | {"statistics", "numpy"}  # arithmetic
+}
 
 
 def room_of(path: Path) -> str:
