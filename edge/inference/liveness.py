@@ -150,12 +150,21 @@ def _pattern(luma: Bytes2D) -> float:
 
 def _sums(values: Floats, reach: int) -> Floats:
     """Return the sum of the square of bins about each; rows go round, columns are mirrored."""
-    padded = np.pad(values, ((reach + 1, reach), (0, 0)), mode="wrap")
-    padded = np.pad(padded, ((0, 0), (reach + 1, reach)), mode="reflect")
-    total = padded.astype(np.float64).cumsum(0).cumsum(1)
+    total = values[_AROUND_BINS[reach]].cumsum(0, np.float64).cumsum(1)
     n = 2 * reach + 1
     square_sums = total[n:, n:] - total[:-n, n:] - total[n:, :-n] + total[:-n, :-n]
     return np.asarray(square_sums, np.float32)
+
+
+def _neighbours(reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows and columns of all bins, with `reach` more about them, and one before."""
+    rows = np.pad(np.arange(SIDE), (reach + 1, reach), mode="wrap")
+    columns = np.pad(np.arange(SIDE // 2 + 1), (reach + 1, reach), mode="reflect")
+    return rows[:, None], columns[None]
+
+
+# As indices, for padding afresh takes longer than the sums.
+_AROUND_BINS = {reach: _neighbours(reach) for reach in (_PEAK, _AROUND)}
 
 
 def _flatness(face: Bytes2D) -> float:
