@@ -65,6 +65,8 @@ _SAYS: Mapping[Problem, str] = {
     Problem.TOO_FAR: "the face is too small; give a larger picture or one taken closer",
     Problem.TOO_DARK: "the face is too dark; take it again in more light",
     Problem.TOO_BRIGHT: "the face is too bright; take it again without flash or sun",
+    Problem.BACKLIT: "the light comes from behind; take it again facing the light",
+    Problem.COVERED: "mouth or eyes are covered; take it again without mask, hand or dark glasses",
     Problem.BLURRED: "the face is blurred; take it again in focus and without movement",
     Problem.TURNED: "the face is turned away; take it again looking into the camera",
     Problem.CUT_OFF: "the face is cut off; take it again with the whole head in the picture",
@@ -220,7 +222,9 @@ def look(path: Path, examiner: Examiner) -> Floats:
     """
     faces = examiner.examine(open_photo(path))
     if not faces:
-        raise PhotoError(f"{path}: no face was found; take it again from the front, in good light")
+        raise PhotoError(
+            f"{path}: no face was found; take it again from the front, uncovered, in good light"
+        )
     first, *others = faces
     if any(face.box.width >= BYSTANDER * first.box.width for face in others):
         raise PhotoError(f"{path}: there is more than one face; cut the picture to one person")

@@ -4,11 +4,8 @@ Order, strongest first: environment (`SENYUM_CAMERA__FPS=10`), the TOML file, th
 Secrets are never settings: a setting names the file, and `edge.secrets` reads it.
 """
 
-import os
-import tomllib
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -20,9 +17,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as SourceError
 
-from edge.errors import SettingsError
 from edge.types import Direction
 
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
@@ -95,13 +90,23 @@ class CameraSettings(_Section):
 
 
 class QualityLimits(_Section):
-    """Which faces can be judged; also the gates of enrolment."""
+    """Which faces can be judged; also the gates of enrolment.
 
-    min_face_px: float = Field(default=80.0, ge=16.0, le=2000.0)
-    min_sharpness: float = Field(default=20.0, ge=0.0)
-    min_luma: float = Field(default=45.0, ge=0.0, le=255.0)
-    max_luma: float = Field(default=225.0, ge=0.0, le=255.0)
-    min_contrast: float = Field(default=12.0, ge=0.0, le=128.0)
+    Levels are those of luma, 0 (black) to 255, in the crop that identity is judged by.
+    """
+
+    min_face_px: float = Field(
+        default=80.0, ge=16.0, le=2000.0, description="pixels, about the face's width"
+    )
+    min_sharpness: float = Field(default=20.0, ge=0.0, description="variance of the Laplacian")
+    min_bright: float = Field(
+        default=70.0, ge=0.0, le=255.0, description="level of the face's brightest hundredth"
+    )
+    min_backlit_bright: float = Field(
+        default=100.0, ge=0.0, le=255.0, description="the same where the surroundings glare"
+    )
+    max_luma: float = Field(default=225.0, ge=0.0, le=255.0, description="mean level")
+    min_contrast: float = Field(default=12.0, ge=0.0, le=128.0, description="deviation of level")
     max_yaw: float = Field(default=35.0, ge=5.0, le=90.0, description="degrees")
     max_pitch: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
     max_roll: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
@@ -112,7 +117,7 @@ class InferenceSettings(_Section):
 
     models: Path | None = Field(default=None, description="folder; default: the shipped models")
     threads: int = Field(default=1, ge=1, le=8)
-    detector_score: Share = 0.6
+    detector_score: Share = Field(default=0.5, description="least confidence of a face")
     smile_frames: int = Field(default=3, ge=1, le=15, description="frames the smile is smoothed")
     quality: QualityLimits = QualityLimits()
 
@@ -122,8 +127,26 @@ class RosterSettings(_Section):
 
     file: Path = STATE_DIR / "roster.senyum"
     key: Path = Path("/etc/senyum/roster.key")
-    threshold: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.62
-    margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.08
+    threshold: float = Field(
+        default=0.62, ge=-1.0, le=1.0, description="cosine; the least, and of a small roster"
+    )
+    threshold_most: float = Field(default=0.8, ge=-1.0, le=1.0, description="cosine")
+    margin: float = Field(
+        default=0.08, ge=0.0, le=1.0, description="cosine to the runner-up; the least, as above"
+    )
+    margin_most: float = Field(default=0.15, ge=0.0, le=1.0, description="cosine")
+    wrong_rate: float = Field(
+        default=1e-4,
+        ge=0.0,
+        le=0.1,
+        description="strangers taken for somebody, aimed at by roster; 0: threshold as it is here",
+    )
+
+    @model_validator(mode="after")
+    def _most_is_not_least(self) -> Self:
+        if self.threshold_most < self.threshold or self.margin_most < self.margin:
+            raise ValueError("threshold_most and margin_most are below threshold and margin")
+        return self
 
 
 class AttendanceSettings(_Section):
@@ -141,6 +164,25 @@ class AttendanceSettings(_Section):
     cool_down: Seconds = Field(default=300.0, description="one record a person in this time")
     leave_after: Seconds = Field(default=1.0, description="without the face: it has gone")
     several_ratio: Share = Field(default=0.7, description="second face's width over the first's")
+
+
+class LivenessSettings(_Section):
+    """What tells a person from a photo or a screen (docs/session.md, docs/accuracy.md)."""
+
+    threshold: Share = Field(default=0.5, description="mean score of the judged frames, or more")
+    frames: int = Field(default=5, ge=3, le=15, description="judged frames before it counts")
+    motion: float = Field(
+        default=0.05,
+        ge=0.0,
+        le=1.0,
+        description="of the mouth in a smile that counts, eye distances; 0: any",
+    )
+    reaction: float = Field(
+        default=0.15, ge=0.0, le=1.0, description="seconds; nobody answers a prompt sooner"
+    )
+    prompt_delay: float = Field(
+        default=0.3, ge=0.0, le=5.0, description="seconds; the prompt comes up to so much later"
+    )
 
 
 class GpioSettings(_Section):
@@ -260,7 +302,7 @@ class ClockSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """All of them. Build with `load`."""
+    """All of them; `edge.configuration` reads them."""
 
     model_config = SettingsConfigDict(
         env_prefix="SENYUM_", env_nested_delimiter="__", extra="forbid", frozen=True
@@ -271,6 +313,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     roster: RosterSettings = RosterSettings()
     attendance: AttendanceSettings = AttendanceSettings()
+    liveness: LivenessSettings = LivenessSettings()
     gpio: GpioSettings = GpioSettings()
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
@@ -287,13 +330,13 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings
 
-    @cached_property
+    @property
     def thresholds(self) -> dict[str, float]:
         """The limits in force that decide an attempt, as events carry them.
 
         The smile's own threshold is not here: each attempt says whether it was held against it.
         """
-        rules = self.attendance
+        rules, living = self.attendance, self.liveness
         return {
             "match": self.roster.threshold,
             "margin": self.roster.margin,
@@ -301,65 +344,9 @@ class Settings(BaseSettings):
             "unknown_frames": rules.unknown_frames,
             "smile_rise": rules.smile_rise,
             "smile_timeout": rules.smile_timeout,
+            "liveness": living.threshold,
+            "liveness_frames": living.frames,
+            "motion": living.motion,
+            "reaction": living.reaction,
+            "prompt_delay": living.prompt_delay,
         }
-
-
-def _say(error: ValidationError, where: str) -> str:
-    """One line for the first wrong setting: its name, its value, what is allowed."""
-    first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
-    variable = "SENYUM_" + "__".join(str(part) for part in first["loc"]).upper()
-    if variable in os.environ:
-        where = variable
-    more = error.error_count() - 1
-    tail = f" (and {more} more)" if more else ""
-    if first["type"] == "extra_forbidden":
-        return f"{where}: {name} is no setting of Senyum; remove it or mend its spelling{tail}"
-    message = first["msg"].removeprefix("Value error, ")
-    # A rule about several settings of a section has the whole section as its input.
-    value = "" if isinstance(first["input"], dict | BaseModel) else f" is {first['input']!r}"
-    return f"{where}: {name}{value}: {message}{tail}"
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
-    except FileNotFoundError:
-        raise SettingsError(f"{file}: no such settings file; name one with --config") from None
-    except OSError as error:
-        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a wrong encoding is a ValueError too
-        raise SettingsError(f"{file}: cannot be read as TOML in UTF-8: {error}") from None
-
-
-def load(config: Path | None = None) -> Settings:
-    """Read the settings.
-
-    `config` is a TOML file that must exist; without one, `SENYUM_CONFIG` is, and without that
-    /etc/senyum/senyum.toml is read if it is there. Raises SettingsError.
-    """
-    named = config or (Path(p) if (p := os.environ.get("SENYUM_CONFIG")) else None)
-    file = named or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
-    content = _read(file) if file else {}
-    for variable in os.environ:
-        section = variable.removeprefix("SENYUM_").split("__")[0]
-        ours = variable.startswith("SENYUM_") and "__" in variable
-        if ours and section.lower() not in Settings.model_fields:
-            raise SettingsError(f"{variable}: {section.lower()} is no section of the settings")
-    try:
-        return Settings(**content)
-    except ValidationError as error:
-        raise SettingsError(_say(error, str(file or "environment"))) from None
-    except SourceError as error:  # a whole section as a variable, and not JSON
-        raise SettingsError(f"environment: {error}; set one setting a variable") from None
-
-
-def load_unit(config: Path | None = None) -> Settings:
-    """Read the settings of a unit that has a name of its own. Raises SettingsError."""
-    settings = load(config)
-    if not {"org", "site", "name"} <= settings.unit.model_fields_set:
-        raise SettingsError(
-            f"unit.org, unit.site and unit.name are not all set; write them in {CONFIG_FILE}, or "
-            "name another settings file with --config"
-        )
-    return settings

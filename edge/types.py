@@ -59,6 +59,7 @@ class Match:
     person: str  # opaque person id
     similarity: float  # cosine, -1 to 1
     runner_up: float | None  # cosine of the second nearest person; None where there is no second
+    frames: int = 1  # of the same face, joined in the template that was searched
 
     @property
     def margin(self) -> float | None:
@@ -67,6 +68,8 @@ class Match:
 
 
 # --- inference -> attendance -----------------------------------------------------------------
+
+ANCHORS = 30  # of a Sighting's points, the first so many are where a smile moves least
 
 
 class Problem(StrEnum):
@@ -115,7 +118,7 @@ class Liveness:
     """How much one frame of a face looks like a living person: 0 (an attack) to 1 (alive)."""
 
     score: float  # of all cues together; 0.5 is the calibrated threshold
-    cues: Mapping[str, float]  # each cue's own vote by name
+    cues: Mapping[str, float]  # each cue's own vote by name, 0 (an attack) to 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,9 @@ class Sighting:
     match: Match | None = None  # None also where the roster is empty or the face has a problem
     smile: float | None = None  # 0 to 100, smoothed in time, 50 is the calibrated threshold
     liveness: Liveness | None = None  # of this frame alone; None where it was not judged
-    points: Floats | None = None  # (k, 2) chosen mesh points in pixels of the main picture
+    # (ANCHORS + 6, 2) mesh points in pixels of the main picture: those that a smile moves least,
+    # then the mouth's (`attendance.motion`).
+    points: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +172,17 @@ class Reason(StrEnum):
     SPOOF = "spoof-suspected"
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What the frames of one attempt showed of a living person, joined."""
+
+    live: bool | None = None  # held against the threshold; None where too few frames were judged
+    score: float | None = None  # mean of the judged frames, 0 to 1; None where none was
+    frames: int = 0  # how many were judged
+    # The vote of each cue, 0 (an attack) to 1; None where it did not speak.
+    cues: Mapping[str, float | None] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """The end of one person's attempt, before it is numbered and signed."""
@@ -179,6 +195,7 @@ class Attempt:
     smile: float | None = None  # 0 to 100; None for exempt people and where no smile is asked
     smile_threshold: float | None = None  # None exactly where no smile was asked
     match: Match | None = None
+    life: Life = field(default_factory=Life)
 
 
 class AuditCode(StrEnum):

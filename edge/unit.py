@@ -11,6 +11,7 @@ Threads, and the one thing each does:
 
 import itertools
 import logging
+import secrets
 import signal
 import threading
 import time
@@ -34,8 +35,8 @@ from edge.mqtt.outbox import MIB, Outbox
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
+from edge.roster import in_force, read_key
 from edge.roster import load as load_roster
-from edge.roster import read_key
 from edge.settings import Settings
 from edge.tally import Tally
 from edge.types import (
@@ -140,9 +141,19 @@ class Unit:
             raise RosterError(
                 f"{settings.roster.file}: nobody is enrolled; run senyum enroll first"
             )
+        settings = settings.model_copy(update={"roster": in_force(gallery, settings.roster)})
+        rule = settings.roster
+        log.info("match from %.3f, ahead by %.3f, of %d", rule.threshold, rule.margin, gallery.size)
         self._pipeline = Pipeline(settings.inference, gallery)
         self._enrolled = gallery.size
-        self._session = Session(settings.attendance, settings.roster, gallery.exempt)
+        self._session = Session(
+            settings.attendance,
+            settings.roster,
+            gallery.exempt,
+            living=settings.liveness,
+            passive=self._pipeline.judges_liveness,
+            chance=secrets.SystemRandom().random,
+        )
         signing_key = SigningKey.load_or_create(
             settings.outbox.signing_key, settings.outbox.signing_algorithm
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from edge import cli
 from edge.enrol import Files, Result, enrol, for_stills
@@ -190,6 +190,20 @@ def beside(image: Image.Image) -> Image.Image:
     return pair
 
 
+def masked(image: Image.Image) -> Image.Image:
+    ImageDraw.Draw(image).polygon(
+        [(205, 150), (274, 150), (345, 150), (330, 230), (275, 258), (220, 230)], (160, 200, 225)
+    )
+    return image
+
+
+def before_a_window(image: Image.Image) -> Image.Image:
+    window = Image.new("RGB", image.size, "white")
+    head = Image.new("L", image.size)
+    ImageDraw.Draw(head).ellipse((170, 20, 380, 280), 255)
+    return Image.composite(image.point([v * 2 // 5 for v in range(256)] * 3), window, head)
+
+
 def half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -204,11 +218,26 @@ def half(path: Path) -> None:
         (edited(lambda im: im.filter(ImageFilter.GaussianBlur(8))), "blurred"),
         (edited(lambda im: ImageEnhance.Brightness(im).enhance(0.12)), "too dark"),
         (edited(lambda im: im.rotate(45)), "turned"),
+        (edited(masked), "mouth or eyes are covered"),
+        (edited(before_a_window), "the light comes from behind"),
         (edited(beside), "more than one face"),
         (edited(lambda im: Image.new("RGB", im.size, "grey")), "no face was found"),
         (edited(lambda im: im.convert("L")), None),
     ],
-    ids=["empty", "text", "cut", "small", "blurred", "dark", "turned", "two", "nobody", "grey"],
+    ids=[
+        "empty",
+        "text",
+        "cut",
+        "small",
+        "blurred",
+        "dark",
+        "turned",
+        "masked",
+        "backlit",
+        "two",
+        "nobody",
+        "grey",
+    ],
 )
 def test_each_photo_is_judged_and_the_others_go_on(
     desk: Desk, spoil: Callable[[Path], None], says: str | None

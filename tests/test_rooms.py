@@ -16,6 +16,7 @@ ROOMS: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "settings": {"types", "errors"},
+    "configuration": {"settings", "errors"},
     "secrets": {"errors"},
     "pictures": {"types"},
     "notify": set(),
@@ -40,12 +41,35 @@ ROOMS: dict[str, set[str]] = {
         "gpio",
         "mqtt",
     },
-    "bench": {"notify", "camera", "inference", "roster", "attendance", "gpio", "mqtt", "unit"},
+    "bench": {
+        "configuration",
+        "notify",
+        "camera",
+        "inference",
+        "roster",
+        "attendance",
+        "gpio",
+        "mqtt",
+        "unit",
+    },
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
-    "cli": {"unit", "enrol", "central", "bench", "evaluate", "mqtt", "roster", "inference"},
+    "cli": {
+        "configuration",
+        "unit",
+        "enrol",
+        "central",
+        "bench",
+        "evaluate",
+        "mqtt",
+        "roster",
+        "inference",
+    },
 }
 CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
-PURE = {"attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}}
+PURE = {
+    "attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}
+    | {"statistics", "numpy"}  # arithmetic
+}
 
 
 def room_of(path: Path) -> str:

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from edge.configuration import load, load_unit
 from edge.errors import SettingsError
-from edge.settings import Settings, load, load_unit
+from edge.settings import Settings
 
 
 def write(tmp_path: Path, text: str) -> Path:

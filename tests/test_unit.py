@@ -1,5 +1,6 @@
 """The composition root with real networks, a real outbox and pins that are noted, no broker."""
 
+import re
 import resource
 import socket
 import threading
@@ -302,6 +303,27 @@ def test_an_empty_roster_is_named_with_the_way_out(settings: Settings) -> None:
     save(settings.roster.file, key, Roster(2, datetime.now(UTC), embedder, ()))
     with pytest.raises(RosterError, match=r"roster\.senyum: nobody is enrolled; run senyum enroll"):
         Unit(settings)
+
+
+def test_the_threshold_in_force_is_the_rosters(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = bytes.fromhex(settings.roster.key.read_text())
+    embedder = Examiner(InferenceSettings()).digests["identity"]
+    alike = np.zeros((150, 1, 192), np.float32)  # so few directions that strangers are alike
+    alike[..., :40] = np.random.default_rng(1).normal(size=(150, 1, 40))
+    alike /= np.linalg.norm(alike, axis=2, keepdims=True)
+    people = tuple(
+        Person(f"{n:032x}", f"{n:018}", "", exempt=False, templates=templates)
+        for n, templates in enumerate(alike)
+    )
+    save(settings.roster.file, key, Roster(2, datetime.now(UTC), embedder, people))
+    with caplog.at_level("INFO"), Unit(settings):
+        pass
+    said = re.search(r"match from ([0-9.]+), ahead by ([0-9.]+), of 150", caplog.text)
+    assert said
+    assert 0.65 < float(said[1]) <= 0.8
+    assert 0.08 < float(said[2]) <= 0.15
 
 
 def test_a_roster_of_another_network_is_refused(settings: Settings) -> None:

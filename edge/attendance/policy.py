@@ -1,9 +1,13 @@
 """The judgements that the table rests on, each a few lines; times are monotonic nanoseconds."""
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge.settings import AttendanceSettings, RosterSettings
-from edge.types import Match, Problem, Sighting, View
+from edge.attendance.evidence import Evidence
+from edge.attendance.motion import motion
+from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
+from edge.types import Floats, Match, Problem, Sighting, View
 
 NOTICE_FRAMES = 2  # a face, or several, in one frame may be a mistake of the detector
 STORE_WAIT_S = 2.0  # for Stored or StoreFailed; a commit takes milliseconds
@@ -14,6 +18,10 @@ HINT_AFTER_S = 0.7  # of the same problem; people are still walking before
 HINT_AGAIN_S = 3.0
 HINTS = 3  # then it stays quiet, for someone who works beside the unit
 STUCK_S = 2.0  # of a smile that does not count
+RECALL_S = 2.0  # a smile is held against the face as it was so long ago, or later
+# Votes where no smile was asked, of anybody or of this person.
+SILENT: Mapping[str, float | None] = {"motion": None, "onset": None, "continuity": None}
+GAP_S = 0.5  # between two sure frames; what was before a longer one may be another thing
 
 
 def ns(seconds: float) -> int:
@@ -43,7 +51,7 @@ class Identity:
     """Who the judged frames of one face agree on."""
 
     judged: int = 0
-    streak: int = 0  # frames in a row that agree
+    streak: int = 0  # frames that speak for the person together, or one after the other
     person: str | None = None  # whom the streak is about
 
     def add(self, match: Match | None, roster: RosterSettings) -> None:
@@ -51,9 +59,9 @@ class Identity:
         if match is None or not agrees(match, roster):
             self.streak, self.person = 0, None
         elif match.person == self.person:
-            self.streak += 1
+            self.streak = max(self.streak + 1, match.frames)
         else:
-            self.streak, self.person = 1, match.person
+            self.streak, self.person = match.frames, match.person
 
     def known(self, rules: AttendanceSettings) -> str | None:
         return self.person if self.streak >= rules.agreeing_frames else None
@@ -64,23 +72,80 @@ class Identity:
         return self.judged >= patience
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one frame that is surely this person showed."""
+
+    captured_ns: int
+    smile: float  # 0 to 100
+    points: Floats | None  # as a Sighting has them
+
+
+@dataclass(slots=True)
+class Looks:
+    """The last RECALL_S of one person's frames, without a gap."""
+
+    _looks: deque[Look] = field(default_factory=deque)
+
+    def add(self, look: Look) -> None:
+        looks = self._looks
+        if looks and not 0 < look.captured_ns - looks[-1].captured_ns <= ns(GAP_S):
+            looks.clear()
+        looks.append(look)
+        while look.captured_ns - looks[0].captured_ns > ns(RECALL_S):
+            looks.popleft()
+
+    @property
+    def newest(self) -> Look:
+        """The last one added."""
+        return self._looks[-1]
+
+    def rest(self) -> Look:
+        """Return the frame of the lowest score, the newest where several have it."""
+        return min(reversed(self._looks), key=lambda look: look.smile)
+
+    def began_ns(self) -> int:
+        """Return when the score was last within a third of the way from its lowest to now's."""
+        low = self.rest().smile
+        third = low + (self._looks[-1].smile - low) / 3
+        return max(look.captured_ns for look in self._looks if look.smile <= third)
+
+
 @dataclass(slots=True)
 class Prompt:
-    """One time that a smile was asked, and the scores seen since."""
+    """One time that a smile was asked, and what came of it."""
 
-    captured_ns: int  # of the frame in which it was asked
-    lowest: float | None  # of the frames that are surely this person
-    highest: float = 0.0
+    asked_ns: int  # CLOCK_MONOTONIC
+    highest: float = 0.0  # score since
+    answered: bool = False  # whether the score rose in answer to it
+    moved: float | None = None  # the mouth's motion from rest, eye distances, the most since
+    frames: int = 0  # judged since
+    sure: int = 0  # of these, frames that were surely this person
 
-    def counts(self, score: float, captured_ns: int, rules: AttendanceSettings) -> bool:
-        """Whether this score is a smile that began, or widened, after the prompt."""
-        self.lowest = score if self.lowest is None else min(score, self.lowest)
-        self.highest = max(score, self.highest)
-        return (
-            captured_ns > self.captured_ns
-            and score >= rules.smile_threshold
-            and score - self.lowest >= rules.smile_rise
-        )
+    def counts(self, looks: Looks, rules: AttendanceSettings, living: LivenessSettings) -> bool:
+        """Whether the last of `looks` shows a smile in answer to this prompt."""
+        rest, look = looks.rest(), looks.newest
+        self.highest = max(look.smile, self.highest)
+        moved = 0.0
+        if look.points is not None and rest.points is not None:
+            moved = motion(rest.points, look.points)
+            self.moved = max(moved, self.moved or 0.0)
+        rose = look.smile - rest.smile >= rules.smile_rise
+        answers = looks.began_ns() - self.asked_ns > ns(living.reaction)
+        self.answered = self.answered or (rose and answers)
+        return rose and answers and look.smile >= rules.smile_threshold and moved >= living.motion
+
+    def votes(self, living: LivenessSettings) -> dict[str, float | None]:
+        """Return what speaks for a living person, 0 to 1 each; None where nothing was seen."""
+        motion = None
+        if self.moved is not None and living.motion > 0:
+            motion = min(1.0, self.moved / (2 * living.motion))
+        seen = self.frames > 0
+        return {
+            "motion": motion,  # half is the threshold
+            "onset": float(self.answered) if seen else None,
+            "continuity": self.sure / self.frames if seen else None,
+        }
 
 
 @dataclass(slots=True)
@@ -118,18 +183,31 @@ class Face:
     person: str | None = None  # once known
     match: Match | None = None  # of the last judged frame; once known, of the last sure one
     smile: float | None = None  # the last score of the same frames
+    looks: Looks = field(default_factory=Looks)  # at this person
+    evidence: Evidence = field(default_factory=Evidence)
     prompt: Prompt | None = None
     tries: int = 0  # prompts so far
     told_unknown: bool = False
 
-    def look(self, sighting: Sighting, roster: RosterSettings) -> None:
+    def look(self, sighting: Sighting, captured_ns: int, roster: RosterSettings) -> None:
         """Learn from a judged frame while the person is not known."""
+        before = self.identity.person
         self.identity.add(sighting.match, roster)
+        if self.identity.person != before:
+            self.looks, self.evidence = Looks(), Evidence()
+        self.evidence.add(sighting.liveness)
         self.match, self.smile = sighting.match, sighting.smile
+        if self.identity.person is not None:
+            self.recall(sighting, captured_ns)
+
+    def recall(self, sighting: Sighting, captured_ns: int) -> None:
+        """Keep what a frame that is surely this person shows."""
+        if sighting.smile is not None:
+            self.looks.add(Look(captured_ns, sighting.smile, sighting.points))
 
     def start_over(self) -> None:
         """Forget the person; the track and what it was told stay."""
-        self.identity = Identity()
+        self.identity, self.looks, self.evidence = Identity(), Looks(), Evidence()
         self.person = self.match = self.smile = self.prompt = None
 
 

@@ -4,18 +4,19 @@ The rules are those at the top of `table`; nothing is decided here that is not r
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from edge.attendance import policy
 from edge.attendance.policy import Face, Prompt, Records, ns
 from edge.attendance.table import LASTS, Rule, Sign, State, rule_for
-from edge.settings import AttendanceSettings, RosterSettings
+from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
 from edge.types import (
     Attempt,
     Cue,
     CueName,
     Fault,
+    Life,
     LinkChanged,
     Outcome,
     Reason,
@@ -26,6 +27,8 @@ from edge.types import (
     Tick,
     View,
 )
+
+_ATTEMPTS = (State.KNOWN, State.ASKED, State.PAUSED)  # a known person, and nothing decided yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ class Session:
 
     `exempt` holds the opaque ids of the people who are asked for no smile. `refs` gives each
     attempt its number, which Stored and StoreFailed bring back; it must never give one twice, nor
-    one that somebody else uses for events of their own.
+    one that somebody else uses for events of their own. `chance` gives a number from 0 to 1 each
+    time it is asked, which nobody in front of the unit can foretell. `passive` says that a
+    network judges liveness: without its word nobody is recorded.
     """
 
     def __init__(
@@ -50,8 +55,16 @@ class Session:
         roster: RosterSettings,
         exempt: frozenset[str] = frozenset(),
         refs: Iterator[int] | None = None,
+        *,
+        living: LivenessSettings,
+        passive: bool,
+        chance: Callable[[], float],
     ) -> None:
         self._rules = rules
+        self._living = living
+        self._passive = passive
+        self._chance = chance
+        self._wait = 0  # nanoseconds of this attempt's random wait
         self._roster = roster
         self._exempt = exempt
         self._refs = itertools.count(1) if refs is None else refs
@@ -154,7 +167,8 @@ class Session:
         newcomer = self._newcomer
         newcomer.frames += 1
         if lead.quality is not None and lead.quality.problem is None:
-            newcomer.look(lead, self._roster)
+            assert self._captured is not None
+            newcomer.look(lead, self._captured, self._roster)
         if newcomer.frames < policy.NOTICE_FRAMES:
             missed = self._missed()
             return missed if missed is Sign.LEFT else Sign.NOTHING
@@ -163,33 +177,39 @@ class Session:
         return Sign.FACE
 
     def _judge(self, face: Face, sighting: Sighting) -> Sign:
+        sign = self._decide(face, sighting)
+        waited = self._state is State.KNOWN and self._now - self._entered >= self._wait
+        if waited and self._rules.smile and sign in (Sign.SAME, Sign.HINT):
+            return Sign.EXEMPT if face.person in self._exempt else Sign.ASK
+        return sign
+
+    def _decide(self, face: Face, sighting: Sighting) -> Sign:
         if sighting.quality is None:
             return Sign.SAME
         problem = sighting.quality.problem
         if problem is not None:
             due = face.hints.due(problem, policy.HINT_AFTER_S, self._now)
             return Sign.HINT if due else Sign.SAME
+        assert self._captured is not None
         if face.person is None:
             face.hints.due(None, policy.HINT_AFTER_S, self._now)
-            return self._identify(face, sighting)
-        sure = False
-        if sighting.match is not None and policy.agrees(sighting.match, self._roster):
+            return self._identify(face, sighting, self._captured)
+        if policy.agrees(sighting.match, self._roster):
+            assert sighting.match is not None
             if sighting.match.person != face.person:
                 return Sign.ANOTHER
-            sure = True
-        return self._await(face, sighting, sure=sure)
+            return self._await(face, sighting, self._captured, sure=True)
+        return self._await(face, sighting, self._captured, sure=False)
 
-    def _identify(self, face: Face, sighting: Sighting) -> Sign:
-        face.look(sighting, self._roster)
+    def _identify(self, face: Face, sighting: Sighting, captured_ns: int) -> Sign:
+        face.look(sighting, captured_ns, self._roster)
         face.person = face.identity.known(self._rules)
         if face.person is None:
             return self._stranger(face) if face.identity.unknown(self._rules) else Sign.SAME
         if self._records.lately(face.person, self._now):
             unanswered = self._records.unanswered(face.person)
             return Sign.UNANSWERED if unanswered else Sign.ALREADY
-        if not self._rules.smile:
-            return Sign.UNASKED
-        return Sign.EXEMPT if face.person in self._exempt else Sign.KNOWN
+        return Sign.KNOWN
 
     def _stranger(self, face: Face) -> Sign:
         gap = ns(policy.STRANGER_GAP_S)
@@ -198,26 +218,39 @@ class Session:
         face.told_unknown = True
         return Sign.STRANGER_AGAIN if again else Sign.STRANGER
 
-    def _await(self, face: Face, sighting: Sighting, *, sure: bool) -> Sign:
+    def _await(self, face: Face, sighting: Sighting, captured_ns: int, *, sure: bool) -> Sign:
         """Wait for what a known person still has to do, if anything."""
         score = sighting.smile
-        asked = self._state is State.ASKED and face.prompt is not None and score is not None
-        what = "smile" if asked and (score or 0.0) >= self._rules.smile_threshold else None
-        hint = face.hints.due(what, policy.STUCK_S, self._now)
+        prompt = face.prompt if self._state is State.ASKED else None
+        smiles = prompt is not None and (score or 0.0) >= self._rules.smile_threshold
+        hint = face.hints.due("smile" if smiles else None, policy.STUCK_S, self._now)
+        face.evidence.add(sighting.liveness)
+        if prompt is not None:
+            prompt.frames += 1
+            prompt.sure += sure
+        done = False
         if sure:
             face.match, face.smile = sighting.match, score
-            if asked and self._counts(face):
-                return Sign.SMILE
-            pause = ns(self._rules.exempt_pause)
-            if self._state is State.PAUSED and self._now - self._entered >= pause:
-                return Sign.READY
+            face.recall(sighting, captured_ns)
+            done = self._done(face, answered=score is not None)
+        if self._passive and self._state in _ATTEMPTS:
+            if face.evidence.suspicious(self._living):
+                return Sign.SPOOF
+            done = done and face.evidence.live(self._living) is True
+        if done:
+            return Sign.READY if prompt is None else Sign.SMILE
         return Sign.HINT if hint else Sign.SAME
 
-    def _counts(self, face: Face) -> bool:
-        assert face.prompt is not None
-        assert face.smile is not None
-        assert self._captured is not None
-        return face.prompt.counts(face.smile, self._captured, self._rules)
+    def _done(self, face: Face, *, answered: bool) -> bool:
+        """Whether this frame, surely of this person, shows all that is wanted of them."""
+        match self._state:
+            case State.KNOWN:
+                return not self._rules.smile
+            case State.PAUSED:
+                return self._now - self._entered >= ns(self._rules.exempt_pause)
+            case State.ASKED if answered and face.prompt is not None:
+                return face.prompt.counts(face.looks, self._rules, self._living)
+        return False
 
     # --- from a rule to what it brings about ----------------------------------------------------
 
@@ -236,9 +269,11 @@ class Session:
             self._ref = None
         if state in (State.NOBODY, State.SEVERAL):
             self._face = None
-        if state is State.ASKED and self._face is not None and self._captured is not None:
-            self._face.prompt = Prompt(self._captured, self._face.smile)
+        if state is State.KNOWN and self._face is not None:
             self._face.tries += 1
+            self._wait = round(self._chance() * ns(self._living.prompt_delay))
+        if state is State.ASKED and self._face is not None and self._last is not None:
+            self._face.prompt = Prompt(self._last)
 
     def _lit(self, cue: Cue) -> Cue:
         """Fill in how far the smile is, or how far an exempt person's seems to be."""
@@ -267,6 +302,7 @@ class Session:
             smile=smile,
             smile_threshold=None if prompt is None else self._rules.smile_threshold,
             match=face.match,
+            life=self._life(face),
         )
         if reason is Reason.NOT_KNOWN:
             self._stranger_at = self._now
@@ -274,3 +310,14 @@ class Session:
             self._records.add(attempt.ref, face.person, self._now)
             self._ref = attempt.ref
         return attempt
+
+    def _life(self, face: Face) -> Life:
+        """Return what the attempt's frames showed of a living person."""
+        active = policy.SILENT if face.prompt is None else face.prompt.votes(self._living)
+        evidence = face.evidence
+        return Life(
+            live=evidence.live(self._living) if self._passive else None,
+            score=evidence.score(),
+            frames=evidence.frames,
+            cues={**evidence.cues(), **active},
+        )

@@ -5,8 +5,8 @@ Rules
 1. One face is followed at a time: the leading one. A new leading face is noticed in its second
    frame. When the followed face is out of sight for `leave_after`, it has left.
 2. Nobody is credited for somebody else. A person is known after `agreeing_frames` judged frames
-   in a row whose best match is the same person, near enough and ahead of the runner-up (without
-   a second person in the roster, the best is ahead). From then on the attempt belongs to this
+   of one face that, joined, match them, near enough and ahead of the runner-up (without a second
+   person in the roster, the best is ahead). From then on the attempt belongs to this
    track and this person: another leading face, or one frame that shows another person, and it
    starts over.
 3. A face is unknown after `unknown_frames` judged frames that did not make a person known. That
@@ -14,14 +14,17 @@ Rules
    quietly, so a person taken for a stranger at first is still known later.
 4. A frame with a quality problem decides nothing. The same problem for 0.7 s brings a hint, every
    3 s at most and three times at most, and never a refusal.
-5. A smile counts in a later frame than the one in which it was asked, in which the face is
-   surely the same person, at or above `smile_threshold`, and `smile_rise` points above the
-   lowest score since the prompt. So a smile must begin, or widen, after the prompt: a printed
-   face does neither. Somebody who smiles already when asked only has to smile more, or to stop
-   and smile again; after 2 s without either a hint says that something is still wanted.
+5. What is wanted of a known person comes at a random moment, up to `prompt_delay` later, so that
+   a replayed smile does not answer it. A smile counts in a frame in which the face is surely the
+   same person, at or above `smile_threshold`, and `smile_rise` points above the lowest score of
+   this person's last 2 s (anew after half a second without a sure frame). It must have begun
+   (been a third of the way) more than `reaction` after the prompt, and the mouth must have moved by
+   `motion` as no photo does that is moved, turned or bent (`motion`). Somebody who smiles already
+   when asked only has to smile more, or to stop and smile again; after 2 s without either a hint
+   says that something is still wanted.
 6. No smile within `smile_timeout` is a refusal with the person's id. A face that stays is asked
    again after 10 s, three times in all.
-7. Exempt people see what everybody sees: the prompt, its level rising by itself for
+7. Exempt people see what everybody sees: the wait, the prompt, its level rising by itself for
    `exempt_pause`, and then they are recorded in the next frame that is surely them.
 8. RECORDED is shown only after Stored. Without an answer for 2 s, or after StoreFailed, the unit is
    out of order for this person.
@@ -33,6 +36,11 @@ Rules
 11. Someone who leaves before an end was not there: no event.
 12. Every state with a face in it ends by a decision, by the time-out in LASTS, or by the face
     leaving. A clock that steps back is taken to have stood still, and time goes on from there.
+13. While a network judges liveness, nobody is recorded without `liveness.frames` judged frames of
+    this person on this track, whose mean (without the highest and the lowest, of the last 30)
+    reaches `liveness.threshold`: exempt people and units that ask nobody to smile are no
+    exception. Twice as many frames with a mean below it are a refusal with the person's id, which
+    rests as one without a smile does, and counts as one of the three.
 
 A sign is what one stimulus means, with what is remembered of the face (`session`). Signs that
 change nothing in a state are IGNORED, signs that cannot occur are left out, and `rule_for`
@@ -53,6 +61,7 @@ class State(StrEnum):
     NOBODY = "nobody"
     NOTICED = "noticed"
     UNKNOWN = "unknown"
+    KNOWN = "known"
     ASKED = "asked"
     PAUSED = "paused"
     RECORDING = "recording"
@@ -74,13 +83,14 @@ class Sign(StrEnum):
     STRANGER = "stranger"
     STRANGER_AGAIN = "stranger-again"
     KNOWN = "known"
+    ASK = "ask"
     EXEMPT = "exempt"
-    UNASKED = "unasked"
     ALREADY = "already"
     UNANSWERED = "unanswered"
     ANOTHER = "another"
     SMILE = "smile"
     READY = "ready"
+    SPOOF = "spoof"
     STORED = "stored"
     STORED_AWAY = "stored-away"
     FAILED = "failed"
@@ -94,11 +104,12 @@ STATES: Mapping[State, str] = {
     State.NOBODY: "no face is followed",
     State.NOTICED: "a face leads, and nobody knows yet who it is",
     State.UNKNOWN: "not known so far; the search goes on",
+    State.KNOWN: "known; what is wanted comes at a random moment",
     State.ASKED: "known, a smile is wanted",
     State.PAUSED: "known and exempt; looks like asked",
     State.RECORDING: "the event is on its way to the disk",
     State.DONE: "told the outcome; waiting for the face to leave",
-    State.REFUSED: "told that no smile was seen; rests, then may try again",
+    State.REFUSED: "told that no smile, or no living person, was seen; rests, then may try again",
     State.SEVERAL: "faces equally near; waiting for one to lead",
     State.FAULTY: "the unit cannot do its work",
 }
@@ -112,14 +123,15 @@ SIGNS: Mapping[Sign, str] = {
     Sign.SAME: "the followed face is in view; nothing is decided",
     Sign.STRANGER: "enough judged frames, and nobody known",
     Sign.STRANGER_AGAIN: "the same, already recorded for this track or less than 10 s ago",
-    Sign.KNOWN: "enough frames agree on a person who is asked to smile",
-    Sign.EXEMPT: "enough frames agree on an exempt person",
-    Sign.UNASKED: "enough frames agree on a person, and the smile rule is off",
+    Sign.KNOWN: "enough frames agree on a person",
+    Sign.ASK: "the random wait is over, and this person is asked to smile",
+    Sign.EXEMPT: "the random wait is over, and this person is exempt",
     Sign.ALREADY: "enough frames agree on a person with a record in `cool_down`",
     Sign.UNANSWERED: "the same, and whether that record is stored is not known",
     Sign.ANOTHER: "one frame shows another person than before",
-    Sign.SMILE: "a smile that counts, surely of this person",
-    Sign.READY: "`exempt_pause` is over, and it is surely this person",
+    Sign.SMILE: "a smile that counts, surely of this person, who looks alive",
+    Sign.READY: "no smile is wanted, no pause is left; it is surely this person, who looks alive",
+    Sign.SPOOF: "enough frames look like a photo or a screen",
     Sign.STORED: "the event is durable",
     Sign.STORED_AWAY: "the event is durable, and the broker is away",
     Sign.FAILED: "the event could not be stored",
@@ -156,12 +168,12 @@ _FAULT_HEARD = _to(State.FAULTY, CueName.OUT_OF_ORDER, 1.0)
 
 # What becomes of a face as soon as its person is known.
 _IDENTITY = {
-    Sign.KNOWN: _ASKED,
-    Sign.EXEMPT: _PAUSED,
-    Sign.UNASKED: Rule(State.RECORDING, event=Reason.ACCEPTED),
+    Sign.KNOWN: _to(State.KNOWN),
     Sign.ALREADY: _to(State.DONE, CueName.ALREADY_RECORDED),
     Sign.UNANSWERED: _BROKEN,
 }
+_ACCEPTED = Rule(State.RECORDING, event=Reason.ACCEPTED)
+_SUSPECTED = Rule(State.REFUSED, Cue(CueName.SPOOF), Reason.SPOOF)
 # What can happen to every followed face.
 _FOLLOWED = {
     Sign.FACE: _NOTICED,
@@ -189,12 +201,23 @@ TABLE: Mapping[State, Mapping[Sign, Rule]] = {
         **_IDENTITY,
         Sign.HINT: _to(State.UNKNOWN, CueName.HINT),
     },
+    State.KNOWN: {
+        **_FOLLOWED,
+        Sign.HINT: _to(State.KNOWN, CueName.HINT),
+        Sign.ANOTHER: _AGAIN,
+        Sign.ASK: _ASKED,
+        Sign.EXEMPT: _PAUSED,
+        Sign.READY: _ACCEPTED,
+        Sign.SPOOF: _SUSPECTED,
+        Sign.TIMEOUT: _AGAIN,
+    },
     State.ASKED: {
         **_FOLLOWED,
         Sign.SAME: _ASKED,
         Sign.HINT: _to(State.ASKED, CueName.HINT),
         Sign.ANOTHER: _AGAIN,
-        Sign.SMILE: Rule(State.RECORDING, event=Reason.ACCEPTED),
+        Sign.SMILE: _ACCEPTED,
+        Sign.SPOOF: _SUSPECTED,
         Sign.TIMEOUT: Rule(State.REFUSED, Cue(CueName.NO_SMILE), Reason.NO_SMILE),
     },
     State.PAUSED: {
@@ -202,7 +225,8 @@ TABLE: Mapping[State, Mapping[Sign, Rule]] = {
         Sign.SAME: _PAUSED,
         Sign.HINT: _to(State.PAUSED, CueName.HINT),
         Sign.ANOTHER: _AGAIN,
-        Sign.READY: Rule(State.RECORDING, event=Reason.ACCEPTED),
+        Sign.READY: _ACCEPTED,
+        Sign.SPOOF: _SUSPECTED,
         Sign.TIMEOUT: _AGAIN,
     },
     State.RECORDING: {
@@ -241,6 +265,7 @@ IGNORED: Mapping[State, frozenset[Sign]] = {
     State.UNKNOWN: frozenset(
         {Sign.NOTHING, Sign.MENDED, Sign.EMPTY, Sign.SAME, Sign.STRANGER_AGAIN}
     ),
+    State.KNOWN: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY, Sign.SAME}),
     State.ASKED: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY}),
     State.PAUSED: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY}),
     # The answer comes within 2 s: until then only another face takes the attempt away.
@@ -260,6 +285,7 @@ IGNORED: Mapping[State, frozenset[Sign]] = {
 
 # How long a state may last: the setting of this name, or seconds.
 LASTS: Mapping[State, str | float] = {
+    State.KNOWN: "smile_timeout",
     State.ASKED: "smile_timeout",
     State.PAUSED: "smile_timeout",
     State.RECORDING: STORE_WAIT_S,

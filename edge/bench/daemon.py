@@ -26,12 +26,13 @@ from PIL import Image
 
 from edge.bench.broker import PrivateBroker
 from edge.bench.scenes import SCENES, Studio
+from edge.configuration import load
 from edge.errors import CameraStalled
 from edge.gpio import Board, Panel
 from edge.inference.examiner import Examiner
 from edge.pictures import from_image, shrink, to_image
 from edge.roster import DIMENSION, Person, Roster, make_key, save
-from edge.settings import InferenceSettings, Settings, load
+from edge.settings import InferenceSettings, Settings
 from edge.types import Frame, Yuv
 from edge.unit import Unit
 

@@ -64,6 +64,11 @@ class _Unit:
                 "unknown_frames": 8,
                 "smile_rise": 15.0,
                 "smile_timeout": 8.0,
+                "liveness": 0.5,
+                "liveness_frames": 5,
+                "motion": 0.05,
+                "reaction": 0.15,
+                "prompt_delay": 0.3,
             },
         )
         key, clock = folder / "signing.key", SystemClock()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from edge.bench.morph import Morph, Portrait, smooth
+from edge.bench.sheet import Pose, hold, printed
 from edge.inference.examiner import Examiner
 from edge.settings import InferenceSettings
 
@@ -44,6 +45,7 @@ class Act:
     smiling: str | None = None  # the photo that the face is morphed towards, and away from
     across: float = 0.5  # where the face stands, share of the picture's width
     face: float = 0.28  # the face's width, share of the picture's
+    printed: bool = False  # a photo on paper, held up, moved, turned and bent; it never smiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,18 @@ SCENES = {
     for scene in (
         Scene("empty", "an empty room", 3.0),
         Scene("no-smile", "a known person who never smiles", 8.0, (_known(0.3, 7.0),)),
-        Scene("smile", "a known person who is asked, then smiles", 7.0, (_known(0.3, 6.0, 2.5),)),
+        Scene(
+            "print",
+            "a simulated print of the known person, smiling, moved and bent",
+            8.0,
+            (Act("obama.jpg", 0.3, 7.0, face=0.26, printed=True),),
+        ),
+        Scene(
+            "smile",
+            "the known person who is asked, then smiles (generated onset)",
+            7.0,
+            (_known(0.3, 6.0, 2.5),),
+        ),
         Scene("again", "the same person once more", 5.5, (_known(0.3, 4.4),)),
         Scene("stranger", "a stranger", 5.0, (Act(_STRANGER, 0.3, 3.9, face=0.25),)),
         Scene(
@@ -153,6 +166,7 @@ class Studio:
         self._portrait = cache(self._load)
         self._morph = cache(self._mix)
         self._look = cache(self._show)
+        self._print = cache(self._copy)
 
     def count(self, one: Scene) -> int:
         """Return how many frames a scene has."""
@@ -173,6 +187,9 @@ class Studio:
     def _mix(self, photo: str, smiling: str, face_px: float) -> Morph:
         return Morph(self._portrait(photo, face_px), self._portrait(smiling, face_px))
 
+    def _copy(self, photo: str, face_px: float) -> Portrait:
+        return printed(self._portrait(photo, face_px))
+
     def _show(self, act: Act, step: int) -> tuple[Image.Image, tuple[float, float]]:
         """Return the person cut for the room, mode RGBA, and the face's middle in it."""
         face_px = act.face * self._size[0]
@@ -188,6 +205,12 @@ class Studio:
     def _place(self, picture: Image.Image, act: Act, now: float) -> None:
         here = min((now - act.enters) / _WALK_S, (act.leaves + _WALK_S - now) / _WALK_S, 1.0)
         if here <= 0:
+            return
+        if act.printed:
+            side = -1 if act.across <= 0.5 else 1
+            away = (1 - math.sin(here * math.pi / 2)) * side
+            sheet = self._print(act.photo, act.face * self._size[0])
+            picture.paste(hold(sheet, _held(act, now, away), picture))
             return
         step = 0
         if act.smiles is not None:
@@ -209,6 +232,23 @@ class Studio:
             Image.Resampling.BILINEAR,
         )
         picture.paste(moved, (left, top), moved)
+
+
+def _held(act: Act, now: float, away: float) -> Pose:
+    """Return how somebody holds a sheet up who wants it to look alive."""
+
+    def wave(hertz: float, phase: float = 0.0) -> float:
+        return math.sin(2 * math.pi * hertz * now + phase)
+
+    return Pose(
+        face=act.face * (1 + 0.06 * wave(0.3)),
+        across=act.across + away + 0.02 * wave(0.5),
+        down=0.45 + 0.01 * wave(0.4, 1.0),
+        yaw=14 * wave(0.25),
+        pitch=8 * wave(0.35, 1.0),
+        roll=5 * wave(0.2, 2.0),
+        bend=25 * wave(0.18),
+    )
 
 
 def _edges(size: tuple[int, int], face_px: float) -> Image.Image:

@@ -15,7 +15,7 @@ from rich.text import Text
 from edge.central.notice import Kind, Notice
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName
-from edge.types import Outcome
+from edge.types import Outcome, Reason
 
 _STYLES = {
     Kind.DUPLICATE: "dim",
@@ -51,7 +51,9 @@ def describe(event: AttendanceEvent | AuditEvent) -> str:
         return f"#{event.number} audit  {event.data.code}"
     data = event.data
     parts = [f"#{event.number} {data.outcome}"]
-    if data.outcome is Outcome.REFUSED:
+    if data.reason is Reason.SPOOF:
+        parts.append("PHOTO OR SCREEN SUSPECTED")
+    elif data.outcome is Outcome.REFUSED:
         parts.append(str(data.reason))
     if event.subject is not None:
         parts.append(f"person {event.subject[:_PERSON_CHARACTERS]}…")
@@ -60,6 +62,8 @@ def describe(event: AttendanceEvent | AuditEvent) -> str:
     if data.match is not None:
         ahead = "" if data.match.margin is None else f" ({data.match.margin:+.2f})"
         parts.append(f"match {data.match.similarity:.2f}{ahead}")
+    if data.liveness.score is not None:
+        parts.append(f"alive {data.liveness.score:.2f}")
     return "  ".join(parts)
 
 
@@ -100,6 +104,12 @@ def _utc(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+def _suspected(notice: Notice) -> bool:
+    """Whether this is news of an attempt with a photo or a screen."""
+    event = notice.event if notice.kind is Kind.EVENT else None
+    return isinstance(event, AttendanceEvent) and event.data.reason is Reason.SPOOF
+
+
 class Screen:
     """Prints notices; alarms are bold red on a terminal and begin with ALARM everywhere."""
 
@@ -113,6 +123,8 @@ class Screen:
             text = Text(json.dumps(as_object(notice), ensure_ascii=False))
         else:
             style = "bold red" if notice.loud else _STYLES.get(notice.kind, "")
+            if _suspected(notice):
+                style = "bold yellow"
             text = Text(line(notice, self._zone), style=style)
         # Never wrapped: one notice is one line, in a pipe too.
         self._console.print(text, soft_wrap=True, highlight=False)

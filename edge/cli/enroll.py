@@ -59,7 +59,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     # Imported here, so that a wrong setting is reported before any library is loaded.
-    from edge.settings import load
+    from edge.configuration import load
 
     settings = load(options.config)
 

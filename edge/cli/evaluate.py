@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edge.evaluate.faces import Bench, Progress
     from edge.evaluate.report import Report
+    from edge.types import Floats
 
     Evaluate = Callable[[argparse.Namespace, Bench], Report]
 
@@ -111,7 +112,7 @@ def _labels(parser: argparse.ArgumentParser, columns: str) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.settings import load
+    from edge.configuration import load
 
     settings = load(options.config)
 
@@ -163,12 +164,22 @@ def _search(options: argparse.Namespace, bench: "Bench") -> "Report":
 
 def _liveness(options: argparse.Namespace, bench: "Bench") -> "Report":
     from edge.evaluate import liveness
+    from edge.inference.pipeline import Pipeline
 
-    judge = liveness.judge_of(bench.examiner)
-    folder = options.videos or options.images
-    return liveness.evaluate(
-        folder, options.labels, judge, bench, videos=options.videos is not None
-    )
+    if options.videos is None:
+        return liveness.evaluate(options.images, options.labels, bench)
+
+    def watch() -> Pipeline:
+        return Pipeline(bench.settings.inference, _Nobody())
+
+    return liveness.evaluate(options.videos, options.labels, bench, watch)
+
+
+class _Nobody:
+    """A roster that nobody is enrolled in."""
+
+    def search(self, template: "Floats") -> None:  # noqa: ARG002 - the port's own name
+        return None
 
 
 def _groups(options: argparse.Namespace, bench: "Bench") -> "Report":

@@ -21,9 +21,9 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from edge.configuration import load_unit
     from edge.mqtt.keys import SigningKey, add_registration
     from edge.mqtt.topics import UnitName
-    from edge.settings import load_unit
 
     settings = load_unit(options.config)
     key = SigningKey.load_or_create(settings.outbox.signing_key, settings.outbox.signing_algorithm)

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     # before NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Imported here, so that a wrong setting is reported before any library is loaded.
-    from edge.settings import load_unit
+    from edge.configuration import load_unit
 
     settings = load_unit(options.config)
 

@@ -17,6 +17,7 @@ from edge.evaluate.likeness import MOST_FACES, SEED, Count, Likeness
 from edge.evaluate.report import Report, Table, share
 from edge.inference.examiner import Face
 from edge.roster import DIMENSION
+from edge.settings import Settings
 
 AGE_BAND = 20  # years
 ENOUGH = 200  # samples, to say something of a group
@@ -99,8 +100,7 @@ def evaluate(images: Path, labels: Path, by: Sequence[By], bench: Bench) -> Repo
         [s.owner for s in faces],
         bench.settings.roster.threshold,
     )
-    smile = bench.settings.attendance.smile_threshold
-    everybody = _figures(samples, likeness, smile)
+    everybody = _figures(samples, likeness, bench.settings)
     notes = [*seen.notes, *_unmeasured(listed, everybody)]
     groups: dict[str, dict[str, Any]] = {}
     tables = []
@@ -114,10 +114,9 @@ def evaluate(images: Path, labels: Path, by: Sequence[By], bench: Bench) -> Repo
         if empty := [group for group, part in parts.items() if not part]:
             notes.append(f"left out of {name}: no usable picture of {', '.join(empty)}")
         groups[name] = {
-            group: _figures(part, likeness, smile) for group, part in parts.items() if part
+            group: _figures(part, likeness, bench.settings) for group, part in parts.items() if part
         }
         tables += _tables(name, groups[name], everybody)
-    notes.append("unmeasured: living faces refused by liveness, for this build judges none")
     figures = {
         "n": len(samples),
         "found": seen.found,
@@ -210,7 +209,7 @@ def _parting(listed: Labels, by: By) -> dict[int, str]:
     )
 
 
-def _figures(samples: Sequence[_Sample], likeness: Likeness, smile: float) -> dict[str, Any]:
+def _figures(samples: Sequence[_Sample], likeness: Likeness, settings: Settings) -> dict[str, Any]:
     """Return what is known of a group; None: its labels do not allow the figure."""
     inside = np.array([s.number for s in samples if s.face is not None], np.intp)
     problems = Counter(s.refused for s in samples if s.refused is not None)
@@ -227,12 +226,24 @@ def _figures(samples: Sequence[_Sample], likeness: Likeness, smile: float) -> di
         **_count("impostor", likeness.among(inside)),
         **_count("impostor_with_all", likeness.with_everybody(inside)),
         **_count("genuine", likeness.genuine(inside)),
+        **_count("not_living", _not_living(samples, settings.liveness.threshold)),
     }
+    smile = settings.attendance.smile_threshold
     for truth, key in ((True, "smiles_seen"), (False, "others_refused")):
         labelled = [s for s in samples if s.smiling is truth]
         right = sum(s.face is not None and (s.face.smile >= smile) == truth for s in labelled)
         figures |= _count(key, Count(right, len(labelled)))
     return figures
+
+
+def _not_living(samples: Sequence[_Sample], threshold: float) -> Count:
+    """Return how many of the faces without a problem one frame takes for an attack."""
+    judged = [
+        s.face.liveness.score
+        for s in samples
+        if s.refused is None and s.face is not None and s.face.liveness is not None
+    ]
+    return Count(sum(score < threshold for score in judged), len(judged))
 
 
 def _count(key: str, count: Count) -> dict[str, Any]:
@@ -253,6 +264,8 @@ def _unmeasured(listed: Labels, everybody: Mapping[str, Any]) -> list[str]:
     if not everybody["genuine_pairs"]:
         why = "two photos of somebody" if "person" in listed.columns else "a column person"
         notes.append(f"same person accepted, which needs {why}")
+    if not everybody["not_living_pairs"]:
+        notes.append("living faces refused by liveness, for this build judges none")
     if not everybody["smiles_seen_pairs"] and not everybody["others_refused_pairs"]:
         notes.append("smiles, which need a column smile")
     return [f"unmeasured: {note}" for note in notes]
@@ -264,7 +277,7 @@ def _tables(
     lines = [*groups.items(), ("everybody", everybody)]
     tables = [
         Table(
-            (name, "pictures", "not found", "refused", "95 %", "times", "why"),
+            (name, "pictures", "not found", "refused", "95 %", "times"),
             tuple(
                 (
                     group,
@@ -273,12 +286,12 @@ def _tables(
                     f"{f['refused']:,} ({share(f['refused_rate'], 1)})",
                     f"{share(f['refused_low'], 1)} to {share(f['refused_high'], 1)}",
                     _times(f["refused_rate"], everybody["refused_rate"]),
-                    ", ".join(f"{why} {count}" for why, count in f["problems"].items()),
                 )
                 for group, f in lines
             ),
             f"{name}: living faces refused",
         ),
+        _reasons(name, lines, f"{name}: why, and how many times everybody's share"),
         _rates("impostor", name, lines, f"{name}: impostor matches inside the group"),
         _rates(
             "impostor_with_all",
@@ -289,6 +302,7 @@ def _tables(
     ]
     optional = {
         "genuine": "same person accepted",
+        "not_living": "living faces that one frame takes for an attack",
         "smiles_seen": "smiles seen",
         "others_refused": "others not taken for smiles",
     }
@@ -297,6 +311,21 @@ def _tables(
         for key, title in optional.items()
         if everybody[f"{key}_pairs"]
     ]
+
+
+def _reasons(name: str, lines: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:
+    """Return one column for each reason that somebody is refused for."""
+    everybody = lines[-1][1]
+    reasons = everybody["problems"]
+
+    def cell(figures: Mapping[str, Any], reason: str) -> str:
+        count = figures["problems"].get(reason, 0)
+        rate = count / figures["n"]
+        times = _times(rate, reasons[reason] / everybody["n"])
+        return f"{count:,} ({share(rate, 1)}, {times})"
+
+    rows = tuple((group, *(cell(figures, why) for why in reasons)) for group, figures in lines)
+    return Table((name, *reasons), rows, title)
 
 
 def _rates(

@@ -5,40 +5,43 @@ faces, ACER the mean of BPCER and the worst APCER.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from edge.attendance.evidence import Evidence
+from edge.attendance.policy import Look, Looks, Prompt, ns
 from edge.camera import Camera
 from edge.enrol import open_photo
 from edge.errors import EndOfReplay, LabelsError, PhotoError, ReplayError, SenyumError
 from edge.evaluate import metrics
 from edge.evaluate.charts import histogram_chart, tradeoff_chart
 from edge.evaluate.drawing import even
-from edge.evaluate.faces import FRAMED, Bench, framed
+from edge.evaluate.faces import FRAMED, Bench, Progress, framed
 from edge.evaluate.labels import Labels, read
 from edge.evaluate.report import Report, Table, share
 from edge.replay import ReplayCamera
-from edge.types import Yuv
+from edge.settings import CameraSettings, Settings
+from edge.types import Frame, View
 
 _ANY = "attack"  # the kind of attacks where the list names none
-_BETWEEN_S = 0.2  # of the frames of a video that are judged
+_BETWEEN_S = 0.1  # of the frames of a video that are judged
+_ASKED_S = 0.5  # after the first judged frame: about when a person is known
 
 
-class Judge(Protocol):
-    """Says how alive the leading face of a picture is."""
+class Watcher(Protocol):
+    """Judges one frame after the other; `edge.inference.pipeline` has the real one."""
 
-    @property
-    def threshold(self) -> float:
-        """The score from which a face passes."""
-        ...
+    def process(self, frame: Frame) -> View: ...
 
-    def judge(self, picture: Yuv) -> float | None:
-        """Return a score from 0 to 1, higher for a living face; None: no face was found."""
-        ...
+
+class Watched(NamedTuple):
+    """What became of one video."""
+
+    score: float | None  # mean of the judged frames, as a session takes it; None: none was judged
+    answered: bool  # whether a smile counted, by the session's own rule
 
 
 class Verdicts(NamedTuple):
@@ -56,17 +59,6 @@ class Rates(NamedTuple):
     acer: float
 
 
-def judge_of(examiner: object) -> Judge:
-    """Return the part of `examiner` that judges liveness. Raises SenyumError: there is none."""
-    judge: Judge | None = getattr(examiner, "liveness", None)
-    if judge is None:
-        raise SenyumError(
-            "liveness: this build judges no liveness, so there is nothing to evaluate; "
-            "install one whose models/manifest.toml lists a liveness model"
-        )
-    return judge
-
-
 def rates(verdicts: Verdicts, threshold: float) -> Rates:
     """Count the errors at `threshold`; a face not found is refused, as on the unit."""
     apcer = {kind: float((scores >= threshold).mean()) for kind, scores in verdicts.attacks.items()}
@@ -74,30 +66,57 @@ def rates(verdicts: Verdicts, threshold: float) -> Rates:
     return Rates(apcer, bpcer, (max(apcer.values()) + bpcer) / 2)
 
 
-def evaluate(folder: Path, labels: Path, judge: Judge, bench: Bench, *, videos: bool) -> Report:
-    """Judge every picture, or every video, of a list `file,live[,kind]`. Raises LabelsError."""
+def evaluate(
+    folder: Path, labels: Path, bench: Bench, watch: Callable[[], Watcher] | None = None
+) -> Report:
+    """Judge every picture of a list `file,live[,kind]`, or every video where there is `watch`.
+
+    Raises LabelsError, and SenyumError where the models judge no liveness.
+    """
+    if "liveness" not in bench.examiner.digests:
+        raise SenyumError(
+            "liveness: this build judges no liveness, so there is nothing to evaluate; "
+            "install one whose models/manifest.toml lists a liveness model"
+        )
     listed = read(labels, "file", "live", key="file")
     listed.both([listed.truth(row, "live") for row in listed.rows], "live")
     if not folder.is_dir():
         raise LabelsError(f"{folder}: no such folder")
-    scores, notes = _scores(folder, listed, judge, bench, videos=videos)
+    answers: dict[int, bool] = {}
+
+    def judge(line: int, path: Path) -> float | None:
+        if watch is None:
+            face = next(iter(bench.examiner.examine(framed(open_photo(path), camera))), None)
+            return None if face is None or face.liveness is None else face.liveness.score
+        watched = _watched(path, watch(), bench.settings)
+        answers[line] = watched.answered
+        return watched.score
+
+    camera, threshold = bench.settings.camera, bench.settings.liveness.threshold
+    scores, notes = _scores(folder, listed, judge, bench.progress)
     listed.both([listed.truth(row, "live") for row in listed.rows if row.line in scores], "live")
     verdicts = _verdicts(listed, scores)
-    result = rates(verdicts, judge.threshold)
+    result = rates(verdicts, threshold)
     living = verdicts.living[~np.isnan(verdicts.living)]
     attacks = {k: v[~np.isnan(v)] for k, v in verdicts.attacks.items()}
     attacks = {kind: values for kind, values in attacks.items() if values.size}
-    figures = {
+    figures: dict[str, Any] = {
         "n": len(scores),
         "found": sum(score is not None for score in scores.values()),
         "left_out": len(listed.rows) - len(scores),
         "living": int(verdicts.living.size),
         "attacks": {kind: int(values.size) for kind, values in verdicts.attacks.items()},
-        "threshold": judge.threshold,
-        "apcer": result.apcer,
-        "bpcer": result.bpcer,
-        "acer": result.acer,
+        "threshold": threshold,
+        **_named(result),
     }
+    tables = [_table(verdicts, result, f"at {threshold:g}")]
+    if watch is not None:
+        joined = _verdicts(
+            listed, {line: score if answers[line] else None for line, score in scores.items()}
+        )
+        with_smile = rates(joined, threshold)
+        figures["with_smile"] = _named(with_smile)
+        tables.append(_table(joined, with_smile, "with the smile"))
     charts = []
     if living.size and attacks:
         curves = {kind: metrics.tradeoff(living, values) for kind, values in attacks.items()}
@@ -107,14 +126,14 @@ def evaluate(folder: Path, labels: Path, judge: Judge, bench: Bench, *, videos: 
                 "Liveness scores",
                 even("score", 0, 1, 0.1),
                 {**attacks, "living": living},
-                judge.threshold,
+                threshold,
                 "scores",
             ),
         ]
     return Report(
         title="Liveness",
         figures=figures,
-        tables=[_table(verdicts, result, judge.threshold)],
+        tables=tables,
         protocol=_PROTOCOL,
         notes=notes,
         charts=charts,
@@ -123,7 +142,12 @@ def evaluate(folder: Path, labels: Path, judge: Judge, bench: Bench, *, videos: 
 
 _PROTOCOL = (
     FRAMED,
-    f"Of a video one frame every {_BETWEEN_S} s is judged, and the median is its score.",
+    (
+        f"Of a video one frame every {_BETWEEN_S} s is judged, and their mean without the highest "
+        "and the lowest is its score, as in a session; a frame with a quality problem is not "
+        "judged. With the smile, a video passes only if a smile counts by the session's rule, "
+        f"had the prompt come {_ASKED_S} s after the first judged frame."
+    ),
     (
         "A face not found is refused: an error for a living person, none for an attack. The curve "
         "leaves it out."
@@ -132,43 +156,58 @@ _PROTOCOL = (
 )
 
 
+def _named(result: Rates) -> dict[str, Any]:
+    return {"apcer": result.apcer, "bpcer": result.bpcer, "acer": result.acer}
+
+
 def _scores(
-    folder: Path, listed: Labels, judge: Judge, bench: Bench, *, videos: bool
+    folder: Path, listed: Labels, judge: Callable[[int, Path], float | None], progress: Progress
 ) -> tuple[dict[int, float | None], list[str]]:
     """Return the score of each line's file, and what was left out."""
     scores: dict[int, float | None] = {}
     absent = damaged = 0
     for done, row in enumerate(listed.rows):
-        bench.progress(done, len(listed.rows))
+        progress(done, len(listed.rows))
         path = folder / row.cells["file"]
         if not path.is_file():
             absent += 1
             continue
         try:
-            seen = [judge.judge(picture) for picture in _pictures(path, bench, videos=videos)]
+            scores[row.line] = judge(row.line, path)
         except (PhotoError, ReplayError):
             damaged += 1
-            continue
-        found = [score for score in seen if score is not None]
-        scores[row.line] = median(found) if found else None
-    bench.progress(len(listed.rows), len(listed.rows))
+    progress(len(listed.rows), len(listed.rows))
     said = {"are not there": absent, "cannot be read": damaged}
     return scores, [f"left out: {n} listed files {what}" for what, n in said.items() if n]
 
 
-def _pictures(path: Path, bench: Bench, *, videos: bool) -> Iterator[Yuv]:
-    camera = bench.settings.camera
-    if not videos:
-        yield framed(open_photo(path), camera)
-        return
-    replay: Camera = ReplayCamera(
-        camera.model_copy(update={"driver": "replay", "replay": path, "replay_loop": False,
-                                  "fps": 1 / _BETWEEN_S}),
-        _Hurry(),
-    )  # fmt: skip
+def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
+    """Judge a video by the session's parts: the leading face, as long as it is on one track."""
+    evidence, looks = Evidence(), Looks()
+    prompt: Prompt | None = None
+    track, answered = None, False
+    for frame in _frames(path, settings.camera):
+        lead = next(iter(watcher.process(frame).sightings), None)
+        if lead is None or lead.smile is None:
+            continue
+        if lead.track != track:
+            track, looks = lead.track, Looks()
+        evidence.add(lead.liveness)
+        looks.add(Look(frame.captured_ns, lead.smile, lead.points))
+        prompt = prompt or Prompt(frame.captured_ns + ns(_ASKED_S))
+        counts = prompt.counts(looks, settings.attendance, settings.liveness)
+        answered = answered or counts
+    return Watched(evidence.score(), answered)
+
+
+def _frames(path: Path, camera: CameraSettings) -> Iterator[Frame]:
+    played = camera.model_copy(
+        update={"driver": "replay", "replay": path, "replay_loop": False, "fps": 1 / _BETWEEN_S}
+    )
+    replay: Camera = ReplayCamera(played, _Hurry())
     while True:
         try:
-            yield replay.read(2 * _BETWEEN_S).main
+            yield replay.read(2 * _BETWEEN_S)
         except EndOfReplay:
             return
 
@@ -198,7 +237,7 @@ def _verdicts(listed: Labels, scores: Mapping[int, float | None]) -> Verdicts:
     return Verdicts({k: np.array(v) for k, v in sorted(attacks.items())}, np.array(living))
 
 
-def _table(verdicts: Verdicts, result: Rates, threshold: float) -> Table:
+def _table(verdicts: Verdicts, result: Rates, title: str) -> Table:
     def of(rate: float, values: metrics.Values) -> tuple[str, ...]:
         low, high = metrics.wilson(round(rate * values.size), values.size)
         lost = int(np.isnan(values).sum())
@@ -209,5 +248,5 @@ def _table(verdicts: Verdicts, result: Rates, threshold: float) -> Table:
     ]
     rows.append(("BPCER", *of(result.bpcer, verdicts.living)))
     rows.append(("ACER", "", "", share(result.acer), ""))
-    columns: tuple[Any, ...] = (f"at {threshold:g}", "n", "no face", "rate", "95 % interval")
+    columns: tuple[Any, ...] = (title, "n", "no face", "rate", "95 % interval")
     return Table(columns, tuple(rows))

@@ -3,13 +3,13 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge.attendance.policy import agrees
+from edge.attendance.policy import Identity
 from edge.errors import LabelsError
 from edge.evaluate import metrics
 from edge.evaluate.charts import histogram_chart, tradeoff_chart
@@ -17,8 +17,9 @@ from edge.evaluate.drawing import even
 from edge.evaluate.faces import FRAMED, Bench, look, pictures
 from edge.evaluate.labels import read
 from edge.evaluate.report import Report, Table, share
-from edge.roster import DIMENSION, MAX_PHOTOS, Gallery, fuse
-from edge.settings import RosterSettings
+from edge.inference.fusion import Fusion
+from edge.roster import DIMENSION, MAX_PHOTOS, Gallery, fuse, in_force
+from edge.settings import AttendanceSettings, RosterSettings
 from edge.types import Floats
 
 GALLERY = 5000  # people
@@ -93,10 +94,10 @@ def evaluate(plan: Plan, bench: Bench) -> Report:
     cast = _casting(album, others, plan, frames)
     notes += _shortcomings(plan, cast)
 
-    roster = bench.settings.roster
     gallery = _gallery(cast.enrolled)
-    known = [_try(attempt, gallery, roster) for attempt in cast.known]
-    strangers = [_try(attempt, gallery, roster) for attempt in cast.strangers]
+    roster, rules = in_force(gallery, bench.settings.roster), bench.settings.attendance
+    known = [_try(attempt, gallery, roster, rules) for attempt in cast.known]
+    strangers = [_try(attempt, gallery, roster, rules) for attempt in cast.strangers]
     right = np.array([o.nearest == a.person for o, a in zip(known, cast.known, strict=True)])
     scores = np.array([outcome.similarity for outcome in known])
     false = np.array([o.similarity for o in strangers if o.nearest is not None], np.float64)
@@ -169,10 +170,11 @@ _PROTOCOL = (
         "lowest threshold that at most floor(FPIR x strangers) strangers reach, not interpolated."
     ),
     (
-        "wrong_accepted: the unit's rule, threshold and margin in every frame, all frames agreeing "
-        "on one person; a single photo stands for the agreeing frames. Of enrolled people taken "
-        "for others, and of strangers with a face found; the bound is Clopper and Pearson's, "
-        "one-sided, 95 %, as if attempts were independent."
+        "wrong_accepted: the unit's rule, that all frames of the attempt, joined, reach the "
+        "threshold and the margin which the gallery itself calls for, and that no frame looks like "
+        "somebody else than those before it; the photos stand for the agreeing frames. Of "
+        "enrolled people taken for others, and of strangers with a face found; the bound is "
+        "Clopper and Pearson's, one-sided, 95 %, as if attempts were independent."
     ),
 )
 
@@ -259,17 +261,22 @@ def _gallery(enrolled: Mapping[str, Floats]) -> Gallery:
     return Gallery(tuple(enrolled), np.ascontiguousarray(matrix, np.float32))
 
 
-def _try(attempt: _Attempt, gallery: Gallery, roster: RosterSettings) -> _Outcome:
+def _try(
+    attempt: _Attempt, gallery: Gallery, roster: RosterSettings, rules: AttendanceSettings
+) -> _Outcome:
     found = [photo for photo in attempt.photos if photo is not None]
     if not found:
         return _Outcome(None, -1.0, None)
     together = gallery.search(fuse(np.stack(found)))
     assert together is not None  # somebody is enrolled
-    matches = [gallery.search(photo) for photo in found]
-    people = {m.person if m is not None and agrees(m, roster) else None for m in matches}
-    agreed = people.pop() if len(people) == 1 else None
-    whole = len(found) == len(attempt.photos)  # a frame without the face agrees with nobody
-    return _Outcome(together.person, together.similarity, agreed if whole else None)
+    fusion, identity = Fusion(), Identity()
+    for photo in found:
+        joined, frames = fusion.add(0, photo)
+        if (match := gallery.search(joined)) is not None:
+            identity.add(replace(match, frames=frames), roster)
+    # A frame without the face speaks for nobody.
+    all_of_them = rules.model_copy(update={"agreeing_frames": len(attempt.photos)})
+    return _Outcome(together.person, together.similarity, identity.known(all_of_them))
 
 
 def _table(figures: Mapping[str, Any]) -> Table:
@@ -289,7 +296,7 @@ def _table(figures: Mapping[str, Any]) -> Table:
             ("found at 1 % false alarms", share(figures["tpir_at_fpir_1e2"])),
             ("found at 0.1 % false alarms", share(figures["tpir_at_fpir_1e3"])),
             (
-                f"accepted, threshold {figures['threshold']}, margin {figures['margin']}",
+                f"accepted, threshold {figures['threshold']:.3f}, margin {figures['margin']:.3f}",
                 share(figures["right_accepted"]),
             ),
             (

@@ -1,14 +1,29 @@
 """Frames to Views: who is there, seen well enough or not, and how much the leading one smiles."""
 
+from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+
 from edge.inference.examiner import Examiner
+from edge.inference.fusion import Fusion
 from edge.inference.landmarks import Mesh
-from edge.inference.pixels import Closeup
+from edge.inference.pixels import Bytes3D, Closeup
 from edge.inference.smile import Smoother
 from edge.inference.tracker import Tracker
 from edge.settings import InferenceSettings
-from edge.types import Floats, Frame, Match, Sighting, View
+from edge.types import ANCHORS, Floats, Frame, Match, Sighting, View, Yuv
+
+# Mesh points of a Sighting. What a smile moves least: eyes (outer corners first), nose, forehead,
+# temples and the outline, jaw and chin.
+_STILL = (
+    33, 263, 133, 362, 168, 6, 197, 195, 5, 4, 10, 109, 338, 67, 297, 103, 332, 127, 356, 234, 454,
+    93, 323, 132, 361, 58, 288, 172, 397, 152,
+)  # fmt: skip
+# The mouth: corners outside and inside, each right and left; upper and lower lip.
+_MOVING = (61, 291, 78, 308, 13, 14)
+_POINTS = np.array((*_STILL, *_MOVING))
+assert len(_STILL) == ANCHORS
 
 
 class Gallery(Protocol):
@@ -28,33 +43,64 @@ class Pipeline:
         self._parts = Examiner(settings)
         self._tracker = Tracker()
         self._smoother = Smoother(settings.smile_frames)
+        self._fusion = Fusion()
+        self._mirrored = False  # every second judged frame is, so that the joined ones show both
 
     @property
     def digests(self) -> dict[str, str]:
         """SHA-256 in hex of each model, by its name in the manifest."""
         return self._parts.digests
 
+    @property
+    def judges_liveness(self) -> bool:
+        """Whether a network that judges it is among the models."""
+        return self._parts.liveness is not None
+
     def process(self, frame: Frame) -> View:
         """Return what `frame` shows. The leading face is the largest that is a face indeed."""
         main = frame.main
         faces = self._parts.detector.find(frame.lores, main.width, main.height)
-        looked = None
+        looked, denied = None, None
         while faces and (looked := self._parts.look(main, faces[0])) is None:
-            del faces[0]  # the landmarks network knows better what is a face
+            # The landmarks network knows better what is a face, but for one that is covered.
+            gone = faces.pop(0)
+            denied = denied or gone
+        told = self._parts.denied(denied) if denied and not faces else None
+        if denied and told:
+            faces = [denied]
         tracks = self._tracker.update([face.box for face in faces], frame.captured_ns)
         self._smoother.keep(self._tracker.alive)
+        self._fusion.keep(self._tracker.alive)
         sightings = [
             Sighting(track, face.box, face.score) for track, face in zip(tracks, faces, strict=True)
         ]
         if looked is not None:
-            sightings[0] = self._judge(sightings[0], *looked)
+            sightings[0] = self._judge(main, sightings[0], *looked)
+        elif told is not None:
+            sightings[0] = replace(sightings[0], quality=told)
         return View(frame.captured_ns, tuple(sightings))
 
-    def _judge(self, face: Sighting, closeup: Closeup, mesh: Mesh) -> Sighting:
+    def _judge(self, picture: Yuv, face: Sighting, closeup: Closeup, mesh: Mesh) -> Sighting:
         aligned = self._parts.align(closeup, mesh)
         if aligned.quality.problem is not None:
             return Sighting(face.track, face.box, face.score, aligned.quality)
         smile = self._parts.smile.score(closeup, mesh, aligned.points)
-        smile = self._smoother.add(face.track, smile)
-        match = self.gallery.search(self._parts.embedder.embed(aligned.crop))
-        return Sighting(face.track, face.box, face.score, aligned.quality, match, smile)
+        passive = self._parts.liveness
+        return Sighting(
+            face.track,
+            face.box,
+            face.score,
+            aligned.quality,
+            match=self._search(face.track, aligned.crop),
+            smile=self._smoother.add(face.track, smile),
+            liveness=None if passive is None else passive.judge(picture, mesh),
+            points=mesh.points[_POINTS, :2],
+        )
+
+    def _search(self, track: int, crop: Bytes3D) -> Match | None:
+        """Return whom this frame of the track and those before it show together."""
+        self._mirrored = not self._mirrored
+        template = self._parts.embedder.embed(crop, mirrored=self._mirrored)
+        joined, frames = self._fusion.add(track, template)
+        match = self.gallery.search(joined)
+        return None if match is None else replace(match, frames=frames)

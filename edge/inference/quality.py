@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.inference.align import TEMPLATE, similarity
 from edge.inference.landmarks import Mesh
+from edge.inference.pixels import Closeup
 from edge.settings import QualityLimits
 from edge.types import Bytes2D, Floats, Problem, Quality
 
@@ -25,11 +27,42 @@ _YAW_GAIN = 1.3
 _LEVEL_PITCH = -6.5
 _MOST_OUTSIDE = 1  # points of the outline that may lie outside the picture
 _MIDDLE_GREY = 128
+_CROP = 112  # side of the aligned crop
 _BROWS, _CHIN_ROW = 28, 108  # rows of the aligned crop; above them may lie the picture's edge
 
+# Light is read off the brightest hundredth of the face: highlights, eye whites and teeth have
+# about the same brightness in everybody, skin has not. Every second pixel of an ellipse within the
+# face says enough; beyond it a window may shine.
+_y, _x = np.mgrid[:_CROP:2, :_CROP:2]
+_LIT = (_y * _CROP + _x)[((_x - 56) / 28) ** 2 + ((_y - 68) / 38) ** 2 < 1]
+_BRIGHT_SHARE = 0.99
 
-def judge(grey: Bytes2D, mesh: Mesh, width: int, height: int, limits: QualityLimits) -> Quality:
-    """Judge the face `mesh` of a `width`x`height` picture; `grey` is its aligned 112x112 crop."""
+# The surroundings: a coarse picture of 144 pixels of the aligned crop, a head's ellipse and the
+# shoulders' rows left out.
+_COARSE, _AROUND = 24, 144
+_AROUND_TEMPLATE: Floats = (
+    (TEMPLATE - np.float32(56)) * np.float32(_COARSE / _AROUND) + np.float32(_COARSE / 2)
+).astype(np.float32)
+_rows, _columns = np.mgrid[:_COARSE, :_COARSE] + 0.5
+_BEHIND = np.flatnonzero(
+    (((_columns - 12) / 8.2) ** 2 + ((_rows - 13) / 11) ** 2 > 1) & (_rows < 17)
+)
+_GLARE = 240  # of 255: nearly clipped
+_GLARING_SHARE = 0.3  # of the surroundings
+
+
+def surroundings(closeup: Closeup, points: Floats) -> Bytes2D:
+    """Return a coarse picture of the face and what is around it; `points` are its five."""
+    return closeup.nearest(similarity(_AROUND_TEMPLATE, points), _COARSE)
+
+
+def judge(
+    grey: Bytes2D, around: Bytes2D, mesh: Mesh, size: tuple[int, int], limits: QualityLimits
+) -> Quality:
+    """Judge the face `mesh` of a picture of `size`, width and height.
+
+    `grey` is its aligned 112x112 crop, `around` its `surroundings`.
+    """
     picked = mesh.points[_PICKED].tolist()
     yaw, pitch, roll = _pose(picked)
     shades = grey.astype(np.float32)
@@ -44,9 +77,34 @@ def judge(grey: Bytes2D, mesh: Mesh, width: int, height: int, limits: QualityLim
         roll=roll,
         problem=None,
     )
+    width, height = size
     outside = sum(not (0 <= x <= width and 0 <= y <= height) for x, y, _ in picked[2:])
-    problem = Problem.CUT_OFF if outside > _MOST_OUTSIDE else _problem(quality, limits)
+    problem: Problem | None
+    if outside > _MOST_OUTSIDE:
+        problem = Problem.CUT_OFF
+    else:
+        problem = _misplaced(quality, limits) or _ill_lit(quality, grey, around, limits)
+    if problem is None and quality.sharpness < limits.min_sharpness:
+        problem = Problem.BLURRED
     return quality if problem is None else replace(quality, problem=problem)
+
+
+def unseen(width: float, limits: QualityLimits) -> Quality:
+    """Return what is said of a face so wide, in pixels, whose points nobody finds.
+
+    Only `face_px` and `problem` are known of it, the rest is 0.
+    """
+    problem = Problem.TOO_FAR if width < limits.min_face_px else Problem.COVERED
+    return Quality(
+        face_px=width, sharpness=0, luma=0, contrast=0, yaw=0, pitch=0, roll=0, problem=problem
+    )
+
+
+def brightness(grey: Bytes2D) -> int:
+    """Return how bright the brightest hundredth of an aligned 112x112 face is, 0 to 255."""
+    values = grey.reshape(-1)[_LIT]
+    rank = int(_BRIGHT_SHARE * values.size)
+    return int(np.partition(values, rank)[rank])
 
 
 def _pose(picked: list[list[float]]) -> tuple[float, float, float]:
@@ -82,8 +140,8 @@ def _moments(values: Floats) -> tuple[float, float]:
     return mean, max(float(flat @ flat) / flat.size - mean * mean, 0.0)
 
 
-def _problem(quality: Quality, limits: QualityLimits) -> Problem | None:
-    """Return what the person can mend first: come nearer, look here, find light, hold still."""
+def _misplaced(quality: Quality, limits: QualityLimits) -> Problem | None:
+    """Return what the person can mend by moving: come nearer, look here."""
     if quality.face_px < limits.min_face_px:
         return Problem.TOO_FAR
     turned = (
@@ -91,13 +149,21 @@ def _problem(quality: Quality, limits: QualityLimits) -> Problem | None:
         or abs(quality.pitch) > limits.max_pitch
         or abs(quality.roll) > limits.max_roll
     )
-    if turned:
-        return Problem.TURNED
+    return Problem.TURNED if turned else None
+
+
+def _ill_lit(
+    quality: Quality, grey: Bytes2D, around: Bytes2D, limits: QualityLimits
+) -> Problem | None:
+    """Return what is wrong with the light."""
+    bright = brightness(grey)
+    if bright < limits.min_backlit_bright:
+        behind = around.reshape(-1)[_BEHIND]
+        if np.count_nonzero(behind >= _GLARE) >= _GLARING_SHARE * behind.size:
+            return Problem.BACKLIT
     flat = quality.contrast < limits.min_contrast
-    if quality.luma < limits.min_luma or (flat and quality.luma < _MIDDLE_GREY):
+    if bright < limits.min_bright or (flat and quality.luma < _MIDDLE_GREY):
         return Problem.TOO_DARK
     if quality.luma > limits.max_luma or flat:
         return Problem.TOO_BRIGHT
-    if quality.sharpness < limits.min_sharpness:
-        return Problem.BLURRED
     return None

@@ -65,10 +65,17 @@ class Smile:
         return (self._log_odds(closeup, points), *mouth(mesh))
 
     def _log_odds(self, closeup: Closeup, points: Floats) -> float:
+        """Return the mean of what is said of the face and of its mirror image.
+
+        A smile has no side, so what differs between the two is error.
+        """
         grey = closeup.grey(similarity(TEMPLATE, points[:PLACED_BY]), SIDE)
-        self._network.input[0, :, :, 0] = grey  # int8 inside: it takes the pixels as they are
-        (logit,) = self._network.run()
-        return float(logit[0, 0])
+        total = 0.0
+        for way in (grey, grey[:, ::-1]):
+            self._network.input[0, :, :, 0] = way  # int8 inside: it takes the pixels as they are
+            (logit,) = self._network.run()
+            total += float(logit[0, 0])
+        return total / 2
 
 
 def mouth(mesh: Mesh) -> tuple[float, float]:

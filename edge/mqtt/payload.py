@@ -29,6 +29,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 Text = Annotated[str, Field(max_length=200)]
 Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
 Score = Annotated[float, Field(ge=0.0, le=100.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0)]
 
 
 # What a pattern can say is said by it, and not by code: the schemas of docs/contract take it over.
@@ -77,29 +79,49 @@ class MatchData(_Strict):
     margin: Annotated[float, Field(ge=0.0, le=2.0)] | None  # None: the roster has no second
 
 
+_OF_THE_SMILE = ("smile", "smile_rise", "smile_timeout", "motion", "reaction", "prompt_delay")
+
+
 class Thresholds(_Strict):
-    """Every limit that decided. The three of the smile are None exactly where none was asked."""
+    """Every limit that decided. Those of the smile are None exactly where none was asked."""
 
     match: Cosine
     margin: Annotated[float, Field(ge=0.0, le=2.0)]
     agreeing_frames: Count  # of one identity, before it counts
     unknown_frames: Count  # without an identity, before somebody is unknown
+    liveness: Share  # mean score of the judged frames
+    liveness_frames: Count  # judged, before somebody counts as alive; twice as many refuse
     smile: Score | None
-    smile_rise: Score | None  # points above the face at the prompt
+    smile_rise: Score | None  # points above the face before the smile
     smile_timeout: Annotated[float, Field(gt=0.0)] | None  # seconds
+    motion: Annotated[float, Field(ge=0.0)] | None  # of the mouth, distances between the eyes
+    reaction: Seconds | None  # after the prompt, before which no answer counts
+    prompt_delay: Seconds | None  # the prompt came a random time up to this later
 
     @model_validator(mode="after")
     def _smile_whole_or_not_at_all(self) -> Self:
-        if len({limit is None for limit in (self.smile, self.smile_rise, self.smile_timeout)}) > 1:
-            raise ValueError("smile, smile_rise and smile_timeout are null together or not at all")
+        if len({getattr(self, name) is None for name in _OF_THE_SMILE}) > 1:
+            raise ValueError(f"{', '.join(_OF_THE_SMILE)} are null together or not at all")
         return self
 
 
 class Liveness(_Strict):
-    """Whether the unit judged that a living person stood there, and what spoke."""
+    """Whether a living person stood there, as far as the unit judged it, and what spoke."""
 
-    judged: bool = False
-    cues: tuple[Name, ...] = ()
+    judged: bool  # whether frames enough were held against the threshold
+    live: bool | None  # None where not judged
+    score: Share | None  # mean of the judged frames; None where none was
+    frames: Count  # how many frames were judged
+    # The vote of each cue, 0 (a photo or a screen) to 1; None where it did not speak.
+    cues: Annotated[dict[Name, Share | None], Field(max_length=32)]
+
+    @model_validator(mode="after")
+    def _judged_has_a_score(self) -> Self:
+        if self.judged != (self.live is not None) or (self.frames == 0) != (self.score is None):
+            raise ValueError("judged and live, frames and score contradict each other")
+        if self.judged and self.score is None:
+            raise ValueError("judged without a score")
+        return self
 
 
 class _Versions(_Strict):
@@ -228,6 +250,8 @@ class AttendanceEvent(ChainedEvent):
             raise ValueError("type and data.outcome contradict each other")
         if self.type == RECORDED and self.subject is None:
             raise ValueError("subject is missing: nobody was recorded")
+        if self.type == RECORDED and self.data.liveness.live is False:
+            raise ValueError("a photo or a screen was recorded")
         return self
 
 

@@ -15,7 +15,7 @@ from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import sign
 from edge.mqtt.keys import SigningKey
 from edge.settings import UnitSettings
-from edge.types import Attempt, Event, Match, Outcome
+from edge.types import Attempt, Event, Life, Match, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _attendance(
         direction=context.unit.direction,
         smile=None if attempt.smile is None else _floor(attempt.smile, 1),
         match=_match(attempt.match),
-        liveness=payload.Liveness(),
+        liveness=_liveness(attempt.life),
         thresholds=_thresholds(attempt.smile_threshold, context.thresholds),
         **situation,
     )
@@ -202,10 +202,29 @@ def _thresholds(smile: float | None, limits: Mapping[str, float]) -> payload.Thr
         margin=limits["margin"],
         agreeing_frames=int(limits["agreeing_frames"]),
         unknown_frames=int(limits["unknown_frames"]),
+        liveness=limits["liveness"],
+        liveness_frames=int(limits["liveness_frames"]),
         smile=smile,
         smile_rise=limits["smile_rise"] if asked else None,
         smile_timeout=limits["smile_timeout"] if asked else None,
+        motion=limits["motion"] if asked else None,
+        reaction=limits["reaction"] if asked else None,
+        prompt_delay=limits["prompt_delay"] if asked else None,
     )
+
+
+def _liveness(life: Life) -> payload.Liveness:
+    return payload.Liveness(
+        judged=life.live is not None,
+        live=life.live,
+        score=_share(life.score),
+        frames=life.frames,
+        cues={name: _share(vote) for name, vote in life.cues.items()},
+    )
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else _floor(max(0.0, min(1.0, value)), 3)
 
 
 def _match(match: Match | None) -> payload.MatchData | None:

@@ -2,6 +2,7 @@
 
 from edge.roster.file import MAX_PHOTOS, Person, Roster, load, read, save
 from edge.roster.keys import KEY_BYTES, make_key, read_key
+from edge.roster.limits import Estimate, estimate, in_force
 from edge.roster.people import Entry, check_number, mask, person_id, read_people
 from edge.roster.search import DIMENSION, Gallery, fuse
 
@@ -10,11 +11,14 @@ __all__ = [
     "KEY_BYTES",
     "MAX_PHOTOS",
     "Entry",
+    "Estimate",
     "Gallery",
     "Person",
     "Roster",
     "check_number",
+    "estimate",
     "fuse",
+    "in_force",
     "load",
     "make_key",
     "mask",

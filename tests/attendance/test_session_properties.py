@@ -1,13 +1,16 @@
 """What must hold whatever happens in front of the unit, in whatever order."""
 
+import random
 from typing import ClassVar
 
 import hypothesis.strategies as st
-from doorway import ROSTER, RULES, face, quality
+from doorway import LIVING, ROSTER, RULES, face, mesh, quality
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge.attendance import Session, State
+from edge.attendance.evidence import MEMORY, SUSPECT
+from edge.attendance.motion import motion
 from edge.attendance.policy import STORE_WAIT_S, agrees
 from edge.types import (
     Attempt,
@@ -15,6 +18,7 @@ from edge.types import (
     CueName,
     Fault,
     LinkChanged,
+    Liveness,
     Match,
     Outcome,
     Problem,
@@ -30,6 +34,7 @@ from edge.types import (
 PEOPLE = ["ani", "budi", "citra"]
 EXEMPT = frozenset({"citra"})
 LONGEST = {
+    State.KNOWN: RULES.smile_timeout,
     State.ASKED: RULES.smile_timeout,
     State.PAUSED: RULES.smile_timeout,
     State.RECORDING: STORE_WAIT_S,
@@ -41,15 +46,24 @@ matches = st.builds(
 )
 smiles = st.sampled_from([None, 0.0, 30.0, 49.0, 50.0, 66.0, 95.0])
 widths = st.sampled_from([80.0, 200.0])
+alive = st.sampled_from([None, 0.1, 0.4, 0.7, 0.95])
 sightings = st.builds(
-    lambda track, width, match, smile, problem: Sighting(
-        track, Box(0, 0, width, width), 0.9, quality(problem), match, smile
+    lambda track, width, match, smile, problem, score: Sighting(
+        track,
+        Box(0, 0, width, width),
+        0.9,
+        quality(problem),
+        match,
+        smile,
+        None if score is None else Liveness(score, {"network": score}),
+        None if smile is None else mesh(smile),
     ),
     st.integers(1, 4),
     widths,
     st.none() | matches,
     smiles,
     st.sampled_from([None, None, None, *Problem]),
+    alive,
 )
 
 
@@ -62,18 +76,28 @@ class Anything(RuleBasedStateMachine):
     """Drives a session with scenes and with noise, and keeps what it needs to judge it."""
 
     smile_rule: ClassVar[bool] = True
+    passive: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
         rules = RULES.model_copy(update={"smile": self.smile_rule})
-        self.session = Session(rules, ROSTER, EXEMPT)
+        self.chance = random.Random(3)
+        self.session = Session(
+            rules,
+            ROSTER,
+            EXEMPT,
+            living=LIVING,
+            passive=self.passive,
+            chance=self.chance.random,
+        )
         self.now = 10**9
         self.open: list[int] = []  # refs without an answer
         self.stored: set[int] = set()
         self.person_of: dict[int, str] = {}
         self.recorded: dict[str, int] = {}  # person -> when, unless the store failed
         self.led: dict[int, list[Sighting]] = {}  # track -> its judged frames as the leading face
-        self.asked: list[Sighting] = []  # of the frames since the prompt
+        self.asked: list[tuple[int, Sighting]] = []  # frames of the last attempt, and when
+        self.asked_at = 0
         self.lead: Sighting | None = None  # of the last frame
         self.since = self.now
         self.was = self.session.state
@@ -85,7 +109,7 @@ class Anything(RuleBasedStateMachine):
         if self.session.state is not before:
             self.since = self.now
         if before is not State.ASKED and self.session.state is State.ASKED:
-            self.asked = [] if self.lead is None else [self.lead]
+            self.asked_at = self.now
         for event in step.events:
             self.judge(event)
         shown = [cue.name for cue in step.cues]
@@ -102,8 +126,15 @@ class Anything(RuleBasedStateMachine):
             assert self.agreed(self.lead.track, event.person)
             self.judge_cool_down(event.person)
             self.judge_smile(event, self.lead)
+            self.judge_life(event, self.lead, live=True)
             self.recorded[event.person] = self.now
             self.person_of[event.ref] = event.person
+        elif event.reason is Reason.SPOOF:
+            assert event.person is not None
+            assert self.lead is not None
+            assert self.passive
+            assert self.agreed(self.lead.track, event.person)
+            self.judge_life(event, self.lead, live=False)
         elif event.reason is Reason.NO_SMILE:
             assert event.person is not None
             assert any(self.agreed(track, event.person) for track in self.led)
@@ -134,12 +165,36 @@ class Anything(RuleBasedStateMachine):
         assert is_surely(lead, event.person)
         assert lead.smile is not None
         assert event.smile == lead.smile >= RULES.smile_threshold
+        assert lead.points is not None
         before = [
-            s.smile
-            for s in self.asked
-            if s.track == lead.track and is_surely(s, event.person) and s.smile is not None
+            (at, s.smile, s.points)
+            for at, s in self.asked
+            if s.track == lead.track
+            and is_surely(s, event.person)
+            and s.smile is not None
+            and self.now - at <= 2e9
         ]
-        assert min(before) <= lead.smile - RULES.smile_rise
+        assert min(smile for _, smile, _ in before) <= lead.smile - RULES.smile_rise
+        assert any(
+            motion(points, lead.points) >= LIVING.motion
+            for _, _, points in before
+            if points is not None
+        )
+        # It began after the prompt: there was a lower frame when nobody could have answered yet.
+        soonest = self.asked_at + LIVING.reaction * 1e9
+        assert any(at > soonest and smile < lead.smile for at, smile, _ in before)
+
+    def judge_life(self, event: Attempt, lead: Sighting, *, live: bool) -> None:
+        if not self.passive:
+            assert event.life.live is None
+            return
+        scores = [s.liveness.score for s in self.led[lead.track] if s.liveness is not None]
+        assert event.life.live is live
+        assert event.life.frames >= LIVING.frames * (1 if live else SUSPECT)
+        last = scores[-min(MEMORY, event.life.frames) :]
+        assert len(last) == event.life.frames
+        trimmed = sorted(last)[1:-1]
+        assert (sum(trimmed) / len(trimmed) >= LIVING.threshold) == live
 
     def see(self, *seen: Sighting, seconds: float = 0.066) -> None:
         self.now += round(seconds * 1e9)
@@ -148,7 +203,7 @@ class Anything(RuleBasedStateMachine):
             judged = self.led.setdefault(self.lead.track, [])
             if self.lead.quality is not None and self.lead.quality.problem is None:
                 judged.append(self.lead)
-                self.asked.append(self.lead)
+                self.asked.append((self.now, self.lead))
         self.send(View(self.now, seen))
 
     @initialize(up=st.booleans())
@@ -163,17 +218,33 @@ class Anything(RuleBasedStateMachine):
         track=st.integers(1, 4),
         person=st.sampled_from(PEOPLE),
         score=smiles,
-        frames=st.integers(1, 6),
+        frames=st.integers(1, 12),
+        alive=alive,
     )
-    def stand(self, track: int, person: str, score: float | None, frames: int) -> None:
+    def stand(
+        self, track: int, person: str, score: float | None, frames: int, alive: float | None
+    ) -> None:
         for _ in range(frames):
-            self.see(face(track, person, score))
+            self.see(face(track, person, score, alive=alive))
 
     @precondition(lambda self: self.lead is not None)
     @rule(person=st.sampled_from(PEOPLE), score=smiles, similarity=similarities)
     def smile(self, person: str, score: float | None, similarity: float) -> None:
         assert self.lead is not None
         self.see(face(self.lead.track, person, score, similarity=similarity))
+
+    @rule(
+        track=st.integers(1, 4),
+        person=st.sampled_from(PEOPLE),
+        still=st.integers(4, 16),
+        alive=alive,
+    )
+    def answer(self, track: int, person: str, still: int, alive: float | None) -> None:
+        """Somebody who stands still for a while, then smiles: too early, in time, or not judged."""
+        for _ in range(still):
+            self.see(face(track, person, 5.0, alive=alive))
+        for score in (30.0, 60.0, 95.0):
+            self.see(face(track, person, score, alive=alive))
 
     @rule(track=st.integers(1, 4), frames=st.integers(1, 12))
     def pass_by(self, track: int, frames: int) -> None:
@@ -236,6 +307,19 @@ class AnythingWithoutSmiles(Anything):
     smile_rule = False
 
 
+class AnythingJudged(Anything):
+    """The same where a network judges liveness."""
+
+    passive = True
+
+
+class AnythingJudgedWithoutSmiles(Anything):
+    """The same where it is all that is judged."""
+
+    smile_rule = False
+    passive = True
+
+
 QUICK = settings(
     max_examples=150,
     stateful_step_count=40,
@@ -247,3 +331,7 @@ TestAnything = Anything.TestCase
 TestAnything.settings = QUICK
 TestAnythingWithoutSmiles = AnythingWithoutSmiles.TestCase
 TestAnythingWithoutSmiles.settings = QUICK
+TestAnythingJudged = AnythingJudged.TestCase
+TestAnythingJudged.settings = QUICK
+TestAnythingJudgedWithoutSmiles = AnythingJudgedWithoutSmiles.TestCase
+TestAnythingJudgedWithoutSmiles.settings = QUICK

@@ -19,7 +19,8 @@ from edge.settings import AttendanceSettings
 from edge.types import CueName, Reason
 
 ROOT = Path(__file__).parents[2]
-ATTEMPT = {State.NOTICED, State.UNKNOWN, State.ASKED, State.PAUSED}
+ATTEMPT = {State.NOTICED, State.UNKNOWN, State.KNOWN, State.ASKED, State.PAUSED}
+KNOWN = {State.KNOWN, State.ASKED, State.PAUSED}
 
 
 def test_every_state_has_an_answer_for_every_sign_or_refuses_it() -> None:
@@ -61,7 +62,7 @@ def test_every_record_waits_for_the_disk_and_nothing_else_does() -> None:
 
 
 def test_what_waits_for_something_is_bounded() -> None:
-    for state in (State.ASKED, State.PAUSED, State.RECORDING):
+    for state in (*KNOWN, State.RECORDING):
         assert state in LASTS
         assert TABLE[state][Sign.TIMEOUT].to is not state
     for lasts in LASTS.values():
@@ -75,6 +76,23 @@ def test_a_fault_is_noticed_everywhere_and_a_face_that_leaves_ends_every_attempt
         assert rule_for(state, Sign.LEFT).to is State.NOBODY
 
 
+def test_a_suspected_photo_is_refused_wherever_a_known_person_could_be_recorded() -> None:
+    for state, rows in TABLE.items():
+        recorded = any(rule.to is State.RECORDING for rule in rows.values())
+        assert recorded == (state in KNOWN)
+        assert (Sign.SPOOF in rows) == recorded
+        if recorded:
+            assert rows[Sign.SPOOF].event is Reason.SPOOF
+            assert rows[Sign.SPOOF].to is State.REFUSED
+
+
+def test_exempt_people_get_the_cues_of_those_who_are_asked() -> None:
+    asked, paused = TABLE[State.ASKED], TABLE[State.PAUSED]
+    assert TABLE[State.KNOWN][Sign.ASK].cue == TABLE[State.KNOWN][Sign.EXEMPT].cue
+    for sign in asked.keys() & paused.keys() - {Sign.TIMEOUT}:
+        assert asked[sign].cue == paused[sign].cue
+
+
 def test_the_page_in_the_docs_is_drawn_from_this_table() -> None:
     drawing = ROOT / "scripts" / "lib" / "session_drawing.py"
     check = subprocess.run(
@@ -84,7 +102,11 @@ def test_the_page_in_the_docs_is_drawn_from_this_table() -> None:
 
 
 def test_an_event_and_its_cue_say_the_same() -> None:
-    said = {Reason.NOT_KNOWN: CueName.NOT_KNOWN, Reason.NO_SMILE: CueName.NO_SMILE}
+    said = {
+        Reason.NOT_KNOWN: CueName.NOT_KNOWN,
+        Reason.NO_SMILE: CueName.NO_SMILE,
+        Reason.SPOOF: CueName.SPOOF,
+    }
     for rows in TABLE.values():
         for rule in rows.values():
             if rule.event in said:

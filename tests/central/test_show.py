@@ -51,6 +51,18 @@ def test_refused_and_audit() -> None:
     assert line(notice_of(unit, unit.audit()), ZONE).endswith("#13 audit  started")
 
 
+def test_a_suspected_photo_is_said_plainly_and_stands_out() -> None:
+    unit = unit_at_12()
+    notice = notice_of(unit, unit.suspected())
+    assert line(notice, ZONE).endswith(
+        "#12 refused  PHOTO OR SCREEN SUSPECTED  person 4f2a…  match 0.71 (+0.22)  alive 0.12"
+    )
+    assert "\x1b[1;33m" in printed(notice, terminal=True)
+    assert "\x1b" not in printed(notice, terminal=False)
+    content = json.loads(printed(notice, terminal=False, as_json=True))
+    assert content["event"]["data"]["reason"] == "spoof-suspected"
+
+
 ALARMS = [
     (Notice(Kind.GAP, START, UNIT.name, "event 2 is missing"), "event 2 is missing"),
     (Notice(Kind.FORK, START, UNIT.name, "another event 2"), "fork in the chain: another event 2"),

@@ -19,11 +19,12 @@ from wireunit import UNIT, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
 from edge.cli import main
+from edge.configuration import load
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.keys import KeySet
 from edge.mqtt.topics import Leaf
-from edge.settings import BrokerSettings, load
+from edge.settings import BrokerSettings
 
 pytestmark = pytest.mark.broker
 

@@ -10,7 +10,7 @@ from PIL import Image
 from edge.evaluate.faces import Bench
 from edge.inference.examiner import Face
 from edge.settings import Settings
-from edge.types import Box, Floats, Problem, Quality, Yuv
+from edge.types import Box, Floats, Liveness, Problem, Quality, Yuv
 
 GOOD = Quality(
     face_px=200, sharpness=100, luma=120, contrast=40, yaw=0, pitch=0, roll=0, problem=None
@@ -46,11 +46,14 @@ class Sketches:
         who: Sequence[float] = (1,),
         problem: Problem | None = None,
         faceless: bool = False,
+        living: float | None = None,
     ) -> str:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 6), len(self._faces)).save(path)
-        face = Face(Box(0, 0, 9, 9), 1, replace(GOOD, problem=problem), template(*who), smile)
+        quality = replace(GOOD, problem=problem)
+        liveness = None if living is None else Liveness(living, {})
+        face = Face(Box(0, 0, 9, 9), 1, quality, template(*who), smile, liveness)
         self._faces.append(None if faceless else face)
         return name
 

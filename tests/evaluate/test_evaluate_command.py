@@ -3,9 +3,11 @@
 import json
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from attack_making.paper import printed
 from PIL import Image
 
 from edge.cli import main
@@ -90,12 +92,21 @@ def test_groups(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert set(found["groups"]["age"]) == {"40 to 60", "60 to 80"}
 
 
-def test_liveness_is_not_in_this_build(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    labels = listed(photos, "file,live", "obama/0.jpg,1")
-    assert main(["evaluate", "liveness", "--images", str(photos), "--labels", labels]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert re.search(r"^senyum: .*judges no liveness.*$", said.err, re.MULTILINE)
+def test_liveness_parts_a_photo_from_its_print(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    for n, name in enumerate(("obama/0.jpg", "obama/1.jpg", "biden/0.jpg")):
+        with Image.open(photos / name) as photo:
+            photo.thumbnail((400, 400))
+            printed(photo.convert("RGB"), Random(n)).save(photos / f"{n}.png")
+        lines += [f"{name},1,", f"{n}.png,0,print"]
+    labels = listed(photos, "file,live,kind", *lines)
+    found = figures(capsys, "liveness", "--images", photos, "--labels", labels)
+    assert found["n"] == 6
+    assert found["bpcer"] == 0
+    assert found["apcer"]["print"] <= 0.34
+    assert found["acer"] == pytest.approx((found["apcer"]["print"] + found["bpcer"]) / 2)
 
 
 def test_a_table_for_people(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -70,6 +70,27 @@ def test_people_and_smiles_where_they_are_labelled(sketches: Sketches) -> None:
     assert (y["smiles_seen_rate"], y["others_refused_rate"]) == (0, 0)
 
 
+def test_reasons_and_liveness_by_group(sketches: Sketches) -> None:
+    people = [
+        ("x", Problem.TOO_DARK, 0.9), ("x", Problem.COVERED, 0.9), ("x", None, 0.2),
+        ("x", None, 0.8), ("y", Problem.TOO_DARK, 0.1), ("y", None, 0.7),
+    ]  # fmt: skip
+    lines = ["file,site"]
+    for n, (site, problem, living) in enumerate(people):
+        lines.append(f"{sketches.paint(f'{n}.png', problem=problem, living=living)},{site}")
+    labels = sketches.write("l.csv", *lines)
+    report = evaluate(sketches.folder, labels, [By("site")], sketches.bench)
+    x, y = (report.figures["groups"]["site"][site] for site in "xy")
+    assert x["problems"] == {"covered": 1, "too-dark": 1}
+    assert (x["not_living_matches"], x["not_living_pairs"]) == (1, 2)
+    assert (y["not_living_matches"], y["not_living_pairs"]) == (0, 1)
+    (reasons,) = [table for table in report.tables if "why" in table.title]
+    assert reasons.columns == ("site", "covered", "too-dark")
+    assert reasons.rows[0] == ("x", "1 (25.0%, 1.50)", "1 (25.0%, 0.75)")
+    assert reasons.rows[1] == ("y", "0 (0.0%, 0.00)", "1 (50.0%, 1.50)")
+    assert not any("liveness" in note for note in report.notes)
+
+
 @pytest.mark.parametrize(
     ("by", "cell", "group"),
     [

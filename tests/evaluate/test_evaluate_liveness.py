@@ -1,26 +1,58 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from sketches import Sketches
+from sketches import GOOD, Sketches, template
 
 from edge.errors import LabelsError, SenyumError
-from edge.evaluate.liveness import Verdicts, evaluate, judge_of, rates
-from edge.types import Yuv
+from edge.evaluate.faces import Bench
+from edge.evaluate.liveness import Verdicts, evaluate, rates
+from edge.inference.examiner import Face
+from edge.types import ANCHORS, Box, Frame, Liveness, Sighting, View, Yuv
 
 
 class Grey:
     """The lighter the middle of a picture, the livelier; black has no face."""
 
-    threshold = 0.5
+    def __init__(self) -> None:
+        self.digests = {"liveness": "0" * 64}
+        self.judged = 0
+
+    def examine(self, picture: Yuv) -> tuple[Face, ...]:
+        self.judged += 1
+        level = float(picture.y[picture.height // 2, picture.width // 2]) / 255
+        return (replace(FACE, liveness=Liveness(level, {})),) if level else ()
+
+
+class Dawn:
+    """The same of a video's frames; the mouth smiles and moves when the first row lights up."""
 
     def __init__(self) -> None:
         self.judged = 0
 
-    def judge(self, picture: Yuv) -> float | None:
+    def process(self, frame: Frame) -> View:
         self.judged += 1
-        return float(picture.y[picture.height // 2, picture.width // 2]) / 255 or None
+        main = frame.main
+        level = float(main.y[main.height // 2, main.width // 2]) / 255
+        smiles = main.y[0, main.width // 2] > 128
+        points = np.zeros((ANCHORS + 20, 2), np.float32)
+        points[:ANCHORS] = np.random.default_rng(1).uniform(0, 100, (ANCHORS, 2))
+        points[:2] = (0, 50), (100, 50)
+        points[ANCHORS:, 0] = 50
+        points[ANCHORS : ANCHORS + 4, 0] += np.array((-20, 20, -20, 20)) * smiles  # the corners
+        sighting = Sighting(1, BOX, 1.0, smile=90.0 * smiles, points=points,
+                            liveness=Liveness(level, {}))  # fmt: skip
+        return View(frame.captured_ns, (sighting,))
+
+
+BOX = Box(0, 0, 9, 9)
+FACE = Face(BOX, 1, GOOD, template(1), 0)
+
+
+def bench(sketches: Sketches) -> Bench:
+    return replace(sketches.bench, examiner=Grey())
 
 
 def grey(folder: Path, name: str, *levels: int) -> str:
@@ -51,7 +83,7 @@ def test_pictures_by_kind_of_attack(sketches: Sketches) -> None:
         lines.append(f"{grey(sketches.folder, f'{n}.png', level)},{live},{kind}")
     (sketches.folder / "torn.png").write_bytes(b"no picture")
     labels = sketches.write("l.csv", *lines, "torn.png,0,print", "gone.png,1,")
-    report = evaluate(sketches.folder, labels, Grey(), sketches.bench, videos=False)
+    report = evaluate(sketches.folder, labels, bench(sketches))
     figures = report.figures
     assert (figures["n"], figures["found"], figures["left_out"]) == (5, 4, 2)
     assert figures["apcer"] == {"print": 0, "screen": 0}
@@ -60,23 +92,41 @@ def test_pictures_by_kind_of_attack(sketches: Sketches) -> None:
     assert len(report.notes) == 2
 
 
-def test_the_median_of_a_video_counts(sketches: Sketches) -> None:
-    folder, judge = sketches.folder, Grey()
-    mostly_dark = grey(folder, "a.gif", 30, 20, 240, 10, 25)
-    mostly_light = grey(folder, "b.gif", 230, 20, 240, 210, 225)
-    labels = sketches.write("l.csv", "file,live", f"{mostly_dark},0", f"{mostly_light},1")
-    figures = evaluate(folder, labels, judge, sketches.bench, videos=True).figures
-    assert (figures["apcer"], figures["bpcer"]) == ({"attack": 0}, 0)
-    assert judge.judged == 10
+def video(folder: Path, name: str, frames: list[tuple[int, bool]]) -> str:
+    """Write a GIF of 0.1 s a frame: its level, and whether its first rows are lit."""
+    images = []
+    for level, lit in frames:
+        image = Image.new("L", (64, 48), level)
+        image.paste(255 if lit else 0, (0, 0, 64, 6))
+        images.append(image)
+    images[0].save(folder / name, save_all=True, append_images=images[1:], duration=100)
+    return name
+
+
+def test_a_video_passes_by_its_mean_and_by_a_smile_that_begins(sketches: Sketches) -> None:
+    folder, frames = sketches.folder, 20
+    onset = [(200, n >= 12) for n in range(frames)]
+    still = [(190 + n % 3, False) for n in range(frames)]
+    dark = [(40 + n % 3, n >= 12) for n in range(frames)]
+    names = {
+        video(folder, "onset.gif", onset): "1,",
+        video(folder, "still.gif", still): "0,print",
+        video(folder, "dark.gif", dark): "0,screen",
+    }
+    labels = sketches.write("l.csv", "file,live,kind", *(f"{n},{v}" for n, v in names.items()))
+    figures = evaluate(folder, labels, bench(sketches), Dawn).figures
+    assert (figures["apcer"], figures["bpcer"]) == ({"print": 1, "screen": 0}, 0)
+    assert figures["with_smile"] == {"apcer": {"print": 0, "screen": 0}, "bpcer": 0, "acer": 0}
 
 
 def test_one_class_is_not_enough(sketches: Sketches) -> None:
     labels = sketches.write("l.csv", "file,live", f"{grey(sketches.folder, 'a.png', 9)},1")
     with pytest.raises(LabelsError, match="no usable line has live 0"):
-        evaluate(sketches.folder, labels, Grey(), sketches.bench, videos=False)
+        evaluate(sketches.folder, labels, bench(sketches))
 
 
 def test_a_build_without_liveness_says_so(sketches: Sketches) -> None:
+    labels = sketches.write("l.csv", "file,live", f"{grey(sketches.folder, 'a.png', 9)},1")
     with pytest.raises(SenyumError, match="judges no liveness") as raised:
-        judge_of(sketches)
+        evaluate(sketches.folder, labels, sketches.bench)
     assert raised.value.exit_status == 1

@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sketches import Sketches
 
 from edge.errors import LabelsError
 from edge.evaluate.search import Plan, evaluate
+from edge.settings import RosterSettings, Settings
 
 
 def axis(n: int, *more: float) -> list[float]:
@@ -83,14 +86,39 @@ def test_a_lookalike_enrolled_is_kept_out_by_the_margin(crowd: Sketches) -> None
     assert figures["wrong_accepted"] == 0
 
 
-def test_all_frames_of_an_attempt_must_agree(crowd: Sketches) -> None:
+def test_frames_are_joined_before_they_are_judged(crowd: Sketches) -> None:
+    strict = Settings(roster=RosterSettings(threshold=0.75))
+    crowd.paint("faces/finn/0.png", who=axis(8))
+    for n in range(1, 4):  # each 0.72 from the photo enrolled, all three together 0.87
+        crowd.paint(f"faces/finn/{n}.png", who=axis(8, *(0.96 * (k == n) for k in range(1, 4))))
+    bench = replace(crowd.bench, settings=strict)
+    alone = evaluate(plan(crowd, frames=1, gallery=5), bench).figures
+    joined = evaluate(plan(crowd, frames=3, gallery=5), bench).figures
+    assert (alone["n"], alone["right_accepted"]) == (7, 4 / 7)
+    assert (joined["n"], joined["right_accepted"]) == (1, 1)
+
+
+def test_the_gallery_sets_the_threshold(sketches: Sketches) -> None:
+    numbers = np.random.default_rng(1)
+    for n in range(120):  # in so few directions that strangers are like each other
+        sketches.paint(f"faces/{n:03}/0.png", who=numbers.normal(size=40).tolist())
+    sketches.paint("faces/000/1.png", who=numbers.normal(size=40).tolist())
+    crowd = Plan(images=sketches.folder / "faces")
+    figures = evaluate(crowd, sketches.bench).figures
+    assert 0.65 < figures["threshold"] <= 0.8
+    assert 0.08 <= figures["margin"] <= 0.15
+    fixed = Settings(roster=RosterSettings(wrong_rate=0))
+    assert evaluate(crowd, replace(sketches.bench, settings=fixed)).figures["threshold"] == 0.62
+
+
+def test_a_frame_unlike_those_before_it_begins_anew(crowd: Sketches) -> None:
     for n, aside in enumerate((0, 0, 0, 0, 2)):
         who = [a + aside * b for a, b in zip(axis(6), axis(7), strict=True)]
         crowd.paint(f"faces/eve/{n}.png", who=who)
     figures = evaluate(plan(crowd, enrol=2, frames=3, gallery=5), crowd.bench).figures
     assert (figures["n"], figures["people_tried"], figures["frames"]) == (1, 1, 3)
     assert figures["rank1"] == 1
-    assert figures["right_accepted"] == 0  # the last frame is too far away
+    assert figures["right_accepted"] == 0  # the last frame stands alone
     assert figures["wrong_accepted"] == 0
 
 

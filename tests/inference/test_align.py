@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.inference.align import TEMPLATE, five_points, similarity
+from edge.inference.align import PLACES, TEMPLATE, five_points, similarity
 from edge.inference.landmarks import COUNT, Mesh
 from edge.inference.pixels import Affine, square
 from edge.types import Floats
@@ -59,6 +59,13 @@ def test_five_points_are_means_of_mesh_points() -> None:
     assert five[0] == pytest.approx(points[[33, 133, 159, 145], :2].mean(axis=0), abs=1e-6)
     assert five[1] == pytest.approx(points[[263, 362, 386, 374], :2].mean(axis=0), abs=1e-6)
     np.testing.assert_array_equal(five[2:], points[[1, 61, 291], :2])
+
+
+def test_the_identity_crop_shows_the_face_smaller_and_upright() -> None:
+    found = similarity(TEMPLATE, PLACES)
+    assert found.scale == pytest.approx(0.96)
+    assert (found.b, found.d) == pytest.approx((0, 0), abs=1e-6)
+    assert PLACES.mean(axis=0) == pytest.approx(TEMPLATE.mean(axis=0), abs=0.1)
 
 
 def test_square_maps_its_corners() -> None:

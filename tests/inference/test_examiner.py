@@ -38,11 +38,11 @@ def test_photos_of_different_people_are_not(faces: dict[str, Face]) -> None:
 
 # Both runtimes give these on x86-64; 0.02 is what another machine's order of additions may move.
 GOLDEN = {
-    ("obama", "obama2"): 0.798,
-    ("obama", "obama3"): 0.822,
-    ("obama2", "obama3"): 0.803,
-    ("obama", "astronaut"): -0.098,
-    ("astronaut", "biden"): 0.281,
+    ("obama", "obama2"): 0.820,
+    ("obama", "obama3"): 0.827,
+    ("obama2", "obama3"): 0.832,
+    ("obama", "astronaut"): -0.094,
+    ("astronaut", "biden"): 0.270,
 }
 
 
@@ -95,6 +95,6 @@ def test_face_with_a_problem_is_judged_all_the_same(examiner: Examiner, portrait
     assert face.template.shape == (192,)
 
 
-def test_digests_name_the_four_networks(examiner: Examiner) -> None:
-    assert set(examiner.digests) == {"detector", "landmarks", "identity", "smile"}
+def test_digests_name_the_networks(examiner: Examiner) -> None:
+    assert set(examiner.digests) >= {"detector", "landmarks", "identity", "smile", "cover"}
     assert all(len(digest) == 64 for digest in examiner.digests.values())

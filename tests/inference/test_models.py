@@ -13,7 +13,7 @@ from edge.inference import models as door
 from edge.inference.models import MANIFEST, Models, new_interpreter, read_manifest, shipped
 from edge.types import Floats
 
-NAMES = ("detector", "landmarks", "identity", "smile")
+NAMES = ("detector", "landmarks", "identity", "smile", "cover", "liveness")
 
 
 def pattern(shape: tuple[int, ...]) -> Floats:
@@ -57,7 +57,7 @@ def test_manifest_names_the_files_that_are_shipped() -> None:
 # Minimum, maximum, mean, standard deviation and place of the maximum of each output, as both
 # runtimes gave them on x86-64. The tolerance leaves room for another machine's order of additions,
 # and for nothing else; an int8 network may so come to the neighbouring step of its output.
-STEP = {"smile": 0.0473}
+STEP = {"smile": 0.0473, "cover": 0.0473, "liveness": 0.0630}
 GOLDEN: dict[str, tuple[tuple[float, ...], ...]] = {
     "detector": (
         (-53.7051, 149.706, 6.15117, 22.7604, 13843),
@@ -67,8 +67,10 @@ GOLDEN: dict[str, tuple[tuple[float, ...], ...]] = {
         (-24.9165, 162.902, 62.5129, 51.3295, 457),
         (-7.38188, -7.38188, -7.38188, 0, 0),
     ),
-    "identity": ((-7.36506, 6.08116, 0.0159682, 1.7112, 120),),
-    "smile": ((1.88976, 1.88976, 1.88976, 0, 0),),  # 40 steps of the int8 output
+    "identity": ((-7.01717, 5.68829, 0.0159726, 1.68762, 120),),
+    "smile": ((0.755906, 0.755906, 0.755906, 0, 0),),  # 16 steps of the int8 output
+    "cover": ((5.007874, 5.007874, 5.007874, 0, 0),),
+    "liveness": ((-5.039370, -5.039370, -5.039370, 0, 0),),
 }
 
 
@@ -108,8 +110,10 @@ def test_run_refuses_while_a_view_of_the_input_is_held() -> None:
     network.run()
 
 
-def test_identity_is_one_picture_with_float16_weights_and_fused_slopes() -> None:
+def test_identity_is_one_picture_with_int8_weights_and_fused_slopes() -> None:
     interpreter = Models().open("identity")._interpreter
+    stored = [t["dtype"] for t in interpreter.get_tensor_details() if t["name"].endswith("/int8")]
+    assert stored == [np.int8] * 52
     kinds = [op["op_name"] for op in interpreter._get_ops_details()]
     assert kinds.count("PRELU") == 33
     assert kinds.count("DEQUANTIZE") == 52
@@ -171,8 +175,8 @@ def test_missing_manifest_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_name_says_which_there_are() -> None:
-    with pytest.raises(ModelError, match=r"^model liveness: not in .* has detector, landmarks"):
-        Models().open("liveness")
+    with pytest.raises(ModelError, match=r"^model hearing: not in .* has detector, landmarks"):
+        Models().open("hearing")
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from edge.inference.examiner import Face
+from edge.attendance.motion import motion
+from edge.inference.examiner import Examiner, Face
 from edge.inference.pipeline import Pipeline
 from edge.pictures import from_image, shrink
-from edge.settings import InferenceSettings
-from edge.types import Floats, Frame, Match, Problem, Sighting
+from edge.settings import InferenceSettings, LivenessSettings
+from edge.types import ANCHORS, Box, Floats, Frame, Match, Problem, Sighting
 
 Portrait = Callable[[str], Image.Image]
 FRAME_NS = 66_000_000
@@ -108,6 +110,18 @@ def test_face_keeps_its_track_and_a_new_one_gets_another(show: Show, portrait: P
     assert first.track == second.track != third.track
 
 
+def test_frames_of_one_face_are_searched_together(show: Show, portrait: Portrait) -> None:
+    one = room((portrait("obama"), (120, 40)))
+    another = room((portrait("astronaut").resize((900, 900)), (0, 0)))  # the face at that place
+    (first,), (second,), (third,) = show(one), show(one), show(another)
+    assert first.track == second.track == third.track
+    assert [face.match.frames for face in (first, second, third) if face.match] == [1, 2, 1]
+    once, twice, other = show.gallery.asked
+    assert 0.9 < float(once @ twice) < 0.9999  # every second frame is mirrored
+    assert np.linalg.norm(twice) == pytest.approx(1)
+    assert float(once @ other) < 0.3  # nothing of the one who stood there before
+
+
 def test_leading_face_is_the_largest_and_alone_judged(show: Show, portrait: Portrait) -> None:
     large = portrait("obama")
     small = portrait("obama2").resize((300, 575))
@@ -138,15 +152,62 @@ def test_face_with_a_problem_is_nobody(
     assert show.gallery.asked == []
 
 
-def test_what_is_no_face_to_the_landmarks_is_dropped(
+def test_a_face_that_the_landmarks_deny_is_a_covered_one(
     faces: dict[str, Face], portrait: Portrait
 ) -> None:
     """The small stream shows a face where the large one, of another moment, shows a wall."""
     show = Show(Recording(faces["obama3"].template))
-    here = from_image(room((portrait("obama"), (200, 40))))
+    here = shrink(from_image(room((portrait("obama"), (200, 40)))), 320, 240)
     wall = from_image(room())
-    view = show.pipeline.process(Frame(1, 0, wall, shrink(here, 320, 240)))
-    assert view.sightings == ()
+    (face,) = show.pipeline.process(Frame(1, 0, wall, here)).sightings
+    assert face.score > 0.8
+    assert face.quality is not None
+    assert face.quality.problem is Problem.COVERED
+    assert (face.match, face.smile) == (None, None)
+    assert show.gallery.asked == []
+
+
+def test_a_faint_face_that_the_landmarks_deny_is_dropped(
+    examiner: Examiner, portrait: Portrait
+) -> None:
+    (sure,) = examiner.find(from_image(portrait("obama")))
+    assert examiner.denied(replace(sure, score=0.6)) is None
+    far = replace(sure, box=Box(0, 0, 40, 40))
+    told = examiner.denied(far)
+    assert told is not None
+    assert told.problem is Problem.TOO_FAR
+
+
+def test_points_are_eyes_first_the_mouth_last_and_move_with_a_smile(
+    show: Show, portrait: Portrait
+) -> None:
+    still, smiling = (
+        show(room((portrait(name), (200, 40))))[0].points for name in ("obama2", "obama")
+    )
+    assert still is not None
+    assert smiling is not None
+    assert still.shape == smiling.shape == (ANCHORS + 6, 2)
+    right, left = smiling[:2]
+    corners = smiling[ANCHORS : ANCHORS + 2]
+    assert right[0] < corners[0, 0] < corners[1, 0] < left[0]
+    assert corners[:, 1].min() > max(right[1], left[1])
+    assert motion(still, smiling) > LivenessSettings().motion
+
+
+def test_a_face_with_a_problem_or_behind_another_has_no_points(
+    show: Show, portrait: Portrait
+) -> None:
+    (dark,) = show(room((portrait("obama").point(lambda v: v // 6), (200, 40))))
+    assert (dark.points, dark.liveness) == (None, None)
+    small = portrait("obama2").resize((300, 575))
+    _, second = show(room((portrait("obama"), (0, 40)), (small, (530, 100))))
+    assert (second.points, second.liveness) == (None, None)
+
+
+def test_liveness_is_judged_where_a_network_does(show: Show, portrait: Portrait) -> None:
+    (face,) = show(room((portrait("obama"), (200, 40))))
+    assert show.pipeline.judges_liveness == ("liveness" in show.pipeline.digests)
+    assert (face.liveness is not None) == show.pipeline.judges_liveness
 
 
 def test_gallery_may_be_replaced(show: Show, faces: dict[str, Face], portrait: Portrait) -> None:
@@ -156,8 +217,9 @@ def test_gallery_may_be_replaced(show: Show, faces: dict[str, Face], portrait: P
     (face,) = show(picture)
     assert face.match is not None
     assert face.match.similarity < 0.3
-    np.testing.assert_allclose(other.asked[0], show.gallery.asked[0], atol=1e-6)
+    (before,), (after,) = show.gallery.asked, other.asked
+    assert float(before @ after) > 0.9
 
 
 def test_digests(show: Show) -> None:
-    assert set(show.pipeline.digests) == {"detector", "landmarks", "identity", "smile"}
+    assert set(show.pipeline.digests) >= {"detector", "landmarks", "identity", "smile", "cover"}

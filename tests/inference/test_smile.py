@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from edge.inference.examiner import Examiner, Face
 from edge.inference.models import Models, shipped
@@ -49,6 +49,14 @@ def test_score_of_a_still_face_is_steady(
         (face,) = examiner.examine(from_image(Image.fromarray(noisy)))
         scores.append(face.smile)
     assert max(scores) - min(scores) < 10
+
+
+@pytest.mark.parametrize("name", ["obama", "obama2", "biden"])
+def test_mirror_image_smiles_as_much(
+    examiner: Examiner, faces: dict[str, Face], portrait: Callable[[str], Image.Image], name: str
+) -> None:
+    (face,) = examiner.examine(from_image(ImageOps.mirror(portrait(name))))
+    assert abs(face.smile - faces[name].smile) < 10
 
 
 def test_one_odd_frame_does_not_count() -> None:

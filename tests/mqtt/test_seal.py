@@ -15,14 +15,17 @@ from edge.mqtt.payload import (
     AttendanceEvent,
     AuditEvent,
     HealthEvent,
+    Liveness,
     StateEvent,
     Status,
     Thresholds,
 )
 from edge.mqtt.seal import Head, Vitals
 from edge.mqtt.topics import Leaf
-from edge.settings import AttendanceSettings, RosterSettings, Settings
-from edge.types import Attempt, Audit, AuditCode, Match, Outcome, Reason
+from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings, Settings
+from edge.types import Attempt, Audit, AuditCode, Life, Match, Outcome, Reason
+
+OF_THE_SMILE = ("smile", "smile_rise", "smile_timeout", "motion", "reaction", "prompt_delay")
 
 
 @pytest.fixture
@@ -58,15 +61,26 @@ def test_a_recorded_attempt(signer: Signer, clock: SteppedClock) -> None:
         "direction": "unspecified",
         "smile": 77.7,
         "match": {"similarity": 0.7123, "margin": 0.3123},
-        "liveness": {"judged": False, "cues": []},
+        "liveness": {
+            "judged": True,
+            "live": True,
+            "score": 0.876,
+            "frames": 9,
+            "cues": {"network": 0.812, "motion": 0.7, "onset": 1.0},
+        },
         "thresholds": {
             "match": 0.62,
             "margin": 0.08,
             "agreeing_frames": 3,
             "unknown_frames": 8,
+            "liveness": 0.5,
+            "liveness_frames": 5,
             "smile": 50.0,
             "smile_rise": 15.0,
             "smile_timeout": 8.0,
+            "motion": LivenessSettings().motion,
+            "reaction": 0.15,
+            "prompt_delay": 0.3,
         },
         "place": {"latitude": -6.2, "longitude": 106.8, "zone": "Asia/Jakarta"},
         "clock": {
@@ -97,7 +111,7 @@ def test_an_exempt_person_looks_like_a_unit_that_asks_nobody(signer: Signer) -> 
     assert exempt.data == rule_off.data
     assert exempt.data.smile is None
     limits = exempt.data.thresholds
-    assert (limits.smile, limits.smile_rise, limits.smile_timeout) == (None, None, None)
+    assert {getattr(limits, name) for name in OF_THE_SMILE} == {None}
     assert (limits.agreeing_frames, limits.unknown_frames) == (3, 8)
 
 
@@ -106,8 +120,10 @@ def test_the_limits_of_an_event_are_those_of_the_settings(signer: Signer) -> Non
         smile_rise=0.0, smile_timeout=5.5, agreeing_frames=4, unknown_frames=9
     )
     roster = RosterSettings(threshold=0.5, margin=0.0)
+    living = LivenessSettings(threshold=0.7, frames=9, motion=0.03, reaction=0.2, prompt_delay=1.0)
     signer.sealer.context = replace(
-        signer.sealer.context, thresholds=Settings(attendance=rules, roster=roster).thresholds
+        signer.sealer.context,
+        thresholds=Settings(attendance=rules, roster=roster, liveness=living).thresholds,
     )
     event = attendance(signer, attempt(smile_threshold=60.0))
     assert event.data.thresholds == Thresholds(
@@ -118,10 +134,15 @@ def test_the_limits_of_an_event_are_those_of_the_settings(signer: Signer) -> Non
         smile=60.0,
         smile_rise=0.0,
         smile_timeout=5.5,
+        liveness=0.7,
+        liveness_frames=9,
+        motion=0.03,
+        reaction=0.2,
+        prompt_delay=1.0,
     )
 
 
-@pytest.mark.parametrize("field", ["smile", "smile_rise", "smile_timeout"])
+@pytest.mark.parametrize("field", OF_THE_SMILE)
 def test_half_a_smile_rule_is_no_event(field: str) -> None:
     whole = {
         "match": 0.5,
@@ -131,10 +152,69 @@ def test_half_a_smile_rule_is_no_event(field: str) -> None:
         "smile": 50.0,
         "smile_rise": 15.0,
         "smile_timeout": 8.0,
+        "liveness": 0.5,
+        "liveness_frames": 5,
+        "motion": 0.02,
+        "reaction": 0.15,
+        "prompt_delay": 0.3,
     }
     Thresholds.model_validate(whole)
     with pytest.raises(ValidationError, match="null together"):
         Thresholds.model_validate({**whole, field: None})
+
+
+def test_a_suspected_photo_names_the_person_and_says_what_spoke(signer: Signer) -> None:
+    life = Life(False, 0.21, 12, {"network": 0.1, "motion": None, "onset": None})
+    refused = attempt(
+        outcome=Outcome.REFUSED, reason=Reason.SPOOF, smile=None, smile_threshold=None, life=life
+    )
+    event = attendance(signer, refused)
+    assert event.type == "senyum.attendance.refused.v1"
+    assert event.subject == PERSON
+    assert event.data.reason is Reason.SPOOF
+    assert event.data.liveness.model_dump() == {
+        "judged": True,
+        "live": False,
+        "score": 0.21,
+        "frames": 12,
+        "cues": {"network": 0.1, "motion": None, "onset": None},
+    }
+
+
+def test_without_a_network_only_the_active_cues_speak(signer: Signer) -> None:
+    event = attendance(signer, attempt(life=Life(cues={"motion": 0.9})))
+    assert event.data.liveness.model_dump() == {
+        "judged": False, "live": None, "score": None, "frames": 0, "cues": {"motion": 0.9},
+    }  # fmt: skip
+
+
+def test_a_vote_out_of_range_does_not_keep_an_event_from_being_signed(signer: Signer) -> None:
+    event = attendance(signer, attempt(life=Life(True, 1.0000001, 9, {"pattern": -3.1})))
+    assert event.data.liveness.score == 1.0
+    assert event.data.liveness.cues == {"pattern": 0.0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"judged": True, "live": None},
+        {"judged": False},
+        {"score": None},
+        {"frames": 0},
+        {"cues": {"network": 1.5}},
+        {"cues": {"Network": 0.5}},
+    ],
+)
+def test_liveness_that_contradicts_itself_is_no_event(changes: dict[str, object]) -> None:
+    whole = {"judged": True, "live": True, "score": 0.8, "frames": 9, "cues": {"network": 0.8}}
+    Liveness.model_validate(whole)
+    with pytest.raises(ValidationError):
+        Liveness.model_validate({**whole, **changes})
+
+
+def test_a_photo_is_never_recorded(signer: Signer) -> None:
+    with pytest.raises(ValidationError, match="a photo or a screen was recorded"):
+        attendance(signer, attempt(life=Life(False, 0.2, 12)))
 
 
 def test_a_figure_below_its_threshold_never_reads_as_having_met_it(signer: Signer) -> None:

@@ -63,6 +63,7 @@ def story() -> list[Event]:
     return [
         audit(AuditCode.STARTED, 99),
         attempt("no-smile", Reason.NO_SMILE, PERSON),
+        attempt("print", Reason.SPOOF, PERSON),
         attempt("smile", Reason.ACCEPTED, PERSON),
         attempt("stranger", Reason.NOT_KNOWN, None),
         attempt("away", Reason.ACCEPTED, PERSON),
@@ -107,6 +108,7 @@ def tell(tmp_path: Path) -> Any:
             events=stored_events(tmp_path / "events.db", tmp_path / "keys.json", name),
             people={"first": PERSON},
             outage=outage,
+            judged=True,
         )
 
     return told
@@ -123,7 +125,7 @@ def test_what_went_as_it_should_is_proved(tell: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "scene"), [(1, "no-smile"), (2, "smile"), (3, "stranger"), (4, "away")]
+    ("number", "scene"), [(1, "no-smile"), (2, "print"), (3, "smile"), (4, "stranger"), (5, "away")]
 )
 def test_an_event_that_is_missing_fails_its_scene_only(tell: Any, number: int, scene: str) -> None:
     events = story()
@@ -134,13 +136,29 @@ def test_an_event_that_is_missing_fails_its_scene_only(tell: Any, number: int, s
 @pytest.mark.parametrize("scene", ["empty", "again", "two"])
 def test_an_event_where_none_may_be_fails_its_scene(tell: Any, scene: str) -> None:
     events = story()
-    events.insert(4, attempt(scene, Reason.ACCEPTED, PERSON))
+    events.insert(5, attempt(scene, Reason.ACCEPTED, PERSON))
     assert failed(findings(tell(events)))[scene] == "1 events"
+
+
+def test_without_a_network_a_print_is_refused_for_want_of_a_smile(tell: Any) -> None:
+    events = story()
+    unjudged = dataclasses.replace(tell(events), judged=False)
+    assert set(failed(findings(unjudged))) == {"print"}, "a suspicion nobody can have had"
+    at = window("print").start_ns + 3 * S
+    memory = unjudged.memory
+    memory.cues[:] = [c for c in memory.cues if c.name is not CueName.SPOOF]
+    memory.cues.append(Given(at, CueName.NO_SMILE))
+    memory.cues.sort(key=lambda given: given.at_ns)
+    inside = window("print")
+    kept = [s for s in memory.samples if not inside.start_ns <= s.at_ns < inside.end_ns]
+    memory.samples[:] = sorted([*kept, *shown(CueName.NO_SMILE, at)], key=lambda s: s.at_ns)
+    said = failed(findings(unjudged))
+    assert said == {"print": "refused, spoof-suspected"}
 
 
 def test_somebody_else_fails(tell: Any) -> None:
     events = story()
-    events[2] = attempt("smile", Reason.ACCEPTED, PERSON[::-1])
+    events[3] = attempt("smile", Reason.ACCEPTED, PERSON[::-1])
     assert set(failed(findings(tell(events)))) == {"smile"}
 
 

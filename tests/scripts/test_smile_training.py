@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-import model_builder
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from smile_training import training  # noqa: E402 - only where torch is
-from smile_training.network import LAYERS, Network, Quantized, output_scale, pad  # noqa: E402
-from smile_training.training import Course, Samples, log_odds  # noqa: E402
-
-from edge.inference.models import new_interpreter  # noqa: E402
+from int8_training.network import Network  # noqa: E402 - only where torch is
+from int8_training.training import Course  # noqa: E402
+from smile_training import training  # noqa: E402
+from smile_training.crops import Faces  # noqa: E402
+from smile_training.folds import both_ways, onsets  # noqa: E402
+from smile_training.network import DESIGN  # noqa: E402
+from smile_training.training import Samples  # noqa: E402
 
 COURSE = Course(epochs=2, rate=1e-3, decay=0.0)
 
@@ -21,13 +22,14 @@ def faces(count: int) -> Samples:
     generator = torch.Generator().manual_seed(1)
     wide = torch.randint(0, 256, (count, 1, 96, 96), generator=generator, dtype=torch.uint8)
     target = (torch.rand(count, generator=generator) < 0.5).float()
-    return Samples(wide, target, torch.ones(count))
+    onset = torch.randint(0, 256, (3, 2, 96, 96), generator=generator, dtype=torch.uint8)
+    return Samples(wide, target, torch.ones(count), onset)
 
 
 def run(samples: Samples, path: Path, course: Course) -> Network:
     torch.manual_seed(3)
-    network = Network()
-    training._run(network, samples, path, torch.Generator().manual_seed(3), course)
+    network = Network(DESIGN)
+    training.course(network, samples, path, torch.Generator().manual_seed(3), course)
     return network
 
 
@@ -48,45 +50,50 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> N
                     raise Interrupted
             return super().__getattribute__(name)
 
+    cut = Cut(samples.wide, samples.target, samples.weight, samples.onset)
     with pytest.raises(Interrupted):
-        run(Cut(samples.wide, samples.target, samples.weight), tmp_path / "cut.pt", COURSE)
+        run(cut, tmp_path / "cut.pt", COURSE)
     resumed = run(samples, tmp_path / "cut.pt", COURSE)
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_padding_is_that_of_tflite() -> None:
-    x = torch.ones(1, 1, 4, 4)
-    assert pad(x, 2).shape == (1, 1, 5, 5)
-    assert float(pad(x, 2)[..., 0, 0]) == 1
-    assert float(pad(x, 1)[..., 0, 0]) == 0
-
-
-def test_file_answers_as_the_quantized_network(tmp_path: Path) -> None:
-    if not (model_builder.PACKAGES / "ai-edge-litert-1.2.0").is_dir():
-        pytest.skip("scripts/build_models has not fetched the schema")
-    from smile_training.__main__ import _schema  # noqa: PLC0415
-    from smile_training.export import export  # noqa: PLC0415
-
-    torch.manual_seed(4)
-    network = Network().eval()
+def test_network_learns_to_score_a_face_further_on_its_way_to_a_smile_higher(
+    tmp_path: Path,
+) -> None:
+    samples = faces(2 * training.BATCH)
+    samples.onset[:, 0, 60:, :] = 20  # a neutral photo has a dark mouth here
+    samples.onset[:, 1, 60:, :] = 230
+    network = run(samples, tmp_path / "a.pt", Course(epochs=8, rate=4e-3, decay=0.0)).eval()
+    ends = samples.onset[:, :, 16:80, 16:80].float()
+    way = torch.stack([torch.lerp(ends[:, 0], ends[:, 1], far) for far in (0.0, 0.5, 1.0)], 1)
     with torch.no_grad():
-        network.line.weight *= 20  # answers all over the range
-    pixels = faces(40).wide[:, :, :64, :64].float()
-    quantized = Quantized(network, pixels)
-    content = export(_schema(), quantized)
-    assert export(_schema(), quantized) == content
-    assert len(content) < 300_000
-    interpreter = new_interpreter(content, 1)
-    interpreter.allocate_tensors()
-    names = [op["op_name"] for op in interpreter._get_ops_details()]
-    assert names.count("CONV_2D") == len(LAYERS)
-    said = []
-    for face in pixels.numpy().astype(np.uint8):
-        interpreter.set_tensor(
-            interpreter.get_input_details()[0]["index"], face.transpose(1, 2, 0)[None]
-        )
-        interpreter.invoke()
-        said.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).item())
-    expected = log_odds(quantized, pixels.numpy()[:, 0].astype(np.uint8))
-    assert np.abs(np.array(said) - expected).max() <= 2.01 * output_scale()
+        scores = network(way.reshape(-1, 1, 64, 64)).reshape(-1, 3)
+    assert (scores.diff(dim=1) > 0).all()
+
+
+def test_fold_leaves_out_the_onsets_of_half_of_the_people() -> None:
+    people = [f"{number:03}" for number in range(12)]
+    wide = np.arange(24, dtype=np.uint8)[:, None, None] * np.ones((1, 96, 96), np.uint8)
+    london = Faces(
+        crops=wide[:, :64, :64],
+        wide=wide,
+        mouth=np.zeros((24, 2)),
+        smiling=np.arange(24) % 2 == 1,
+        person=np.repeat(people, 2),
+        listed=24,
+    )
+    everyone, *folds = ({tuple(one[:, 0, 0]) for one in onsets(london, k)} for k in (None, 0, 1))
+    assert everyone == {(2 * i, 2 * i + 1) for i in range(12)}  # neutral first
+    assert folds[0] | folds[1] == everyone
+    assert not folds[0] & folds[1]
+    assert all(folds)
+
+
+def test_face_and_mirror_image_are_told_the_same() -> None:
+    torch.manual_seed(3)
+    network = Network(DESIGN)
+    crops = np.random.default_rng(1).integers(0, 256, (5, 64, 64), np.uint8)
+    np.testing.assert_allclose(
+        both_ways(network, crops), both_ways(network, crops[:, :, ::-1].copy()), atol=1e-5
+    )

@@ -14,7 +14,7 @@ from edge.mqtt.payload import Status
 from edge.mqtt.seal import Context, Head, Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
 from edge.settings import PlaceSettings, Settings, UnitSettings
-from edge.types import Attempt, Audit, AuditCode, Match, Outcome, Reason
+from edge.types import Attempt, Audit, AuditCode, Life, Match, Outcome, Reason
 
 PERSON = "4f2a1b2c3d4e5f60718293a4b5c6d7e8"
 START = datetime(2026, 3, 2, 0, 31, 4, tzinfo=UTC)  # 07:31:04 in Jakarta
@@ -83,6 +83,19 @@ class Unit:
             smile=83.4 if known else None,
             smile_threshold=50.0 if known else None,
             match=Match(PERSON, 0.71, 0.49) if known else None,
+        )
+        return self._next(attempt)
+
+    def suspected(self) -> Message:
+        """A photo of the known person was refused."""
+        attempt = Attempt(
+            ref=1,
+            outcome=Outcome.REFUSED,
+            reason=Reason.SPOOF,
+            captured_ns=1_000_000_000,
+            person=PERSON,
+            match=Match(PERSON, 0.71, 0.49),
+            life=Life(False, 0.1249, 12, {"network": 0.1}),
         )
         return self._next(attempt)
 

@@ -1,16 +1,23 @@
 """A doorway to stage scenes in: who stands where, frame by frame, and what the unit answers."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from edge.attendance import Session, State
-from edge.settings import AttendanceSettings, RosterSettings
+from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
 from edge.types import (
+    ANCHORS,
     Attempt,
     Box,
     Cue,
     CueName,
     Fault,
+    Floats,
     LinkChanged,
+    Liveness,
     Match,
     Problem,
     Quality,
@@ -24,11 +31,26 @@ from edge.types import (
 
 FRAME_S = 1 / 15
 RULES = AttendanceSettings()
+LIVING = LivenessSettings()
 ROSTER = RosterSettings(threshold=0.45, margin=0.05)
+TO_PROMPT = RULES.agreeing_frames + 1  # frames, where chance adds nothing
+REACT = math.ceil(LIVING.reaction / FRAME_S)  # frames after the prompt in which no answer counts
 
 
 def quality(problem: Problem | None = None) -> Quality:
     return Quality(160.0, 100.0, 120.0, 40.0, 0.0, 0.0, 0.0, problem)
+
+
+_REST = np.random.default_rng(1).uniform(-1, 1, (ANCHORS + 6, 2)).astype(np.float32)
+_REST[:2] = (-0.5, 0.0), (0.5, 0.0)  # the eyes, one unit apart
+_REST[ANCHORS:] = (-0.3, 0.7), (0.3, 0.7), (-0.2, 0.7), (0.2, 0.7), (0.0, 0.6), (0.0, 0.8)
+
+
+def mesh(smile: float) -> Floats:
+    """Points of a face 80 pixels between the eyes, whose mouth widens with the score."""
+    points = _REST.copy()
+    points[ANCHORS:, 0] *= 1 + 0.005 * smile
+    return (80 * points + 300).astype(np.float32)
 
 
 def face(
@@ -40,8 +62,13 @@ def face(
     runner_up: float | None = 0.2,
     problem: Problem | None = None,
     width: float = 200.0,
+    alive: float | None = None,
+    stiff: bool = False,
 ) -> Sighting:
-    """A judged face; `person` None is a face that the roster is empty for."""
+    """A judged face; `person` None is a face that the roster is empty for.
+
+    `alive` is what the liveness network says of the frame; of a `stiff` face no point moves.
+    """
     judged = person is not None and problem is None
     return Sighting(
         track,
@@ -50,6 +77,8 @@ def face(
         quality(problem),
         Match(person, similarity, runner_up) if judged and person else None,
         smile if problem is None else None,
+        None if alive is None or problem else Liveness(alive, {"network": alive}),
+        mesh(0.0 if stiff else smile or 0.0) if problem is None else None,
     )
 
 
@@ -72,9 +101,18 @@ class Doorway:
     events: list[Attempt] = field(default_factory=list)
 
     @classmethod
-    def with_rules(cls, exempt: frozenset[str] = frozenset(), **changes: object) -> "Doorway":
+    def with_rules(
+        cls,
+        exempt: frozenset[str] = frozenset(),
+        *,
+        living: LivenessSettings = LIVING,
+        passive: bool = False,
+        chance: Callable[[], float] = lambda: 0.0,
+        **changes: object,
+    ) -> "Doorway":
+        """Build one; without a word about chance the prompt comes one frame after the person."""
         rules = RULES.model_validate({**RULES.model_dump(), **changes})
-        doorway = cls(Session(rules, ROSTER, exempt))
+        doorway = cls(Session(rules, ROSTER, exempt, living=living, passive=passive, chance=chance))
         doorway.send(LinkChanged(up=True))
         return doorway
 
@@ -120,9 +158,10 @@ class Doorway:
         return self.send(Fault(why), after=0.01)
 
     def ask(self, track: int = 1, person: str = "ani") -> None:
-        """Bring a person as far as the prompt."""
-        self.see(face(track, person), frames=3)
+        """Bring a person as far as the prompt, and past the time in which nobody can answer."""
+        self.see(face(track, person), frames=TO_PROMPT)
         assert self.at(State.ASKED)
+        self.see(face(track, person), frames=REACT)
 
     def record(self, track: int = 1, person: str = "ani") -> None:
         self.ask(track, person)

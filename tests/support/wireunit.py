@@ -27,7 +27,7 @@ from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Head, Sealed, Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
 from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
-from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
+from edge.types import Attempt, Life, Match, Outcome, Reason, Stored, StoreFailed
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")
 PERSON = "0123456789abcdef0123456789abcdef"
@@ -69,6 +69,7 @@ def attempt(ref: int = 1, **changes: object) -> Attempt:
         "smile": 77.77,
         "smile_threshold": 50.0,
         "match": Match(PERSON, 0.71239, 0.4),
+        "life": Life(True, 0.87654, 9, {"network": 0.8125, "motion": 0.7, "onset": 1.0}),
     }
     return Attempt(**{**fields, **changes})  # type: ignore[arg-type] # fields are checked in use
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from contract import cast
 from contract.unit import SetClock, SteadyKey
@@ -12,7 +13,7 @@ from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.payload import Status, Will
 from edge.mqtt.seal import Vitals
 from edge.mqtt.topics import Leaf
-from edge.types import AuditCode, Reason
+from edge.types import AuditCode, Life, Reason
 
 VITALS = Vitals(
     temperature_c=51.5,
@@ -37,6 +38,8 @@ def vectors() -> Iterator[Vector]:
 
 def _events(key: SteadyKey) -> Iterator[Vector]:
     nobody = {"person": None, "match": None, "smile": None, "smile_threshold": None}
+    photo = {"life": Life(live=False, score=0.12, frames=18, cues={"texture": 0.12})}
+    changes: dict[Reason, dict[str, Any]] = {Reason.NOT_KNOWN: nobody, Reason.SPOOF: photo}
     events = {
         "recorded": (cast.unit(key).recorded(), "recorded after a smile"),
         "recorded-no-smile-asked": (
@@ -45,7 +48,7 @@ def _events(key: SteadyKey) -> Iterator[Vector]:
         ),
         **{
             f"refused-{reason}": (
-                cast.unit(key).refused(reason, **(nobody if reason is Reason.NOT_KNOWN else {})),
+                cast.unit(key).refused(reason, **changes.get(reason, {})),
                 f"refused: {reason}",
             )
             for reason in Reason

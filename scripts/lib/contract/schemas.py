@@ -53,6 +53,26 @@ def _outcome(outcome: Outcome) -> Schema:
     return {"data": {"type": "object", "properties": {"outcome": {"const": outcome.value}}}}
 
 
+def _recorded() -> Schema:
+    live = {"type": "object", "properties": {"live": {"enum": [True, None]}}}
+    outcome = _outcome(Outcome.RECORDED)
+    outcome["data"]["properties"]["liveness"] = live
+    return outcome
+
+
+def _liveness(judged: bool, *, any_frames: bool) -> Schema:
+    """Return one of the ways in which what was judged and what came of it go together."""
+    frames = {"minimum": 1} if any_frames else {"const": 0}
+    return {
+        "properties": {
+            "judged": {"const": judged},
+            "live": {"type": "boolean" if judged else "null"},
+            "frames": frames,
+            "score": {"type": "number" if any_frames else "null"},
+        }
+    }
+
+
 RULES: Final[dict[type[BaseModel], list[Schema]]] = {
     payload.AttendanceEvent: [
         _CHAIN,
@@ -60,12 +80,21 @@ RULES: Final[dict[type[BaseModel], list[Schema]]] = {
             "if": {"properties": {"type": {"const": payload.RECORDED}}},
             "then": {
                 "required": ["subject"],
-                "properties": {"subject": {"type": "string"}, **_outcome(Outcome.RECORDED)},
+                "properties": {"subject": {"type": "string"}, **_recorded()},
             },
             "else": {"properties": _outcome(Outcome.REFUSED)},
         },
     ],
     payload.AuditEvent: [_CHAIN],
+    payload.Liveness: [
+        {
+            "anyOf": [
+                _liveness(judged=True, any_frames=True),
+                _liveness(judged=False, any_frames=True),
+                _liveness(judged=False, any_frames=False),
+            ]
+        }
+    ],
     payload.Thresholds: [
         {
             "anyOf": [

@@ -18,7 +18,7 @@ from edge.mqtt.payload import Status
 from edge.mqtt.seal import Context, Head, Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
 from edge.settings import PlaceSettings, Settings, UnitSettings
-from edge.types import Attempt, Audit, AuditCode, Direction, Match, Outcome, Reason
+from edge.types import Attempt, Audit, AuditCode, Direction, Life, Match, Outcome, Reason
 
 NOON: Final = int(datetime(2026, 8, 17, 5, tzinfo=UTC).timestamp())  # in Jakarta, of every vector
 PERSON: Final = "0123456789abcdef0123456789abcdef"
@@ -139,6 +139,7 @@ class Unit:
             "smile": 77.7,
             "smile_threshold": 50.0,
             "match": Match(PERSON, 0.7123, 0.4),
+            "life": Life(live=True, score=0.93, frames=9, cues={"texture": 0.93, "depth": None}),
         }
         return self._next(Attempt(**{**content, **changes}))
 

@@ -240,6 +240,8 @@ def _data() -> Made:
         ("smile-half-asked", "thresholds.smile_rise", None, "of the smile's limits one is null"),
         ("models-name", "models.No Name", "a" * 64, "no name of a network"),
         ("roster-short", "roster", "abc", "no SHA-256"),
+        ("photo-recorded", "liveness.live", False, "recorded, and judged a photo"),
+        ("live-not-judged", "liveness.judged", False, "live, and not judged"),
         ("frames-half", "thresholds.agreeing_frames", 2.5, "half a picture"),
     ):
         token = _with(lambda e, p=path, v=value: _put(e["data"], p, v))  # type: ignore[misc]

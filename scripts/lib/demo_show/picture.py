@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 _COLUMNS = 96  # of the terminal
 _PHOTO = (384, 288)
 _TERMINAL = (684, 322)
-_EVENT_HEIGHT = 306
+_EVENT_HEIGHT = 366
 _GAP = 52  # between the boxes, for an arrow
 _TOP = 44  # of the first row
 _LEFT = _PHOTO[0] + _GAP
@@ -25,7 +25,7 @@ _INK, _PAPER, _DARK, _DIM = "#1f2328", "#f6f8fa", "#16191d", "#8b949e"
 
 _HONEST = (
     "Photos (White House) in a drawn room; the smile is a generated",
-    "morph between two of them. Liveness is not judged yet.",
+    "onset between two of them.",
 )
 
 # rich's own frame fetches a font; a picture in a README may fetch nothing.
@@ -137,7 +137,8 @@ def _short(event: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     names = ("specversion", "id", "source", "type", "time", "subject", "sequence", "previous")
     attributes = {name: event[name] for name in names}
     data = event["data"]
-    chosen = {name: data[name] for name in ("outcome", "reason", "direction", "smile")}
-    chosen["match"] = data["match"]
-    chosen["thresholds"] = data["thresholds"]
+    chosen = {name: data[name] for name in ("outcome", "reason", "smile", "match")}
+    parts = {"liveness": ("live", "score"), "thresholds": ("match", "smile", "motion")}
+    for part, shown in parts.items():
+        chosen[part] = {name: data[part][name] for name in shown}
     return attributes, {"data": chosen}

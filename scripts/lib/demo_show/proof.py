@@ -45,12 +45,17 @@ class Expectation:
 EXPECTED: Mapping[str, Expectation] = {
     "empty": Expectation(CueName.IDLE),
     "no-smile": Expectation(CueName.NO_SMILE, Reason.NO_SMILE, "first"),
+    "print": Expectation(CueName.SPOOF, Reason.SPOOF, "first"),
     "smile": Expectation(CueName.RECORDED, Reason.ACCEPTED, "first"),
     "again": Expectation(CueName.ALREADY_RECORDED),
     "stranger": Expectation(CueName.NOT_KNOWN, Reason.NOT_KNOWN),
     "two": Expectation(CueName.SEVERAL),
     "away": Expectation(CueName.RECORDED_AWAY, Reason.ACCEPTED, "first", away=True),
 }
+
+
+# Of a print where no network of the models judges liveness: it cannot answer the prompt.
+_UNJUDGED = Expectation(CueName.NO_SMILE, Reason.NO_SMILE, "first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ class Evidence:
     events: tuple[Proven, ...]  # of the central store, in the order of their chain
     people: Mapping[str, str]  # who -> opaque id
     outage: Window | None  # of the broker
+    judged: bool  # whether a network of the models judges liveness
 
 
 def stored_events(store: Path, keys: Path, unit: UnitName) -> tuple[Proven, ...]:
@@ -101,7 +107,10 @@ def stored_events(store: Path, keys: Path, unit: UnitName) -> tuple[Proven, ...]
 
 def findings(evidence: Evidence) -> list[Finding]:
     """Return one finding a scene that was played, and those about the whole chain."""
-    found = [_scene(name, EXPECTED[name], evidence) for name in evidence.windows]
+    expected = dict(EXPECTED)
+    if not evidence.judged:
+        expected["print"] = _UNJUDGED
+    found = [_scene(name, expected[name], evidence) for name in evidence.windows]
     return [*found, _chain(evidence), _quiet(evidence)]
 
 
@@ -244,6 +253,13 @@ def _no_smile(shown: Stretches) -> tuple[bool, str]:
     return ok, f"red faded once in {sum(red):.1f} s, {_tune(shown)}"
 
 
+def _spoof(shown: Stretches) -> tuple[bool, str]:
+    red, tune = _lit(shown, "red"), notes(list(shown))
+    long = len(red) == 3 and all(0.55 <= seconds <= 0.85 for seconds in red)
+    ok = long and not _lit(shown, "green") and len(tune) == 3 and len(set(tune)) == 1
+    return ok, f"red blinked {len(red)} times, {max(red, default=0.0):.1f} s each, {_tune(shown)}"
+
+
 def _several(shown: Stretches) -> tuple[bool, str]:
     green, red = _lit(shown, "green"), _lit(shown, "red")
     both = any(lights.green >= _LIT and lights.red >= _LIT for _, _, lights in shown)
@@ -266,6 +282,7 @@ _PINS: Mapping[CueName, Callable[[Stretches], tuple[bool, str]]] = {
     CueName.NOT_KNOWN: _not_known,
     CueName.NO_SMILE: _no_smile,
     CueName.SEVERAL: _several,
+    CueName.SPOOF: _spoof,
 }
 
 # --- the chain ---------------------------------------------------------------------------------

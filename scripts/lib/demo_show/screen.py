@@ -56,11 +56,12 @@ _DOING = {
     State.NOBODY: "nobody is here",
     State.NOTICED: "somebody is here: who?",
     State.UNKNOWN: "not known",
+    State.KNOWN: "known; a moment",
     State.ASKED: "known; asked for a smile",
     State.PAUSED: "known; asked for a smile",
     State.RECORDING: "signing and storing",
     State.DONE: "told the outcome",
-    State.REFUSED: "no smile in time",
+    State.REFUSED: "refused; a pause",
     State.SEVERAL: "several people: nobody is judged",
     State.FAULTY: "out of order",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from int8_training.progress import Progress
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -19,13 +20,13 @@ from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, mouth
 from edge.pictures import from_image
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Bytes2D, Floats, Yuv
-from smile_training.progress import Progress
 
 WIDE = 96  # side of the crop that augmentation reads
 ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
 _WIDE_TEMPLATE: Floats = (
     (TEMPLATE - np.float32(SIDE / 2)) * np.float32(WIDE / (SIDE * ROOM)) + np.float32(WIDE / 2)
 ).astype(np.float32)
+_LEAST_SCORE = 0.6  # of the detector: what it is less sure of is often no face
 _FER_EDGE = 12  # pixels added to each side of FER2013's tight 48x48 faces, or few are found
 
 
@@ -51,9 +52,9 @@ class Picture(NamedTuple):
 
 def load(name: str, datasets: Path, cache: Path) -> Faces:
     """Return the faces of one of `SETS`, cut anew where the cache has none of these models."""
-    examiner = Examiner(InferenceSettings())
+    examiner = Examiner(InferenceSettings(detector_score=_LEAST_SCORE))
     models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
-    form = f"{models} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()}"
+    form = f"{models} {_LEAST_SCORE} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()}"
     path = cache / f"{name}-{hashlib.sha256(form.encode()).hexdigest()[:12]}.npz"
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Writes the quantized network as a TFLite file: int8 throughout, grey bytes in, log-odds out.
+"""Writes a quantized network as a TFLite file: int8 throughout, bytes in, log-odds out.
 
 QUANTIZE (bytes to int8), the convolutions, their mean, one FULLY_CONNECTED, DEQUANTIZE. The same
 weights always give the same bytes.
@@ -12,8 +12,7 @@ import numpy as np
 import tflite_rewrite
 from numpy.typing import NDArray
 
-from edge.inference.smile import SIDE
-from smile_training.network import INPUT_SCALE, LAYERS, Quantized, output_scale, weight_scales
+from int8_training.network import INPUT_SCALE, Quantized, weight_scales
 
 # What each operator's version announces: kernels for int8.
 _VERSIONS = {
@@ -24,11 +23,11 @@ _VERSIONS = {
 class _Graph:
     """A model under construction, one operator after the other."""
 
-    def __init__(self, schema: ModuleType) -> None:
+    def __init__(self, schema: ModuleType, name: str) -> None:
         self.schema = schema
         self.model = schema.ModelT()
         self.model.version = 3
-        self.model.description = b"Senyum smile"
+        self.model.description = f"Senyum {name}".encode()
         self.model.operatorCodes, self.model.buffers = [], [schema.BufferT()]
         graph = schema.SubGraphT()
         graph.tensors, graph.operators = [], []
@@ -77,14 +76,17 @@ class _Graph:
         return output
 
 
-def export(schema: ModuleType, network: Quantized) -> bytes:
-    """Return the file content of `network`."""
-    graph = _Graph(schema)
-    pixels = graph.tensor("grey", (1, SIDE, SIDE, 1), "UINT8", [INPUT_SCALE], zero=128)
-    x = graph.tensor("pixels", (1, SIDE, SIDE, 1), "INT8", [INPUT_SCALE])
+def export(schema: ModuleType, network: Quantized, name: str) -> bytes:
+    """Return the file content of `network`, which calls itself `name`."""
+    design = network.design
+    graph = _Graph(schema, name)
+    shape = (1, design.side, design.side, design.channels)
+    taken = "grey" if design.channels == 1 else "colour"
+    pixels = graph.tensor(taken, shape, "UINT8", [INPUT_SCALE], zero=128)
+    x = graph.tensor("pixels", shape, "INT8", [INPUT_SCALE])
     graph.operator("QUANTIZE", [pixels], x)
-    side, scale = SIDE, INPUT_SCALE
-    for i, (channels, stride) in enumerate(LAYERS):
+    side, scale = design.side, INPUT_SCALE
+    for i, (channels, stride) in enumerate(design.layers):
         side //= stride
         constants = _constants(graph, network, i, scale)
         scale = float(network.scales[i])
@@ -94,15 +96,16 @@ def export(schema: ModuleType, network: Quantized) -> bytes:
         options.strideH = options.strideW = stride
         options.fusedActivationFunction = schema.ActivationFunctionType.RELU
         x = graph.operator("CONV_2D", [x, *constants], out, options)
-    mean = graph.tensor("mean", (1, 1, 1, LAYERS[-1][0]), "INT8", [scale], zero=-128)
+    mean = graph.tensor("mean", (1, 1, 1, design.layers[-1][0]), "INT8", [scale], zero=-128)
     pool = schema.Pool2DOptionsT()
     pool.padding = schema.Padding.VALID
     pool.strideH = pool.strideW = pool.filterHeight = pool.filterWidth = side
     x = graph.operator("AVERAGE_POOL_2D", [x], mean, pool)
-    constants = _constants(graph, network, len(LAYERS), scale)
-    rounded = graph.tensor("rounded", (1, 1), "INT8", [output_scale()])
+    constants = _constants(graph, network, len(design.layers), scale)
+    answer = (1, design.outputs)
+    rounded = graph.tensor("rounded", answer, "INT8", [design.output_scale])
     x = graph.operator("FULLY_CONNECTED", [x, *constants], rounded, schema.FullyConnectedOptionsT())
-    logit = graph.tensor("log_odds", (1, 1), "FLOAT32")
+    logit = graph.tensor("log_odds", answer, "FLOAT32")
     graph.operator("DEQUANTIZE", [x], logit)
     graph.graph.inputs, graph.graph.outputs = [pixels], [logit]
     return tflite_rewrite.save(schema, graph.model)

@@ -1,0 +1,73 @@
+"""Reading the settings: the environment over a TOML file over the defaults."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import SettingsError as SourceError
+
+from edge.errors import SettingsError
+from edge.settings import CONFIG_FILE, Settings
+
+
+def _say(error: ValidationError, where: str) -> str:
+    """One line for the first wrong setting: its name, its value, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    variable = "SENYUM_" + "__".join(str(part) for part in first["loc"]).upper()
+    if variable in os.environ:
+        where = variable
+    more = error.error_count() - 1
+    tail = f" (and {more} more)" if more else ""
+    if first["type"] == "extra_forbidden":
+        return f"{where}: {name} is no setting of Senyum; remove it or mend its spelling{tail}"
+    message = first["msg"].removeprefix("Value error, ")
+    # A rule about several settings of a section has the whole section as its input.
+    value = "" if isinstance(first["input"], dict | BaseModel) else f" is {first['input']!r}"
+    return f"{where}: {name}{value}: {message}{tail}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
+    except FileNotFoundError:
+        raise SettingsError(f"{file}: no such settings file; name one with --config") from None
+    except OSError as error:
+        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a wrong encoding is a ValueError too
+        raise SettingsError(f"{file}: cannot be read as TOML in UTF-8: {error}") from None
+
+
+def load(config: Path | None = None) -> Settings:
+    """Read the settings.
+
+    `config` is a TOML file that must exist; without one, `SENYUM_CONFIG` is, and without that
+    /etc/senyum/senyum.toml is read if it is there. Raises SettingsError.
+    """
+    named = config or (Path(p) if (p := os.environ.get("SENYUM_CONFIG")) else None)
+    file = named or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
+    content = _read(file) if file else {}
+    for variable in os.environ:
+        section = variable.removeprefix("SENYUM_").split("__")[0]
+        ours = variable.startswith("SENYUM_") and "__" in variable
+        if ours and section.lower() not in Settings.model_fields:
+            raise SettingsError(f"{variable}: {section.lower()} is no section of the settings")
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        raise SettingsError(_say(error, str(file or "environment"))) from None
+    except SourceError as error:  # a whole section as a variable, and not JSON
+        raise SettingsError(f"environment: {error}; set one setting a variable") from None
+
+
+def load_unit(config: Path | None = None) -> Settings:
+    """Read the settings of a unit that has a name of its own. Raises SettingsError."""
+    settings = load(config)
+    if not {"org", "site", "name"} <= settings.unit.model_fields_set:
+        raise SettingsError(
+            f"unit.org, unit.site and unit.name are not all set; write them in {CONFIG_FILE}, or "
+            "name another settings file with --config"
+        )
+    return settings

@@ -1,0 +1,204 @@
+"""Whether one picture of a face is of a living person, or of a print, a screen or a video.
+
+Four measures are added up on a straight line of log-odds: what a network of our own says of the
+face and its surroundings, and three things that can be named: a regular pattern in the finest
+detail (halftone, screen grid, moire), how flat light and shade are, and long straight lines beside
+the face (a paper's or a phone's edge). `scripts/train_liveness` trains the network and fits the
+line, which stands in the models' manifest. One picture alone proves little: `attendance` joins
+many of them with the smile that begins after the prompt.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.inference.landmarks import Mesh
+from edge.inference.models import Network
+from edge.inference.pixels import Bytes3D, Closeup, square
+from edge.pictures import plane_image
+from edge.types import Bytes2D, Floats, Liveness, Yuv
+
+# Their weights' names in the manifest, beside "intercept"; with "_even", what speaks for neither.
+MEASURES = ("network", "pattern", "flatness", "frame")
+
+SIDE = 96  # both views are 96x96 YCbCr
+_ROOM = 2.2  # the wide view over the longer side of the mesh: shoulders, and a phone's edges
+_LEAST_SIDE = 8.0  # pixels, so that a mesh gone astray still has a view
+
+# The finest detail: a peak is 3x3 bins of the power spectrum, its surroundings 9x9.
+_PEAK, _AROUND = 1, 4
+_LOWEST = 0.12  # cycles a pixel; below it a face has edges of its own
+_BLOCKS = SIDE // 8  # bins between the harmonics of JPEG's 8x8 blocks
+_STRONGEST = 12  # bins whose mean counts
+
+# The face in the wide view, whose light and shade are looked at.
+_FACE = slice(30, 66)
+
+# Lines are looked for in the wide view at half size, at several leanings, over half its height.
+_LINES = SIDE // 2
+_LEAN = 5  # pixels to either side from end to end
+_BESIDE = 15  # a line at a side of the face lies within so many pixels of the view's edge
+_STEEP = 24.0  # levels: a steeper edge counts no more
+_NO_LIGHT, _NO_COLOUR = 0, 128  # what lies beyond the picture
+
+
+class Passive:
+    """Judges one face in one picture."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        constants = network.spec.calibration
+        self.line = tuple(constants[name] for name in MEASURES), constants["intercept"]
+        self._even = tuple(constants[f"{name}_even"] for name in MEASURES)
+
+    def judge(self, picture: Yuv, mesh: Mesh) -> Liveness:
+        """Return how alive the face looks; a cue that the line gives no weight has no vote."""
+        weights, logit = self.line
+        votes = {}
+        measures = self.measure(views(picture, mesh))
+        for name, weight, even, measure in zip(
+            MEASURES, weights, self._even, measures, strict=True
+        ):
+            if weight:
+                votes[name] = _share(weight * (measure - even))
+                logit += weight * measure
+        return Liveness(_share(logit), votes)
+
+    def measure(self, seen: Bytes3D) -> tuple[float, float, float, float]:
+        """Return what the line is fitted to, of what `views` returned.
+
+        The network's log-odds of life (-8 to 8), and what `cues` returns.
+        """
+        self._network.input[0] = seen  # int8 inside: it takes the pixels as they are
+        (logit,) = self._network.run()
+        return (float(logit[0, 0]), *cues(seen))
+
+
+def _share(logit: float) -> float:
+    return 1 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
+
+
+def views(picture: Yuv, mesh: Mesh) -> Bytes3D:
+    """Return the face in its surroundings, and its middle as the camera saw it, (96, 96, 6).
+
+    Both are YCbCr. The first is `_ROOM` times as wide as the mesh and shrunk to fit, black and
+    grey where the picture ends; the second is not scaled, and lies within the picture.
+    """
+    low, high = mesh.points[:, :2].min(axis=0), mesh.points[:, :2].max(axis=0)
+    x, y = ((low + high) / 2).tolist()
+    side = max(_ROOM * float((high - low).max()), _LEAST_SIDE)
+    where = square((x, y), side, 0.0, SIDE)
+    wide = Closeup(picture, where, SIDE, max(1, int(where.scale))).colour(where, SIDE)
+    return np.concatenate((wide, _unscaled(picture, x, y)), axis=2)
+
+
+def _unscaled(picture: Yuv, x: float, y: float) -> Bytes3D:
+    left = _start(x, picture.width)
+    top = _start(y, picture.height)
+    close = np.empty((SIDE, SIDE, 3), np.uint8)
+    for i, (plane, n) in enumerate(((picture.y, 1), (picture.u, 2), (picture.v, 2))):
+        part = plane[top // n : (top + SIDE) // n, left // n : (left + SIDE) // n]
+        if part.shape != (SIDE // n, SIDE // n):  # the picture is smaller than the view
+            rows, columns = SIDE // n - part.shape[0], SIDE // n - part.shape[1]
+            part = np.pad(part, ((0, rows), (0, columns)), mode="edge")
+        close[..., i] = part if n == 1 else part.repeat(2, axis=0).repeat(2, axis=1)
+    return close
+
+
+def _start(middle: float, length: int) -> int:
+    """Return the even place where the view begins, within the picture where that is possible."""
+    return 2 * (max(0, min(int(middle) - SIDE // 2, length - SIDE)) // 2)
+
+
+def cues(seen: Bytes3D) -> tuple[float, float, float]:
+    """Return pattern, flatness and frame of what `views` returned.
+
+    Pattern: log of the strongest peaks of the spectrum over what surrounds them, about 0 to 4.
+    Flatness: how little lies between the darkest and the brightest hundredth of the face, 0 to 1:
+    ink is not black, paper not white, and neither shines as skin does.
+    Frame: how much of a long straight line lies at the two sides where there is most, 0 to 1.
+    """
+    return _pattern(seen[..., 3]), _flatness(seen[_FACE, _FACE, 0]), _frame(seen[..., :3])
+
+
+def _bands() -> NDArray[np.bool_]:
+    """Return the bins that peaks are looked for in: fine detail, less JPEG's own."""
+    rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
+    fine = np.hypot(rows, columns) >= _LOWEST
+    down, across = np.arange(SIDE)[:, None], np.arange(SIDE // 2 + 1)[None]
+    off_down, off_across = (np.abs((n + 2) % _BLOCKS - 2) for n in (down, across))
+    flat_down = np.minimum(down, SIDE - down) <= 2
+    of_blocks = (flat_down & (off_across <= 2)) | ((across <= 2) & (off_down <= 2))
+    return np.asarray(fine & ~of_blocks)
+
+
+_WINDOW = np.hanning(SIDE + 2)[1:-1].astype(np.float32)
+_WINDOW = _WINDOW[:, None] * _WINDOW
+_BANDS = _bands()
+
+
+def _pattern(luma: Bytes2D) -> float:
+    spectrum = np.fft.rfft2((luma - luma.mean(dtype=np.float32)) * _WINDOW)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) + 1
+    peak, around = _sums(power, _PEAK), _sums(power, _AROUND)
+    count, counted = (2 * _PEAK + 1) ** 2, (2 * _AROUND + 1) ** 2
+    over = (peak / count / ((around - peak) / (counted - count)))[_BANDS]
+    strongest = np.partition(over, -_STRONGEST)[-_STRONGEST:]
+    return float(np.log(strongest).mean())
+
+
+def _sums(values: Floats, reach: int) -> Floats:
+    """Return the sum of the square of bins about each; rows go round, columns are mirrored."""
+    total = values[_AROUND_BINS[reach]].cumsum(0, np.float64).cumsum(1)
+    n = 2 * reach + 1
+    square_sums = total[n:, n:] - total[:-n, n:] - total[n:, :-n] + total[:-n, :-n]
+    return np.asarray(square_sums, np.float32)
+
+
+def _neighbours(reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the rows and columns of all bins, with `reach` more about them, and one before."""
+    rows = np.pad(np.arange(SIDE), (reach + 1, reach), mode="wrap")
+    columns = np.pad(np.arange(SIDE // 2 + 1), (reach + 1, reach), mode="reflect")
+    return rows[:, None], columns[None]
+
+
+# As indices, for padding afresh takes longer than the sums.
+_AROUND_BINS = {reach: _neighbours(reach) for reach in (_PEAK, _AROUND)}
+
+
+def _flatness(face: Bytes2D) -> float:
+    levels = np.sort(face, axis=None)
+    darkest, brightest = (int(levels[int(share * levels.size)]) for share in (0.01, 0.99))
+    return 1 - (brightest - darkest) / 255
+
+
+# For each leaning, the column that each row of a line is read from.
+_LEANINGS = np.array(
+    [
+        [round(_LEAN * lean * (row / (_LINES - 1) - 0.5) * 2) + _LEAN for row in range(_LINES)]
+        for lean in (-1, -0.5, 0, 0.5, 1)
+    ]
+)
+_COLUMNS = _LEANINGS[:, :, None] + np.arange(_LINES - 2)  # (leanings, rows, columns)
+_ROWS = np.arange(_LINES)[None, :, None]
+
+
+def _frame(wide: Bytes3D) -> float:
+    luma = np.asarray(plane_image(wide[..., 0]).reduce(2)).astype(np.float32)
+    outside = (wide[..., 0] == _NO_LIGHT) & (wide[..., 1] == _NO_COLOUR)
+    ended = outside[::2, ::2] | outside[1::2, 1::2]
+    strengths = []
+    for levels, beyond in ((luma, ended), (luma.T, ended.T)):
+        steps = levels[:, 2:] - levels[:, :-2]
+        sharp = np.zeros_like(steps)  # a slope that goes on to both sides is no line
+        sharp[:, 2:-2] = steps[:, 2:-2] - (steps[:, 4:] + steps[:, :-4]) / 2
+        for off in range(7):  # nor is the end of the picture
+            sharp[:, 2:-2][beyond[:, off : off + _LINES - 6]] = 0
+        steps = sharp.clip(-_STEEP, _STEEP)
+        reach = np.pad(steps, ((0, 0), (_LEAN, _LEAN)))
+        leaning = reach[_ROWS, _COLUMNS]
+        quarters = leaning.reshape(len(_LEANINGS), 4, _LINES // 4, -1).sum(2)
+        halves = np.abs(quarters[:, :-1] + quarters[:, 1:]).max((0, 1)) / (_STEEP * _LINES / 2)
+        strengths += [float(halves[:_BESIDE].max()), float(halves[-_BESIDE:].max())]
+    return sum(sorted(strengths)[-2:]) / 2

@@ -1,0 +1,36 @@
+import pytest
+
+from edge.attendance.policy import Identity
+from edge.settings import AttendanceSettings, RosterSettings
+from edge.types import Match
+
+RULES, ROSTER = AttendanceSettings(agreeing_frames=3), RosterSettings(threshold=0.6, margin=0.1)
+
+
+def seen(*matches: tuple[str, float, int]) -> Identity:
+    """Return what frames of (person, similarity, frames joined) agree on."""
+    identity = Identity()
+    for person, similarity, frames in matches:
+        identity.add(Match(person, similarity, 0.2, frames), ROSTER)
+    return identity
+
+
+@pytest.mark.parametrize(
+    ("matches", "known"),
+    [
+        ([("ani", 0.7, 1), ("ani", 0.7, 2)], None),
+        ([("ani", 0.7, 1), ("ani", 0.7, 2), ("ani", 0.7, 3)], "ani"),
+        # The first frames alone were not near enough; with the third they are.
+        ([("ani", 0.5, 1), ("ani", 0.5, 2), ("ani", 0.7, 3)], "ani"),
+        ([("ani", 0.5, 1), ("ani", 0.5, 2), ("ani", 0.5, 3)], None),
+        # Somebody else took the place: the frames before say nothing of them.
+        ([("ani", 0.7, 1), ("ani", 0.7, 2), ("budi", 0.7, 1)], None),
+        ([("ani", 0.7, 2), ("budi", 0.7, 1), ("budi", 0.7, 2)], None),
+        # Frames that are not joined still count one by one.
+        ([("ani", 0.7, 1), ("ani", 0.7, 1), ("ani", 0.7, 1)], "ani"),
+    ],
+)
+def test_joined_frames_speak_together(
+    matches: list[tuple[str, float, int]], known: str | None
+) -> None:
+    assert seen(*matches).known(RULES) == known

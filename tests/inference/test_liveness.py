@@ -1,0 +1,110 @@
+from collections.abc import Callable
+from random import Random
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge.inference.examiner import Examiner
+from edge.inference.landmarks import Mesh
+from edge.inference.liveness import MEASURES, SIDE, cues, views
+from edge.inference.models import Models, shipped
+from edge.pictures import from_image
+
+Portrait = Callable[[str], Image.Image]
+NAMES = ("astronaut", "biden", "obama", "obama2", "obama3")
+
+
+def seen(luma: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Both views of the same grey picture."""
+    view = np.full((SIDE, SIDE, 6), 128, np.uint8)
+    view[..., 0] = view[..., 3] = luma.clip(0, 255)
+    return view
+
+
+def smooth(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Something without edges or pattern, and a sensor's noise."""
+    coarse = Image.fromarray(rng.integers(60, 190, (5, 5), np.uint8))
+    soft = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)
+    return soft + rng.normal(0, 3, soft.shape)
+
+
+@pytest.mark.parametrize(("period", "degrees"), [(3.1, 45), (4.7, 15), (2.6, 70)])
+def test_a_fine_pattern_shows_in_the_spectrum(period: float, degrees: float) -> None:
+    plain = smooth(np.random.default_rng(3))
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    turn = np.radians(degrees)
+    wave = np.cos(2 * np.pi / period * (x * np.cos(turn) + y * np.sin(turn)))
+    assert cues(seen(plain + 6 * wave))[0] > cues(seen(plain))[0] + 0.5
+
+
+def test_blocks_of_jpeg_are_no_pattern() -> None:
+    plain = smooth(np.random.default_rng(4))
+    blocks = np.random.default_rng(5).normal(0, 5, (SIDE // 8, SIDE // 8))
+    assert cues(seen(plain + np.kron(blocks, np.ones((8, 8)))))[0] < cues(seen(plain))[0] + 0.3
+
+
+def test_a_dark_edge_about_the_face_is_a_frame_and_the_pictures_end_is_none() -> None:
+    plain = smooth(np.random.default_rng(6)) + 60
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[12:84, 14:82] = True
+    phone = np.where(inside, plain, 20)
+    ended = np.where(inside, plain, 0)
+    assert cues(seen(phone))[2] > cues(seen(plain))[2] + 0.3
+    assert cues(seen(ended))[2] < cues(seen(plain))[2] + 0.1
+
+
+def test_highlights_that_were_cut_off_are_flat() -> None:
+    plain = smooth(np.random.default_rng(7))
+    shining = plain.copy()
+    shining[44:50, 44:50] += 90
+    assert cues(seen(np.minimum(plain, 150)))[1] > cues(seen(shining))[1]
+
+
+@pytest.mark.parametrize("size", [(64, 48), (130, 100), (1280, 960)])
+def test_views_are_of_any_face_in_any_picture(size: tuple[int, int]) -> None:
+    picture = from_image(Image.effect_noise(size, 50).convert("RGB"))
+    for middle in ((0.0, 0.0), (size[0] / 2, size[1] / 2), (2.0 * size[0], -50.0)):
+        for width in (0.0, 30.0, 900.0):
+            points = np.zeros((468, 3), np.float32)
+            points[:, :2] = middle + np.random.default_rng(8).uniform(-width, width, (468, 2))
+            view = views(picture, Mesh(points, 1.0))
+            assert view.shape == (SIDE, SIDE, 6)
+            assert view.dtype == np.uint8
+
+
+def test_network_is_int8_throughout_and_small() -> None:
+    network = Models().open("liveness")
+    details = {d["name"]: np.dtype(d["dtype"]) for d in network._interpreter.get_tensor_details()}
+    assert {name for name, kind in details.items() if kind == np.float32} == {"log_odds"}
+    assert (shipped() / network.spec.file).stat().st_size <= 400_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_portrait_is_alive(examiner: Examiner, portrait: Portrait, name: str) -> None:
+    (face,) = examiner.examine(from_image(portrait(name)))
+    assert face.liveness is not None
+    assert face.liveness.score >= 0.5
+    assert all(0 <= vote <= 1 for vote in face.liveness.cues.values())
+    assert set(face.liveness.cues) <= set(MEASURES)
+
+
+@pytest.mark.parametrize("kind", ["print", "screen", "video"])
+def test_attacks_made_of_the_portraits_are_mostly_refused(
+    examiner: Examiner, portrait: Portrait, kind: str
+) -> None:
+    from attack_making import display, paper  # noqa: PLC0415 - needs a codec
+
+    make = {"print": paper.printed, "screen": display.displayed, "video": display.streamed}[kind]
+    judged, passed = [], 0
+    for name in NAMES:
+        photo = portrait(name)
+        photo = photo.crop((0, 0, photo.width, photo.width)).resize((360, 360))
+        for seed in range(2):
+            for face in examiner.examine(from_image(make(photo, Random(f"{name} {seed}")))):
+                assert face.liveness is not None
+                judged.append(face.liveness.score)
+                passed += face.liveness.score >= 0.5
+    assert judged  # in some the detector finds no face
+    assert passed <= 2  # of ten
