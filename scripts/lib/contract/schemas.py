@@ -62,7 +62,7 @@ def _recorded() -> Schema:
 
 def _liveness(judged: bool, *, any_frames: bool) -> Schema:
     """Return one of the ways in which what was judged and what came of it go together."""
-    frames = {"minimum": 1} if any_frames else {"const": 0}
+    frames: Schema = {"type": "integer", "minimum": 1} if any_frames else {"const": 0}
     return {
         "properties": {
             "judged": {"const": judged},
