@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import math
 import socket
 import threading
 from collections.abc import Callable
@@ -81,13 +82,15 @@ class _Server:
 class Wire(_Server):
     """Passes on to `target`. With `blocked` it swallows what both sides send.
 
-    `refusal` is what a client that speaks MQTT 5 gets, before the connection is closed.
+    `refusal` is what a client that speaks MQTT 5 gets, before the connection is closed, the first
+    `times` that it comes.
     """
 
-    def __init__(self, target: int, refusal: bytes | None = None) -> None:
+    def __init__(self, target: int, refusal: bytes | None = None, times: float = math.inf) -> None:
         super().__init__()
         self.blocked = False
         self.refusal = refusal
+        self._times = times
         self.versions: list[int] = []
         self._target = target
 
@@ -95,7 +98,8 @@ class Wire(_Server):
         first = peer.recv(CHUNK)
         if b"MQTT" in first:
             self.versions.append(first[first.index(b"MQTT") + 4])
-        if self.refusal is not None and self.versions[-1] == 5:
+        again = self.versions.count(5) > self._times
+        if self.refusal is not None and self.versions[-1] == 5 and not again:
             peer.sendall(self.refusal)
             return
         with socket.create_connection(("127.0.0.1", self._target)) as target:
