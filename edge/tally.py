@@ -45,14 +45,14 @@ class Tally:
     def vitals(self, folder: Path) -> Vitals:
         """Return what `health` tells; events are kept in `folder`. Raises OSError."""
         return Vitals(
-            temperature_c=_temperature(),
+            temperature_c=temperature(),
             disk_free_bytes=shutil.disk_usage(folder).free,
             frame_rate=round(self.frame_rate, 1),
             last_error=self.trouble,
         )
 
 
-def _temperature() -> float | None:
+def temperature() -> float | None:
     """Return the processor's temperature in degrees Celsius, where the kernel tells it."""
     try:
         text = Path("/sys/class/thermal/thermal_zone0/temp").read_text(encoding="ascii")

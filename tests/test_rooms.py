@@ -30,10 +30,12 @@ ROOMS: dict[str, set[str]] = {
     "mqtt": set(),
     "central": {"mqtt"},
     "tally": {"mqtt"},
+    "steering": {"camera"},
     "unit": {
         "notify",
         "memory",
         "tally",
+        "steering",
         "camera",
         "inference",
         "roster",
@@ -65,7 +67,8 @@ ROOMS: dict[str, set[str]] = {
         "inference",
     },
 }
-CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
+# One room in four modules: port and driver, what is asked of the sensor, replay, feed.
+CAMERA = {"camera", "sensor", "replay", "feed"}
 PURE = {
     "attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}
     | {"statistics", "numpy"}  # arithmetic

@@ -26,6 +26,7 @@ from edge.mqtt.topics import Leaf, UnitName
 from edge.notify import Notifier
 from edge.pictures import from_image, shrink
 from edge.roster import Person, Roster, make_key, save
+from edge.sensor import Wish
 from edge.settings import InferenceSettings, Settings
 from edge.types import CueName, Frame, Stimulus, Yuv
 from edge.unit import Unit
@@ -64,6 +65,9 @@ class Played:
             raise picture
         self._number += 1
         return Frame(self._number, time.monotonic_ns(), picture, shrink(picture, 320, 240))
+
+    def ask(self, wish: Wish) -> None:
+        pass
 
     def close(self) -> None:
         pass
