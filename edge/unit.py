@@ -25,7 +25,7 @@ from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
 from edge.errors import OutboxDamaged, RosterError, Trouble
 from edge.feed import Feed
-from edge.gpio import Panel
+from edge.gpio import Panel, PanelKeeper
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
 from edge.mqtt.clock import SystemClock
@@ -183,7 +183,7 @@ class Unit:
             vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
-        self._panel = self._open_panel()
+        self._panel = PanelKeeper(self._open_panel)
         opened.callback(self._panel.close)
         self._steering = Steering(settings.camera)
         self._feed = Feed(
@@ -232,6 +232,9 @@ class Unit:
                 self._notifier.ready()
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
             self._probe_store(now)
+            self._panel.tend()
+            if self._panel.fault != self._tally.pins_fault:
+                self._pins_are(self._panel.fault)
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
@@ -286,6 +289,16 @@ class Unit:
             log.info("the camera is back")
             self._audit(AuditCode.CAMERA_BACK)
         self._tally.camera_fault = why
+        self._step(Fault(self._tally.fault))
+
+    def _pins_are(self, why: str | None) -> None:
+        if why:
+            log.error("out of order, nobody can be shown anything: %s", why)
+            self._audit(AuditCode.PINS_LOST, why=why)
+        else:
+            log.info("the lights and the buzzer are back")
+            self._audit(AuditCode.PINS_BACK)
+        self._tally.pins_fault = why
         self._step(Fault(self._tally.fault))
 
     def _store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
