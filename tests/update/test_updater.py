@@ -103,9 +103,7 @@ def test_the_version_before_is_kept_and_older_ones_go(house: House) -> None:
 
 def test_a_version_that_fails_its_test_changes_nothing(house: House) -> None:
     house.fails["1.1.0"] = "the camera gave no frame"
-    with pytest.raises(
-        UpdateRefused, match=r"does not work here: the camera gave no frame"
-    ):
+    with pytest.raises(UpdateRefused, match=r"does not work here: the camera gave no frame"):
         house.update("1.1.0")
     assert (house.in_force, house.unpacked) == ("1.0.0", [])
     assert house.service.calls == ["stop", "start packaged"]
