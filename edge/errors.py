@@ -113,6 +113,14 @@ class PinsTaken(GpioError):
     """A pin is held by another program for now."""
 
 
+class UpdateError(SenyumError):
+    """An update cannot be done now; the version in force goes on."""
+
+
+class UpdateRefused(UpdateError, CallerError):
+    """A release that is not to be trusted, not for this machine, or does not work on it."""
+
+
 class EnvelopeError(SenyumError):
     """A message is not a genuine event of the unit it claims to be from."""
 

@@ -55,7 +55,9 @@ ROOMS: dict[str, set[str]] = {
         "unit",
     },
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
+    "update": {"configuration", "camera", "inference", "roster", "mqtt"},
     "cli": {
+        "update",
         "configuration",
         "unit",
         "enrol",

@@ -16,6 +16,8 @@ COMMANDS = {
     "run": "edge.cli.run",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
+    "update": "edge.cli.update",
+    "self-test": "edge.cli.self_test",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
 }
