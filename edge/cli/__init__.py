@@ -18,6 +18,7 @@ COMMANDS = {
     "receive": "edge.cli.receive",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
+    "admin": "edge.cli.admin",
 }
 
 # sd-daemon(3): a leading "<n>" is the priority that the journal files the line under.
