@@ -74,8 +74,9 @@ class Steward:
     """The hands of one unit.
 
     `base` are its settings without what was set by command; `reread` reads them anew. `changed`
-    takes a Change over, `asked` a replay, `show` a cue; `delivered` is the newest event that the broker took; `audit` an event whose number it returns
-    (`stored` tells of it), and `stop` ends the unit.
+    takes a Change over, `asked` a replay, `show` a cue, `stop` ends the unit; `delivered` gives
+    the newest event that the broker took. `audit` stores an event and returns its number, and
+    `stored` hears what became of it.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge.errors import OutboxError
 from edge.mqtt.outbox_check import BUSY_SECONDS, told
 from edge.secrets import sync_folder
 
