@@ -65,7 +65,6 @@ class Flaw(StrEnum):
     CLOCK_UNKNOWN = "clock-unknown"
     UNKNOWN_COMMAND = "unknown-command"
     BAD_DATA = "bad-data"
-    BUSY = "busy"  # too many wait
     FAILED = "failed"
 
 
