@@ -31,11 +31,15 @@ ROOMS: dict[str, set[str]] = {
     "central": {"mqtt"},
     "tally": {"mqtt"},
     "steering": {"camera"},
+    "commands": {"mqtt", "roster"},
+    "inbox": set(),
     "unit": {
         "notify",
         "memory",
         "tally",
         "steering",
+        "commands",
+        "inbox",
         "camera",
         "inference",
         "roster",
@@ -67,7 +71,9 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
         "roster",
         "inference",
+        "admin",
     },
+    "admin": {"mqtt", "roster", "enrol", "central"},
 }
 # One room in four modules: port and driver, what is asked of the sensor, replay, feed.
 CAMERA = {"camera", "sensor", "replay", "feed"}
