@@ -52,6 +52,7 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
         "unit",
     },
+    "simulate": {"bench", "mqtt"},
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
     "cli": {
         "configuration",
@@ -60,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "central",
         "bench",
         "evaluate",
+        "simulate",
         "mqtt",
         "roster",
         "inference",
@@ -130,6 +132,7 @@ def test_the_daemon_loads_no_laboratory() -> None:
         "edge.central",
         "edge.bench",
         "edge.evaluate",
+        "edge.simulate",
     ]
     program = f"import sys, edge.unit\nprint([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run(

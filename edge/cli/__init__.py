@@ -17,6 +17,7 @@ COMMANDS = {
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
     "bench": "edge.cli.bench",
+    "simulate": "edge.cli.simulate",
     "evaluate": "edge.cli.evaluate",
 }
 
