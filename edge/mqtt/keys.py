@@ -26,7 +26,7 @@ from joserfc.jwk import ECKey, OKPKey
 from edge.errors import SecretError
 from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.topics import UnitName
-from edge.secrets import read_secret, sync_folder, write_secret
+from edge.secrets import read_secret, write_secret
 
 log = logging.getLogger(__name__)
 
@@ -182,17 +182,11 @@ def _private(text: bytes) -> tuple[_Key, str]:
 
 
 def _create(path: Path, alg: str) -> None:
-    """Make a key file that is there whole or not at all, however the power goes."""
     key = ALGORITHMS[alg].generate()
-    draft = path.with_name(path.name + ".new")
+    content = json.dumps({**key.as_dict(private=True), "alg": alg}).encode()
     try:
-        draft.unlink(missing_ok=True)
-        write_secret(draft, json.dumps({**key.as_dict(private=True), "alg": alg}).encode())
-        # A link never replaces a key that another process made meanwhile; a rename would.
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
-        draft.unlink()
-        sync_folder(path.parent)
+        with contextlib.suppress(FileExistsError):  # another process made one meanwhile
+            write_secret(path, content)
     except OSError as error:
         raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
 
