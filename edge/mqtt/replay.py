@@ -95,10 +95,13 @@ class Replay:
         return rows
 
     def due_at(self, now: float) -> float:
-        """Return when `next` has something, on the clock of `now`; infinity where nothing waits."""
+        """Return when to ask `next`, on the clock of `now`; infinity where nothing waits."""
         if not self._requests:
             return math.inf
-        return now + max(0.0, 1.0 - self._allowance) / self._rate
+        if self._counted_at == -math.inf:
+            return now  # `next` begins to count
+        # From when it was counted, not from now: else it would be due at no time that comes.
+        return self._counted_at + max(0.0, 1.0 - self._allowance) / self._rate
 
     def taken(self, sequence: int) -> bool:
         """Note that the broker took an event; False where it was not handed out here."""
