@@ -4,6 +4,7 @@ A process is told what its units are, says when they are ready, connected and do
 what each of them has recorded: by number, the digest of what was signed.
 """
 
+import logging
 import multiprocessing
 import resource
 import time
@@ -129,6 +130,8 @@ def _wait(condition: Callable[[], bool], seconds: float) -> None:
 
 def _work(share: Share, parent: Pipe) -> None:
     """Run in a process of its own: answer each word of the parent with what it asks for."""
+    # Hundreds of links would each say that a broker is gone.
+    logging.getLogger("edge.mqtt").setLevel(logging.CRITICAL)
     try:
         _allow_files(len(share.numbers) * _FILES_PER_UNIT + 256)
         with ExitStack() as close:
