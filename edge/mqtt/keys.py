@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -55,6 +55,10 @@ ALGORITHMS = {
         "EC", "P-256", ("x", "y"), lambda: ECKey.generate_key("P-256"), ECKey.import_key
     ),
 }
+
+
+def _known(alg: object) -> TypeGuard[str]:
+    return isinstance(alg, str) and alg in ALGORITHMS
 
 
 def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
@@ -174,9 +178,9 @@ def begun(path: Path) -> Path:
 def _private(text: bytes) -> tuple[_Key, str]:
     try:
         jwk = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
-    if not isinstance(jwk, dict) or jwk.get("alg") not in ALGORITHMS:
+    if not isinstance(jwk, dict) or not _known(jwk.get("alg")):
         raise ValueError("is not a JWK with a known alg")
     return _import(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
@@ -223,7 +227,7 @@ def _registered(entry: Mapping[str, Any]) -> PublicKey:
     if "d" in entry:
         raise ValueError("d: is a private key; keep it on its unit and register the public one")
     alg = entry.get("alg")
-    if alg not in ALGORITHMS:
+    if not _known(alg):
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
@@ -292,7 +296,7 @@ def _entries(path: Path) -> list[Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SecretError(f"{path}: the key set cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SecretError(f"{path}: the key set is not JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
         raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}')

@@ -32,6 +32,8 @@ def told(file: Path) -> Iterator[None]:
             raise OutboxFull(f"{file}: the disk is full; make room on it") from error
         kind = OutboxDamaged if code in _DAMAGE else OutboxError
         raise kind(f"{file}: {error}") from error
+    except UnicodeDecodeError as error:  # the name of a column that is damaged
+        raise OutboxDamaged(f"{file}: is damaged ({error.reason})") from error
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:
@@ -74,7 +76,7 @@ def check(file: Path, mark: Mark | None) -> None:
                 if found != "ok":
                     raise OutboxDamaged(f"{file}: is damaged ({found})")
             _chain(db, file, version, mark)
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of a column's name
         raise OutboxDamaged(f"{file}: is damaged ({error})") from error
 
 
@@ -148,6 +150,6 @@ def read(jws: str, *path: str) -> Any:
         field: Any = json.loads(from_b64url(jws.split(".")[1]))
         for name in path:
             field = field[name]
-    except (ValueError, IndexError, KeyError, TypeError):
+    except (ValueError, IndexError, KeyError, TypeError, RecursionError):
         return None
     return field

@@ -372,3 +372,10 @@ def test_the_marker_survives_a_torn_slot(tmp_path: Path) -> None:
     torn.close(orderly=False)
     with pytest.raises(OutboxError, match="cannot be opened"):
         Numbers(tmp_path / "nowhere" / "key.begun")
+
+
+def test_a_column_whose_name_is_no_text_is_damage(disks: dict[str, Disk], tmp_path: Path) -> None:
+    folder = disks["closed"].copy(tmp_path / "disk")
+    content = (folder / "outbox.db").read_bytes()
+    (folder / "outbox.db").write_bytes(content.replace(b"stored_at", b"stored\xd5at"))
+    check_goes_on(disks["closed"], folder).close()

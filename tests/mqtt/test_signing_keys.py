@@ -154,3 +154,23 @@ def test_a_key_file_that_cannot_be_looked_for_is_named(tmp_path: Path) -> None:
 def test_a_place_where_no_key_can_be_made_is_named() -> None:
     with pytest.raises(SecretError, match=r"signing\.key: the signing key cannot be made"):
         SigningKey.load_or_create(Path("/proc/nowhere/signing.key"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 5000, '{"keys": [{"alg": []}]}', '{"keys": [{"alg": {}}]}', '{"keys": ' + "[" * 5000],
+)
+def test_a_key_set_that_is_nonsense_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    with pytest.raises(SecretError, match=r"keys\.json"):
+        KeySet.load(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"alg": []}', '{"alg": {}}'])
+def test_a_key_file_that_is_nonsense_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "signing.key"
+    path.touch(0o600)
+    path.write_text(text)
+    with pytest.raises(SecretError, match=r"signing\.key"):
+        SigningKey.load_or_create(path)

@@ -95,7 +95,7 @@ def cluster(folder: Path) -> Iterator[list[Node]]:
             node.kill()
 
 
-def simulate(nodes: list[Node], size: tuple[str, ...], *, kill: bool) -> dict[str, Any]:
+def simulate(nodes: list[Node], size: list[str], *, kill: bool) -> dict[str, Any]:
     """Run the rush, and kill the first node in the middle of it."""
     brokers = [word for node in nodes for word in ("--broker", f"mqtt://127.0.0.1:{node.mqtt}")]
     command = [sys.executable, "-m", "edge.cli", "simulate", "--json", "--spread", *size, *brokers]
@@ -117,12 +117,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="400 units, 7,000 people; 3 minutes")
     parser.add_argument("--no-kill", action="store_true", help="let all three nodes live")
+    parser.add_argument("--speed", help="times faster than the morning (default: 3; --long 10)")
     options = parser.parse_args()
+    size = [
+        *(LONG if options.long else SHORT),
+        *(["--speed", options.speed] if options.speed else []),
+    ]
     with (
         tempfile.TemporaryDirectory(prefix="senyum-nats-", dir="/var/tmp") as folder,
         cluster(Path(folder)) as nodes,
     ):
-        figures = simulate(nodes, LONG if options.long else SHORT, kill=not options.no_kill)
+        figures = simulate(nodes, size, kill=not options.no_kill)
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     good = bool(figures["good"])
     sys.stdout.write(f"nats rig: {int(good)} passed, {int(not good)} failed\n")
