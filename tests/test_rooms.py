@@ -50,6 +50,7 @@ ROOMS: dict[str, set[str]] = {
         "attendance",
         "gpio",
         "mqtt",
+        "simulate",
         "unit",
     },
     "simulate": {"bench", "mqtt"},

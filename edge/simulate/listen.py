@@ -31,6 +31,7 @@ class Listener:
 
     def __init__(self, commands: Sequence[Sequence[str]], log: Path) -> None:
         self.delays: dict[Place, float] = {}  # seconds; the first receiver that tells counts
+        self.moments: dict[Place, float] = {}  # UTC seconds since 1970, as it was signed
         self.kinds: Counter[str] = Counter()
         self.alarms: list[str] = []
         self._commands = commands
@@ -105,5 +106,6 @@ class Listener:
             if notice["kind"] == "event":
                 event = notice["event"]
                 place = (event["source"], int(event["sequence"]))
-                delay = now - datetime.fromisoformat(event["time"]).timestamp()
-                self.delays.setdefault(place, delay)
+                moment = datetime.fromisoformat(event["time"]).timestamp()
+                self.moments[place] = moment
+                self.delays.setdefault(place, now - moment)

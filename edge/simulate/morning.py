@@ -86,6 +86,12 @@ def simulate(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _figures(recorded: Recorded, verdict: Verdict, listener: Listener) -> dict[str, Any]:
     delays = [delay * 1000.0 for delay in listener.delays.values()]
+    first = min(listener.moments.values(), default=0.0)
+    slow = sorted(
+        listener.moments[place] - first
+        for place, delay in listener.delays.items()
+        if delay * 1000.0 > P99_MS
+    )
     median, p99 = percentile(delays, 0.5), percentile(delays, 0.99)
     return {
         "recorded": verdict.recorded,
@@ -101,6 +107,9 @@ def _figures(recorded: Recorded, verdict: Verdict, listener: Listener) -> dict[s
         "p90_ms": round(percentile(delays, 0.9), 1),
         "p99_ms": round(p99, 1),
         "max_ms": round(max(delays, default=float("nan")), 1),
+        "slow": len(slow),
+        "slow_from_s": round(slow[0], 1) if slow else None,
+        "slow_to_s": round(slow[-1], 1) if slow else None,
         "late_s": round(recorded.late_s, 3),
         "load": round(os.getloadavg()[0], 1),
         "good": verdict.good and not recorded.failed and not listener.alarms,

@@ -374,8 +374,11 @@ def test_the_marker_survives_a_torn_slot(tmp_path: Path) -> None:
         Numbers(tmp_path / "nowhere" / "key.begun")
 
 
-def test_a_column_whose_name_is_no_text_is_damage(disks: dict[str, Disk], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [b"sequence", b"stored_at", b"jws", b"value"])
+def test_a_column_whose_name_is_no_text_is_damage(
+    disks: dict[str, Disk], tmp_path: Path, name: bytes
+) -> None:
     folder = disks["closed"].copy(tmp_path / "disk")
     content = (folder / "outbox.db").read_bytes()
-    (folder / "outbox.db").write_bytes(content.replace(b"stored_at", b"stored\xd5at"))
+    (folder / "outbox.db").write_bytes(content.replace(name, name[:-1] + b"\xd5", 1))
     check_goes_on(disks["closed"], folder).close()
