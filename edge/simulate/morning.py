@@ -96,12 +96,14 @@ def _figures(recorded: Recorded, verdict: Verdict, listener: Listener) -> dict[s
     return {
         "recorded": verdict.recorded,
         "not_recorded": recorded.failed,
+        "undelivered": recorded.undelivered,
         "stored": verdict.stored,
         "lost": verdict.lost,
         "doubled": verdict.doubled,
         "strange": verdict.strange,
         "broken_chains": verdict.broken,
         "came_again": listener.kinds["duplicate"],
+        "refused": listener.kinds["refused"],
         "alarms": listener.alarms[:20],
         "median_ms": round(median, 1),
         "p90_ms": round(percentile(delays, 0.9), 1),
@@ -112,7 +114,10 @@ def _figures(recorded: Recorded, verdict: Verdict, listener: Listener) -> dict[s
         "slow_to_s": round(slow[-1], 1) if slow else None,
         "late_s": round(recorded.late_s, 3),
         "load": round(os.getloadavg()[0], 1),
-        "good": verdict.good and not recorded.failed and not listener.alarms,
+        "good": verdict.good
+        and not (
+            recorded.failed or recorded.undelivered or listener.alarms or listener.kinds["refused"]
+        ),
         "fast": median <= MEDIAN_MS and p99 <= P99_MS,
     }
 
