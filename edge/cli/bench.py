@@ -20,7 +20,7 @@ MEANING = {
     "events_per_s": "events a second, signed, durable, acknowledged",
     "paho_events_per_s": "the same messages by bare paho, QoS 1",
     "drain_per_s": "events of a backlog that leave in a second",
-    "drain_paho_per_s": "as many messages of that size by bare paho, QoS 1",
+    "drain_paho_per_s": "messages of that size by bare paho, QoS 1",
     "drain_ratio": "the former over the latter (bar 0.7)",
     "drain_mb": "MB by which memory grew while the backlog left (bar 5)",
     "bytes_per_event": "bytes written to disk per event",
