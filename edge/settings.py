@@ -34,7 +34,7 @@ Pin = Annotated[int, Field(ge=0, le=27)]
 def _known_zone(zone: str) -> str:
     try:
         ZoneInfo(zone)
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, OSError, RecursionError):  # the last for a thousand dots
         raise ValueError("not an IANA time zone such as Asia/Jakarta") from None
     return zone
 

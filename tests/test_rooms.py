@@ -56,8 +56,10 @@ ROOMS: dict[str, set[str]] = {
         "attendance",
         "gpio",
         "mqtt",
+        "simulate",
         "unit",
     },
+    "simulate": {"bench", "mqtt"},
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
     "update": {"configuration", "camera", "inference", "roster", "mqtt"},
     "cli": {
@@ -68,6 +70,7 @@ ROOMS: dict[str, set[str]] = {
         "central",
         "bench",
         "evaluate",
+        "simulate",
         "mqtt",
         "roster",
         "inference",
@@ -141,6 +144,7 @@ def test_the_daemon_loads_no_laboratory() -> None:
         "edge.central",
         "edge.bench",
         "edge.evaluate",
+        "edge.simulate",
     ]
     program = f"import sys, edge.unit\nprint([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run(

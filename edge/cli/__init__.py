@@ -19,6 +19,7 @@ COMMANDS = {
     "update": "edge.cli.update",
     "self-test": "edge.cli.self_test",
     "bench": "edge.cli.bench",
+    "simulate": "edge.cli.simulate",
     "evaluate": "edge.cli.evaluate",
     "admin": "edge.cli.admin",
 }

@@ -116,7 +116,7 @@ class SystemClock:
             age_ns = time.monotonic_ns() - int(said["monotonic_ns"])
             of_now = said["boot_id"] == self._boot_id and 0 <= age_ns <= self._stale_ns
             synchronized = said["synchronized"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
             return None
         return synchronized if of_now and isinstance(synchronized, bool) else None
 

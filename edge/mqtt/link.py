@@ -1,10 +1,11 @@
 """Keeps a connection to the best broker there is, for the courier to carry events over.
 
-                 start                CONNACK success
-    IDLE ─────────────▶ CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
-                          ▲    │ refused, unreachable   ├───┘ this one, takes its place
-               one is due │    ▼                        │ lost
-                         WAITING ◀──────────────────────┘
+                                      CONNACK success
+                       CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
+                         ▲    │ refused, unreachable   ├───┘ this one, takes its place
+              one is due │    ▼                        │ lost
+    IDLE ─────────────▶ WAITING ◀──────────────────────┘
+           start
                               close, from any state ──▶ CLOSED
 
 One thread does it all, and `_enter` is the one place that changes the state. Which broker is
@@ -169,6 +170,9 @@ class Link(threading.Thread):
     def run(self) -> None:
         self._listening.start()
         try:
+            # Hundreds of units get their power back in the same instant.
+            self._enter(LinkState.WAITING)
+            self._wait(time.monotonic() + self._at.backoff.spread())
             while self._closing_at is None:
                 candidate = self._brokers.due(time.monotonic())
                 if candidate is None:
