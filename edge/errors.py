@@ -68,6 +68,10 @@ class SecretError(CallerError):
     """A key file is missing, readable by others, or not a key."""
 
 
+class CertificateError(CallerError):
+    """A certificate, a request or an authority cannot be used, or would be overwritten."""
+
+
 class PeopleError(CallerError):
     """The list of people cannot be used: encoding, column, number, or a person twice."""
 

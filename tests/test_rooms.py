@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "gpio": set(),
     "mqtt": set(),
     "central": {"mqtt"},
+    "admin": {"mqtt", "roster", "enrol", "central"},
     "tally": {"mqtt"},
     "unit": {
         "notify",
@@ -54,7 +55,9 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
     "cli": {
+        "admin",
         "configuration",
+        "notify",
         "unit",
         "enrol",
         "central",

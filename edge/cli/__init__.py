@@ -15,7 +15,9 @@ COMMANDS = {
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
     "keys": "edge.cli.keys",
+    "csr": "edge.cli.csr",
     "receive": "edge.cli.receive",
+    "admin": "edge.cli.admin",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
 }
