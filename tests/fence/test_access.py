@@ -2,13 +2,14 @@
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fence import HOST, SECONDS, Fence, Pki, Visitor
 from wireunit import until
 
+from edge.admin.access import spelled_out
 from edge.settings import BrokerSettings
 
 pytestmark = [
@@ -25,6 +26,20 @@ NOT_AUTHORIZED = 0x87
 EVERYTHING = ("#", "senyum/#", "senyum/v1/+/+/+/#", "$SYS/#", "$share/all/senyum/#")
 
 
+def without_patterns(text: str) -> str:
+    """Return the access list as `senyum admin ca access` makes it, for brokers without patterns."""
+    patterns = [line for line in text.splitlines() if line.startswith("pattern ")]
+    said = [f"topic {line.removeprefix('pattern ').replace('%u', ME)}" for line in patterns]
+    assert spelled_out(ME).splitlines() == [f"user {ME}", *said]
+    kept = [line for line in text.splitlines() if line not in patterns]
+    return "\n".join((*kept, spelled_out(ME), spelled_out(OTHER)))
+
+
+either = pytest.mark.parametrize(
+    "house", [str, without_patterns], indirect=True, ids=["pattern", "spelled-out"]
+)
+
+
 def of(name: str, *leaves: str) -> list[str]:
     return [f"senyum/v1/{name}/{leaf}" for leaf in leaves]
 
@@ -32,9 +47,9 @@ def of(name: str, *leaves: str) -> list[str]:
 class House:
     """The broker, and a certificate for each who has a name in docs/broker."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, access: Callable[[str], str]) -> None:
         self.pki = Pki(folder)
-        self.fence = Fence(folder / "broker", self.pki)
+        self.fence = Fence(folder / "broker", self.pki, access=access)
         self._issued: dict[str, BrokerSettings] = {}
 
     def settings(self, name: str) -> BrokerSettings:
@@ -47,18 +62,20 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    made = House(tmp_path)
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    made = House(tmp_path, getattr(request, "param", str))
     with made.fence:
         yield made
 
 
+@either
 def test_a_unit_says_what_is_its_own(house: House) -> None:
     with house.visit(ME) as unit:
         for topic in of(ME, *OWN):
             assert unit.publish(topic) in TAKEN, topic
 
 
+@either
 def test_a_unit_says_nothing_in_anothers_name(house: House) -> None:
     foreign = [
         *of(OTHER, *OWN, *FOR_IT),
@@ -91,6 +108,7 @@ def test_a_will_in_anothers_name_is_not_told(house: House) -> None:
         assert receiver.topics() == of(ME, "state")
 
 
+@either
 @pytest.mark.parametrize("retain", [False, True], ids=["passing", "retained"])
 def test_a_unit_hears_only_what_is_for_it(house: House, *, retain: bool) -> None:
     """However wide it subscribes: mosquitto takes any filter and holds back message by message."""

@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -68,9 +68,18 @@ class Pki:
 
 
 class Fence(PrivateBroker):
-    """mosquitto with docs/broker/mosquitto.conf and access.acl; paths, port and user are put in."""
+    """mosquitto with docs/broker/mosquitto.conf and access.acl; paths, port and user are put in.
 
-    def __init__(self, folder: Path, pki: Pki, own: tuple[Path, Path] | None = None) -> None:
+    `own` are the broker's certificate and key, `access` may change what access.acl says.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        pki: Pki,
+        own: tuple[Path, Path] | None = None,
+        access: Callable[[str], str] = str,
+    ) -> None:
         super().__init__(folder)
         self._pki = pki
         self._place = folder / "senyum"
@@ -80,9 +89,9 @@ class Fence(PrivateBroker):
             (pki.pem, "ca.pem"),
             (certificate, "broker.pem"),
             (key, "broker.key"),
-            (FILES / "access.acl", "access.acl"),
         ):
             shutil.copy(source, self._place / name)
+        (self._place / "access.acl").write_text(access((FILES / "access.acl").read_text()))
         text = (FILES / "mosquitto.conf").read_text()
         for theirs, ours, times in (
             ("/etc/mosquitto/senyum/", f"{self._place}/", 5),

@@ -60,6 +60,7 @@ def add_parser(subparsers: Any) -> None:
     _days(crl, "365")
     listing = step("list", "what was issued, and when it ends", _list, key=False)
     listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    step("access", "spell the access list out for each unit", _access, key=False)
     show = step("show", "print the newest certificate of a name", _show, key=False)
     show.add_argument("name")
 
@@ -148,6 +149,18 @@ def _list(options: argparse.Namespace) -> int:
     }
     for what, end in ends.items():
         print(f"{what} {_when(end, now)}")
+    return 0
+
+
+def _access(options: argparse.Namespace) -> int:
+    from edge.admin.access import spelled_out
+    from edge.admin.ca import Shelf
+    from edge.admin.certificates import Kind
+
+    now = _now()
+    entries = Shelf(options.ca).register.entries
+    for name in sorted({e.name for e in entries if e.kind is Kind.UNIT and e.live(now)}):
+        print(spelled_out(name))
     return 0
 
 
