@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fence import HOST, SECONDS, Fence, Pki, Visitor
+from fence import CONNECT, HOST, SECONDS, Fence, Pki, Visitor
 from wireunit import until
 
 from edge.admin.access import spelled_out
@@ -236,7 +236,7 @@ def test_old_tls_is_refused(house: House, version: ssl.TLSVersion) -> None:
 
 def test_without_tls_nobody_is_answered(house: House) -> None:
     with socket.create_connection((HOST, house.fence.port), SECONDS) as plain:
-        plain.sendall(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03abc")
+        plain.sendall(CONNECT)
         plain.settimeout(SECONDS)
         try:
             said = plain.recv(64)

@@ -1,6 +1,8 @@
 """Whom the broker lets in, by certificate: the unit's real link and receiver, and docs/broker."""
 
 import shutil
+import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fence import SECONDS, Fence, Pki, Visitor
+from fence import CONNECT, HOST, SECONDS, Fence, Pki, Visitor
 from receiving import Central
 from wireunit import UNIT, WireUnit, until
 
@@ -194,3 +196,27 @@ def test_a_revocation_list_that_has_ended_keeps_everybody_out(
         fence.stop()
         fence.start()
         until(lambda: True in unit.changes, SECONDS)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_resumed_session_is_no_way_round_a_revocation(
+    pki: Pki, fence: Fence, version: ssl.TLSVersion
+) -> None:
+    context = ssl.create_default_context(cafile=pki.pem)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(*pki.client(ME))
+
+    def knock(session: ssl.SSLSession | None) -> ssl.SSLSession | None:
+        """Say CONNECT and wait for the answer, which in TLS 1.3 comes after the verdict."""
+        plain = socket.create_connection((HOST, fence.port), SECONDS)
+        with context.wrap_socket(plain, server_hostname=HOST, session=session) as secure:
+            secure.sendall(CONNECT)
+            assert secure.recv(64)[:1] == b"\x20"  # a CONNACK
+            return secure.session
+
+    session = knock(None)
+    pki.ca.revoke(ME, pki.now)
+    fence.bring_list()
+    fence.reload()
+    with pytest.raises((ssl.SSLError, ConnectionError), match=r"(?i)revoked|reset"):
+        knock(session)

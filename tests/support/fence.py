@@ -30,6 +30,8 @@ FILES = Path(__file__).parents[2] / "docs" / "broker"
 HOST = "localhost"
 PASSPHRASE = b"correct horse battery"
 SECONDS = 20.0
+# MQTT 5, nothing asked for, and a client id that the broker puts its own in place of.
+CONNECT = b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03abc"
 
 
 class Pki:
