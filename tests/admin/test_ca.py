@@ -6,6 +6,7 @@ import json
 import re
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -158,6 +159,28 @@ def test_a_renewal_keeps_the_key_or_takes_a_new_one(
     request(UNIT, tmp_path / "new.key", tmp_path / "new.csr")
     other = ca.renew(UNIT, NOW, request=tmp_path / "new.csr").certificate
     assert other.public_key() != first.public_key()
+
+
+def test_a_renewed_broker_keeps_its_hosts(tmp_path: Path, ca: CertificateAuthority) -> None:
+    hosts = ["broker.example.go.id", "192.0.2.7", "2001:db8::7"]
+    request(hosts[0], tmp_path / "b.key", tmp_path / "b.csr")
+    first = ca.issue(Subject.broker(hosts), tmp_path / "b.csr", NOW).certificate
+    again = ca.renew(hosts[0], NOW).certificate
+    names = x509.SubjectAlternativeName
+    assert first.extensions.get_extension_for_class(names) == (
+        again.extensions.get_extension_for_class(names)
+    )
+
+
+def test_several_at_once_lose_nothing_of_the_register(
+    ca: CertificateAuthority, shelf: Shelf, csr: Path
+) -> None:
+    ca.issue(Subject.client(UNIT), csr, NOW)
+    with ThreadPoolExecutor(8) as pool:
+        renewals = [pool.submit(ca.renew, UNIT, NOW) for _ in range(8)]
+    made = {renewal.result().serial for renewal in renewals}
+    assert made < {entry.serial for entry in shelf.register.entries}
+    assert len(shelf.register.entries) == 9
 
 
 def test_an_expired_name_can_be_issued_again(ca: CertificateAuthority, csr: Path) -> None:
