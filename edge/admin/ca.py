@@ -240,6 +240,13 @@ class CertificateAuthority:
         validity: Validity,
         out: Path | None,
     ) -> Entry:
+        for other in register.entries:
+            leaked = other.revoked and other.revoked.reason is x509.ReasonFlags.key_compromise
+            if leaked and other.certificate.public_key() == public_key:
+                raise CertificateError(
+                    f"{subject.name}: its key is compromised, as {other.serial} was revoked for; "
+                    "make a new key"
+                )
         try:
             certificate = make_certificate(
                 subject, public_key, validity, self._certificate, self._key

@@ -3,9 +3,12 @@
 import base64
 import functools
 import json
+import os
+import pty
 import re
 import stat
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
+from wireunit import environment
 
 from edge.admin.ca import REASONS, CertificateAuthority, Shelf
 from edge.admin.certificates import Kind, Subject
@@ -272,6 +276,21 @@ def test_what_a_request_asks_for_beyond_its_key_is_not_granted(
         extensions.get_extension_for_class(x509.SubjectAlternativeName)
 
 
+def test_a_key_that_was_compromised_is_never_certified_again(
+    tmp_path: Path, ca: CertificateAuthority, csr: Path
+) -> None:
+    first = ca.issue(Subject.client(UNIT), csr, NOW)
+    ca.renew(UNIT, NOW)
+    ca.revoke(first.serial, NOW, REASONS["key-compromise"])
+    with pytest.raises(CertificateError, match="make a new key"):
+        ca.renew(UNIT, NOW)
+    ca.revoke(UNIT, NOW)
+    with pytest.raises(CertificateError, match="make a new key"):
+        ca.issue(Subject.client(UNIT), csr, NOW)
+    request(UNIT, tmp_path / "new.key", tmp_path / "new.csr")
+    ca.issue(Subject.client(UNIT), tmp_path / "new.csr", NOW)
+
+
 def test_no_certificate_outlives_its_authority(
     tmp_path: Path, ca: CertificateAuthority, csr: Path
 ) -> None:
@@ -452,3 +471,36 @@ def test_a_unit_asks_by_its_own_settings(
     monkeypatch.setenv("SENYUM_UNIT__NAME", "n" * 32)
     assert main(["csr", "--config", str(config)]) == 2
     assert "at most 64; shorten" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("second", [PASSPHRASE, b"something other"])
+def test_a_passphrase_that_is_typed_is_asked_for_twice(tmp_path: Path, second: bytes) -> None:
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "admin", "ca", "init", "--ca", tmp_path / "ca"],
+        stdin=slave,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # without a terminal of its own, it asks on this one
+        env=environment(),
+    )
+    said = b""
+    with process, os.fdopen(master, "wb", buffering=0) as keyboard:
+        assert process.stderr is not None
+        for typed, prompt in ((PASSPHRASE, b"key: "), (second, b"more: ")):
+            while not said.endswith(prompt):  # what is typed before is thrown away
+                heard = process.stderr.read(1)
+                assert heard, said
+                said += heard
+            keyboard.write(typed + b"\n")
+        said += process.stderr.read()
+    os.close(slave)
+    assert PASSPHRASE not in said
+    if second == PASSPHRASE:
+        assert process.returncode == 0, said
+        CertificateAuthority.open(tmp_path / "ca", PASSPHRASE)
+    else:
+        assert process.returncode == 2
+        assert b"the two passphrases differ; nothing was made" in said
+        assert not (tmp_path / "ca").exists()
