@@ -11,4 +11,5 @@ def spelled_out(unit: str) -> str:
     """Return the lines of mosquitto's access list for one unit, ORG/SITE/UNIT."""
     rights = (("write", WRITES), ("read", READS))
     lines = [f"topic {right} {ROOT}/{unit}/{leaf}" for right, leaves in rights for leaf in leaves]
-    return "\n".join((f"user {unit}", *lines)) + "\n"
+    shared = f"topic read {ROOT}/{unit.partition('/')[0]}/all/all/roster/+"
+    return "\n".join((f"user {unit}", *lines, shared)) + "\n"

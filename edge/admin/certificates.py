@@ -63,6 +63,8 @@ class Subject:
         if len(parts) != 3:
             raise ValueError(f"{name[:110]!r} is not ORG/SITE/UNIT")
         UnitName(*parts)
+        if parts[1:] == ["all", "all"]:
+            raise ValueError(f"{name!r} is nobody's name: what is for all units lies there")
         if len(name) > LONGEST_NAME:
             raise ValueError(
                 f"{name!r} has {len(name)} characters, and a certificate's name at most "

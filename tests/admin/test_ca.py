@@ -201,7 +201,7 @@ def test_an_expired_name_can_be_issued_again(ca: CertificateAuthority, csr: Path
     "name",
     [
         *("", "#", "+/+/+", "central 1", "käse", "../../x", "Depok/balaikota/lobby-1"),
-        *("depok/balaikota", "a/b/c/d", "a//c", "a/b/c\n"),
+        *("depok/balaikota", "a/b/c/d", "a//c", "a/b/c\n", "depok/all/all"),
         *("a" * 65, "a/b/" + "c" * 33, f"{'a' * 32}/{'b' * 20}/{'c' * 20}"),
     ],
 )
