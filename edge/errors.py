@@ -71,6 +71,10 @@ class SecretError(CallerError):
     """A key file is missing, readable by others, or not a key."""
 
 
+class CertificateError(CallerError):
+    """A certificate, a request or an authority cannot be used, or would be overwritten."""
+
+
 class PeopleError(CallerError):
     """The list of people cannot be used: encoding, column, number, or a person twice."""
 
@@ -121,6 +125,10 @@ class UpdateError(SenyumError):
 
 class UpdateRefused(UpdateError, CallerError):
     """A release that is not to be trusted, not for this machine, or does not work on it."""
+
+
+class ClockError(SenyumError):
+    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
 
 
 class EnvelopeError(SenyumError):

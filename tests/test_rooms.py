@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "gpio": set(),
     "mqtt": set(),
     "central": {"mqtt"},
+    "admin": {"mqtt", "roster", "enrol", "central"},
     "tally": {"mqtt"},
     "steering": {"camera"},
     "commands": {"mqtt", "roster"},
@@ -64,7 +65,9 @@ ROOMS: dict[str, set[str]] = {
     "update": {"configuration", "camera", "inference", "roster", "mqtt"},
     "cli": {
         "update",
+        "admin",
         "configuration",
+        "notify",
         "unit",
         "enrol",
         "central",
@@ -74,9 +77,7 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
         "roster",
         "inference",
-        "admin",
     },
-    "admin": {"mqtt", "roster", "enrol", "central"},
 }
 # One room in four modules: port and driver, what is asked of the sensor, replay, feed.
 CAMERA = {"camera", "sensor", "replay", "feed"}
