@@ -127,6 +127,8 @@ def test_the_daemon_loads_no_laboratory() -> None:
         "scipy",
         "rich",
         "av",
+        "sqlalchemy",
+        "psycopg",
         "edge.central",
         "edge.bench",
         "edge.evaluate",

@@ -15,8 +15,8 @@ from rich.console import Console
 from edge.central.desk import Desk, Instant
 from edge.central.receiver import Receiver
 from edge.central.show import Screen
-from edge.central.store import Store
 from edge.central.subscribe import Subscriber
+from edge.cli.store import add_store, open_store
 from edge.errors import CallerError, SecretError
 from edge.mqtt.keys import KeySet
 from edge.mqtt.topics import Leaf, subscription
@@ -50,9 +50,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--keys", type=Path, required=True, metavar="FILE", help="JWK set of the units' keys"
     )
-    parser.add_argument(
-        "--store", type=Path, required=True, metavar="FILE", help="SQLite file; made if missing"
-    )
+    add_store(parser)
     parser.add_argument(
         "--group",
         default="central",
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     keys = _keys(args.keys)
     _check(args)
     client_id = args.client_id or f"senyum-receive.{args.group}.{platform.node()}"
-    with closing(Store(args.store)) as store:
+    with closing(open_store(args)) as store:
         desk = Desk(store, keys, args.grace, Instant.now())
         screen = Screen(Console(), args.zone, as_json=args.json)
         receiver = Receiver(desk, screen.show)
@@ -150,5 +148,3 @@ def _check(args: argparse.Namespace) -> None:
         raise CallerError(f"--zone {args.zone}: no such time zone; as Asia/Jakarta") from None
     if not 0 < args.grace <= 86_400:  # also refuses nan
         raise CallerError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
-    if not args.store.parent.is_dir():
-        raise CallerError(f"--store {args.store}: {args.store.parent} is no folder; make it first")
