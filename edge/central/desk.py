@@ -24,6 +24,7 @@ from edge.mqtt.topics import Leaf, UnitName, parse
 
 # What another key set or a newer program may accept: looked at again at each start.
 _REVISITED = (Flaw.UNKNOWN_KEY, Flaw.FOREIGN_KEY, Flaw.OUTSIDE_VALIDITY, Flaw.PAYLOAD)
+_HEARD_S = 300.0  # a unit that was heard so lately is there: it says how it is every minute
 _REMEMBERED = 10_000  # topics and units that may be made up by whoever may publish
 
 
@@ -72,7 +73,7 @@ class Desk:
 
     def __init__(self, store: Store, keys: KeySet, grace_s: float, now: Instant) -> None:
         self._store = store
-        self._keys = keys
+        self.keys = keys
         self._grace_ns = int(grace_s * 1e9)
         self._ledgers = {
             unit: Ledger.resume(standing, self._grace_ns, now.monotonic_ns)
@@ -80,6 +81,7 @@ class Desk:
         }
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
         self._complained: Recent[tuple[str, Flaw], None] = Recent(_REMEMBERED)
+        self._heard: dict[str, int] = {}  # unit to when, monotonic
         self._stirred = True  # whether something came since the last look for healed gaps
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
@@ -104,6 +106,9 @@ class Desk:
                     notices += self._head(finding, finding.event.data, named, now)
         for unit, sequence in stored:
             self._ledger(unit).arrived(sequence, now.monotonic_ns)
+        for finding in findings:
+            if isinstance(finding, Verified):
+                self._heard[finding.unit.source] = now.monotonic_ns
         self._stirred |= bool(stored)
         for unit, sequence in named:
             self._ledger(unit).named(sequence, now.monotonic_ns)
@@ -113,6 +118,16 @@ class Desk:
         """Note that messages can arrive again: the time before counts towards no gap."""
         for ledger in self._ledgers.values():
             ledger.restart(now.monotonic_ns)
+
+    def heard(self, source: str, now: Instant) -> bool:
+        """Tell whether something genuine of this unit came lately."""
+        at = self._heard.get(source)
+        return at is not None and now.monotonic_ns - at < _HEARD_S * 1e9
+
+    def trust(self, keys: KeySet, now: Instant) -> list[Notice]:
+        """Go on with another key set, and look again at what was refused. Raises StoreError."""
+        self.keys = keys
+        return self.revisit(now)
 
     def sweep(self, now: Instant) -> list[Notice]:
         """Report gaps whose grace is over, and those that healed. Raises StoreError."""
@@ -152,7 +167,7 @@ class Desk:
         try:
             if message.topic.endswith(f"/{Leaf.STATE}") and message.payload[:1] == b"{":
                 return _Went(parse(message.topic)[0], parse_will(message.payload).session)
-            found = verify(message.payload, self._keys, message.topic, now.utc)
+            found = verify(message.payload, self.keys, message.topic, now.utc)
             _check_number(found)
         except Rejected as error:
             later = _later(message) if error.flaw is Flaw.PAYLOAD else None

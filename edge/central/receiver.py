@@ -2,24 +2,33 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from edge.central.asking import Asker
 from edge.central.desk import Desk, Instant, Message
 from edge.central.notice import Notice
+from edge.central.replies import is_reply, read_reply
+from edge.mqtt.keys import KeySet
 
 SWEEP_NS = 1_000_000_000  # between two looks for overdue gaps
 
 
 class Receiver:
-    """Takes batches, and looks for gaps once a second."""
+    """Takes batches, and looks for gaps and for new keys once a second."""
 
     def __init__(
         self,
         desk: Desk,
         show: Callable[[Notice], None],
         now: Callable[[], Instant] = Instant.now,
+        *,
+        new_keys: Callable[[], KeySet | None] = lambda: None,
+        asker: Asker | None = None,
     ) -> None:
+        """`new_keys` returns another key set once it is there; with `asker` gaps are asked for."""
         self._desk = desk
         self._show = show
         self._now = now
+        self._new_keys = new_keys
+        self._asker = asker
         self._swept_ns = now().monotonic_ns
 
     def start(self) -> None:
@@ -31,14 +40,31 @@ class Receiver:
 
     def take(self, messages: Sequence[Message]) -> None:
         """Store a batch; when this returns it is durable. Raises StoreError."""
-        self._say(self._desk.take(messages, self._now()))
-
-    def idle(self) -> None:
-        """Report gaps when it is time to. Raises StoreError."""
         now = self._now()
-        if now.monotonic_ns - self._swept_ns >= SWEEP_NS:
-            self._swept_ns = now.monotonic_ns
-            self._say(self._desk.sweep(now))
+        answers = [message for message in messages if is_reply(message.topic)]
+        others = [message for message in messages if not is_reply(message.topic)]
+        self._say(self._desk.take(others, now))
+        if self._asker is not None:
+            read = (read_reply(message, self._desk.keys) for message in answers)
+            self._say(self._asker.answered([each for each in read if each is not None], now))
+
+    def idle(self) -> Sequence[Message]:
+        """Report gaps when it is time to, and ask for them; returns the commands that do.
+
+        Raises StoreError.
+        """
+        now = self._now()
+        if now.monotonic_ns - self._swept_ns < SWEEP_NS:
+            return ()
+        self._swept_ns = now.monotonic_ns
+        if (keys := self._new_keys()) is not None:
+            self._say(self._desk.trust(keys, now))
+        self._say(self._desk.sweep(now))
+        if self._asker is None:
+            return ()
+        commands, notices = self._asker.ask(lambda source: self._desk.heard(source, now), now)
+        self._say(notices)
+        return commands
 
     def _say(self, notices: Iterable[Notice]) -> None:
         for notice in notices:

@@ -81,6 +81,7 @@ GAP = _table(
     # Since version 3: what became of asking the unit for it.
     Column("asked", _INT, nullable=False, server_default="0"),  # times, since the last that came
     _text("ask_after", optional=True),  # null: at once
+    Column("wanted", _INT),  # numbers of it that were missing when it was last asked for
     _text("request", optional=True),  # id of the last command
     _text("answer", optional=True),
     _text("given_up_at", optional=True),
@@ -173,7 +174,7 @@ def dating_tables(db: Connection) -> None:
 
 
 def asking_tables(db: Connection) -> None:
-    """Grow from version 2 to 3."""
+    """Grow from version 2 to 3, in SQLite: no server has an older one."""
     METADATA.create_all(db, [LATER, COMMAND])
     for name, columns in (
         ("head", ("topic TEXT", "jws TEXT", "received_at TEXT")),
@@ -182,6 +183,7 @@ def asking_tables(db: Connection) -> None:
             (
                 "asked INTEGER NOT NULL DEFAULT 0",
                 "ask_after TEXT",
+                "wanted INTEGER",
                 "request TEXT",
                 "answer TEXT",
                 "given_up_at TEXT",

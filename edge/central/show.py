@@ -20,6 +20,7 @@ from edge.types import Outcome, Reason
 _STYLES = {
     Kind.DUPLICATE: "dim",
     Kind.STATE: "dim",
+    Kind.ASKED: "dim",
     Kind.HEALED: "green",
     Kind.REFUSED: "yellow",
 }

@@ -98,15 +98,14 @@ class Store:
         *,
         password: Path | None = None,
     ) -> None:
-        self._db = Database(where, password)
-        self.label = self._db.label
-        self._refused = Refusals(self._db, refused_kept)
+        self.database = Database(where, password)
+        self._refused = Refusals(self.database, refused_kept)
         self._near: Near | None = None  # inside a batch
         self._newest = self._number()
 
     def close(self) -> None:
         """Close the connection; nothing is pending outside a batch."""
-        self._db.close()
+        self.database.close()
 
     @contextmanager
     def batch(self, entries: Iterable[Entry] = ()) -> Iterator[None]:
@@ -115,9 +114,9 @@ class Store:
         `entries` are events that will be looked at: they are fetched together.
         """
         try:
-            with self._db.transaction():
+            with self.database.transaction():
                 changed = self._number() != self._newest
-                self._near = Near(self._db)
+                self._near = Near(self.database)
                 self._near.fetch(entries)
                 yield
                 self._near.flush()
@@ -133,8 +132,8 @@ class Store:
         return self._near
 
     def _number(self) -> int:
-        with self._db.errors("read"):
-            return int(self._db.one(select(func.max(EVENT.c.number))) or 0)
+        with self.database.errors("read"):
+            return int(self.database.one(select(func.max(EVENT.c.number))) or 0)
 
     def changed_by_others(self) -> bool:
         """Tell whether another receiver has stored events since the last call."""
@@ -175,7 +174,7 @@ class Store:
 
     def add_later(self, later: Later, received_at: str) -> bool:
         """Keep an event of a later contract; returns whether it is news."""
-        return self._db.put_new(
+        return self.database.put_new(
             LATER,
             digest=later.digest,
             unit=later.unit,
@@ -188,11 +187,13 @@ class Store:
 
     def drop_later(self, digest: str) -> None:
         """Remove an event of a later contract that is stored as an event by now."""
-        self._db.run(delete(LATER).where(LATER.c.digest == bindparam("which")), {"which": digest})
+        self.database.run(
+            delete(LATER).where(LATER.c.digest == bindparam("which")), {"which": digest}
+        )
 
     def date(self, event: AttendanceEvent | AuditEvent) -> None:
         """Note a genuine event's clock, and what an anchor says about others' times."""
-        dating.note(self._db, event)
+        dating.note(self.database, event)
 
     def refuse(self, refusal: Refusal, now: str) -> bool:
         """Keep a refused message; the same one again only counts. Returns whether it is news."""
@@ -204,7 +205,7 @@ class Store:
 
     def name_head(self, head: Head, now: str) -> None:
         """Remember the chain head of a state or health, unless a later one is known."""
-        put = self._db.put(HEAD)
+        put = self.database.put(HEAD)
         values = {
             "unit": head.unit,
             "sequence": head.sequence,
@@ -213,7 +214,7 @@ class Store:
             "jws": head.jws,
             "received_at": now,
         }
-        self._db.run(
+        self.database.run(
             put.on_conflict_do_update(
                 index_elements=["unit"],
                 set_={name: put.excluded[name] for name in values if name != "unit"},
@@ -226,7 +227,7 @@ class Store:
 
     def note_fork(self, unit: str, sequence: int, digest: str, why: str, now: str) -> bool:
         """Remember a fork; returns whether it is news."""
-        return self._db.put_new(
+        return self.database.put_new(
             FORK, unit=unit, sequence=sequence, digest=digest, why=why, found_at=now
         )
 
@@ -239,18 +240,18 @@ class Store:
         known += [other for other in self._open_gaps(unit) if other.common(gap)]
         news = gap.without(known)
         for part in news:
-            self._db.put_new(GAP, unit=unit, first=part.first, last=part.last, reported_at=now)
+            self.database.put_new(GAP, unit=unit, first=part.first, last=part.last, reported_at=now)
         return news
 
     def heal_gaps(self, now: str) -> list[tuple[str, Gap]]:
         """Mark the gaps that were filled since; returns them with their units."""
         query = select(GAP.c.unit, GAP.c.first, GAP.c.last).where(GAP.c.healed_at.is_(None))
         healed = []
-        for unit, first, last in self._db.rows(query.order_by(GAP.c.unit, GAP.c.first)):
+        for unit, first, last in self.database.rows(query.order_by(GAP.c.unit, GAP.c.first)):
             gap = Gap(first, last)
             if len(self._present(unit, gap)) == len(gap):
                 mark = GAP.update().where(_THIS_GAP).values(healed_at=now)
-                self._db.run(mark, {"of": unit, "a": first, "z": last})
+                self.database.run(mark, {"of": unit, "a": first, "z": last})
                 healed.append((unit, gap))
         return healed
 
@@ -258,30 +259,30 @@ class Store:
         query = select(GAP.c.first, GAP.c.last).where(
             GAP.c.unit == bindparam("unit"), GAP.c.healed_at.is_(None)
         )
-        return [Gap(first, last) for first, last in self._db.rows(query, unit=unit)]
+        return [Gap(first, last) for first, last in self.database.rows(query, unit=unit)]
 
     def _present(self, unit: str, gap: Gap) -> list[int]:
         if self._near is not None:
             self._near.flush()
-        rows = self._db.rows(_PRESENT, unit=unit, first=gap.first, last=gap.last)
+        rows = self.database.rows(_PRESENT, unit=unit, first=gap.first, last=gap.last)
         return [sequence for (sequence,) in rows]
 
     # --- reading --------------------------------------------------------------------------
 
     def present(self, unit: str, gap: Gap) -> list[int]:
         """Return the numbers inside `gap` that are stored, ascending."""
-        with self._db.errors("read"):
+        with self.database.errors("read"):
             return self._present(unit, gap)
 
     def standings(self) -> dict[str, Standing]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
         missing: dict[str, list[Gap]] = defaultdict(list)
         reported: dict[str, list[Gap]] = defaultdict(list)
-        with self._db.errors("read"):
-            for unit, first, last in self._db.rows(_HOLES):
+        with self.database.errors("read"):
+            for unit, first, last in self.database.rows(_HOLES):
                 missing[unit].append(Gap(first, last))
-            highest = {unit: int(last) for unit, last in self._db.rows(_HIGHEST)}
-            for unit, last in self._db.rows(select(HEAD.c.unit, HEAD.c.sequence)):
+            highest = {unit: int(last) for unit, last in self.database.rows(_HIGHEST)}
+            for unit, last in self.database.rows(select(HEAD.c.unit, HEAD.c.sequence)):
                 stored = highest.get(unit, 0)
                 if last > stored:
                     missing[unit].append(Gap(stored + 1, last))
@@ -298,8 +299,8 @@ class Store:
         query = select(UNDATED.c.sequence, UNDATED.c.corrected).where(
             UNDATED.c.unit == unit, UNDATED.c.corrected.is_not(None)
         )
-        with self._db.errors("read"):
-            return dict(self._db.rows(query))
+        with self.database.errors("read"):
+            return dict(self.database.rows(query))
 
     def refusals(self, *flaws: str) -> Iterator[Refusal]:
         """Yield the refused messages with one of these flaws, in the order of receipt.
@@ -311,8 +312,8 @@ class Store:
     def laters(self) -> list[Later]:
         """Return the events of later contracts."""
         names = ("unit", "sequence", "digest", "type", "topic", "jws")
-        with self._db.errors("read"):
-            rows = self._db.rows(
+        with self.database.errors("read"):
+            rows = self.database.rows(
                 select(*(LATER.c[name] for name in names)).order_by(LATER.c.sequence)
             )
             return [Later(*row) for row in rows]
@@ -320,6 +321,6 @@ class Store:
     def tokens(self, unit: str) -> list[str]:
         """Return every stored JWS of a unit in the order of its chain."""
         query = select(EVENT.c.jws).where(EVENT.c.unit == unit)
-        with self._db.errors("read"):
-            rows = self._db.rows(query.order_by(EVENT.c.sequence, EVENT.c.number))
+        with self.database.errors("read"):
+            rows = self.database.rows(query.order_by(EVENT.c.sequence, EVENT.c.number))
             return [token for (token,) in rows]

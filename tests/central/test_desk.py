@@ -315,7 +315,7 @@ def test_a_store_that_fails_keeps_nothing_of_the_batch(
 ) -> None:
     messages = unit.events(3)
     central.take(messages[0])
-    run = central.store._db.connection.exec_driver_sql
+    run = central.store.database.connection.exec_driver_sql
     # Every write fails, as on a dead disk.
     run("SET default_transaction_read_only = on" if place.server else "PRAGMA query_only = 1")
     with pytest.raises(StoreError, match=r"events"):

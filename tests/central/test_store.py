@@ -42,7 +42,7 @@ def add(store: Store, *numbers: int) -> None:
 
 
 def pragma(store: Store, words: str) -> Any:
-    return store._db.connection.exec_driver_sql(f"PRAGMA {words}").scalar()
+    return store.database.connection.exec_driver_sql(f"PRAGMA {words}").scalar()
 
 
 def test_what_a_batch_committed_is_there_after_reopening(store: Store, path: Path) -> None:
