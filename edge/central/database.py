@@ -24,6 +24,7 @@ from edge.central.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
 from edge.errors import StoreError, StoreUnusable
 from edge.secrets import read_secret
 
+FETCH = 500  # rows of a long answer at a time
 BUSY_S = 10  # how long another receiver's transaction is waited for
 # A receiver whose machine died must not hold the others' turn for hours.
 _SESSION = (
@@ -132,6 +133,12 @@ class Database:
         """Return all that a query found."""
         return list(self.connection.execute(statement, values))
 
+    def stream(self, statement: Executable, **values: Any) -> Iterator[Any]:
+        """Yield what a query finds, a part at a time; inside `snapshot`."""
+        yield from self.connection.execute(
+            statement, values, execution_options={"yield_per": FETCH}
+        )
+
     def one(self, statement: Executable, **values: Any) -> Any:
         """Return the first column of the first row, or None."""
         return self.connection.execute(statement, values).scalar()
@@ -166,6 +173,18 @@ class Database:
                 with suppress(SQLAlchemyError):
                     self.connection.exec_driver_sql("ROLLBACK")
                 raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment; nothing can be written."""
+        with self.errors("read"):
+            how = " ISOLATION LEVEL REPEATABLE READ READ ONLY" if self.server else ""
+            self.connection.exec_driver_sql(f"BEGIN{how}")
+            try:
+                yield
+            finally:
+                with suppress(SQLAlchemyError):
+                    self.connection.exec_driver_sql("ROLLBACK")
 
     def _begin(self) -> None:
         if self.connection.invalidated:  # the server went away: come back

@@ -16,6 +16,8 @@ COMMANDS = {
     "run": "edge.cli.run",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
+    "export": "edge.cli.export",
+    "verify": "edge.cli.verify",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
 }
