@@ -1,5 +1,6 @@
 """A unit that lives through days: who came when, by which clock."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,7 +9,10 @@ from central_parts import Unit, keys_of
 from edge.central.desk import Desk, Instant, Message
 from edge.central.store import Store
 from edge.mqtt.clock import ClockState
+from edge.mqtt.encoding import digest, from_b64url
+from edge.mqtt.envelope import CTY, TYP
 from edge.mqtt.payload import timestamp
+from edge.mqtt.topics import Leaf
 from edge.types import Attempt, AuditCode, Direction, Match, Outcome, Reason
 
 ANI, BUDI = "a" * 32, "b" * 32
@@ -75,3 +79,18 @@ def take(store: Store, *messages: Message, units: tuple[Unit, ...], at: str) -> 
     """Receive and store messages at a moment, UTC."""
     now = Instant(datetime.fromisoformat(at).replace(tzinfo=UTC), 0)
     Desk(store, keys_of(*units), 60.0, now).take(messages, now)
+
+
+def later_of(unit: Unit, **changes: object) -> Message:
+    """Sign an event of a type that nobody knows yet, in the unit's chain."""
+    known = json.loads(from_b64url(unit.event().payload.decode().split(".")[1]))
+    newer = {"type": "senyum.attendance.left.v2", "data": {"mood": "fine"}}
+    token = resigned(unit, {**known, **newer, **changes})
+    unit.head = type(unit.head)(unit.head.sequence, digest(token))
+    return unit.message(token)
+
+
+def resigned(unit: Unit, content: dict[str, object]) -> str:
+    key = unit.key
+    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[Leaf.EVENT], "cty": CTY}
+    return key.sign(header, json.dumps(content).encode())
