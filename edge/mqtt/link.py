@@ -149,6 +149,10 @@ class Link(threading.Thread):
         """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
         self._listening.say(topic, payload, retain=retain)
 
+    def report_every(self, seconds: float) -> None:
+        """Send `health` so often from the next time on; for any thread."""
+        self._courier.health_seconds = seconds
+
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""
         until = time.monotonic() + timeout
