@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
     },
     "bench": {
+        "central",
         "configuration",
         "notify",
         "camera",

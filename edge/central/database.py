@@ -16,12 +16,12 @@ from typing import Any
 from sqlalchemy import Executable, Table, create_engine, literal, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, CursorResult
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from edge.central import dating, schema
 from edge.central.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
-from edge.errors import StoreError, StoreUnusable
+from edge.errors import StoreAway, StoreError, StoreUnusable
 from edge.secrets import read_secret
 
 FETCH = 500  # rows of a long answer at a time
@@ -158,7 +158,8 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            raise StoreError(f"{self.label}: the store cannot be {what}: {_said(error)}") from error
+            kind = StoreAway if self.server and _is_away(error) else StoreError
+            raise kind(f"{self.label}: the store cannot be {what}: {_said(error)}") from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -290,6 +291,15 @@ def _said(error: SQLAlchemyError) -> str:
     """Return what the database itself said, in one line."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return " ".join(str(cause).split()) or type(cause).__name__
+
+
+def _is_away(error: SQLAlchemyError) -> bool:
+    """Tell a server that is gone, stopping or starting from one that refuses a statement."""
+    if not isinstance(error, OperationalError):
+        return isinstance(error, DBAPIError) and error.connection_invalidated
+    state = getattr(error.orig, "sqlstate", None)
+    # 57P01 to 57P03: it is shut down, it crashed, it cannot take connections yet.
+    return error.connection_invalidated or state is None or str(state).startswith(("08", "57P"))
 
 
 def _is_callers(error: BaseException | None) -> bool:

@@ -113,6 +113,11 @@ class Subscriber:
         """End `run` soon. Safe in a signal handler."""
         self._stopped = True
 
+    def rest(self, seconds: float) -> bool:
+        """Wait, unless `stop` comes; returns whether to go on."""
+        self._rest(seconds)
+        return not self._stopped
+
     def run(self) -> None:
         """Receive until `stop`.
 

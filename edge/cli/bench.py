@@ -21,6 +21,7 @@ MEANING = {
     "paho_events_per_s": "the same messages by bare paho, QoS 1",
     "bytes_per_event": "bytes written to disk per event",
     "bytes_per_idle_hour": "bytes written to disk in an hour without events",
+    "received_per_s": "events a second that two receivers verify and store, by database",
     "idle_cpu_share": "CPU share of one core, nobody in view, 15 frames a second",
     "busy_cpu_share": "the same with a face in view",
     "rss_mb": "MB resident, 7,000 people enrolled",
@@ -42,7 +43,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--part",
         action="append",
-        choices=["pipeline", "search", "delivery", "daemon"],
+        choices=["pipeline", "search", "delivery", "receive", "daemon"],
         help="measure this only; may be repeated",
     )
     parser.add_argument("--faces", type=Path, default=FACES, help="folder of the bench's photos")
@@ -51,7 +52,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `senyum run` has it
-    from edge.bench import daemon, delivery, pipeline, search
+    from edge.bench import daemon, delivery, pipeline, receive, search
     from edge.errors import PhotoError
 
     if not (options.faces / "obama.jpg").is_file():
@@ -63,6 +64,7 @@ def run(options: argparse.Namespace) -> int:
             "pipeline": lambda: pipeline.measure(options.faces),
             "search": lambda: {"search_ms": search.measure()},
             "delivery": lambda: delivery.measure(folder=folder),
+            "receive": receive.measure,
             "daemon": lambda: daemon.measure(options.faces, folder),
         }
         for name, measure in parts.items():

@@ -109,7 +109,11 @@ def run(args: argparse.Namespace) -> int:
                 alarm.take(notice)
 
         asker = Asker(store, authority) if authority else None
-        receiver = Receiver(desk, show, new_keys=keys.changed, asker=asker)
+
+        def rest(seconds: float) -> bool:
+            return subscriber.rest(seconds)
+
+        receiver = Receiver(desk, show, new_keys=keys.changed, asker=asker, rest=rest)
         subscriber = Subscriber(broker, args.group, client_id, receiver, replies=asker is not None)
 
         def stop(_number: int, _frame: Any) -> None:
