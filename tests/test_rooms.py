@@ -68,7 +68,9 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
         "roster",
         "inference",
+        "admin",
     },
+    "admin": {"mqtt", "roster", "enrol", "central"},
 }
 CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
 PURE = {

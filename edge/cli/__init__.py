@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "edge.cli.verify",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
+    "admin": "edge.cli.admin",
 }
 
 # sd-daemon(3): a leading "<n>" is the priority that the journal files the line under.

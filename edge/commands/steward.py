@@ -74,8 +74,9 @@ class Steward:
     """The hands of one unit.
 
     `base` are its settings without what was set by command; `reread` reads them anew. `changed`
-    takes a Change over, `asked` a replay, `show` a cue, `audit` an event whose number it returns
-    (`stored` tells of it), and `stop` ends the unit.
+    takes a Change over, `asked` a replay, `show` a cue, `stop` ends the unit; `delivered` gives
+    the newest event that the broker took. `audit` stores an event and returns its number, and
+    `stored` hears what became of it.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Steward:
         reread: Callable[[], Settings] | None,
         changed: Callable[[Change], None],
         asked: Callable[[Ask], None],
+        delivered: Callable[[], int],
         show: Callable[[Cue], None],
         audit: Callable[[Mapping[str, Any]], int],
         stop: Callable[[], None],
@@ -103,6 +105,7 @@ class Steward:
         self._software, self._session, self._embedder = software, session, embedder
         self._reread = reread
         self._changed, self._asked, self._show = changed, asked, show
+        self._delivered = delivered
         self._audit, self._stop = audit, stop
         self._supervised = supervised
         self._began = time.monotonic()
@@ -173,11 +176,12 @@ class Steward:
     def _replay(self, data: ReplayData) -> Prepared:
         if len(self._ledger.replays()) >= REQUESTS:
             raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
+        delivered = self._delivered()
         if data.first is not None and data.last is not None:
-            found = kept(self._reader, data.first, data.last)
+            found = kept(self._reader, data.first, data.last, delivered)
             said = f"sends events {found.first} to {found.last} again"
         else:
-            found = kept(self._reader, 1, self._reader.delivered())
+            found = kept(self._reader, 1, delivered, delivered)
             said = f"sends those of events {found.first} to {found.last} that are of that time"
         return Prepared(
             said,

@@ -17,6 +17,7 @@ from edge.mqtt.payload import Moment, Text, UnitUrn, UuidV7
 COMMAND_TYP: Final = "senyum-command+jws"
 REPLY_TYP: Final = "senyum-reply+jws"
 MAX_BYTES: Final = 16_384  # of a command
+MAX_REPLY_BYTES: Final = 65_536
 
 # A JSON number that every language reads exactly.
 Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
