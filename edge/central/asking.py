@@ -188,11 +188,12 @@ class Asker:
     def _next_number(self, now: Instant) -> int:
         """Take the next number of our key: never one that was used, by this store or another.
 
-        It follows the clock, so that a store that was lost and begun anew goes on above.
+        It follows the clock, as those of `senyum admin` do, so that a store that was lost and
+        begun anew goes on above.
         """
         db, kid = self._store.database, self._commander.kid
         last = db.one(select(func.max(COMMAND.c.number)).where(COMMAND.c.kid == kid)) or 0
-        number = max(int(last) + 1, int(now.utc.timestamp() * 1000))
+        number = max(int(last) + 1, int(now.utc.timestamp()))
         put = db.put(COMMAND)
         db.run(
             put.on_conflict_do_update(index_elements=["kid"], set_={"number": put.excluded.number}),

@@ -10,11 +10,9 @@ from edge.central.desk import Message
 from edge.central.gaps import Gap
 from edge.errors import SecretError
 from edge.mqtt.authority import sign_order
+from edge.mqtt.command import COMMAND_TYP, CommandName
 from edge.mqtt.keys import SigningKey
-from edge.mqtt.topics import COMMAND, ROOT, UnitName
-
-_TYP = "senyum-command+jws"
-_NAME = "replay"
+from edge.mqtt.topics import COMMAND, UnitName
 
 
 class Authority:
@@ -42,14 +40,16 @@ class Authority:
         claims = {
             "id": id_,
             "aud": unit.source,
-            "name": _NAME,
+            "name": CommandName.REPLAY,
             "number": number,
             "iat": _moment(at),
             "exp": _moment(until),
             "data": {"first": gap.first, "last": gap.last},
         }
-        topic = f"{ROOT}/{unit.org}/{unit.site}/{unit.name}/{COMMAND}/{_NAME}"
-        return Request(id_, Message(topic, sign_order(self._key, _TYP, claims).encode("ascii")))
+        topic = unit.below(COMMAND, CommandName.REPLAY)
+        return Request(
+            id_, Message(topic, sign_order(self._key, COMMAND_TYP, claims).encode("ascii"))
+        )
 
 
 def _moment(at: datetime) -> str:

@@ -44,6 +44,7 @@ _CALLERS_SQLITE = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
 )
 # SQLSTATE: a password, a role, a database or a right that is wrong.
+_CALLERS_LIBPQ = ("authentication failed", "does not exist", "no password supplied")
 _CALLERS_POSTGRES = ("28", "3D", "3F", "42501")
 
 
@@ -309,5 +310,5 @@ def _is_callers(error: BaseException | None) -> bool:
         return code in _CALLERS_SQLITE
     state = getattr(cause, "sqlstate", None)
     if state is None:  # libpq tells of a refused log-in in words only
-        return "authentication failed" in str(cause) or "does not exist" in str(cause)
+        return any(words in str(cause) for words in _CALLERS_LIBPQ)
     return str(state).startswith(_CALLERS_POSTGRES)

@@ -3,15 +3,18 @@
 from dataclasses import dataclass
 
 from edge.central.desk import Message
+from edge.mqtt.authority import Flaw
+from edge.mqtt.command import REPLY_TYP
 from edge.mqtt.encoding import from_b64url, json_object
 from edge.mqtt.keys import KeySet
 from edge.mqtt.topics import REPLY, ROOT, UnitName
 
-TYP = "senyum-reply+jws"
 _MOST_BYTES = 65_536
 _TEXT_KEPT = 200  # characters
 # Reasons that waiting does not mend: nothing of it is kept, or our key may not ask.
-_FINAL = frozenset({"bad-data", "failed", "foreign", "unknown-command", "wrong-role"})
+_FINAL = frozenset(
+    {Flaw.BAD_DATA, Flaw.FAILED, Flaw.FOREIGN, Flaw.UNKNOWN_COMMAND, Flaw.WRONG_ROLE}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ def read_reply(message: Message, keys: KeySet) -> Answer | None:
         header, content, _ = (from_b64url(part) for part in token.split("."))
         kid, typ = (str(json_object(header).get(name)) for name in ("kid", "typ"))
         key = keys.find(kid)
-        if typ != TYP or key is None or key.unit != unit or not key.verifies(token):
+        if typ != REPLY_TYP or key is None or key.unit != unit or not key.verifies(token):
             return None
         claims = json_object(content)
     except ValueError:

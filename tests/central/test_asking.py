@@ -15,8 +15,8 @@ from edge.central.authority import Authority
 from edge.central.desk import Desk, Instant, Message
 from edge.central.notice import Kind, Notice
 from edge.central.receiver import Receiver
-from edge.central.replies import TYP
 from edge.mqtt.authority import Authorities, Role, register, sign_order
+from edge.mqtt.command import REPLY_TYP
 
 GRACE = 10.0
 KEY = signing_key("authority")
@@ -207,7 +207,7 @@ def reply(unit: Unit, command: dict[str, object], **changes: object) -> Message:
         "text": "none of the events 2 to 2 is kept",
         **changes,
     }
-    token = sign_order(unit.key, TYP, claims)
+    token = sign_order(unit.key, REPLY_TYP, claims)
     topic = f"senyum/v1/kota/depok/lobby-1/reply/{command['id']}"
     return Message(topic, token.encode())
 
