@@ -1,17 +1,19 @@
 """How fast a central server takes events in: verified, judged, stored, acknowledged.
 
-Signed events of several units wait at a private mosquitto, as after an outage. Then `receivers`
-processes of `senyum receive` start, which share them, and the time runs from the first stored event
-to the last. Nothing is left out: the network, TLS apart, and the database's own durability.
+Signed events of several units wait at a private mosquitto, as after an outage. Then RECEIVERS
+processes of `senyum receive` start, which share them, and the time runs from a tenth of the events
+stored to nine tenths. Nothing is left out but TLS: network, lines of output, durability.
 """
 
 import multiprocessing
+import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +95,14 @@ def _receiver(folder: Path, broker: BrokerSettings, number: int, store: list[str
     ]
 
 
-def _run(folder: Path, store: list[str], count: Callable[[], int]) -> float:
-    """Return events a second into one store."""
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    rate: float  # events a second
+    cpu_us: float  # of all receivers, an event
+
+
+def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) -> _Figures:
+    """Receive so many events into one store."""
     with PrivateBroker(folder / "broker") as private, ExitStack() as stack:
         broker = private.settings
         said = stack.enter_context((folder / "said").open("wb"))
@@ -113,22 +121,25 @@ def _run(folder: Path, store: list[str], count: Callable[[], int]) -> float:
             process.wait(PATIENCE)
         context = multiprocessing.get_context("spawn")
         with context.Pool(2) as pool:
-            arguments = [(broker, folder, number, EVENTS // UNITS) for number in range(UNITS)]
+            arguments = [(broker, folder, number, events // UNITS) for number in range(UNITS)]
             pool.starmap(_publish, arguments)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         processes = start()
         try:
-            first, last = EVENTS // 10, EVENTS - EVENTS // 10
+            first, last = events // 10, events - events // 10
             stored = _until(lambda: count() if count() >= first else 0)
             began = time.perf_counter()
             ended = _until(lambda: count() if count() >= last else 0)
             rate = (ended - stored) / (time.perf_counter() - began)
-            _until(lambda: count() == EVENTS)
+            _until(lambda: count() == events)
         finally:
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait(PATIENCE)
-    return rate
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return _Figures(round(rate, 1), round(spent / events * 1e6, 1))
 
 
 def _until(condition: Callable[[], int]) -> int:
@@ -140,41 +151,41 @@ def _until(condition: Callable[[], int]) -> int:
     return int(found)
 
 
-def _measure_store(
-    folder: Path, where: Path | str, password: Path | None, options: list[str]
-) -> float:
+def _measure_store(folder: Path, where: Path | str, password: Path | None, events: int) -> _Figures:
     folder.mkdir()
     for number in range(UNITS):
         key = SigningKey.load_or_create(folder / f"{number}.key")
         name = UnitName.of(UnitSettings(name=f"bench-{number}"))
         add_registration(folder / "keys.json", key.registration(name))
+    options = [f"--store={where}"]
+    if password is not None:
+        options.append(f"--store-password-file={password}")
     with closing(Store(where, password=password)) as store:
 
         def count() -> int:
             return int(store.database.one(select(func.count()).select_from(EVENT)))
 
-        return _run(folder, options, count)
+        return _run(folder, options, count, events)
 
 
-def measure(folder: Path | None = None) -> dict[str, Any]:
+def measure(events: int = EVENTS, folder: Path | None = None) -> dict[str, Any]:
     """Measure both databases; `folder` (default /var/tmp) must be on the kind of disk meant.
 
-    Returns received_per_s by database, and the method. Raises LinkError without mosquitto,
-    StoreError without PostgreSQL.
+    Returns received_per_s and received_cpu_us by database, and the method. Raises LinkError
+    without mosquitto, StoreError without PostgreSQL.
     """
     disk = folder or Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it
-    rates: dict[str, float] = {}
+    found: dict[str, _Figures] = {}
     with tempfile.TemporaryDirectory(dir=disk) as name:
         place = Path(name)
-        file = place / "events.db"
-        options = [f"--store={file}"]
-        rates["sqlite"] = round(_measure_store(place / "file", file, None, options), 1)
-    with tempfile.TemporaryDirectory(dir=disk) as name:
-        place = Path(name)
+        found["sqlite"] = _measure_store(place / "file", place / "events.db", None, events)
         with PrivatePostgres(disk, durable=True) as server:
             address = server.create("events")
-            password = server.password_file
-            options = [f"--store={address}", f"--store-password-file={password}"]
-            rate = _measure_store(place / "server", address, password, options)
-            rates["postgresql"] = round(rate, 1)
-    return {"received_per_s": rates, "receive_method": METHOD}
+            found["postgresql"] = _measure_store(
+                place / "server", address, server.password_file, events
+            )
+    return {
+        "received_per_s": {name: figures.rate for name, figures in found.items()},
+        "received_cpu_us": {name: figures.cpu_us for name, figures in found.items()},
+        "receive_method": METHOD,
+    }

@@ -14,7 +14,7 @@ import pytest
 from liar import LyingBroker
 from places import Place
 from processes import Process
-from wireunit import UNIT, WireUnit, until
+from wireunit import FAST, UNIT, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
 from edge.commands import Commands, Doors, change_of
@@ -56,10 +56,10 @@ class Obedient:
         stack.callback(self.commands.close)
 
     def start(self, liar: LyingBroker, stack: ExitStack) -> WireUnit:
-        broker = liar.settings.model_copy(update={"health_period": 5.0})
         made = WireUnit(
             self.folder,
-            broker,
+            liar.settings,
+            pace=replace(FAST, health=1.0),
             clock=SetClock(),
             archive=self.commands.archive,
             listeners=[_Late(self.commands)],
