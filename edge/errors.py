@@ -173,5 +173,9 @@ class StoreError(SenyumError):
     """The central store cannot be opened or written."""
 
 
+class StoreAway(StoreError):
+    """The server of the central store does not answer; nothing was written."""
+
+
 class StoreUnusable(StoreError, CallerError):
     """The path given is no store of this program, or none that it may use."""

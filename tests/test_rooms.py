@@ -49,6 +49,7 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
     },
     "bench": {
+        "central",
         "configuration",
         "notify",
         "camera",
@@ -142,6 +143,8 @@ def test_the_daemon_loads_no_laboratory() -> None:
         "scipy",
         "rich",
         "av",
+        "sqlalchemy",
+        "psycopg",
         "edge.central",
         "edge.bench",
         "edge.evaluate",

@@ -25,7 +25,7 @@ from edge.central.desk import Message
 from edge.errors import LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.topics import Leaf, subscription
+from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
 from edge.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ WAIT_S = 0.25  # the longest that a stop or an idle call waits
 _UNSUPPORTED_PROTOCOL = 0x84
 _TAKEN_OVER = 0x8E
 _NO_SHARED = 0x9E
+_NO_SUBSCRIBERS = 0x10
 _TRANSIENT = {
     0x88: "server unavailable",
     0x89: "server busy",
@@ -62,7 +63,9 @@ class Handler(Protocol):
 
     def take(self, messages: Sequence[Message]) -> None: ...
 
-    def idle(self) -> None: ...
+    def idle(self) -> Sequence[Message]:
+        """Do what time asks for; returns what is to be published, with QoS 1."""
+        ...
 
 
 class _Unreachable(Exception):
@@ -82,13 +85,20 @@ class Subscriber:
     """The receiver's side of one broker."""
 
     def __init__(
-        self, broker: BrokerSettings, group: str, client_id: str, handler: Handler
+        self,
+        broker: BrokerSettings,
+        group: str,
+        client_id: str,
+        handler: Handler,
+        *,
+        replies: bool = False,
     ) -> None:
         self._broker = broker
         self._group = group
         self._client_id = client_id
         self._handler = handler
         self._five = True  # speak MQTT 5
+        self._replies = replies  # whether to receive what units answer to commands
         self._client = self._make_client()
         self._inbox: list[_Held] = []
         self._stopped = False
@@ -104,6 +114,11 @@ class Subscriber:
     def stop(self) -> None:
         """End `run` soon. Safe in a signal handler."""
         self._stopped = True
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, unless `stop` comes; returns whether to go on."""
+        self._rest(seconds)
+        return not self._stopped
 
     def run(self) -> None:
         """Receive until `stop`.
@@ -161,6 +176,7 @@ class Subscriber:
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
         client.on_log = self._on_log
         return client
@@ -221,6 +237,8 @@ class Subscriber:
         # State and health are never shared: every receiver needs to know every chain's end.
         for leaf in (Leaf.STATE, Leaf.HEALTH):
             self._ask(subscription(leaf))
+        if self._replies:
+            self._ask(f"{ROOT}/+/+/+/{REPLY}/+")
         shared = subscription(Leaf.EVENT, self._group)
         self._shared_offered &= self._five
         if self._shared_offered:
@@ -287,7 +305,12 @@ class Subscriber:
                 self._handler.take([held.message for held in batch])
                 for held in batch:
                     self._client.ack(held.mid, held.qos)
-            self._handler.idle()
+            for message in self._handler.idle():
+                self._publish(message)
+
+    def _publish(self, message: Message) -> None:
+        """Queue a message. One that a lost connection swallows is asked for again in time."""
+        self._client.publish(message.topic, message.payload, qos=1)
 
     def _turn(self, seconds: float = WAIT_S) -> None:
         """Wait for the network, at most so long; read one packet and write all that is queued."""
@@ -367,6 +390,19 @@ class Subscriber:
     def _on_message(self, _client: Any, _data: Any, received: mqtt.MQTTMessage) -> None:
         message = Message(received.topic, bytes(received.payload))
         self._inbox.append(_Held(message, received.mid, received.qos))
+
+    def _on_publish(
+        self, _client: Any, _data: Any, _mid: int, code: ReasonCode, _properties: Any
+    ) -> None:
+        if code.is_failure and code.value != _NO_SUBSCRIBERS:
+            where = f"{ROOT}/+/+/+/{COMMAND}/#"
+            log.warning(
+                "broker %s refused a command: %s; let client %s write %s in its access list",
+                self._where,
+                code,
+                self._client_id,
+                where,
+            )
 
     def _on_disconnect(
         self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any

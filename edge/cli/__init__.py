@@ -20,6 +20,8 @@ COMMANDS = {
     "receive": "edge.cli.receive",
     "update": "edge.cli.update",
     "self-test": "edge.cli.self_test",
+    "export": "edge.cli.export",
+    "verify": "edge.cli.verify",
     "bench": "edge.cli.bench",
     "simulate": "edge.cli.simulate",
     "evaluate": "edge.cli.evaluate",

@@ -25,6 +25,8 @@ MEANING = {
     "drain_mb": "MB by which memory grew while the backlog left (bar 5)",
     "bytes_per_event": "bytes written to disk per event",
     "bytes_per_idle_hour": "bytes written to disk in an hour without events",
+    "received_per_s": "events a second that two receivers verify and store, by database",
+    "received_cpu_us": "CPU of those receivers for one event, microseconds, by database",
     "idle_cpu_share": "CPU share of one core, nobody in view, 15 frames a second",
     "busy_cpu_share": "the same with a face in view",
     "rss_mb": "MB resident, 7,000 people enrolled",
@@ -46,7 +48,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--part",
         action="append",
-        choices=["pipeline", "search", "delivery", "drain", "daemon"],
+        choices=["pipeline", "search", "delivery", "drain", "receive", "daemon"],
         help="measure this only; may be repeated",
     )
     parser.add_argument(
@@ -58,7 +60,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `senyum run` has it
-    from edge.bench import daemon, delivery, drain, pipeline, search
+    from edge.bench import daemon, delivery, drain, pipeline, receive, search
     from edge.errors import PhotoError
 
     if not (options.faces / "obama.jpg").is_file():
@@ -71,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
             "search": lambda: {"search_ms": search.measure()},
             "delivery": lambda: delivery.measure(folder=folder),
             "drain": lambda: drain.measure(options.backlog, folder),
+            "receive": receive.measure,
             "daemon": lambda: daemon.measure(options.faces, folder),
         }
         for name, measure in parts.items():

@@ -42,8 +42,8 @@ class Recording:
         self.batches.append(len(messages))
         self.payloads += [message.payload for message in messages]
 
-    def idle(self) -> None:
-        return
+    def idle(self) -> list[Message]:
+        return []
 
 
 class Running:
