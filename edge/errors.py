@@ -43,6 +43,8 @@ class Trouble(StrEnum):
     TOO_LARGE = "packet-too-large"
     QUOTA = "quota-exceeded"
     INVALID = "event-refused"
+    # connected, and events go out
+    NOT_LISTENING = "not-listening"  # the broker lets us hear no commands
     # connected, and all is well for now
     CERTIFICATE_EXPIRES = "certificate-expires"
     AUTHORITY_EXPIRES = "authority-expires"

@@ -292,6 +292,15 @@ class OutboxSettings(_Section):
     )
 
 
+class AuthoritySettings(_Section):
+    """Who may tell this unit what to do (docs/commands.md)."""
+
+    keys: Path = Field(
+        default=Path("/etc/senyum/authorities.json"),
+        description="JWK set; without the file nobody may",
+    )
+
+
 class ClockSettings(_Section):
     """Who is asked whether the clock is right."""
 
@@ -318,6 +327,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
     clock: ClockSettings = ClockSettings()
+    authority: AuthoritySettings = AuthoritySettings()
 
     @classmethod
     def settings_customise_sources(

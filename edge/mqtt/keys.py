@@ -151,13 +151,18 @@ class SigningKey:
         not_after: datetime | None = None,
     ) -> dict[str, Any]:
         """Return the entry for a central server's `keys.json`: the public key and whose it is."""
+        return {**self.public(not_before, not_after), "unit": unit.source}
+
+    def public(
+        self, not_before: datetime | None = None, not_after: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return the public key as an entry of a JWK set that says nothing of whose it is."""
         bounds = {"nbf": not_before, "exp": not_after}
         return {
             **self._key.as_dict(private=False),
             "kid": self.kid,
             "alg": self.alg,
             "use": "sig",
-            "unit": unit.source,
             **{name: int(moment.timestamp()) for name, moment in bounds.items() if moment},
         }
 
@@ -198,13 +203,12 @@ def _create(path: Path, alg: str) -> None:
         raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
-    """One registered key: whose it is and when it was valid."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyingKey:
+    """The public half of a key, and when it was valid."""
 
     kid: str
     alg: str
-    unit: UnitName
     not_before: datetime | None
     not_after: datetime | None
     key: _Key
@@ -223,28 +227,43 @@ class PublicKey:
         return self.alg != "ES256" or lower_s(token) == token
 
 
-def _registered(entry: Mapping[str, Any]) -> PublicKey:
-    """Read one entry of a key set; ValueError names the field."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey(VerifyingKey):
+    """One registered key of a unit."""
+
+    unit: UnitName
+
+
+def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what every entry of a JWK set has: the fields of a VerifyingKey.
+
+    ValueError names the field.
+    """
     if not isinstance(entry, Mapping):
         raise ValueError("is not an object")  # noqa: TRY004 - one error class for a wrong file
     if "d" in entry:
-        raise ValueError("d: is a private key; keep it on its unit and register the public one")
+        raise ValueError("d: is a private key; keep it where it signs and register the public one")
     alg = entry.get("alg")
-    if alg not in ALGORITHMS:
+    if not isinstance(alg, str) or alg not in ALGORITHMS:
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
         raise ValueError("kid: is not the key's RFC 7638 thumbprint")
+    return {
+        "kid": entry["kid"],
+        "alg": alg,
+        "not_before": _moment(entry, "nbf"),
+        "not_after": _moment(entry, "exp"),
+        "key": key,
+    }
+
+
+def _registered(entry: Mapping[str, Any]) -> PublicKey:
+    """Read one entry of a key set; ValueError names the field."""
+    fields = verifying(entry)
     if entry.get("unit") is None:
         raise ValueError('names no unit; add "unit": "urn:senyum:ORG:SITE:UNIT"')
-    return PublicKey(
-        kid=entry["kid"],
-        alg=alg,
-        unit=UnitName.from_source(str(entry["unit"])),
-        not_before=_moment(entry, "nbf"),
-        not_after=_moment(entry, "exp"),
-        key=key,
-    )
+    return PublicKey(unit=UnitName.from_source(str(entry["unit"])), **fields)
 
 
 def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
@@ -291,12 +310,13 @@ class KeySet:
     def load(cls, path: Path) -> Self:
         """Read a JWK set file; SecretError names the file, the entry and the field."""
         try:
-            return cls.of(_entries(path))
+            return cls.of(entries(path))
         except ValueError as error:
             raise SecretError(f"{path}: {error}") from None
 
 
-def _entries(path: Path) -> list[Any]:
+def entries(path: Path) -> list[Any]:
+    """Return the entries of a JWK set file, unread; SecretError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -305,8 +325,8 @@ def _entries(path: Path) -> list[Any]:
         raise SecretError(f"{path}: the key set is not JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
         raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}')
-    entries: list[Any] = content["keys"]
-    return entries
+    listed: list[Any] = content["keys"]
+    return listed
 
 
 def add_registration(path: Path, registration: Mapping[str, Any]) -> None:
@@ -318,7 +338,7 @@ def add_registration(path: Path, registration: Mapping[str, Any]) -> None:
     try:
         if path.exists():
             KeySet.load(path)
-            others = [key for key in _entries(path) if key["kid"] != registration["kid"]]
+            others = [key for key in entries(path) if key["kid"] != registration["kid"]]
         else:
             others = []
         content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
