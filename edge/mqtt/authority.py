@@ -65,6 +65,9 @@ class Flaw(StrEnum):
     CLOCK_UNKNOWN = "clock-unknown"
     UNKNOWN_COMMAND = "unknown-command"
     BAD_DATA = "bad-data"
+    NO_RECIPIENT = "no-recipient"  # a roster whose key is not wrapped for this unit
+    OTHER_NETWORK = "other-network"  # a roster made with another identity network
+    ERASED_PERSON = "erased-person"  # a roster that holds somebody who was erased
     BUSY = "busy"  # too many wait
     FAILED = "failed"
 

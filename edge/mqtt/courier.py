@@ -79,6 +79,7 @@ class Courier:
         self.before: Trouble | None = None  # what ended the last connection, until health told it
         self.standing: Trouble | None = None  # what else there is to tell
         self.carried = False  # whether this connection's broker took an event
+        self.changed = False  # whether `state` is to be said anew; set by any thread
         self._sealer = sealer
         self._session = session
         self._vitals = vitals
@@ -145,6 +146,9 @@ class Courier:
 
     def work(self, connection: Connection, until: float) -> None:
         """Send, then receive; sleeps no longer than there is nothing to do, or `until`."""
+        if self.changed:
+            self.changed = False
+            self._say(connection, Status.ONLINE)
         self._send(connection)
         self._report_health(connection)
         self._listening.work(connection, self._quota(connection))

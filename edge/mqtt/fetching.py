@@ -7,7 +7,6 @@ has.
 """
 
 import math
-import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -29,22 +28,18 @@ class Fetching:
     def __init__(self, patience: float) -> None:
         """`patience`: seconds to wait for the next of what was asked for; doubles in vain."""
         self.due_at = math.inf  # when there is something to do; the link's thread only
-        self._lock = threading.Lock()
         self._wanted: tuple[str, ...] = ()
-        self._known: frozenset[str] = frozenset()
         self._group: tuple[str, ...] = ()  # subscribed to on this connection
         self._left = 0  # of the group, when last looked at
         self._first = self._patience = patience
 
     def want(self, topics: Sequence[str]) -> None:
         """Say what is wanted from now on, instead of what was; in order."""
-        with self._lock:
-            self._wanted = tuple(topics)
-            self._known = frozenset(topics)
+        self._wanted = tuple(topics)
 
     def wants(self, topic: str) -> bool:
         """Whether a message of this topic is wanted, or was a moment ago."""
-        return topic in self._known or topic in self._group
+        return topic in self._wanted or topic in self._group
 
     def begin(self) -> None:
         """Note that a new connection knows of no subscription."""
@@ -53,8 +48,8 @@ class Fetching:
 
     def work(self, connection: Subscribes, now: float) -> None:
         """Subscribe to what is wanted next, leave what came."""
-        wanted, known = self._wanted, self._known
-        open_ = [topic for topic in self._group if topic in known]
+        wanted = self._wanted
+        open_ = [topic for topic in self._group if topic in wanted]
         if self._group and not open_:
             connection.unsubscribe(self._group)
             self._group = ()

@@ -149,6 +149,15 @@ class Link(threading.Thread):
         """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
         self._listening.say(topic, payload, retain=retain)
 
+    def fetch(self, listener: Listener, topics: Sequence[str]) -> None:
+        """Get the retained messages of these topics for a listener; for any thread."""
+        self._listening.fetch(listener, topics)
+
+    def announce(self) -> None:
+        """Say anew on `state` what this unit runs; for any thread."""
+        self._courier.changed = True
+        self._waker.wake()
+
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""
         until = time.monotonic() + timeout

@@ -90,7 +90,7 @@ class Keeper:
             raise RosterRefused(Refusal.BAD_DATA, "what was delivered is no roster") from None
         if said.digest != digest:
             raise RosterRefused(Refusal.BAD_DATA, "what was delivered is not what was signed")
-        self.check(said.version, said.embedder)
+        self.check(said.version, digest, said.embedder)
         if erased := self._erased(said):
             raise RosterRefused(
                 Refusal.ERASED_PERSON,
@@ -102,9 +102,14 @@ class Keeper:
         self._remember(after)
         return gallery
 
-    def check(self, version: int, embedder: str) -> None:
-        """Raise RosterRefused for a roster that need not even be fetched."""
-        if version <= (newest := max(self.ledger.version, self._newest)):
+    def check(self, version: int, digest: str, embedder: str) -> None:
+        """Raise RosterRefused for a roster that need not even be fetched.
+
+        The very content that was in force last may come again: its file may be lost.
+        """
+        newest = max(self.ledger.version, self._newest)
+        again = (version, digest) == (self.ledger.version, self.ledger.digest)
+        if version <= newest and not again:
             raise RosterRefused(
                 Refusal.STALE, f"is version {version}, and version {newest} was here"
             )
