@@ -11,6 +11,7 @@ class Trouble(StrEnum):
     """What is wrong, in one word: `last_error` of `health`. The sentence for each is in the log."""
 
     CAMERA_LOST = "camera-lost"
+    ROSTER_MISSING = "roster-missing"  # nobody can be recognised until one is delivered
     # events cannot be stored
     DISK_FULL = "disk-full"
     OUTBOX_DAMAGED = "outbox-damaged"

@@ -23,9 +23,10 @@ from typing import Any, Self
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
-from edge.errors import OutboxDamaged, RosterError, Trouble
+from edge.errors import OutboxDamaged, Trouble
 from edge.feed import Feed
 from edge.gpio import Panel
+from edge.handover import Handover, delivery
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
 from edge.mqtt.clock import SystemClock
@@ -35,8 +36,8 @@ from edge.mqtt.outbox import MIB, Outbox
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
-from edge.roster import in_force, read_key
-from edge.roster import load as load_roster
+from edge.roster import read_key
+from edge.roster.keeper import Keeper
 from edge.settings import Settings
 from edge.tally import Tally
 from edge.types import (
@@ -136,16 +137,12 @@ class Unit:
     def _build(self, settings: Settings, camera: Callable[[], Camera], opened: ExitStack) -> None:
         key = read_key(settings.roster.key, "roster key")
         embedder = Models(settings.inference.models).spec("identity").sha256
-        gallery = load_roster(settings.roster.file, key, embedder)
-        if gallery.size == 0:
-            raise RosterError(
-                f"{settings.roster.file}: nobody is enrolled; run senyum enroll first"
-            )
-        settings = settings.model_copy(update={"roster": in_force(gallery, settings.roster)})
-        rule = settings.roster
-        log.info("match from %.3f, ahead by %.3f, of %d", rule.threshold, rule.margin, gallery.size)
+        keeper = Keeper(settings.roster.file, key, embedder)
+        awaits = settings.authority.keys.exists()
+        self._handover = Handover(keeper, settings.roster, wait_for_delivery=awaits)
+        gallery = self._handover.now.gallery
+        settings = settings.model_copy(update={"roster": self._handover.now.rule})
         self._pipeline = Pipeline(settings.inference, gallery)
-        self._enrolled = gallery.size
         self._session = Session(
             settings.attendance,
             settings.roster,
@@ -170,7 +167,7 @@ class Unit:
             unit=settings.unit,
             software=__version__,
             models=self._pipeline.digests,
-            roster=gallery.digest,
+            roster=gallery.digest or None,
             thresholds=settings.thresholds,
         )
         clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
@@ -182,8 +179,17 @@ class Unit:
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
             vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
+            listeners=[delivery(settings, self._handover, sealer, lambda: self._link)],
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
+        self._handover.attach(
+            settings,
+            pipeline=self._pipeline,
+            session=self._session,
+            sealer=sealer,
+            link=self._link,
+            audit=self._audit,
+        )
         self._panel = self._open_panel()
         opened.callback(self._panel.close)
         self._feed = Feed(
@@ -208,7 +214,7 @@ class Unit:
         """Watch the door until `stop`, or until the replay has ended and its events are stored."""
         self._recorder.start()
         self._link.start()
-        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
+        self._audit(AuditCode.STARTED, enrolled=self._handover.now.gallery.size)
         self._feed.start()
         ready = False
         resting_since = time.monotonic_ns()
@@ -233,13 +239,14 @@ class Unit:
                 ready = True
                 memory.trim()
                 self._notifier.ready()
-                log.info("ready: %s", self._tally.sentence(self._enrolled))
+                log.info("ready: %s", self._tally.sentence(self._handover.now.gallery.size))
             self._probe_store(now)
+            self._look_for_roster(now)
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
-                self._notifier.status(self._tally.sentence(self._enrolled))
+                self._notifier.status(self._tally.sentence(self._handover.now.gallery.size))
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
@@ -270,9 +277,11 @@ class Unit:
                     case Outcome.REFUSED:
                         self._tally.refused += 1
                 self._store_is(None)
+                self._handover.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
                 self._store_is(why, trouble)
+                self._handover.failed(ref, time.monotonic_ns())
                 if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
                     self.stop()
@@ -309,6 +318,14 @@ class Unit:
             trouble, why = self._tally.store_trouble, self._tally.store_fault
             self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
 
+    def _look_for_roster(self, now: int) -> None:
+        """Let a roster that was delivered take the place of the one in force, at a quiet moment."""
+        self._handover.turn(now, storing=bool(self._waiting))
+        why = self._handover.now.why_not
+        if why != self._tally.roster_fault:
+            self._tally.roster_fault = why
+            self._step(Fault(self._tally.fault))
+
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
         for event in step.events:
@@ -322,7 +339,7 @@ class Unit:
         self._waiting[event.ref] = event.outcome
         self._recorder.submit(event)
 
-    def _audit(self, code: AuditCode, **detail: Any) -> None:
+    def _audit(self, code: AuditCode, **detail: Any) -> int:
         event = Audit(
             ref=next(self._audit_refs),
             code=code,
@@ -331,6 +348,7 @@ class Unit:
             detail={k: v[:DETAIL] if isinstance(v, str) else v for k, v in detail.items()},
         )
         self._recorder.submit(event)
+        return event.ref
 
     def close(self) -> None:
         """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""

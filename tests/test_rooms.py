@@ -30,7 +30,9 @@ ROOMS: dict[str, set[str]] = {
     "mqtt": set(),
     "central": {"mqtt"},
     "tally": {"mqtt"},
+    "handover": {"roster", "inference", "attendance", "mqtt"},
     "unit": {
+        "handover",
         "notify",
         "memory",
         "tally",

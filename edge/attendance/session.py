@@ -86,9 +86,9 @@ class Session:
     def state(self) -> State:
         return self._state
 
-    def use_exempt(self, exempt: frozenset[str]) -> None:
-        """Take the exempt people of a new roster; an attempt under way ends as it began."""
-        self._exempt = exempt
+    def use_roster(self, roster: RosterSettings, exempt: frozenset[str]) -> None:
+        """Take a new roster's rule and exempt people; not while an attempt is under way."""
+        self._roster, self._exempt = roster, exempt
 
     def step(self, stimulus: Stimulus, now_ns: int) -> Step:
         """Return what to show and what to record. `now_ns` is CLOCK_MONOTONIC."""

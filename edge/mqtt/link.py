@@ -101,6 +101,7 @@ class Link(threading.Thread):
         self._served: Candidate | None = None  # the last that was connected
         self._waker = Waker()
         self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
+        self.fetch = self._listening.fetch
         self._courier = Courier(
             broker,
             outbox,
@@ -148,10 +149,6 @@ class Link(threading.Thread):
     def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
         """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
         self._listening.say(topic, payload, retain=retain)
-
-    def fetch(self, listener: Listener, topics: Sequence[str]) -> None:
-        """Get the retained messages of these topics for a listener; for any thread."""
-        self._listening.fetch(listener, topics)
 
     def announce(self) -> None:
         """Say anew on `state` what this unit runs; for any thread."""
@@ -389,8 +386,7 @@ class Link(threading.Thread):
 
     def _announce(self, now: float) -> None:
         """Tell of a certificate that ends soon: in health always, in the log once a day."""
-        today = self._sealer.trusted_now()
-        ending = None if today is None else expiry(self._at.broker, today)
+        ending = (today := self._sealer.trusted_now()) and expiry(self._at.broker, today)
         told = (Trouble.CERTIFICATE_EXPIRES, Trouble.AUTHORITY_EXPIRES)
         if ending is None:
             if self._courier.standing in told:
