@@ -88,6 +88,7 @@ class _Parts:
             self.sealer.context, roster=change.gallery.digest, thresholds=limits
         )
         self.link.announce()
+        self.link.wake()
 
 
 class Handover:

@@ -112,6 +112,7 @@ class Link(threading.Thread):
             archive=archive,
             listening=self._listening,
         )
+        self.announce = self._courier.announce
         self._closing_at: float | None = None
         self._about_broker = Grumble()
         self._about_files = Grumble()
@@ -149,11 +150,6 @@ class Link(threading.Thread):
     def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
         """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
         self._listening.say(topic, payload, retain=retain)
-
-    def announce(self) -> None:
-        """Say anew on `state` what this unit runs; for any thread."""
-        self._courier.changed = True
-        self._waker.wake()
 
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""
@@ -386,7 +382,8 @@ class Link(threading.Thread):
 
     def _announce(self, now: float) -> None:
         """Tell of a certificate that ends soon: in health always, in the log once a day."""
-        ending = (today := self._sealer.trusted_now()) and expiry(self._at.broker, today)
+        today = self._sealer.trusted_now()
+        ending = None if today is None else expiry(self._at.broker, today)
         told = (Trouble.CERTIFICATE_EXPIRES, Trouble.AUTHORITY_EXPIRES)
         if ending is None:
             if self._courier.standing in told:
