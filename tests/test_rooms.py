@@ -29,6 +29,7 @@ ROOMS: dict[str, set[str]] = {
     "gpio": set(),
     "mqtt": set(),
     "central": {"mqtt"},
+    "admin": {"mqtt", "roster", "enrol", "central"},
     "tally": {"mqtt"},
     "handover": {"roster", "inference", "attendance", "mqtt"},
     "unit": {
@@ -56,6 +57,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
     "cli": {
+        "admin",
         "configuration",
         "unit",
         "enrol",

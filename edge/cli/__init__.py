@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "edge.cli.run",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
+    "admin": "edge.cli.admin",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
 }
