@@ -237,6 +237,9 @@ class BrokerSettings(_Section):
         default=2.0, description="seconds; spreads the units that lost a broker together"
     )
     backoff_max: Seconds = 60.0
+    health_period: float = Field(
+        default=60.0, ge=5.0, le=3600.0, description="seconds between two reports"
+    )
     others: tuple[OtherBrokerSettings, ...] = Field(
         default=(), max_length=7, description="in order of preference, after this one"
     )

@@ -211,6 +211,8 @@ class AuditCode(StrEnum):
     PERSON_ERASED = "person-erased"  # the receipt: gone from this unit
     CLOCK_STEPPED = "clock-stepped"
     CLOCK_ANCHOR = "clock-anchor"  # dates the events of this boot that had no certain time
+    COMMAND_DONE = "command-done"
+    COMMANDS_REFUSED = "commands-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +285,7 @@ class CueName(StrEnum):
     HINT = "hint"
     SEVERAL = "several"
     OUT_OF_ORDER = "out-of-order"
+    IDENTIFY = "identify"  # which of them is it?
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,36 +16,39 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Self
 
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
+from edge.commands import Change, Commands, Doors, change_of
 from edge.errors import OutboxDamaged, Trouble
 from edge.feed import Feed
 from edge.gpio import Panel
-from edge.handover import Handover, delivery
+from edge.handover import Handover
+from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
-from edge.mqtt.clock import SystemClock
+from edge.mqtt.clock import Clock, SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
+from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
 from edge.roster import read_key
-from edge.roster.keeper import Keeper
 from edge.settings import Settings
 from edge.tally import Tally
 from edge.types import (
     Attempt,
     Audit,
     AuditCode,
+    Cue,
     Fault,
-    Frame,
     LinkChanged,
     Outcome,
     Stimulus,
@@ -69,35 +72,6 @@ STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 Observer = Callable[[Stimulus, Step, State], None]
 
 
-class Inbox:
-    """What the main loop waits for: every stimulus in order, and the newest frame only."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._stimuli: deque[Stimulus] = deque()
-        self._frame: Frame | None = None
-
-    def put(self, stimulus: Stimulus) -> None:
-        with self._changed:
-            self._stimuli.append(stimulus)
-            self._changed.notify()
-
-    def put_frame(self, frame: Frame) -> None:
-        with self._changed:
-            self._frame = frame
-            self._changed.notify()
-
-    def take(self, timeout: float) -> tuple[tuple[Stimulus, ...], Frame | None]:
-        """Everything that waits, after at most `timeout` seconds; empty where nothing came."""
-        with self._changed:
-            if not self._stimuli and self._frame is None:
-                self._changed.wait(timeout)
-            taken = tuple(self._stimuli), self._frame
-            self._stimuli.clear()
-            self._frame = None
-            return taken
-
-
 class Unit:
     """One attendance unit. Building it opens everything; `run` watches the door until stopped.
 
@@ -112,11 +86,12 @@ class Unit:
         notifier: Notifier | None = None,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         """`camera` and `panel` open other ones than those of the settings.
 
         `observer` is told, in the main loop, of each stimulus, what it brought about, and the
-        session's state after it.
+        session's state after it. `reread` reads the settings anew, when that is ordered.
         """
         self._inbox = Inbox()
         self._tally = Tally()
@@ -129,20 +104,29 @@ class Unit:
         self._probe_ns = 0  # when next to try whether events can be stored again
         self._notifier = notifier or Notifier()
         self._observer = observer
+        self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
         self._open_panel = panel or (lambda: Panel(settings.gpio))
         with ExitStack() as opened:
-            self._build(settings, camera or (lambda: open_camera(settings.camera)), opened)
+            clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
+            self._commands = Commands(settings, clock, reread)
+            opened.callback(self._commands.close)
+            settings = self._commands.settings
+            self._build(settings, camera or (lambda: open_camera(settings.camera)), clock, opened)
             opened.pop_all()  # from here on it is `close` that closes
 
-    def _build(self, settings: Settings, camera: Callable[[], Camera], opened: ExitStack) -> None:
+    def _build(
+        self, settings: Settings, camera: Callable[[], Camera], clock: Clock, opened: ExitStack
+    ) -> None:
         key = read_key(settings.roster.key, "roster key")
         embedder = Models(settings.inference.models).spec("identity").sha256
-        keeper = Keeper(settings.roster.file, key, embedder)
-        awaits = settings.authority.keys.exists()
-        self._handover = Handover(keeper, settings.roster, wait_for_delivery=awaits)
-        gallery = self._handover.now.gallery
-        settings = settings.model_copy(update={"roster": self._handover.now.rule})
+        self._handover = Handover.open(settings, key, embedder, self._commands.use_roster)
+        gallery = self._handover.gallery
+        present = change_of(settings, gallery)
+        settings = present.limits
+        rule = settings.roster
+        log.info("match from %.3f, ahead by %.3f, of %d", rule.threshold, rule.margin, gallery.size)
         self._pipeline = Pipeline(settings.inference, gallery)
+        self._enrolled = gallery.size
         self._session = Session(
             settings.attendance,
             settings.roster,
@@ -170,26 +154,23 @@ class Unit:
             roster=gallery.digest or None,
             thresholds=settings.thresholds,
         )
-        clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
-        sealer = Sealer(context, signing_key, clock)
+        self._sealer = sealer = Sealer(context, signing_key, clock)
+        doors = Doors(self._changes.append, self._show, self._ordered, self.stop)
+        self._commands.attach(sealer, outbox, present, self._handover.load, doors)
+        delivery = self._handover.listener(settings, sealer, self._commands.refusals)
         self._link = Link(
             settings.broker,
             outbox.file,
             sealer,
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
-            vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
-            listeners=[delivery(settings, self._handover, sealer, lambda: self._link)],
+            vitals=lambda: self._commands.vitals(self._tally.vitals(settings.outbox.file.parent)),
+            pace=Pace(health=settings.broker.health_period),
+            archive=self._commands.archive,
+            listeners=(*self._commands.listeners, delivery),
         )
+        self._commands.link = self._handover.link = self._link
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
-        self._handover.attach(
-            settings,
-            pipeline=self._pipeline,
-            session=self._session,
-            sealer=sealer,
-            link=self._link,
-            audit=self._audit,
-        )
         self._panel = self._open_panel()
         opened.callback(self._panel.close)
         self._feed = Feed(
@@ -214,7 +195,8 @@ class Unit:
         """Watch the door until `stop`, or until the replay has ended and its events are stored."""
         self._recorder.start()
         self._link.start()
-        self._audit(AuditCode.STARTED, enrolled=self._handover.now.gallery.size)
+        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
+        self._commands.begin()
         self._feed.start()
         ready = False
         resting_since = time.monotonic_ns()
@@ -239,14 +221,16 @@ class Unit:
                 ready = True
                 memory.trim()
                 self._notifier.ready()
-                log.info("ready: %s", self._tally.sentence(self._handover.now.gallery.size))
+                log.info("ready: %s", self._tally.sentence(self._enrolled))
             self._probe_store(now)
-            self._look_for_roster(now)
+            self._change()
+            self._tell_of_roster(now)
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
-                self._notifier.status(self._tally.sentence(self._handover.now.gallery.size))
+                self._notifier.status(self._tally.sentence(self._enrolled))
+                self._tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
@@ -277,11 +261,13 @@ class Unit:
                     case Outcome.REFUSED:
                         self._tally.refused += 1
                 self._store_is(None)
+                self._commands.stored(ref, stored=True)
                 self._handover.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
-                self._store_is(why, trouble)
+                self._commands.stored(ref, stored=False)
                 self._handover.failed(ref, time.monotonic_ns())
+                self._store_is(why, trouble)
                 if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
                     self.stop()
@@ -318,14 +304,6 @@ class Unit:
             trouble, why = self._tally.store_trouble, self._tally.store_fault
             self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
 
-    def _look_for_roster(self, now: int) -> None:
-        """Let a roster that was delivered take the place of the one in force, at a quiet moment."""
-        self._handover.turn(now, storing=bool(self._waiting))
-        why = self._handover.now.why_not
-        if why != self._tally.roster_fault:
-            self._tally.roster_fault = why
-            self._step(Fault(self._tally.fault))
-
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
         for event in step.events:
@@ -334,6 +312,40 @@ class Unit:
             self._panel.show(cue)
         if self._observer is not None:
             self._observer(stimulus, step, self._session.state)
+
+    def _change(self) -> None:
+        """Take what was ordered, between two attempts: each is judged by one set of rules."""
+        if not self._changes or self._session.attempting or self._waiting:
+            return
+        change = self._changes.popleft()
+        settings, gallery = change.limits, change.gallery
+        self._pipeline.gallery = gallery
+        self._enrolled = gallery.size
+        self._session.use_exempt(gallery.exempt)
+        self._session.use_rules(settings.attendance, settings.roster, settings.liveness)
+        self._sealer.context = replace(
+            self._sealer.context, roster=gallery.digest, thresholds=settings.thresholds
+        )
+        self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
+        self._link.report_every(settings.broker.health_period)
+        self._handover.used(gallery)
+        log.info("other settings or another roster are in force, as ordered")
+
+    def _tell_of_roster(self, now: int) -> None:
+        self._handover.turn(now, self._audit)
+        if self._handover.why_not != self._tally.roster_fault:
+            self._tally.roster_fault = self._handover.why_not
+            self._step(Fault(self._tally.fault))
+
+    def _show(self, cue: Cue) -> None:
+        self._panel.show(cue)
+
+    def _ordered(self, detail: Mapping[str, Any]) -> int:
+        return self._audit(AuditCode.COMMAND_DONE, **detail)
+
+    def _tell_refusals(self, *, ending: bool = False) -> None:
+        if (counts := self._commands.refusals_due(ending=ending)) is not None:
+            self._audit(AuditCode.COMMANDS_REFUSED, **counts)
 
     def _submit(self, event: Attempt) -> None:
         self._waiting[event.ref] = event.outcome
@@ -359,6 +371,7 @@ class Unit:
             return max(0.05, share * (deadline - time.monotonic()))
 
         self._feed.stop()
+        self._tell_refusals(ending=True)
         self._audit(AuditCode.STOPPED)
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:
@@ -367,14 +380,18 @@ class Unit:
         self._feed.close(timeout=left(1.0))
         if stored:  # else the recorder still holds the outbox, and the process's end closes it
             self._outbox.close()
+        self._commands.close()
         self._panel.close()
         self._notifier.close()
 
 
-def run(settings: Settings) -> int:
-    """Run one unit until SIGTERM or SIGINT; returns the exit status."""
+def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+    """Run one unit until SIGTERM or SIGINT; returns the exit status.
+
+    `reread` reads the settings anew, when that is ordered.
+    """
     memory.return_large_blocks()
-    with Unit(settings) as unit:
+    with Unit(settings, reread=reread) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: unit.stop())
         unit.run()

@@ -14,11 +14,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 
 import uuid6
 
+from edge.admin.authority import load
 from edge.admin.post import Post
-from edge.errors import PeopleError, RosterError, SecretError
+from edge.errors import EnvelopeError, PeopleError, RosterError, SecretError
+from edge.mqtt.answer import verify_reply
 from edge.mqtt.authority import Audience, sign_order
 from edge.mqtt.encryption import Recipient, recipients
 from edge.mqtt.envelope import Rejected, verify
@@ -59,6 +62,7 @@ class Report:
     standing: Standing = Standing.SILENT
     about: str = ""
     token: str = ""  # what it signed to say so
+    answered: bool = False  # to what was sent; `state` alone may tell of what went before
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,6 @@ class Source:
 
         Raises SecretError, which names the file.
         """
-        if not authority.exists():
-            raise SecretError(f"{authority}: there is no authority key; make one first")
         try:
             wanted = [Audience.parse(each) for each in units]
         except ValueError as error:
@@ -99,7 +101,7 @@ class Source:
         return cls(
             file,
             read_key(key, "the roster key"),
-            SigningKey.load_or_create(authority),
+            load(authority),
             KeySet.load(keys),
             chosen,
         )
@@ -184,9 +186,17 @@ class Load:
 class Watch:
     """What the units say, and what the broker retains. `hear` is for any thread."""
 
-    def __init__(self, keys: KeySet, units: Iterable[UnitName], digest: str) -> None:
+    def __init__(
+        self,
+        keys: KeySet,
+        units: Iterable[UnitName],
+        digest: str,
+        manifests: Mapping[UnitName, Manifest] = MappingProxyType({}),
+    ) -> None:
+        """Wait for the roster of this digest, and for answers to these manifests."""
         self._keys = keys
         self._digest = digest
+        self._manifests = manifests
         self._changed = threading.Condition()
         self._reports = {unit: Report(unit) for unit in units}
         self._heard_at = time.monotonic()
@@ -217,13 +227,12 @@ class Watch:
             time.sleep(left)
 
     def wait(self, seconds: float, done: Callable[[Report], None]) -> None:
-        """Wait until every unit has confirmed or refused, or so long; `done` is told of each."""
+        """Wait until every unit has answered, or so long; `done` is told of each."""
         deadline = time.monotonic() + seconds
         told: set[UnitName] = set()
         while True:
             with self._changed:
-                final = (Standing.CONFIRMED, Standing.REFUSED)
-                ended = [each for each in self._reports.values() if each.standing in final]
+                ended = [each for each in self._reports.values() if each.answered]
                 left = deadline - time.monotonic()
                 if len(told) == len(ended) < len(self._reports) and left > 0:
                     self._changed.wait(left)
@@ -240,26 +249,39 @@ class Watch:
         except (TypeError, ValueError):
             return
         known = self._reports.get(unit)
-        if known is None or known.standing is Standing.CONFIRMED:
+        if known is None or known.answered:
             return
         if levels[5] == Leaf.STATE:
             self._reports[unit] = self._state(known, topic, payload)
+        elif unit in self._manifests:
+            self._reports[unit] = self._reply(known, payload)
+
+    def _reply(self, known: Report, payload: bytes) -> Report:
+        to = self._manifests[known.unit].id
+        try:
+            reply = verify_reply(payload, self._keys, known.unit, to, datetime.now(UTC))
+        except EnvelopeError:  # to another message, or nobody's
+            return known
+        token = payload.decode()
+        if reply.ok:
+            gone = reply.data.get("erased") or ()
+            about = f"{reply.time}" + (f", erased {len(gone)}" if gone else "")
+            return Report(known.unit, Standing.CONFIRMED, about, token, answered=True)
+        about = f"{reply.reason}: {reply.text}"
+        return Report(known.unit, Standing.REFUSED, about, token, answered=True)
 
     def _state(self, known: Report, topic: str, payload: bytes) -> Report:
-        if known.standing is Standing.REFUSED:
-            return known
         try:
             event = verify(payload, self._keys, topic).event
         except Rejected:  # the Last Will is not signed
-            return replace(known, standing=Standing.AWAY)
+            return Report(known.unit, Standing.AWAY)
         if not isinstance(event, StateEvent):
             return known
         if event.data.roster == self._digest:
-            return replace(
-                known, standing=Standing.CONFIRMED, about=event.time, token=payload.decode()
-            )
+            about = f"{event.time}, by its state"
+            return Report(known.unit, Standing.CONFIRMED, about, payload.decode())
         away = event.data.status is Status.OFFLINE
-        return replace(known, standing=Standing.AWAY if away else Standing.ANOTHER)
+        return Report(known.unit, Standing.AWAY if away else Standing.ANOTHER)
 
 
 def digest_of(roster: Roster) -> str:

@@ -78,6 +78,7 @@ class Courier:
     ) -> None:
         self.before: Trouble | None = None  # what ended the last connection, until health told it
         self.standing: Trouble | None = None  # what else there is to tell
+        self.health_seconds = pace.health
         self.carried = False  # whether this connection's broker took an event
         self._sealer = sealer
         self._session = session
@@ -285,7 +286,7 @@ class Courier:
         now = time.monotonic()
         if now < self._health_at:
             return
-        self._health_at = now + self._pace.health
+        self._health_at = now + self.health_seconds
         head = self._reader.head()
         try:
             vitals = self._vitals()

@@ -12,13 +12,16 @@ again, and the chunks that are there are not fetched again.
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from edge.errors import SenyumError
 from edge.mqtt.authority import AuthorityFile, Flaw, Order, OrderRefused, Role
+from edge.mqtt.command import Answer
 from edge.mqtt.encryption import EncryptionKey
 from edge.mqtt.grumble import Grumble
 from edge.mqtt.manifest import (
@@ -29,11 +32,13 @@ from edge.mqtt.manifest import (
     parse_manifest,
 )
 from edge.mqtt.parcel import Basket, clear
+from edge.mqtt.refusals import Refusals
 from edge.mqtt.topics import UnitName
 
 log = logging.getLogger(__name__)
 
 NAME = "roster"  # of what is answered, where a reply to a command has the command's
+TEXT = 200  # characters of an answer's sentence
 
 
 class Shelf(Protocol):
@@ -52,15 +57,23 @@ class Shelf(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is said to a manifest."""
-
-    to: str  # its id
-    version: int
-    flaw: Flaw | None = None
-    text: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+def answer(
+    to: object, version: object, flaw: Flaw | None = None, text: str = "", **data: Any
+) -> Answer | None:
+    """Return what is said to a manifest, as to a command; None where it cannot be named."""
+    said = {
+        "to": to,
+        "name": NAME,
+        "number": version,
+        "ok": flaw is None,
+        "reason": flaw,
+        "text": text[:TEXT],
+        "data": data,
+    }
+    try:
+        return Answer.model_validate(said)
+    except ValidationError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +99,11 @@ class Delivery:
         shelf: Shelf,
         *,
         fetch: Callable[["Delivery", Sequence[str]], None],
-        answer: Callable[[Answer], None],
-        refused: Callable[[Flaw, str], None],
+        say: Callable[[Answer], None],
+        refusals: Refusals,
         now: Callable[[], datetime | None],
     ) -> None:
-        """Gather in `folder`. `fetch` gets retained messages; `refused` is told of every refusal.
+        """Gather in `folder`. `fetch` gets retained messages.
 
         `now` is None while the time is not known.
         """
@@ -101,8 +114,8 @@ class Delivery:
         self._folder = folder
         self._shelf = shelf
         self._fetch = fetch
-        self._answer = answer
-        self._refused = refused
+        self._say = say
+        self._refusals = refusals
         self._now = now
         self._gathering: _Gathering | None = None
         self._about = Grumble()
@@ -118,7 +131,6 @@ class Delivery:
             return
         if not payload:  # the authority took it back from the broker
             return
-        order: Order | None = None
         manifest: Manifest | None = None
         try:
             order = self._authorities.current().verify(
@@ -134,7 +146,7 @@ class Delivery:
     def _take_manifest(self, manifest: Manifest) -> None:
         if self._shelf.has(manifest.version, manifest.digest):
             self._drop()
-            self._answer(Answer(manifest.id, manifest.version))
+            self._answer(manifest.id, manifest.version, digest=manifest.digest)
             return
         under_way = self._gathering
         if under_way is not None and manifest.version < under_way.manifest.version:
@@ -190,14 +202,27 @@ class Delivery:
         self._drop()
 
     def _refuse(self, error: OrderRefused, manifest: Manifest | None) -> None:
-        """Count a refusal; nothing is answered to what nobody known signed, or has no id."""
-        self._refused(error.flaw, f"roster: {error}")
-        gathering = self._gathering
-        if manifest is None:
-            return
-        if gathering is not None and gathering.manifest.id == manifest.id:
-            self._drop()
-        self._answer(Answer(manifest.id, manifest.version, error.flaw, str(error)))
+        """Count a refusal, and answer it, unless nobody known signed what is refused."""
+        self._refusals.add(error.flaw, f"roster: {error}")
+        if manifest is not None:
+            if self._gathering is not None and self._gathering.manifest.id == manifest.id:
+                self._drop()
+            self._answer(manifest.id, manifest.version, error.flaw, str(error))
+        elif error.order is not None:
+            claims = error.order.claims
+            self._answer(claims.get("id"), claims.get("version"), error.flaw, str(error))
+
+    def _answer(
+        self,
+        to: object,
+        version: object,
+        flaw: Flaw | None = None,
+        text: str = "",
+        **data: Any,
+    ) -> None:
+        said = answer(to, version, flaw, text, **data)
+        if said is not None:
+            self._say(said)
 
     def _failed(self, error: Exception, manifest: Manifest | None) -> None:
         """Say that this unit could not, and keep what is gathered for the next time."""
@@ -206,7 +231,7 @@ class Delivery:
         self._about.about(f"{why}; it is tried again when it is sent again, or on the next start")
         self._fetch(self, ())
         if manifest is not None:
-            self._answer(Answer(manifest.id, manifest.version, Flaw.FAILED, why))
+            self._answer(manifest.id, manifest.version, Flaw.FAILED, "the disk does not take it")
 
     def _drop(self) -> None:
         """Want nothing any more."""

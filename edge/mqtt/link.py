@@ -101,7 +101,6 @@ class Link(threading.Thread):
         self._served: Candidate | None = None  # the last that was connected
         self._waker = Waker()
         self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
-        self.fetch = self._listening.fetch
         self._courier = Courier(
             broker,
             outbox,
@@ -112,7 +111,7 @@ class Link(threading.Thread):
             archive=archive,
             listening=self._listening,
         )
-        self.announce = self._courier.announce
+        self.fetch, self.announce = self._listening.fetch, self._courier.announce
         self._closing_at: float | None = None
         self._about_broker = Grumble()
         self._about_files = Grumble()
@@ -150,6 +149,10 @@ class Link(threading.Thread):
     def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
         """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
         self._listening.say(topic, payload, retain=retain)
+
+    def report_every(self, seconds: float) -> None:
+        """Send `health` so often from the next time on; for any thread."""
+        self._courier.health_seconds = seconds
 
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""

@@ -77,10 +77,11 @@ class Keeper:
             self._remember(self._owing(said, ""))
         return gallery
 
-    def install(self, plain: bytearray, digest: str, to: str) -> Gallery:
+    def install(self, plain: bytearray, version: int, digest: str, to: str) -> Gallery:
         """Put a roster that was delivered in force; durable when this returns.
 
-        `digest` is what its content was promised to be, hex; `to` the id of who promised it.
+        `version` and `digest` (hex) are what its content was promised to be, `to` is the id of
+        the promise.
         Raises RosterRefused, and RosterError where the disk does not take it.
         """
         try:
@@ -88,7 +89,7 @@ class Keeper:
             gallery = said.gallery()
         except ValueError:
             raise RosterRefused(Refusal.BAD_DATA, "what was delivered is no roster") from None
-        if said.digest != digest:
+        if (said.version, said.digest) != (version, digest):
             raise RosterRefused(Refusal.BAD_DATA, "what was delivered is not what was signed")
         self.check(said.version, digest, said.embedder)
         if erased := self._erased(said):

@@ -257,7 +257,7 @@ def test_with_the_smile_rule_off_an_exempt_person_gives_the_same_event() -> None
 
 
 def test_a_new_roster_may_exempt_somebody(door: Doorway) -> None:
-    door.session.use_roster(ROSTER, frozenset({"ani"}))
+    door.session.use_exempt(frozenset({"ani"}))
     door.see(face(), frames=TO_PROMPT)
     assert door.at(State.PAUSED)
 

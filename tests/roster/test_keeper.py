@@ -34,7 +34,7 @@ def opened(file: Path) -> Keeper:
 
 def deliver(keeper: Keeper, new: Roster, to: str = "id-1") -> Gallery:
     plain = pack(stripped(new))
-    return keeper.install(bytearray(plain), unpack(plain).digest, to)
+    return keeper.install(bytearray(plain), new.version, unpack(plain).digest, to)
 
 
 def refused(keeper: Keeper, new: Roster) -> Refusal:
@@ -74,13 +74,15 @@ def test_only_forward(keeper: Keeper, file: Path) -> None:
 
 def test_what_is_not_as_promised_is_refused(keeper: Keeper) -> None:
     plain = pack(stripped(roster(4, ANI)))
-    for wrong, digest in (
-        (plain, "00" * 32),
-        (plain[:-1], unpack(plain).digest),
-        (b"", unpack(plain).digest),
+    right = unpack(plain).digest
+    for wrong, version, digest in (
+        (plain, 4, "00" * 32),
+        (plain, 5, right),
+        (plain[:-1], 4, right),
+        (b"", 4, right),
     ):
         with pytest.raises(RosterRefused) as caught:
-            keeper.install(bytearray(wrong), digest, "id")
+            keeper.install(bytearray(wrong), version, digest, "id")
         assert caught.value.reason is Refusal.BAD_DATA
     other = Roster(4, roster(1).created, "ab" * 32, (ANI,))
     assert refused(keeper, other) is Refusal.OTHER_NETWORK

@@ -39,7 +39,9 @@ class Commander:
         self.authorities = Authorities.of([self.registration])
         self.number = 0
 
-    def claims(self, name: str = "ping", data: object = None, **changes: object) -> dict[str, Any]:
+    def claims(
+        self, name: str = "ping", data: object = None, /, **changes: object
+    ) -> dict[str, Any]:
         """Return what a command says, with the next number, for a minute from now."""
         self.number += 1
         now_ns = time.time_ns()
@@ -54,7 +56,7 @@ class Commander:
             **changes,
         }
 
-    def command(self, name: str = "ping", data: object = None, **changes: object) -> str:
+    def command(self, name: str = "ping", data: object = None, /, **changes: object) -> str:
         """Return a signed command."""
         return sign_order(self.key, COMMAND_TYP, self.claims(name, data, **changes))
 

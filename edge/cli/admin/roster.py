@@ -1,6 +1,7 @@
 """`senyum admin roster`: the enroller's roster to the units, by the broker."""
 
 import argparse
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +46,9 @@ def add_parser(actions: Any) -> None:
 
 def add_roster_options(parser: argparse.ArgumentParser) -> None:
     """Add what it takes to send a roster."""
-    from edge.cli.admin.options import add_connection
+    from edge.cli.admin.client import add_broker
 
-    add_connection(parser)
+    add_broker(parser)
     parser.add_argument("--roster", type=Path, required=True, metavar="FILE")
     parser.add_argument("--roster-key", type=Path, required=True, metavar="FILE")
     parser.add_argument(
@@ -106,12 +107,12 @@ def bring(
     """Send a roster and wait; prints what became of it. Returns the exit status."""
     from edge.admin.post import Post
     from edge.admin.rosters import Load, Standing, Watch, digest_of, listen, push
-    from edge.cli.admin.options import client_id
     from edge.cli.receive import broker_settings
 
     load = Load.of(roster, source.recipients.values()) if send else None
-    watch = Watch(source.keys, source.recipients, digest_of(roster))
-    with Post(broker_settings(options), client_id(), watch.hear) as post:
+    manifests = {} if load is None else load.manifests
+    watch = Watch(source.keys, source.recipients, digest_of(roster), manifests)
+    with Post(broker_settings(options), f"senyum-admin.{secrets.token_hex(8)}", watch.hear) as post:
         if load is None:
             listen(post, source.recipients)
             watch.settle()

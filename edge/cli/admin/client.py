@@ -1,12 +1,11 @@
-"""What the actions that speak with units have in common."""
+"""The options by which an administrator reaches the broker: those of `senyum receive`."""
 
 import argparse
-import secrets
 from pathlib import Path
 
 
-def add_connection(parser: argparse.ArgumentParser) -> None:
-    """Add where the broker is and how to be let in; `edge.cli.receive.broker_settings` reads it."""
+def add_broker(parser: argparse.ArgumentParser) -> None:
+    """Add them; `edge.cli.receive.broker_settings` reads them."""
     parser.add_argument(
         "--broker",
         required=True,
@@ -14,14 +13,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
         help="or mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS",
     )
     parser.add_argument("--ca", type=Path, metavar="PEM", help="authority of the broker")
-    parser.add_argument(
-        "--certificate", dest="cert", type=Path, metavar="PEM", help="certificate to show it"
-    )
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="certificate to be let in with")
     parser.add_argument("--key", type=Path, metavar="PEM", help="its key, mode 0600")
     parser.add_argument("--username")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="mode 0600")
-
-
-def client_id() -> str:
-    """Return a name for one visit to the broker."""
-    return f"senyum-admin.{secrets.token_hex(6)}"
