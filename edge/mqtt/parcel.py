@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,19 +35,27 @@ class Parcel:
     size: int  # bytes of the content
 
 
-def packed(content: bytes, version: int) -> Parcel:
-    """Encrypt under a new key; ValueError where it is more than a manifest can name."""
-    pieces = [content[at : at + PIECE_BYTES] for at in range(0, len(content), PIECE_BYTES)]
+def packed(
+    content: bytes,
+    version: int,
+    chance: Callable[[int], bytes] = secrets.token_bytes,
+    piece_bytes: int = PIECE_BYTES,
+) -> Parcel:
+    """Encrypt under a new key; ValueError where it is more than a manifest can name.
+
+    `chance` gives so many bytes that nobody can foretell.
+    """
+    pieces = [content[at : at + piece_bytes] for at in range(0, len(content), piece_bytes)]
     if not 1 <= len(pieces) <= MOST_CHUNKS:
         raise ValueError(f"{len(content)} bytes are not 1 to {MOST_CHUNKS * PIECE_BYTES}")
-    key = secrets.token_bytes(KEY_BYTES)
+    key = chance(KEY_BYTES)
     cipher = AESGCM(key)
     # Two parcels of one version never share a name, so that a unit never mixes them.
-    batch = secrets.token_hex(3)
+    batch = chance(3).hex()
     entries, chunks = [], []
     for number, piece in enumerate(pieces):
         name = f"{version}-{batch}-{number}"
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        nonce = chance(NONCE_BYTES)
         chunk = nonce + cipher.encrypt(nonce, piece, name.encode())
         sha256 = hashlib.sha256(chunk).hexdigest()
         entries.append(Chunk(name=name, sha256=sha256, size=len(chunk)))

@@ -14,7 +14,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from contract import words
-from edge.mqtt import clock, payload
+from edge.mqtt import clock, manifest, payload
+from edge.mqtt.encryption import ALG, USE
 from edge.mqtt.envelope import CTY, TYP
 from edge.mqtt.keys import ALGORITHMS
 from edge.mqtt.topics import Leaf
@@ -114,7 +115,7 @@ class _Plain(GenerateJsonSchema):
 
 
 def _classes(base: type) -> Iterator[tuple[str, Any]]:
-    for module in (payload, clock):
+    for module in (payload, clock, manifest):
         yield from inspect.getmembers(module, lambda x: inspect.isclass(x) and issubclass(x, base))
 
 
@@ -182,7 +183,11 @@ def _explain(name: str, schema: Schema) -> Schema:
 
 def message(name: str) -> Schema:
     """Return the schema of one kind of message by its name in MESSAGES."""
-    source, description = MESSAGES[name]
+    return of_model(name, *MESSAGES[name])
+
+
+def of_model(name: str, source: Any, description: str) -> Schema:
+    """Return the schema of what a model reads."""
     swept = _swept(TypeAdapter(source).json_schema(schema_generator=_Plain))
     parts = {part: _explain(part, content) for part, content in swept.pop("$defs", {}).items()}
     if swept.get("title") in MODELS:
@@ -236,7 +241,7 @@ def header() -> Schema:
 def keys() -> Schema:
     """Return the schema of the key set that a central server trusts."""
     seconds = "seconds since 1970, inclusive; absent: no bound"
-    kinds = [
+    kinds: list[Schema] = [
         {
             "properties": {
                 "kty": {"const": kind.kty},
@@ -248,6 +253,19 @@ def keys() -> Schema:
         }
         for alg, kind in ALGORITHMS.items()
     ]
+    for kind in kinds:
+        kind["properties"]["use"] = {"const": "sig"}
+    encrypts = {"kty": "OKP", "crv": "X25519", "alg": ALG, "use": USE}
+    kinds.append(
+        {
+            "description": "What rosters are encrypted to; it verifies nothing.",
+            "properties": {
+                **{member: {"const": value} for member, value in encrypts.items()},
+                "x": {"type": "string", "pattern": DIGEST},
+            },
+            "required": [*encrypts, "x"],
+        }
+    )
     key = {
         "type": "object",
         "properties": {
@@ -256,7 +274,7 @@ def keys() -> Schema:
                 **_swept(TypeAdapter(payload.UnitUrn).json_schema()),
                 "description": "The one unit that this key may speak for.",
             },
-            "use": {"const": "sig"},
+            "use": {"enum": ["sig", USE], "description": "What it is for."},
             "nbf": {"type": "integer", "description": f"Not valid before: {seconds}."},
             "exp": {"type": "integer", "description": f"Not valid after: {seconds}."},
             "d": False,  # a private key has no business here
@@ -274,4 +292,15 @@ def keys() -> Schema:
 
 def every() -> dict[str, Schema]:
     """Return each schema by the name of its file, without the ending."""
-    return {**{name: message(name) for name in MESSAGES}, "header": header(), "keys": keys()}
+    return {
+        **{name: message(name) for name in MESSAGES},
+        "header": header(),
+        "keys": keys(),
+        "roster": of_model(
+            "roster",
+            manifest.Manifest,
+            "Payload of the JWS on `roster`: which roster, in which chunks, for which unit. Beyond "
+            "this schema, no two chunks have one name, and their sizes, less 28 bytes each, come "
+            "to `size`.",
+        ),
+    }
