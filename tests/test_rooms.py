@@ -29,7 +29,6 @@ ROOMS: dict[str, set[str]] = {
     "gpio": set(),
     "mqtt": set(),
     "central": {"mqtt"},
-    "admin": {"mqtt", "roster", "enrol", "central"},
     "tally": {"mqtt"},
     "commands": {"mqtt", "roster"},
     "handover": {"roster", "mqtt"},
@@ -61,7 +60,6 @@ ROOMS: dict[str, set[str]] = {
     },
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
     "cli": {
-        "admin",
         "configuration",
         "unit",
         "enrol",
@@ -71,7 +69,9 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
         "roster",
         "inference",
+        "admin",
     },
+    "admin": {"mqtt", "roster", "enrol", "central"},
 }
 CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
 PURE = {

@@ -16,9 +16,9 @@ COMMANDS = {
     "run": "edge.cli.run",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
-    "admin": "edge.cli.admin",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
+    "admin": "edge.cli.admin",
 }
 
 # sd-daemon(3): a leading "<n>" is the priority that the journal files the line under.

@@ -36,8 +36,8 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps({"keys": registrations}, indent=2))
     else:
         for registration in registrations:
-            add_registration(options.add_to, registration)
-        print(
-            f"{options.add_to}: added keys {key.kid} and {encrypting.kid} of {settings.unit.source}"
-        )
+            replaced = add_registration(options.add_to, registration)
+            what = "replaced the entry of" if replaced else "added"
+            kid = registration["kid"]
+            print(f"{options.add_to}: {what} key {kid} of {settings.unit.source}")
     return 0

@@ -97,6 +97,7 @@ class Commands:
             reread=self._reread,
             changed=doors.changed,
             asked=self._ask,
+            delivered=lambda: 0 if self.link is None else self.link.delivered,
             show=doors.show,
             audit=doors.audit,
             stop=doors.stop,

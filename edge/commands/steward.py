@@ -73,8 +73,9 @@ class Steward:
     """The hands of one unit.
 
     `base` are its settings without what was set by command; `reread` reads them anew. `changed`
-    takes a Change over, `load` reads the roster's file, `asked` takes a replay, `show` a cue,
-    `audit` an event whose number it returns (`stored` tells of it), and `stop` ends the unit.
+    takes a Change over, `load` reads the roster's file, `asked` takes a replay, `show` a cue;
+    `delivered` is the newest event that the broker took; `audit` an event whose number it returns
+    (`stored` tells of it), and `stop` ends the unit.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Steward:
         reread: Callable[[], Settings] | None,
         changed: Callable[[Change], None],
         asked: Callable[[Ask], None],
+        delivered: Callable[[], int],
         show: Callable[[Cue], None],
         audit: Callable[[Mapping[str, Any]], int],
         stop: Callable[[], None],
@@ -102,6 +104,7 @@ class Steward:
         self._software, self._session, self._load = software, session, load
         self._reread = reread
         self._changed, self._asked, self._show = changed, asked, show
+        self._delivered = delivered
         self._audit, self._stop = audit, stop
         self._supervised = supervised
         self._began = time.monotonic()
@@ -176,11 +179,12 @@ class Steward:
     def _replay(self, data: ReplayData) -> Prepared:
         if len(self._ledger.replays()) >= REQUESTS:
             raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
+        delivered = self._delivered()
         if data.first is not None and data.last is not None:
-            found = kept(self._reader, data.first, data.last)
+            found = kept(self._reader, data.first, data.last, delivered)
             said = f"sends events {found.first} to {found.last} again"
         else:
-            found = kept(self._reader, 1, self._reader.delivered())
+            found = kept(self._reader, 1, delivered, delivered)
             said = f"sends those of events {found.first} to {found.last} that are of that time"
         return Prepared(
             said,

@@ -91,7 +91,7 @@ class Courier:
         self._longest = min(IDLE_SECONDS, broker.keepalive / 3)
         self._resend = Backoff(broker.backoff_min, broker.backoff_max)
         self._reader = Reader(outbox)
-        self._noted = self._reader.delivered()
+        self._noted = self._delivered = self._reader.delivered()
         self._window = Window(broker.window, self._noted, pace.aside, pace.rarely)
         self._waits: Trouble | None = None  # why all events wait
         self._spared: Trouble | None = None  # why some are set aside
@@ -105,8 +105,8 @@ class Courier:
 
     @property
     def delivered(self) -> int:
-        """The newest event that the broker took, with all before it."""
-        return self._window.delivered
+        """The newest event that the broker took, with all before it; for any thread."""
+        return self._delivered
 
     @property
     def quiet(self) -> bool:
@@ -358,7 +358,8 @@ class Courier:
 
     def _note(self, now: float) -> None:
         """Write down how far the broker has acknowledged, seldom enough to spare the card."""
-        behind = self._window.delivered - self._noted
+        self._delivered = self._window.delivered
+        behind = self._delivered - self._noted
         if behind == 0:
             self._note_at = math.inf
         elif behind >= NOTE_EVENTS or now >= self._note_at:
@@ -367,6 +368,6 @@ class Courier:
             self._note_at = now + NOTE_SECONDS
 
     def _write_note(self) -> None:
-        self._noted = self._window.delivered
+        self._noted = self._delivered = self._window.delivered
         self._reader.set_delivered(self._noted)
         self._note_at = math.inf

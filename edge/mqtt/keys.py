@@ -329,20 +329,26 @@ def entries(path: Path) -> list[Any]:
     return listed
 
 
-def add_registration(path: Path, registration: Mapping[str, Any]) -> None:
-    """Put one entry into a key set file, making the file if need be; the same key is replaced.
+def add_registration(
+    path: Path,
+    registration: Mapping[str, Any],
+    check: Callable[[list[Any]], object] = KeySet.of,
+) -> bool:
+    """Put one entry into a key set file, making the file if need be.
 
-    Raises SecretError, and then leaves the file as it was.
+    Returns whether it took the place of another entry of the same key. `check` raises ValueError
+    for entries that are none. Raises SecretError, and then leaves the file as it was.
     """
     draft = path.with_name(path.name + ".new")
     try:
-        if path.exists():
-            KeySet.load(path)
-            others = [key for key in entries(path) if key["kid"] != registration["kid"]]
-        else:
-            others = []
+        before = entries(path) if path.exists() else []
+        check(before)
+        others = [key for key in before if key["kid"] != registration["kid"]]
         content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
         draft.write_text(content + "\n", encoding="utf-8")
         draft.replace(path)
+    except ValueError as error:
+        raise SecretError(f"{path}: {error}") from None
     except OSError as error:
         raise SecretError(f"{path}: the key set cannot be written: {error.strerror}") from None
+    return len(others) < len(before)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edge.errors import OutboxError
 from edge.mqtt.outbox_check import BUSY_SECONDS, told
 from edge.secrets import sync_folder
 
@@ -90,7 +91,10 @@ class Ledger:
         self.renewed = False  # whether a damaged one was set aside
         with told(file):
             try:
+                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 self._db = _open(file)
+            except OSError as error:
+                raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
             except sqlite3.DatabaseError as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise

@@ -7,7 +7,6 @@ the ledger until the broker took the last of it; other requests are forgotten by
 several threads: it is the link's.
 """
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,8 +17,6 @@ from edge.errors import ReplayRefused
 from edge.mqtt.ledger import Ask
 from edge.mqtt.outbox import Reader, Row
 from edge.mqtt.outbox_check import read
-
-log = logging.getLogger(__name__)
 
 REQUESTS = 8  # may wait at once
 LOOK = 64  # events looked at in one go
@@ -56,9 +53,12 @@ class _Request:
     id: int | None = None  # in the ledger
 
 
-def kept(reader: Reader, first: int, last: int) -> Asked:
-    """Return which of these events can be sent again; ReplayRefused where none can."""
-    oldest, delivered = reader.oldest(), reader.delivered()
+def kept(reader: Reader, first: int, last: int, delivered: int) -> Asked:
+    """Return which of these events can be sent again; ReplayRefused where none can.
+
+    `delivered` is the newest that a broker took.
+    """
+    oldest = reader.oldest()
     asked = Asked(max(first, oldest or 1), min(last, delivered))  # later ones come by themselves
     if oldest is None or asked.first > asked.last:
         raise ReplayRefused(
@@ -145,11 +145,7 @@ class Replay:
             period = None
             if ask.begin is not None and ask.end is not None:
                 period = Period(datetime.fromisoformat(ask.begin), datetime.fromisoformat(ask.end))
-            try:
-                self._ask(ask.first, ask.last, period, ask.id)
-            except ReplayRefused as refusal:  # kept when it was asked for, and past retention now
-                log.warning("not sent again: %s", refusal)
-                self._finished(ask.id)
+            self._requests.append(_Request(ask.first, ask.last, period, ask.id))
 
     def _look_whether_done(self, request: _Request) -> None:
         if request in self._requests or request in self._flying.values():
@@ -157,11 +153,11 @@ class Replay:
         if request.id is not None:
             self._finished(request.id)
 
-    def _ask(self, first: int, last: int, period: Period | None, ask: int | None = None) -> Asked:
-        asked = kept(self._reader, first, last)
+    def _ask(self, first: int, last: int, period: Period | None) -> Asked:
+        asked = kept(self._reader, first, last, self._reader.delivered())
         if len(self._requests) >= REQUESTS:
             raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
-        self._requests.append(_Request(asked.first, asked.last, period, ask))
+        self._requests.append(_Request(asked.first, asked.last, period))
         return asked
 
     def _elapsed(self, now: float) -> float:

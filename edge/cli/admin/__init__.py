@@ -6,6 +6,8 @@ from typing import Any
 
 # In the order of a fleet's life.
 ACTIONS: dict[str, str] = {
+    "keys": "edge.cli.admin.keys",
+    "send": "edge.cli.admin.send",
     "roster": "edge.cli.admin.roster",
     "erase": "edge.cli.admin.erase",
 }
