@@ -74,8 +74,8 @@ class Steward:
 
     `base` are its settings without what was set by command; `reread` reads them anew. `changed`
     takes a Change over, `load` reads the roster's file, `asked` takes a replay, `show` a cue;
-    `delivered` is the newest event that the broker took; `audit` an event whose number it returns
-    (`stored` tells of it), and `stop` ends the unit.
+    `delivered` is the newest event that the broker took; `audit` takes an event and returns its
+    number (`stored` tells of it), and `stop` ends the unit.
     """
 
     def __init__(

@@ -108,8 +108,7 @@ class Replay:
         `now` is in seconds of a monotonic clock. Raises OutboxError.
         """
         self._take_asked()
-        most = self._rate * BURST_SECONDS
-        self._allowance = min(max(most, 1.0), self._allowance + self._rate * self._elapsed(now))
+        self._accrue(now)
         count = min(room, int(self._allowance))
         if live_waits or count <= 0:
             return []
@@ -122,6 +121,7 @@ class Replay:
         self._take_asked()
         if not self._requests:
             return math.inf
+        self._accrue(now)
         return now + max(0.0, 1.0 - self._allowance) / self._rate
 
     def taken(self, sequence: int) -> bool:
@@ -160,9 +160,12 @@ class Replay:
         self._requests.append(_Request(asked.first, asked.last, period))
         return asked
 
-    def _elapsed(self, now: float) -> float:
+    def _accrue(self, now: float) -> None:
+        """Add what the time since the last look allows."""
         before, self._counted_at = self._counted_at, now
-        return 0.0 if before == -math.inf else max(now - before, 0.0)
+        if before > -math.inf:
+            most = max(self._rate * BURST_SECONDS, 1.0)
+            self._allowance = min(most, self._allowance + self._rate * max(now - before, 0.0))
 
     def _draw(self, count: int) -> Iterator[Row]:
         """Yield at most `count` events of the oldest request, looking at no more than LOOK."""

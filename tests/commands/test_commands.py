@@ -89,7 +89,7 @@ def last(daemon: Daemon, heard: Listener, leaf: Leaf) -> Any:
 
 
 def soon(condition: Callable[[], object]) -> None:
-    until(condition, 60.0)
+    until(condition, 20.0)
 
 
 def test_ping_and_identify(daemon: Daemon, admin: Admin, heard: Listener) -> None:
