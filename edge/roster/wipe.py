@@ -70,7 +70,9 @@ def _overwrite(descriptor: int) -> None:
 def sweep(path: Path, *leftovers: Path) -> None:
     """Wipe what a power cut left beside `path`; while nobody else writes it. Raises OSError."""
     for left in leftovers or path.parent.glob(f".{path.name}.*"):
-        if path.exists() and left.samefile(path):
+        if "." in left.name.removeprefix(f".{path.name}."):
+            continue  # of another file, whose name begins as this one's
+        if left.stat().st_nlink > 1:
             left.unlink()  # the cut came before the new one had the name: this is the one in use
         else:
             wipe(left)
