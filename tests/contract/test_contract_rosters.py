@@ -12,7 +12,7 @@ from contract.cast import DOOR_1
 from delivering import Rack
 from jsonschema import Draft202012Validator
 
-from edge.mqtt.authority import Flaw
+from edge.mqtt.authority import OF_COMMANDS, Flaw
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.manifest import manifest_topic, parse_manifest
@@ -69,11 +69,7 @@ def test_the_unit_says_what_is_expected(tmp_path: Path, row: Row) -> None:
 
 
 def test_every_way_to_refuse_a_roster_has_its_vector() -> None:
-    of_commands = {
-        *(Flaw.RETAINED, Flaw.EXPIRED, Flaw.CLOCK_UNKNOWN, Flaw.UNKNOWN_COMMAND),
-        *(Flaw.BUSY, Flaw.FAILED),
-    }
-    wanted = {rosters.TAKEN, rosters.WAITS, *(set(Flaw) - of_commands)}
+    wanted = {rosters.TAKEN, rosters.WAITS, *(set(Flaw) - OF_COMMANDS - {Flaw.FAILED})}
     assert {row["verdict"] for row in rows()} == {str(each) for each in wanted}
 
 
