@@ -25,6 +25,7 @@ from edge.mqtt.delivery import Delivery, answer
 from edge.mqtt.encryption import EncryptionKey, beside
 from edge.mqtt.link import Link
 from edge.mqtt.manifest import Manifest
+from edge.mqtt.outbox import MIB
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.seal import Sealer
 from edge.mqtt.topics import REPLY, UnitName
@@ -102,6 +103,7 @@ class Handover:
             say=self._say,
             refusals=refusals,
             now=sealer.believed_now,
+            reserve_bytes=settings.outbox.reserve_mb * MIB,
         )
 
     # --- for the listening thread --------------------------------------------------------------

@@ -11,6 +11,7 @@ again, and the chunks that are there are not fetched again.
 
 import json
 import logging
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,10 +103,12 @@ class Delivery:
         say: Callable[[Answer], None],
         refusals: Refusals,
         now: Callable[[], datetime | None],
+        reserve_bytes: int = 0,
     ) -> None:
         """Gather in `folder`. `fetch` gets retained messages.
 
-        `now` is None while the time is not known.
+        `now` is None while the time is not known. A roster is not fetched where less than
+        `reserve_bytes` of the disk would be free beside it.
         """
         self._unit = unit
         self._topic = manifest_topic(unit)
@@ -117,6 +120,7 @@ class Delivery:
         self._say = say
         self._refusals = refusals
         self._now = now
+        self._reserve_bytes = reserve_bytes
         self._gathering: _Gathering | None = None
         self._about = Grumble()
 
@@ -162,6 +166,10 @@ class Delivery:
             key = self._key.unwrap(wrapped)
         except ValueError as error:
             raise OrderRefused(Flaw.NO_RECIPIENT, f"its content key {error}") from None
+        # What is gathered, and the file that is made of it.
+        free = shutil.disk_usage(self._folder.parent).free
+        if free < 2 * manifest.size + self._reserve_bytes:
+            raise OrderRefused(Flaw.FAILED, f"the disk has no room for {manifest.size} bytes of it")
         self._gathering = _Gathering(manifest, key, Basket(self._folder, manifest))
         log.info("roster version %d is being fetched", manifest.version)
         self._go_on(self._gathering)

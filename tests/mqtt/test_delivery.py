@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orders import Voice
 from rosters import EMBEDDER, KEY, person, roster
+from wires import OLD_REFUSAL, Wire
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.admin.rosters import Load
@@ -239,6 +240,17 @@ def test_somebody_who_was_erased_is_not_brought_back(bench: Bench) -> None:
     assert bench.last() == Flaw.STALE
 
 
+def test_a_disk_without_room_keeps_its_room(bench: Bench) -> None:
+    bench.delivery._reserve_bytes = 2**62
+    bench.deliver(SMALL)
+    assert bench.last() == Flaw.FAILED
+    assert bench.wanted == []
+    assert not (bench.rack.keeper.file.parent / "roster.senyum.incoming").exists()
+    bench.delivery._reserve_bytes = 0
+    bench.deliver(SMALL)
+    assert bench.rack.installed == [5]
+
+
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     made = bench_in(tmp_path_factory.mktemp("fuzz"))
@@ -331,6 +343,22 @@ def test_over_an_outage_and_a_chunk_that_is_missing(tmp_path: Path, narrow: Priv
 
 def load_version(made: Bench) -> int:
     return load(made.rack.keeper.file, KEY, EMBEDDER).version
+
+
+@pytest.mark.broker
+def test_by_mqtt_3(tmp_path: Path, narrow: PrivateBroker) -> None:
+    made = bench_in(tmp_path)
+    folder = made.rack.keeper.file.parent
+    delivery = made.rack.listener(folder, made.enroller.authorities, made.refusals)
+    with Wire(narrow.port, OLD_REFUSAL) as wire:
+        unit = WireUnit(folder, wire.settings, listeners=[delivery], pace=FAST)
+        made.rack.link = unit.link
+        with unit:
+            made.enroller.send(wire.settings, SMALL, 0.0)
+            until(lambda: made.rack.installed == [5], 30.0)
+            made.enroller.send(wire.settings, roster(6, person(1)), 0.0)
+            until(lambda: made.rack.installed == [5, 6], 30.0)
+    assert 4 in wire.versions
 
 
 @pytest.mark.broker
