@@ -230,6 +230,8 @@ class Listening(threading.Thread):
         if refused:
             self._not_subscribed(refused[0])
             return
+        if not self._known:
+            log.info("commands to this unit are heard")
         self._mid, self._known, self._subscribe_at, self.trouble = 0, True, math.inf, None
         self._about.over("commands are heard again")
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def packed(
     return Parcel(key, tuple(entries), tuple(chunks), digest, len(content))
 
 
-def opened(manifest: Manifest, key: bytes, chunks: Sequence[bytes]) -> bytearray:
+def opened(manifest: Manifest, key: bytes, chunks: Iterable[bytes]) -> bytearray:
     """Decrypt and join; ValueError where anything is not what the manifest says."""
     if len(key) != KEY_BYTES:
         raise ValueError("the content key is none")
@@ -129,14 +129,17 @@ class Basket:
         A chunk that was altered on the disk (the power may have gone before it was written) is
         removed, and then missing.
         """
-        chunks = [(self._folder / name).read_bytes() for name in self._entries]
-        for entry, chunk in zip(self._manifest.chunks, chunks, strict=True):
+        return opened(self._manifest, key, self._read())
+
+    def _read(self) -> Iterator[bytes]:
+        """Yield each chunk in order, one at a time: together they are as large as the roster."""
+        for name, entry in self._entries.items():
+            chunk = (self._folder / name).read_bytes()
             if not _is(entry, chunk):
-                (self._folder / entry.name).unlink()
-                self._here.discard(entry.name)
-        if self.missing:
-            raise ValueError(f"{len(self.missing)} chunks are damaged")
-        return opened(self._manifest, key, chunks)
+                (self._folder / name).unlink()
+                self._here.discard(name)
+                raise ValueError(f"chunk {name} is damaged")
+            yield chunk
 
     def clear(self) -> None:
         """Remove everything, durably."""

@@ -65,7 +65,7 @@ def write(path: Path, key: bytes, plain: bytes | bytearray) -> None:
     nonce = secrets.token_bytes(12)
     header = _HEADER.pack(_MAGIC, _FORMAT, key_id(key), nonce, len(plain) + _TAG_BYTES)
     try:
-        put(path, header + AESGCM(key).encrypt(nonce, plain, header))
+        put(path, header, AESGCM(key).encrypt(nonce, plain, header))
     except OSError as error:
         raise RosterError(f"{path}: the roster cannot be written: {error.strerror}") from None
 

@@ -18,8 +18,11 @@ from edge.secrets import sync_folder
 _BLOCK = bytes(65_536)
 
 
-def put(path: Path, content: bytes) -> None:
-    """Put `content` in place of `path`, mode 0600, durable; wipe what was there. Raises OSError."""
+def put(path: Path, *parts: bytes) -> None:
+    """Put the parts, joined, in place of `path`, mode 0600, durable; wipe what was there.
+
+    Raises OSError.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     draft = Path(name)
@@ -30,7 +33,7 @@ def put(path: Path, content: bytes) -> None:
                 if os.geteuid() == 0:  # written by root, read by the service that owns the folder
                     owner = path.parent.stat()
                     os.fchown(descriptor, owner.st_uid, owner.st_gid)
-                file.write(content)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             if earlier.exists():

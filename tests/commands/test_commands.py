@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon import Daemon, enrol
+from daemons import Daemon, enrol
 from orders import Commander, Voice
 from wireunit import UNIT, Listener, until
 

@@ -129,8 +129,8 @@ class Daemon:
                 env={**environment(), "INVOCATION_ID": "a test"},
             )
         until(lambda: "ready" in self.said() or self._ended(), 60.0)
-        assert "broker connected" in self.said() or not self._ended(), self.said()
-        until(lambda: "broker connected" in self.said(), 30.0)
+        until(lambda: "are heard" in self.said() or self._ended(), 60.0)
+        assert not self._ended(), self.said()
         return self
 
     def said(self) -> str:
