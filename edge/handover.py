@@ -68,16 +68,21 @@ class Handover:
         try:
             self.gallery = keeper.load()  # in force
             if self.gallery.size == 0:
-                raise RosterError(self._nobody())  # noqa: TRY301 - handled like the others
+                self.why_not = self._nobody()
         except RosterError as error:
             if not wait_for_delivery:
                 raise
-            log.error("%s", error)  # noqa: TRY400 - one line, for a person
             self.gallery, self.why_not = empty(), str(error)
+        if self.why_not is not None:
+            if not wait_for_delivery:
+                raise RosterError(self.why_not)
+            log.error("%s", self.why_not)
         self._newest = self.gallery  # in force, or about to be
         self._tellings: deque[Telling] = deque(self._owed())
         self._ref: int | None = None  # of the one that is being stored
         self._again_ns = 0
+        self._also: list[str] = []  # manifests that wait for the same receipt
+        self._settled = 0  # version whose receipt was given
 
     @classmethod
     def open(
@@ -118,6 +123,14 @@ class Handover:
 
     def has(self, version: int, digest: str) -> bool:
         return (self._newest.version, self._newest.digest) == (version, digest)
+
+    def receipt_follows(self, to: str) -> bool:
+        with self._lock:
+            ledger = self._keeper.ledger
+            follows = ledger.owed is not None and self._settled < ledger.version
+            if follows and ledger.owed is not None and to != ledger.owed.to:
+                self._also.append(to)
+            return follows
 
     def check(self, manifest: Manifest) -> None:
         with self._lock:
@@ -197,10 +210,14 @@ class Handover:
                 self._keeper.told()
             except RosterError as error:
                 log.warning("%s; it is told again after the next start", error)
+            self._settled = version
+            asked = dict.fromkeys([ledger.owed.to, *self._also])
+            self._also.clear()
         erased = list(ledger.owed.erased)
-        said = answer(ledger.owed.to, version, digest=ledger.digest, erased=erased)
-        if said is not None:  # a roster that was brought by hand has nobody to answer
-            self._say(said)
+        for to in asked:
+            said = answer(to, version, digest=ledger.digest, erased=erased)
+            if said is not None:  # a roster that was brought by hand has nobody to answer
+                self._say(said)
 
     def _say(self, said: Answer) -> None:
         if self.link is not None and self._sealer is not None:

@@ -49,6 +49,10 @@ class Shelf(Protocol):
         """Whether this very roster is in force, or about to be."""
         ...
 
+    def receipt_follows(self, to: str) -> bool:
+        """Whether what it has is not in force, or not told, yet: then `to` is answered later."""
+        ...
+
     def check(self, manifest: Manifest) -> None:
         """Refuse a roster that need not even be fetched."""
         ...
@@ -150,7 +154,8 @@ class Delivery:
     def _take_manifest(self, manifest: Manifest) -> None:
         if self._shelf.has(manifest.version, manifest.digest):
             self._drop()
-            self._answer(manifest.id, manifest.version, digest=manifest.digest)
+            if not self._shelf.receipt_follows(manifest.id):
+                self._answer(manifest.id, manifest.version, digest=manifest.digest)
             return
         under_way = self._gathering
         if under_way is not None and manifest.version < under_way.manifest.version:

@@ -103,6 +103,16 @@ def test_chunks_in_any_order_and_twice(bench: Bench) -> None:
     assert bench.refusals.total == 0
 
 
+def test_nothing_is_confirmed_before_its_receipt(bench: Bench) -> None:
+    load = bench.load()
+    bench.rack.later.append(load.manifests[UNIT].id)
+    bench.deliver(SMALL)
+    bench.hear(TOPIC, bench.manifest(load))
+    assert bench.rack.answers == []
+    bench.hear(TOPIC, bench.manifest(bench.load()))
+    assert [each.ok for each in bench.rack.answers] == [True]
+
+
 def test_what_came_before_a_restart_is_not_fetched_again(tmp_path: Path, bench: Bench) -> None:
     load = bench.load()
     bench.hear(TOPIC, bench.manifest(load))

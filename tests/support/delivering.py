@@ -1,7 +1,6 @@
 """A unit's shelf that only notes, and who brings rosters to it, for the tests."""
 
 import json
-import threading
 from pathlib import Path
 
 from orders import Commander
@@ -71,11 +70,14 @@ class Rack:
         self.installed: list[int] = []
         self.answers: list[Answer] = []
         self.link: Link | None = None
-        self.lock = threading.Lock()
         self.digest = ""
+        self.later: list[str] = []
 
     def has(self, version: int, digest: str) -> bool:
         return (version, digest) == (self.keeper.ledger.version, self.digest)
+
+    def receipt_follows(self, to: str) -> bool:
+        return to in self.later
 
     def check(self, manifest: Manifest) -> None:
         try:

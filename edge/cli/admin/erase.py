@@ -1,6 +1,7 @@
 """`senyum admin erase`: a person out of the roster, of every unit, and the proof of it."""
 
 import argparse
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ To see later who was still away: the same command again, or senyum admin roster 
 _EPILOG = """\
 exit status:
   0  every unit has signed that the person is gone
-  1  the person is gone here and on the broker, and some unit has not confirmed it yet
+  1  the person is gone here; some unit has not confirmed it yet, or the broker cannot be
+     reached, or holds an older roster for a unit that is not among these
   2  nothing was changed: a file or an option is at fault
 """
 
@@ -51,20 +53,26 @@ def add_parser(actions: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from edge.admin.rosters import erased
     from edge.cli.admin.roster import bring, open_source
+    from edge.cli.receive import broker_settings
+    from edge.errors import LinkError
 
     person = _person(options)
     source = open_source(options)
+    broker_settings(options)  # so that nothing is changed where the options are wrong
     roster = erased(source, person, absent=options.absent)
     print(
         f"{options.roster}: person {person} is gone since version {roster.tombstones[person]}. "
         "Their photos, and copies of this file that were made before, are yours to delete."
     )
-    return bring(options, source, roster)
+    try:
+        return bring(options, source, roster, alone=True)
+    except LinkError as error:
+        print(f"senyum: {error}; the units still have them: run this again", file=sys.stderr)
+        return 1
 
 
 def _person(options: argparse.Namespace) -> str:
     import re
-    import sys
 
     from edge.errors import CallerError, PeopleError
     from edge.roster import check_number, person_id, read_key

@@ -97,20 +97,30 @@ def run(options: argparse.Namespace) -> int:
     from edge.admin.rosters import raised
 
     source = open_source(options)
-    roster = source.read() if options.at_least is None else raised(source, options.at_least)
+    keep = options.check or options.at_least is None
+    roster = source.read() if keep else raised(source, options.at_least)
     return bring(options, source, roster, send=not options.check)
 
 
 def bring(
-    options: argparse.Namespace, source: "Source", roster: "Roster", *, send: bool = True
+    options: argparse.Namespace,
+    source: "Source",
+    roster: "Roster",
+    *,
+    send: bool = True,
+    alone: bool = False,
 ) -> int:
-    """Send a roster and wait; prints what became of it. Returns the exit status."""
+    """Send a roster and wait; prints what became of it. Returns the exit status.
+
+    With `alone`, an older roster of somebody else on the broker counts as not done.
+    """
     from edge.admin.post import Post
     from edge.admin.rosters import Load, Standing, Watch, digest_of, listen, push
     from edge.cli.receive import broker_settings
 
     load = Load.of(roster, source.recipients.values()) if send else None
     manifests = {} if load is None else load.manifests
+    others: tuple[str, ...] = ()
     watch = Watch(source.keys, source.recipients, digest_of(roster), manifests)
     with Post(broker_settings(options), f"senyum-admin.{secrets.token_hex(8)}", watch.hear) as post:
         if load is None:
@@ -122,7 +132,8 @@ def bring(
                 f"version {roster.version}, {len(roster.people)} people: {done.chunks} chunks for "
                 f"{len(load.manifests)} units on the broker, {done.removed} older ones removed"
             )
-            for topic in done.others:
+            others = done.others
+            for topic in others:
                 print(
                     f"{topic}: holds an older roster for a unit that is not among these; "
                     "--remove-others takes it away"
@@ -131,11 +142,20 @@ def bring(
     reports = watch.reports()
     _table(reports)
     if options.receipts is not None:
-        with options.receipts.open("a", encoding="ascii") as file:
-            file.writelines(f"{each.token}\n" for each in reports if each.token)
+        _keep(options.receipts, [each.token for each in reports if each.token])
     missing = [each for each in reports if each.standing is not Standing.CONFIRMED]
     print(f"{len(reports) - len(missing)} of {len(reports)} units have version {roster.version}.")
-    return 1 if missing else 0
+    return 1 if missing or (alone and others) else 0
+
+
+def _keep(file: Path, tokens: list[str]) -> None:
+    from edge.errors import SenyumError
+
+    try:
+        with file.open("a", encoding="ascii") as opened:
+            opened.writelines(f"{token}\n" for token in tokens)
+    except OSError as error:
+        raise SenyumError(f"{file}: receipts cannot be written: {error.strerror}") from None
 
 
 def _shown(report: "Report") -> None:
