@@ -12,6 +12,7 @@ class Trouble(StrEnum):
 
     CAMERA_LOST = "camera-lost"
     PINS_LOST = "pins-lost"
+    ROSTER_MISSING = "roster-missing"  # nobody can be recognised until one is delivered
     # events cannot be stored
     DISK_FULL = "disk-full"
     OUTBOX_DAMAGED = "outbox-damaged"

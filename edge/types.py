@@ -209,6 +209,8 @@ class AuditCode(StrEnum):
     PINS_BACK = "pins-back"
     STORE_FAILED = "store-failed"
     OUTBOX_RENEWED = "outbox-renewed"  # a damaged outbox was set aside
+    ROSTER_INSTALLED = "roster-installed"  # one that was delivered is in force
+    PERSON_ERASED = "person-erased"  # the receipt: gone from this unit
     CLOCK_STEPPED = "clock-stepped"
     CLOCK_ANCHOR = "clock-anchor"  # dates the events of this boot that had no certain time
     COMMAND_DONE = "command-done"

@@ -25,9 +25,10 @@ from edge import __version__, memory
 from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
 from edge.commands import Change, Commands, Doors, change_of
-from edge.errors import OutboxDamaged, RosterError, Trouble
+from edge.errors import OutboxDamaged, Trouble
 from edge.feed import Feed
 from edge.gpio import Panel, PanelKeeper
+from edge.handover import Handover
 from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
@@ -39,7 +40,6 @@ from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
-from edge.roster import load as load_roster
 from edge.roster import read_key
 from edge.settings import Settings
 from edge.steering import Steering
@@ -118,11 +118,8 @@ class Unit:
     ) -> None:
         key = read_key(settings.roster.key, "roster key")
         embedder = Models(settings.inference.models).spec("identity").sha256
-        gallery = load_roster(settings.roster.file, key, embedder)
-        if gallery.size == 0:
-            raise RosterError(
-                f"{settings.roster.file}: nobody is enrolled; run senyum enroll first"
-            )
+        self._handover = Handover.open(settings, key, embedder, self._commands.use_roster)
+        gallery = self._handover.gallery
         present = change_of(settings, gallery)
         settings = present.limits
         rule = settings.roster
@@ -153,12 +150,13 @@ class Unit:
             unit=settings.unit,
             software=__version__,
             models=self._pipeline.digests,
-            roster=gallery.digest,
+            roster=gallery.digest or None,
             thresholds=settings.thresholds,
         )
         self._sealer = sealer = Sealer(context, signing_key, clock)
         doors = Doors(self._changes.append, self._show, self._ordered, self.stop)
-        self._commands.attach(sealer, outbox, present, embedder, doors)
+        self._commands.attach(sealer, outbox, present, self._handover.load, doors)
+        delivery = self._handover.listener(settings, sealer, self._commands.refusals)
         self._link = Link(
             settings.broker,
             outbox.file,
@@ -168,9 +166,9 @@ class Unit:
             vitals=lambda: self._commands.vitals(self._tally.vitals(settings.outbox.file.parent)),
             pace=Pace(health=settings.broker.health_period),
             archive=self._commands.archive,
-            listeners=self._commands.listeners,
+            listeners=(*self._commands.listeners, delivery),
         )
-        self._commands.link = self._link
+        self._commands.link = self._handover.link = self._link
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
         self._panel = PanelKeeper(self._open_panel)
         opened.callback(self._panel.close)
@@ -226,6 +224,7 @@ class Unit:
             if self._panel.fault != self._tally.pins_fault:
                 self._pins_are(self._panel.fault)
             self._change()
+            self._tell_of_roster(now)
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
@@ -264,9 +263,11 @@ class Unit:
                         self._tally.refused += 1
                 self._store_is(None)
                 self._commands.stored(ref, stored=True)
+                self._handover.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
                 self._commands.stored(ref, stored=False)
+                self._handover.failed(ref, time.monotonic_ns())
                 self._store_is(why, trouble)
                 if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
@@ -345,7 +346,14 @@ class Unit:
         )
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
         self._link.report_every(settings.broker.health_period)
+        self._handover.used(gallery)
         log.info("other settings or another roster are in force, as ordered")
+
+    def _tell_of_roster(self, now: int) -> None:
+        self._handover.turn(now, self._audit)
+        if self._handover.why_not != self._tally.roster_fault:
+            self._tally.roster_fault = self._handover.why_not
+            self._step(Fault(self._tally.fault))
 
     def _show(self, cue: Cue) -> None:
         self._panel.show(cue)

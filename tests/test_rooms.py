@@ -33,8 +33,10 @@ ROOMS: dict[str, set[str]] = {
     "tally": {"mqtt"},
     "steering": {"camera"},
     "commands": {"mqtt", "roster"},
+    "handover": {"roster", "mqtt"},
     "inbox": set(),
     "unit": {
+        "handover",
         "notify",
         "memory",
         "tally",

@@ -99,8 +99,11 @@ class Session:
 
     @property
     def attempting(self) -> bool:
-        """Whether somebody's attempt is under way, or waits for the disk."""
-        return self._state in (State.UNKNOWN, *_ATTEMPTS, State.RECORDING)
+        """Whether a known person's attempt is under way, or waits for the disk.
+
+        A stranger's may last for ever, such as a poster's, and nothing may wait for that.
+        """
+        return self._state in (*_ATTEMPTS, State.RECORDING)
 
     def step(self, stimulus: Stimulus, now_ns: int) -> Step:
         """Return what to show and what to record. `now_ns` is CLOCK_MONOTONIC."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edge.commands.steward import Change, Steward, forget, with_overrides
+from edge.commands.steward import Change, Steward, change_of, forget, with_overrides
 from edge.errors import OutboxError
 from edge.mqtt.authority import AuthorityFile
 from edge.mqtt.clock import Clock, ClockState
@@ -20,6 +20,7 @@ from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.replay import Replay
 from edge.mqtt.seal import Sealer, Vitals
+from edge.roster import Gallery
 from edge.settings import Settings
 from edge.types import Cue
 
@@ -51,11 +52,12 @@ class Commands:
         self.link: Link | None = None
         self._base = base
         self._reread = reread
-        self._refusals = Refusals()
+        self.refusals = Refusals()
         self._ledger: Ledger | None = None
         self._orders: Orders | None = None
         self._steward: Steward | None = None
         self._replay: Replay | None = None
+        self._doors: Doors
         self._opened = ExitStack()
 
         def now_us() -> int | None:
@@ -75,10 +77,11 @@ class Commands:
         sealer: Sealer,
         outbox: Outbox,
         present: Change,
-        embedder: str,
+        load: Callable[[], Gallery],
         doors: Doors,
     ) -> None:
-        """Make ready to obey. Raises OutboxError."""
+        """Make ready to obey. `load` reads the roster's file. Raises OutboxError."""
+        self._doors = doors
         if self._ledger is None:
             return
         reader = Reader(outbox.file)
@@ -90,7 +93,7 @@ class Commands:
             reader,
             software=sealer.context.software,
             session=outbox.session,
-            embedder=embedder,
+            load=load,
             reread=self._reread,
             changed=doors.changed,
             asked=self._ask,
@@ -105,9 +108,16 @@ class Commands:
             sealer,
             hands=self._steward,
             say=self._say,
-            refusals=self._refusals,
+            refusals=self.refusals,
         )
         self.listeners = (self._orders,)
+
+    def use_roster(self, gallery: Gallery) -> None:
+        """Have people recognised with another roster; for the listening thread."""
+        if self._steward is not None:
+            self._steward.use_roster(gallery)
+        else:
+            self._doors.changed(change_of(self.settings, gallery))
 
     def archive(self, reader: Reader) -> Replay:
         """Return what the link sends again, beginning with what a restart interrupted."""
@@ -130,11 +140,11 @@ class Commands:
 
     def refusals_due(self, *, ending: bool = False) -> dict[str, int] | None:
         """Return what the chain is to be told of refused commands now, if anything."""
-        return self._refusals.due(time.monotonic(), ending=ending)
+        return self.refusals.due(time.monotonic(), ending=ending)
 
     def vitals(self, vitals: Vitals) -> Vitals:
         """Add what was refused."""
-        refusals = self._refusals
+        refusals = self.refusals
         return replace(vitals, refused_commands=refusals.total, last_refusal=refusals.last)
 
     def close(self) -> None:

@@ -19,8 +19,7 @@ from edge.mqtt.ledger import Ask, Effect, Ledger
 from edge.mqtt.orders import Prepared
 from edge.mqtt.outbox import Reader
 from edge.mqtt.replay import REQUESTS, kept
-from edge.roster import Gallery, in_force, read_key
-from edge.roster import load as load_roster
+from edge.roster import Gallery, in_force
 from edge.settings import Settings
 from edge.types import Cue, CueName
 
@@ -36,7 +35,7 @@ LIVE = (
     "gpio.volume",
     "broker.health_period",
 )
-_NOT_LIVE = ("roster.key",)
+_NOT_LIVE = ("roster.key", "roster.file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +73,9 @@ class Steward:
     """The hands of one unit.
 
     `base` are its settings without what was set by command; `reread` reads them anew. `changed`
-    takes a Change over, `asked` a replay, `show` a cue, `stop` ends the unit; `delivered` gives
-    the newest event that the broker took. `audit` stores an event and returns its number, and
-    `stored` hears what became of it.
+    takes a Change over, `load` reads the roster's file, `asked` takes a replay, `show` a cue;
+    `delivered` is the newest event that the broker took; `audit` takes an event and returns its
+    number (`stored` tells of it), and `stop` ends the unit.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Steward:
         *,
         software: str,
         session: int,
-        embedder: str,
+        load: Callable[[], Gallery],
         reread: Callable[[], Settings] | None,
         changed: Callable[[Change], None],
         asked: Callable[[Ask], None],
@@ -102,7 +101,7 @@ class Steward:
         self._present = present
         self._ledger = ledger
         self._reader = reader
-        self._software, self._session, self._embedder = software, session, embedder
+        self._software, self._session, self._load = software, session, load
         self._reread = reread
         self._changed, self._asked, self._show = changed, asked, show
         self._delivered = delivered
@@ -147,6 +146,10 @@ class Steward:
         """End in good order; the service manager starts the unit anew."""
         log.info("restarts, as ordered")
         self._stop()
+
+    def use_roster(self, gallery: Gallery) -> None:
+        """Take a roster that was delivered."""
+        self._take(change_of(self._present.settings, gallery))
 
     # --- for the main loop -----------------------------------------------------------------------
 
@@ -220,7 +223,7 @@ class Steward:
         base = self._base if self._reread is None else self._reread()
         settings = with_overrides(base, self._ledger)
         changed = sorted(_differences(self._present.settings, settings))
-        gallery = self._load(settings)
+        gallery = self._present_file()
         if gallery.digest != self._present.gallery.digest:
             changed.append("roster")
         heavy = [name for name in changed if not _live(name)]
@@ -239,9 +242,8 @@ class Steward:
 
         return Prepared(f"changed: {said}", data, audit=detail, act=take)
 
-    def _load(self, settings: Settings) -> Gallery:
-        key = read_key(settings.roster.key, "roster key")
-        gallery = load_roster(settings.roster.file, key, self._embedder)
+    def _present_file(self) -> Gallery:
+        gallery = self._load()
         if gallery.size == 0:
             raise RosterError("nobody is enrolled in the roster; the present one is kept")
         return gallery

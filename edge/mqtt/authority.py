@@ -66,6 +66,14 @@ class Flaw(StrEnum):
     UNKNOWN_COMMAND = "unknown-command"
     BAD_DATA = "bad-data"
     FAILED = "failed"
+    # of a roster
+    NO_RECIPIENT = "no-recipient"  # its key is not wrapped for this unit
+    OTHER_NETWORK = "other-network"  # made with another identity network
+    ERASED_PERSON = "erased-person"  # holds somebody who was erased
+
+
+OF_ROSTERS = frozenset({Flaw.NO_RECIPIENT, Flaw.OTHER_NETWORK, Flaw.ERASED_PERSON})
+OF_COMMANDS = frozenset({Flaw.RETAINED, Flaw.EXPIRED, Flaw.CLOCK_UNKNOWN, Flaw.UNKNOWN_COMMAND})
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,12 @@ class Connection:
             self._end("the connection was lost")
         return mid
 
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Queue an UNSUBSCRIBE; nobody waits for its answer."""
+        result, _ = self._client.unsubscribe(list(filters))
+        if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._end("the connection was lost")
+
     def acknowledge(self, heard: Heard) -> None:
         """Let the broker forget a message that came by this very connection."""
         if heard.mid:

@@ -85,6 +85,7 @@ class Courier:
         self._vitals = vitals
         self._pace = pace
         self._listening = listening
+        self._announce = False  # `state` is to be said anew
         self._unit = UnitName.of(sealer.context.unit)
         self._size = broker.window
         self._longest = min(IDLE_SECONDS, broker.keepalive / 3)
@@ -127,6 +128,10 @@ class Courier:
         """Close the outbox; a second time does nothing."""
         self._reader.close()
 
+    def announce(self) -> None:
+        """Have `state` said anew, when the link turns next; for any thread, which may wake it."""
+        self._announce = True
+
     # --- one connection ----------------------------------------------------------------------
 
     def begin(self, connection: Connection, *, elsewhere: bool) -> None:
@@ -146,6 +151,9 @@ class Courier:
 
     def work(self, connection: Connection, until: float) -> None:
         """Send, then receive; sleeps no longer than there is nothing to do, or `until`."""
+        if self._announce:
+            self._announce = False
+            self._say(connection, Status.ONLINE)
         self._send(connection)
         self._report_health(connection)
         self._listening.work(connection, self._quota(connection))

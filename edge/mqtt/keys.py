@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 _Key = OKPKey | ECKey
 _WHAT = "signing key"
+_ENCRYPTS = "enc"  # `use` of an entry that signs nothing (edge.mqtt.encryption)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +293,8 @@ class KeySet:
         """Build from entries of a JWK set; ValueError names the entry and the field."""
         keys: dict[str, PublicKey] = {}
         for number, entry in enumerate(registrations):
+            if isinstance(entry, Mapping) and entry.get("use") == _ENCRYPTS:
+                continue
             try:
                 key = _registered(entry)
             except ValueError as error:

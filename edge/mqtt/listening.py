@@ -21,6 +21,7 @@ from paho.mqtt.client import topic_matches_sub
 
 from edge.errors import Trouble
 from edge.mqtt.connection import Ack, Connection, Heard
+from edge.mqtt.fetching import Fetching
 from edge.mqtt.grumble import Grumble
 from edge.mqtt.pace import Pace
 from edge.mqtt.topics import UnitName
@@ -75,7 +76,7 @@ class Listening(threading.Thread):
     ) -> None:
         super().__init__(name="listening", daemon=True)
         self.trouble: Trouble | None = None
-        self.due_at = math.inf  # when there is something to do, as far as time decides
+        self._subscribe_at = math.inf
         self.overheard = 0  # messages that found no room
         self._listeners = tuple((each, each.filters(unit)) for each in listeners)
         self._wake = wake
@@ -84,6 +85,8 @@ class Listening(threading.Thread):
         self._mid = 0  # of the SUBSCRIBE that is not answered
         self._known = False  # whether a broker has sent us its retained messages
         self._about = Grumble()
+        self._fetching = Fetching(pace.fetch)
+        self._fetcher: Listener | None = None
         self._changed = threading.Condition()
         self._inbox: deque[_Work] = deque()
         self._closing = False
@@ -96,6 +99,12 @@ class Listening(threading.Thread):
     def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
         """Queue a QoS 1 message; the oldest is dropped where too many wait."""
         self._saying.append(_Said(topic, payload, retain))
+        self._wake()
+
+    def fetch(self, listener: Listener, topics: Sequence[str]) -> None:
+        """Get the retained messages of these topics for a listener, instead of what it wanted."""
+        self._fetcher = listener
+        self._fetching.want(topics)
         self._wake()
 
     def close(self, timeout: float) -> bool:
@@ -126,6 +135,11 @@ class Listening(threading.Thread):
     # --- for the link's thread -----------------------------------------------------------------
 
     @property
+    def due_at(self) -> float:
+        """When there is something to do, as far as time decides."""
+        return min(self._subscribe_at, self._fetching.due_at)
+
+    @property
     def flying(self) -> int:
         """How many messages wait for the broker's answer."""
         return len(self._flying)
@@ -141,6 +155,7 @@ class Listening(threading.Thread):
         self._saying.extendleft(reversed(self._flying.values()))
         self._flying.clear()
         self._done.clear()
+        self._fetching.begin()
         self._subscribe(connection)
 
     def work(self, connection: Connection, room: int) -> None:
@@ -157,18 +172,25 @@ class Listening(threading.Thread):
             mid = connection.publish(said.topic, said.payload, qos=1, retain=said.retain)
             self._flying[mid] = said
             room -= 1
-        if time.monotonic() >= self.due_at:
+        now = time.monotonic()
+        if now >= self._subscribe_at:
             if self._mid:
                 self._not_subscribed("no answer")
             else:
                 self._subscribe(connection)
+        self._fetching.work(connection, now)
 
     def take(self, connection: Connection) -> None:
         """Hand over what came by the connection."""
         while connection.granted:
             granted = connection.granted.popleft()
+            refused = [str(each) for each in granted.reasons if each.is_failure]
             if granted.mid == self._mid:
-                self._answered_subscribe([str(each) for each in granted.reasons if each.is_failure])
+                self._answered_subscribe(refused)
+            elif refused:
+                self._about.about(
+                    f"the broker does not let this unit fetch its roster ({refused[0]})"
+                )
         while connection.heard:
             heard = connection.heard.popleft()
             listener = self._listener(heard.topic)
@@ -194,7 +216,7 @@ class Listening(threading.Thread):
         for listener, filters in self._listeners:
             if any(topic_matches_sub(each, topic) for each in filters):
                 return listener
-        return None
+        return self._fetcher if self._fetching.wants(topic) else None
 
     def _subscribe(self, connection: Connection) -> None:
         filters = [each for _, of_one in self._listeners for each in of_one]
@@ -202,7 +224,7 @@ class Listening(threading.Thread):
             return
         # What is retained is sent again to who comes back, and may be megabytes.
         self._mid = connection.subscribe(filters, retained=not self._known)
-        self.due_at = time.monotonic() + self._pace.answer
+        self._subscribe_at = time.monotonic() + self._pace.answer
 
     def _answered_subscribe(self, refused: Sequence[str]) -> None:
         if refused:
@@ -210,12 +232,12 @@ class Listening(threading.Thread):
             return
         if not self._known:
             log.info("commands to this unit are heard")
-        self._mid, self._known, self.due_at, self.trouble = 0, True, math.inf, None
+        self._mid, self._known, self._subscribe_at, self.trouble = 0, True, math.inf, None
         self._about.over("commands are heard again")
 
     def _not_subscribed(self, why: str) -> None:
         self._mid = 0
-        self.due_at = time.monotonic() + self._pace.slow
+        self._subscribe_at = time.monotonic() + self._pace.slow
         self.trouble = Trouble.NOT_LISTENING
         self._about.about(
             f"the broker does not let this unit hear its commands ({why}); let it read its own "

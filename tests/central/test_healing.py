@@ -68,7 +68,7 @@ class Obedient:
         doors = Doors(lambda _: None, lambda _: None, lambda _: 0, lambda: None)
         sealer: Sealer = made.signer.sealer
         present = change_of(self.commands.settings, nobody)
-        self.commands.attach(sealer, made.outbox, present, "0" * 64, doors)
+        self.commands.attach(sealer, made.outbox, present, lambda: nobody, doors)
         self.commands.link = made.link
         return stack.enter_context(made)
 

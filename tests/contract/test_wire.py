@@ -118,7 +118,7 @@ def test_every_message_goes_as_the_document_says(broker: PrivateBroker, tmp_path
 
 
 def test_the_document_names_every_topic_and_nothing_else() -> None:
-    last_levels = [*Leaf, f"{COMMAND}/{{command}}", f"{REPLY}/{{id}}"]
+    last_levels = [*Leaf, f"{COMMAND}/{{command}}", f"{REPLY}/{{id}}", "roster", "roster/{chunk}"]
     topics = {f"senyum/v1/{{org}}/{{site}}/{{unit}}/{last}" for last in last_levels}
     assert {channel["address"] for channel in DOCUMENT["channels"].values()} == topics
     kinds = {message["name"] for message in DOCUMENT["components"]["messages"].values()}
@@ -130,7 +130,7 @@ def test_the_document_names_every_topic_and_nothing_else() -> None:
         for kind in [part["properties"]["type"]]
         for name in kind.get("enum", [kind.get("const")])
     ]
-    assert kinds == {*types, "lastWill", COMMAND, REPLY}
+    assert kinds == {*types, "lastWill", COMMAND, REPLY, "roster", "rosterChunk"}
 
 
 def test_an_es256_unit_from_its_setting_to_the_store(broker: PrivateBroker, tmp_path: Path) -> None:
@@ -140,7 +140,8 @@ def test_an_es256_unit_from_its_setting_to_the_store(broker: PrivateBroker, tmp_
         f'[outbox]\nsigning_key = "{tmp_path}/signing.key"\nsigning_algorithm = "ES256"\n'
     )
     assert main(["keys", "--config", str(config), "--add-to", str(keys)]) == 0
-    (entry,) = json.loads(keys.read_text())["keys"]
+    entry, encrypting = json.loads(keys.read_text())["keys"]
+    assert encrypting["use"] == "enc"
     assert (entry["alg"], entry["kty"], entry["crv"]) == ("ES256", "EC", "P-256")
 
     central = Central(tmp_path / "central.db", broker.settings, KeySet.load(keys), 60.0)

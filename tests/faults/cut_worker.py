@@ -13,7 +13,7 @@ from wireunit import Signer, attempt
 
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.outbox import Outbox, Reader
-from edge.roster import file as roster
+from edge.roster import Person, Roster, save
 from edge.roster.keys import make_key
 from edge.roster.search import DIMENSION
 
@@ -26,14 +26,14 @@ def say(words: str) -> None:
     sys.stdout.flush()
 
 
-def some_roster(version: int) -> roster.Roster:
+def some_roster(version: int) -> Roster:
     templates = np.zeros((1, DIMENSION), np.float32)
     templates[0, version % DIMENSION] = 1.0
     people = tuple(
-        roster.Person(f"{number:032x}", "199001012020121001", "A", False, templates)
+        Person(f"{number:032x}", "199001012020121001", "A", False, templates)
         for number in range(PEOPLE)
     )
-    return roster.Roster(version, datetime(2026, 1, 1, tzinfo=UTC), "a" * 64, people)
+    return Roster(version, datetime(2026, 1, 1, tzinfo=UTC), "a" * 64, people)
 
 
 def main(folder: Path, events: int) -> None:
@@ -48,7 +48,7 @@ def main(folder: Path, events: int) -> None:
             reader.set_delivered(row.sequence - 8)
         box.tidy(None)
         if number % 2 == 0:
-            roster.save(folder / "roster", key, some_roster(number))
+            save(folder / "roster", key, some_roster(number))
             say(f"roster {number}")
         else:
             (folder / f"key-{number - KEYS}").unlink(missing_ok=True)

@@ -9,6 +9,8 @@ ACTIONS: dict[str, str] = {
     "keys": "edge.cli.admin.keys",
     "send": "edge.cli.admin.send",
     "ca": "edge.cli.admin.ca",
+    "roster": "edge.cli.admin.roster",
+    "erase": "edge.cli.admin.erase",
 }
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from contract.schemas import MODELS
-from edge.mqtt import payload
+from edge.mqtt import manifest, payload
 from edge.mqtt.command import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
 from edge.mqtt.command import MAX_BYTES as MAX_COMMAND_BYTES
 from edge.mqtt.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
@@ -12,6 +12,7 @@ from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
 
 Part = dict[str, Any]
 
+_BYTES: Final = "application/octet-stream"
 _BINDING: Final = "0.2.0"  # version of the MQTT bindings
 
 QOS: Final = {Leaf.EVENT: 1, Leaf.STATE: 1, Leaf.HEALTH: 0}
@@ -145,11 +146,66 @@ def _operation(leaf: Leaf, summary: str, messages: list[str]) -> Part:
     }
 
 
+def _rosters() -> dict[str, Part]:
+    """Return what a unit receives: the manifest of its roster, and the chunks that it names."""
+    address = f"{ROOT}/{{org}}/{{site}}/{{unit}}/{manifest.LEAF}"
+    about = {
+        "roster": (address, "The manifest of the unit's roster, retained.", "org site unit"),
+        "rosterChunk": (
+            f"{address}/{{chunk}}",
+            "An encrypted chunk, retained; site and unit are those of the manifest's `at`.",
+            "org site unit chunk",
+        ),
+    }
+    signed = {
+        "type": "string",
+        "description": f"Compact JWS of typ {manifest.TYP}; header alg, kid, typ and no more.",
+        "maxLength": manifest.MANIFEST_BYTES,
+        "x-jws": {"payload": {"$ref": _schema("roster", "Manifest")}},
+    }
+    sealed = {
+        "type": "string",
+        "format": "binary",
+        "description": "Nonce (12 bytes), ciphertext, tag (16 bytes) of AES-256-GCM.",
+        "maxLength": manifest.CHUNK_BYTES,
+    }
+    contents = {"roster": (CONTENT_TYPE, signed), "rosterChunk": (_BYTES, sealed)}
+    return {
+        "channels": {
+            name: {
+                "address": topic,
+                "title": name,
+                "description": text,
+                "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+                "parameters": {
+                    level: {"$ref": f"#/components/parameters/{level}"} for level in levels.split()
+                },
+            }
+            for name, (topic, text, levels) in about.items()
+        },
+        "operations": {
+            f"receive{name[0].upper()}{name[1:]}": {
+                "action": "receive",
+                "channel": {"$ref": f"#/channels/{name}"},
+                "summary": text,
+                "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
+                "bindings": _mqtt(qos=1),
+            }
+            for name, (_, text, _) in about.items()
+        },
+        "messages": {
+            name: {"name": name, "contentType": kind, "payload": payload_schema}
+            for name, (kind, payload_schema) in contents.items()
+        },
+    }
+
+
 def document() -> Part:
     """Return the whole document."""
     of = {leaf: [name for name, (at, *_) in _SIGNED.items() if at is leaf] for leaf in _ABOUT}
     with_will = {**of, Leaf.STATE: [*of[Leaf.STATE], "lastWill"]}
     level = "1 to 32 of a-z, 0-9 and -; the same name as in the unit's URN"
+    rosters = _rosters()
     return {
         "asyncapi": "3.0.0",
         "id": "urn:senyum:contract:1:asyncapi",
@@ -171,6 +227,7 @@ def document() -> Part:
             REPLY: _order_channel(
                 REPLY, "id", "What became of a command; the last level is the command's id."
             ),
+            **rosters["channels"],
         },
         "operations": {
             "sendEvent": _operation(
@@ -183,6 +240,7 @@ def document() -> Part:
             ),
             "receiveCommand": _order_operation("receive", COMMAND, "Hear what is asked."),
             "sendReply": _order_operation("send", REPLY, "Answer what a known key asked."),
+            **rosters["operations"],
         },
         "components": {
             "parameters": {
@@ -191,12 +249,14 @@ def document() -> Part:
                 "unit": {"description": f"The unit: {level}."},
                 "command": {"description": "Name of the command.", "enum": list(CommandName)},
                 "id": {"description": "`id` of the command."},
+                "chunk": {"description": "Name of a chunk, from the manifest."},
             },
             "messages": {
                 **{name: _signed(*about) for name, about in _SIGNED.items()},
                 "lastWill": _will(),
                 COMMAND: _order(COMMAND, "Something asked", COMMAND_TYP, MAX_COMMAND_BYTES),
                 REPLY: _order(REPLY, "Answer", REPLY_TYP, MAX_REPLY_BYTES),
+                **rosters["messages"],
             },
         },
     }

@@ -14,8 +14,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from contract import words
-from edge.mqtt import clock, command, payload
+from edge.mqtt import clock, command, manifest, payload
 from edge.mqtt.authority import ROLES, UNITS, Role
+from edge.mqtt.encryption import ALG, USE
 from edge.mqtt.envelope import CTY, TYP
 from edge.mqtt.keys import ALGORITHMS
 from edge.mqtt.topics import Leaf
@@ -47,6 +48,14 @@ ORDERS: Final[dict[str, tuple[Any, str]]] = {
     "command-replay": (command.ReplayData, "`data` of the command replay."),
     "command-settings": (command.SettingsData, "`data` of the command settings."),
     "reply": (command.Reply, "Payload of the JWS on `reply/{id}`."),
+    "roster": (
+        manifest.Manifest,
+        (
+            "Payload of the JWS on `roster`: which roster, in which chunks, for which unit. Beyond "
+            "this schema, no two chunks have one name, and their sizes, less 28 bytes each, come "
+            "to `size`."
+        ),
+    ),
 }
 
 _FIRST: Final = {"properties": {"sequence": {"const": f"{1:020d}"}}}
@@ -136,7 +145,7 @@ class _Plain(GenerateJsonSchema):
 
 
 def _classes(base: type) -> Iterator[tuple[str, Any]]:
-    for module in (payload, clock, command):
+    for module in (payload, clock, command, manifest):
         yield from inspect.getmembers(module, lambda x: inspect.isclass(x) and issubclass(x, base))
 
 
@@ -278,6 +287,7 @@ def _kinds() -> list[Schema]:
     return [
         {
             "properties": {
+                "use": {"const": "sig"},
                 "kty": {"const": kind.kty},
                 "crv": {"const": kind.crv},
                 "alg": {"const": alg},
@@ -296,7 +306,19 @@ def keys() -> Schema:
         "description": "The one unit that this key may speak for.",
     }
     text = "JWK set of the units' public keys, with whose each is and when."
-    return _key_set("keys", text, {"unit": unit}, _kinds())
+    return _key_set("keys", text, {"unit": unit}, [*_kinds(), _encrypting()])
+
+
+def _encrypting() -> Schema:
+    fixed = {"kty": "OKP", "crv": "X25519", "alg": ALG, "use": USE}
+    return {
+        "description": "What rosters are encrypted to; it verifies nothing.",
+        "properties": {
+            **{member: {"const": value} for member, value in fixed.items()},
+            "x": {"type": "string", "pattern": DIGEST},
+        },
+        "required": [*fixed, "x"],
+    }
 
 
 def authorities() -> Schema:
@@ -326,7 +348,6 @@ def _key_set(name: str, description: str, own: Schema, kinds: list[Schema]) -> S
         "properties": {
             "kid": {"type": "string", "pattern": DIGEST, "description": "RFC 7638 thumbprint."},
             **own,
-            "use": {"const": "sig"},
             "nbf": {"type": "integer", "description": f"Not valid before: {seconds}."},
             "exp": {"type": "integer", "description": f"Not valid after: {seconds}."},
             "d": False,  # a private key has no business here

@@ -16,7 +16,7 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Context, Sealer
-from edge.roster import file as roster
+from edge.roster import Person, Roster, load, save
 from edge.roster.search import DIMENSION
 from edge.settings import Settings, UnitSettings
 from edge.types import Audit, AuditCode
@@ -123,13 +123,13 @@ def _roster(path: Path) -> Target:
     chance = np.random.default_rng(1)
     templates = chance.normal(size=(2, DIMENSION)).astype(np.float32)
     templates /= np.linalg.norm(templates, axis=1, keepdims=True)
-    people = (roster.Person("0" * 32, "199001012020121001", "A", False, templates),)
-    roster.save(path, _KEY, roster.Roster(1, datetime(2026, 1, 1, tzinfo=UTC), "a" * 64, people))
+    people = (Person("0" * 32, "199001012020121001", "A", False, templates),)
+    save(path, _KEY, Roster(1, datetime(2026, 1, 1, tzinfo=UTC), "a" * 64, people))
 
     def read(content: bytes) -> bool:
         path.write_bytes(content)
         try:
-            roster.load(path, _KEY)
+            load(path, _KEY)
         except RosterError:
             return False
         return True
