@@ -16,7 +16,8 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Context, Sealer
-from edge.roster import Person, Roster, load, save
+from edge.roster import Person, Roster, save
+from edge.roster import load as load_roster
 from edge.roster.search import DIMENSION
 from edge.settings import Settings, UnitSettings
 from edge.types import Audit, AuditCode
@@ -129,7 +130,7 @@ def _roster(path: Path) -> Target:
     def read(content: bytes) -> bool:
         path.write_bytes(content)
         try:
-            load(path, _KEY)
+            load_roster(path, _KEY)
         except RosterError:
             return False
         return True
