@@ -151,8 +151,9 @@ class Link(threading.Thread):
         self._listening.say(topic, payload, retain=retain)
 
     def report_every(self, seconds: float) -> None:
-        """Send `health` so often from the next time on; for any thread."""
+        """Send `health` so often; for any thread."""
         self._courier.health_seconds = seconds
+        self._waker.wake()
 
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""
