@@ -49,7 +49,6 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5  # for the last events, when closing
 ADOPT_SECONDS = 1.0  # for the events on their way, before a new connection takes over
-DAY = 86_400.0
 PACE = Pace()
 
 
@@ -396,6 +395,6 @@ class Link(threading.Thread):
         trouble, sentence = ending
         if self._courier.standing in (None, *told):
             self._courier.standing = trouble
-        if now >= self._announced_at + DAY:
+        if now >= self._announced_at + 86_400.0:
             self._announced_at = now
             log.warning("%s", sentence)
