@@ -108,7 +108,6 @@ class Steward:
         self._audit, self._stop = audit, stop
         self._supervised = supervised
         self._began = time.monotonic()
-        self._one = threading.Lock()  # tells at a time
         self._telling = threading.Condition()
         self._awaited: int | None = None
         self._outcome: bool | None = None
@@ -134,8 +133,11 @@ class Steward:
                 return self._ping()
 
     def tell(self, detail: Mapping[str, Any]) -> bool:
-        """Put an audit event into the chain; False where it was not stored in time."""
-        with self._one, self._telling:
+        """Put an audit event into the chain; False where it was not stored in time.
+
+        For one thread at a time.
+        """
+        with self._telling:
             self._outcome = None
             self._awaited = self._audit(detail)
             self._telling.wait_for(lambda: self._outcome is not None, TELL_SECONDS)

@@ -101,7 +101,7 @@ class Courier:
         self._own: set[int] = set()  # packets of `state` that are not answered
         self._about_delivery = Grumble()
         self._about_health = Grumble()
-        self._note_at = self._resend_at = self._health_at = self._give_up_at = math.inf
+        self._note_at = self._resend_at = self._health_sent_at = self._give_up_at = math.inf
 
     @property
     def delivered(self) -> int:
@@ -145,7 +145,7 @@ class Courier:
         self._take_back_replayed()
         self.carried = False
         self._give_up_at = math.inf
-        self._health_at = now
+        self._health_sent_at = -math.inf
         self._say(connection, Status.ONLINE)
         self._listening.begin(connection)
 
@@ -177,6 +177,10 @@ class Courier:
             connection.drop()
             raise Ended("the broker answers no event; connecting anew", Trouble.SILENT)
         self._note(now)
+
+    @property
+    def _health_at(self) -> float:
+        return self._health_sent_at + self.health_seconds
 
     def _replay_at(self) -> float:
         """Return when the archive has something to send again, as far as time decides."""
@@ -286,7 +290,7 @@ class Courier:
         now = time.monotonic()
         if now < self._health_at:
             return
-        self._health_at = now + self.health_seconds
+        self._health_sent_at = now
         head = self._reader.head()
         try:
             vitals = self._vitals()

@@ -50,7 +50,6 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5  # for the last events, when closing
 ADOPT_SECONDS = 1.0  # for the events on their way, before a new connection takes over
-DAY = 86_400.0
 PACE = Pace()
 
 
@@ -152,8 +151,9 @@ class Link(threading.Thread):
         self._listening.say(topic, payload, retain=retain)
 
     def report_every(self, seconds: float) -> None:
-        """Send `health` so often from the next time on; for any thread."""
+        """Send `health` so often; for any thread."""
         self._courier.health_seconds = seconds
+        self._waker.wake()
 
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""
@@ -399,6 +399,6 @@ class Link(threading.Thread):
         trouble, sentence = ending
         if self._courier.standing in (None, *told):
             self._courier.standing = trouble
-        if now >= self._announced_at + DAY:
+        if now >= self._announced_at + 86_400.0:
             self._announced_at = now
             log.warning("%s", sentence)

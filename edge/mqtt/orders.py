@@ -20,6 +20,7 @@ that a known key signed.
 
 import json
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from edge.errors import SenyumError, SettingsError
+from edge.errors import OutboxError, SenyumError, SettingsError
 from edge.mqtt.authority import AuthorityFile, Flaw, Order, OrderRefused, Role
 from edge.mqtt.command import (
     COMMAND_TYP,
@@ -105,6 +106,7 @@ class Orders:
         self._hands = hands
         self._say = say
         self._refusals = refusals
+        self._telling = threading.Lock()
         self._answered: deque[str] = deque(maxlen=REMEMBERED)  # digests
 
     def filters(self, unit: UnitName) -> tuple[str, ...]:
@@ -112,7 +114,7 @@ class Orders:
         return (unit.below(COMMAND, "+"),)
 
     def heard(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Judge, obey and answer one command. Raises OutboxError where nothing can be stored."""
+        """Judge, obey and answer one command."""
         name = topic.rpartition("/")[2]
         try:
             order = self._authorities.current().verify(
@@ -123,7 +125,7 @@ class Orders:
                 now=self._sealer.believed_now(),
                 most_bytes=MAX_BYTES,
             )
-            restart = self._obey(order, _command(order, name, retained=retained))
+            restart = self._try(order, _command(order, name, retained=retained))
         except OrderRefused as refusal:
             self._refusals.add(refusal.flaw, str(refusal))
             if refusal.order is not None:
@@ -138,6 +140,12 @@ class Orders:
             self._tell(done)
 
     # --- judged ----------------------------------------------------------------------------------
+
+    def _try(self, order: Order, command: Command) -> bool:
+        try:
+            return self._obey(order, command)
+        except OutboxError as error:  # nothing was stored, and so nothing done
+            raise OrderRefused(Flaw.FAILED, str(error)[:TEXT], order) from None
 
     def _obey(self, order: Order, command: Command) -> bool:
         """Obey and answer; returns whether to restart then."""
@@ -175,10 +183,7 @@ class Orders:
             self._sealer.reply(answer),
             audit,
         )
-        try:
-            ask = self._ledger.add(done, prepared.effect)
-        except SenyumError as error:
-            raise OrderRefused(Flaw.FAILED, str(error)[:TEXT], order) from None
+        ask = self._ledger.add(done, prepared.effect)
         log.info("command %d (%s) of key %s is done", command.number, name, order.kid)
         try:
             prepared.act(ask)
@@ -226,13 +231,22 @@ class Orders:
 
     def _finish(self, done: Done) -> None:
         self._answered.append(done.digest)
-        if done.audit is not None:
+        try:
             self._tell(done)
+        except OutboxError as error:
+            log.warning("%s; the chain is told at the next start", error)
         self._say(done.topic, done.reply)
 
     def _tell(self, done: Done) -> None:
-        if done.audit is not None and self._hands.tell(done.audit):
-            self._ledger.tell(done)
+        """Tell the chain, unless another thread just did."""
+        with self._telling:
+            present = self._ledger.find(done.kid, done.digest)
+            if (
+                present is not None
+                and present.audit is not None
+                and self._hands.tell(present.audit)
+            ):
+                self._ledger.tell(present)
 
     def _refuse(self, claims: Mapping[str, Any], refusal: OrderRefused) -> None:
         """Answer, as far as what was signed says whom; quotes nothing that is not of its form."""
