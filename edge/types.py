@@ -205,10 +205,14 @@ class AuditCode(StrEnum):
     STOPPED = "stopped"
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"
+    PINS_LOST = "pins-lost"
+    PINS_BACK = "pins-back"
     STORE_FAILED = "store-failed"
     OUTBOX_RENEWED = "outbox-renewed"  # a damaged outbox was set aside
     CLOCK_STEPPED = "clock-stepped"
     CLOCK_ANCHOR = "clock-anchor"  # dates the events of this boot that had no certain time
+    COMMAND_DONE = "command-done"
+    COMMANDS_REFUSED = "commands-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +285,7 @@ class CueName(StrEnum):
     HINT = "hint"
     SEVERAL = "several"
     OUT_OF_ORDER = "out-of-order"
+    IDENTIFY = "identify"  # which of them is it?
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,16 @@ ROOMS: dict[str, set[str]] = {
     "mqtt": set(),
     "central": {"mqtt"},
     "tally": {"mqtt"},
+    "steering": {"camera"},
+    "commands": {"mqtt", "roster"},
+    "inbox": set(),
     "unit": {
         "notify",
         "memory",
         "tally",
+        "steering",
+        "commands",
+        "inbox",
         "camera",
         "inference",
         "roster",
@@ -55,7 +61,9 @@ ROOMS: dict[str, set[str]] = {
     },
     "simulate": {"bench", "mqtt"},
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
+    "update": {"configuration", "camera", "inference", "roster", "mqtt"},
     "cli": {
+        "update",
         "configuration",
         "unit",
         "enrol",
@@ -66,9 +74,12 @@ ROOMS: dict[str, set[str]] = {
         "mqtt",
         "roster",
         "inference",
+        "admin",
     },
+    "admin": {"mqtt", "roster", "enrol", "central"},
 }
-CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
+# One room in four modules: port and driver, what is asked of the sensor, replay, feed.
+CAMERA = {"camera", "sensor", "replay", "feed"}
 PURE = {
     "attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}
     | {"statistics", "numpy"}  # arithmetic

@@ -16,9 +16,12 @@ COMMANDS = {
     "run": "edge.cli.run",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
+    "update": "edge.cli.update",
+    "self-test": "edge.cli.self_test",
     "bench": "edge.cli.bench",
     "simulate": "edge.cli.simulate",
     "evaluate": "edge.cli.evaluate",
+    "admin": "edge.cli.admin",
 }
 
 # sd-daemon(3): a leading "<n>" is the priority that the journal files the line under.

@@ -6,7 +6,7 @@ from gpiozero import PWMLED
 from gpiozero.pins import Factory
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from edge.errors import GpioError
+from edge.errors import GpioError, PinsTaken
 from edge.gpio.buzzer import Buzzer
 from edge.gpio.patterns import DARK, Light
 from edge.settings import GpioSettings
@@ -88,13 +88,18 @@ class Board:
             return 0.0
         return max(FAINTEST, min(1.0, level * self._brightness))
 
+    def use_levels(self, brightness: float, volume: float) -> None:
+        """Take other levels, 0 to 1, from the next change on."""
+        self._brightness = brightness
+        self._buzzer.use_volume(volume)
+
     def close(self) -> None:
         """Let the pins go; what is lit or sounds ends with that."""
         self._opened.close()
 
 
-def _refused(name: str, pin: int, error: Exception) -> GpioError:
-    return GpioError(
+def _refused(name: str, pin: int, error: Exception) -> PinsTaken:
+    return PinsTaken(
         f"gpio.{name} = {pin}: the pin cannot be had ({error}); "
         "end the program that holds it, or wire and name another pin"
     )

@@ -18,6 +18,8 @@ from edge.settings import BrokerSettings
 
 CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
 SESSION_SECONDS = 86_400  # the broker keeps our session this long after we went
+RECEIVE_MAXIMUM = 20  # messages that may be on their way to us
+PACKET_BYTES = 131_072  # of the largest message that the broker may send us
 
 
 # Mosquitto answers an event that is too large with PUBACK 0x95, which the standard has for other
@@ -67,7 +69,13 @@ def connect(client: Client, broker: BrokerSettings, **values: int) -> None:
         broker.keepalive,
         clean_start=False,
         properties=properties(
-            PacketTypes.CONNECT, **{"SessionExpiryInterval": SESSION_SECONDS, **values}
+            PacketTypes.CONNECT,
+            **{
+                "SessionExpiryInterval": SESSION_SECONDS,
+                "ReceiveMaximum": RECEIVE_MAXIMUM,
+                "MaximumPacketSize": PACKET_BYTES,
+                **values,
+            },
         ),
     )
 

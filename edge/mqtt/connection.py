@@ -11,14 +11,16 @@ import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import Trouble
 from edge.mqtt.client import CONNECT_SECONDS, connect, new_client, properties
@@ -75,6 +77,24 @@ class Ack:
     reason: ReasonCode
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the broker said of one SUBSCRIBE, filter by filter."""
+
+    mid: int
+    reasons: tuple[ReasonCode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that came by this connection; the broker keeps it until `acknowledge`."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    mid: int  # 0: of QoS 0, and there is nothing to acknowledge
+
+
 class Connection:
     """An open connection. Raises Ended, in every method, when it was refused or has ended.
 
@@ -93,6 +113,8 @@ class Connection:
         five: bool = True,
     ) -> None:
         self.acks: deque[Ack] = deque()
+        self.granted: deque[Granted] = deque()
+        self.heard: deque[Heard] = deque()
         self.five = five
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
         self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
@@ -119,7 +141,7 @@ class Connection:
                 )
             self.turn(deadline - time.monotonic())
 
-    def publish(self, topic: str, token: str, qos: int, *, retain: bool) -> int:
+    def publish(self, topic: str, token: str | bytes, qos: int, *, retain: bool) -> int:
         """Queue a message and return its packet id; `turn` sends it."""
         retain = retain and self._retains
         info = self._client.publish(topic, token, qos, retain, self._content)
@@ -127,7 +149,27 @@ class Connection:
             self._end("the connection was lost")
         return info.mid
 
-    def takes(self, topic: str, token: str) -> bool:
+    def subscribe(self, filters: Sequence[str], *, retained: bool) -> int:
+        """Queue a SUBSCRIBE of QoS 1 and return its packet id; `granted` has the answer.
+
+        Without `retained`, by MQTT 5 alone, retained messages come only of new subscriptions.
+        """
+        wanted: list[tuple[str, Any]] = [(each, 1) for each in filters]
+        if self.five:
+            handling = 0 if retained else 1  # MQTT 5, section 3.8.3.1
+            options = SubscribeOptions(1, retainAsPublished=True, retainHandling=handling)
+            wanted = [(each, options) for each in filters]
+        result, mid = self._client.subscribe(wanted)
+        if result != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            self._end("the connection was lost")
+        return mid
+
+    def acknowledge(self, heard: Heard) -> None:
+        """Let the broker forget a message that came by this very connection."""
+        if heard.mid:
+            self._client.ack(heard.mid, 1)
+
+    def takes(self, topic: str, token: str | bytes) -> bool:
         """Whether the broker takes a packet as large as this message's."""
         # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
         overhead = 5 + 2 + 2 + (4 + len(CONTENT_TYPE))
@@ -181,6 +223,9 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.manual_ack_set(True)
         client.on_log = self._on_log
         client.on_socket_close = self._on_socket_close
         # With this set paho only queues, and `turn` alone touches the socket.
@@ -268,6 +313,24 @@ class Connection:
         _properties: Properties,
     ) -> None:
         self.acks.append(Ack(mid, reason))
+
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self.granted.append(Granted(mid, tuple(reasons)))
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        mid = message.mid if message.qos else 0
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # no filter of ours matches it; a broker must not send it
+            topic = ""
+        self.heard.append(Heard(topic, bytes(message.payload), message.retain, mid))
 
     def _on_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         """Keep what paho says only to its log: why the TLS layer ended a connection."""

@@ -154,13 +154,18 @@ class SigningKey:
         not_after: datetime | None = None,
     ) -> dict[str, Any]:
         """Return the entry for a central server's `keys.json`: the public key and whose it is."""
+        return {**self.public(not_before, not_after), "unit": unit.source}
+
+    def public(
+        self, not_before: datetime | None = None, not_after: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return the public key as an entry of a JWK set that says nothing of whose it is."""
         bounds = {"nbf": not_before, "exp": not_after}
         return {
             **self._key.as_dict(private=False),
             "kid": self.kid,
             "alg": self.alg,
             "use": "sig",
-            "unit": unit.source,
             **{name: int(moment.timestamp()) for name, moment in bounds.items() if moment},
         }
 
@@ -195,13 +200,12 @@ def _create(path: Path, alg: str) -> None:
         raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
-    """One registered key: whose it is and when it was valid."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyingKey:
+    """The public half of a key, and when it was valid."""
 
     kid: str
     alg: str
-    unit: UnitName
     not_before: datetime | None
     not_after: datetime | None
     key: _Key
@@ -220,28 +224,43 @@ class PublicKey:
         return self.alg != "ES256" or lower_s(token) == token
 
 
-def _registered(entry: Mapping[str, Any]) -> PublicKey:
-    """Read one entry of a key set; ValueError names the field."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey(VerifyingKey):
+    """One registered key of a unit."""
+
+    unit: UnitName
+
+
+def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what every entry of a JWK set has: the fields of a VerifyingKey.
+
+    ValueError names the field.
+    """
     if not isinstance(entry, Mapping):
         raise ValueError("is not an object")  # noqa: TRY004 - one error class for a wrong file
     if "d" in entry:
-        raise ValueError("d: is a private key; keep it on its unit and register the public one")
+        raise ValueError("d: is a private key; keep it where it signs and register the public one")
     alg = entry.get("alg")
     if not _known(alg):
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
         raise ValueError("kid: is not the key's RFC 7638 thumbprint")
+    return {
+        "kid": entry["kid"],
+        "alg": alg,
+        "not_before": _moment(entry, "nbf"),
+        "not_after": _moment(entry, "exp"),
+        "key": key,
+    }
+
+
+def _registered(entry: Mapping[str, Any]) -> PublicKey:
+    """Read one entry of a key set; ValueError names the field."""
+    fields = verifying(entry)
     if entry.get("unit") is None:
         raise ValueError('names no unit; add "unit": "urn:senyum:ORG:SITE:UNIT"')
-    return PublicKey(
-        kid=entry["kid"],
-        alg=alg,
-        unit=UnitName.from_source(str(entry["unit"])),
-        not_before=_moment(entry, "nbf"),
-        not_after=_moment(entry, "exp"),
-        key=key,
-    )
+    return PublicKey(unit=UnitName.from_source(str(entry["unit"])), **fields)
 
 
 def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
@@ -286,12 +305,13 @@ class KeySet:
     def load(cls, path: Path) -> Self:
         """Read a JWK set file; SecretError names the file, the entry and the field."""
         try:
-            return cls.of(_entries(path))
+            return cls.of(entries(path))
         except ValueError as error:
             raise SecretError(f"{path}: {error}") from None
 
 
-def _entries(path: Path) -> list[Any]:
+def entries(path: Path) -> list[Any]:
+    """Return the entries of a JWK set file, unread; SecretError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -300,24 +320,30 @@ def _entries(path: Path) -> list[Any]:
         raise SecretError(f"{path}: the key set is not JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
         raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}')
-    entries: list[Any] = content["keys"]
-    return entries
+    listed: list[Any] = content["keys"]
+    return listed
 
 
-def add_registration(path: Path, registration: Mapping[str, Any]) -> None:
-    """Put one entry into a key set file, making the file if need be; the same key is replaced.
+def add_registration(
+    path: Path,
+    registration: Mapping[str, Any],
+    check: Callable[[list[Any]], object] = KeySet.of,
+) -> bool:
+    """Put one entry into a key set file, making the file if need be.
 
-    Raises SecretError, and then leaves the file as it was.
+    Returns whether it took the place of another entry of the same key. `check` raises ValueError
+    for entries that are none. Raises SecretError, and then leaves the file as it was.
     """
     draft = path.with_name(path.name + ".new")
     try:
-        if path.exists():
-            KeySet.load(path)
-            others = [key for key in _entries(path) if key["kid"] != registration["kid"]]
-        else:
-            others = []
+        before = entries(path) if path.exists() else []
+        check(before)
+        others = [key for key in before if key["kid"] != registration["kid"]]
         content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
         draft.write_text(content + "\n", encoding="utf-8")
         draft.replace(path)
+    except ValueError as error:
+        raise SecretError(f"{path}: {error}") from None
     except OSError as error:
         raise SecretError(f"{path}: the key set cannot be written: {error.strerror}") from None
+    return len(others) < len(before)

@@ -30,12 +30,12 @@ class Archive(Replay):
 
     def __init__(self, reader: Reader) -> None:
         super().__init__(reader, RATE)
-        self.asked: deque[tuple[int, int]] = deque()
+        self.wanted: deque[tuple[int, int]] = deque()
 
     def due_at(self, now: float) -> float:
-        while self.asked:
+        while self.wanted:
             try:
-                self.numbers(*self.asked.popleft())
+                self.numbers(*self.wanted.popleft())
             except ReplayRefused:  # not noted as delivered yet, or too many: asked again later
                 continue
         return super().due_at(now)
@@ -71,7 +71,7 @@ def main(folder: str, port: str, events: str) -> None:
 def listen(unit: WireUnit, archive: Archive) -> None:
     for line in sys.stdin:
         _, first, last = line.split()
-        archive.asked.append((int(first), int(last)))
+        archive.wanted.append((int(first), int(last)))
         unit.link.wake()
 
 
