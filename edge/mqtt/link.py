@@ -5,8 +5,7 @@
                          ▲    │ refused, unreachable   ├───┘ this one, takes its place
               one is due │    ▼                        │ lost
     IDLE ─────────────▶ WAITING ◀──────────────────────┘
-           start
-                              close, from any state ──▶ CLOSED
+           start              close, from any state ──▶ CLOSED
 
 One thread does it all, and `_enter` is the one place that changes the state. Which broker is
 tried when: `edge.mqtt.brokers`. What its answers lead to: `edge.mqtt.reasons`. While connected, a
@@ -171,9 +170,7 @@ class Link(threading.Thread):
     def run(self) -> None:
         self._listening.start()
         try:
-            # Hundreds of units get their power back in the same instant.
-            self._enter(LinkState.WAITING)
-            self._wait(time.monotonic() + self._at.backoff.spread())
+            self._brokers.begin(time.monotonic())
             while self._closing_at is None:
                 candidate = self._brokers.due(time.monotonic())
                 if candidate is None:

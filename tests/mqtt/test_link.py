@@ -59,7 +59,7 @@ def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) 
             assert (born.data.status, born.data.session) == (Status.ONLINE, 1)
             unit.record(3)
             began = time.monotonic()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 10.0
         assert unit.changes == [True, False]
         assert unit.link.state is LinkState.CLOSED
         until(lambda: len(listener.messages) == 6, 5.0)
