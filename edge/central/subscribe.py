@@ -12,9 +12,9 @@ import logging
 import select
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import LogLevel, MQTTErrorCode
@@ -22,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.central.desk import Message
+from edge.central.handler import Handler
 from edge.errors import LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.client import connect, new_client
@@ -46,6 +47,7 @@ _UNSUPPORTED_PROTOCOL = 0x84
 _TAKEN_OVER = 0x8E
 _NO_SHARED = 0x9E
 _NO_SUBSCRIBERS = 0x10
+_COMMANDS = f"{ROOT}/+/+/+/{COMMAND}/#"
 _TRANSIENT = {
     0x88: "server unavailable",
     0x89: "server busy",
@@ -54,18 +56,6 @@ _TRANSIENT = {
     0x9D: "server moved",
     0x9F: "connection rate exceeded",
 }
-
-
-class Handler(Protocol):
-    """Who the messages are for; each call raises StoreError when nothing could be kept."""
-
-    def connected(self) -> None: ...
-
-    def take(self, messages: Sequence[Message]) -> None: ...
-
-    def idle(self) -> Sequence[Message]:
-        """Do what time asks for; returns what is to be published, with QoS 1."""
-        ...
 
 
 class _Unreachable(Exception):
@@ -115,11 +105,6 @@ class Subscriber:
         """End `run` soon. Safe in a signal handler."""
         self._stopped = True
 
-    def rest(self, seconds: float) -> bool:
-        """Wait, unless `stop` comes; returns whether to go on."""
-        self._rest(seconds)
-        return not self._stopped
-
     def run(self) -> None:
         """Receive until `stop`.
 
@@ -150,7 +135,7 @@ class Subscriber:
                     # A broker that drops us at once, again and again, is not reached either.
                     if lasted is not None and lasted > self._broker.backoff_max:
                         backoff.reset()
-                    self._rest(backoff.next())
+                    self.rest(backoff.next())
         finally:
             self._disconnect()
 
@@ -278,10 +263,12 @@ class Subscriber:
             if self._stopped or time.monotonic() > deadline:
                 raise _Unreachable(f"{otherwise} within {ANSWER_S:.0f} s")
 
-    def _rest(self, seconds: float) -> None:
+    def rest(self, seconds: float) -> bool:
+        """Wait, unless `stop` comes; returns whether to go on."""
         until = time.monotonic() + seconds
         while not self._stopped and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, WAIT_S))
+        return not self._stopped
 
     def _disconnect(self) -> None:
         """Say goodbye; the broker keeps the session, and what was not acknowledged."""
@@ -395,13 +382,12 @@ class Subscriber:
         self, _client: Any, _data: Any, _mid: int, code: ReasonCode, _properties: Any
     ) -> None:
         if code.is_failure and code.value != _NO_SUBSCRIBERS:
-            where = f"{ROOT}/+/+/+/{COMMAND}/#"
             log.warning(
                 "broker %s refused a command: %s; let client %s write %s in its access list",
                 self._where,
                 code,
                 self._client_id,
-                where,
+                _COMMANDS,
             )
 
     def _on_disconnect(
