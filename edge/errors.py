@@ -11,6 +11,7 @@ class Trouble(StrEnum):
     """What is wrong, in one word: `last_error` of `health`. The sentence for each is in the log."""
 
     CAMERA_LOST = "camera-lost"
+    PINS_LOST = "pins-lost"
     # events cannot be stored
     DISK_FULL = "disk-full"
     OUTBOX_DAMAGED = "outbox-damaged"
@@ -70,6 +71,10 @@ class SecretError(CallerError):
     """A key file is missing, readable by others, or not a key."""
 
 
+class CertificateError(CallerError):
+    """A certificate, a request or an authority cannot be used, or would be overwritten."""
+
+
 class PeopleError(CallerError):
     """The list of people cannot be used: encoding, column, number, or a person twice."""
 
@@ -108,6 +113,22 @@ class ReplayError(CameraError, CallerError):
 
 class GpioError(CallerError):
     """A pin cannot be had: no such chip, taken by another program, or named twice."""
+
+
+class PinsTaken(GpioError):
+    """A pin is held by another program for now."""
+
+
+class UpdateError(SenyumError):
+    """An update cannot be done now; the version in force goes on."""
+
+
+class UpdateRefused(UpdateError, CallerError):
+    """A release that is not to be trusted, not for this machine, or does not work on it."""
+
+
+class ClockError(SenyumError):
+    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
 
 
 class EnvelopeError(SenyumError):

@@ -16,9 +16,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, Self
 
 from edge import __version__, memory
@@ -27,7 +26,7 @@ from edge.camera import Camera, open_camera
 from edge.commands import Change, Commands, Doors, change_of
 from edge.errors import OutboxDamaged, RosterError, Trouble
 from edge.feed import Feed
-from edge.gpio import Panel
+from edge.gpio import Panel, PanelKeeper
 from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
@@ -42,7 +41,8 @@ from edge.notify import Notifier
 from edge.roster import load as load_roster
 from edge.roster import read_key
 from edge.settings import Settings
-from edge.tally import Tally
+from edge.steering import Steering
+from edge.tally import Tally, temperature
 from edge.types import (
     Attempt,
     Audit,
@@ -60,8 +60,6 @@ from edge.types import (
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
-REST_AFTER_NS = 2_000_000_000  # nobody in view for this long: look at fewer frames
-REST_EVERY = 2  # while resting, every second frame is looked at
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
 PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
 STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
@@ -105,6 +103,7 @@ class Unit:
         self._notifier = notifier or Notifier()
         self._observer = observer
         self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
+        self._cues: deque[Cue] = deque()  # ordered, for now
         self._open_panel = panel or (lambda: Panel(settings.gpio))
         with ExitStack() as opened:
             clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
@@ -158,7 +157,12 @@ class Unit:
             thresholds=settings.thresholds,
         )
         self._sealer = sealer = Sealer(context, signing_key, clock)
-        doors = Doors(self._changes.append, self._show, self._ordered, self.stop)
+        doors = Doors(
+            changed=self._changes.append,
+            show=self._cues.append,
+            audit=lambda code, detail: self._audit(code, **detail),
+            stop=self.stop,
+        )
         self._commands.attach(sealer, outbox, present, embedder, doors)
         self._link = Link(
             settings.broker,
@@ -173,8 +177,9 @@ class Unit:
         )
         self._commands.link = self._link
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
-        self._panel = self._open_panel()
+        self._panel = PanelKeeper(self._open_panel)
         opened.callback(self._panel.close)
+        self._steering = Steering(settings.camera)
         self._feed = Feed(
             camera,
             settings.camera,
@@ -201,7 +206,6 @@ class Unit:
         self._commands.begin()
         self._feed.start()
         ready = False
-        resting_since = time.monotonic_ns()
         status_at = rate_at = time.monotonic_ns()
         rate_frames = 0
         while not self._stop.is_set() and not self._finished():
@@ -214,9 +218,7 @@ class Unit:
                 self._step(view)
                 self._tally.frames += 1
                 self._notifier.alive()
-                if view.sightings:
-                    resting_since = now
-                self._feed.pace(REST_EVERY if now - resting_since > REST_AFTER_NS else 1)
+                self._feed.ask(self._steering.see(frame, view, now))
             elif not stimuli:
                 self._step(Tick())
             if not ready and (frame is not None or self._tally.fault):
@@ -225,13 +227,17 @@ class Unit:
                 self._notifier.ready()
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
             self._probe_store(now)
+            self._panel.tend()
+            if self._panel.fault != self._tally.pins_fault:
+                self._pins_are(self._panel.fault)
             self._change()
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
+                self._cool()
                 self._notifier.status(self._tally.sentence(self._enrolled))
-                self._tell_refusals()
+                self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
@@ -284,6 +290,16 @@ class Unit:
         self._tally.camera_fault = why
         self._step(Fault(self._tally.fault))
 
+    def _pins_are(self, why: str | None) -> None:
+        if why:
+            log.error("out of order, nobody can be shown anything: %s", why)
+            self._audit(AuditCode.PINS_LOST, why=why)
+        else:
+            log.info("the lights and the buzzer are back")
+            self._audit(AuditCode.PINS_BACK)
+        self._tally.pins_fault = why
+        self._step(Fault(self._tally.fault))
+
     def _store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
         """Note whether events can be stored. While not, an audit event tries it now and then."""
         if why:
@@ -296,6 +312,13 @@ class Unit:
             log.info("events can be stored again")
         self._tally.store_fault, self._tally.store_trouble = why, trouble
         self._step(Fault(self._tally.fault))
+
+    def _cool(self) -> None:
+        """Take frames away before the firmware takes clock cycles."""
+        was = self._steering.slowed
+        self._steering.feel(temperature())
+        if self._steering.slowed != was:
+            log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
 
     def _probe_store(self, now: int) -> None:
         if self._tally.store_fault is not None and now >= self._probe_ns:
@@ -313,7 +336,9 @@ class Unit:
             self._observer(stimulus, step, self._session.state)
 
     def _change(self) -> None:
-        """Take what was ordered, between two attempts: each is judged by one set of rules."""
+        """Do what was ordered; rules change between two attempts, each is judged by one set."""
+        while self._cues:
+            self._panel.show(self._cues.popleft())
         if not self._changes or self._session.attempting or self._waiting:
             return
         change = self._changes.popleft()
@@ -322,22 +347,10 @@ class Unit:
         self._enrolled = gallery.size
         self._session.use_exempt(gallery.exempt)
         self._session.use_rules(settings.attendance, settings.roster, settings.liveness)
-        self._sealer.context = replace(
-            self._sealer.context, roster=gallery.digest, thresholds=settings.thresholds
-        )
+        self._sealer.use(gallery.digest, settings.thresholds)
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
         self._link.report_every(settings.broker.health_period)
         log.info("other settings or another roster are in force, as ordered")
-
-    def _show(self, cue: Cue) -> None:
-        self._panel.show(cue)
-
-    def _ordered(self, detail: Mapping[str, Any]) -> int:
-        return self._audit(AuditCode.COMMAND_DONE, **detail)
-
-    def _tell_refusals(self, *, ending: bool = False) -> None:
-        if (counts := self._commands.refusals_due(ending=ending)) is not None:
-            self._audit(AuditCode.COMMANDS_REFUSED, **counts)
 
     def _submit(self, event: Attempt) -> None:
         self._waiting[event.ref] = event.outcome
@@ -363,7 +376,7 @@ class Unit:
             return max(0.05, share * (deadline - time.monotonic()))
 
         self._feed.stop()
-        self._tell_refusals(ending=True)
+        self._commands.tell_refusals(ending=True)
         self._audit(AuditCode.STOPPED)
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:
@@ -378,10 +391,7 @@ class Unit:
 
 
 def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
-    """Run one unit until SIGTERM or SIGINT; returns the exit status.
-
-    `reread` reads the settings anew, when that is ordered.
-    """
+    """Run one unit until SIGTERM or SIGINT; returns the exit status. `reread` as for `Unit`."""
     memory.return_large_blocks()
     with Unit(settings, reread=reread) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,9 +14,14 @@ from edge.errors import SenyumError
 COMMANDS = {
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
+    "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
+    "csr": "edge.cli.csr",
     "receive": "edge.cli.receive",
+    "update": "edge.cli.update",
+    "self-test": "edge.cli.self_test",
     "bench": "edge.cli.bench",
+    "simulate": "edge.cli.simulate",
     "evaluate": "edge.cli.evaluate",
     "admin": "edge.cli.admin",
 }

@@ -21,7 +21,7 @@ from edge.mqtt.refusals import Refusals
 from edge.mqtt.replay import Replay
 from edge.mqtt.seal import Sealer, Vitals
 from edge.settings import Settings
-from edge.types import Cue
+from edge.types import AuditCode, Cue
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Doors:
 
     changed: Callable[[Change], None]
     show: Callable[[Cue], None]
-    audit: Callable[[Mapping[str, Any]], int]  # returns the number of the event
+    audit: Callable[[AuditCode, Mapping[str, Any]], int]  # returns the number of the event
     stop: Callable[[], None]
 
 
@@ -50,6 +50,7 @@ class Commands:
         self.listeners: tuple[Listener, ...] = ()
         self.link: Link | None = None
         self._base = base
+        self._doors: Doors | None = None
         self._reread = reread
         self._refusals = Refusals()
         self._ledger: Ledger | None = None
@@ -79,6 +80,7 @@ class Commands:
         doors: Doors,
     ) -> None:
         """Make ready to obey. Raises OutboxError."""
+        self._doors = doors
         if self._ledger is None:
             return
         reader = Reader(outbox.file)
@@ -96,7 +98,7 @@ class Commands:
             asked=self._ask,
             delivered=lambda: 0 if self.link is None else self.link.delivered,
             show=doors.show,
-            audit=doors.audit,
+            audit=lambda detail: doors.audit(AuditCode.COMMAND_DONE, detail),
             stop=doors.stop,
         )
         self._orders = Orders(
@@ -128,9 +130,12 @@ class Commands:
         if self._steward is not None:
             self._steward.stored(ref, stored=stored)
 
-    def refusals_due(self, *, ending: bool = False) -> dict[str, int] | None:
-        """Return what the chain is to be told of refused commands now, if anything."""
-        return self._refusals.due(time.monotonic(), ending=ending)
+    def tell_refusals(self, *, ending: bool = False) -> None:
+        """Tell the chain of refused commands, if it is time to."""
+        if self._doors is None:
+            return
+        if (counts := self._refusals.due(time.monotonic(), ending=ending)) is not None:
+            self._doors.audit(AuditCode.COMMANDS_REFUSED, counts)
 
     def vitals(self, vitals: Vitals) -> Vitals:
         """Add what was refused."""

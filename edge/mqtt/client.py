@@ -55,8 +55,11 @@ def new_client(broker: BrokerSettings, client_id: str, *, five: bool = True) -> 
     return client
 
 
-def connect(client: Client, broker: BrokerSettings) -> None:
-    """Open the connection with a session that outlives it; OSError where it cannot be had."""
+def connect(client: Client, broker: BrokerSettings, **values: int) -> None:
+    """Open the connection with a session that outlives it; OSError where it cannot be had.
+
+    `values` are further properties of an MQTT 5 CONNECT, or take the place of ours.
+    """
     if client.protocol != MQTTProtocolVersion.MQTTv5:
         client.connect(broker.host, broker.port, broker.keepalive)
         return
@@ -67,9 +70,12 @@ def connect(client: Client, broker: BrokerSettings) -> None:
         clean_start=False,
         properties=properties(
             PacketTypes.CONNECT,
-            SessionExpiryInterval=SESSION_SECONDS,
-            ReceiveMaximum=RECEIVE_MAXIMUM,
-            MaximumPacketSize=PACKET_BYTES,
+            **{
+                "SessionExpiryInterval": SESSION_SECONDS,
+                "ReceiveMaximum": RECEIVE_MAXIMUM,
+                "MaximumPacketSize": PACKET_BYTES,
+                **values,
+            },
         ),
     )
 

@@ -4,8 +4,10 @@ Each connection has a client of its own, so that nothing of paho's own queue out
 still to be sent is in the outbox and nowhere else.
 """
 
+import contextlib
 import os
 import select
+import socket
 import ssl
 import time
 from collections import deque
@@ -35,6 +37,7 @@ from edge.settings import BrokerSettings
 
 WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away
 GOODBYE_SECONDS = 0.5  # for the socket to take what is queued, when closing
+LAST_WORDS_BYTES = 65_536  # looked through for a goodbye, once a connection failed
 QOS_NOT_SUPPORTED = 0x9B
 UNLIMITED = 268_435_460  # bytes; MQTT knows no longer packet
 _LOST = Verdict(Trouble.LOST, Remedy.AGAIN)
@@ -224,6 +227,7 @@ class Connection:
         client.on_message = self._on_message
         client.manual_ack_set(True)
         client.on_log = self._on_log
+        client.on_socket_close = self._on_socket_close
         # With this set paho only queues, and `turn` alone touches the socket.
         client.on_socket_register_write = lambda _client, _userdata, _sock: None
         delay = None
@@ -284,6 +288,22 @@ class Connection:
             self._ended = f"sent us away: {reason}" if by_broker else "the connection was lost"
             self._verdict = of_disconnect(reason.value) if by_broker else _LOST
 
+    def _on_socket_close(self, _client: Client, _userdata: object, sock: object) -> None:
+        """Hear the reason that came while we wrote: paho gives up unread when a write fails."""
+        if not self._accepted or self._ended is not None or not isinstance(sock, socket.socket):
+            return
+        left = bytearray()
+        with contextlib.suppress(OSError):  # also: nothing more is there
+            while len(left) < LAST_WORDS_BYTES and (data := sock.recv(LAST_WORDS_BYTES)):
+                left += data
+        if (code := goodbye(bytes(left))) is not None and self.five:
+            with contextlib.suppress(
+                KeyError, ValueError
+            ):  # a code that the standard does not list
+                reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+                self._ended = f"sent us away: {reason}"
+                self._verdict = of_disconnect(code)
+
     def _on_publish(
         self,
         _client: Client,
@@ -316,6 +336,23 @@ class Connection:
         """Keep what paho says only to its log: why the TLS layer ended a connection."""
         if level == LogLevel.MQTT_LOG_ERR and "SSL" in text:
             self._detail = text
+
+
+def goodbye(stream: bytes) -> int | None:
+    """Return the reason of the DISCONNECT among whole MQTT 5 packets, or None where none is."""
+    at = 0
+    while at + 2 <= len(stream):
+        kind, size, shift, at = stream[at] & 0xF0, 0, 0, at + 1
+        while at < len(stream) and shift < 28:  # at most four bytes hold the length
+            byte = stream[at]
+            size |= (byte & 0x7F) << shift
+            shift, at = shift + 7, at + 1
+            if byte < 0x80:
+                break
+        if kind == PacketTypes.DISCONNECT << 4:
+            return stream[at] if 0 < size <= len(stream) - at else 0
+        at += size
+    return None
 
 
 def _unconnected(where: str, error: Exception) -> Ended:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -26,7 +26,7 @@ from joserfc.jwk import ECKey, OKPKey
 from edge.errors import SecretError
 from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.topics import UnitName
-from edge.secrets import read_secret, sync_folder, write_secret
+from edge.secrets import read_secret, write_secret
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,10 @@ ALGORITHMS = {
         "EC", "P-256", ("x", "y"), lambda: ECKey.generate_key("P-256"), ECKey.import_key
     ),
 }
+
+
+def _known(alg: object) -> TypeGuard[str]:
+    return isinstance(alg, str) and alg in ALGORITHMS
 
 
 def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
@@ -179,25 +183,19 @@ def begun(path: Path) -> Path:
 def _private(text: bytes) -> tuple[_Key, str]:
     try:
         jwk = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
-    if not isinstance(jwk, dict) or jwk.get("alg") not in ALGORITHMS:
+    if not isinstance(jwk, dict) or not _known(jwk.get("alg")):
         raise ValueError("is not a JWK with a known alg")
     return _import(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
 
 def _create(path: Path, alg: str) -> None:
-    """Make a key file that is there whole or not at all, however the power goes."""
     key = ALGORITHMS[alg].generate()
-    draft = path.with_name(path.name + ".new")
+    content = json.dumps({**key.as_dict(private=True), "alg": alg}).encode()
     try:
-        draft.unlink(missing_ok=True)
-        write_secret(draft, json.dumps({**key.as_dict(private=True), "alg": alg}).encode())
-        # A link never replaces a key that another process made meanwhile; a rename would.
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
-        draft.unlink()
-        sync_folder(path.parent)
+        with contextlib.suppress(FileExistsError):  # another process made one meanwhile
+            write_secret(path, content)
     except OSError as error:
         raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
 
@@ -243,7 +241,7 @@ def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
     if "d" in entry:
         raise ValueError("d: is a private key; keep it where it signs and register the public one")
     alg = entry.get("alg")
-    if not isinstance(alg, str) or alg not in ALGORITHMS:
+    if not _known(alg):
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
@@ -318,7 +316,7 @@ def entries(path: Path) -> list[Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SecretError(f"{path}: the key set cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SecretError(f"{path}: the key set is not JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
         raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}')

@@ -1,10 +1,11 @@
 """Keeps a connection to the best broker there is, for the courier to carry events over.
 
-                 start                CONNACK success
-    IDLE ─────────────▶ CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
-                          ▲    │ refused, unreachable   ├───┘ this one, takes its place
-               one is due │    ▼                        │ lost
-                         WAITING ◀──────────────────────┘
+                                      CONNACK success
+                       CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
+                         ▲    │ refused, unreachable   ├───┘ this one, takes its place
+              one is due │    ▼                        │ lost
+    IDLE ─────────────▶ WAITING ◀──────────────────────┘
+           start
                               close, from any state ──▶ CLOSED
 
 One thread does it all, and `_enter` is the one place that changes the state. Which broker is
@@ -101,6 +102,7 @@ class Link(threading.Thread):
         self._served: Candidate | None = None  # the last that was connected
         self._waker = Waker()
         self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
+        self.say = self._listening.say
         self._courier = Courier(
             broker,
             outbox,
@@ -136,18 +138,9 @@ class Link(threading.Thread):
         courier = self._courier
         return courier.trouble or courier.standing or courier.before or self._listening.trouble
 
-    @property
-    def overheard(self) -> int:
-        """How many messages to this unit were lost because too many came at once."""
-        return self._listening.overheard
-
     def wake(self) -> None:
         """Look into the outbox now; for any thread."""
         self._waker.wake()
-
-    def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
-        """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
-        self._listening.say(topic, payload, retain=retain)
 
     def report_every(self, seconds: float) -> None:
         """Send `health` so often; for any thread."""
@@ -170,6 +163,9 @@ class Link(threading.Thread):
     def run(self) -> None:
         self._listening.start()
         try:
+            # Hundreds of units get their power back in the same instant.
+            self._enter(LinkState.WAITING)
+            self._wait(time.monotonic() + self._at.backoff.spread())
             while self._closing_at is None:
                 candidate = self._brokers.due(time.monotonic())
                 if candidate is None:

@@ -8,6 +8,7 @@ from typing import Any
 ACTIONS: dict[str, str] = {
     "keys": "edge.cli.admin.keys",
     "send": "edge.cli.admin.send",
+    "ca": "edge.cli.admin.ca",
 }
 
 
