@@ -32,6 +32,7 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
+from edge.mqtt.outbox_check import read
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
@@ -166,6 +167,7 @@ class Unit:
         )
         opened.callback(outbox.close)
         self._outbox = outbox
+        self._moved = moved(outbox, settings.unit.source)
         context = Context(
             unit=settings.unit,
             software=__version__,
@@ -208,7 +210,7 @@ class Unit:
         """Watch the door until `stop`, or until the replay has ended and its events are stored."""
         self._recorder.start()
         self._link.start()
-        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
+        self._announce()
         self._feed.start()
         ready = False
         resting_since = time.monotonic_ns()
@@ -244,6 +246,11 @@ class Unit:
             raise self._feed.failure
         if self._damage is not None:
             raise self._damage
+
+    def _announce(self) -> None:
+        if self._moved is not None:
+            self._audit(AuditCode.MOVED, **self._moved)
+        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
 
     def _finished(self) -> bool:
         """Whether the replay is over and its events are stored, or have had the time to be."""
@@ -351,6 +358,15 @@ class Unit:
             self._outbox.close()
         self._panel.close()
         self._notifier.close()
+
+
+def moved(outbox: Outbox, source: str) -> dict[str, Any] | None:
+    """Return what to tell of a unit whose newest event is of another name than `source`."""
+    newest = outbox.newest()
+    before = None if newest is None else read(newest, "source")
+    if before in (None, source):
+        return None
+    return {"from": before, "last": outbox.head().sequence}
 
 
 def run(settings: Settings) -> int:

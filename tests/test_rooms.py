@@ -10,7 +10,7 @@ import pytest
 
 EDGE = Path(__file__).parent.parent / "edge"
 
-EVERYONE = {"types", "errors", "settings", "secrets", "pictures"}
+EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
@@ -18,6 +18,8 @@ ROOMS: dict[str, set[str]] = {
     "settings": {"types", "errors"},
     "configuration": {"settings", "errors"},
     "secrets": {"errors"},
+    "owner": set(),
+    "provision": {"configuration", "mqtt", "roster"},
     "pictures": {"types"},
     "notify": set(),
     "memory": set(),
@@ -55,6 +57,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
     "cli": {
         "configuration",
+        "provision",
         "unit",
         "enrol",
         "central",

@@ -22,6 +22,7 @@ from edge.inference.examiner import Examiner
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.outbox import Reader
+from edge.mqtt.outbox_check import read
 from edge.mqtt.topics import Leaf, UnitName
 from edge.notify import Notifier
 from edge.pictures import from_image, shrink
@@ -334,3 +335,28 @@ def test_a_roster_of_another_network_is_refused(settings: Settings) -> None:
     save(settings.roster.file, key, Roster(2, datetime.now(UTC), "00" * 32, (person,)))
     with pytest.raises(RosterError, match=r"roster\.senyum"):
         Unit(settings)
+
+
+def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
+    play(settings, lambda: Played(iter([])))
+    elsewhere = settings.unit.model_copy(update={"site": "kecamatan"})
+    moved = settings.model_copy(update={"unit": elsewhere})
+    play(moved, lambda: Played(iter([])))
+    reader = Reader(settings.outbox.file)
+    said = [
+        (
+            read(row.token, "source"),
+            read(row.token, "data", "code"),
+            read(row.token, "data", "detail"),
+        )
+        for row in reader.after(0, 100)
+    ]
+    reader.close()
+    assert [(source.split(":")[3], code) for source, code, _ in said] == [
+        ("site", "started"),
+        ("site", "stopped"),
+        ("kecamatan", "moved"),
+        ("kecamatan", "started"),
+        ("kecamatan", "stopped"),
+    ]
+    assert said[2][2] == {"from": settings.unit.source, "last": 2}

@@ -12,6 +12,7 @@ from edge.errors import SenyumError
 
 # In the order of a unit's life.
 COMMANDS = {
+    "provision": "edge.cli.provision",
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
     "keys": "edge.cli.keys",

@@ -22,7 +22,7 @@ from edge.mqtt.pace import Pace
 from edge.mqtt.payload import Status
 from edge.mqtt.reasons import Ended, Remedy, of_puback
 from edge.mqtt.seal import Sealer, Vitals
-from edge.mqtt.topics import Leaf, UnitName
+from edge.mqtt.topics import Leaf, UnitName, event_topic
 from edge.mqtt.window import Window
 from edge.settings import BrokerSettings
 
@@ -224,11 +224,10 @@ class Courier:
             self._replay(connection, self._archive)
 
     def _post(self, connection: Connection, rows: list[Row]) -> None:
-        topic = self._unit.topic(Leaf.EVENT)
         for row in rows:
             if self._room(connection) <= 0:
                 return
-            now = time.monotonic()
+            now, topic = time.monotonic(), event_topic(row.token, self._unit)
             if not connection.takes(topic, row.token):
                 self._window.set_aside(row.sequence, now)
                 self._spare(Trouble.TOO_LARGE)
@@ -243,8 +242,9 @@ class Courier:
         if self._paused_until < math.inf:
             self._paused_until = math.inf
             archive.again()
-        topic, room = self._unit.topic(Leaf.EVENT), self._room(connection)
+        room = self._room(connection)
         for row in archive.next(time.monotonic(), room, live_waits=not self.done):
+            topic = event_topic(row.token, self._unit)
             if not connection.takes(topic, row.token):
                 archive.taken(row.sequence)  # it never will be
                 continue

@@ -130,6 +130,12 @@ class SigningKey:
             log.warning("%s: goes on signing with %s; %s is for a new key", path, key.alg, alg)
         return key
 
+    @classmethod
+    def generate(cls, alg: str) -> tuple[Self, bytes]:
+        """Make a key that is in no file yet; returns it and what its file is to hold."""
+        key = ALGORITHMS[alg].generate()
+        return cls(key, alg), json.dumps({**key.as_dict(private=True), "alg": alg}).encode()
+
     def sign(self, header: Mapping[str, str], payload: bytes) -> str:
         """Return a compact JWS of `payload`."""
         token = jws.serialize_compact(dict(header), payload, self._key, algorithms=[self.alg])
@@ -183,11 +189,11 @@ def _private(text: bytes) -> tuple[_Key, str]:
 
 def _create(path: Path, alg: str) -> None:
     """Make a key file that is there whole or not at all, however the power goes."""
-    key = ALGORITHMS[alg].generate()
+    _, content = SigningKey.generate(alg)
     draft = path.with_name(path.name + ".new")
     try:
         draft.unlink(missing_ok=True)
-        write_secret(draft, json.dumps({**key.as_dict(private=True), "alg": alg}).encode())
+        write_secret(draft, content)
         # A link never replaces a key that another process made meanwhile; a rename would.
         with contextlib.suppress(FileExistsError):
             path.hardlink_to(draft)
