@@ -28,6 +28,7 @@ from edge.feed import Feed
 from edge.gpio import Panel
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
+from edge.journal import facts
 from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
@@ -289,7 +290,7 @@ class Unit:
         if why == self._tally.camera_fault:
             return
         if why:
-            log.error("out of order: %s", why)
+            log.error("out of order: %s", why, extra=facts(code=Trouble.CAMERA_LOST))
             self._audit(AuditCode.CAMERA_LOST, why=why)
         else:
             log.info("the camera is back")
@@ -304,7 +305,7 @@ class Unit:
         if why == self._tally.store_fault:
             return
         if why:
-            log.error("out of order, events cannot be stored: %s", why)
+            log.error("out of order, events cannot be stored: %s", why, extra=facts(code=trouble))
         else:
             log.info("events can be stored again")
         self._tally.store_fault, self._tally.store_trouble = why, trouble

@@ -10,7 +10,7 @@ import pytest
 
 EDGE = Path(__file__).parent.parent / "edge"
 
-EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner"}
+EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner", "journal"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
@@ -19,6 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "configuration": {"settings", "errors"},
     "secrets": {"errors"},
     "owner": set(),
+    "journal": {"errors"},
     "provision": {"configuration", "mqtt", "roster"},
     "pictures": {"types"},
     "notify": set(),

@@ -178,7 +178,7 @@ class Courier:
             return
         known = blame and error is not None and error.trouble in _SAYS
         self._spared = error.trouble if known and error is not None else Trouble.INVALID
-        self._about_delivery.about(_SAYS[self._spared])
+        self._about_delivery.about(_SAYS[self._spared], self._spared)
 
     def _take_back_replayed(self) -> None:
         self._replayed.clear()
@@ -322,7 +322,7 @@ class Courier:
         else:
             self._waits = verdict.trouble
             refused = f"the broker refuses events ({ack.reason}); they wait"
-            self._about_delivery.about(_SAYS.get(verdict.trouble, refused))
+            self._about_delivery.about(_SAYS.get(verdict.trouble, refused), verdict.trouble)
 
     def _answered_again(self, sequence: int, remedy: Remedy, now: float) -> None:
         if self._archive is not None and remedy in (Remedy.TAKEN, Remedy.ASIDE):
@@ -332,7 +332,7 @@ class Courier:
 
     def _spare(self, trouble: Trouble) -> None:
         self._spared = trouble
-        self._about_delivery.about(_SAYS.get(trouble, _SAYS[Trouble.INVALID]))
+        self._about_delivery.about(_SAYS.get(trouble, _SAYS[Trouble.INVALID]), trouble)
 
     # --- notes -------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from edge.errors import LinkError, SecretError, SenyumError, Trouble
+from edge.journal import facts
 from edge.mqtt.brokers import Brokers, Candidate
 from edge.mqtt.client import CONNECT_SECONDS, new_client
 from edge.mqtt.connection import Connection, Waker
@@ -180,7 +181,7 @@ class Link(threading.Thread):
         # What an unknown error says may quote an event or a secret.
         known = isinstance(error, SenyumError)
         self._about_broker.about(
-            str(error) if known else f"the link failed ({type(error).__name__})"
+            str(error) if known else f"the link failed ({type(error).__name__})", trouble
         )
         if was_up:  # hundreds of units lost it in the same instant; the next is not to be stormed
             self._enter(LinkState.WAITING)
@@ -297,7 +298,9 @@ class Link(threading.Thread):
             new_client(self._at.broker, self._unit.client_id)
         except SecretError as error:
             self._courier.standing = Trouble.CREDENTIALS
-            self._about_files.about(f"{error}; the connection made with the old one is kept")
+            self._about_files.about(
+                f"{error}; the connection made with the old one is kept", Trouble.CREDENTIALS
+            )
             return
         if self._courier.quiet:
             self._send_scout((self._at,))
@@ -317,7 +320,8 @@ class Link(threading.Thread):
                 self._courier.standing = Trouble.CREDENTIALS
                 self._files_at = now + self._pace.back
                 self._about_files.about(
-                    f"{error}; the connection made with the old certificate or password is kept"
+                    f"{error}; the connection made with the old certificate or password is kept",
+                    Trouble.CREDENTIALS,
                 )
         if scout.found is not None and scout.found.reached():
             self._found_at = now
@@ -367,4 +371,4 @@ class Link(threading.Thread):
             self._courier.standing = trouble
         if now >= self._announced_at + DAY:
             self._announced_at = now
-            log.warning("%s", sentence)
+            log.warning("%s", sentence, extra=facts(code=trouble))
