@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
+from edge.bulletin import Board
 from edge.camera import Camera, open_camera
 from edge.errors import OutboxDamaged, RosterError, Trouble
 from edge.feed import Feed
@@ -33,7 +34,7 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
-from edge.mqtt.outbox_check import read
+from edge.mqtt.outbox_look import moved
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
@@ -41,6 +42,7 @@ from edge.roster import in_force, read_key
 from edge.roster import load as load_roster
 from edge.settings import Settings
 from edge.tally import Tally
+from edge.teller import Teller
 from edge.types import (
     Attempt,
     Audit,
@@ -111,6 +113,7 @@ class Unit:
         *,
         camera: Callable[[], Camera] | None = None,
         notifier: Notifier | None = None,
+        board: Board | None = None,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
     ) -> None:
@@ -130,6 +133,7 @@ class Unit:
         self._probe_ns = 0  # when next to try whether events can be stored again
         self._notifier = notifier or Notifier()
         self._observer = observer
+        self._board = board or Board()
         self._open_panel = panel or (lambda: Panel(settings.gpio))
         with ExitStack() as opened:
             self._build(settings, camera or (lambda: open_camera(settings.camera)), opened)
@@ -168,7 +172,7 @@ class Unit:
         )
         opened.callback(outbox.close)
         self._outbox = outbox
-        self._moved = moved(outbox, settings.unit.source)
+        self._moved = moved(outbox.newest(), settings.unit.source)
         context = Context(
             unit=settings.unit,
             software=__version__,
@@ -185,6 +189,16 @@ class Unit:
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
             vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
+        )
+        self._teller = Teller(
+            self._tally,
+            self._notifier,
+            self._board,
+            outbox=outbox,
+            link=self._link,
+            clock=clock,
+            source=settings.unit.source,
+            enrolled=gallery.size,
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
         self._panel = self._open_panel()
@@ -242,7 +256,7 @@ class Unit:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
-                self._notifier.status(self._tally.sentence(self._enrolled))
+                self._teller.tell(frame)
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
@@ -358,16 +372,8 @@ class Unit:
         if stored:  # else the recorder still holds the outbox, and the process's end closes it
             self._outbox.close()
         self._panel.close()
+        self._teller.close()
         self._notifier.close()
-
-
-def moved(outbox: Outbox, source: str) -> dict[str, Any] | None:
-    """Return what to tell of a unit whose newest event is of another name than `source`."""
-    newest = outbox.newest()
-    before = None if newest is None else read(newest, "source")
-    if before in (None, source):
-        return None
-    return {"from": before, "last": outbox.head().sequence}
 
 
 def run(settings: Settings) -> int:

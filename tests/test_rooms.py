@@ -23,6 +23,7 @@ ROOMS: dict[str, set[str]] = {
     "provision": {"configuration", "mqtt", "roster"},
     "pictures": {"types"},
     "notify": set(),
+    "bulletin": set(),
     "memory": set(),
     "camera": set(),
     "inference": {"roster"},
@@ -33,8 +34,11 @@ ROOMS: dict[str, set[str]] = {
     "mqtt": set(),
     "central": {"mqtt"},
     "tally": {"mqtt"},
+    "teller": {"bulletin", "notify", "tally", "mqtt", "inference"},
     "unit": {
         "notify",
+        "bulletin",
+        "teller",
         "memory",
         "tally",
         "camera",
@@ -58,6 +62,8 @@ ROOMS: dict[str, set[str]] = {
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
     "cli": {
         "configuration",
+        "bulletin",
+        "doctor",
         "provision",
         "unit",
         "enrol",

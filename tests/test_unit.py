@@ -16,6 +16,7 @@ from PIL import Image
 
 from edge.attendance import State, Step
 from edge.bench.scenes import SCENES, Studio
+from edge.bulletin import Board, Bulletin
 from edge.camera import Camera
 from edge.errors import CameraError, EndOfReplay, OutboxDamaged, ReplayError, RosterError
 from edge.inference.examiner import Examiner
@@ -360,3 +361,28 @@ def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
         ("kecamatan", "stopped"),
     ]
     assert said[2][2] == {"from": settings.unit.source, "last": 2}
+
+
+def test_who_asks_is_told_how_the_unit_is(
+    settings: Settings, smile: list[Yuv], tmp_path: Path
+) -> None:
+    told: list[Bulletin] = []
+
+    class Kept(Board):
+        def put(self, bulletin: Bulletin) -> None:
+            super().put(bulletin)
+            told.append(bulletin)
+
+    board = Kept({"RUNTIME_DIRECTORY": str(tmp_path)})
+    camera = Played(islice(iter(smile), round(2.5 * FPS)))
+    with Unit(settings, camera=lambda: camera, board=board) as unit:
+        unit.run()
+    newest = told[-1]
+    assert newest.source == settings.unit.source
+    assert newest.sentence.startswith("Watching. 1 enrolled, broker away, events are kept, ")
+    assert newest.sentence.endswith("See: broker-unreachable.")
+    assert newest.codes == ("broker-unreachable",)
+    assert newest.waiting > 0
+    assert newest.level is not None
+    assert newest.sharpness is not None
+    assert list(tmp_path.glob("status.*")) == []  # it ended in good order

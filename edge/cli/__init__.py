@@ -15,6 +15,7 @@ COMMANDS = {
     "provision": "edge.cli.provision",
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
+    "status": "edge.cli.status",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
     "bench": "edge.cli.bench",

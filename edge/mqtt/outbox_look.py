@@ -5,6 +5,7 @@ import fcntl
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edge.errors import OutboxError
 from edge.mqtt.outbox_check import connect, read, told
@@ -43,6 +44,14 @@ def look(file: Path) -> Contents:
     if newest is None:
         return Contents(delivered, delivered)
     return Contents(int(newest[0]), delivered, str(newest[1]))
+
+
+def moved(newest: str | None, source: str) -> dict[str, Any] | None:
+    """Return what an audit tells of a unit whose newest event is of another name than `source`."""
+    before = None if newest is None else read(newest, "source")
+    if newest is None or before in (None, source):
+        return None
+    return {"from": before, "last": int(read(newest, "sequence"))}
 
 
 def taken(file: Path) -> bool:
