@@ -34,6 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "mqtt": set(),
     "central": {"mqtt"},
     "tally": {"mqtt"},
+    "doctor": {"bulletin", "camera", "inference", "gpio", "mqtt", "roster"},
     "teller": {"bulletin", "notify", "tally", "mqtt", "inference"},
     "unit": {
         "notify",

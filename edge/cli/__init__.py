@@ -16,6 +16,7 @@ COMMANDS = {
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
     "status": "edge.cli.status",
+    "doctor": "edge.cli.doctor",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
     "bench": "edge.cli.bench",
