@@ -63,7 +63,7 @@ def configure(level: str, environment: Mapping[str, str] = os.environ) -> None:
     if not isinstance(handler, JournalHandler):
         handler.setFormatter(PlainFormatter())
     handler.addFilter(Gate())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _journal_reads_stderr(environment: Mapping[str, str]) -> bool:

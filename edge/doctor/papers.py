@@ -14,6 +14,12 @@ from edge.owner import acting_as
 from edge.roster import load as load_roster
 from edge.roster import read_key
 
+_RENEW = {
+    Trouble.CERTIFICATE_EXPIRES: "have it renewed, then: senyum provision --certificate PEM",
+    Trouble.AUTHORITY_EXPIRES: "add its successor's certificate to that file",
+}
+_MAKE = "senyum provision makes it; then register it with central: senyum keys"
+
 
 def models(patient: Patient) -> Finding:
     """Each network gives the outputs here that it gave where it was made."""
@@ -60,9 +66,6 @@ def signing_key(patient: Patient) -> Finding:
     return good("signing key", f"{key.alg}, {key.kid}", kid=key.kid)
 
 
-_MAKE = "senyum provision makes it; then register it with central: senyum keys"
-
-
 def certificates(patient: Patient) -> Iterator[Finding]:
     """Whether each broker's files can be used, and how long."""
     today = patient.today()
@@ -80,7 +83,7 @@ def certificates(patient: Patient) -> Iterator[Finding]:
         ending = expiry(broker, today)
         if ending is not None:
             code, text = ending
-            yield bad(check, code, text, "have it renewed, and: senyum provision --certificate PEM")
+            yield bad(check, code, text, _RENEW[code])
         elif broker.certificate is None:
             yield good(check, "none is used")
         else:

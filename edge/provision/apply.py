@@ -135,7 +135,9 @@ def _leave(path: Path, text: str) -> None:
 
 def _make_folders(machine: Machine, state: Path) -> None:
     try:
-        machine.config.parent.mkdir(parents=True, exist_ok=True)
+        if not machine.config.parent.exists():
+            machine.config.parent.mkdir(parents=True)
+            machine.config.parent.chmod(0o755)  # the daemon reads there, whatever the umask
         if not state.exists():
             state.mkdir(parents=True, mode=0o700)
             if machine.owner.uid != os.geteuid():
