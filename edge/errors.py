@@ -11,6 +11,7 @@ class Trouble(StrEnum):
     """What is wrong, in one word: `last_error` of `health`. The sentence for each is in the log."""
 
     CAMERA_LOST = "camera-lost"
+    PINS_LOST = "pins-lost"
     # events cannot be stored
     DISK_FULL = "disk-full"
     OUTBOX_DAMAGED = "outbox-damaged"
@@ -114,6 +115,18 @@ class ReplayError(CameraError, CallerError):
 
 class GpioError(CallerError):
     """A pin cannot be had: no such chip, taken by another program, or named twice."""
+
+
+class PinsTaken(GpioError):
+    """A pin is held by another program for now."""
+
+
+class UpdateError(SenyumError):
+    """An update cannot be done now; the version in force goes on."""
+
+
+class UpdateRefused(UpdateError, CallerError):
+    """A release that is not to be trusted, not for this machine, or does not work on it."""
 
 
 class EnvelopeError(SenyumError):

@@ -18,6 +18,7 @@ class Tally:
     link_up: bool = False
     frame_rate: float = 0.0  # pictures judged a second, of late
     camera_fault: str | None = None
+    pins_fault: str | None = None
     store_fault: str | None = None
     store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
     link_trouble: Trouble | None = None  # what stands in the way of events, or soon will
@@ -26,13 +27,15 @@ class Tally:
     @property
     def fault(self) -> str | None:
         """Why the unit cannot do its work, or None where it can."""
-        return self.camera_fault or self.store_fault
+        return self.camera_fault or self.pins_fault or self.store_fault
 
     @property
     def trouble(self) -> Trouble | None:
         """The kind of `fault`."""
         if self.camera_fault:
             return Trouble.CAMERA_LOST
+        if self.pins_fault:
+            return Trouble.PINS_LOST
         return self.store_trouble if self.store_fault else None
 
     @property

@@ -15,7 +15,6 @@ import secrets
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Self
@@ -26,7 +25,8 @@ from edge.bulletin import Board
 from edge.camera import Camera, open_camera
 from edge.errors import OutboxDamaged, RosterError, Trouble
 from edge.feed import Feed
-from edge.gpio import Panel
+from edge.gpio import Panel, PanelKeeper
+from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
 from edge.journal import facts
@@ -41,14 +41,14 @@ from edge.notify import Notifier
 from edge.roster import in_force, read_key
 from edge.roster import load as load_roster
 from edge.settings import Settings
-from edge.tally import Tally
+from edge.steering import Steering
+from edge.tally import Tally, temperature
 from edge.teller import Teller
 from edge.types import (
     Attempt,
     Audit,
     AuditCode,
     Fault,
-    Frame,
     LinkChanged,
     Outcome,
     Stimulus,
@@ -60,8 +60,6 @@ from edge.types import (
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
-REST_AFTER_NS = 2_000_000_000  # nobody in view for this long: look at fewer frames
-REST_EVERY = 2  # while resting, every second frame is looked at
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
 PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
 STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
@@ -70,35 +68,6 @@ STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
 
 Observer = Callable[[Stimulus, Step, State], None]
-
-
-class Inbox:
-    """What the main loop waits for: every stimulus in order, and the newest frame only."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._stimuli: deque[Stimulus] = deque()
-        self._frame: Frame | None = None
-
-    def put(self, stimulus: Stimulus) -> None:
-        with self._changed:
-            self._stimuli.append(stimulus)
-            self._changed.notify()
-
-    def put_frame(self, frame: Frame) -> None:
-        with self._changed:
-            self._frame = frame
-            self._changed.notify()
-
-    def take(self, timeout: float) -> tuple[tuple[Stimulus, ...], Frame | None]:
-        """Everything that waits, after at most `timeout` seconds; empty where nothing came."""
-        with self._changed:
-            if not self._stimuli and self._frame is None:
-                self._changed.wait(timeout)
-            taken = tuple(self._stimuli), self._frame
-            self._stimuli.clear()
-            self._frame = None
-            return taken
 
 
 class Unit:
@@ -201,8 +170,9 @@ class Unit:
             enrolled=gallery.size,
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
-        self._panel = self._open_panel()
+        self._panel = PanelKeeper(self._open_panel)
         opened.callback(self._panel.close)
+        self._steering = Steering(settings.camera)
         self._feed = Feed(
             camera,
             settings.camera,
@@ -228,7 +198,6 @@ class Unit:
         self._announce()
         self._feed.start()
         ready = False
-        resting_since = time.monotonic_ns()
         status_at = rate_at = time.monotonic_ns()
         rate_frames = 0
         while not self._stop.is_set() and not self._finished():
@@ -241,9 +210,7 @@ class Unit:
                 self._step(view)
                 self._tally.frames += 1
                 self._notifier.alive()
-                if view.sightings:
-                    resting_since = now
-                self._feed.pace(REST_EVERY if now - resting_since > REST_AFTER_NS else 1)
+                self._feed.ask(self._steering.see(frame, view, now))
             elif not stimuli:
                 self._step(Tick())
             if not ready and (frame is not None or self._tally.fault):
@@ -252,10 +219,14 @@ class Unit:
                 self._notifier.ready()
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
             self._probe_store(now)
+            self._panel.tend()
+            if self._panel.fault != self._tally.pins_fault:
+                self._pins_are(self._panel.fault)
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
+                self._cool()
                 self._teller.tell(frame)
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
@@ -312,6 +283,17 @@ class Unit:
         self._tally.camera_fault = why
         self._step(Fault(self._tally.fault))
 
+    def _pins_are(self, why: str | None) -> None:
+        if why:
+            pins = facts(code=Trouble.PINS_LOST)
+            log.error("out of order, nobody can be shown anything: %s", why, extra=pins)
+            self._audit(AuditCode.PINS_LOST, why=why)
+        else:
+            log.info("the lights and the buzzer are back")
+            self._audit(AuditCode.PINS_BACK)
+        self._tally.pins_fault = why
+        self._step(Fault(self._tally.fault))
+
     def _store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
         """Note whether events can be stored. While not, an audit event tries it now and then."""
         if why:
@@ -324,6 +306,13 @@ class Unit:
             log.info("events can be stored again")
         self._tally.store_fault, self._tally.store_trouble = why, trouble
         self._step(Fault(self._tally.fault))
+
+    def _cool(self) -> None:
+        """Take frames away before the firmware takes clock cycles."""
+        was = self._steering.slowed
+        self._steering.feel(temperature())
+        if self._steering.slowed != was:
+            log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
 
     def _probe_store(self, now: int) -> None:
         if self._tally.store_fault is not None and now >= self._probe_ns:

@@ -36,12 +36,16 @@ ROOMS: dict[str, set[str]] = {
     "tally": {"mqtt"},
     "doctor": {"bulletin", "camera", "inference", "gpio", "mqtt", "roster"},
     "teller": {"bulletin", "notify", "tally", "mqtt", "inference"},
+    "steering": {"camera"},
+    "inbox": set(),
     "unit": {
         "notify",
         "bulletin",
         "teller",
         "memory",
         "tally",
+        "steering",
+        "inbox",
         "camera",
         "inference",
         "roster",
@@ -61,7 +65,9 @@ ROOMS: dict[str, set[str]] = {
         "unit",
     },
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
+    "update": {"configuration", "camera", "inference", "roster", "mqtt"},
     "cli": {
+        "update",
         "configuration",
         "bulletin",
         "doctor",
@@ -76,7 +82,8 @@ ROOMS: dict[str, set[str]] = {
         "inference",
     },
 }
-CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
+# One room in four modules: port and driver, what is asked of the sensor, replay, feed.
+CAMERA = {"camera", "sensor", "replay", "feed"}
 PURE = {
     "attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}
     | {"statistics", "numpy"}  # arithmetic

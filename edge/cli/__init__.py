@@ -19,6 +19,8 @@ COMMANDS = {
     "doctor": "edge.cli.doctor",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
+    "update": "edge.cli.update",
+    "self-test": "edge.cli.self_test",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
 }

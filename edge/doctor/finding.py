@@ -26,7 +26,6 @@ class Ailment(StrEnum):
     BRIGHT = "picture-bright"
     BLURRED = "picture-blurred"
     SLOW = "camera-slow"
-    PINS = "pins-unusable"
     LIGHT = "light-dead"
     SOUND = "sound-dead"
     MODEL = "model-wrong"

@@ -9,7 +9,7 @@ from gpiozero import DigitalInputDevice
 
 from edge.doctor.finding import Ailment, Finding, bad, good, unchecked
 from edge.doctor.patient import Patient
-from edge.errors import GpioError
+from edge.errors import GpioError, Trouble
 from edge.gpio import Board
 from edge.gpio.patterns import DARK, Light
 
@@ -60,7 +60,7 @@ def signs(patient: Patient) -> Iterator[Finding]:
     try:
         board = patient.open_board(loud)
     except GpioError as error:
-        yield bad("pins", Ailment.PINS, str(error))
+        yield bad("pins", Trouble.PINS_LOST, str(error))
         return
     with closing(board):
         for part in PARTS:
@@ -87,7 +87,7 @@ def _measure(part: Part, board: Board, pin: int) -> Finding:
     try:
         wire = DigitalInputDevice(pin, pull_up=False, pin_factory=board.factory)
     except Exception as error:  # noqa: BLE001 - lgpio.error is an Exception and nothing else
-        return bad(part.name, Ailment.PINS, f"pin {pin} cannot be had ({error})")
+        return bad(part.name, Trouble.PINS_LOST, f"pin {pin} cannot be had ({error})")
     with closing(wire):
         shares = []
         for light in (DARK, part.light):

@@ -110,4 +110,4 @@ def test_pins_that_somebody_has(tmp_path: Path) -> None:
         raise GpioError("gpio.green = 17: the pin cannot be had (busy)")
 
     (found,) = signs(patient(tmp_path, ask=lambda _: True, open_board=opener))
-    assert said(found) == ("bad", "pins-unusable")
+    assert said(found) == ("bad", "pins-lost")

@@ -15,6 +15,7 @@ from edge.camera import Camera
 from edge.doctor import Finding, Patient
 from edge.errors import CameraError
 from edge.owner import Owner
+from edge.sensor import Wish
 from edge.settings import CameraSettings, Settings
 from edge.types import Frame, Yuv
 
@@ -84,6 +85,9 @@ class Still:
         half = np.full((120, 160), 128, np.uint8)
         picture = Yuv(self._luma, half, half)
         return Frame(1, time.monotonic_ns(), picture, picture)
+
+    def ask(self, wish: Wish) -> None:
+        pass
 
     def close(self) -> None:
         self.closed = True
