@@ -92,7 +92,8 @@ def probe(check: str, broker: BrokerSettings, unit: UnitName, token: str | None)
     except SecretError as error:
         return bad(check, Trouble.CREDENTIALS, str(error))
     except Ended as error:
-        return bad(check, error.trouble, str(error), _DO.get(error.trouble, ""))
+        text = str(error).removeprefix(f"{check}: ")
+        return bad(check, error.trouble, text, _DO.get(error.trouble, ""))
     if trouble is not None:
         return bad(check, trouble, "connected, but events are not let in", _DO.get(trouble, ""))
     return good(check, "lets events in")

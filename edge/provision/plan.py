@@ -92,7 +92,7 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     elif present.certificate is not None and moved_from is None and settings.broker.tls:
         settings = _with_certificate(content, present.certificate, documents.where)
     signing_key = _signing_key(drafts, settings, renew=moved_from is not None)
-    if not settings.roster.key.exists():
+    if drafts.read(settings.roster.key) is None:
         drafts.secret(settings.roster.key, secrets.token_hex(KEY_BYTES).encode() + b"\n")
     if (broker := documents.claim.broker) is not None and broker.password is not None:
         drafts.secret(drafts.state / PASSWORD, broker.password.get_secret_value().encode())
