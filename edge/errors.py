@@ -44,6 +44,8 @@ class Trouble(StrEnum):
     TOO_LARGE = "packet-too-large"
     QUOTA = "quota-exceeded"
     INVALID = "event-refused"
+    # connected, and events go out
+    NOT_LISTENING = "not-listening"  # the broker lets us hear no commands
     # connected, and all is well for now
     CERTIFICATE_EXPIRES = "certificate-expires"
     AUTHORITY_EXPIRES = "authority-expires"
@@ -127,6 +129,10 @@ class UpdateError(SenyumError):
 
 class UpdateRefused(UpdateError, CallerError):
     """A release that is not to be trusted, not for this machine, or does not work on it."""
+
+
+class ClockError(SenyumError):
+    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
 
 
 class EnvelopeError(SenyumError):

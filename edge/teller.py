@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 
 from edge import __version__
 from edge.bulletin import Board, Bulletin
@@ -27,7 +28,7 @@ class Teller:
         link: Link,
         clock: Clock,
         source: str,
-        enrolled: int,
+        enrolled: Callable[[], int],
     ) -> None:
         self._tally = tally
         self._notifier = notifier
@@ -45,7 +46,7 @@ class Teller:
         tally = self._tally
         tally.waiting = max(self._outbox.sequence - self._link.delivered, 0)
         tally.link_trouble = self._link.trouble
-        sentence = tally.sentence(self._enrolled)
+        sentence = tally.sentence(self._enrolled())
         self._notifier.status(sentence)
         seen = frame is not None or tally.fault is not None
         if seen and self._board.due(tally.codes):
@@ -67,7 +68,7 @@ class Teller:
             started_ns=self._started_ns,
             codes=tally.codes,
             fault=tally.fault,
-            enrolled=self._enrolled,
+            enrolled=self._enrolled(),
             recorded=tally.recorded,
             refused=tally.refused,
             waiting=tally.waiting,

@@ -212,6 +212,8 @@ class AuditCode(StrEnum):
     OUTBOX_RENEWED = "outbox-renewed"  # a damaged outbox was set aside
     CLOCK_STEPPED = "clock-stepped"
     CLOCK_ANCHOR = "clock-anchor"  # dates the events of this boot that had no certain time
+    COMMAND_DONE = "command-done"
+    COMMANDS_REFUSED = "commands-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +286,7 @@ class CueName(StrEnum):
     HINT = "hint"
     SEVERAL = "several"
     OUT_OF_ORDER = "out-of-order"
+    IDENTIFY = "identify"  # which of them is it?
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,31 +15,35 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Self
 
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
 from edge.bulletin import Board
 from edge.camera import Camera, open_camera
+from edge.commands import Change, Commands, Doors, change_of
 from edge.errors import OutboxDamaged, RosterError, Trouble
+from edge.faults import Faults
 from edge.feed import Feed
 from edge.gpio import Panel, PanelKeeper
 from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
-from edge.journal import facts
-from edge.mqtt.clock import SystemClock
+from edge.mqtt.clock import Clock, SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
 from edge.mqtt.outbox_look import moved
+from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
-from edge.roster import in_force, read_key
 from edge.roster import load as load_roster
+from edge.roster import read_key
 from edge.settings import Settings
 from edge.steering import Steering
 from edge.tally import Tally, temperature
@@ -48,6 +52,7 @@ from edge.types import (
     Attempt,
     Audit,
     AuditCode,
+    Cue,
     Fault,
     LinkChanged,
     Outcome,
@@ -61,7 +66,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
-PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
 STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
 DETAIL = 200  # characters of a text in an audit event
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
@@ -85,11 +89,12 @@ class Unit:
         board: Board | None = None,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         """`camera` and `panel` open other ones than those of the settings.
 
         `observer` is told, in the main loop, of each stimulus, what it brought about, and the
-        session's state after it.
+        session's state after it. `reread` reads the settings anew, when that is ordered.
         """
         self._inbox = Inbox()
         self._tally = Tally()
@@ -99,16 +104,23 @@ class Unit:
         self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._damage: OutboxDamaged | None = None
-        self._probe_ns = 0  # when next to try whether events can be stored again
+        self._faults = Faults(self._tally, self._audit, self._step)
         self._notifier = notifier or Notifier()
         self._observer = observer
         self._board = board or Board()
+        self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
         self._open_panel = panel or (lambda: Panel(settings.gpio))
         with ExitStack() as opened:
-            self._build(settings, camera or (lambda: open_camera(settings.camera)), opened)
+            clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
+            self._commands = Commands(settings, clock, reread)
+            opened.callback(self._commands.close)
+            settings = self._commands.settings
+            self._build(settings, camera or (lambda: open_camera(settings.camera)), clock, opened)
             opened.pop_all()  # from here on it is `close` that closes
 
-    def _build(self, settings: Settings, camera: Callable[[], Camera], opened: ExitStack) -> None:
+    def _build(
+        self, settings: Settings, camera: Callable[[], Camera], clock: Clock, opened: ExitStack
+    ) -> None:
         key = read_key(settings.roster.key, "roster key")
         embedder = Models(settings.inference.models).spec("identity").sha256
         gallery = load_roster(settings.roster.file, key, embedder)
@@ -116,7 +128,8 @@ class Unit:
             raise RosterError(
                 f"{settings.roster.file}: nobody is enrolled; run senyum enroll first"
             )
-        settings = settings.model_copy(update={"roster": in_force(gallery, settings.roster)})
+        present = change_of(settings, gallery)
+        settings = present.limits
         rule = settings.roster
         log.info("match from %.3f, ahead by %.3f, of %d", rule.threshold, rule.margin, gallery.size)
         self._pipeline = Pipeline(settings.inference, gallery)
@@ -149,16 +162,21 @@ class Unit:
             roster=gallery.digest,
             thresholds=settings.thresholds,
         )
-        clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
-        sealer = Sealer(context, signing_key, clock)
+        self._sealer = sealer = Sealer(context, signing_key, clock)
+        doors = Doors(self._changes.append, self._show, self._ordered, self.stop)
+        self._commands.attach(sealer, outbox, present, embedder, doors)
         self._link = Link(
             settings.broker,
             outbox.file,
             sealer,
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
-            vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
+            vitals=lambda: self._commands.vitals(self._tally.vitals(settings.outbox.file.parent)),
+            pace=Pace(health=settings.broker.health_period),
+            archive=self._commands.archive,
+            listeners=self._commands.listeners,
         )
+        self._commands.link = self._link
         self._teller = Teller(
             self._tally,
             self._notifier,
@@ -167,7 +185,7 @@ class Unit:
             link=self._link,
             clock=clock,
             source=settings.unit.source,
-            enrolled=gallery.size,
+            enrolled=lambda: self._enrolled,
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
         self._panel = PanelKeeper(self._open_panel)
@@ -196,6 +214,7 @@ class Unit:
         self._recorder.start()
         self._link.start()
         self._announce()
+        self._commands.begin()
         self._feed.start()
         ready = False
         status_at = rate_at = time.monotonic_ns()
@@ -218,16 +237,18 @@ class Unit:
                 memory.trim()
                 self._notifier.ready()
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
-            self._probe_store(now)
+            self._faults.probe_store(now)
             self._panel.tend()
             if self._panel.fault != self._tally.pins_fault:
-                self._pins_are(self._panel.fault)
+                self._faults.pins_are(self._panel.fault)
+            self._change()
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._cool()
                 self._teller.tell(frame)
+                self._tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
@@ -254,7 +275,7 @@ class Unit:
                     log.info("broker connected")
                 self._tally.link_up = up
             case Fault(why):
-                self._camera_is(why)
+                self._faults.camera_is(why)
                 return
             case Stored(ref):
                 match self._waiting.pop(ref, None):
@@ -262,50 +283,16 @@ class Unit:
                         self._tally.recorded += 1
                     case Outcome.REFUSED:
                         self._tally.refused += 1
-                self._store_is(None)
+                self._faults.store_is(None)
+                self._commands.stored(ref, stored=True)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
-                self._store_is(why, trouble)
+                self._commands.stored(ref, stored=False)
+                self._faults.store_is(why, trouble)
                 if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
                     self.stop()
         self._step(stimulus)
-
-    def _camera_is(self, why: str | None) -> None:
-        if why == self._tally.camera_fault:
-            return
-        if why:
-            log.error("out of order: %s", why, extra=facts(code=Trouble.CAMERA_LOST))
-            self._audit(AuditCode.CAMERA_LOST, why=why)
-        else:
-            log.info("the camera is back")
-            self._audit(AuditCode.CAMERA_BACK)
-        self._tally.camera_fault = why
-        self._step(Fault(self._tally.fault))
-
-    def _pins_are(self, why: str | None) -> None:
-        if why:
-            pins = facts(code=Trouble.PINS_LOST)
-            log.error("out of order, nobody can be shown anything: %s", why, extra=pins)
-            self._audit(AuditCode.PINS_LOST, why=why)
-        else:
-            log.info("the lights and the buzzer are back")
-            self._audit(AuditCode.PINS_BACK)
-        self._tally.pins_fault = why
-        self._step(Fault(self._tally.fault))
-
-    def _store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
-        """Note whether events can be stored. While not, an audit event tries it now and then."""
-        if why:
-            self._probe_ns = time.monotonic_ns() + PROBE_NS
-        if why == self._tally.store_fault:
-            return
-        if why:
-            log.error("out of order, events cannot be stored: %s", why, extra=facts(code=trouble))
-        else:
-            log.info("events can be stored again")
-        self._tally.store_fault, self._tally.store_trouble = why, trouble
-        self._step(Fault(self._tally.fault))
 
     def _cool(self) -> None:
         """Take frames away before the firmware takes clock cycles."""
@@ -313,12 +300,6 @@ class Unit:
         self._steering.feel(temperature())
         if self._steering.slowed != was:
             log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
-
-    def _probe_store(self, now: int) -> None:
-        if self._tally.store_fault is not None and now >= self._probe_ns:
-            self._probe_ns = now + PROBE_NS
-            trouble, why = self._tally.store_trouble, self._tally.store_fault
-            self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
 
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
@@ -329,11 +310,38 @@ class Unit:
         if self._observer is not None:
             self._observer(stimulus, step, self._session.state)
 
+    def _change(self) -> None:
+        """Take what was ordered, between two attempts: each is judged by one set of rules."""
+        if not self._changes or self._session.attempting or self._waiting:
+            return
+        change = self._changes.popleft()
+        settings, gallery = change.limits, change.gallery
+        self._pipeline.gallery = gallery
+        self._enrolled = gallery.size
+        self._session.use_exempt(gallery.exempt)
+        self._session.use_rules(settings.attendance, settings.roster, settings.liveness)
+        self._sealer.context = replace(
+            self._sealer.context, roster=gallery.digest, thresholds=settings.thresholds
+        )
+        self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
+        self._link.report_every(settings.broker.health_period)
+        log.info("other settings or another roster are in force, as ordered")
+
+    def _show(self, cue: Cue) -> None:
+        self._panel.show(cue)
+
+    def _ordered(self, detail: Mapping[str, Any]) -> int:
+        return self._audit(AuditCode.COMMAND_DONE, **detail)
+
+    def _tell_refusals(self, *, ending: bool = False) -> None:
+        if (counts := self._commands.refusals_due(ending=ending)) is not None:
+            self._audit(AuditCode.COMMANDS_REFUSED, **counts)
+
     def _submit(self, event: Attempt) -> None:
         self._waiting[event.ref] = event.outcome
         self._recorder.submit(event)
 
-    def _audit(self, code: AuditCode, **detail: Any) -> None:
+    def _audit(self, code: AuditCode, **detail: Any) -> int:
         event = Audit(
             ref=next(self._audit_refs),
             code=code,
@@ -342,6 +350,7 @@ class Unit:
             detail={k: v[:DETAIL] if isinstance(v, str) else v for k, v in detail.items()},
         )
         self._recorder.submit(event)
+        return event.ref
 
     def close(self) -> None:
         """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""
@@ -352,6 +361,7 @@ class Unit:
             return max(0.05, share * (deadline - time.monotonic()))
 
         self._feed.stop()
+        self._tell_refusals(ending=True)
         self._audit(AuditCode.STOPPED)
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:
@@ -360,15 +370,19 @@ class Unit:
         self._feed.close(timeout=left(1.0))
         if stored:  # else the recorder still holds the outbox, and the process's end closes it
             self._outbox.close()
+        self._commands.close()
         self._panel.close()
         self._teller.close()
         self._notifier.close()
 
 
-def run(settings: Settings) -> int:
-    """Run one unit until SIGTERM or SIGINT; returns the exit status."""
+def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+    """Run one unit until SIGTERM or SIGINT; returns the exit status.
+
+    `reread` reads the settings anew, when that is ordered.
+    """
     memory.return_large_blocks()
-    with Unit(settings) as unit:
+    with Unit(settings, reread=reread) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: unit.stop())
         unit.run()

@@ -1,4 +1,7 @@
-"""Receives from the broker: MQTT 5, session kept, acknowledged only after the store committed.
+"""Receives from the broker: session kept, acknowledged only after the store committed.
+
+MQTT 5, and 3.1.1 with a broker that has no other: without shared subscriptions, so that every
+receiver gets every event and the store keeps each once.
 
 One thread does all: read what is there, hand it over as a batch, acknowledge the batch. So an
 acknowledgement never travels on another connection than its message came by, where the same
@@ -15,15 +18,13 @@ from typing import Any, Protocol
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import LogLevel, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.central.desk import Message
 from edge.errors import LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
-from edge.mqtt.client import new_client
+from edge.mqtt.client import connect, new_client
 from edge.mqtt.topics import Leaf, subscription
 from edge.settings import BrokerSettings
 
@@ -87,6 +88,7 @@ class Subscriber:
         self._group = group
         self._client_id = client_id
         self._handler = handler
+        self._five = True  # speak MQTT 5
         self._client = self._make_client()
         self._inbox: list[_Held] = []
         self._stopped = False
@@ -154,7 +156,7 @@ class Subscriber:
         return kind(f"broker {self._where}: {why}")
 
     def _make_client(self) -> mqtt.Client:
-        client = new_client(self._broker, self._client_id)
+        client = new_client(self._broker, self._client_id, five=self._five)
         client.manual_ack_set(True)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
@@ -169,17 +171,13 @@ class Subscriber:
         self._refused.clear()
         self._connack = self._farewell = None
         self._detail = ""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        properties.ReceiveMaximum = BATCH
-        properties.MaximumPacketSize = PACKET_BYTES
         try:
-            self._client.connect(
-                self._broker.host,
-                self._broker.port,
-                self._broker.keepalive,
-                clean_start=False,
-                properties=properties,
+            connect(
+                self._client,
+                self._broker,
+                SessionExpiryInterval=SESSION_EXPIRY_S,
+                ReceiveMaximum=BATCH,
+                MaximumPacketSize=PACKET_BYTES,
             )
         except ssl.SSLCertVerificationError as error:
             raise self._refusal(
@@ -209,8 +207,10 @@ class Subscriber:
         assert code is not None
         if code.value in _TRANSIENT:
             raise _Unreachable(f"refused for now: {code}")
-        if code.value == _UNSUPPORTED_PROTOCOL:
-            raise self._refusal("does not speak MQTT 5, which receiving needs")
+        if code.value == _UNSUPPORTED_PROTOCOL and self._five:
+            self._five = False
+            self._client = self._make_client()
+            raise _Unreachable("does not speak MQTT 5; going on by 3.1.1")
         if code.is_failure:
             raise self._refusal(
                 f"refused client {self._client_id}: {code}; "
@@ -222,6 +222,7 @@ class Subscriber:
         for leaf in (Leaf.STATE, Leaf.HEALTH):
             self._ask(subscription(leaf))
         shared = subscription(Leaf.EVENT, self._group)
+        self._shared_offered &= self._five
         if self._shared_offered:
             self._ask(shared)
         self._await(lambda: not self._subscribed, "no SUBACK")
@@ -243,7 +244,10 @@ class Subscriber:
             )
 
     def _ask(self, wanted: str) -> None:
-        result, mid = self._client.subscribe(wanted, options=SubscribeOptions(qos=1))
+        if self._five:
+            result, mid = self._client.subscribe(wanted, options=SubscribeOptions(qos=1))
+        else:
+            result, mid = self._client.subscribe(wanted, qos=1)
         if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise _Unreachable("the connection was lost while subscribing")
         self._subscribed[mid] = wanted

@@ -17,12 +17,16 @@ COMMANDS = {
     "run": "edge.cli.run",
     "status": "edge.cli.status",
     "doctor": "edge.cli.doctor",
+    "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
+    "csr": "edge.cli.csr",
     "receive": "edge.cli.receive",
     "update": "edge.cli.update",
     "self-test": "edge.cli.self_test",
     "bench": "edge.cli.bench",
+    "simulate": "edge.cli.simulate",
     "evaluate": "edge.cli.evaluate",
+    "admin": "edge.cli.admin",
 }
 
 

@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
     if options.add_to is None:
         print(json.dumps({"keys": [registration]}, indent=2))
     else:
-        add_registration(options.add_to, registration)
-        print(f"{options.add_to}: added key {key.kid} of {settings.unit.source}")
+        replaced = add_registration(options.add_to, registration)
+        what = "replaced the entry of" if replaced else "added"
+        print(f"{options.add_to}: {what} key {key.kid} of {settings.unit.source}")
     return 0

@@ -23,7 +23,7 @@ from edge.configuration import load
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.keys import KeySet
-from edge.mqtt.topics import Leaf
+from edge.mqtt.topics import COMMAND, REPLY, Leaf
 from edge.settings import BrokerSettings
 
 pytestmark = pytest.mark.broker
@@ -118,7 +118,8 @@ def test_every_message_goes_as_the_document_says(broker: PrivateBroker, tmp_path
 
 
 def test_the_document_names_every_topic_and_nothing_else() -> None:
-    topics = {f"senyum/v1/{{org}}/{{site}}/{{unit}}/{leaf}" for leaf in Leaf}
+    last_levels = [*Leaf, f"{COMMAND}/{{command}}", f"{REPLY}/{{id}}"]
+    topics = {f"senyum/v1/{{org}}/{{site}}/{{unit}}/{last}" for last in last_levels}
     assert {channel["address"] for channel in DOCUMENT["channels"].values()} == topics
     kinds = {message["name"] for message in DOCUMENT["components"]["messages"].values()}
     types = [
@@ -129,7 +130,7 @@ def test_the_document_names_every_topic_and_nothing_else() -> None:
         for kind in [part["properties"]["type"]]
         for name in kind.get("enum", [kind.get("const")])
     ]
-    assert kinds == {*types, "lastWill"}
+    assert kinds == {*types, "lastWill", COMMAND, REPLY}
 
 
 def test_an_es256_unit_from_its_setting_to_the_store(broker: PrivateBroker, tmp_path: Path) -> None:

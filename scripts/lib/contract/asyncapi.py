@@ -4,9 +4,11 @@ from typing import Any, Final
 
 from contract.schemas import MODELS
 from edge.mqtt import payload
+from edge.mqtt.command import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
+from edge.mqtt.command import MAX_BYTES as MAX_COMMAND_BYTES
 from edge.mqtt.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
 from edge.mqtt.keys import ALGORITHMS
-from edge.mqtt.topics import ROOT, Leaf, subscription
+from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
 
 Part = dict[str, Any]
 
@@ -68,6 +70,49 @@ def _signed(leaf: Leaf, kind: str, model: str, title: str) -> Part:
     }
 
 
+def _order(name: str, title: str, typ: str, most: int) -> Part:
+    model = name.capitalize()
+    return {
+        "name": name,
+        "title": title,
+        "summary": MODELS[model].__doc__,
+        "contentType": CONTENT_TYPE,
+        "payload": {
+            "type": "string",
+            "description": f"Compact JWS of typ {typ}.",
+            "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+            "maxLength": most,
+            "x-jws": {
+                "header": {"$ref": _schema("header", name)},
+                "payload": {"$ref": _schema(name, model)},
+            },
+        },
+        "bindings": _mqtt(contentType=CONTENT_TYPE),
+    }
+
+
+def _order_channel(name: str, last: str, description: str) -> Part:
+    levels = ("org", "site", "unit", last)
+    address = [ROOT, *(f"{{{level}}}" for level in levels[:3]), name, f"{{{last}}}"]
+    return {
+        "address": "/".join(address),
+        "title": name,
+        "description": description,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "parameters": {level: {"$ref": f"#/components/parameters/{level}"} for level in levels},
+    }
+
+
+def _order_operation(action: str, name: str, summary: str) -> Part:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{name}"},
+        "summary": summary,
+        "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
+        "bindings": _mqtt(qos=1, retain=False) if action == "send" else _mqtt(qos=1),
+    }
+
+
 def _will() -> Part:
     return {
         "name": "lastWill",
@@ -116,7 +161,17 @@ def document() -> Part:
             "tags": [{"name": "attendance"}],
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": {leaf.value: _channel(leaf, with_will[leaf]) for leaf in _ABOUT},
+        "channels": {
+            **{leaf.value: _channel(leaf, with_will[leaf]) for leaf in _ABOUT},
+            COMMAND: _order_channel(
+                COMMAND,
+                "command",
+                "What an authority asks of the unit. Never retained; the last level is its name.",
+            ),
+            REPLY: _order_channel(
+                REPLY, "id", "What became of a command; the last level is the command's id."
+            ),
+        },
         "operations": {
             "sendEvent": _operation(
                 Leaf.EVENT, "Say what happened, once and for all.", of[Leaf.EVENT]
@@ -126,16 +181,22 @@ def document() -> Part:
             "leaveWill": _operation(
                 Leaf.STATE, "Left with the broker; sent by it after a loss.", ["lastWill"]
             ),
+            "receiveCommand": _order_operation("receive", COMMAND, "Hear what is asked."),
+            "sendReply": _order_operation("send", REPLY, "Answer what a known key asked."),
         },
         "components": {
             "parameters": {
                 "org": {"description": f"The organisation: {level}."},
                 "site": {"description": f"Its place: {level}."},
                 "unit": {"description": f"The unit: {level}."},
+                "command": {"description": "Name of the command.", "enum": list(CommandName)},
+                "id": {"description": "`id` of the command."},
             },
             "messages": {
                 **{name: _signed(*about) for name, about in _SIGNED.items()},
                 "lastWill": _will(),
+                COMMAND: _order(COMMAND, "Something asked", COMMAND_TYP, MAX_COMMAND_BYTES),
+                REPLY: _order(REPLY, "Answer", REPLY_TYP, MAX_REPLY_BYTES),
             },
         },
     }

@@ -8,7 +8,7 @@ import io
 import json
 from typing import Final
 
-from contract import cast, chains, good, wrong
+from contract import cast, chains, good, orders, wrong
 from contract.vector import Vector
 
 COLUMNS: Final = (
@@ -48,4 +48,5 @@ def files() -> dict[str, bytes]:
             f"vectors/{name}": (json.dumps(s, indent=2) + "\n").encode() for name, s in keys.items()
         },
         **{f"vectors/{name}": message for message, name in names.items()},
+        **orders.files(),
     }

@@ -93,7 +93,49 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
             "is. A word of the list in docs/link.md, which may grow: take another for something "
             "else."
         ),
+        "refused_commands": "Commands that were refused since the unit's program began.",
+        "last_refusal": "Why the last of them was; null where none was.",
         "clock": "The clock at the instant of `time`.",
+    },
+    "Command": {
+        "id": "UUIDv7; the answer comes on `reply/{id}`.",
+        "aud": "URN of the one unit that is meant.",
+        "name": "What is asked; the last level of the topic is the same.",
+        "number": (
+            "Higher than every one that this key has given to this unit. A unit obeys each number "
+            "once, also over a restart."
+        ),
+        "iat": "When it was signed, UTC.",
+        "exp": "After this time it is refused, where the unit knows the time.",
+        "data": "What it is about; of replay and settings: schema/command-{name}.json, else empty.",
+    },
+    "Answer": {
+        "to": "`id` of the command.",
+        "name": "Its name; null where the command could not be read so far.",
+        "number": "Its number; null where the command could not be read so far.",
+        "ok": "Whether it was obeyed.",
+        "reason": "Why not; null where it was obeyed.",
+        "text": "One sentence for a person.",
+        "data": (
+            "What was asked for. ping: software, uptime_s, session, sequence, head. replay: first, "
+            "last. reload: changed, restart. settings: settings in force, set (by command). "
+            "Later versions may say more."
+        ),
+    },
+    "Reply": {
+        "id": "UUIDv7 of the answer.",
+        "source": "URN of the unit.",
+        "time": "When it answered, by its own clock.",
+    },
+    "ReplayData": {
+        "first": "Number of the first event.",
+        "last": "Number of the last event, included.",
+        "begin": "Of events by their `time`: from here,",
+        "end": "to here, both included.",
+    },
+    "SettingsData": {
+        "set": "New values by name. Bounds are those of the unit's settings file.",
+        "reset": "Names that are to be again what the unit's own settings file says.",
     },
     "Will": {
         "status": "Always offline.",
@@ -174,7 +216,49 @@ VALUES: Final[dict[str, dict[str, str]]] = {
             "left out before this event"
         ),
         "clock-stepped": "the clock was set by a leap",
+        "command-done": (
+            "a command was obeyed: `command`, `number`, `by` (the kid), and what it changed"
+        ),
+        "commands-refused": (
+            "how many commands were refused since this was last told, in all and by reason; told "
+            "at the first, and then once an hour at most"
+        ),
         "clock-anchor": "dates the events of this boot that had no certain time",
+    },
+    "Flaw": {
+        "forged": "the signature is not that of the key; not answered",
+        "unknown-key": (
+            "the key is not among the unit's authorities, or not valid now, or of another "
+            "algorithm; not answered"
+        ),
+        "too-large": "more than 16,384 bytes; not answered",
+        "malformed": (
+            "no compact JWS of exactly alg, kid and typ; or the payload is none of this contract. "
+            "Answered where it was signed and names its id"
+        ),
+        "wrong-role": "the key may not order that",
+        "foreign": "the key, or `aud`, is for other units",
+        "retained": "it was published retained",
+        "stale": "its number is not above its key's last one, or it is older than the unit's count",
+        "expired": "`exp` is past",
+        "clock-unknown": "the unit does not know the time; only ping and identify run",
+        "unknown-command": "the unit's version does not know it",
+        "bad-data": "`data` is not of its kind, or out of bounds",
+        "failed": "the unit could not do it; `text` says why",
+    },
+    "CommandName": {
+        "ping": "says how the unit is",
+        "identify": "blinks and sounds, so that a person finds it",
+        "replay": "sends events again from the archive",
+        "reload": "reads settings and roster again",
+        "settings": "changes a few settings, or says what they are",
+    },
+    "Adjustable": {
+        "attendance.smile_threshold": "score that a smile has to reach, 1 to 99",
+        "attendance.smile_timeout": "seconds to smile in, above 0 to 3600",
+        "gpio.brightness": "of the lights, 0 to 1",
+        "gpio.volume": "of the buzzer, 0 to 1",
+        "broker.health_period": "seconds between two reports on `health`, 5 to 3600",
     },
     "Status": {"online": "it is there", "offline": "it is not"},
     "ClockState": {

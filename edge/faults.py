@@ -1,0 +1,74 @@
+"""Notes what the unit lacks, and says it once: in the log, in the chain, and to the session."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from edge.errors import Trouble
+from edge.journal import facts
+from edge.tally import Tally
+from edge.types import AuditCode, Fault, Stimulus
+
+log = logging.getLogger(__name__)
+
+PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
+
+
+class Audits(Protocol):
+    """Takes an audit event."""
+
+    def __call__(self, code: AuditCode, **detail: Any) -> int: ...
+
+
+class Faults:
+    """Of the main loop's thread alone. `why` is None where all is well again."""
+
+    def __init__(self, tally: Tally, audit: Audits, step: Callable[[Stimulus], None]) -> None:
+        self._tally = tally
+        self._audit = audit
+        self._step = step
+        self._probe_ns = 0  # when next to try whether events can be stored again
+
+    def camera_is(self, why: str | None) -> None:
+        if why == self._tally.camera_fault:
+            return
+        if why:
+            log.error("out of order: %s", why, extra=facts(code=Trouble.CAMERA_LOST))
+            self._audit(AuditCode.CAMERA_LOST, why=why)
+        else:
+            log.info("the camera is back")
+            self._audit(AuditCode.CAMERA_BACK)
+        self._tally.camera_fault = why
+        self._step(Fault(self._tally.fault))
+
+    def pins_are(self, why: str | None) -> None:
+        if why:
+            pins = facts(code=Trouble.PINS_LOST)
+            log.error("out of order, nobody can be shown anything: %s", why, extra=pins)
+            self._audit(AuditCode.PINS_LOST, why=why)
+        else:
+            log.info("the lights and the buzzer are back")
+            self._audit(AuditCode.PINS_BACK)
+        self._tally.pins_fault = why
+        self._step(Fault(self._tally.fault))
+
+    def store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
+        """Note whether events can be stored. While not, an audit event tries it now and then."""
+        if why:
+            self._probe_ns = time.monotonic_ns() + PROBE_NS
+        if why == self._tally.store_fault:
+            return
+        if why:
+            log.error("out of order, events cannot be stored: %s", why, extra=facts(code=trouble))
+        else:
+            log.info("events can be stored again")
+        self._tally.store_fault, self._tally.store_trouble = why, trouble
+        self._step(Fault(self._tally.fault))
+
+    def probe_store(self, now: int) -> None:
+        """Try whether events can be stored again, where that is due."""
+        if self._tally.store_fault is not None and now >= self._probe_ns:
+            self._probe_ns = now + PROBE_NS
+            trouble, why = self._tally.store_trouble, self._tally.store_fault
+            self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
