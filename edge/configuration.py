@@ -12,10 +12,10 @@ from edge.errors import SettingsError
 from edge.settings import CONFIG_FILE, Settings
 
 
-def _say(error: ValidationError, where: str) -> str:
-    """One line for the first wrong setting: its name, its value, what is allowed."""
+def explain(error: ValidationError, where: str, what: str = "settings") -> str:
+    """Return one line for the first wrong setting: its name, its value, what is allowed."""
     first = error.errors(include_url=False)[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
+    name = ".".join(str(part) for part in first["loc"]) or what
     variable = "SENYUM_" + "__".join(str(part) for part in first["loc"]).upper()
     if variable in os.environ:
         where = variable
@@ -29,7 +29,8 @@ def _say(error: ValidationError, where: str) -> str:
     return f"{where}: {name}{value}: {message}{tail}"
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_file(file: Path) -> dict[str, Any]:
+    """Return what a settings file says, unchecked. Raises SettingsError."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Notepad writes a BOM
     except FileNotFoundError:
@@ -48,7 +49,7 @@ def load(config: Path | None = None) -> Settings:
     """
     named = config or (Path(p) if (p := os.environ.get("SENYUM_CONFIG")) else None)
     file = named or (CONFIG_FILE if CONFIG_FILE.is_file() else None)
-    content = _read(file) if file else {}
+    content = read_file(file) if file else {}
     for variable in os.environ:
         section = variable.removeprefix("SENYUM_").split("__")[0]
         ours = variable.startswith("SENYUM_") and "__" in variable
@@ -57,7 +58,7 @@ def load(config: Path | None = None) -> Settings:
     try:
         return Settings(**content)
     except ValidationError as error:
-        raise SettingsError(_say(error, str(file or "environment"))) from None
+        raise SettingsError(explain(error, str(file or "environment"))) from None
     except SourceError as error:  # a whole section as a variable, and not JSON
         raise SettingsError(f"environment: {error}; set one setting a variable") from None
 

@@ -76,6 +76,10 @@ class CertificateError(CallerError):
     """A certificate, a request or an authority cannot be used, or would be overwritten."""
 
 
+class ProvisionError(CallerError):
+    """The unit cannot be set up so: what is there contradicts it, or cannot be written."""
+
+
 class PeopleError(CallerError):
     """The list of people cannot be used: encoding, column, number, or a person twice."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge.errors import Trouble
+from edge.journal import facts
 from edge.tally import Tally
 from edge.types import AuditCode, Fault, Stimulus
 
@@ -35,7 +36,7 @@ class Faults:
         if why == self._tally.camera_fault:
             return
         if why:
-            log.error("out of order: %s", why)
+            log.error("out of order: %s", why, extra=facts(code=Trouble.CAMERA_LOST))
             self._audit(AuditCode.CAMERA_LOST, why=why)
         else:
             log.info("the camera is back")
@@ -48,7 +49,8 @@ class Faults:
         if why == self._tally.pins_fault:
             return
         if why:
-            log.error("out of order, nobody can be shown anything: %s", why)
+            pins = facts(code=Trouble.PINS_LOST)
+            log.error("out of order, nobody can be shown anything: %s", why, extra=pins)
             self._audit(AuditCode.PINS_LOST, why=why)
         else:
             log.info("the lights and the buzzer are back")
@@ -69,7 +71,7 @@ class Faults:
         if why == self._tally.store_fault:
             return
         if why:
-            log.error("out of order, events cannot be stored: %s", why)
+            log.error("out of order, events cannot be stored: %s", why, extra=facts(code=trouble))
         else:
             log.info("events can be stored again")
         self._tally.store_fault, self._tally.store_trouble = why, trouble

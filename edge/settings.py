@@ -31,7 +31,8 @@ Even = Annotated[int, Field(ge=64, le=4096, multiple_of=2)]
 Pin = Annotated[int, Field(ge=0, le=27)]
 
 
-def _known_zone(zone: str) -> str:
+def known_zone(zone: str) -> str:
+    """Return the zone if it is one; ValueError."""
     try:
         ZoneInfo(zone)
     except (ValueError, KeyError, OSError, RecursionError):  # the last for a thousand dots
@@ -48,7 +49,7 @@ class PlaceSettings(_Section):
 
     latitude: float = Field(default=0.0, ge=-90.0, le=90.0, description="degrees, WGS 84")
     longitude: float = Field(default=0.0, ge=-180.0, le=180.0, description="degrees, WGS 84")
-    zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+    zone: Annotated[str, AfterValidator(known_zone)] = Field(
         default="Asia/Jakarta", description="IANA time zone"
     )
 

@@ -22,6 +22,8 @@ class Tally:
     roster_fault: str | None = None
     store_fault: str | None = None
     store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
+    link_trouble: Trouble | None = None  # what stands in the way of events, or soon will
+    waiting: int = 0  # events that no broker has taken
 
     @property
     def fault(self) -> str | None:
@@ -39,13 +41,21 @@ class Tally:
             return self.store_trouble
         return Trouble.ROSTER_MISSING if self.roster_fault else None
 
+    @property
+    def codes(self) -> tuple[Trouble, ...]:
+        """All that is wrong, as docs/troubleshooting.md has it; the worst first."""
+        both = (self.trouble, self.link_trouble)
+        return tuple(trouble for trouble in both if trouble is not None)
+
     def sentence(self, enrolled: int) -> str:
-        """How the unit is, as `systemctl status` shows it."""
+        """How the unit is, as `systemctl status` and `senyum status` show it."""
         doing = f"Out of order: {self.fault}" if self.fault else "Watching"
         broker = "broker connected" if self.link_up else "broker away, events are kept"
+        waiting = f", {self.waiting} not delivered yet" if self.waiting else ""
+        codes = f" See: {', '.join(self.codes)}." if self.codes else ""
         return (
             f"{doing}. {enrolled} enrolled, {broker}, "
-            f"{self.recorded} recorded and {self.refused} refused since the start."
+            f"{self.recorded} recorded and {self.refused} refused since the start{waiting}.{codes}"
         )
 
     def vitals(self, folder: Path) -> Vitals:

@@ -203,6 +203,7 @@ class AuditCode(StrEnum):
 
     STARTED = "started"
     STOPPED = "stopped"
+    MOVED = "moved"  # the chain goes on under another name
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"
     PINS_LOST = "pins-lost"

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
+from edge.bulletin import Board
 from edge.camera import Camera, open_camera
 from edge.commands import Change, Commands, Doors, change_of
 from edge.errors import OutboxDamaged, Trouble
@@ -36,6 +37,7 @@ from edge.mqtt.clock import Clock, SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
+from edge.mqtt.outbox_look import moved
 from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
@@ -44,6 +46,7 @@ from edge.roster import read_key
 from edge.settings import Settings
 from edge.steering import Steering
 from edge.tally import Tally, temperature
+from edge.teller import Teller
 from edge.types import (
     Attempt,
     Audit,
@@ -82,6 +85,7 @@ class Unit:
         *,
         camera: Callable[[], Camera] | None = None,
         notifier: Notifier | None = None,
+        board: Board | None = None,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
         reread: Callable[[], Settings] | None = None,
@@ -102,6 +106,7 @@ class Unit:
         self._damage: OutboxDamaged | None = None
         self._notifier = notifier or Notifier()
         self._observer = observer
+        self._board = board or Board()
         self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
         self._cues: deque[Cue] = deque()  # ordered, for now
         self._open_panel = panel or (lambda: Panel(settings.gpio))
@@ -146,6 +151,7 @@ class Unit:
         )
         opened.callback(outbox.close)
         self._outbox = outbox
+        self._moved = moved(outbox.newest(), settings.unit.source)
         context = Context(
             unit=settings.unit,
             software=__version__,
@@ -174,6 +180,16 @@ class Unit:
             listeners=(*self._commands.listeners, delivery),
         )
         self._commands.link = self._handover.link = self._link
+        self._teller = Teller(
+            self._tally,
+            self._notifier,
+            self._board,
+            outbox=outbox,
+            link=self._link,
+            clock=clock,
+            source=settings.unit.source,
+            enrolled=lambda: self._enrolled,
+        )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
         self._panel = PanelKeeper(self._open_panel)
         opened.callback(self._panel.close)
@@ -200,7 +216,7 @@ class Unit:
         """Watch the door until `stop`, or until the replay has ended and its events are stored."""
         self._recorder.start()
         self._link.start()
-        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
+        self._announce()
         self._commands.begin()
         self._feed.start()
         ready = False
@@ -234,12 +250,17 @@ class Unit:
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._cool()
-                self._notifier.status(self._tally.sentence(self._enrolled))
+                self._teller.tell(frame)
                 self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
             raise self._damage
+
+    def _announce(self) -> None:
+        if self._moved is not None:
+            self._audit(AuditCode.MOVED, **self._moved)
+        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
 
     def _finished(self) -> bool:
         """Whether the replay is over and its events are stored, or have had the time to be."""
@@ -351,6 +372,7 @@ class Unit:
             self._outbox.close()
         self._commands.close()
         self._panel.close()
+        self._teller.close()
         self._notifier.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 EDGE = Path(__file__).parent.parent / "edge"
 
-EVERYONE = {"types", "errors", "settings", "secrets", "pictures"}
+EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner", "journal"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
@@ -18,8 +18,12 @@ ROOMS: dict[str, set[str]] = {
     "settings": {"types", "errors"},
     "configuration": {"settings", "errors"},
     "secrets": {"errors"},
+    "owner": set(),
+    "journal": {"errors"},
+    "provision": {"configuration", "mqtt", "roster"},
     "pictures": {"types"},
     "notify": set(),
+    "bulletin": set(),
     "memory": set(),
     "camera": set(),
     "inference": {"roster"},
@@ -31,17 +35,21 @@ ROOMS: dict[str, set[str]] = {
     "central": {"mqtt"},
     "admin": {"mqtt", "roster", "enrol", "central"},
     "tally": {"mqtt"},
-    "steering": {"camera"},
+    "doctor": {"bulletin", "camera", "inference", "gpio", "mqtt", "roster"},
     "faults": {"tally"},
+    "teller": {"bulletin", "notify", "tally", "mqtt", "inference"},
+    "steering": {"camera"},
     "commands": {"mqtt", "roster"},
     "handover": {"roster", "mqtt"},
     "inbox": set(),
     "unit": {
         "handover",
         "notify",
+        "bulletin",
+        "teller",
+        "faults",
         "memory",
         "tally",
-        "faults",
         "steering",
         "commands",
         "inbox",
@@ -72,6 +80,9 @@ ROOMS: dict[str, set[str]] = {
         "update",
         "admin",
         "configuration",
+        "bulletin",
+        "doctor",
+        "provision",
         "notify",
         "unit",
         "enrol",

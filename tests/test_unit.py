@@ -21,6 +21,7 @@ from wireunit import Listener
 from edge.attendance import State, Step
 from edge.bench.broker import PrivateBroker
 from edge.bench.scenes import SCENES, Studio
+from edge.bulletin import Board, Bulletin
 from edge.camera import Camera
 from edge.errors import CameraError, EndOfReplay, OutboxDamaged, PinsTaken, ReplayError, RosterError
 from edge.gpio import Panel
@@ -30,6 +31,7 @@ from edge.mqtt.encoding import from_b64url
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.outbox import Reader
+from edge.mqtt.outbox_check import read
 from edge.mqtt.topics import COMMAND, REPLY, Leaf, UnitName
 from edge.notify import Notifier
 from edge.pictures import from_image, shrink
@@ -370,6 +372,56 @@ def test_a_roster_of_another_network_is_refused(settings: Settings) -> None:
     save(settings.roster.file, key, Roster(2, datetime.now(UTC), "00" * 32, (person,)))
     with pytest.raises(RosterError, match=r"roster\.senyum"):
         Unit(settings)
+
+
+def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
+    play(settings, lambda: Played(iter([])))
+    elsewhere = settings.unit.model_copy(update={"site": "kecamatan"})
+    moved = settings.model_copy(update={"unit": elsewhere})
+    play(moved, lambda: Played(iter([])))
+    reader = Reader(settings.outbox.file)
+    said = [
+        (
+            read(row.token, "source"),
+            read(row.token, "data", "code"),
+            read(row.token, "data", "detail"),
+        )
+        for row in reader.after(0, 100)
+    ]
+    reader.close()
+    assert [(source.split(":")[3], code) for source, code, _ in said] == [
+        ("site", "started"),
+        ("site", "stopped"),
+        ("kecamatan", "moved"),
+        ("kecamatan", "started"),
+        ("kecamatan", "stopped"),
+    ]
+    assert said[2][2] == {"from": settings.unit.source, "last": 2}
+
+
+def test_who_asks_is_told_how_the_unit_is(
+    settings: Settings, smile: list[Yuv], tmp_path: Path
+) -> None:
+    told: list[Bulletin] = []
+
+    class Kept(Board):
+        def put(self, bulletin: Bulletin) -> None:
+            super().put(bulletin)
+            told.append(bulletin)
+
+    board = Kept({"RUNTIME_DIRECTORY": str(tmp_path)})
+    camera = Played(islice(iter(smile), round(2.5 * FPS)))
+    with Unit(settings, camera=lambda: camera, board=board) as unit:
+        unit.run()
+    newest = told[-1]
+    assert newest.source == settings.unit.source
+    assert newest.sentence.startswith("Watching. 1 enrolled, broker away, events are kept, ")
+    assert newest.sentence.endswith("See: broker-unreachable.")
+    assert newest.codes == ("broker-unreachable",)
+    assert newest.waiting > 0
+    assert newest.level is not None
+    assert newest.sharpness is not None
+    assert list(tmp_path.glob("status.*")) == []  # it ended in good order
 
 
 @pytest.mark.broker

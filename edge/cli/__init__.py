@@ -2,18 +2,21 @@
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 from collections.abc import Sequence
 
 from edge import __version__
 from edge.errors import SenyumError
+from edge.journal import configure
 
 # In the order of a unit's life.
 COMMANDS = {
+    "provision": "edge.cli.provision",
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
+    "status": "edge.cli.status",
+    "doctor": "edge.cli.doctor",
     "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
     "csr": "edge.cli.csr",
@@ -27,36 +30,6 @@ COMMANDS = {
     "evaluate": "edge.cli.evaluate",
     "admin": "edge.cli.admin",
 }
-
-# sd-daemon(3): a leading "<n>" is the priority that the journal files the line under.
-_PRIORITY = {
-    logging.DEBUG: 7,
-    logging.INFO: 6,
-    logging.WARNING: 4,
-    logging.ERROR: 3,
-    logging.CRITICAL: 2,
-}
-
-
-class _JournalFormatter(logging.Formatter):
-    """One line an entry, for the journal where that is what reads us."""
-
-    def __init__(self, *, journal: bool) -> None:
-        super().__init__("%(message)s" if journal else "%(levelname)s %(name)s: %(message)s")
-        self._journal = journal
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        if not self._journal:
-            return line
-        priority = _PRIORITY.get(record.levelno, 5)
-        return "\n".join(f"<{priority}>{part}" for part in line.splitlines())
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_JournalFormatter(journal="JOURNAL_STREAM" in os.environ))
-    logging.basicConfig(level=level, handlers=[handler])
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
@@ -77,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     named = next((word for word in arguments if word in COMMANDS), None)
     options = _parser(named).parse_args(arguments)
-    _log_to_stderr(options.log_level)
+    configure(options.log_level)
     try:
         status: int = options.func(options)
     except SenyumError as error:

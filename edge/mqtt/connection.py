@@ -131,7 +131,7 @@ class Connection:
         try:
             connect(self._client, broker)
         except (OSError, ValueError) as error:  # a name that is no name is a ValueError
-            raise _unconnected(self._where, error) from None
+            raise unconnected(self._where, error) from None
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._accepted:
             if time.monotonic() > deadline:
@@ -361,7 +361,7 @@ def goodbye(stream: bytes) -> int | None:
     return None
 
 
-def _unconnected(where: str, error: Exception) -> Ended:
+def unconnected(where: str, error: Exception) -> Ended:
     """Return, in words, why no connection came about."""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = f"its certificate is refused: {error.verify_message}; check broker.ca and its name"

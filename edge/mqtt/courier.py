@@ -23,7 +23,7 @@ from edge.mqtt.pace import Pace
 from edge.mqtt.payload import Status
 from edge.mqtt.reasons import Ended, Remedy, of_puback
 from edge.mqtt.seal import Sealer, Vitals
-from edge.mqtt.topics import Leaf, UnitName
+from edge.mqtt.topics import Leaf, UnitName, event_topic
 from edge.mqtt.window import Window
 from edge.settings import BrokerSettings
 
@@ -198,7 +198,7 @@ class Courier:
             return
         known = blame and error is not None and error.trouble in _SAYS
         self._spared = error.trouble if known and error is not None else Trouble.INVALID
-        self._about_delivery.about(_SAYS[self._spared])
+        self._about_delivery.about(_SAYS[self._spared], self._spared)
 
     def _take_back_replayed(self) -> None:
         self._replayed.clear()
@@ -247,11 +247,10 @@ class Courier:
             self._replay(connection, self._archive)
 
     def _post(self, connection: Connection, rows: list[Row]) -> None:
-        topic = self._unit.topic(Leaf.EVENT)
         for row in rows:
             if self._room(connection) <= 0:
                 return
-            now = time.monotonic()
+            now, topic = time.monotonic(), event_topic(row.token, self._unit)
             if not connection.takes(topic, row.token):
                 self._window.set_aside(row.sequence, now)
                 self._spare(Trouble.TOO_LARGE)
@@ -266,8 +265,9 @@ class Courier:
         if self._paused_until < math.inf:
             self._paused_until = math.inf
             archive.again()
-        topic, room = self._unit.topic(Leaf.EVENT), self._room(connection)
+        room = self._room(connection)
         for row in archive.next(time.monotonic(), room, live_waits=not self.done):
+            topic = event_topic(row.token, self._unit)
             if not connection.takes(topic, row.token):
                 archive.taken(row.sequence)  # it never will be
                 continue
@@ -346,7 +346,7 @@ class Courier:
         else:
             self._waits = verdict.trouble
             refused = f"the broker refuses events ({ack.reason}); they wait"
-            self._about_delivery.about(_SAYS.get(verdict.trouble, refused))
+            self._about_delivery.about(_SAYS.get(verdict.trouble, refused), verdict.trouble)
 
     def _answered_again(self, sequence: int, remedy: Remedy, now: float) -> None:
         if self._archive is not None and remedy in (Remedy.TAKEN, Remedy.ASIDE):
@@ -356,7 +356,7 @@ class Courier:
 
     def _spare(self, trouble: Trouble) -> None:
         self._spared = trouble
-        self._about_delivery.about(_SAYS.get(trouble, _SAYS[Trouble.INVALID]))
+        self._about_delivery.about(_SAYS.get(trouble, _SAYS[Trouble.INVALID]), trouble)
 
     # --- notes -------------------------------------------------------------------------------
 

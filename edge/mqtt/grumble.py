@@ -2,6 +2,9 @@
 
 import logging
 
+from edge.errors import Trouble
+from edge.journal import facts
+
 log = logging.getLogger(__name__)
 
 REMEMBERED = 32  # different troubles; more of them are told again
@@ -13,8 +16,9 @@ class Grumble:
     def __init__(self) -> None:
         self._said: set[str] = set()
 
-    def about(self, trouble: str) -> None:
-        log.log(logging.DEBUG if trouble in self._said else logging.WARNING, "%s", trouble)
+    def about(self, trouble: str, code: Trouble | None = None) -> None:
+        level = logging.DEBUG if trouble in self._said else logging.WARNING
+        log.log(level, "%s", trouble, extra=facts(code=code))
         if len(self._said) >= REMEMBERED:
             self._said.clear()
         self._said.add(trouble)

@@ -135,6 +135,12 @@ class SigningKey:
             log.warning("%s: goes on signing with %s; %s is for a new key", path, key.alg, alg)
         return key
 
+    @classmethod
+    def generate(cls, alg: str) -> tuple[Self, bytes]:
+        """Make a key that is in no file yet; returns it and what its file is to hold."""
+        key = ALGORITHMS[alg].generate()
+        return cls(key, alg), json.dumps({**key.as_dict(private=True), "alg": alg}).encode()
+
     def sign(self, header: Mapping[str, str], payload: bytes) -> str:
         """Return a compact JWS of `payload`."""
         token = jws.serialize_compact(dict(header), payload, self._key, algorithms=[self.alg])
@@ -192,8 +198,7 @@ def _private(text: bytes) -> tuple[_Key, str]:
 
 
 def _create(path: Path, alg: str) -> None:
-    key = ALGORITHMS[alg].generate()
-    content = json.dumps({**key.as_dict(private=True), "alg": alg}).encode()
+    _, content = SigningKey.generate(alg)
     try:
         with contextlib.suppress(FileExistsError):  # another process made one meanwhile
             write_secret(path, content)

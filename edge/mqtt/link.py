@@ -29,6 +29,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from edge.errors import LinkError, SecretError, SenyumError, Trouble
+from edge.journal import facts
 from edge.mqtt.brokers import Brokers, Candidate
 from edge.mqtt.client import CONNECT_SECONDS, new_client
 from edge.mqtt.connection import Connection, Waker
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 0.5  # for the last events, when closing
 ADOPT_SECONDS = 1.0  # for the events on their way, before a new connection takes over
 PACE = Pace()
+_KEPT = "the connection made with the old one is kept"
 
 
 class LinkState(StrEnum):
@@ -190,21 +192,16 @@ class Link(threading.Thread):
     def _failed(self, candidate: Candidate, error: Exception) -> None:
         """Say why there is no connection, and when that broker is tried again."""
         ended = error if isinstance(error, Ended) else None
-        trouble, remedy = Trouble.INTERNAL, Remedy.AGAIN
-        if ended is not None:
-            trouble, remedy = ended.trouble, ended.remedy
-        elif isinstance(error, SecretError):
-            trouble = Trouble.CREDENTIALS
+        remedy = Remedy.AGAIN if ended is None else ended.remedy
+        trouble = Trouble.CREDENTIALS if isinstance(error, SecretError) else Trouble.INTERNAL
         self._courier.ended(ended)
-        self._courier.before = trouble
-        was_up = self.state is LinkState.UP
+        self._courier.before = trouble = trouble if ended is None else ended.trouble
         candidate.failed(remedy, time.monotonic())
         # What an unknown error says may quote an event or a secret.
-        known = isinstance(error, SenyumError)
-        self._about_broker.about(
-            str(error) if known else f"the link failed ({type(error).__name__})"
-        )
-        if was_up:  # hundreds of units lost it in the same instant; the next is not to be stormed
+        unknown = f"the link failed ({type(error).__name__})"
+        self._about_broker.about(str(error) if isinstance(error, SenyumError) else unknown, trouble)
+        # Hundreds of units lost it in the same instant; the next is not to be stormed.
+        if self.state is LinkState.UP:
             self._enter(LinkState.WAITING)
             self._wait(time.monotonic() + candidate.backoff.spread())
 
@@ -320,7 +317,7 @@ class Link(threading.Thread):
             new_client(self._at.broker, self._unit.client_id)
         except SecretError as error:
             self._courier.standing = Trouble.CREDENTIALS
-            self._about_files.about(f"{error}; the connection made with the old one is kept")
+            self._about_files.about(f"{error}; {_KEPT}", Trouble.CREDENTIALS)
             return
         if self._courier.quiet:
             self._send_scout((self._at,))
@@ -339,9 +336,7 @@ class Link(threading.Thread):
             else:
                 self._courier.standing = Trouble.CREDENTIALS
                 self._files_at = now + self._pace.back
-                self._about_files.about(
-                    f"{error}; the connection made with the old certificate or password is kept"
-                )
+                self._about_files.about(f"{error}; {_KEPT}", Trouble.CREDENTIALS)
         if scout.found is not None and scout.found.reached():
             self._found_at = now
             return
@@ -390,4 +385,4 @@ class Link(threading.Thread):
             self._courier.standing = trouble
         if now >= self._announced_at + 86_400.0:
             self._announced_at = now
-            log.warning("%s", sentence)
+            log.warning("%s", sentence, extra=facts(code=trouble))

@@ -141,6 +141,7 @@ class Outbox(_Connection):
         self._tidied_at = -math.inf
         self._numbers: Numbers | None = None
         self.session = 0
+        self.sequence = 0  # of the newest event; any thread may read it
         self.renewal: Mapping[str, Any] | None = None
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, _lock(file))
@@ -244,6 +245,7 @@ class Outbox(_Connection):
 
     def _begin_session(self) -> None:
         head = self.head()
+        self.sequence = head.sequence
         with told(self.file):
             session, epoch = self._counter("session"), self._counter("epoch")
             row = self._db.execute("SELECT value FROM note WHERE name = 'renewal'").fetchone()
@@ -270,6 +272,7 @@ class Outbox(_Connection):
 
     def _remember(self, head: Head) -> None:
         """Note where the chain stands; a marker that fails here is found by the next `begin`."""
+        self.sequence = head.sequence
         if self._numbers is not None:
             with contextlib.suppress(OutboxError):
                 self._numbers.stored(head.sequence, head.digest)

@@ -1,5 +1,6 @@
 """Where a unit speaks: topics, URN, client id. Nothing about people is in any of them."""
 
+import base64
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -10,6 +11,8 @@ from edge.settings import UnitSettings
 ROOT = "senyum/v1"
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 URN = "urn:senyum:"
+_OPENING = 320  # characters of base64: specversion, id and the longest source there is
+_SOURCE = re.compile(rb'"source":"(urn:senyum(?::[a-z0-9-]{1,32}){3})"')
 
 
 class Leaf(StrEnum):
@@ -85,6 +88,22 @@ def parse(topic: str) -> tuple[UnitName, Leaf]:
         return UnitName(*names), Leaf(leaf)
     except ValueError as error:
         raise ValueError(f"topic {_shown(topic)}: {error}") from None
+
+
+def event_topic(token: str, unit: UnitName) -> str:
+    """Return where an event of this unit belongs: under the name that it was signed with.
+
+    A unit that was moved has events of its former name in its archive. Of the payload only the
+    beginning is decoded, where `source` stands; `unit` is for what cannot be read there.
+    """
+    start = token.find(".") + 1
+    try:
+        opening = base64.urlsafe_b64decode(token[start : start + _OPENING])
+    except ValueError:
+        opening = b""
+    found = _SOURCE.search(opening)
+    source = unit.source if found is None else found[1].decode("ascii")
+    return (unit if source == unit.source else UnitName.from_source(source)).topic(Leaf.EVENT)
 
 
 def subscription(leaf: Leaf, group: str | None = None) -> str:

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.mqtt.topics import Leaf, UnitName, parse, subscription
+from edge.mqtt.encoding import b64url
+from edge.mqtt.topics import Leaf, UnitName, event_topic, parse, subscription
 from edge.settings import UnitSettings
 
 names = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)
@@ -73,3 +76,16 @@ def test_subscriptions() -> None:
     assert subscription(Leaf.STATE, "central") == "$share/central/senyum/v1/+/+/+/state"
     with pytest.raises(ValueError, match="group"):
         subscription(Leaf.EVENT, "a/b")
+
+
+@given(units, units)
+def test_an_event_belongs_under_the_name_it_was_signed_with(one: UnitName, other: UnitName) -> None:
+    opening = {"specversion": "1.0", "id": "0" * 36, "source": one.source, "data": "x" * 200}
+    content = json.dumps(opening, separators=(",", ":")).encode()
+    assert event_topic(f"e30.{b64url(content)}.AA", other) == one.topic(Leaf.EVENT)
+
+
+@pytest.mark.parametrize("token", ["", "a", "e30.e30.AA", "..", "e30.\u00e4\u00f6.AA"])
+def test_what_says_nothing_of_its_name_is_taken_for_the_unit_s_own(token: str) -> None:
+    unit = UnitName("a", "b", "c")
+    assert event_topic(token, unit) == unit.topic(Leaf.EVENT)

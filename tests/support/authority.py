@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -17,10 +18,13 @@ class Authority:
 
     folder: Path
     name: str
+    days: float = 400.0  # that it is valid from now
 
     def __post_init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = self._sign(self.name, self._key, self.name, [_basic(ca=True)])
+        self._certificate = self._sign(
+            self.name, self._key, self.name, [_basic(ca=True)], self.days
+        )
         self.pem = self.folder / f"{self.name}.pem"
         self.pem.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -45,10 +49,24 @@ class Authority:
         )
         return files
 
+    def certify(self, name: str, key: Any, days: float = 1.0) -> x509.Certificate:
+        """Return a certificate of somebody else's public key."""
+        return self._sign_public(name, key, self.name, [_basic(ca=False)], days)
+
     def _sign(
         self,
         subject: str,
         key: ec.EllipticCurvePrivateKey,
+        issuer: str,
+        extensions: Sequence[x509.ExtensionType],
+        days: float = 400.0,
+    ) -> x509.Certificate:
+        return self._sign_public(subject, key.public_key(), issuer, extensions, days)
+
+    def _sign_public(
+        self,
+        subject: str,
+        key: Any,
         issuer: str,
         extensions: Sequence[x509.ExtensionType],
         days: float = 400.0,
@@ -58,7 +76,7 @@ class Authority:
             x509.CertificateBuilder()
             .subject_name(_name(subject))
             .issuer_name(_name(issuer))
-            .public_key(key.public_key())
+            .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=2))
             .not_valid_after(now + timedelta(days=days))

@@ -231,6 +231,10 @@ VALUES: Final[dict[str, dict[str, str]]] = {
     "AuditCode": {
         "started": "the unit's program began",
         "stopped": "it ended in good order",
+        "moved": (
+            "the unit has another name from here on (`source` names it) and was `from` before: the "
+            "numbers up to `last` are events of that name, and none of this one is missing there"
+        ),
         "camera-lost": "no pictures come",
         "camera-back": "they come again",
         "pins-lost": "lights and buzzer are out of reach, and nobody is recorded",

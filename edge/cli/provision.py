@@ -1,0 +1,89 @@
+"""`senyum provision`: tells a unit who it is, where it hangs and where it reports."""
+
+import argparse
+import getpass
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from edge.errors import SettingsError
+from edge.owner import USER
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "provision",
+        help="tell this unit who it is, where it hangs and where it reports",
+        description=(
+            "Ask for name, place and broker, or take them from a claim file; make the unit's keys "
+            "and a request for its certificate. Everything is checked before anything changes, and "
+            "to do it twice is safe."
+        ),
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--file", type=Path, metavar="CLAIM", help="claim file, TOML; do not ask")
+    source.add_argument(
+        "--boot",
+        action="store_true",
+        help="take senyum-claim.toml of the boot partition, if there is one, and wipe it",
+    )
+    source.add_argument(
+        "--certificate", type=Path, metavar="PEM", help="bring in the certificate, and nothing else"
+    )
+    parser.add_argument("--wipe", action="store_true", help="overwrite and remove CLAIM afterwards")
+    parser.add_argument("--config", type=Path, help="settings to write (default: /etc/senyum)")
+    parser.add_argument(
+        "--boot-folder",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
+        help="where --boot looks (default: /boot/firmware, then /boot)",
+    )
+    parser.add_argument(
+        "--user", default=USER, help="whom the daemon runs as, where root provisions (%(default)s)"
+    )
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from edge.owner import Owner, service
+    from edge.provision.apply import BOOT, at_boot, provision, receipt, wipe
+    from edge.provision.cameras import count
+    from edge.provision.plan import Machine
+    from edge.settings import CONFIG_FILE
+
+    if options.wipe and options.file is None:
+        raise SettingsError("--wipe goes with --file")
+    config = (options.config or CONFIG_FILE).absolute()
+    machine = Machine(config, Owner(os.geteuid(), os.getegid()), service(options.user), count)
+    if options.boot:
+        done = at_boot(machine, options.boot_folder or BOOT)
+        print(done.sentence if done else "no claim on the boot partition; nothing to do")
+        return 0
+    done = provision(_documents(options, config), machine)
+    if options.wipe:
+        wipe(options.file)
+    print(receipt(done, config.parent))
+    print("Next: systemctl restart senyum, then senyum doctor")
+    return 0
+
+
+def _documents(options: argparse.Namespace, config: Path) -> Any:
+    from edge.provision.ask import Terminal, interview
+    from edge.provision.claim import Documents
+    from edge.provision.present import Present
+
+    if options.file is not None:
+        return Documents.read(options.file)
+    if options.certificate is not None:
+        content = {"certificate": str(options.certificate.absolute())}
+        return Documents.of(content, "--certificate", Path.cwd())
+    if not sys.stdin.isatty():
+        raise SettingsError("there is no terminal to ask at; give --file CLAIM")
+    terminal = Terminal(input, getpass.getpass, print)
+    try:
+        answers = interview(terminal, Present.read(config).content)
+    except EOFError:
+        raise SettingsError("the questions were not answered; nothing was changed") from None
+    return Documents.of(answers, "answers", Path.cwd())

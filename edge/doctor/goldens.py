@@ -1,0 +1,63 @@
+"""Whether the networks give here what they gave where they were made.
+
+`models/goldens.toml`, written by `scripts/write_goldens`, holds by model its digest and, for each
+output, minimum, maximum, mean and standard deviation on one picture that anyone can compute, and
+how far another machine may be away: the order of additions, a step of an int8 output.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import ModelError
+from edge.inference.models import Models, Network, shipped
+from edge.types import Floats
+
+FILE = "goldens.toml"
+
+
+def picture(shape: tuple[int, ...]) -> Floats:
+    """Return smooth waves, different in each channel, 0 to 255."""
+    _, height, width, channels = shape
+    y, x, c = np.mgrid[:height, :width, :channels].astype(np.float64)
+    wave = np.sin(x / width * (5 + c)) * np.cos(y / height * (7 - c)) + np.sin((x + y) / 11 + c) / 2
+    made: Floats = (wave * 80 + 127).clip(0, 255).round().astype(np.float32)
+    return made
+
+
+def figures(network: Network) -> list[list[float]]:
+    """Return minimum, maximum, mean and standard deviation of each output on that picture."""
+    spec = network.spec
+    scaled = picture(spec.input_shape) * np.float32(spec.scale) + np.float32(spec.offset)
+    network.input[...] = scaled
+    return [
+        [float(each) for each in (output.min(), output.max(), output.mean(), output.std())]
+        for output in network.run()
+    ]
+
+
+def differences(models: Models, file: Path | None = None) -> dict[str, bool | None]:
+    """Return by model whether its outputs are the expected; None where none are known of it.
+
+    Raises ModelError for a model that cannot be opened, and for a file of goldens that is none.
+    """
+    goldens = _read(file or shipped() / FILE)
+    found: dict[str, bool | None] = {}
+    for name, digest in models.digests().items():
+        golden = goldens.get(name)
+        if golden is None or golden["sha256"] != digest:
+            found[name] = None
+            continue
+        seen = np.array(figures(models.open(name)))
+        room = np.array(golden["room"])[:, None]
+        found[name] = bool(np.all(np.abs(seen - np.array(golden["figures"])) <= room))
+    return found
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ModelError(f"{file}: cannot be read; install Senyum again") from None

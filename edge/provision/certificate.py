@@ -1,0 +1,164 @@
+"""The unit's TLS key, the request for its certificate, and whether a certificate fits.
+
+ECDSA P-256, PKCS #8, a PKCS #10 request whose common name is ORG/SITE/UNIT: brokers hold topics
+against that name. A common name has at most 64 characters (RFC 5280, ub-common-name).
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from edge.errors import CertificateError, SecretError
+from edge.mqtt.topics import UnitName
+
+LONGEST_NAME = 64  # characters
+
+
+def common_name(unit: UnitName) -> str:
+    """Return the name that a unit's certificate carries; CertificateError where it is too long."""
+    name = f"{unit.org}/{unit.site}/{unit.name}"
+    if len(name) > LONGEST_NAME:
+        raise CertificateError(
+            f"{name} has {len(name)} characters, and a certificate's name at most {LONGEST_NAME}; "
+            "shorten unit.org, unit.site or unit.name"
+        )
+    return name
+
+
+def new_key() -> bytes:
+    """Return a new private key, PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def load_key(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a private key; SecretError names the file and never its content."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SecretError(
+            f"{path}: is no unencrypted elliptic curve key in PEM; move it away, and a new one is "
+            "made, for which a certificate has to be asked anew"
+        )
+    return key
+
+
+def request(unit: UnitName, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a request, PEM, that proves who holds the key. Raises CertificateError."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name(unit))])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def asks_for(pem: bytes | None, unit: UnitName, key: ec.EllipticCurvePrivateKey) -> bool:
+    """Whether a request is already this one: of this name and this key."""
+    try:
+        found = x509.load_pem_x509_csr(pem or b"")
+    except ValueError:
+        return False
+    same_name = _name(found.subject) == common_name(unit)
+    return same_name and _public(found.public_key()) == _public(key.public_key())
+
+
+def read_certificates(pem: bytes, what: str) -> list[x509.Certificate]:
+    """Read a PEM bundle; CertificateError, which begins with `what`."""
+    try:
+        return x509.load_pem_x509_certificates(pem)
+    except ValueError:
+        raise CertificateError(f"{what} is no certificate in PEM") from None
+
+
+def check_authorities(found: Iterable[x509.Certificate], now: datetime, what: str) -> None:
+    """Raise CertificateError where one is no authority, or has expired."""
+    for one in found:
+        try:
+            basic = one.extensions.get_extension_for_class(x509.BasicConstraints).value
+        except x509.ExtensionNotFound:
+            basic = None  # of version 1, as some old authorities are
+        if basic is not None and not basic.ca:
+            raise CertificateError(
+                f"{what} is no authority's certificate: it names {_named(one)}; give the "
+                "certificate of the authority that issued the broker's"
+            )
+        _check_not_expired(one, now, f"{what} ({_named(one)})")
+
+
+def check_certificate(
+    chain: list[x509.Certificate],
+    key: ec.EllipticCurvePublicKey,
+    unit: UnitName,
+    authorities: list[x509.Certificate],
+    now: datetime,
+) -> None:
+    """Raise CertificateError where the unit's certificate, the first of `chain`, does not fit.
+
+    It is held against the unit's key, its name, the time, and the authorities, where any are
+    given: one of them has to have issued it, or the last of the chain. A certificate that is not
+    valid yet passes: a unit's clock may lag until a time service has set it.
+    """
+    own = chain[0]
+    if _public(own.public_key()) != _public(key):
+        raise CertificateError(
+            "certificate is not for this unit's key; have one issued for the request of this unit"
+        )
+    wanted = common_name(unit)
+    if _named(own) != wanted:
+        raise CertificateError(f"certificate names {_named(own)}, and the unit is {wanted}")
+    for one in chain:
+        _check_not_expired(one, now, f"certificate of {_named(one)}")
+    for issued, issuer in pairwise(chain):
+        if not _issued(issued, issuer):
+            raise CertificateError(f"certificate of {_named(issued)} is not from the next in file")
+    if authorities and not any(_issued(chain[-1], one) for one in authorities):
+        named = ", ".join(map(_named, authorities))
+        raise CertificateError(
+            f"certificate was issued by {_name(chain[-1].issuer)}, which is not in broker.ca "
+            f"({named}); add that authority's certificate there"
+        )
+
+
+def _check_not_expired(one: x509.Certificate, now: datetime, what: str) -> None:
+    if one.not_valid_after_utc < now:
+        raise CertificateError(
+            f"{what} expired on {one.not_valid_after_utc:%Y-%m-%d}; have a new one issued"
+        )
+
+
+def _issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        one.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _named(one: x509.Certificate) -> str:
+    return _name(one.subject)
+
+
+def _name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value)[:80] if found else name.rfc4514_string()[:80]
+
+
+def _public(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(  # type: ignore[attr-defined] # every kind of key has it
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    return encoded

@@ -1,0 +1,82 @@
+"""Says how the unit is: to systemd as a sentence, and to whoever asks as a bulletin."""
+
+import os
+import time
+from collections.abc import Callable
+
+from edge import __version__
+from edge.bulletin import Board, Bulletin
+from edge.inference.clarity import sight
+from edge.mqtt.clock import Clock
+from edge.mqtt.link import Link
+from edge.mqtt.outbox import Outbox
+from edge.notify import Notifier
+from edge.tally import Tally, temperature
+from edge.types import Frame
+
+
+class Teller:
+    """What `Unit` tells once a second; of the main loop's thread alone."""
+
+    def __init__(
+        self,
+        tally: Tally,
+        notifier: Notifier,
+        board: Board,
+        *,
+        outbox: Outbox,
+        link: Link,
+        clock: Clock,
+        source: str,
+        enrolled: Callable[[], int],
+    ) -> None:
+        self._tally = tally
+        self._notifier = notifier
+        self._board = board
+        self._outbox = outbox
+        self._link = link
+        self._clock = clock
+        self._source = source
+        self._enrolled = enrolled
+        self._boot_id = clock.read().boot_id
+        self._started_ns = time.monotonic_ns()
+
+    def tell(self, frame: Frame | None) -> None:
+        """`frame` is the one that was just judged, if one was."""
+        tally = self._tally
+        tally.waiting = max(self._outbox.sequence - self._link.delivered, 0)
+        tally.link_trouble = self._link.trouble
+        sentence = tally.sentence(self._enrolled())
+        self._notifier.status(sentence)
+        seen = frame is not None or tally.fault is not None
+        if seen and self._board.due(tally.codes):
+            self._board.put(self._bulletin(sentence, frame))
+
+    def close(self) -> None:
+        """Take the bulletin away."""
+        self._board.remove()
+
+    def _bulletin(self, sentence: str, frame: Frame | None) -> Bulletin:
+        tally = self._tally
+        seen = None if frame is None else sight(frame.lores.y)
+        return Bulletin(
+            sentence=sentence,
+            source=self._source,
+            software=__version__,
+            pid=os.getpid(),
+            boot_id=self._boot_id,
+            started_ns=self._started_ns,
+            codes=tally.codes,
+            fault=tally.fault,
+            enrolled=self._enrolled(),
+            recorded=tally.recorded,
+            refused=tally.refused,
+            waiting=tally.waiting,
+            broker=self._link.broker,
+            link_up=tally.link_up,
+            clock=self._clock.read().state,
+            frame_rate=round(tally.frame_rate, 1),
+            level=None if seen is None else seen.level,
+            sharpness=None if seen is None else seen.sharpness,
+            temperature_c=temperature(),
+        )

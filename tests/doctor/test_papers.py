@@ -1,0 +1,84 @@
+"""Models, roster, keys and certificates."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from authority import Authority
+from ward import patient, said
+
+from edge.doctor import papers
+from edge.doctor.goldens import differences
+from edge.inference.models import Models, shipped
+from edge.mqtt.keys import SigningKey
+from edge.roster import DIMENSION, Person, Roster, make_key, save
+
+
+def test_the_shipped_networks_give_what_they_gave(tmp_path: Path) -> None:
+    """Where this fails after models changed, run scripts/write_goldens."""
+    assert differences(Models()) == dict.fromkeys(Models().digests(), True)
+    assert said(papers.models(patient(tmp_path))) == ("good", None)
+
+
+def test_a_network_that_was_altered_or_gives_something_else(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(shipped(), folder)
+    goldens = (folder / "goldens.toml").read_text()
+    other = tmp_path / "goldens.toml"
+    other.write_text(goldens.replace("149.706", "140.0"))
+    assert differences(Models(), other)["detector"] is False
+    other.write_text(goldens.replace('sha256 = "3', 'sha256 = "4'))
+    assert None in differences(Models(), other).values()
+    (folder / "detector.tflite").write_bytes(b"no model")
+    found = papers.models(patient(tmp_path, {"inference": {"models": folder}}))
+    assert said(found) == ("bad", "model-wrong")
+
+
+def test_the_roster(tmp_path: Path) -> None:
+    examined = patient(tmp_path)
+    assert said(papers.roster(examined)) == ("bad", "roster-unusable")
+    key = make_key(tmp_path / "roster.key", "roster key")
+    embedder = Models().digests()["identity"]
+    template = np.eye(1, DIMENSION, dtype=np.float32)
+    person = Person(
+        "0123456789abcdef" * 2, "198503022010011003", "B", exempt=False, templates=template
+    )
+    save(tmp_path / "roster.senyum", key, Roster(3, datetime.now(UTC), embedder, (person,)))
+    assert papers.roster(examined).text == "1 people, version 3"
+
+
+def test_the_signing_key(tmp_path: Path) -> None:
+    examined = patient(tmp_path)
+    assert said(papers.signing_key(examined)) == ("bad", "key-unusable")
+    assert not (tmp_path / "signing.key").exists()  # a doctor makes none
+    key = SigningKey.load_or_create(tmp_path / "signing.key")
+    assert papers.signing_key(examined).facts["kid"] == key.kid
+    (tmp_path / "signing.key").chmod(0o644)
+    assert "chmod 600" in papers.signing_key(examined).text
+
+
+@pytest.mark.parametrize(
+    ("days", "found"),
+    [
+        (90.0, ("good", None)),
+        (3.0, ("bad", "certificate-expires")),
+        (-1.0, ("bad", "certificate-expires")),
+    ],
+)
+def test_certificates(tmp_path: Path, days: float, found: tuple[str, str | None]) -> None:
+    authority = Authority(tmp_path, "fleet")
+    certificate, key = authority.issue("unit", days=days)
+    broker = {
+        "tls": True,
+        "ca": authority.pem,
+        "certificate": certificate,
+        "certificate_key": key,
+    }
+    assert [said(each) for each in papers.certificates(patient(tmp_path, {"broker": broker}))] == [
+        found
+    ]
+    key.write_text("no key")
+    (broken,) = papers.certificates(patient(tmp_path, {"broker": broker}))
+    assert said(broken) == ("bad", "credentials-unusable")

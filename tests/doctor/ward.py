@@ -1,0 +1,102 @@
+"""Patients, and a machine whose sensors are files."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from wireunit import SteppedClock
+
+from edge.bulletin import Bulletin
+from edge.camera import Camera
+from edge.doctor import Finding, Patient
+from edge.errors import CameraError
+from edge.owner import Owner
+from edge.sensor import Wish
+from edge.settings import CameraSettings, Settings
+from edge.types import Frame, Yuv
+
+ME = Owner(os.geteuid(), os.getegid())
+
+
+def patient(folder: Path, settings: Mapping[str, Any] | None = None, **changes: Any) -> Patient:
+    """Return one whose state lies in `folder` and whose kernel in `folder`/root."""
+    (folder / "root").mkdir(exist_ok=True)
+    said = {
+        "unit": {"org": "dinas", "site": "balai-kota", "name": "pintu-1"},
+        "outbox": {
+            "file": folder / "outbox.db",
+            "signing_key": folder / "signing.key",
+            "reserve_mb": 1,
+        },
+        "roster": {"file": folder / "roster.senyum", "key": folder / "roster.key"},
+        "gpio": {"factory": "mock"},
+        **(settings or {}),
+    }
+    made = Patient(
+        Settings.model_validate(said), SteppedClock(time.time()), ME, root=folder / "root"
+    )
+    return replace(made, **changes)
+
+
+def kernel(folder: Path, files: Mapping[str, str]) -> None:
+    """Have the kernel say something in files below its root."""
+    for path, text in files.items():
+        file = folder / "root" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+
+
+def bulletin(**changes: Any) -> Bulletin:
+    content = {
+        "sentence": "Watching.",
+        "source": "urn:senyum:dinas:balai-kota:pintu-1",
+        "software": "0",
+        "pid": os.getpid(),
+        "boot_id": "0",
+        "started_ns": 0,
+        "written_ns": time.monotonic_ns(),
+        "frame_rate": 15.0,
+        "level": 100.0,
+        "sharpness": 90.0,
+    }
+    return Bulletin.of({**content, **changes})
+
+
+class Still:
+    """A camera that shows one picture at some rate, or fails."""
+
+    def __init__(self, luma: Any, fps: float = 15.0, fails: bool = False) -> None:
+        self._luma = luma
+        self._fps = fps
+        self._fails = fails
+        self.closed = False
+
+    def __call__(self, settings: CameraSettings) -> Camera:
+        return self
+
+    def read(self, timeout: float) -> Frame:
+        if self._fails:
+            raise CameraError("camera 0 is gone; check its cable")
+        time.sleep(1 / self._fps)
+        half = np.full((120, 160), 128, np.uint8)
+        picture = Yuv(self._luma, half, half)
+        return Frame(1, time.monotonic_ns(), picture, picture)
+
+    def ask(self, wish: Wish) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def noise(level: float, spread: float) -> Any:
+    drawn = np.random.default_rng(1).normal(level, spread, (240, 320))
+    return drawn.clip(0, 255).astype(np.uint8)
+
+
+def said(finding: Finding) -> tuple[str, str | None]:
+    return finding.verdict.value, finding.code
