@@ -108,6 +108,10 @@ class GpioError(CallerError):
     """A pin cannot be had: no such chip, taken by another program, or named twice."""
 
 
+class ClockError(SenyumError):
+    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
+
+
 class EnvelopeError(SenyumError):
     """A message is not a genuine event of the unit it claims to be from."""
 

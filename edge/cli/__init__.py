@@ -14,6 +14,7 @@ from edge.errors import SenyumError
 COMMANDS = {
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
+    "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
     "bench": "edge.cli.bench",
