@@ -115,7 +115,7 @@ Priority: optional
 Description: {DESCRIPTION}
 """
     _write(root / "DEBIAN/control", control)
-    for script in ("postinst", "prerm", "postrm"):
+    for script in ("preinst", "postinst", "prerm", "postrm"):
         _copy(PACKAGING / "debian" / script, root / "DEBIAN" / script, 0o755)
 
 
