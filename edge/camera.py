@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge.errors import CameraError, CameraStalled
 from edge.replay import ReplayCamera
+from edge.sensor import Wish, fixed, turned, wished
 from edge.settings import CameraSettings
 from edge.types import Frame, Yuv
 
@@ -37,6 +38,13 @@ class Camera(Protocol):
 
         Raises CameraStalled after `timeout` seconds without one (reading on is allowed),
         EndOfReplay after a replay's last frame, CameraError when the camera is gone.
+        """
+        ...
+
+    def ask(self, wish: Wish) -> None:
+        """Have the frames from now on as they are wished, as far as this camera can.
+
+        Returns at once; raises CameraError when the camera is gone.
         """
         ...
 
@@ -102,16 +110,18 @@ def _import_picamera2() -> Callable[[CameraSettings], Any]:
 
 def _open_picamera2(driver: Any, full_range: Any, settings: CameraSettings) -> Any:
     """Return a Picamera2 that is running with both streams of `settings`."""
-    found = len(driver.global_camera_info())
-    if settings.number >= found:
+    cameras = driver.global_camera_info()
+    if settings.number >= len(cameras):
         raise CameraError(
-            f"camera.number is {settings.number}, but {found or 'no'} camera(s) were found; check "
-            "the ribbon cable and run: rpicam-hello --list-cameras"
+            f"camera.number is {settings.number}, but {len(cameras) or 'no'} camera(s) were found; "
+            "check the ribbon cable and run: rpicam-hello --list-cameras"
         )
+    if str(cameras[settings.number].get("Model", "")).startswith("imx708"):
+        _set_wide_range(settings)
     camera = driver(settings.number)
     try:
-        duration = round(1e6 / settings.fps)
-        limits = {"FrameDurationLimits": (duration, duration)}
+        available = camera.camera_controls
+        controls = {**fixed(settings, available), **wished(Wish(settings.fps), available)}
         camera.configure(
             camera.create_video_configuration(
                 main={"format": "YUV420", "size": (settings.main_width, settings.main_height)},
@@ -121,7 +131,7 @@ def _open_picamera2(driver: Any, full_range: Any, settings: CameraSettings) -> A
                 buffer_count=_BUFFERS,
                 # No request is kept back: each read gets one that completes after it was asked.
                 queue=False,
-                controls=limits if "FrameDurationLimits" in camera.camera_controls else {},
+                controls=controls,
                 display=None,
                 encode=None,
             )
@@ -131,6 +141,17 @@ def _open_picamera2(driver: Any, full_range: Any, settings: CameraSettings) -> A
         camera.close()
         raise
     return camera
+
+
+def _set_wide_range(settings: CameraSettings) -> None:
+    """Switch the wide range of Camera Module 3, which has to be done before it is opened."""
+    from picamera2.devices.imx708 import IMX708  # noqa: PLC0415 - as Picamera2
+
+    try:
+        with IMX708(settings.number) as sensor:
+            sensor.set_sensor_hdr_mode(settings.wide_range)
+    except Exception as error:  # noqa: BLE001 - pictures without it are better than none
+        log.warning("the camera's wide range could not be set (%s)", error)
 
 
 class Picamera2Camera:
@@ -144,6 +165,8 @@ class Picamera2Camera:
     ) -> None:
         self._name = f"camera {settings.number}"
         self._interval_ns = round(1e9 / settings.fps)
+        self._turn = partial(turned, rotation=settings.rotation, mirror=settings.mirror)
+        self._as_it_is = settings.rotation == 0 and not settings.mirror
         opening = _in_thread(partial(opener or _import_picamera2(), settings))
         try:
             self._camera: Any = opening.result(_OPEN_TIMEOUT)
@@ -174,6 +197,17 @@ class Picamera2Camera:
         except Exception as error:
             raise CameraError(f"{self._name} is gone ({error}); check its cable") from error
 
+    def ask(self, wish: Wish) -> None:
+        if self._camera is None:
+            raise CameraError(f"{self._name} is closed")
+        controls = wished(wish, self._camera.camera_controls)
+        try:
+            if controls:
+                self._camera.set_controls(controls)
+        except Exception as error:
+            raise CameraError(f"{self._name} takes no controls ({error})") from error
+        self._interval_ns = round(1e9 / wish.fps)
+
     def close(self) -> None:
         camera, self._camera = self._camera, None
         if camera is None:
@@ -194,11 +228,14 @@ class Picamera2Camera:
             request = self._job.get_result(max(0.0, deadline - time.monotonic()))
             self._job = None
             try:
-                sensor_ns, began_ns = capture_times(request.get_metadata())
+                metadata = request.get_metadata()
+                sensor_ns, began_ns = capture_times(metadata)
                 # A request that completed while nobody read is old. When as many as there are
                 # buffers were, the whole camera is behind, and late beats nothing.
                 age_ns = time.monotonic_ns() - sensor_ns
-                if age_ns <= 2 * self._interval_ns or self._stale == _BUFFERS:
+                # Requests that were queued at a slower rate still come at that rate.
+                interval_ns = max(self._interval_ns, 1000 * int(metadata.get("FrameDuration", 0)))
+                if age_ns <= 2 * interval_ns or self._stale == _BUFFERS:
                     self._stale = 0
                     return self._frame(request, began_ns)
             finally:
@@ -217,8 +254,9 @@ class Picamera2Camera:
 
     def _picture(self, request: Any, name: str) -> Yuv:
         stream = self._camera.stream_configuration(name)
-        width, height = stream["size"]
-        return unpack(request.make_buffer(name), stream["format"], width, height, stream["stride"])
+        buffer, (width, height) = request.make_buffer(name), stream["size"]
+        picture = unpack(buffer, stream["format"], width, height, stream["stride"])
+        return picture if self._as_it_is else self._turn(picture)
 
 
 def capture_times(metadata: dict[str, Any]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ class Trouble(StrEnum):
     """What is wrong, in one word: `last_error` of `health`. The sentence for each is in the log."""
 
     CAMERA_LOST = "camera-lost"
+    PINS_LOST = "pins-lost"
     # events cannot be stored
     DISK_FULL = "disk-full"
     OUTBOX_DAMAGED = "outbox-damaged"
@@ -110,6 +111,18 @@ class GpioError(CallerError):
 
 class ClockError(SenyumError):
     """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
+
+
+class PinsTaken(GpioError):
+    """A pin is held by another program for now."""
+
+
+class UpdateError(SenyumError):
+    """An update cannot be done now; the version in force goes on."""
+
+
+class UpdateRefused(UpdateError, CallerError):
+    """A release that is not to be trusted, not for this machine, or does not work on it."""
 
 
 class EnvelopeError(SenyumError):

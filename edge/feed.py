@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.camera import Camera
 from edge.errors import CameraError, CameraStalled, EndOfReplay, ReplayError
+from edge.sensor import Wish
 from edge.settings import CameraSettings
 from edge.types import Bytes2D, Frame
 
@@ -56,7 +57,7 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._wake = threading.Condition()
         self._closing = False
-        self._every = 1
+        self._wish = Wish(settings.fps)
         # Below: of the feed's thread alone. Times are time.monotonic() seconds.
         self._fault: str | None = None
         self._failures = 0  # since the camera was last steady
@@ -68,14 +69,15 @@ class Feed:
     def start(self) -> None:
         self._thread.start()
 
-    def pace(self, every: int) -> None:
-        """Read each `every`th frame from now on; 1 is all of them.
+    def ask(self, wish: Wish) -> None:
+        """Have the frames from now on as they are wished; returns at once.
 
-        The frames between are neither copied nor converted.
+        A camera that knows no rate is read at the rate that was wished, and what it delivers
+        between is neither copied nor converted.
         """
-        if every != self._every:
+        if wish != self._wish:
             with self._wake:
-                self._every = every
+                self._wish = wish
                 self._wake.notify_all()
 
     def stop(self) -> None:
@@ -116,7 +118,7 @@ class Feed:
         if self._failures > 1:  # the first is mended without a word where it can be
             self._say(why)
             back_off = _BACKOFF_MIN * 2.0 ** min(self._failures - 2, 10)
-            self._rest(time.monotonic() + min(_BACKOFF_MAX, back_off), every=None)
+            self._rest(time.monotonic() + min(_BACKOFF_MAX, back_off), wish=None)
 
     def _play(self) -> None:
         """Deliver the frames of one opened camera until it fails or the feed is closed."""
@@ -124,7 +126,11 @@ class Feed:
         try:
             patience = max(_START_UP, self._settings.stall_timeout)
             opened = heard = time.monotonic()
+            asked: Wish | None = None
             while not self._closing:
+                if (wish := self._wish) != asked:
+                    camera.ask(wish)
+                    asked = wish
                 try:
                     frame = camera.read(_SLICE)
                 except CameraStalled as stalled:
@@ -168,20 +174,20 @@ class Feed:
         self._say(_BLACK if dark else None)
 
     def _pause_until_next(self, frame: Frame) -> None:
-        # A quarter of an interval early, so that the wanted frame is waited for and not missed;
-        # with `every` 1 it also holds back a camera that knows no frame rate.
+        # A little early, so that the wanted frame is waited for and not missed; it also holds back
+        # a camera that knows no frame rate.
         while True:
-            every = self._every
-            pause = (every - 0.25) / self._settings.fps
+            wish = self._wish
+            pause = 1 / wish.fps - 0.25 / self._settings.fps
             due = min(frame.captured_ns / 1e9, time.monotonic()) + pause
-            if self._rest(due, every):
+            if self._rest(due, wish):
                 return
 
-    def _rest(self, until: float, every: int | None) -> bool:
-        """Wait until then; False at once if the pace is no longer `every`."""
+    def _rest(self, until: float, wish: Wish | None) -> bool:
+        """Wait until then; False at once if another rate is wished meanwhile."""
         with self._wake:
             while not self._closing and (left := until - time.monotonic()) > 0:
-                if every not in {None, self._every}:
+                if wish is not None and wish.fps != self._wish.fps:
                     return False
                 self._wake.wait(left)
         return True

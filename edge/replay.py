@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from edge.errors import CameraStalled, EndOfReplay, ReplayError
 from edge.pictures import centred, fitting, letterbox, shrink
+from edge.sensor import Wish
 from edge.settings import CameraSettings
 from edge.types import Frame, Yuv
 
@@ -66,6 +67,9 @@ class ReplayCamera:
         main, lores = self._picture(number * self._interval_ns)
         self._next = number + 1
         return Frame(number, due, main, lores)
+
+    def ask(self, wish: Wish) -> None:
+        """Do nothing: what was recorded is as it is."""
 
     def close(self) -> None:
         self._shots = iter(())

@@ -78,6 +78,32 @@ class CameraSettings(_Section):
     lores_width: Even = 320
     lores_height: Even = 240
     fps: float = Field(default=15.0, ge=1.0, le=60.0, description="frames a second")
+    idle_fps: float = Field(
+        default=7.5, ge=1.0, le=60.0, description="the same while nobody is in view; at most fps"
+    )
+    rotation: Literal[0, 90, 180, 270] = Field(
+        default=0, description="degrees clockwise, of the picture, until heads are up"
+    )
+    mirror: bool = False
+    zoom: float = Field(
+        default=1.0, ge=1.0, le=4.0, description="of the middle, for people far away"
+    )
+    focus_m: float = Field(
+        default=0.7, ge=0.1, le=10.0, description="metres; of a lens that can be moved"
+    )
+    mains_hz: Literal[0, 50, 60] = Field(default=50, description="of the lamps; 0: they are steady")
+    wide_range: bool = Field(
+        default=False, description="wide dynamic range of the sensor, where it has it"
+    )
+    face_stops: float = Field(
+        default=3.0,
+        ge=0.0,
+        le=6.0,
+        description="most that a face may change the exposure; 0: metering is the camera's own",
+    )
+    warm_c: float = Field(
+        default=72.0, ge=40.0, le=85.0, description="degrees Celsius; fewer frames from here on"
+    )
     stall_timeout: Seconds = Field(default=1.0, description="seconds without a frame")
     replay: Path | None = Field(default=None, description="folder of photos or a video file")
     replay_loop: bool = False

@@ -18,19 +18,22 @@ class Tally:
     link_up: bool = False
     frame_rate: float = 0.0  # pictures judged a second, of late
     camera_fault: str | None = None
+    pins_fault: str | None = None
     store_fault: str | None = None
     store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
 
     @property
     def fault(self) -> str | None:
         """Why the unit cannot do its work, or None where it can."""
-        return self.camera_fault or self.store_fault
+        return self.camera_fault or self.pins_fault or self.store_fault
 
     @property
     def trouble(self) -> Trouble | None:
         """The kind of `fault`."""
         if self.camera_fault:
             return Trouble.CAMERA_LOST
+        if self.pins_fault:
+            return Trouble.PINS_LOST
         return self.store_trouble if self.store_fault else None
 
     def sentence(self, enrolled: int) -> str:
@@ -45,14 +48,14 @@ class Tally:
     def vitals(self, folder: Path) -> Vitals:
         """Return what `health` tells; events are kept in `folder`. Raises OSError."""
         return Vitals(
-            temperature_c=_temperature(),
+            temperature_c=temperature(),
             disk_free_bytes=shutil.disk_usage(folder).free,
             frame_rate=round(self.frame_rate, 1),
             last_error=self.trouble,
         )
 
 
-def _temperature() -> float | None:
+def temperature() -> float | None:
     """Return the processor's temperature in degrees Celsius, where the kernel tells it."""
     try:
         text = Path("/sys/class/thermal/thermal_zone0/temp").read_text(encoding="ascii")

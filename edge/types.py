@@ -205,6 +205,8 @@ class AuditCode(StrEnum):
     STOPPED = "stopped"
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"
+    PINS_LOST = "pins-lost"
+    PINS_BACK = "pins-back"
     STORE_FAILED = "store-failed"
     OUTBOX_RENEWED = "outbox-renewed"  # a damaged outbox was set aside
     CLOCK_STEPPED = "clock-stepped"

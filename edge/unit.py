@@ -25,7 +25,7 @@ from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
 from edge.errors import OutboxDamaged, RosterError, Trouble
 from edge.feed import Feed
-from edge.gpio import Panel
+from edge.gpio import Panel, PanelKeeper
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
 from edge.mqtt.clock import SystemClock
@@ -38,7 +38,8 @@ from edge.notify import Notifier
 from edge.roster import in_force, read_key
 from edge.roster import load as load_roster
 from edge.settings import Settings
-from edge.tally import Tally
+from edge.steering import Steering
+from edge.tally import Tally, temperature
 from edge.types import (
     Attempt,
     Audit,
@@ -56,8 +57,6 @@ from edge.types import (
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
-REST_AFTER_NS = 2_000_000_000  # nobody in view for this long: look at fewer frames
-REST_EVERY = 2  # while resting, every second frame is looked at
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
 PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
 STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
@@ -184,8 +183,9 @@ class Unit:
             vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
-        self._panel = self._open_panel()
+        self._panel = PanelKeeper(self._open_panel)
         opened.callback(self._panel.close)
+        self._steering = Steering(settings.camera)
         self._feed = Feed(
             camera,
             settings.camera,
@@ -211,7 +211,6 @@ class Unit:
         self._audit(AuditCode.STARTED, enrolled=self._enrolled)
         self._feed.start()
         ready = False
-        resting_since = time.monotonic_ns()
         status_at = rate_at = time.monotonic_ns()
         rate_frames = 0
         while not self._stop.is_set() and not self._finished():
@@ -224,9 +223,7 @@ class Unit:
                 self._step(view)
                 self._tally.frames += 1
                 self._notifier.alive()
-                if view.sightings:
-                    resting_since = now
-                self._feed.pace(REST_EVERY if now - resting_since > REST_AFTER_NS else 1)
+                self._feed.ask(self._steering.see(frame, view, now))
             elif not stimuli:
                 self._step(Tick())
             if not ready and (frame is not None or self._tally.fault):
@@ -235,10 +232,14 @@ class Unit:
                 self._notifier.ready()
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
             self._probe_store(now)
+            self._panel.tend()
+            if self._panel.fault != self._tally.pins_fault:
+                self._pins_are(self._panel.fault)
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
+                self._cool()
                 self._notifier.status(self._tally.sentence(self._enrolled))
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
@@ -290,6 +291,16 @@ class Unit:
         self._tally.camera_fault = why
         self._step(Fault(self._tally.fault))
 
+    def _pins_are(self, why: str | None) -> None:
+        if why:
+            log.error("out of order, nobody can be shown anything: %s", why)
+            self._audit(AuditCode.PINS_LOST, why=why)
+        else:
+            log.info("the lights and the buzzer are back")
+            self._audit(AuditCode.PINS_BACK)
+        self._tally.pins_fault = why
+        self._step(Fault(self._tally.fault))
+
     def _store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
         """Note whether events can be stored. While not, an audit event tries it now and then."""
         if why:
@@ -302,6 +313,13 @@ class Unit:
             log.info("events can be stored again")
         self._tally.store_fault, self._tally.store_trouble = why, trouble
         self._step(Fault(self._tally.fault))
+
+    def _cool(self) -> None:
+        """Take frames away before the firmware takes clock cycles."""
+        was = self._steering.slowed
+        self._steering.feel(temperature())
+        if self._steering.slowed != was:
+            log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
 
     def _probe_store(self, now: int) -> None:
         if self._tally.store_fault is not None and now >= self._probe_ns:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import ext4_on_btrfs
 
 from edge.bench.broker import PrivateBroker
 
@@ -13,3 +14,10 @@ def broker(tmp_path: Path) -> Iterator[PrivateBroker]:
     """Give a running mosquitto of the test's own, with nobody connected to it."""
     with PrivateBroker(tmp_path / "broker") as private:
         yield private
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Iterator[Path]:
+    """Mount a btrfs with an ext4 in it, the latter at `pool/../disk`."""
+    with ext4_on_btrfs(tmp_path) as pool:
+        yield pool

@@ -31,10 +31,12 @@ ROOMS: dict[str, set[str]] = {
     "mqtt": set(),
     "central": {"mqtt"},
     "tally": {"mqtt", "guard"},
+    "steering": {"camera"},
     "unit": {
         "notify",
         "memory",
         "tally",
+        "steering",
         "camera",
         "inference",
         "roster",
@@ -54,7 +56,9 @@ ROOMS: dict[str, set[str]] = {
         "unit",
     },
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
+    "update": {"configuration", "camera", "inference", "roster", "mqtt"},
     "cli": {
+        "update",
         "configuration",
         "unit",
         "enrol",
@@ -66,7 +70,8 @@ ROOMS: dict[str, set[str]] = {
         "inference",
     },
 }
-CAMERA = {"camera", "replay", "feed"}  # one room in three modules: port and driver, replay, feed
+# One room in four modules: port and driver, what is asked of the sensor, replay, feed.
+CAMERA = {"camera", "sensor", "replay", "feed"}
 PURE = {
     "attendance": {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}
     | {"statistics", "numpy"}  # arithmetic

@@ -17,7 +17,9 @@ from PIL import Image
 from edge.attendance import State, Step
 from edge.bench.scenes import SCENES, Studio
 from edge.camera import Camera
-from edge.errors import CameraError, EndOfReplay, OutboxDamaged, ReplayError, RosterError
+from edge.errors import CameraError, EndOfReplay, OutboxDamaged, PinsTaken, ReplayError, RosterError
+from edge.gpio import Panel
+from edge.gpio.keeper import RETRY_S
 from edge.inference.examiner import Examiner
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
@@ -26,6 +28,7 @@ from edge.mqtt.topics import Leaf, UnitName
 from edge.notify import Notifier
 from edge.pictures import from_image, shrink
 from edge.roster import Person, Roster, make_key, save
+from edge.sensor import Wish
 from edge.settings import InferenceSettings, Settings
 from edge.types import CueName, Frame, Stimulus, Yuv
 from edge.unit import Unit
@@ -64,6 +67,9 @@ class Played:
             raise picture
         self._number += 1
         return Frame(self._number, time.monotonic_ns(), picture, shrink(picture, 320, 240))
+
+    def ask(self, wish: Wish) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -259,6 +265,30 @@ def test_a_camera_library_that_raises_what_it_likes_is_a_fault_like_any_other(
         "camera-lost",
         "camera-back",
     ]
+
+
+@pytest.mark.slow
+def test_pins_that_another_program_holds_are_waited_for(
+    settings: Settings, smile: list[Yuv]
+) -> None:
+    openings = iter(range(100))
+
+    def opener() -> Panel:
+        if next(openings) == 0:
+            raise PinsTaken("gpio.green = 17: the pin cannot be had (GPIO busy)")
+        return Panel(settings.gpio)
+
+    nobody = smile[:2] * round((RETRY_S + 1) / 2 * FPS)
+    watched = Watched()
+    pictures = [*smile, *nobody, *smile]
+    with Unit(
+        settings, camera=lambda: Played(iter(pictures)), panel=opener, observer=watched
+    ) as unit:
+        unit.run()
+    assert watched.cues.count(CueName.RECORDED_AWAY) == 1  # not while nobody could see it
+    assert watched.cues.index(CueName.OUT_OF_ORDER) < watched.cues.index(CueName.RECORDED_AWAY)
+    said = [reason for _, reason in events(settings)]
+    assert said == ["started", "pins-lost", "pins-back", "accepted", "stopped"]
 
 
 def test_systemd_hears_ready_a_sentence_and_the_watchdog(

@@ -32,6 +32,7 @@ from edge.gpio import Board, Panel
 from edge.inference.examiner import Examiner
 from edge.pictures import from_image, shrink, to_image
 from edge.roster import DIMENSION, Person, Roster, make_key, save
+from edge.sensor import Wish
 from edge.settings import InferenceSettings, Settings
 from edge.types import Frame, Yuv
 from edge.unit import Unit
@@ -204,6 +205,9 @@ class MemoryCamera:
             lores = self._lores[id(main)] = shrink(main, *LORES)
         self._number += 1
         return Frame(self._number, time.monotonic_ns(), main, lores)
+
+    def ask(self, wish: Wish) -> None:
+        """Nothing to set."""
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -17,6 +17,8 @@ COMMANDS = {
     "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
+    "update": "edge.cli.update",
+    "self-test": "edge.cli.self_test",
     "bench": "edge.cli.bench",
     "evaluate": "edge.cli.evaluate",
 }

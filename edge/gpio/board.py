@@ -6,7 +6,7 @@ from gpiozero import PWMLED
 from gpiozero.pins import Factory
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from edge.errors import GpioError
+from edge.errors import GpioError, PinsTaken
 from edge.gpio.buzzer import Buzzer
 from edge.gpio.patterns import DARK, Light
 from edge.settings import GpioSettings
@@ -93,8 +93,8 @@ class Board:
         self._opened.close()
 
 
-def _refused(name: str, pin: int, error: Exception) -> GpioError:
-    return GpioError(
+def _refused(name: str, pin: int, error: Exception) -> PinsTaken:
+    return PinsTaken(
         f"gpio.{name} = {pin}: the pin cannot be had ({error}); "
         "end the program that holds it, or wire and name another pin"
     )

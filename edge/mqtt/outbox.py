@@ -260,7 +260,8 @@ class Outbox(_Connection):
                 raise
             log.warning("%s", error)  # the marker counts sessions too; the unit says what is wrong
         if self._numbers is not None:
-            self._numbers.adopt(VERSION, epoch, self.session, head.sequence, head.digest)
+            schema = int(self._db.execute("PRAGMA user_version").fetchone()[0])  # may be newer
+            self._numbers.adopt(schema, epoch, self.session, head.sequence, head.digest)
 
     def _close_numbers(self) -> None:
         assert self._numbers is not None
@@ -370,5 +371,5 @@ def _make_or_find(file: Path, marker: Path | None) -> None:
 def _migrate(file: Path) -> None:
     with told(file), contextlib.closing(_connect(file, "FULL")) as db:
         before = migrate(db)
-    if before != VERSION:
+    if before < VERSION:
         log.info("%s: brought from schema %d to %d", file, before, VERSION)

@@ -11,7 +11,7 @@ from typing import Any
 from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxRefused
 from edge.mqtt.encoding import digest, from_b64url
 from edge.mqtt.numbers import Mark
-from edge.mqtt.outbox_schema import APPLICATION_ID, VERSION
+from edge.mqtt.outbox_schema import APPLICATION_ID, VERSION, serves
 
 TAIL = 64  # newest events whose chain is always checked
 UNSENT = 20_000  # so many of them at most where the broker has not acknowledged them
@@ -91,7 +91,7 @@ def _kind(db: sqlite3.Connection, file: Path, mark: Mark | None) -> int:
     # A newer program tells the marker its schema too; a version that it did not tell is damage.
     if version < 1 or (mark is not None and version > max(mark.schema, VERSION)):
         raise OutboxDamaged(f"{file}: is damaged (there is no schema {version})")
-    if version > VERSION:
+    if not serves(db, version):
         raise OutboxRefused(
             f"{file}: was written by a newer Senyum (schema {version}, this one knows "
             f"{VERSION}); install that one again"

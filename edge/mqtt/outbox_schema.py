@@ -42,13 +42,25 @@ _MIGRATIONS: dict[int, tuple[str, ...]] = {
 }
 
 
+def serves(db: sqlite3.Connection, version: int) -> bool:
+    """Whether this program may work on an outbox of a version. Raises sqlite3.Error.
+
+    An update may be taken back, so a migration that only adds says so: it notes the oldest
+    version that can work on its tables, as `serves`.
+    """
+    if version <= VERSION:
+        return True
+    row = db.execute("SELECT value FROM note WHERE name = 'serves'").fetchone()
+    return row is not None and str(row[0]).isdecimal() and int(row[0]) <= VERSION
+
+
 def migrate(db: sqlite3.Connection) -> int:
     """Bring an outbox of an earlier version to this one; returns the version it had.
 
     `db` is in autocommit mode. Raises sqlite3.Error; then the file is as it was.
     """
     before = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if before == VERSION:
+    if before >= VERSION:
         return before
     db.execute("BEGIN IMMEDIATE")
     try:

@@ -13,6 +13,7 @@ from PIL import Image
 from edge.camera import Camera, open_camera
 from edge.errors import CameraError, CameraStalled, EndOfReplay
 from edge.feed import Feed
+from edge.sensor import Wish
 from edge.settings import CameraSettings
 from edge.types import Frame, Yuv
 
@@ -41,6 +42,7 @@ class ScriptedCamera:
         self._number = 0
         self._due = time.monotonic()
         self.closed = 0
+        self.wishes: list[Wish] = []
 
     def read(self, timeout: float) -> Frame:
         try:
@@ -58,6 +60,9 @@ class ScriptedCamera:
         self._number += 1
         shown = picture(cue)
         return Frame(self._number, time.monotonic_ns(), shown, shown)
+
+    def ask(self, wish: Wish) -> None:
+        self.wishes.append(wish)
 
     def close(self) -> None:
         self.closed += 1
@@ -130,19 +135,31 @@ def test_frames_are_handed_on_in_order(stage: Callable[..., Stage]) -> None:
 def test_a_paced_feed_reads_each_nth_frame_and_wakes_at_once(stage: Callable[..., Stage]) -> None:
     play = stage(noise())
     play.until(lambda: play.frames)
-    play.feed.pace(10)
+    play.feed.ask(Wish(FPS / 10))
     time.sleep(0.1)
     count = len(play.frames)
     time.sleep(1.0)
     assert 3 <= len(play.frames) - count <= 7
 
-    play.feed.pace(1000)
+    play.feed.ask(Wish(FPS / 1000))
     time.sleep(0.3)
     woken = time.monotonic()
     count = len(play.frames)
-    play.feed.pace(1)
+    play.feed.ask(Wish(FPS))
     play.until(lambda: len(play.frames) > count)
     assert time.monotonic() - woken < 0.2
+
+
+def test_the_camera_is_told_what_is_wished_also_when_it_is_opened_again(
+    stage: Callable[..., Stage],
+) -> None:
+    play = stage(noise(20), noise())
+    play.until(lambda: play.frames)
+    brighter = Wish(FPS, stops=1.5)
+    play.feed.ask(brighter)
+    play.until(lambda: len(play.cameras) == 2 and play.cameras[1].wishes)
+    assert play.cameras[0].wishes == [Wish(FPS), brighter]
+    assert play.cameras[1].wishes == [brighter]
 
 
 def test_a_stalled_camera_is_closed_and_opened_without_a_word(stage: Callable[..., Stage]) -> None:
@@ -244,7 +261,8 @@ def test_the_end_of_a_replay_is_told_once(stage: Callable[..., Stage]) -> None:
 def test_a_photo_that_cannot_be_read_ends_the_replay_with_its_name(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64), "grey").save(tmp_path / "0.png")
     (tmp_path / "1.png").write_bytes(b"damaged")
-    settings = REPLAY.model_copy(update={"replay": tmp_path})
+    # Slow: a photo whose time has passed is not even looked at.
+    settings = REPLAY.model_copy(update={"replay": tmp_path, "fps": 2.0})
     frames: list[Frame] = []
     ended = threading.Event()
     feed = Feed(
@@ -255,7 +273,7 @@ def test_a_photo_that_cannot_be_read_ends_the_replay_with_its_name(tmp_path: Pat
         on_end=ended.set,
     )
     feed.start()
-    assert ended.wait(2.0)
+    assert ended.wait(10.0)
     feed.close()
     assert len(frames) == 1
     assert "1.png: cannot be read" in str(feed.failure)
@@ -267,7 +285,7 @@ def test_closing_is_quick_and_closes_the_camera(
 ) -> None:
     play = stage(act())
     play.until(lambda: play.cameras)
-    play.feed.pace(1000)
+    play.feed.ask(Wish(FPS / 1000))
     time.sleep(0.05)
     started = time.monotonic()
     play.feed.close()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge.camera import Picamera2Camera, capture_times, open_camera, unpack
 from edge.errors import CameraError, CameraStalled
+from edge.sensor import Wish
 from edge.settings import CameraSettings
 
 SETTINGS = CameraSettings(
@@ -39,6 +40,13 @@ class ScriptedRequest:
         self.released += 1
 
 
+class Ramp(ScriptedRequest):
+    """The last row is the brightest."""
+
+    def make_buffer(self, name: str) -> NDArray[np.uint8]:
+        return np.repeat(np.arange(64 * 3 // 2, dtype=np.uint8), 64)
+
+
 class ScriptedJob:
     def __init__(self, future: Future[ScriptedRequest]) -> None:
         self._future = future
@@ -53,6 +61,8 @@ class ScriptedPicamera2:
     def __init__(self, script: Iterator[ScriptedRequest | Exception]) -> None:
         self._script = script
         self.pixel_format = "YUV420"
+        self.camera_controls = {"FrameDurationLimits": (1, 10**9, 33_333)}
+        self.controls: dict[str, Any] = {}
         self.jobs: list[Future[ScriptedRequest]] = []
         self.calls: list[str] = []
 
@@ -70,6 +80,9 @@ class ScriptedPicamera2:
     def stream_configuration(self, name: str) -> dict[str, Any]:
         assert name in {"main", "lores"}
         return {"format": self.pixel_format, "size": (64, 64), "stride": 64}
+
+    def set_controls(self, controls: dict[str, Any]) -> None:
+        self.controls |= controls
 
     def cancel_all_and_flush(self) -> None:
         self.calls.append("cancel")
@@ -124,6 +137,30 @@ def test_numbers_count_exposures_by_the_clock() -> None:
     numbers.append(camera.read(1.0).number)
 
     assert numbers == [0, 1, 4]
+
+
+def test_what_is_wished_reaches_the_camera_and_frames_at_that_rate_are_not_late() -> None:
+    requests = [fresh(age_ns=3 * INTERVAL_NS)]
+    camera, driver = camera_of(*requests)
+
+    camera.ask(Wish(5.0, stops=1.0))
+
+    assert driver.controls == {"FrameDurationLimits": (200_000, 200_000)}  # all it has
+    assert camera.read(1.0).captured_ns == requests[0].stamp_ns - 2_000_000
+
+
+def test_a_closed_camera_cannot_be_asked() -> None:
+    camera, _ = camera_of()
+    camera.close()
+    with pytest.raises(CameraError, match="camera 3 is closed"):
+        camera.ask(Wish(5.0))
+
+
+def test_a_camera_that_hangs_upside_down_delivers_heads_up() -> None:
+    settings = SETTINGS.model_copy(update={"rotation": 180})
+    camera = Picamera2Camera(settings, lambda _: ScriptedPicamera2(iter([Ramp(fresh().stamp_ns)])))
+    frame = camera.read(1.0)
+    assert frame.main.y[0, 0] > frame.main.y[-1, -1]
 
 
 def test_no_frame_within_the_timeout_is_a_stall() -> None:

@@ -5,19 +5,17 @@ copy is the disk as the cut would leave it. It is mounted, which replays the jou
 starts over it. Nothing here reorders the writes that a drive keeps in a volatile cache.
 """
 
-import os
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from disks import command
 from wireunit import Signer, attempt, environment, until
 
 from edge.mqtt import numbers
@@ -25,38 +23,6 @@ from edge.mqtt.encoding import digest
 from edge.mqtt.numbers import BLOCK
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.outbox_check import read
-
-MIB = 1024 * 1024
-
-
-def command(*words: object) -> None:
-    subprocess.run([str(word) for word in words], check=True, stderr=subprocess.DEVNULL)
-
-
-@pytest.fixture
-def pool(tmp_path: Path) -> Iterator[Path]:
-    """Mount a btrfs with an ext4 in it, the latter at `pool/../disk`."""
-    mkfs = shutil.which("mkfs.btrfs") or "/sbin/mkfs.btrfs"
-    if os.geteuid() != 0 or not Path(mkfs).exists():
-        pytest.skip("needs root and btrfs-progs")
-    places = [tmp_path / name for name in ("pool", "disk", "cut")]
-    for place in places:
-        place.mkdir()
-    pool, disk, _ = places
-    with (tmp_path / "pool.img").open("wb") as file:
-        file.truncate(512 * MIB)
-    try:
-        command(mkfs, "-q", tmp_path / "pool.img")
-        command("mount", "-o", "loop", tmp_path / "pool.img", pool)
-        with (pool / "disk.img").open("wb") as file:
-            file.truncate(64 * MIB)
-        command("mkfs.ext4", "-q", "-b", "4096", pool / "disk.img")
-        command("mount", "-o", "loop", pool / "disk.img", disk)
-    except subprocess.CalledProcessError:
-        pytest.skip("this machine does not let us mount")
-    yield pool
-    for place in reversed(places):
-        subprocess.run(["umount", "-l", place], check=False, stderr=subprocess.DEVNULL)
 
 
 class Worker:

@@ -12,6 +12,8 @@ import pytest
 from wireunit import Signer, attempt, environment
 
 from edge.errors import OutboxRefused
+from edge.mqtt.keys import begun
+from edge.mqtt.numbers import Numbers
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.outbox_schema import VERSION, migrate
 from edge.mqtt.seal import Head
@@ -159,6 +161,43 @@ def test_a_newer_outbox_is_refused_and_untouched(tmp_path: Path, *, open_elsewhe
     with pytest.raises(OutboxRefused, match=r"outbox\.db: was written by a newer Senyum"):
         Outbox(file)
     assert contents(file.parent) == before
+
+
+@pytest.mark.parametrize("serves", ["1", str(VERSION)])
+def test_a_newer_outbox_that_serves_this_version_goes_on(tmp_path: Path, serves: str) -> None:
+    """An update may be taken back after it has migrated."""
+    signer, file = Signer(tmp_path), tmp_path / "outbox.db"
+    events = old(file, VERSION, signer)
+    Outbox(file, signing_key=tmp_path / "signing.key").close()
+    numbers = Numbers(begun(tmp_path / "signing.key"))
+    numbers.migrating(VERSION + 1)
+    numbers.close(orderly=True)
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.execute("CREATE TABLE more (of INTEGER)")
+        db.execute("INSERT INTO note VALUES ('serves', ?)", (serves,))
+    box = Outbox(file, signing_key=tmp_path / "signing.key")
+    assert box.append(lambda head: signer.sealer.event(attempt(), head))[0].sequence == EVENTS + 1
+    box.close()
+    again = Outbox(file, signing_key=tmp_path / "signing.key")
+    assert again.head().sequence == EVENTS + 1
+    assert again.renewal is None
+    again.close()
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
+        assert db.execute("SELECT count(*) FROM event").fetchone() == (len(events) + 1,)
+
+
+@pytest.mark.parametrize("serves", [str(VERSION + 1), "x", ""])
+def test_a_newer_outbox_that_does_not_serve_this_version_is_refused(
+    tmp_path: Path, serves: str
+) -> None:
+    old(tmp_path / "outbox.db", VERSION, Signer(tmp_path))
+    with closing(sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.execute("INSERT INTO note VALUES ('serves', ?)", (serves,))
+    with pytest.raises(OutboxRefused, match="was written by a newer Senyum"):
+        Outbox(tmp_path / "outbox.db")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -162,6 +162,8 @@ VALUES: Final[dict[str, dict[str, str]]] = {
         "stopped": "it ended in good order",
         "camera-lost": "no pictures come",
         "camera-back": "they come again",
+        "pins-lost": "lights and buzzer are out of reach, and nobody is recorded",
+        "pins-back": "they are within reach again",
         "store-failed": "events could not be made durable for a while, and people were told so",
         "outbox-renewed": (
             "a damaged outbox was set aside, and the chain goes on in a new one; numbers may be "

@@ -16,6 +16,7 @@ from edge.bench.scenes import Span
 from edge.camera import Camera, open_camera
 from edge.errors import EndOfReplay
 from edge.gpio import Panel
+from edge.sensor import Wish
 from edge.settings import Settings
 from edge.types import Frame
 from edge.unit import Unit
@@ -47,6 +48,9 @@ class Watched:
             return replace(self._last, captured_ns=time.monotonic_ns())
         self._seen(self._last)
         return self._last
+
+    def ask(self, wish: Wish) -> None:
+        self._camera.ask(wish)
 
     def close(self) -> None:
         self._camera.close()

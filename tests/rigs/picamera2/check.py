@@ -16,6 +16,7 @@ from edge.camera import Camera, open_camera
 from edge.errors import CameraError
 from edge.feed import Feed
 from edge.pictures import letterbox
+from edge.sensor import Wish
 from edge.settings import CameraSettings
 from edge.types import Bytes2D, Frame
 
@@ -135,6 +136,18 @@ def refused(words: str, settings: CameraSettings) -> None:
     assert words in said, said
 
 
+def a_camera_that_hangs_upside_down_delivers_heads_up() -> None:
+    settings = SETTINGS.model_copy(update={"rotation": 180})
+    camera = open_camera(settings)
+    try:
+        frame = camera.read(2.0)
+    finally:
+        camera.close()
+    upright = max(likeness(frame.main.y, luma) for luma in LUMAS)
+    upside_down = max(likeness(frame.main.y[::-1, ::-1], luma) for luma in LUMAS)
+    assert upside_down > 0.99 > upright, (upside_down, upright)
+
+
 def the_feed_delivers_at_its_rate_and_paced() -> None:
     seen: list[int] = []
     faults: list[str | None] = []
@@ -148,7 +161,7 @@ def the_feed_delivers_at_its_rate_and_paced() -> None:
     feed.start()
     time.sleep(2.0)
     quick = len(seen)
-    feed.pace(5)
+    feed.ask(Wish(SETTINGS.fps / 5, stops=1.0))
     time.sleep(2.0)
     slow = len(seen) - quick
     feed.close()
@@ -170,6 +183,7 @@ CHECKS: list[Callable[[], None]] = [
     a_camera_closes_quickly_and_opens_again,
     a_taken_camera_is_refused,
     a_camera_that_is_not_there_is_named,
+    a_camera_that_hangs_upside_down_delivers_heads_up,
     the_feed_delivers_at_its_rate_and_paced,
     a_known_face_before_the_camera_reaches_central,
 ]

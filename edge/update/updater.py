@@ -1,0 +1,192 @@
+"""Updates a unit: unpack beside, test, switch, watch, and go back where it fails.
+
+    verify ─▶ unpack ─▶ self-test ─▶ pending.json ─▶ switch ─▶ watch ten minutes ─▶ for good
+                           │ fails                                 │ fails, or dies
+                           ▼                                       ▼
+                    nothing changed                          switch back, start
+
+Whatever the new version may break, it is the version before it that watches (`keeper`).
+"""
+
+import fcntl
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.errors import UpdateError, UpdateRefused
+from edge.update.release import Machine, Release
+from edge.update.service import Service
+from edge.update.versions import Trial, Versions
+
+log = logging.getLogger(__name__)
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds and counts of the watch."""
+
+    watch_s: float = 600.0
+    settle_s: float = 60.0  # for the first time that the service is ready
+    look_s: float = 2.0
+    restarts: int = 2  # so many are borne
+    boots: int = 3  # so many boots on trial are borne
+
+
+SelfTest = Callable[[Path], str | None]  # an environment -> why it cannot be put in force
+
+
+def run_doctor(environment: Path) -> str | None:
+    """Have the new version examine this unit; returns what it finds wrong that must not be."""
+    command = [str(environment / "bin/python3"), "-I", "-m", "edge.cli", "self-test"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return None
+    said = (done.stdout + done.stderr).strip().splitlines()
+    return said[-1] if said else f"its self-test ended with status {done.returncode}"
+
+
+class Updater:
+    """Everything that `senyum update` does. Needs root, and the service manager."""
+
+    def __init__(
+        self,
+        versions: Versions,
+        service: Service,
+        *,
+        test: SelfTest = run_doctor,
+        patience: Patience | None = None,
+        boot: Callable[[], str] = lambda: BOOT_ID.read_text(encoding="ascii").strip(),
+    ) -> None:
+        self._versions = versions
+        self._service = service
+        self._test = test
+        self._patience = patience or Patience()
+        self._boot = boot
+
+    def update(self, release: Release, machine: Machine, *, older: bool = False) -> Trial:
+        """Install a release and put it in force on trial; `watch` has the last word.
+
+        `older` allows one that is not newer than the present. Raises UpdateRefused where nothing
+        was changed, and UpdateError.
+        """
+        with self._alone():
+            if self._versions.trial() is not None:
+                raise UpdateError("an update is on trial; wait until it is over")
+            release.require(machine)
+            self._require_newer(release, older=older)
+            environment = self._versions.install(release)
+            ailing = self._service.standing().out_of_order
+            # The camera and the outbox belong to one process at a time.
+            self._service.stop()
+            try:
+                ailing |= self._try(environment, release.manifest.version)
+                return self._versions.begin(environment, ailing=ailing)
+            finally:
+                self._service.start()
+
+    def watch(self) -> bool:
+        """See a trial to its end; returns whether the new version stays. True without a trial."""
+        with self._alone():
+            trial = self._versions.trial()
+            if trial is None:
+                return True
+            if str(self._versions.current) != trial.after:  # cut before the switch, or back already
+                self._versions.end()
+                return True
+            trial = trial.seen(self._boot())
+            self._versions.note(trial)
+            why = self._failure(trial)
+            if why is None:
+                self._versions.end()
+                self._versions.prune([Path(trial.before), Path(trial.after)])
+                log.info("version %s is in force", self._version(trial.after))
+                return True
+            log.error(
+                "version %s is taken back: %s; version %s goes on",
+                self._version(trial.after),
+                why,
+                self._version(trial.before),
+            )
+            self._go_back(trial)
+            return False
+
+    def _try(self, environment: Path, version: str) -> bool:
+        """Test a version; returns whether what fails fails in the present one too.
+
+        A unit with a broken camera must still be updated. Raises UpdateRefused.
+        """
+        why = self._test(environment)
+        if why is None:
+            return False
+        if self._test(self._versions.current) is not None:
+            log.warning("version %s: %s; so does the present one", version, why)
+            return True
+        self._versions.discard(environment)
+        raise UpdateRefused(f"version {version} does not work here: {why}; the present one goes on")
+
+    def _failure(self, trial: Trial) -> str | None:
+        """Watch until the time is over; returns why the new version cannot stay."""
+        if len(trial.boots) > self._patience.boots:
+            return f"the machine started {len(trial.boots)} times"
+        began = up_at = time.monotonic()
+        was_up = False
+        standing = self._service.standing()
+        first_restarts = standing.restarts
+        while True:
+            now = time.monotonic()
+            standing = self._service.standing()
+            if standing.active:
+                was_up, up_at = True, now
+            elif now - up_at > self._patience.settle_s:
+                return "it is down" if was_up else "it did not become ready"
+            if standing.restarts - first_restarts > self._patience.restarts:
+                return f"it was started {standing.restarts - first_restarts} times again"
+            if now - began >= self._patience.watch_s:
+                return standing.sentence if standing.out_of_order and not trial.ailing else None
+            time.sleep(self._patience.look_s)
+
+    def _go_back(self, trial: Trial) -> None:
+        self._service.stop()
+        self._versions.switch(Path(trial.before))
+        self._versions.end()
+        self._service.start()
+        self._versions.discard(Path(trial.after))
+
+    def _require_newer(self, release: Release, *, older: bool) -> None:
+        present = self._version(str(self._versions.current))
+        try:
+            here = tuple(int(part) for part in present.split("-")[0].split(".")[:3])
+        except ValueError:  # it does not say
+            return
+        if release.manifest.order <= here and not older:
+            raise UpdateRefused(
+                f"{release.path}: version {release.manifest.version} is not newer than {present}; "
+                "add --allow-older to install it all the same"
+            )
+
+    def _version(self, environment: str) -> str:
+        return self._versions.version_of(Path(environment))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder, so that two updates never run side by side."""
+        self._versions.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._versions.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UpdateError("another update is at work; wait until it is over") from None
+            yield
+        finally:
+            os.close(descriptor)

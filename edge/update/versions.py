@@ -1,0 +1,155 @@
+"""The versions on this unit, side by side, and which of them is in force.
+
+    current        -> the environment in force: one of versions/, or the package's own
+    keeper         -> the one that was in force before, which watches over the present one
+    pending.json   while a switch is on trial: from, to, since when, in how many boots
+    versions/V/    an environment, whole and durable as soon as it has this name
+
+Every change is one rename, so a power cut at any moment leaves either the old or the new.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from edge.errors import UpdateError
+from edge.secrets import sync_folder
+from edge.update.release import MANIFEST, Release
+
+ROOT = Path("/var/lib/senyum-releases")
+PACKAGED = Path("/usr/lib/senyum")  # what the Debian package brought
+_PARTIAL = ".partial-"
+_ROOM = 1.2  # of the release's size, and
+SPARE_BYTES = 64 * 1024 * 1024  # beyond it, so that the unit itself never lacks room
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A switch that is not yet for good."""
+
+    before: str  # environments, as `current` names them
+    after: str
+    ailing: bool = False  # whether the unit was out of order already
+    boots: tuple[str, ...] = ()  # boot ids seen since
+
+    def seen(self, boot: str) -> "Trial":
+        return self if boot in self.boots else replace(self, boots=(*self.boots, boot))
+
+
+class Versions:
+    """The folder of versions. One process at a time changes it (`edge.update.updater` locks)."""
+
+    def __init__(
+        self, root: Path = ROOT, packaged: Path = PACKAGED, *, spare_bytes: int = SPARE_BYTES
+    ) -> None:
+        self.root = root
+        self._spare_bytes = spare_bytes
+        self._packaged = packaged
+
+    @property
+    def current(self) -> Path:
+        """The environment in force."""
+        link = self.root / "current"
+        return link.readlink() if link.is_symlink() else self._packaged
+
+    def version_of(self, environment: Path) -> str:
+        """Return what an environment calls itself, or a dash where it does not say."""
+        try:
+            return str(json.loads((environment / MANIFEST).read_text(encoding="utf-8"))["version"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return "-"
+
+    def place(self, version: str) -> Path:
+        """Return where a version's environment lies, or would."""
+        return self.root / "versions" / version
+
+    def install(self, release: Release) -> Path:
+        """Unpack a release under its version; returns its environment. Raises UpdateError."""
+        place = self.place(release.manifest.version)
+        if place.exists():
+            if place == self.current:
+                raise UpdateError(f"version {release.manifest.version} is in force already")
+            shutil.rmtree(place)  # a trial that failed, or an earlier one: unpacked anew
+        versions = place.parent
+        versions.mkdir(parents=True, exist_ok=True)
+        for left in versions.glob(_PARTIAL + "*"):  # of an installation that the power ended
+            shutil.rmtree(left)
+        needed = int(release.manifest.unpacked * _ROOM) + self._spare_bytes
+        free = shutil.disk_usage(versions).free
+        if free < needed:
+            raise UpdateError(
+                f"{versions}: {needed // 2**20} MiB are needed and {free // 2**20} are free; "
+                "make room"
+            )
+        partial = versions / (_PARTIAL + release.manifest.version)
+        try:
+            partial.mkdir()
+            release.unpack(partial)
+            partial.rename(place)
+        except OSError as error:
+            raise UpdateError(f"{versions}: cannot be written: {error.strerror}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        sync_folder(versions)
+        return place
+
+    def switch(self, environment: Path) -> None:
+        """Put an environment in force."""
+        self._link("current", environment)
+
+    def begin(self, environment: Path, *, ailing: bool) -> Trial:
+        """Put an environment in force on trial, watched over by the one before it."""
+        trial = Trial(str(self.current), str(environment), ailing)
+        self._link("keeper", self.current)
+        self.note(trial)
+        self.switch(environment)
+        return trial
+
+    def trial(self) -> Trial | None:
+        """Return the trial that is under way, if any."""
+        try:
+            found = json.loads((self.root / "pending.json").read_text(encoding="utf-8"))
+            return Trial(
+                found["before"], found["after"], bool(found["ailing"]), tuple(found["boots"])
+            )
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UpdateError(f"{self.root / 'pending.json'}: cannot be read ({error})") from None
+
+    def note(self, trial: Trial) -> None:
+        """Keep what is known of the trial, durably."""
+        draft = self.root / "pending.json.new"
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(asdict(trial), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self.root / "pending.json")
+        sync_folder(self.root)
+
+    def end(self) -> None:
+        """End the trial; what `current` names is in force for good."""
+        (self.root / "pending.json").unlink(missing_ok=True)
+        sync_folder(self.root)
+
+    def discard(self, environment: Path) -> None:
+        """Remove an environment that is not in force."""
+        if environment != self.current and environment.parent == self.root / "versions":
+            shutil.rmtree(environment, ignore_errors=True)
+
+    def prune(self, keep: Sequence[Path]) -> None:
+        """Remove the environments of versions beside `keep` and the one in force."""
+        versions = self.root / "versions"
+        for environment in versions.iterdir() if versions.exists() else ():
+            if environment not in keep:
+                self.discard(environment)
+
+    def _link(self, name: str, to: Path) -> None:
+        draft = self.root / f"{name}.new"
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(to)
+        draft.replace(self.root / name)
+        sync_folder(self.root)

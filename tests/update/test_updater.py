@@ -1,0 +1,215 @@
+"""Updates on a service that does what its script says, on real files."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from releases import MACHINE, Signatory, environment, release
+
+from edge.errors import UpdateError, UpdateRefused
+from edge.update.release import Release, load_keys
+from edge.update.service import Standing
+from edge.update.updater import Patience, Updater
+from edge.update.versions import Trial, Versions
+
+PATIENCE = Patience(watch_s=0.1, settle_s=0.05, look_s=0.01)
+WELL = Standing(active=True, restarts=0, sentence="Watching. 3 enrolled.")
+ILL = Standing(active=True, restarts=0, sentence="Out of order: no pictures.")
+DOWN = Standing(active=False, restarts=0, sentence="")
+
+
+class Scripted:
+    """A service whose standing follows from the environment in force."""
+
+    def __init__(self, versions: Versions) -> None:
+        self._versions = versions
+        self.calls: list[str] = []
+        self.standings: dict[str, Iterator[Standing]] = {}
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+    def start(self) -> None:
+        self.calls.append(f"start {self._versions.current.name}")
+
+    def standing(self) -> Standing:
+        script = self.standings.get(self._versions.current.name)
+        return WELL if script is None else next(script)
+
+
+class House:
+    """A unit with its packaged version 1.0.0, and one who signs releases for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.packaged = environment(folder, "1.0.0").rename(folder / "packaged")
+        (self.packaged / "release.json").write_text('{"version": "1.0.0"}')
+        self.versions = Versions(folder / "releases", self.packaged)
+        self.service = Scripted(self.versions)
+        self.signatory = Signatory.made(folder)
+        self.boot = "boot-1"
+        self.fails: dict[str, str] = {}
+        self.updater = Updater(
+            self.versions,
+            self.service,
+            test=lambda environment: self.fails.get(environment.name),
+            patience=PATIENCE,
+            boot=lambda: self.boot,
+        )
+
+    def update(self, version: str, *, older: bool = False) -> Trial:
+        path = release(self.folder, self.signatory, version)
+        with closing(Release(path, load_keys(self.signatory.public))) as opened:
+            return self.updater.update(opened, MACHINE, older=older)
+
+    @property
+    def in_force(self) -> str:
+        return self.versions.version_of(self.versions.current)
+
+    @property
+    def unpacked(self) -> list[str]:
+        folder = self.versions.root / "versions"
+        return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def forever(standing: Standing) -> Iterator[Standing]:
+    while True:
+        yield standing
+
+
+def test_a_good_version_is_tested_put_in_force_and_stays(house: House) -> None:
+    house.update("1.1.0")
+    assert house.in_force == "1.1.0"
+    assert house.service.calls == ["stop", "start 1.1.0"]
+    assert (house.versions.root / "keeper").readlink() == house.packaged
+    assert house.updater.watch()
+    assert house.in_force == "1.1.0"
+    assert house.versions.trial() is None
+
+
+def test_the_version_before_is_kept_and_older_ones_go(house: House) -> None:
+    for version in ("1.1.0", "1.2.0", "1.3.0"):
+        house.update(version)
+        assert house.updater.watch()
+    assert house.unpacked == ["1.2.0", "1.3.0"]
+
+
+def test_a_version_that_fails_its_test_changes_nothing(house: House) -> None:
+    house.fails["1.1.0"] = "the camera gave no frame"
+    with pytest.raises(UpdateRefused, match=r"does not work here: the camera gave no frame"):
+        house.update("1.1.0")
+    assert (house.in_force, house.unpacked) == ("1.0.0", [])
+    assert house.service.calls == ["stop", "start packaged"]
+    assert house.versions.trial() is None
+
+
+def test_what_fails_in_the_present_version_too_does_not_hold_an_update_back(house: House) -> None:
+    house.fails |= {"1.1.0": "no camera", "packaged": "no camera"}
+    house.service.standings["1.1.0"] = forever(ILL)
+    house.update("1.1.0")
+    assert house.updater.watch()
+    assert house.in_force == "1.1.0"
+
+
+def restarting() -> Iterator[Standing]:
+    count = 0
+    while True:
+        yield Standing(active=True, restarts=count, sentence="")
+        count += 1
+
+
+def up_then_down() -> Iterator[Standing]:
+    yield from [WELL] * 4
+    yield from forever(DOWN)
+
+
+@pytest.mark.parametrize(
+    "script", [lambda: forever(DOWN), up_then_down, restarting, lambda: forever(ILL)]
+)
+def test_a_version_that_fails_on_trial_is_taken_back(
+    house: House, script: Callable[[], Iterator[Standing]]
+) -> None:
+    house.service.standings["1.1.0"] = script()
+    house.update("1.1.0")
+    assert not house.updater.watch()
+    assert (house.in_force, house.unpacked) == ("1.0.0", [])
+    assert house.service.calls[-2:] == ["stop", "start packaged"]
+    assert house.versions.trial() is None
+    assert house.updater.watch(), "without a trial there is nothing to see"
+
+
+def test_a_service_that_restarted_before_the_update_is_not_held_against_it(house: House) -> None:
+    house.service.standings["1.1.0"] = forever(Standing(active=True, restarts=9, sentence=""))
+    house.update("1.1.0")
+    assert house.updater.watch()
+
+
+def test_a_version_that_brings_the_machine_down_again_and_again_is_taken_back(house: House) -> None:
+    house.update("1.1.0")
+    for boot in range(PATIENCE.boots + 1):
+        trial = house.versions.trial()
+        assert trial is not None
+        house.versions.note(trial.seen(f"boot-{boot}"))
+    house.boot = "one-more"
+    assert not house.updater.watch()
+    assert house.in_force == "1.0.0"
+
+
+def test_a_version_that_is_not_newer_has_to_be_asked_for(house: House) -> None:
+    with pytest.raises(UpdateRefused, match=r"0\.9\.9 is not newer than 1\.0\.0; add --"):
+        house.update("0.9.9")
+    assert house.service.calls == []
+    house.update("0.9.8", older=True)
+    assert house.in_force == "0.9.8"
+
+
+def test_one_update_at_a_time(house: House) -> None:
+    house.update("1.1.0")
+    with pytest.raises(UpdateError, match="on trial"):
+        house.update("1.2.0")
+    assert house.in_force == "1.1.0"
+
+
+def test_what_an_earlier_installation_left_is_cleared_away(house: House) -> None:
+    left = house.versions.root / "versions" / ".partial-1.1.0"
+    left.mkdir(parents=True)
+    (left / "half").write_text("")
+    half = house.versions.place("1.1.0")
+    half.mkdir()
+    (half / "from-a-trial-that-failed").write_text("")
+    house.update("1.1.0")
+    assert house.unpacked == ["1.1.0"]
+    assert not (half / "from-a-trial-that-failed").exists()
+
+
+def test_a_cut_before_the_switch_leaves_the_old_version_without_a_trial(house: House) -> None:
+    house.versions.root.mkdir()
+    house.versions.note(Trial(str(house.packaged), str(house.versions.place("1.1.0"))))
+    assert house.updater.watch()
+    assert (house.in_force, house.versions.trial()) == ("1.0.0", None)
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(
+    house: House, tmp_path: Path
+) -> None:
+    path = release(tmp_path, house.signatory, "1.1.0")
+    with closing(Release(path, load_keys(house.signatory.public))) as opened:
+        opened.manifest = opened.manifest.model_copy(update={"unpacked": 2**60})
+        with pytest.raises(UpdateError, match="MiB are needed"):
+            house.updater.update(opened, MACHINE)
+    assert house.unpacked == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_named(house: House) -> None:
+    house.versions.root.mkdir()
+    (house.versions.root / "versions").mkdir(mode=0o500)
+    with pytest.raises(UpdateError, match="cannot be written"):
+        house.update("1.1.0")
