@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -63,11 +64,12 @@ def test_it_has_the_rhythm_of_the_cue() -> None:
     """The first round of the panel's own pattern, in light alone."""
     seconds = sum(seconds for _, seconds in fault.RHYTHM)
     shown = timeline(Cue(CueName.OUT_OF_ORDER), seconds)
-    at, expected = 0.0, []
-    for lit, lasts in fault.RHYTHM:
-        expected.append((pytest.approx(at), 1.0 if lit else 0.0))
+    at = 0.0
+    for (lit, lasts), (when, light) in zip(fault.RHYTHM, shown, strict=False):
+        assert when == pytest.approx(at)
+        assert light.red == (1.0 if lit else 0.0)
         at += lasts
-    assert [(when, light.red) for when, light in shown[: len(expected)]] == expected
+    assert len(shown) >= len(fault.RHYTHM)
 
 
 def test_the_light_is_on_while_the_daemon_is_away_and_given_back_when_it_comes() -> None:
@@ -83,10 +85,10 @@ def test_the_light_is_on_while_the_daemon_is_away_and_given_back_when_it_comes()
 
 
 def test_it_touches_no_pin_while_the_daemon_runs() -> None:
-    looks: list[None] = []
+    looks = itertools.count()
     lamp = Lamp()
-    with watching(lambda: looks.append(None) or True, lamp):
-        until(lambda: len(looks) > 3)
+    with watching(lambda: next(looks) >= 0, lamp):
+        until(lambda: next(looks) > 6)
     assert lamp.seen == []
 
 

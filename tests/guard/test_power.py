@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from edge.errors import Trouble
 from edge.guard import power
 from edge.guard.power import Power, Sensors, changes
+from edge.tally import weakness
 
 
 class Sys:
@@ -131,3 +133,10 @@ def test_what_is_stale_is_none(tmp_path: Path, sys_folder: Sys) -> None:
     power.write(Power(seen.monotonic_ns - power.STALE_NS - 1), file)
     assert power.read(file) is None
     assert power.read(tmp_path / "missing") is None
+
+
+def test_health_is_told_of_the_supply_before_the_heat() -> None:
+    assert weakness(None) is None
+    assert weakness(Power(1, 50.0, under_voltage=False, throttled=True)) is None
+    assert weakness(Power(1, 81.0, under_voltage=True, hot=True)) is Trouble.UNDER_VOLTAGE
+    assert weakness(Power(1, 81.0, hot=True)) is Trouble.TOO_HOT

@@ -40,7 +40,7 @@ def test_the_manual_names_every_command() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [(["senyum", "re"], "receive"), (["senyum", "receive", "--gr"], "--grace")],
+    [(["senyum", "re"], "receive"), (["senyum", "receive", "--gra"], "--grace")],
 )
 def test_the_shell_completes(typed: list[str], expected: str) -> None:
     words = " ".join(typed)

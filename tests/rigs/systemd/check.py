@@ -204,7 +204,13 @@ class Rig:
         subprocess.run(["dpkg-deb", "-R", self.package, unpacked], check=True)
         control = unpacked / "DEBIAN/control"
         control.write_text(control.read_text().replace("-1+deb", "-2+deb"))
-        command = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", unpacked, newer]
+        command = [
+            "dpkg-deb",
+            "--root-owner-group",
+            "-Znone",
+            "--build",
+            *map(str, (unpacked, newer)),
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         shutil.rmtree(unpacked)
         shutil.move(newer, self.home / "newer.deb")

@@ -96,9 +96,10 @@ class Container:
         return self.run("bash", "-euc", script)
 
     def shows(self, unit: str, *names: str) -> list[str]:
-        """Return properties of a unit."""
+        """Return properties of a unit, or without a name of process 1 itself."""
+        about = [unit] if unit else []
         options = [f"--property={name}" for name in names]
-        said = self.run("systemctl", "show", unit, *options).splitlines()
+        said = self.run("systemctl", "show", *about, *options).splitlines()
         values = dict(line.split("=", 1) for line in said if "=" in line)
         return [values[name] for name in names]
 
