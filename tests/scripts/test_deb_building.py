@@ -5,6 +5,8 @@ import pytest
 from deb_building import RELEASES, REPOSITORY, Target, pages
 from deb_building.wheels import LOCK, locked, needed
 
+from edge.configuration import load_unit
+
 PI = Target(RELEASES["bookworm"], "arm64")
 PI_13 = Target(RELEASES["trixie"], "arm64")
 
@@ -31,10 +33,16 @@ def test_only_what_the_unit_asks_for_is_packed() -> None:
     assert needed(["A"], requires, PI_13) == {"a", "b", "new"}
 
 
+def test_the_example_is_settings_of_a_unit() -> None:
+    settings = load_unit(REPOSITORY / "packaging/senyum.toml")
+    assert settings.unit.source == "urn:senyum:depok:balaikota:lobby-1"
+
+
 def test_the_manual_names_every_command() -> None:
     text = gzip.decompress(pages.manual("0.1.0", "1 Nov 2026")).decode()
     for command in ("enroll", "run", "keys", "receive"):
         assert f"\n.SS {command}\n" in text
+    assert "\n.B \\-\\-people CSV\n" in text
     assert text == gzip.decompress(pages.manual("0.1.0", "1 Nov 2026")).decode()
 
 

@@ -3,17 +3,20 @@
 import argparse
 import gzip
 from collections.abc import Iterator
+from typing import Any
 
 from edge.cli import build_parser
 
 Parser = argparse.ArgumentParser
 
 
+def _is_choice(action: argparse.Action) -> bool:
+    return isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - the only way to ask
+
+
 def _commands(of: Parser) -> dict[str, Parser]:
-    for action in of._actions:  # noqa: SLF001 - argparse has no public way to ask
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
-            return dict(action.choices)
-    return {}
+    choices: list[Any] = [a.choices for a in of._actions if _is_choice(a)]  # noqa: SLF001
+    return dict(choices[0]) if choices else {}
 
 
 def _options(of: Parser) -> Iterator[argparse.Action]:
@@ -27,12 +30,13 @@ def _escaped(text: str) -> str:
 def _described(name: str, of: Parser) -> Iterator[str]:
     yield f".SS {_escaped(name)}"
     yield _escaped(of.description or "")
-    for action in _options(of):
-        if action.dest == "help":
+    for action in of._actions:  # noqa: SLF001
+        if action.dest in {"help", argparse.SUPPRESS} or _is_choice(action):
             continue
         value = action.metavar or (action.dest.upper() if action.nargs != 0 else "")
+        words = (", ".join(action.option_strings), str(value))
         yield ".TP"
-        yield f".B {_escaped(', '.join(action.option_strings))} {_escaped(str(value))}".rstrip()
+        yield f".B {_escaped(' '.join(filter(None, words)))}"
         help_text = (action.help or "").replace("%(default)s", str(action.default))
         yield _escaped(help_text) or "\\&"
     for inner, sub in _commands(of).items():

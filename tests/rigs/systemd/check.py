@@ -79,6 +79,8 @@ class Rig:
 
     def prepare(self) -> None:
         """What the page takes for granted: the package, photos, pictures for the camera."""
+        # How the root was made is nothing to the apt inside.
+        (self.box.root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
         shutil.copy(self.package, self.home)
         photos = self.home / "photos" / NUMBER
         photos.mkdir(parents=True)

@@ -107,14 +107,19 @@ class Container:
     def started(self, output: Path, *command: object) -> Iterator[None]:
         """Run a command inside meanwhile, its output in a file out here."""
         with output.open("ab") as out:
+            enter, *rest = self._inside(command)
+            # Without a fork it is the program itself that is ended below.
             process = subprocess.Popen(
-                self._inside(command), env=ENVIRONMENT, stdout=out, stderr=self._log.open("ab")
+                [enter, "--no-fork", *rest],
+                env=ENVIRONMENT,
+                stdout=out,
+                stderr=self._log.open("ab"),
             )
         try:
             yield
         finally:
-            process.kill()
-            process.wait()
+            process.terminate()
+            process.wait(30.0)
 
     def ended(self) -> bool:
         """Whether the container is no longer running."""
