@@ -68,14 +68,14 @@ class Container:
             return False
         return said in {"running", "degraded"}
 
-    def _inside(self, command: tuple[object, ...]) -> list[str]:
-        enter = ["nsenter", f"--target={self._systemd()}", "--all", "--wdns=/root"]
+    def _inside(self, command: tuple[object, ...], *spaces: str) -> list[str]:
+        enter = ["nsenter", f"--target={self._systemd()}", "--wdns=/root", *spaces]
         return [*enter, *map(str, command)]
 
     def attempt(self, *command: object, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
         """Run a command inside; both its outputs are in `stdout`."""
         return subprocess.run(
-            self._inside(command),
+            self._inside(command, "--all"),
             check=False,
             env=ENVIRONMENT,
             stdin=subprocess.DEVNULL,
@@ -107,10 +107,9 @@ class Container:
     def started(self, output: Path, *command: object) -> Iterator[None]:
         """Run a command inside meanwhile, its output in a file out here."""
         with output.open("ab") as out:
-            enter, *rest = self._inside(command)
-            # Without a fork it is the program itself that is ended below.
+            # Among the processes out here nsenter becomes the program, which is ended below.
             process = subprocess.Popen(
-                [enter, "--no-fork", *rest],
+                self._inside(command, "--mount", "--net", "--uts", "--ipc"),
                 env=ENVIRONMENT,
                 stdout=out,
                 stderr=self._log.open("ab"),

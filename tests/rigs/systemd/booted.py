@@ -49,10 +49,10 @@ class Rig:
     # --- what the checks share ------------------------------------------------------------------
 
     def events(self, kind: str = "senyum.attendance.recorded.v1") -> list[dict[str, Any]]:
-        """Return the verified events of `kind` so far."""
+        """Return the verified events of `kind` so far; one that was sent again counts once."""
         lines = self.received.read_text().splitlines(keepends=True)
         verified = (json.loads(line).get("event") or {} for line in lines if line.endswith("\n"))
-        return [event for event in verified if event.get("type") == kind]
+        return list({e["id"]: e for e in verified if e.get("type") == kind}.values())
 
     def is_ready(self) -> bool:
         said = self.box.attempt("systemctl", "is-active", "senyum.service").stdout.strip()
