@@ -60,6 +60,7 @@ ROOMS: dict[str, set[str]] = {
     "cli": {
         "update",
         "configuration",
+        "notify",
         "unit",
         "enrol",
         "central",
