@@ -18,6 +18,8 @@ FACES = REPOSITORY / "tests/faces"
 sys.path.insert(0, str(RIGS / "picamera2"))
 import daemon  # noqa: E402 - the pictures that the other rig shows
 
+from edge import __version__  # noqa: E402
+
 NUMBER = "198503022010011003"
 EXPOSURE = 1.5
 INSTALL_S, BOOT_S = 60.0, 10.0
@@ -97,6 +99,7 @@ class Rig:
             ["dpkg-deb", "-c", self.package], check=True, capture_output=True, text=True
         )
         ours = set(OURS.findall(listed.stdout))
+        ours |= {f"senyum_edge-{__version__}.dist-info"}  # that rig installed this project too
         root = self.box.root
         system = root / "usr/local/lib/python3.13/dist-packages"
         for entry in (root / "opt/venv/lib/python3.13/site-packages").iterdir():
