@@ -36,7 +36,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{file}: no such settings file; name one with --config") from None
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a wrong encoding is a ValueError too
+    except (ValueError, RecursionError) as error:  # a wrong encoding is a ValueError too
         raise SettingsError(f"{file}: cannot be read as TOML in UTF-8: {error}") from None
 
 

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from edge.errors import PhotoError, SecretError
+from edge.errors import PhotoError, RosterError, SecretError
 from edge.inference.examiner import Face
 from edge.pictures import from_image
 from edge.roster import (
@@ -138,6 +138,11 @@ def enrol(
     embedder = examiner.digests["identity"]
     key, org_key = _keys(files, tell)
     old = read(files.roster, key, embedder) if _is_there(files.roster) else None
+    if old and not all(person.number for person in old.people):
+        raise RosterError(
+            f"{files.roster}: was delivered to this unit and holds no numbers; enrol where it was "
+            "made, or name another roster"
+        )
     before = {person.number: person for person in old.people} if old else {}
     if any(person_id(number, org_key) != person.id for number, person in before.items()):
         raise SecretError(
@@ -173,7 +178,9 @@ def enrol(
             "written; mend the photos named above and enrol again"
         )
     version = old.version + 1 if old else 1
-    save(files.roster, key, Roster(version, datetime.now(UTC), embedder, tuple(after.values())))
+    people = tuple(after.values())
+    new = Roster(version, datetime.now(UTC), embedder, people)
+    save(files.roster, key, _remembering(new, old, files.roster, tell) if old else new)
     return Result(
         version=version,
         size=len(after),
@@ -182,6 +189,20 @@ def enrol(
         removed=len(before.keys() - after.keys()),
         left_out=len(listed - after.keys()),
         refused=refused,
+    )
+
+
+def _remembering(new: Roster, old: Roster, path: Path, tell: Tell) -> Roster:
+    """Return the new roster with what the old one remembers of people who were erased."""
+    again = [person for person in new.people if person.id in old.tombstones]
+    for person in again:
+        tell(f"{path}: {mask(person.number)} was erased, and is enrolled again")
+    back = {person.id: new.version for person in again}
+    return replace(
+        new,
+        tombstones={who: n for who, n in old.tombstones.items() if who not in back},
+        readmitted={**old.readmitted, **back},
+        salt=old.salt,
     )
 
 

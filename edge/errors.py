@@ -12,6 +12,7 @@ class Trouble(StrEnum):
 
     CAMERA_LOST = "camera-lost"
     PINS_LOST = "pins-lost"
+    ROSTER_MISSING = "roster-missing"  # nobody can be recognised until one is delivered
     # events cannot be stored
     DISK_FULL = "disk-full"
     OUTBOX_DAMAGED = "outbox-damaged"
@@ -44,6 +45,8 @@ class Trouble(StrEnum):
     TOO_LARGE = "packet-too-large"
     QUOTA = "quota-exceeded"
     INVALID = "event-refused"
+    # connected, and events go out
+    NOT_LISTENING = "not-listening"  # the broker lets us hear no commands
     # connected, and all is well for now
     CERTIFICATE_EXPIRES = "certificate-expires"
     AUTHORITY_EXPIRES = "authority-expires"
@@ -69,6 +72,10 @@ class SettingsError(CallerError):
 
 class SecretError(CallerError):
     """A key file is missing, readable by others, or not a key."""
+
+
+class CertificateError(CallerError):
+    """A certificate, a request or an authority cannot be used, or would be overwritten."""
 
 
 class PeopleError(CallerError):
@@ -111,10 +118,6 @@ class GpioError(CallerError):
     """A pin cannot be had: no such chip, taken by another program, or named twice."""
 
 
-class ClockError(SenyumError):
-    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
-
-
 class PinsTaken(GpioError):
     """A pin is held by another program for now."""
 
@@ -125,6 +128,10 @@ class UpdateError(SenyumError):
 
 class UpdateRefused(UpdateError, CallerError):
     """A release that is not to be trusted, not for this machine, or does not work on it."""
+
+
+class ClockError(SenyumError):
+    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
 
 
 class EnvelopeError(SenyumError):
@@ -167,6 +174,10 @@ class LinkRefused(LinkError, CallerError):
 
 class StoreError(SenyumError):
     """The central store cannot be opened or written."""
+
+
+class StoreAway(StoreError):
+    """The server of the central store does not answer; nothing was written."""
 
 
 class StoreUnusable(StoreError, CallerError):

@@ -6,6 +6,7 @@ the path that a setting names.
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 from edge.errors import SecretError
@@ -33,13 +34,21 @@ def read_secret(path: Path, what: str) -> bytes:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a new key file with mode 0600, durable, never over an existing one."""
+    """Write a new key file with mode 0600, never over an existing one: FileExistsError.
+
+    Durable when this returns; however the power goes, it is there whole or not at all.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # A link never replaces a key that another process made meanwhile; a rename would.
+        path.hardlink_to(draft)
+    finally:
+        Path(draft).unlink()
     sync_folder(path.parent)
 
 

@@ -34,7 +34,7 @@ Pin = Annotated[int, Field(ge=0, le=27)]
 def _known_zone(zone: str) -> str:
     try:
         ZoneInfo(zone)
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, OSError, RecursionError):  # the last for a thousand dots
         raise ValueError("not an IANA time zone such as Asia/Jakarta") from None
     return zone
 
@@ -263,6 +263,9 @@ class BrokerSettings(_Section):
         default=2.0, description="seconds; spreads the units that lost a broker together"
     )
     backoff_max: Seconds = 60.0
+    health_period: float = Field(
+        default=60.0, ge=5.0, le=3600.0, description="seconds between two reports"
+    )
     others: tuple[OtherBrokerSettings, ...] = Field(
         default=(), max_length=7, description="in order of preference, after this one"
     )
@@ -318,6 +321,15 @@ class OutboxSettings(_Section):
     )
 
 
+class AuthoritySettings(_Section):
+    """Who may tell this unit what to do (docs/commands.md)."""
+
+    keys: Path = Field(
+        default=Path("/etc/senyum/authorities.json"),
+        description="JWK set; without the file nobody may",
+    )
+
+
 class ClockSettings(_Section):
     """Who is asked whether the clock is right."""
 
@@ -344,6 +356,7 @@ class Settings(BaseSettings):
     broker: BrokerSettings = BrokerSettings()
     outbox: OutboxSettings = OutboxSettings()
     clock: ClockSettings = ClockSettings()
+    authority: AuthoritySettings = AuthoritySettings()
 
     @classmethod
     def settings_customise_sources(

@@ -20,13 +20,14 @@ class Tally:
     frame_rate: float = 0.0  # pictures judged a second, of late
     camera_fault: str | None = None
     pins_fault: str | None = None
+    roster_fault: str | None = None
     store_fault: str | None = None
     store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
 
     @property
     def fault(self) -> str | None:
         """Why the unit cannot do its work, or None where it can."""
-        return self.camera_fault or self.pins_fault or self.store_fault
+        return self.camera_fault or self.pins_fault or self.store_fault or self.roster_fault
 
     @property
     def trouble(self) -> Trouble | None:
@@ -35,7 +36,9 @@ class Tally:
             return Trouble.CAMERA_LOST
         if self.pins_fault:
             return Trouble.PINS_LOST
-        return self.store_trouble if self.store_fault else None
+        if self.store_fault:
+            return self.store_trouble
+        return Trouble.ROSTER_MISSING if self.roster_fault else None
 
     def sentence(self, enrolled: int) -> str:
         """How the unit is, as `systemctl status` shows it."""

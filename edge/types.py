@@ -209,8 +209,12 @@ class AuditCode(StrEnum):
     PINS_BACK = "pins-back"
     STORE_FAILED = "store-failed"
     OUTBOX_RENEWED = "outbox-renewed"  # a damaged outbox was set aside
+    ROSTER_INSTALLED = "roster-installed"  # one that was delivered is in force
+    PERSON_ERASED = "person-erased"  # the receipt: gone from this unit
     CLOCK_STEPPED = "clock-stepped"
     CLOCK_ANCHOR = "clock-anchor"  # dates the events of this boot that had no certain time
+    COMMAND_DONE = "command-done"
+    COMMANDS_REFUSED = "commands-refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +287,7 @@ class CueName(StrEnum):
     HINT = "hint"
     SEVERAL = "several"
     OUT_OF_ORDER = "out-of-order"
+    IDENTIFY = "identify"  # which of them is it?
 
 
 @dataclass(frozen=True, slots=True)

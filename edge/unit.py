@@ -16,27 +16,31 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Self
 
 from edge import __version__, memory
 from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
-from edge.errors import OutboxDamaged, RosterError, Trouble
+from edge.commands import Change, Commands, Doors, change_of
+from edge.errors import OutboxDamaged, Trouble
 from edge.feed import Feed
 from edge.gpio import Panel, PanelKeeper
+from edge.handover import Handover
+from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
-from edge.mqtt.clock import SystemClock
+from edge.mqtt.clock import Clock, SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import MIB, Outbox
+from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
-from edge.roster import in_force, read_key
-from edge.roster import load as load_roster
+from edge.roster import read_key
 from edge.settings import Settings
 from edge.steering import Steering
 from edge.tally import Tally, temperature
@@ -44,8 +48,8 @@ from edge.types import (
     Attempt,
     Audit,
     AuditCode,
+    Cue,
     Fault,
-    Frame,
     LinkChanged,
     Outcome,
     Stimulus,
@@ -67,35 +71,6 @@ STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 Observer = Callable[[Stimulus, Step, State], None]
 
 
-class Inbox:
-    """What the main loop waits for: every stimulus in order, and the newest frame only."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._stimuli: deque[Stimulus] = deque()
-        self._frame: Frame | None = None
-
-    def put(self, stimulus: Stimulus) -> None:
-        with self._changed:
-            self._stimuli.append(stimulus)
-            self._changed.notify()
-
-    def put_frame(self, frame: Frame) -> None:
-        with self._changed:
-            self._frame = frame
-            self._changed.notify()
-
-    def take(self, timeout: float) -> tuple[tuple[Stimulus, ...], Frame | None]:
-        """Everything that waits, after at most `timeout` seconds; empty where nothing came."""
-        with self._changed:
-            if not self._stimuli and self._frame is None:
-                self._changed.wait(timeout)
-            taken = tuple(self._stimuli), self._frame
-            self._stimuli.clear()
-            self._frame = None
-            return taken
-
-
 class Unit:
     """One attendance unit. Building it opens everything; `run` watches the door until stopped.
 
@@ -110,11 +85,12 @@ class Unit:
         notifier: Notifier | None = None,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         """`camera` and `panel` open other ones than those of the settings.
 
         `observer` is told, in the main loop, of each stimulus, what it brought about, and the
-        session's state after it.
+        session's state after it. `reread` reads the settings anew, when that is ordered.
         """
         self._inbox = Inbox()
         self._tally = Tally()
@@ -127,20 +103,25 @@ class Unit:
         self._probe_ns = 0  # when next to try whether events can be stored again
         self._notifier = notifier or Notifier()
         self._observer = observer
+        self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
         self._open_panel = panel or (lambda: Panel(settings.gpio))
         with ExitStack() as opened:
-            self._build(settings, camera or (lambda: open_camera(settings.camera)), opened)
+            clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
+            self._commands = Commands(settings, clock, reread)
+            opened.callback(self._commands.close)
+            settings = self._commands.settings
+            self._build(settings, camera or (lambda: open_camera(settings.camera)), clock, opened)
             opened.pop_all()  # from here on it is `close` that closes
 
-    def _build(self, settings: Settings, camera: Callable[[], Camera], opened: ExitStack) -> None:
+    def _build(
+        self, settings: Settings, camera: Callable[[], Camera], clock: Clock, opened: ExitStack
+    ) -> None:
         key = read_key(settings.roster.key, "roster key")
         embedder = Models(settings.inference.models).spec("identity").sha256
-        gallery = load_roster(settings.roster.file, key, embedder)
-        if gallery.size == 0:
-            raise RosterError(
-                f"{settings.roster.file}: nobody is enrolled; run senyum enroll first"
-            )
-        settings = settings.model_copy(update={"roster": in_force(gallery, settings.roster)})
+        self._handover = Handover.open(settings, key, embedder, self._commands.use_roster)
+        gallery = self._handover.gallery
+        present = change_of(settings, gallery)
+        settings = present.limits
         rule = settings.roster
         log.info("match from %.3f, ahead by %.3f, of %d", rule.threshold, rule.margin, gallery.size)
         self._pipeline = Pipeline(settings.inference, gallery)
@@ -169,19 +150,25 @@ class Unit:
             unit=settings.unit,
             software=__version__,
             models=self._pipeline.digests,
-            roster=gallery.digest,
+            roster=gallery.digest or None,
             thresholds=settings.thresholds,
         )
-        clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
-        sealer = Sealer(context, signing_key, clock)
+        self._sealer = sealer = Sealer(context, signing_key, clock)
+        doors = Doors(self._changes.append, self._show, self._ordered, self.stop)
+        self._commands.attach(sealer, outbox, present, self._handover.load, doors)
+        delivery = self._handover.listener(settings, sealer, self._commands.refusals)
         self._link = Link(
             settings.broker,
             outbox.file,
             sealer,
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
-            vitals=lambda: self._tally.vitals(settings.outbox.file.parent),
+            vitals=lambda: self._commands.vitals(self._tally.vitals(settings.outbox.file.parent)),
+            pace=Pace(health=settings.broker.health_period),
+            archive=self._commands.archive,
+            listeners=(*self._commands.listeners, delivery),
         )
+        self._commands.link = self._handover.link = self._link
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
         self._panel = PanelKeeper(self._open_panel)
         opened.callback(self._panel.close)
@@ -209,6 +196,7 @@ class Unit:
         self._recorder.start()
         self._link.start()
         self._audit(AuditCode.STARTED, enrolled=self._enrolled)
+        self._commands.begin()
         self._feed.start()
         ready = False
         status_at = rate_at = time.monotonic_ns()
@@ -235,12 +223,15 @@ class Unit:
             self._panel.tend()
             if self._panel.fault != self._tally.pins_fault:
                 self._pins_are(self._panel.fault)
+            self._change()
+            self._tell_of_roster(now)
             if now - status_at >= STATUS_NS:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._cool()
                 self._notifier.status(self._tally.sentence(self._enrolled))
+                self._tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
@@ -271,8 +262,12 @@ class Unit:
                     case Outcome.REFUSED:
                         self._tally.refused += 1
                 self._store_is(None)
+                self._commands.stored(ref, stored=True)
+                self._handover.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
+                self._commands.stored(ref, stored=False)
+                self._handover.failed(ref, time.monotonic_ns())
                 self._store_is(why, trouble)
                 if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
@@ -336,11 +331,45 @@ class Unit:
         if self._observer is not None:
             self._observer(stimulus, step, self._session.state)
 
+    def _change(self) -> None:
+        """Take what was ordered, between two attempts: each is judged by one set of rules."""
+        if not self._changes or self._session.attempting or self._waiting:
+            return
+        change = self._changes.popleft()
+        settings, gallery = change.limits, change.gallery
+        self._pipeline.gallery = gallery
+        self._enrolled = gallery.size
+        self._session.use_exempt(gallery.exempt)
+        self._session.use_rules(settings.attendance, settings.roster, settings.liveness)
+        self._sealer.context = replace(
+            self._sealer.context, roster=gallery.digest, thresholds=settings.thresholds
+        )
+        self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
+        self._link.report_every(settings.broker.health_period)
+        self._handover.used(gallery)
+        log.info("other settings or another roster are in force, as ordered")
+
+    def _tell_of_roster(self, now: int) -> None:
+        self._handover.turn(now, self._audit)
+        if self._handover.why_not != self._tally.roster_fault:
+            self._tally.roster_fault = self._handover.why_not
+            self._step(Fault(self._tally.fault))
+
+    def _show(self, cue: Cue) -> None:
+        self._panel.show(cue)
+
+    def _ordered(self, detail: Mapping[str, Any]) -> int:
+        return self._audit(AuditCode.COMMAND_DONE, **detail)
+
+    def _tell_refusals(self, *, ending: bool = False) -> None:
+        if (counts := self._commands.refusals_due(ending=ending)) is not None:
+            self._audit(AuditCode.COMMANDS_REFUSED, **counts)
+
     def _submit(self, event: Attempt) -> None:
         self._waiting[event.ref] = event.outcome
         self._recorder.submit(event)
 
-    def _audit(self, code: AuditCode, **detail: Any) -> None:
+    def _audit(self, code: AuditCode, **detail: Any) -> int:
         event = Audit(
             ref=next(self._audit_refs),
             code=code,
@@ -349,6 +378,7 @@ class Unit:
             detail={k: v[:DETAIL] if isinstance(v, str) else v for k, v in detail.items()},
         )
         self._recorder.submit(event)
+        return event.ref
 
     def close(self) -> None:
         """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""
@@ -359,6 +389,7 @@ class Unit:
             return max(0.05, share * (deadline - time.monotonic()))
 
         self._feed.stop()
+        self._tell_refusals(ending=True)
         self._audit(AuditCode.STOPPED)
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:
@@ -367,14 +398,18 @@ class Unit:
         self._feed.close(timeout=left(1.0))
         if stored:  # else the recorder still holds the outbox, and the process's end closes it
             self._outbox.close()
+        self._commands.close()
         self._panel.close()
         self._notifier.close()
 
 
-def run(settings: Settings) -> int:
-    """Run one unit until SIGTERM or SIGINT; returns the exit status."""
+def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+    """Run one unit until SIGTERM or SIGINT; returns the exit status.
+
+    `reread` reads the settings anew, when that is ordered.
+    """
     memory.return_large_blocks()
-    with Unit(settings) as unit:
+    with Unit(settings, reread=reread) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: unit.stop())
         unit.run()

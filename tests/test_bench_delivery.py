@@ -4,6 +4,7 @@ import pytest
 
 from edge.bench.broker import PrivateBroker
 from edge.bench.delivery import measure
+from edge.bench.drain import measure as measure_drain
 
 pytestmark = pytest.mark.broker
 
@@ -14,6 +15,15 @@ def test_delivery_is_measured_on_a_disk() -> None:
     assert figures["message_bytes"] < figures["bytes_per_event"] < 16 * 1024
     assert figures["bytes_per_idle_hour"] <= 100 * 1024
     assert "write_bytes" in figures["method"]
+
+
+def test_a_backlog_is_measured_beside_bare_mqtt(tmp_path: Path) -> None:
+    figures = measure_drain(600, tmp_path)
+    assert figures["backlog_events"] == 600
+    assert figures["drain_ratio"] == pytest.approx(
+        figures["drain_per_s"] / figures["drain_paho_per_s"], abs=0.001
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_private_broker_comes_back_on_its_port(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,8 @@ from edge.enrol import Files, Result, enrol, for_stills
 from edge.errors import PhotoError, RosterError, SecretError
 from edge.inference.examiner import Examiner
 from edge.pictures import from_image
-from edge.roster import load, make_key, person_id, read, read_key
+from edge.roster import load, make_key, person_id, read, read_key, save
+from edge.roster.content import stripped
 from edge.settings import InferenceSettings
 
 FACES = Path(__file__).parent / "faces"
@@ -433,3 +434,31 @@ def test_on_a_terminal_there_is_a_bar_and_the_same_lines(desk: Desk) -> None:
     assert b"looking at photos" in shown
     assert b"line 3 (\xe2\x80\xa6003): left out" in shown
     assert b"1 enrolled, 1 left out." in shown
+
+
+def test_who_was_erased_is_remembered_and_enrolled_again_only_by_intent(three: Desk) -> None:
+    key, org_key = (read_key(path, "the key") for path in (three.files.key, three.files.org_key))
+    before = read(three.files.roster, key)
+    erased = person_id(OBAMA, org_key)
+    staying = tuple(person for person in before.people if person.id != erased)
+    save(three.files.roster, key, replace(before, people=staying, tombstones={erased: 2}))
+    shutil.rmtree(three.files.photos)
+    three.people(BIDEN)
+    three.files.photos.mkdir()
+    three.enrol()
+    roster = read(three.files.roster, key)
+    assert (roster.tombstones, roster.readmitted) == ({erased: 2}, {})
+    assert roster.salt == before.salt != ""
+    three.people(OBAMA)
+    three.photo("obama3", f"{OBAMA}.jpg")
+    result = three.enrol()
+    assert [line for line in three.said if "was erased, and is enrolled again" in line]
+    roster = read(three.files.roster, key)
+    assert (roster.tombstones, roster.readmitted) == ({}, {erased: result.version})
+
+
+def test_a_roster_that_was_delivered_is_not_enrolled_into(three: Desk) -> None:
+    key = read_key(three.files.key, "the key")
+    save(three.files.roster, key, stripped(read(three.files.roster, key)))
+    with pytest.raises(RosterError, match="was delivered to this unit and holds no numbers"):
+        three.enrol()

@@ -15,6 +15,7 @@ def test_a_secret_is_written_for_its_owner_only_and_never_over_another(tmp_path:
     assert read_secret(key, "roster key") == b"secret"
     with pytest.raises(FileExistsError):
         write_secret(key, b"other")
+    assert list(key.parent.iterdir()) == [key]
 
 
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path) -> None:

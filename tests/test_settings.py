@@ -59,6 +59,8 @@ def test_the_environment_is_stronger_than_the_file(
             "broker: one of its others: ca and certificate need tls = true",
         ),
         ("[camera\n", "cannot be read as TOML"),
+        ("camera = " + "[" * 5000, "cannot be read as TOML"),
+        (f"[unit.place]\nzone = 'Asi{'.' * 2000}a/Jakarta'\n", "time zone"),
     ],
 )
 def test_a_wrong_setting_names_itself_its_value_and_its_bounds(

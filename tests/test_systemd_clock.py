@@ -53,6 +53,13 @@ def test_the_file_is_where_the_service_may_write() -> None:
     assert str(ANSWER.parent) == f"/run/{setting('RuntimeDirectory')[0]}"
 
 
+def test_the_daemon_can_read_it() -> None:
+    """Kept over a restart, a DynamicUser's folder lies in /run/private, which is root's alone."""
+    assert setting("DynamicUser") == ["yes"]
+    assert setting("RuntimeDirectoryMode") == ["0755"]
+    assert setting("RuntimeDirectoryPreserve") == []
+
+
 def test_it_asks_often_enough() -> None:
     """One answer may be late, and the next one too, before the daemon doubts the clock."""
     assert ClockSettings().stale_after > 3 * EVERY_SECONDS

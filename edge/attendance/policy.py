@@ -215,9 +215,13 @@ class Records:
     """Who was recorded lately. Holds at most the people recorded within one cool-down."""
 
     def __init__(self, cool_down_s: float) -> None:
-        self._cool_down = ns(cool_down_s)
+        self.use_cool_down(cool_down_s)
         self._at: dict[str, int] = {}  # person -> when; oldest first
         self._open: dict[int, str] = {}  # ref -> person, while the disk has not answered
+
+    def use_cool_down(self, cool_down_s: float) -> None:
+        """Take another time."""
+        self._cool_down = ns(cool_down_s)
 
     def add(self, ref: int, person: str, now: int) -> None:
         self._at[person] = now

@@ -90,6 +90,21 @@ class Session:
         """Take the exempt people of a new roster; an attempt under way ends as it began."""
         self._exempt = exempt
 
+    def use_rules(
+        self, rules: AttendanceSettings, roster: RosterSettings, living: LivenessSettings
+    ) -> None:
+        """Take other rules; not while `attempting`, for one attempt is judged by one set."""
+        self._rules, self._roster, self._living = rules, roster, living
+        self._records.use_cool_down(rules.cool_down)
+
+    @property
+    def attempting(self) -> bool:
+        """Whether a known person's attempt is under way, or waits for the disk.
+
+        A stranger's may last for ever, such as a poster's, and nothing may wait for that.
+        """
+        return self._state in (*_ATTEMPTS, State.RECORDING)
+
     def step(self, stimulus: Stimulus, now_ns: int) -> Step:
         """Return what to show and what to record. `now_ns` is CLOCK_MONOTONIC."""
         self._now += max(0, now_ns - (now_ns if self._last is None else self._last))

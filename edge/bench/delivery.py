@@ -21,19 +21,15 @@ from typing import Any
 
 from paho.mqtt.client import Client
 
-from edge import __version__
 from edge.bench.broker import PrivateBroker
 from edge.errors import OutboxError
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.clock import SystemClock
-from edge.mqtt.keys import SigningKey
-from edge.mqtt.link import Link
-from edge.mqtt.outbox import Outbox, Reader
-from edge.mqtt.recorder import CAPACITY, Recorder
-from edge.mqtt.seal import Context, Sealer
+from edge.mqtt.outbox import Reader
+from edge.mqtt.recorder import CAPACITY
 from edge.mqtt.topics import Leaf, UnitName, subscription
 from edge.settings import BrokerSettings, UnitSettings
-from edge.types import Attempt, Match, Outcome, Reason, Stored, StoreFailed
+from edge.simulate.wire import WireSide, attempt
+from edge.types import Stored, StoreFailed
 
 PERSON = "0" * 32
 PATIENCE = 60.0  # seconds for any one part
@@ -51,80 +47,36 @@ class _Unit:
     """Outbox, recorder and link over one folder."""
 
     def __init__(self, folder: Path, broker: BrokerSettings) -> None:
-        unit = UnitSettings(name="bench")
-        context = Context(
-            unit=unit,
-            software=__version__,
-            models=dict.fromkeys(("detector", "landmarks", "identity", "smile"), "0" * 64),
-            roster="0" * 64,
-            thresholds={
-                "match": 0.45,
-                "margin": 0.05,
-                "agreeing_frames": 3,
-                "unknown_frames": 8,
-                "smile_rise": 15.0,
-                "smile_timeout": 8.0,
-                "liveness": 0.5,
-                "liveness_frames": 5,
-                "motion": 0.05,
-                "reaction": 0.15,
-                "prompt_delay": 0.3,
-            },
-        )
-        key, clock = folder / "signing.key", SystemClock()
-        sealer = Sealer(context, SigningKey.load_or_create(key), clock)
-        self.outbox = Outbox(folder / "outbox.db", signing_key=key, reserve_bytes=1)
-        self.reader = Reader(folder / "outbox.db")
-        self.link = Link(
-            broker,
-            folder / "outbox.db",
-            sealer,
-            session=self.outbox.session,
-            changed=lambda up: self.up.set() if up else self.up.clear(),
-        )
-        self.up = threading.Event()
-        self.recorder = Recorder(self.outbox, sealer, self._report, self.link.wake, clock)
+        self.side = WireSide(folder, UnitSettings(name="bench"), broker, self._report)
+        self.reader = Reader(self.side.file)
         self._free = threading.Semaphore(CAPACITY)
         self._failed = 0
 
     def start(self) -> None:
-        self.recorder.start()
-        self.link.start()
-        self.up.wait(PATIENCE)
+        self.side.start()
+        self.side.up.wait(PATIENCE)
 
     def submit(self, ref: int) -> None:
         """Hand over an attempt as soon as the recorder has room."""
         self._free.acquire(timeout=PATIENCE)
-        self.recorder.submit(
-            Attempt(
-                ref=ref,
-                outcome=Outcome.RECORDED,
-                reason=Reason.ACCEPTED,
-                captured_ns=time.monotonic_ns(),
-                person=PERSON,
-                smile=75.0,
-                smile_threshold=50.0,
-                match=Match(PERSON, 0.75, 0.25),
-            )
-        )
+        self.side.recorder.submit(attempt(ref, PERSON))
 
     def wait_delivered(self, sequence: int) -> None:
-        _until(lambda: self.link.delivered >= sequence)
+        until(lambda: self.side.link.delivered >= sequence)
 
     def close(self) -> None:
-        self.recorder.close(PATIENCE)
-        self.link.close()
         self.reader.close()
-        self.outbox.close()
+        self.side.close(PATIENCE)
         if self._failed:
-            raise OutboxError(f"{self.outbox.file}: {self._failed} events could not be stored")
+            raise OutboxError(f"{self.side.file}: {self._failed} events could not be stored")
 
     def _report(self, what: Stored | StoreFailed) -> None:
         self._failed += isinstance(what, StoreFailed)
         self._free.release()
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another thread brings about; TimeoutError after PATIENCE."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
@@ -132,7 +84,7 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.0005)
 
 
-def _park_a_session(broker: BrokerSettings) -> None:
+def park_a_session(broker: BrokerSettings) -> None:
     """Subscribe and leave, so that the broker has somebody to keep messages for."""
     subscribed = threading.Event()
     client = new_client(broker, "parked")
@@ -159,7 +111,7 @@ def _signed_rate(folder: Path, broker: BrokerSettings, events: int) -> tuple[flo
     return rate, size
 
 
-def _bare_rate(broker: BrokerSettings, events: int, size: int) -> float:
+def bare_rate(broker: BrokerSettings, events: int, size: int) -> float:
     """Return messages a second by paho alone, its own thread and window."""
     answered = threading.Semaphore(0)
     connected = threading.Event()
@@ -195,7 +147,7 @@ def _count_bytes(folder: Path, broker: BrokerSettings, events: int, result: Pipe
     for ref in range(events):
         unit.submit(ref)
         unit.wait_delivered(ref + 1)
-    _until(lambda: unit.reader.delivered() >= events)  # noted late: that is no idle writing
+    until(lambda: unit.reader.delivered() >= events)  # noted late: that is no idle writing
     busy = _written()
     time.sleep(IDLE_SECONDS)
     idle = _written() - busy
@@ -231,11 +183,11 @@ def measure(events: int = 1000, folder: Path | None = None) -> dict[str, Any]:
         place = Path(name)
         with PrivateBroker(place / "broker") as private:
             broker = private.settings
-            _park_a_session(broker)
+            park_a_session(broker)
             for part in ("rate", "bytes"):
                 (place / part).mkdir()
             rate, size = _signed_rate(place / "rate", broker, events)
-            bare = _bare_rate(broker, events, size)
+            bare = bare_rate(broker, events, size)
             written, idle = _count_writes(place / "bytes", broker, events)
     return {
         "events_per_s": round(rate, 1),

@@ -7,38 +7,22 @@ such event of that boot a corrected time. It is stored beside the event, never i
 signed stays as it was. Of several anchors the nearest counts; they may come in any order.
 """
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
+from sqlalchemy import bindparam, select
 
+from edge.central.schema import ANCHOR, EVENT, UNDATED
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.payload import ANY_EVENT, AttendanceEvent, AuditEvent
 from edge.types import AuditCode
 
-SCHEMA = """
-CREATE TABLE undated (  -- events of no certain time, and the time that an anchor gave them
-    id TEXT PRIMARY KEY,
-    unit TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    boot_id TEXT NOT NULL,
-    monotonic_ns INTEGER NOT NULL,
-    corrected TEXT
-) STRICT, WITHOUT ROWID;
-CREATE INDEX undated_boot ON undated (unit, boot_id);
+if TYPE_CHECKING:
+    from edge.central.database import Database
 
-CREATE TABLE anchor (
-    unit TEXT NOT NULL,
-    boot_id TEXT NOT NULL,
-    monotonic_ns INTEGER NOT NULL,
-    utc TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    PRIMARY KEY (unit, boot_id, monotonic_ns, sequence)
-) STRICT, WITHOUT ROWID;
-"""
 _LARGEST_NS = 2**63 - 1  # SQLite's integer
 
 
@@ -76,34 +60,36 @@ class Anchor:
             return None
 
 
-def note(db: sqlite3.Connection, event: AttendanceEvent | AuditEvent) -> None:
-    """Take in a genuine event, inside the transaction that stores it. Raises sqlite3.Error."""
+def note(db: "Database", event: AttendanceEvent | AuditEvent) -> None:
+    """Take in a genuine event, inside the transaction that stores it."""
     anchor = Anchor.of(event) if isinstance(event, AuditEvent) else None
     clock = event.data.clock
     if anchor is not None:
-        db.execute(
-            "INSERT OR IGNORE INTO anchor VALUES (?, ?, ?, ?, ?)",
-            (
-                event.source,
-                clock.boot_id,
-                anchor.monotonic_ns,
-                anchor.utc.isoformat(),
-                event.number,
-            ),
+        db.put_new(
+            ANCHOR,
+            unit=event.source,
+            boot_id=clock.boot_id,
+            monotonic_ns=anchor.monotonic_ns,
+            utc=anchor.utc.isoformat(),
+            sequence=event.number,
         )
         _date_boot(db, event.source, clock.boot_id)
     elif clock.state is ClockState.UNSYNCHRONIZED and int(clock.monotonic_ns) <= _LARGEST_NS:
         monotonic_ns = int(clock.monotonic_ns)
-        corrected = _corrected(_anchors(db, event.source, clock.boot_id), monotonic_ns)
-        db.execute(
-            "INSERT OR IGNORE INTO undated VALUES (?, ?, ?, ?, ?, ?)",
-            (event.id, event.source, event.number, clock.boot_id, monotonic_ns, corrected),
+        db.put_new(
+            UNDATED,
+            id=event.id,
+            unit=event.source,
+            sequence=event.number,
+            boot_id=clock.boot_id,
+            monotonic_ns=monotonic_ns,
+            corrected=_corrected(_anchors(db, event.source, clock.boot_id), monotonic_ns),
         )
 
 
-def note_stored(db: sqlite3.Connection) -> None:
-    """Take in the events of a store from before there was dating. Raises sqlite3.Error."""
-    for (token,) in db.execute("SELECT jws FROM event ORDER BY number").fetchall():
+def note_stored(db: "Database") -> None:
+    """Take in the events of a store from before there was dating."""
+    for (token,) in db.rows(select(EVENT.c.jws).order_by(EVENT.c.number)):
         try:
             event = ANY_EVENT.validate_json(from_b64url(token.split(".")[1]))
         except (ValueError, IndexError, ValidationError):
@@ -112,11 +98,13 @@ def note_stored(db: sqlite3.Connection) -> None:
             note(db, event)
 
 
-def _anchors(db: sqlite3.Connection, unit: str, boot_id: str) -> list[Anchor]:
-    rows = db.execute(
-        "SELECT monotonic_ns, utc FROM anchor WHERE unit = ? AND boot_id = ? ORDER BY monotonic_ns",
-        (unit, boot_id),
+def _anchors(db: "Database", unit: str, boot_id: str) -> list[Anchor]:
+    query = (
+        select(ANCHOR.c.monotonic_ns, ANCHOR.c.utc)
+        .where(ANCHOR.c.unit == bindparam("unit"), ANCHOR.c.boot_id == bindparam("boot_id"))
+        .order_by(ANCHOR.c.monotonic_ns)
     )
+    rows = db.rows(query, unit=unit, boot_id=boot_id)
     return [Anchor(monotonic_ns, datetime.fromisoformat(utc)) for monotonic_ns, utc in rows]
 
 
@@ -127,12 +115,14 @@ def _corrected(anchors: list[Anchor], monotonic_ns: int) -> str | None:
     return nearest.date(monotonic_ns)
 
 
-def _date_boot(db: sqlite3.Connection, unit: str, boot_id: str) -> None:
+def _date_boot(db: "Database", unit: str, boot_id: str) -> None:
     anchors = _anchors(db, unit, boot_id)
-    rows = db.execute(
-        "SELECT id, monotonic_ns FROM undated WHERE unit = ? AND boot_id = ?", (unit, boot_id)
-    ).fetchall()
-    db.executemany(
-        "UPDATE undated SET corrected = ? WHERE id = ?",
-        [(_corrected(anchors, monotonic_ns), id_) for id_, monotonic_ns in rows],
+    query = select(UNDATED.c.id, UNDATED.c.monotonic_ns).where(
+        UNDATED.c.unit == unit, UNDATED.c.boot_id == boot_id
     )
+    found = [
+        {"which": id_, "corrected": _corrected(anchors, monotonic_ns)}
+        for id_, monotonic_ns in db.rows(query)
+    ]
+    if found:
+        db.run(UNDATED.update().where(UNDATED.c.id == bindparam("which")), found)

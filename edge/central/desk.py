@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
-from edge.central.gaps import Ledger, News
+from edge.central.gaps import Gap, Ledger
 from edge.central.judge import Entry, Verdict, judge, judge_head
+from edge.central.later import read_later
 from edge.central.notice import Kind, Notice
 from edge.central.recent import Recent
-from edge.central.store import LARGEST_SEQUENCE, Record, Refusal, Store
+from edge.central.refused import Refusal
+from edge.central.store import LARGEST_SEQUENCE, Head, Later, Record, Store
 from edge.mqtt.envelope import MAX_BYTES, Flaw, Rejected, Verified, parse_will, verify
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AttendanceEvent, AuditEvent, HealthData, StateData, Status
@@ -22,6 +24,7 @@ from edge.mqtt.topics import Leaf, UnitName, parse
 
 # What another key set or a newer program may accept: looked at again at each start.
 _REVISITED = (Flaw.UNKNOWN_KEY, Flaw.FOREIGN_KEY, Flaw.OUTSIDE_VALIDITY, Flaw.PAYLOAD)
+_HEARD_S = 300.0  # a unit that was heard so lately is there: it says how it is every minute
 _REMEMBERED = 10_000  # topics and units that may be made up by whoever may publish
 
 
@@ -62,7 +65,7 @@ class _Went:
     session: int
 
 
-_Finding = Verified | _Refused | _Went
+_Finding = Verified | _Refused | _Went | Later
 
 
 class Desk:
@@ -70,7 +73,7 @@ class Desk:
 
     def __init__(self, store: Store, keys: KeySet, grace_s: float, now: Instant) -> None:
         self._store = store
-        self._keys = keys
+        self.keys = keys
         self._grace_ns = int(grace_s * 1e9)
         self._ledgers = {
             unit: Ledger.resume(standing, self._grace_ns, now.monotonic_ns)
@@ -78,6 +81,8 @@ class Desk:
         }
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
         self._complained: Recent[tuple[str, Flaw], None] = Recent(_REMEMBERED)
+        self._heard: dict[str, int] = {}  # unit to when, monotonic
+        self._stirred = True  # whether something came since the last look for healed gaps
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
         """Judge and store a batch in one transaction. Raises StoreError."""
@@ -85,21 +90,26 @@ class Desk:
             self._examine(message, now) for message in messages if message.payload
         ]  # an empty payload only removes a retained message
         notices: list[Notice] = []
-        stored: list[Entry] = []
+        stored: list[tuple[str, int]] = []
         named: list[tuple[str, int]] = []
-        with self._store.batch():
+        with self._store.batch(_entries(findings)):
             for finding in findings:
                 if isinstance(finding, _Refused):
                     notices += self._refuse(finding, now)
+                elif isinstance(finding, Later):
+                    notices += self._keep(finding, stored, now)
                 elif isinstance(finding, _Went):
                     notices += self._status(finding.unit, Status.OFFLINE, finding.session, now)
                 elif isinstance(finding.event, AttendanceEvent | AuditEvent):
                     notices += self._record(finding, finding.event, stored, now)
                 else:
-                    data = finding.event.data
-                    notices += self._head(finding.unit, data, named, now)
-        for entry in stored:
-            self._ledger(entry.unit).arrived(entry.sequence, now.monotonic_ns)
+                    notices += self._head(finding, finding.event.data, named, now)
+        for unit, sequence in stored:
+            self._ledger(unit).arrived(sequence, now.monotonic_ns)
+        for finding in findings:
+            if isinstance(finding, Verified):
+                self._heard[finding.unit.source] = now.monotonic_ns
+        self._stirred |= bool(stored)
         for unit, sequence in named:
             self._ledger(unit).named(sequence, now.monotonic_ns)
         return notices
@@ -109,16 +119,28 @@ class Desk:
         for ledger in self._ledgers.values():
             ledger.restart(now.monotonic_ns)
 
+    def heard(self, source: str, now: Instant) -> bool:
+        """Tell whether something genuine of this unit came lately."""
+        at = self._heard.get(source)
+        return at is not None and now.monotonic_ns - at < _HEARD_S * 1e9
+
+    def trust(self, keys: KeySet, now: Instant) -> list[Notice]:
+        """Go on with another key set, and look again at what was refused. Raises StoreError."""
+        self.keys = keys
+        return self.revisit(now)
+
     def sweep(self, now: Instant) -> list[Notice]:
         """Report gaps whose grace is over, and those that healed. Raises StoreError."""
-        self._learn_from_others(now)
-        news = {unit: ledger.sweep(now.monotonic_ns) for unit, ledger in self._ledgers.items()}
+        changed = self._learn_from_others(now) or self._stirred
+        overdue = {unit: ledger.sweep(now.monotonic_ns) for unit, ledger in self._ledgers.items()}
         notices: list[Notice] = []
-        if not any(found.missing or found.healed for found in news.values()):
-            return notices
-        with self._store.batch():
-            for source, found in news.items():
-                notices += self._note(source, found, now)
+        if changed or any(overdue.values()):
+            with self._store.batch():
+                for source, gaps in overdue.items():
+                    for gap in gaps:
+                        notices += self._report(source, gap, now)
+                notices += self._heal(now)
+        self._stirred = False
         return notices
 
     def revisit(self, now: Instant) -> list[Notice]:
@@ -130,6 +152,12 @@ class Desk:
                 notices += self.take([message], now)
                 with self._store.batch():
                     self._store.forgive(refusal)
+        for later in self._store.laters():
+            message = Message(later.topic, later.jws.encode("ascii"))
+            if isinstance(self._examine(message, now), Verified):
+                notices += self.take([message], now)
+                with self._store.batch():
+                    self._store.drop_later(later.digest)
         return notices
 
     # --- one message ------------------------------------------------------------------------
@@ -139,9 +167,12 @@ class Desk:
         try:
             if message.topic.endswith(f"/{Leaf.STATE}") and message.payload[:1] == b"{":
                 return _Went(parse(message.topic)[0], parse_will(message.payload).session)
-            found = verify(message.payload, self._keys, message.topic, now.utc)
+            found = verify(message.payload, self.keys, message.topic, now.utc)
             _check_number(found)
         except Rejected as error:
+            later = _later(message) if error.flaw is Flaw.PAYLOAD else None
+            if later is not None:
+                return later
             flaw, why = error.flaw, str(error)
         except ValueError as error:  # the topic of a Last Will
             flaw, why = Flaw.TOPIC, str(error)
@@ -161,17 +192,28 @@ class Desk:
         )
         if again:
             return []
-        self._store.refuse(refusal, str(now))
+        # Where every receiver gets every message, one of them says it.
+        if not self._store.refuse(refusal, str(now)):
+            return []
         return [Notice(Kind.REFUSED, now.utc, unit, refusal.why, flaw=refused.flaw)]
+
+    def _keep(self, later: Later, stored: list[tuple[str, int]], now: Instant) -> list[Notice]:
+        """Keep what a later contract brought; it is looked at again at each start."""
+        if not self._store.add_later(later, str(now)):
+            return []
+        stored.append((later.unit, later.sequence))
+        text = f"event {later.sequence} is kept for a later version: {later.type} is not known here"
+        unit = UnitName.from_source(later.unit)
+        return [Notice(Kind.REFUSED, now.utc, unit, text, flaw=Flaw.PAYLOAD)]
 
     def _record(
         self,
         found: Verified,
         event: AttendanceEvent | AuditEvent,
-        stored: list[Entry],
+        stored: list[tuple[str, int]],
         now: Instant,
     ) -> list[Notice]:
-        entry = Entry(event.source, event.id, event.number, found.digest, event.previous)
+        entry = _entry(found, event)
         judgement = judge(entry, self._store.neighbours(entry))
         if judgement.verdict is Verdict.DUPLICATE:
             text = f"event {entry.sequence} came again and is stored once"
@@ -184,7 +226,7 @@ class Desk:
             )
             if judgement.verdict is Verdict.GENUINE:
                 self._store.date(event)
-            stored.append(entry)
+            stored.append((entry.unit, entry.sequence))
             notices.append(Notice(Kind.EVENT, event.moment, found.unit, event=event))
         else:
             topic, content = found.unit.topic(Leaf.EVENT), found.token.encode("ascii")
@@ -198,12 +240,13 @@ class Desk:
 
     def _head(
         self,
-        unit: UnitName,
+        found: Verified,
         data: StateData | HealthData,
         named: list[tuple[str, int]],
         now: Instant,
     ) -> list[Notice]:
         notices: list[Notice] = []
+        unit = found.unit
         if isinstance(data, StateData):
             notices += self._status(unit, data.status, data.session, now)
         if data.sequence == 0 or data.head is None:
@@ -219,7 +262,8 @@ class Desk:
             if self._store.note_fork(source, data.sequence, data.head, judgement.why, str(now)):
                 notices.append(Notice(Kind.FORK, now.utc, unit, judgement.why))
             return notices
-        self._store.name_head(source, data.sequence, data.head)
+        head = Head(source, data.sequence, data.head, unit.topic(found.leaf), found.token)
+        self._store.name_head(head, str(now))
         named.append((source, data.sequence))
         return notices
 
@@ -228,28 +272,43 @@ class Desk:
             return []
         return [Notice(Kind.STATE, now.utc, unit, f"{status}, session {session}")]
 
-    def _note(self, source: str, news: News, now: Instant) -> Iterator[Notice]:
+    def _report(self, source: str, gap: Gap, now: Instant) -> Iterator[Notice]:
         unit = UnitName.from_source(source)
-        for gap in news.missing:
-            if self._store.note_gap(source, gap, str(now)):
-                yield Notice(Kind.GAP, now.utc, unit, str(gap))
-        for gap in news.healed:
-            if self._store.heal_gap(source, gap, str(now)):
-                text = str(gap).replace("missing", "no longer missing")
-                yield Notice(Kind.HEALED, now.utc, unit, text)
+        for part in self._store.report_gap(source, gap, str(now)):
+            yield Notice(Kind.GAP, now.utc, unit, str(part))
+
+    def _heal(self, now: Instant) -> Iterator[Notice]:
+        for source, gap in self._store.heal_gaps(str(now)):
+            text = str(gap).replace("missing", "no longer missing")
+            yield Notice(Kind.HEALED, now.utc, UnitName.from_source(source), text)
 
     # --- the chains -------------------------------------------------------------------------
 
     def _ledger(self, unit: str) -> Ledger:
         return self._ledgers.setdefault(unit, Ledger(self._grace_ns))
 
-    def _learn_from_others(self, now: Instant) -> None:
-        """Fill holes with what another receiver has put into the same store."""
+    def _learn_from_others(self, now: Instant) -> bool:
+        """Fill holes with what another receiver has put into the same store; whether it did."""
         changed = self._store.changed_by_others()
         for unit, ledger in self._ledgers.items():
             for hole in ledger.holes if changed else ledger.overdue(now.monotonic_ns):
                 for sequence in self._store.present(unit, hole):
                     ledger.arrived(sequence, now.monotonic_ns)
+        return changed
+
+
+def _entry(found: Verified, event: AttendanceEvent | AuditEvent) -> Entry:
+    return Entry(event.source, event.id, event.number, found.digest, event.previous)
+
+
+def _entries(findings: Sequence[_Finding]) -> Iterator[Entry]:
+    for found in findings:
+        if isinstance(found, Verified) and isinstance(found.event, AttendanceEvent | AuditEvent):
+            yield _entry(found, found.event)
+
+
+def _later(message: Message) -> Later | None:
+    return read_later(message.topic, message.payload.decode("ascii"))
 
 
 def _check_number(found: Verified) -> None:

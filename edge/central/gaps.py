@@ -21,9 +21,6 @@ class Gap:
     def __len__(self) -> int:
         return self.last - self.first + 1
 
-    def __contains__(self, sequence: int) -> bool:
-        return self.first <= sequence <= self.last
-
     def __str__(self) -> str:
         if self.first == self.last:
             return f"event {self.first} is missing"
@@ -33,6 +30,16 @@ class Gap:
         """Return the numbers in both, or None."""
         first, last = max(self.first, other.first), min(self.last, other.last)
         return Gap(first, last) if first <= last else None
+
+    def without(self, others: Iterable["Gap"]) -> "list[Gap]":
+        """Return what is left when the numbers of `others` are taken out, ascending."""
+        left: list[Gap] = []
+        first = self.first
+        for other in sorted(others):
+            if other.first > first:
+                left += filter(None, [Gap(first, other.first - 1).common(self)])
+            first = max(first, other.last + 1)
+        return [*left, Gap(first, self.last)] if first <= self.last else left
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +60,12 @@ class _Hole:
 
 
 @dataclass(slots=True)
-class _Open:
-    """A reported gap that waits to be filled."""
-
-    gap: Gap
-    left: int
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What a sweep found."""
-
-    missing: tuple[Gap, ...] = ()
-    healed: tuple[Gap, ...] = ()
-
-
-@dataclass(slots=True)
 class Ledger:
     """The numbers of one unit."""
 
     grace_ns: int
     highest: int = 0
     _holes: list[_Hole] = field(default_factory=list)  # ascending, disjoint
-    _open: list[_Open] = field(default_factory=list)
 
     @classmethod
     def resume(cls, standing: Standing, grace_ns: int, now_ns: int) -> "Ledger":
@@ -84,9 +74,6 @@ class Ledger:
         reported = sorted(standing.reported)
         for gap in standing.missing:
             ledger._holes.extend(_split(gap, reported, now_ns))
-        for gap in reported:
-            left = sum(len(part) for hole in standing.missing if (part := gap.common(hole)))
-            ledger._open.append(_Open(gap, left))
         return ledger
 
     @property
@@ -112,9 +99,6 @@ class Ledger:
         self._holes[at : at + 1] = parts
         for later in self._holes[at + len(parts) :]:
             later.since_ns = now_ns
-        for open_gap in self._open:
-            if sequence in open_gap.gap:
-                open_gap.left -= 1
 
     def named(self, sequence: int, now_ns: int) -> None:
         """Note that the unit has numbered its events up to `sequence`, whether or not they came."""
@@ -127,17 +111,12 @@ class Ledger:
         for hole in self._holes:
             hole.since_ns = now_ns
 
-    def sweep(self, now_ns: int) -> News:
-        """Return the holes whose grace is over, each once, and the reported gaps that healed."""
-        healed = tuple(entry.gap for entry in self._open if entry.left <= 0)
-        self._open = [entry for entry in self._open if entry.left > 0]
-        missing = []
+    def sweep(self, now_ns: int) -> tuple[Gap, ...]:
+        """Return the holes whose grace is over, each once."""
+        overdue = self.overdue(now_ns)
         for hole in self._overdue(now_ns):
             hole.reported = True
-            gap = Gap(hole.first, hole.last)
-            missing.append(gap)
-            self._open.append(_Open(gap, len(gap)))
-        return News(tuple(missing), healed)
+        return overdue
 
     def overdue(self, now_ns: int) -> tuple[Gap, ...]:
         """Return the holes that the next sweep would report."""

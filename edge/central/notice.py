@@ -17,7 +17,9 @@ class Kind(StrEnum):
     STATE = "state"  # a unit came or went
     HEALED = "healed"
     REFUSED = "refused"
+    ASKED = "asked"  # a unit, for what is missing
     GAP = "gap"
+    GIVEN_UP = "given-up"  # a gap, after asking in vain
     FORK = "fork"
 
 
@@ -48,4 +50,4 @@ class Notice:
     @property
     def loud(self) -> bool:
         """Whether somebody has to look at it."""
-        return self.kind in {Kind.GAP, Kind.FORK} or self.flaw in _LOUD_FLAWS
+        return self.kind in {Kind.GAP, Kind.GIVEN_UP, Kind.FORK} or self.flaw in _LOUD_FLAWS

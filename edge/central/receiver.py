@@ -1,25 +1,53 @@
 """Joins the desk to the screen: what the subscriber hands its batches to."""
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeVar
 
+from edge.central.asking import Asker
 from edge.central.desk import Desk, Instant, Message
 from edge.central.notice import Notice
+from edge.central.replies import is_reply, read_reply
+from edge.errors import StoreAway
+from edge.mqtt.keys import KeySet
 
 SWEEP_NS = 1_000_000_000  # between two looks for overdue gaps
+AWAY_S = 1.0  # between two tries of a server that does not answer
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
 
 
 class Receiver:
-    """Takes batches, and looks for gaps once a second."""
+    """Takes batches, and looks for gaps and for new keys once a second."""
 
     def __init__(
         self,
         desk: Desk,
         show: Callable[[Notice], None],
         now: Callable[[], Instant] = Instant.now,
+        *,
+        new_keys: Callable[[], KeySet | None] = lambda: None,
+        asker: Asker | None = None,
+        rest: Callable[[float], bool] = _sleep,
     ) -> None:
+        """`new_keys` returns another key set once it is there; with `asker` gaps are asked for.
+
+        `rest` waits so many seconds, and tells whether to go on.
+        """
         self._desk = desk
         self._show = show
         self._now = now
+        self._new_keys = new_keys
+        self._asker = asker
+        self._rest = rest
         self._swept_ns = now().monotonic_ns
 
     def start(self) -> None:
@@ -30,15 +58,53 @@ class Receiver:
         self._desk.connected(self._now())
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Store a batch; when this returns it is durable. Raises StoreError."""
-        self._say(self._desk.take(messages, self._now()))
+        """Store a batch; when this returns it is durable.
 
-    def idle(self) -> None:
-        """Report gaps when it is time to. Raises StoreError."""
+        Waits for a server that is away: nothing is acknowledged meanwhile. Raises StoreError.
+        """
         now = self._now()
-        if now.monotonic_ns - self._swept_ns >= SWEEP_NS:
-            self._swept_ns = now.monotonic_ns
-            self._say(self._desk.sweep(now))
+        answers = [message for message in messages if is_reply(message.topic)]
+        others = [message for message in messages if not is_reply(message.topic)]
+        self._say(self._patiently(lambda: self._desk.take(others, now)))
+        if self._asker is not None and answers:
+            read = [read_reply(message, self._desk.keys) for message in answers]
+            genuine = [each for each in read if each is not None]
+            asker = self._asker
+            self._say(self._patiently(lambda: asker.answered(genuine, now)))
+
+    def idle(self) -> Sequence[Message]:
+        """Report gaps when it is time to, and ask for them; returns the commands that do.
+
+        Raises StoreError.
+        """
+        now = self._now()
+        if now.monotonic_ns - self._swept_ns < SWEEP_NS:
+            return ()
+        self._swept_ns = now.monotonic_ns
+        keys = self._new_keys()
+        if keys is not None:
+            self._say(self._patiently(lambda: self._desk.trust(keys, now)))
+        self._say(self._patiently(lambda: self._desk.sweep(now)))
+        if self._asker is None:
+            return ()
+        asker = self._asker
+        heard = partial(self._desk.heard, now=now)
+        commands, notices = self._patiently(lambda: asker.ask(heard, now))
+        self._say(notices)
+        return commands
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        """Do it, again and again while the store's server is away."""
+        said = False
+        while True:
+            try:
+                return work()
+            except StoreAway as error:
+                if not said:
+                    log.warning("the store is away: %s; trying again", error)
+                said = True
+                if not self._rest(AWAY_S):
+                    raise
 
     def _say(self, notices: Iterable[Notice]) -> None:
         for notice in notices:

@@ -1,69 +1,201 @@
-"""The tables of the central store."""
+"""The tables of the central store, for SQLite and PostgreSQL alike, and how older ones grow.
 
-from edge.central import dating
-
-SCHEMA_VERSION = 2
-APPLICATION_ID = 0x53454E43  # "SENC", in SQLite's header: this file is a central store
-
-SCHEMA = """
-CREATE TABLE event (
-    number INTEGER PRIMARY KEY,  -- in the order of receipt
-    id TEXT NOT NULL UNIQUE,
-    unit TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    digest TEXT NOT NULL,
-    previous TEXT,
-    type TEXT NOT NULL,
-    time TEXT NOT NULL,
-    subject TEXT,
-    kid TEXT NOT NULL,
-    jws TEXT NOT NULL,
-    received_at TEXT NOT NULL
-) STRICT;
-CREATE INDEX event_chain ON event (unit, sequence);
-
-CREATE TABLE head (  -- the latest that a unit's state or health said about its chain
-    unit TEXT PRIMARY KEY,
-    sequence INTEGER NOT NULL,
-    digest TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE gap (  -- reported once each
-    unit TEXT NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    reported_at TEXT NOT NULL,
-    healed_at TEXT,
-    PRIMARY KEY (unit, first, last)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE fork (  -- reported once each
-    unit TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    digest TEXT NOT NULL,
-    why TEXT NOT NULL,
-    found_at TEXT NOT NULL,
-    PRIMARY KEY (unit, sequence, digest)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE refused (
-    number INTEGER PRIMARY KEY,
-    first_at TEXT NOT NULL,
-    last_at TEXT NOT NULL,
-    times INTEGER NOT NULL,
-    topic TEXT NOT NULL,
-    flaw TEXT NOT NULL,
-    why TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    sha256 TEXT NOT NULL,  -- of the whole payload
-    payload BLOB NOT NULL,  -- its first bytes
-    UNIQUE (topic, flaw, sha256)
-) STRICT;
-
-CREATE TABLE refused_before (  -- messages that made room for newer ones: only their count is left
-    flaw TEXT PRIMARY KEY,
-    times INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+Times are RFC 3339 in UTC, as text. `event.number` is the order of receipt.
 """
 
-SCHEMA += dating.SCHEMA  # since version 2
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    inspect,
+    text,
+)
+
+SCHEMA_VERSION = 3
+APPLICATION_ID = 0x53454E43  # "SENC", in SQLite's header: this file is a central store
+
+_INT = BigInteger().with_variant(Integer(), "sqlite")  # 64 bits in both
+METADATA = MetaData()
+
+
+def _table(name: str, *parts: Column[int] | Column[str] | Column[bytes] | Index) -> Table:
+    """Describe a table whose key is not a running number."""
+    return Table(name, METADATA, *parts, sqlite_strict=True, sqlite_with_rowid=False)
+
+
+def _text(name: str, *, key: bool = False, optional: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=optional)
+
+
+def _int(name: str, *, key: bool = False) -> Column[int]:
+    return Column(name, _INT, primary_key=key, autoincrement=False, nullable=False)
+
+
+EVENT = Table(
+    "event",
+    METADATA,
+    Column("number", _INT, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    _text("unit"),
+    _int("sequence"),
+    _text("digest"),
+    _text("previous", optional=True),
+    _text("type"),
+    _text("time"),
+    _text("subject", optional=True),
+    _text("kid"),
+    _text("jws"),
+    _text("received_at"),
+    Index("event_chain", "unit", "sequence"),
+    Index("event_time", "time"),  # since version 3
+    sqlite_strict=True,
+)
+
+# The latest that a unit's state or health said about its chain.
+HEAD = _table(
+    "head",
+    _text("unit", key=True),
+    _int("sequence"),
+    _text("digest"),
+    # Since version 3: the signed message itself, which proves it to others.
+    _text("topic", optional=True),
+    _text("jws", optional=True),
+    _text("received_at", optional=True),
+)
+
+# Each missing number is in one row that is not healed, and in no two.
+GAP = _table(
+    "gap",
+    _text("unit", key=True),
+    _int("first", key=True),
+    _int("last", key=True),
+    _text("reported_at"),
+    _text("healed_at", optional=True),
+    # Since version 3: what became of asking the unit for it.
+    Column("asked", _INT, nullable=False, server_default="0"),  # times, since the last that came
+    _text("ask_after", optional=True),  # null: at once
+    Column("wanted", _INT),  # numbers of it that were missing when it was last asked for
+    _text("request", optional=True),  # id of the last command
+    _text("answer", optional=True),
+    _text("given_up_at", optional=True),
+    Index(
+        "gap_open",
+        "unit",
+        sqlite_where=text("healed_at IS NULL"),
+        postgresql_where=text("healed_at IS NULL"),
+    ),
+)
+
+# Reported once each.
+FORK = _table(
+    "fork",
+    _text("unit", key=True),
+    _int("sequence", key=True),
+    _text("digest", key=True),
+    _text("why"),
+    _text("found_at"),
+)
+
+REFUSED = Table(
+    "refused",
+    METADATA,
+    Column("number", _INT, primary_key=True),
+    _text("first_at"),
+    _text("last_at"),
+    _int("times"),
+    _text("topic"),
+    _text("flaw"),
+    _text("why"),
+    _int("size"),
+    _text("sha256"),  # of the whole payload
+    Column("payload", LargeBinary, nullable=False),  # its first bytes
+    UniqueConstraint("topic", "flaw", "sha256"),
+    sqlite_strict=True,
+)
+
+# Messages that made room for newer ones: only their count is left.
+REFUSED_BEFORE = _table("refused_before", _text("flaw", key=True), _int("times"))
+
+# Since version 2: events of no certain time, and the time that an anchor gave them.
+UNDATED = _table(
+    "undated",
+    _text("id", key=True),
+    _text("unit"),
+    _int("sequence"),
+    _text("boot_id"),
+    _int("monotonic_ns"),
+    _text("corrected", optional=True),
+    Index("undated_boot", "unit", "boot_id"),
+)
+ANCHOR = _table(
+    "anchor",
+    _text("unit", key=True),
+    _text("boot_id", key=True),
+    _int("monotonic_ns", key=True),
+    _text("utc"),
+    _int("sequence", key=True),
+)
+
+# Since version 3: signed by the unit, of a type that a later contract brought.
+LATER = _table(
+    "later",
+    _text("digest", key=True),
+    _text("unit"),
+    _int("sequence"),
+    _text("type"),
+    _text("topic"),
+    _text("jws"),
+    _text("received_at"),
+    Index("later_chain", "unit", "sequence"),
+)
+
+# Since version 3: the last number of a command that was signed with a key.
+COMMAND = _table("command", _text("kid", key=True), _int("number"))
+
+# PostgreSQL has no place of its own for it.
+VERSION = Table("senyum_store", METADATA, Column("version", Integer, nullable=False))
+
+
+def create(db: Connection) -> None:
+    """Make every table in an empty database."""
+    METADATA.create_all(db, [table for table in METADATA.sorted_tables if table is not VERSION])
+
+
+def dating_tables(db: Connection) -> None:
+    """Grow from version 1 to 2; the caller reads the stored events into them."""
+    METADATA.create_all(db, [UNDATED, ANCHOR])
+
+
+def asking_tables(db: Connection) -> None:
+    """Grow from version 2 to 3, in SQLite: no server has an older one."""
+    METADATA.create_all(db, [LATER, COMMAND])
+    for name, columns in (
+        ("head", ("topic TEXT", "jws TEXT", "received_at TEXT")),
+        (
+            "gap",
+            (
+                "asked INTEGER NOT NULL DEFAULT 0",
+                "ask_after TEXT",
+                "wanted INTEGER",
+                "request TEXT",
+                "answer TEXT",
+                "given_up_at TEXT",
+            ),
+        ),
+    ):
+        for column in columns:
+            db.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column}")
+    for index in (*EVENT.indexes, *GAP.indexes):
+        index.create(db, checkfirst=True)
+
+
+def tables(db: Connection) -> set[str]:
+    """Return the names of the tables that are there, anybody's."""
+    return set(inspect(db).get_table_names())

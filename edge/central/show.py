@@ -20,6 +20,7 @@ from edge.types import Outcome, Reason
 _STYLES = {
     Kind.DUPLICATE: "dim",
     Kind.STATE: "dim",
+    Kind.ASKED: "dim",
     Kind.HEALED: "green",
     Kind.REFUSED: "yellow",
 }
@@ -120,12 +121,18 @@ class Screen:
 
     def show(self, notice: Notice) -> None:
         if self._as_json:
-            text = Text(json.dumps(as_object(notice), ensure_ascii=False))
+            self._write(json.dumps(as_object(notice), ensure_ascii=False))
+        elif not self._console.is_terminal:
+            self._write(line(notice, self._zone))
         else:
             style = "bold red" if notice.loud else _STYLES.get(notice.kind, "")
             if _suspected(notice):
                 style = "bold yellow"
+            # Never wrapped: one notice is one line.
             text = Text(line(notice, self._zone), style=style)
-        # Never wrapped: one notice is one line, in a pipe too.
-        self._console.print(text, soft_wrap=True, highlight=False)
+            self._console.print(text, soft_wrap=True, highlight=False)
+
+    def _write(self, text: str) -> None:
+        """Write a line past rich, which takes as long for it as it takes to verify an event."""
+        self._console.file.write(f"{text}\n")
         self._console.file.flush()

@@ -1,4 +1,7 @@
-"""Receives from the broker: MQTT 5, session kept, acknowledged only after the store committed.
+"""Receives from the broker: session kept, acknowledged only after the store committed.
+
+MQTT 5, and 3.1.1 with a broker that has no other: without shared subscriptions, so that every
+receiver gets every event and the store keeps each once.
 
 One thread does all: read what is there, hand it over as a batch, acknowledge the batch. So an
 acknowledgement never travels on another connection than its message came by, where the same
@@ -9,22 +12,21 @@ import logging
 import select
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import LogLevel, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.central.desk import Message
+from edge.central.handler import Handler
 from edge.errors import LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
-from edge.mqtt.client import new_client
-from edge.mqtt.topics import Leaf, subscription
+from edge.mqtt.client import connect, new_client
+from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
 from edge.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ WAIT_S = 0.25  # the longest that a stop or an idle call waits
 _UNSUPPORTED_PROTOCOL = 0x84
 _TAKEN_OVER = 0x8E
 _NO_SHARED = 0x9E
+_NO_SUBSCRIBERS = 0x10
+_COMMANDS = f"{ROOT}/+/+/+/{COMMAND}/#"
 _TRANSIENT = {
     0x88: "server unavailable",
     0x89: "server busy",
@@ -52,16 +56,6 @@ _TRANSIENT = {
     0x9D: "server moved",
     0x9F: "connection rate exceeded",
 }
-
-
-class Handler(Protocol):
-    """Who the messages are for; each call raises StoreError when nothing could be kept."""
-
-    def connected(self) -> None: ...
-
-    def take(self, messages: Sequence[Message]) -> None: ...
-
-    def idle(self) -> None: ...
 
 
 class _Unreachable(Exception):
@@ -81,12 +75,20 @@ class Subscriber:
     """The receiver's side of one broker."""
 
     def __init__(
-        self, broker: BrokerSettings, group: str, client_id: str, handler: Handler
+        self,
+        broker: BrokerSettings,
+        group: str,
+        client_id: str,
+        handler: Handler,
+        *,
+        replies: bool = False,
     ) -> None:
         self._broker = broker
         self._group = group
         self._client_id = client_id
         self._handler = handler
+        self._five = True  # speak MQTT 5
+        self._replies = replies  # whether to receive what units answer to commands
         self._client = self._make_client()
         self._inbox: list[_Held] = []
         self._stopped = False
@@ -133,7 +135,7 @@ class Subscriber:
                     # A broker that drops us at once, again and again, is not reached either.
                     if lasted is not None and lasted > self._broker.backoff_max:
                         backoff.reset()
-                    self._rest(backoff.next())
+                    self.rest(backoff.next())
         finally:
             self._disconnect()
 
@@ -154,11 +156,12 @@ class Subscriber:
         return kind(f"broker {self._where}: {why}")
 
     def _make_client(self) -> mqtt.Client:
-        client = new_client(self._broker, self._client_id)
+        client = new_client(self._broker, self._client_id, five=self._five)
         client.manual_ack_set(True)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.on_publish = self._on_publish
         client.on_disconnect = self._on_disconnect
         client.on_log = self._on_log
         return client
@@ -169,17 +172,13 @@ class Subscriber:
         self._refused.clear()
         self._connack = self._farewell = None
         self._detail = ""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's
-        properties.SessionExpiryInterval = SESSION_EXPIRY_S
-        properties.ReceiveMaximum = BATCH
-        properties.MaximumPacketSize = PACKET_BYTES
         try:
-            self._client.connect(
-                self._broker.host,
-                self._broker.port,
-                self._broker.keepalive,
-                clean_start=False,
-                properties=properties,
+            connect(
+                self._client,
+                self._broker,
+                SessionExpiryInterval=SESSION_EXPIRY_S,
+                ReceiveMaximum=BATCH,
+                MaximumPacketSize=PACKET_BYTES,
             )
         except ssl.SSLCertVerificationError as error:
             raise self._refusal(
@@ -209,8 +208,10 @@ class Subscriber:
         assert code is not None
         if code.value in _TRANSIENT:
             raise _Unreachable(f"refused for now: {code}")
-        if code.value == _UNSUPPORTED_PROTOCOL:
-            raise self._refusal("does not speak MQTT 5, which receiving needs")
+        if code.value == _UNSUPPORTED_PROTOCOL and self._five:
+            self._five = False
+            self._client = self._make_client()
+            raise _Unreachable("does not speak MQTT 5; going on by 3.1.1")
         if code.is_failure:
             raise self._refusal(
                 f"refused client {self._client_id}: {code}; "
@@ -221,7 +222,10 @@ class Subscriber:
         # State and health are never shared: every receiver needs to know every chain's end.
         for leaf in (Leaf.STATE, Leaf.HEALTH):
             self._ask(subscription(leaf))
+        if self._replies:
+            self._ask(f"{ROOT}/+/+/+/{REPLY}/+")
         shared = subscription(Leaf.EVENT, self._group)
+        self._shared_offered &= self._five
         if self._shared_offered:
             self._ask(shared)
         self._await(lambda: not self._subscribed, "no SUBACK")
@@ -243,7 +247,10 @@ class Subscriber:
             )
 
     def _ask(self, wanted: str) -> None:
-        result, mid = self._client.subscribe(wanted, options=SubscribeOptions(qos=1))
+        if self._five:
+            result, mid = self._client.subscribe(wanted, options=SubscribeOptions(qos=1))
+        else:
+            result, mid = self._client.subscribe(wanted, qos=1)
         if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
             raise _Unreachable("the connection was lost while subscribing")
         self._subscribed[mid] = wanted
@@ -256,10 +263,12 @@ class Subscriber:
             if self._stopped or time.monotonic() > deadline:
                 raise _Unreachable(f"{otherwise} within {ANSWER_S:.0f} s")
 
-    def _rest(self, seconds: float) -> None:
+    def rest(self, seconds: float) -> bool:
+        """Wait, unless `stop` comes; returns whether to go on."""
         until = time.monotonic() + seconds
         while not self._stopped and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, WAIT_S))
+        return not self._stopped
 
     def _disconnect(self) -> None:
         """Say goodbye; the broker keeps the session, and what was not acknowledged."""
@@ -283,7 +292,12 @@ class Subscriber:
                 self._handler.take([held.message for held in batch])
                 for held in batch:
                     self._client.ack(held.mid, held.qos)
-            self._handler.idle()
+            for message in self._handler.idle():
+                self._publish(message)
+
+    def _publish(self, message: Message) -> None:
+        """Queue a message. One that a lost connection swallows is asked for again in time."""
+        self._client.publish(message.topic, message.payload, qos=1)
 
     def _turn(self, seconds: float = WAIT_S) -> None:
         """Wait for the network, at most so long; read one packet and write all that is queued."""
@@ -363,6 +377,18 @@ class Subscriber:
     def _on_message(self, _client: Any, _data: Any, received: mqtt.MQTTMessage) -> None:
         message = Message(received.topic, bytes(received.payload))
         self._inbox.append(_Held(message, received.mid, received.qos))
+
+    def _on_publish(
+        self, _client: Any, _data: Any, _mid: int, code: ReasonCode, _properties: Any
+    ) -> None:
+        if code.is_failure and code.value != _NO_SUBSCRIBERS:
+            log.warning(
+                "broker %s refused a command: %s; let client %s write %s in its access list",
+                self._where,
+                code,
+                self._client_id,
+                _COMMANDS,
+            )
 
     def _on_disconnect(
         self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, _properties: Any

@@ -16,11 +16,16 @@ COMMANDS = {
     "run": "edge.cli.run",
     "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
+    "csr": "edge.cli.csr",
     "receive": "edge.cli.receive",
     "update": "edge.cli.update",
     "self-test": "edge.cli.self_test",
+    "export": "edge.cli.export",
+    "verify": "edge.cli.verify",
     "bench": "edge.cli.bench",
+    "simulate": "edge.cli.simulate",
     "evaluate": "edge.cli.evaluate",
+    "admin": "edge.cli.admin",
 }
 
 # sd-daemon(3): a leading "<n>" is the priority that the journal files the line under.

@@ -19,8 +19,14 @@ MEANING = {
     "search_ms": "1:N search, ms by people enrolled",
     "events_per_s": "events a second, signed, durable, acknowledged",
     "paho_events_per_s": "the same messages by bare paho, QoS 1",
+    "drain_per_s": "events of a backlog that leave in a second",
+    "drain_paho_per_s": "messages of that size by bare paho, QoS 1",
+    "drain_ratio": "the former over the latter (bar 0.7)",
+    "drain_mb": "MB by which memory grew while the backlog left (bar 5)",
     "bytes_per_event": "bytes written to disk per event",
     "bytes_per_idle_hour": "bytes written to disk in an hour without events",
+    "received_per_s": "events a second that two receivers verify and store, by database",
+    "received_cpu_us": "CPU of those receivers for one event, microseconds, by database",
     "idle_cpu_share": "CPU share of one core, nobody in view, 15 frames a second",
     "busy_cpu_share": "the same with a face in view",
     "rss_mb": "MB resident, 7,000 people enrolled",
@@ -42,8 +48,11 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--part",
         action="append",
-        choices=["pipeline", "search", "delivery", "daemon"],
+        choices=["pipeline", "search", "delivery", "drain", "receive", "daemon"],
         help="measure this only; may be repeated",
+    )
+    parser.add_argument(
+        "--backlog", type=int, default=20_000, help="events of part drain (default: 20,000)"
     )
     parser.add_argument("--faces", type=Path, default=FACES, help="folder of the bench's photos")
     parser.set_defaults(func=run)
@@ -51,7 +60,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as `senyum run` has it
-    from edge.bench import daemon, delivery, pipeline, search
+    from edge.bench import daemon, delivery, drain, pipeline, receive, search
     from edge.errors import PhotoError
 
     if not (options.faces / "obama.jpg").is_file():
@@ -63,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
             "pipeline": lambda: pipeline.measure(options.faces),
             "search": lambda: {"search_ms": search.measure()},
             "delivery": lambda: delivery.measure(folder=folder),
+            "drain": lambda: drain.measure(options.backlog, folder),
+            "receive": receive.measure,
             "daemon": lambda: daemon.measure(options.faces, folder),
         }
         for name, measure in parts.items():

@@ -9,10 +9,11 @@ from typing import Any
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "keys",
-        help="print this unit's public key for the central server's keys.json",
+        help="print this unit's public keys for the central server's keys.json",
         description=(
-            "Print the public half of this unit's signing key as a JWK set, or add it to the "
-            "key file of a central server. The key is made if the unit has none yet."
+            "Print the public halves of this unit's keys as a JWK set, or add them to the key file "
+            "of a central server: one that it signs with, and one that rosters are encrypted to. "
+            "Keys that the unit has not yet are made."
         ),
     )
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
@@ -22,15 +23,21 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from edge.configuration import load_unit
+    from edge.mqtt.encryption import EncryptionKey, beside
     from edge.mqtt.keys import SigningKey, add_registration
     from edge.mqtt.topics import UnitName
 
     settings = load_unit(options.config)
     key = SigningKey.load_or_create(settings.outbox.signing_key, settings.outbox.signing_algorithm)
-    registration = key.registration(UnitName.of(settings.unit))
+    encrypting = EncryptionKey.load_or_create(beside(settings.outbox.signing_key))
+    unit = UnitName.of(settings.unit)
+    registrations = [key.registration(unit), encrypting.registration(unit)]
     if options.add_to is None:
-        print(json.dumps({"keys": [registration]}, indent=2))
+        print(json.dumps({"keys": registrations}, indent=2))
     else:
-        add_registration(options.add_to, registration)
-        print(f"{options.add_to}: added key {key.kid} of {settings.unit.source}")
+        for registration in registrations:
+            replaced = add_registration(options.add_to, registration)
+            what = "replaced the entry of" if replaced else "added"
+            kid = registration["kid"]
+            print(f"{options.add_to}: {what} key {kid} of {settings.unit.source}")
     return 0

@@ -3,7 +3,7 @@
 import argparse
 import platform
 import signal
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,13 +12,17 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError
 from rich.console import Console
 
+from edge.central.alarm import Alarm
+from edge.central.asking import Asker
+from edge.central.authority import Authority
 from edge.central.desk import Desk, Instant
+from edge.central.keyfile import KeyFile
+from edge.central.notice import Notice
 from edge.central.receiver import Receiver
 from edge.central.show import Screen
-from edge.central.store import Store
 from edge.central.subscribe import Subscriber
-from edge.errors import CallerError, SecretError
-from edge.mqtt.keys import KeySet
+from edge.cli.store import add_store, open_store
+from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
 from edge.settings import BrokerSettings
 
@@ -50,9 +54,7 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--keys", type=Path, required=True, metavar="FILE", help="JWK set of the units' keys"
     )
-    parser.add_argument(
-        "--store", type=Path, required=True, metavar="FILE", help="SQLite file; made if missing"
-    )
+    add_store(parser)
     parser.add_argument(
         "--group",
         default="central",
@@ -73,6 +75,17 @@ def add_parser(subparsers: "Subparsers") -> None:
         default="Asia/Jakarta",
         help="time zone of lines that belong to no place (default: Asia/Jakarta)",
     )
+    parser.add_argument(
+        "--authority-key",
+        type=Path,
+        metavar="FILE",
+        help="private key of a command authority, mode 0600: units are asked for what is missing",
+    )
+    parser.add_argument(
+        "--on-alarm",
+        metavar="COMMAND",
+        help="run for each alarm, which it gets as JSON on its standard input",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.set_defaults(func=run)
 
@@ -80,14 +93,28 @@ def add_parser(subparsers: "Subparsers") -> None:
 def run(args: argparse.Namespace) -> int:
     """Receive until SIGTERM or SIGINT; returns 0."""
     broker = broker_settings(args)
-    keys = _keys(args.keys)
+    keys = KeyFile(args.keys)
     _check(args)
+    authority = Authority.load(args.authority_key) if args.authority_key else None
     client_id = args.client_id or f"senyum-receive.{args.group}.{platform.node()}"
-    with closing(Store(args.store)) as store:
-        desk = Desk(store, keys, args.grace, Instant.now())
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(open_store(args)))
+        desk = Desk(store, keys.keys, args.grace, Instant.now())
         screen = Screen(Console(), args.zone, as_json=args.json)
-        receiver = Receiver(desk, screen.show)
-        subscriber = Subscriber(broker, args.group, client_id, receiver)
+        alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None
+
+        def show(notice: Notice) -> None:
+            screen.show(notice)
+            if alarm is not None:
+                alarm.take(notice)
+
+        asker = Asker(store, authority) if authority else None
+
+        def rest(seconds: float) -> bool:
+            return subscriber.rest(seconds)
+
+        receiver = Receiver(desk, show, new_keys=keys.changed, asker=asker, rest=rest)
+        subscriber = Subscriber(broker, args.group, client_id, receiver, replies=asker is not None)
 
         def stop(_number: int, _frame: Any) -> None:
             subscriber.stop()
@@ -132,13 +159,6 @@ def broker_settings(args: argparse.Namespace) -> BrokerSettings:
         raise CallerError(f"--broker {text}: {field}{what}") from None
 
 
-def _keys(path: Path) -> KeySet:
-    keys = KeySet.load(path)
-    if len(keys) == 0:
-        raise SecretError(f"{path}: the key set holds no key; add what `senyum keys` prints")
-    return keys
-
-
 def _check(args: argparse.Namespace) -> None:
     try:
         subscription(Leaf.EVENT, args.group)
@@ -150,5 +170,3 @@ def _check(args: argparse.Namespace) -> None:
         raise CallerError(f"--zone {args.zone}: no such time zone; as Asia/Jakarta") from None
     if not 0 < args.grace <= 86_400:  # also refuses nan
         raise CallerError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
-    if not args.store.parent.is_dir():
-        raise CallerError(f"--store {args.store}: {args.store.parent} is no folder; make it first")

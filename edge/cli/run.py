@@ -27,4 +27,4 @@ def run(options: argparse.Namespace) -> int:
 
     from edge.unit import run as run_unit
 
-    return run_unit(settings)
+    return run_unit(settings, lambda: load_unit(options.config))

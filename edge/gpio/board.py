@@ -88,6 +88,11 @@ class Board:
             return 0.0
         return max(FAINTEST, min(1.0, level * self._brightness))
 
+    def use_levels(self, brightness: float, volume: float) -> None:
+        """Take other levels, 0 to 1, from the next change on."""
+        self._brightness = brightness
+        self._buzzer.use_volume(volume)
+
     def close(self) -> None:
         """Let the pins go; what is lit or sounds ends with that."""
         self._opened.close()

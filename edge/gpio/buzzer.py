@@ -17,7 +17,7 @@ class Buzzer:
     """One buzzer. `volume` is 0 to 1; below 0.02 lgpio's whole per cents leave nothing."""
 
     def __init__(self, pin: int, *, active_high: bool, volume: float, factory: Factory) -> None:
-        self._duty = LOUDEST * volume
+        self.use_volume(volume)
         self._device = PWMOutputDevice(
             pin, active_high=active_high, frequency=SILENT_HZ, pin_factory=factory
         )
@@ -37,6 +37,10 @@ class Buzzer:
             self._device.frequency = min(MAX_HZ, max(MIN_HZ, hertz))
             self._device.value = self._duty
         self._pitch = hertz
+
+    def use_volume(self, volume: float) -> None:
+        """Take another volume, 0 to 1, from the next note on."""
+        self._duty = LOUDEST * volume
 
     def close(self) -> None:
         self._device.close()

@@ -28,6 +28,7 @@ class PanelKeeper:
         self._opener = opener
         self._panel: Panel | None = None
         self._retry_at = 0.0  # time.monotonic()
+        self._levels: tuple[float, float] | None = None
         self._open()
 
     def show(self, cue: Cue) -> None:
@@ -39,6 +40,12 @@ class PanelKeeper:
         except GpioError as error:
             self._panel.close()
             self._lost(error)
+
+    def use_levels(self, brightness: float, volume: float) -> None:
+        """Show and sound at these levels from now on, both 0 to 1."""
+        self._levels = brightness, volume
+        if self._panel is not None:
+            self._panel.use_levels(brightness, volume)
 
     def tend(self) -> None:
         """Try again, every few seconds, to have the pins; call it now and then."""
@@ -53,6 +60,8 @@ class PanelKeeper:
     def _open(self) -> None:
         try:
             self._panel, self.fault = self._opener(), None
+            if self._levels is not None:
+                self._panel.use_levels(*self._levels)
         except PinsTaken as error:
             self._lost(error)
         except GpioError as error:

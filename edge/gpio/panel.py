@@ -50,6 +50,10 @@ class Panel:
             self._stage.show(cue, time.monotonic())
             self._changed.notify()
 
+    def use_levels(self, brightness: float, volume: float) -> None:
+        """Take another brightness and volume, 0 to 1, from the next change of light on."""
+        self._board.use_levels(brightness, volume)
+
     def close(self) -> None:
         """Turn everything off within 0.3 s, also in the middle of a cue. May be called twice."""
         with self._changed:

@@ -151,8 +151,17 @@ _SPOOF_BLINK = (_red(0.5, pitch=note("E3")), _red(0.2), _dark(0.3))
 _SHORT_SHORT_LONG = (_red(0.15), _dark(0.35), _red(0.15), _dark(0.35), _red(0.8), _dark(1.2))
 _ALTERNATING = (_green(0.35), _dark(0.1), _red(0.35), _dark(0.1))
 
+_IDENTIFY_TURN = (
+    Step(0.6, Light(green=1.0, red=1.0, pitch=note("C6"))),
+    _dark(0.25),
+    Step(0.15, Light(green=1.0, red=1.0, pitch=note("G5"))),
+    _dark(0.5),
+)
+
 PATTERNS: dict[CueName, Pattern] = {
     CueName.IDLE: Pattern(rank=0, then=(_green(0.06, FAINT), _dark(9.94))),
+    # Below everybody who stands in front.
+    CueName.IDENTIFY: Pattern(rank=0, once=_IDENTIFY_TURN * 4),
     CueName.NOTICED: Pattern(rank=1, once=(_green(TICK_S, DIM, TICK),), then=(_green(60.0, DIM),)),
     CueName.HINT: Pattern(
         rank=2,

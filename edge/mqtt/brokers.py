@@ -79,6 +79,12 @@ class Brokers:
     def __init__(self, settings: Sequence[BrokerSettings], pace: Pace) -> None:
         self.all = tuple(Candidate(broker, pace) for broker in settings)
 
+    def begin(self, now: float) -> None:
+        """Put the first try off by chance: hundreds of units get their power in one instant."""
+        first = now + self.all[0].backoff.spread()
+        for one in self.all:
+            one.due_at = first
+
     def due(self, now: float) -> Candidate | None:
         """Return the one to try now, or None: see `due_at`."""
         return next((one for one in self.all if one.due_at <= now), None)

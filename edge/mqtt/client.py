@@ -18,6 +18,8 @@ from edge.settings import BrokerSettings
 
 CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
 SESSION_SECONDS = 86_400  # the broker keeps our session this long after we went
+RECEIVE_MAXIMUM = 20  # messages that may be on their way to us
+PACKET_BYTES = 131_072  # of the largest message that the broker may send us
 
 
 # Mosquitto answers an event that is too large with PUBACK 0x95, which the standard has for other
@@ -53,8 +55,11 @@ def new_client(broker: BrokerSettings, client_id: str, *, five: bool = True) -> 
     return client
 
 
-def connect(client: Client, broker: BrokerSettings) -> None:
-    """Open the connection with a session that outlives it; OSError where it cannot be had."""
+def connect(client: Client, broker: BrokerSettings, **values: int) -> None:
+    """Open the connection with a session that outlives it; OSError where it cannot be had.
+
+    `values` are further properties of an MQTT 5 CONNECT, or take the place of ours.
+    """
     if client.protocol != MQTTProtocolVersion.MQTTv5:
         client.connect(broker.host, broker.port, broker.keepalive)
         return
@@ -63,7 +68,15 @@ def connect(client: Client, broker: BrokerSettings) -> None:
         broker.port,
         broker.keepalive,
         clean_start=False,
-        properties=properties(PacketTypes.CONNECT, SessionExpiryInterval=SESSION_SECONDS),
+        properties=properties(
+            PacketTypes.CONNECT,
+            **{
+                "SessionExpiryInterval": SESSION_SECONDS,
+                "ReceiveMaximum": RECEIVE_MAXIMUM,
+                "MaximumPacketSize": PACKET_BYTES,
+                **values,
+            },
+        ),
     )
 
 

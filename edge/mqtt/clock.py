@@ -122,7 +122,7 @@ class SystemClock:
             of_now = said["boot_id"] == self._boot_id and 0 <= age_ns <= self._stale_ns
             synchronized = said["synchronized"]
             answered = of_now and isinstance(synchronized, bool)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
             answered = False
         if answered == self._silent:
             self._silent = not answered

@@ -4,19 +4,23 @@ Each connection has a client of its own, so that nothing of paho's own queue out
 still to be sent is in the outbox and nowhere else.
 """
 
+import contextlib
 import os
 import select
+import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import Trouble
 from edge.mqtt.client import CONNECT_SECONDS, connect, new_client, properties
@@ -33,6 +37,7 @@ from edge.settings import BrokerSettings
 
 WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away
 GOODBYE_SECONDS = 0.5  # for the socket to take what is queued, when closing
+LAST_WORDS_BYTES = 65_536  # looked through for a goodbye, once a connection failed
 QOS_NOT_SUPPORTED = 0x9B
 UNLIMITED = 268_435_460  # bytes; MQTT knows no longer packet
 _LOST = Verdict(Trouble.LOST, Remedy.AGAIN)
@@ -72,6 +77,24 @@ class Ack:
     reason: ReasonCode
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the broker said of one SUBSCRIBE, filter by filter."""
+
+    mid: int
+    reasons: tuple[ReasonCode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message that came by this connection; the broker keeps it until `acknowledge`."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    mid: int  # 0: of QoS 0, and there is nothing to acknowledge
+
+
 class Connection:
     """An open connection. Raises Ended, in every method, when it was refused or has ended.
 
@@ -90,6 +113,8 @@ class Connection:
         five: bool = True,
     ) -> None:
         self.acks: deque[Ack] = deque()
+        self.granted: deque[Granted] = deque()
+        self.heard: deque[Heard] = deque()
         self.five = five
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
         self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
@@ -116,7 +141,7 @@ class Connection:
                 )
             self.turn(deadline - time.monotonic())
 
-    def publish(self, topic: str, token: str, qos: int, *, retain: bool) -> int:
+    def publish(self, topic: str, token: str | bytes, qos: int, *, retain: bool) -> int:
         """Queue a message and return its packet id; `turn` sends it."""
         retain = retain and self._retains
         info = self._client.publish(topic, token, qos, retain, self._content)
@@ -124,7 +149,33 @@ class Connection:
             self._end("the connection was lost")
         return info.mid
 
-    def takes(self, topic: str, token: str) -> bool:
+    def subscribe(self, filters: Sequence[str], *, retained: bool) -> int:
+        """Queue a SUBSCRIBE of QoS 1 and return its packet id; `granted` has the answer.
+
+        Without `retained`, by MQTT 5 alone, retained messages come only of new subscriptions.
+        """
+        wanted: list[tuple[str, Any]] = [(each, 1) for each in filters]
+        if self.five:
+            handling = 0 if retained else 1  # MQTT 5, section 3.8.3.1
+            options = SubscribeOptions(1, retainAsPublished=True, retainHandling=handling)
+            wanted = [(each, options) for each in filters]
+        result, mid = self._client.subscribe(wanted)
+        if result != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            self._end("the connection was lost")
+        return mid
+
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Queue an UNSUBSCRIBE; nobody waits for its answer."""
+        result, _ = self._client.unsubscribe(list(filters))
+        if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._end("the connection was lost")
+
+    def acknowledge(self, heard: Heard) -> None:
+        """Let the broker forget a message that came by this very connection."""
+        if heard.mid:
+            self._client.ack(heard.mid, 1)
+
+    def takes(self, topic: str, token: str | bytes) -> bool:
         """Whether the broker takes a packet as large as this message's."""
         # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
         overhead = 5 + 2 + 2 + (4 + len(CONTENT_TYPE))
@@ -178,7 +229,11 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        client.manual_ack_set(True)
         client.on_log = self._on_log
+        client.on_socket_close = self._on_socket_close
         # With this set paho only queues, and `turn` alone touches the socket.
         client.on_socket_register_write = lambda _client, _userdata, _sock: None
         delay = None
@@ -239,6 +294,22 @@ class Connection:
             self._ended = f"sent us away: {reason}" if by_broker else "the connection was lost"
             self._verdict = of_disconnect(reason.value) if by_broker else _LOST
 
+    def _on_socket_close(self, _client: Client, _userdata: object, sock: object) -> None:
+        """Hear the reason that came while we wrote: paho gives up unread when a write fails."""
+        if not self._accepted or self._ended is not None or not isinstance(sock, socket.socket):
+            return
+        left = bytearray()
+        with contextlib.suppress(OSError):  # also: nothing more is there
+            while len(left) < LAST_WORDS_BYTES and (data := sock.recv(LAST_WORDS_BYTES)):
+                left += data
+        if (code := goodbye(bytes(left))) is not None and self.five:
+            with contextlib.suppress(
+                KeyError, ValueError
+            ):  # a code that the standard does not list
+                reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+                self._ended = f"sent us away: {reason}"
+                self._verdict = of_disconnect(code)
+
     def _on_publish(
         self,
         _client: Client,
@@ -249,10 +320,45 @@ class Connection:
     ) -> None:
         self.acks.append(Ack(mid, reason))
 
+    def _on_subscribe(
+        self,
+        _client: Client,
+        _userdata: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        self.granted.append(Granted(mid, tuple(reasons)))
+
+    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        mid = message.mid if message.qos else 0
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # no filter of ours matches it; a broker must not send it
+            topic = ""
+        self.heard.append(Heard(topic, bytes(message.payload), message.retain, mid))
+
     def _on_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         """Keep what paho says only to its log: why the TLS layer ended a connection."""
         if level == LogLevel.MQTT_LOG_ERR and "SSL" in text:
             self._detail = text
+
+
+def goodbye(stream: bytes) -> int | None:
+    """Return the reason of the DISCONNECT among whole MQTT 5 packets, or None where none is."""
+    at = 0
+    while at + 2 <= len(stream):
+        kind, size, shift, at = stream[at] & 0xF0, 0, 0, at + 1
+        while at < len(stream) and shift < 28:  # at most four bytes hold the length
+            byte = stream[at]
+            size |= (byte & 0x7F) << shift
+            shift, at = shift + 7, at + 1
+            if byte < 0x80:
+                break
+        if kind == PacketTypes.DISCONNECT << 4:
+            return stream[at] if 0 < size <= len(stream) - at else 0
+        at += size
+    return None
 
 
 def _unconnected(where: str, error: Exception) -> Ended:

@@ -17,6 +17,7 @@ from edge.errors import Trouble
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.connection import Ack, Connection
 from edge.mqtt.grumble import Grumble
+from edge.mqtt.listening import Listening
 from edge.mqtt.outbox import Reader, Row
 from edge.mqtt.pace import Pace
 from edge.mqtt.payload import Status
@@ -73,20 +74,24 @@ class Courier:
         vitals: Callable[[], Vitals],
         pace: Pace,
         archive: Callable[[Reader], Archive] | None = None,
+        listening: Listening,
     ) -> None:
         self.before: Trouble | None = None  # what ended the last connection, until health told it
         self.standing: Trouble | None = None  # what else there is to tell
+        self.health_seconds = pace.health
         self.carried = False  # whether this connection's broker took an event
         self._sealer = sealer
         self._session = session
         self._vitals = vitals
         self._pace = pace
+        self._listening = listening
+        self._announce = False  # `state` is to be said anew
         self._unit = UnitName.of(sealer.context.unit)
         self._size = broker.window
         self._longest = min(IDLE_SECONDS, broker.keepalive / 3)
         self._resend = Backoff(broker.backoff_min, broker.backoff_max)
         self._reader = Reader(outbox)
-        self._noted = self._reader.delivered()
+        self._noted = self._delivered = self._reader.delivered()
         self._window = Window(broker.window, self._noted, pace.aside, pace.rarely)
         self._waits: Trouble | None = None  # why all events wait
         self._spared: Trouble | None = None  # why some are set aside
@@ -96,12 +101,12 @@ class Courier:
         self._own: set[int] = set()  # packets of `state` that are not answered
         self._about_delivery = Grumble()
         self._about_health = Grumble()
-        self._note_at = self._resend_at = self._health_at = self._give_up_at = math.inf
+        self._note_at = self._resend_at = self._health_sent_at = self._give_up_at = math.inf
 
     @property
     def delivered(self) -> int:
-        """The newest event that the broker took, with all before it."""
-        return self._window.delivered
+        """The newest event that the broker took, with all before it; for any thread."""
+        return self._delivered
 
     @property
     def quiet(self) -> bool:
@@ -110,7 +115,7 @@ class Courier:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to bring, except what is set aside."""
+        """Whether no event is left to bring, except what is set aside."""
         depth = self._window.depth(self._reader.head().sequence)
         return depth == self._window.aside
 
@@ -122,6 +127,10 @@ class Courier:
     def close(self) -> None:
         """Close the outbox; a second time does nothing."""
         self._reader.close()
+
+    def announce(self) -> None:
+        """Have `state` said anew, when the link turns next; for any thread, which may wake it."""
+        self._announce = True
 
     # --- one connection ----------------------------------------------------------------------
 
@@ -136,18 +145,25 @@ class Courier:
         self._take_back_replayed()
         self.carried = False
         self._give_up_at = math.inf
-        self._health_at = now
+        self._health_sent_at = -math.inf
         self._say(connection, Status.ONLINE)
+        self._listening.begin(connection)
 
     def work(self, connection: Connection, until: float) -> None:
         """Send, then receive; sleeps no longer than there is nothing to do, or `until`."""
+        if self._announce:
+            self._announce = False
+            self._say(connection, Status.ONLINE)
         self._send(connection)
         self._report_health(connection)
+        self._listening.work(connection, self._quota(connection))
         duties = (self._note_at, self._resend_at, self._health_at, self._give_up_at, until)
-        next_duty = min(*duties, self._window.due_at, self._replay_at())
+        also = (self._window.due_at, self._replay_at(), self._listening.due_at)
+        next_duty = min(*duties, *also)
         connection.turn(min(self._longest, next_duty - time.monotonic()))
         now = time.monotonic()
         self._take_in(connection, now)
+        self._listening.take(connection)
         if self._window.refused:
             if self._resend_at == math.inf:
                 slow = self._waits is Trouble.NOT_AUTHORIZED
@@ -161,6 +177,10 @@ class Courier:
             connection.drop()
             raise Ended("the broker answers no event; connecting anew", Trouble.SILENT)
         self._note(now)
+
+    @property
+    def _health_at(self) -> float:
+        return self._health_sent_at + self.health_seconds
 
     def _replay_at(self) -> float:
         """Return when the archive has something to send again, as far as time decides."""
@@ -197,10 +217,13 @@ class Courier:
 
     # --- sending -----------------------------------------------------------------------------
 
+    def _quota(self, connection: Connection) -> int:
+        """Return how many QoS 1 messages more the broker takes now."""
+        flying = self._window.flying + len(self._own) + len(self._replayed)
+        return connection.receive_maximum - flying - self._listening.flying
+
     def _room(self, connection: Connection) -> int:
-        replayed = len(self._replayed)
-        quota = connection.receive_maximum - self._window.flying - len(self._own)
-        return min(self._window.room, quota) - replayed
+        return min(self._window.room - len(self._replayed), self._quota(connection))
 
     def _send(self, connection: Connection) -> None:
         if self._room(connection) <= 0:
@@ -257,8 +280,7 @@ class Courier:
         if not connection.takes(topic, token):
             self._about_health.about("state is not sent: the broker takes no packet so large")
             return 0
-        flying = self._window.flying + len(self._own) + len(self._replayed)
-        qos = int(connection.receive_maximum > flying)
+        qos = int(self._quota(connection) > 0)
         mid = connection.publish(topic, token, qos=qos, retain=True)
         if qos:
             self._own.add(mid)
@@ -268,7 +290,7 @@ class Courier:
         now = time.monotonic()
         if now < self._health_at:
             return
-        self._health_at = now + self._pace.health
+        self._health_sent_at = now
         head = self._reader.head()
         try:
             vitals = self._vitals()
@@ -277,7 +299,7 @@ class Courier:
             vitals = Vitals()
         else:
             self._about_health.over("health has its vitals again")
-        trouble = self.trouble or self.standing or self.before
+        trouble = self.trouble or self.standing or self.before or self._listening.trouble
         vitals = replace(vitals, last_error=vitals.last_error or trouble)
         depth = self._window.depth(head.sequence)
         try:
@@ -298,6 +320,8 @@ class Courier:
             self._answered(connection.acks.popleft(), now)
 
     def _answered(self, ack: Ack, now: float) -> None:
+        if self._listening.answered(ack):
+            return
         verdict = of_puback(ack.reason.value)
         if ack.mid in self._own:
             self._own.remove(ack.mid)
@@ -338,7 +362,8 @@ class Courier:
 
     def _note(self, now: float) -> None:
         """Write down how far the broker has acknowledged, seldom enough to spare the card."""
-        behind = self._window.delivered - self._noted
+        self._delivered = self._window.delivered
+        behind = self._delivered - self._noted
         if behind == 0:
             self._note_at = math.inf
         elif behind >= NOTE_EVENTS or now >= self._note_at:
@@ -347,6 +372,6 @@ class Courier:
             self._note_at = now + NOTE_SECONDS
 
     def _write_note(self) -> None:
-        self._noted = self._window.delivered
+        self._noted = self._delivered = self._window.delivered
         self._reader.set_delivered(self._noted)
         self._note_at = math.inf

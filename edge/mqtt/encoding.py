@@ -1,8 +1,10 @@
-"""base64url as JOSE spells it, and the digest that links one event to the next."""
+"""base64url as JOSE spells it, strict JSON, and the digest that links one event to the next."""
 
 import base64
 import binascii
 import hashlib
+import json
+from typing import Any
 
 
 def b64url(content: bytes) -> str:
@@ -28,3 +30,31 @@ def from_b64url(text: str) -> bytes:
 def digest(token: str) -> str:
     """base64url SHA-256 of a compact JWS, 43 characters: what the next event's `previous` holds."""
     return b64url(hashlib.sha256(token.encode("ascii")).digest())
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """Read a JSON object in UTF-8; ValueError, which quotes nothing of it, where it is none.
+
+    A name given twice is refused, for readers differ in which of the two they take; so are NaN
+    and the infinities, which Python reads and JSON has not.
+    """
+    try:
+        value = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number
+        )
+    except (ValueError, RecursionError):
+        raise ValueError("is not JSON, or names a field twice") from None
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")  # noqa: TRY004 - one error class for wrong JSON
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a name is given twice")
+    return content
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -11,7 +11,6 @@ A verifier accepts a message only if all of this holds, in this order:
 7. its `source` is the same unit, and the key was valid at its `time`.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 
 from edge.errors import EnvelopeError
 from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import digest, from_b64url
+from edge.mqtt.encoding import digest, from_b64url, json_object
 from edge.mqtt.keys import ALGORITHMS, KeySet, PublicKey, SigningKey
 from edge.mqtt.payload import (
     ANY_EVENT,
@@ -144,29 +143,11 @@ def _text(token: bytes | str) -> str:
         raise Rejected(Flaw.MALFORMED, "is not a compact JWS: holds other than ASCII") from None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a name given twice: readers differ in which of the two they take."""
-    content = dict(pairs)
-    if len(content) != len(pairs):
-        raise ValueError("a name is given twice")
-    return content
-
-
-def _no_number(name: str) -> Any:
-    """Refuse NaN and the infinities, which Python reads and JSON has not."""
-    raise ValueError(f"{name} is not JSON")
-
-
 def _json(content: bytes, what: str) -> dict[str, Any]:
     try:
-        value = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number
-        )
-    except (ValueError, RecursionError):
-        raise Rejected(Flaw.MALFORMED, f"the {what} is not JSON, or names a field twice") from None
-    if not isinstance(value, dict):
-        raise Rejected(Flaw.MALFORMED, f"the {what} is not a JSON object")
-    return value
+        return json_object(content)
+    except ValueError as error:
+        raise Rejected(Flaw.MALFORMED, f"the {what} {error}") from None
 
 
 def _header(text: str) -> dict[str, str]:

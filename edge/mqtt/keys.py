@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -26,12 +26,13 @@ from joserfc.jwk import ECKey, OKPKey
 from edge.errors import SecretError
 from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.topics import UnitName
-from edge.secrets import read_secret, sync_folder, write_secret
+from edge.secrets import read_secret, write_secret
 
 log = logging.getLogger(__name__)
 
 _Key = OKPKey | ECKey
 _WHAT = "signing key"
+_ENCRYPTS = "enc"  # `use` of an entry that signs nothing (edge.mqtt.encryption)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ ALGORITHMS = {
         "EC", "P-256", ("x", "y"), lambda: ECKey.generate_key("P-256"), ECKey.import_key
     ),
 }
+
+
+def _known(alg: object) -> TypeGuard[str]:
+    return isinstance(alg, str) and alg in ALGORITHMS
 
 
 def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
@@ -150,13 +155,18 @@ class SigningKey:
         not_after: datetime | None = None,
     ) -> dict[str, Any]:
         """Return the entry for a central server's `keys.json`: the public key and whose it is."""
+        return {**self.public(not_before, not_after), "unit": unit.source}
+
+    def public(
+        self, not_before: datetime | None = None, not_after: datetime | None = None
+    ) -> dict[str, Any]:
+        """Return the public key as an entry of a JWK set that says nothing of whose it is."""
         bounds = {"nbf": not_before, "exp": not_after}
         return {
             **self._key.as_dict(private=False),
             "kid": self.kid,
             "alg": self.alg,
             "use": "sig",
-            "unit": unit.source,
             **{name: int(moment.timestamp()) for name, moment in bounds.items() if moment},
         }
 
@@ -174,36 +184,29 @@ def begun(path: Path) -> Path:
 def _private(text: bytes) -> tuple[_Key, str]:
     try:
         jwk = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
-    if not isinstance(jwk, dict) or jwk.get("alg") not in ALGORITHMS:
+    if not isinstance(jwk, dict) or not _known(jwk.get("alg")):
         raise ValueError("is not a JWK with a known alg")
     return _import(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
 
 def _create(path: Path, alg: str) -> None:
-    """Make a key file that is there whole or not at all, however the power goes."""
     key = ALGORITHMS[alg].generate()
-    draft = path.with_name(path.name + ".new")
+    content = json.dumps({**key.as_dict(private=True), "alg": alg}).encode()
     try:
-        draft.unlink(missing_ok=True)
-        write_secret(draft, json.dumps({**key.as_dict(private=True), "alg": alg}).encode())
-        # A link never replaces a key that another process made meanwhile; a rename would.
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(draft)
-        draft.unlink()
-        sync_folder(path.parent)
+        with contextlib.suppress(FileExistsError):  # another process made one meanwhile
+            write_secret(path, content)
     except OSError as error:
         raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
-    """One registered key: whose it is and when it was valid."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyingKey:
+    """The public half of a key, and when it was valid."""
 
     kid: str
     alg: str
-    unit: UnitName
     not_before: datetime | None
     not_after: datetime | None
     key: _Key
@@ -222,28 +225,43 @@ class PublicKey:
         return self.alg != "ES256" or lower_s(token) == token
 
 
-def _registered(entry: Mapping[str, Any]) -> PublicKey:
-    """Read one entry of a key set; ValueError names the field."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey(VerifyingKey):
+    """One registered key of a unit."""
+
+    unit: UnitName
+
+
+def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what every entry of a JWK set has: the fields of a VerifyingKey.
+
+    ValueError names the field.
+    """
     if not isinstance(entry, Mapping):
         raise ValueError("is not an object")  # noqa: TRY004 - one error class for a wrong file
     if "d" in entry:
-        raise ValueError("d: is a private key; keep it on its unit and register the public one")
+        raise ValueError("d: is a private key; keep it where it signs and register the public one")
     alg = entry.get("alg")
-    if alg not in ALGORITHMS:
+    if not _known(alg):
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = _import(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
         raise ValueError("kid: is not the key's RFC 7638 thumbprint")
+    return {
+        "kid": entry["kid"],
+        "alg": alg,
+        "not_before": _moment(entry, "nbf"),
+        "not_after": _moment(entry, "exp"),
+        "key": key,
+    }
+
+
+def _registered(entry: Mapping[str, Any]) -> PublicKey:
+    """Read one entry of a key set; ValueError names the field."""
+    fields = verifying(entry)
     if entry.get("unit") is None:
         raise ValueError('names no unit; add "unit": "urn:senyum:ORG:SITE:UNIT"')
-    return PublicKey(
-        kid=entry["kid"],
-        alg=alg,
-        unit=UnitName.from_source(str(entry["unit"])),
-        not_before=_moment(entry, "nbf"),
-        not_after=_moment(entry, "exp"),
-        key=key,
-    )
+    return PublicKey(unit=UnitName.from_source(str(entry["unit"])), **fields)
 
 
 def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
@@ -275,6 +293,8 @@ class KeySet:
         """Build from entries of a JWK set; ValueError names the entry and the field."""
         keys: dict[str, PublicKey] = {}
         for number, entry in enumerate(registrations):
+            if isinstance(entry, Mapping) and entry.get("use") == _ENCRYPTS:
+                continue
             try:
                 key = _registered(entry)
             except ValueError as error:
@@ -288,38 +308,45 @@ class KeySet:
     def load(cls, path: Path) -> Self:
         """Read a JWK set file; SecretError names the file, the entry and the field."""
         try:
-            return cls.of(_entries(path))
+            return cls.of(entries(path))
         except ValueError as error:
             raise SecretError(f"{path}: {error}") from None
 
 
-def _entries(path: Path) -> list[Any]:
+def entries(path: Path) -> list[Any]:
+    """Return the entries of a JWK set file, unread; SecretError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SecretError(f"{path}: the key set cannot be read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise SecretError(f"{path}: the key set is not JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
         raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}')
-    entries: list[Any] = content["keys"]
-    return entries
+    listed: list[Any] = content["keys"]
+    return listed
 
 
-def add_registration(path: Path, registration: Mapping[str, Any]) -> None:
-    """Put one entry into a key set file, making the file if need be; the same key is replaced.
+def add_registration(
+    path: Path,
+    registration: Mapping[str, Any],
+    check: Callable[[list[Any]], object] = KeySet.of,
+) -> bool:
+    """Put one entry into a key set file, making the file if need be.
 
-    Raises SecretError, and then leaves the file as it was.
+    Returns whether it took the place of another entry of the same key. `check` raises ValueError
+    for entries that are none. Raises SecretError, and then leaves the file as it was.
     """
     draft = path.with_name(path.name + ".new")
     try:
-        if path.exists():
-            KeySet.load(path)
-            others = [key for key in _entries(path) if key["kid"] != registration["kid"]]
-        else:
-            others = []
+        before = entries(path) if path.exists() else []
+        check(before)
+        others = [key for key in before if key["kid"] != registration["kid"]]
         content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
         draft.write_text(content + "\n", encoding="utf-8")
         draft.replace(path)
+    except ValueError as error:
+        raise SecretError(f"{path}: {error}") from None
     except OSError as error:
         raise SecretError(f"{path}: the key set cannot be written: {error.strerror}") from None
+    return len(others) < len(before)

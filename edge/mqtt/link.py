@@ -1,11 +1,11 @@
 """Keeps a connection to the best broker there is, for the courier to carry events over.
 
-                 start                CONNACK success
-    IDLE ─────────────▶ CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
-                          ▲    │ refused, unreachable   ├───┘ this one, takes its place
-               one is due │    ▼                        │ lost
-                         WAITING ◀──────────────────────┘
-                              close, from any state ──▶ CLOSED
+                                      CONNACK success
+                       CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
+                         ▲    │ refused, unreachable   ├───┘ this one, takes its place
+              one is due │    ▼                        │ lost
+    IDLE ─────────────▶ WAITING ◀──────────────────────┘
+           start              close, from any state ──▶ CLOSED
 
 One thread does it all, and `_enter` is the one place that changes the state. Which broker is
 tried when: `edge.mqtt.brokers`. What its answers lead to: `edge.mqtt.reasons`. While connected, a
@@ -24,7 +24,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from edge.mqtt.client import CONNECT_SECONDS, new_client
 from edge.mqtt.connection import Connection, Waker
 from edge.mqtt.courier import Archive, Courier
 from edge.mqtt.grumble import Grumble
+from edge.mqtt.listening import Listener, Listening
 from edge.mqtt.outbox import Reader
 from edge.mqtt.pace import Pace
 from edge.mqtt.payload import Status, Will
@@ -48,7 +49,6 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5  # for the last events, when closing
 ADOPT_SECONDS = 1.0  # for the events on their way, before a new connection takes over
-DAY = 86_400.0
 PACE = Pace()
 
 
@@ -69,7 +69,8 @@ class Link(threading.Thread):
     `vitals` once a minute while it is up. Raises SecretError for an unusable certificate, key or
     password, and OutboxError for an outbox that cannot be read; later troubles, these among them,
     are logged, once loudly and then quietly, and tried again. `archive` is built on the link's
-    reader and asked, while nothing else is to be sent, for what to send once more.
+    reader and asked, while nothing else is to be sent, for what to send once more. `listeners`
+    hear what is published to the unit (`edge.mqtt.listening`).
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Link(threading.Thread):
         vitals: Callable[[], Vitals] = Vitals,
         pace: Pace = PACE,
         archive: Callable[[Reader], Archive] | None = None,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
@@ -96,10 +98,19 @@ class Link(threading.Thread):
         self._brokers = Brokers(broker.in_order, pace)
         self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
         self._served: Candidate | None = None  # the last that was connected
-        self._courier = Courier(
-            broker, outbox, sealer, session=session, vitals=vitals, pace=pace, archive=archive
-        )
         self._waker = Waker()
+        self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
+        self._courier = Courier(
+            broker,
+            outbox,
+            sealer,
+            session=session,
+            vitals=vitals,
+            pace=pace,
+            archive=archive,
+            listening=self._listening,
+        )
+        self.fetch, self.announce = self._listening.fetch, self._courier.announce
         self._closing_at: float | None = None
         self._about_broker = Grumble()
         self._about_files = Grumble()
@@ -122,25 +133,44 @@ class Link(threading.Thread):
     @property
     def trouble(self) -> Trouble | None:
         """What stands in the way of events now, or ended the last connection."""
-        return self._courier.trouble or self._courier.standing or self._courier.before
+        courier = self._courier
+        return courier.trouble or courier.standing or courier.before or self._listening.trouble
+
+    @property
+    def overheard(self) -> int:
+        """How many messages to this unit were lost because too many came at once."""
+        return self._listening.overheard
 
     def wake(self) -> None:
         """Look into the outbox now; for any thread."""
         self._waker.wake()
 
+    def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
+        """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
+        self._listening.say(topic, payload, retain=retain)
+
+    def report_every(self, seconds: float) -> None:
+        """Send `health` so often; for any thread."""
+        self._courier.health_seconds = seconds
+        self._waker.wake()
+
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""
+        until = time.monotonic() + timeout
+        self._listening.close(timeout / 2)
         self._closing_at = time.monotonic()
         self._waker.wake()
         if self.is_alive():
-            self.join(timeout)
+            self.join(max(0.0, until - time.monotonic()))
         elif self.state is LinkState.IDLE:
             self._courier.close()
             self.state = LinkState.CLOSED
         return not self.is_alive()
 
     def run(self) -> None:
+        self._listening.start()
         try:
+            self._brokers.begin(time.monotonic())
             while self._closing_at is None:
                 candidate = self._brokers.due(time.monotonic())
                 if candidate is None:
@@ -252,7 +282,8 @@ class Link(threading.Thread):
         """Whether to say goodbye: closed, and all events sent or the time for them is over."""
         if self._closing_at is None:
             return False
-        return time.monotonic() > self._closing_at + DRAIN_SECONDS or self._courier.done
+        late = time.monotonic() > self._closing_at + DRAIN_SECONDS
+        return late or (self._courier.done and self._listening.quiet)
 
     def _next_look(self) -> float:
         """Return when `_supervise` has something to do, as far as time alone decides."""
@@ -365,6 +396,6 @@ class Link(threading.Thread):
         trouble, sentence = ending
         if self._courier.standing in (None, *told):
             self._courier.standing = trouble
-        if now >= self._announced_at + DAY:
+        if now >= self._announced_at + 86_400.0:
             self._announced_at = now
             log.warning("%s", sentence)

@@ -18,6 +18,8 @@ UNSENT = 20_000  # so many of them at most where the broker has not acknowledged
 FULL_CHECK_BYTES = 16 * 1024 * 1024  # up to this size the whole file is checked at every start
 BUSY_SECONDS = 5.0  # how long one connection waits for the other
 
+# What reading a damaged file raises: Python decodes the names of columns by itself, as UTF-8.
+ILLEGIBLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -32,6 +34,8 @@ def told(file: Path) -> Iterator[None]:
             raise OutboxFull(f"{file}: the disk is full; make room on it") from error
         kind = OutboxDamaged if code in _DAMAGE else OutboxError
         raise kind(f"{file}: {error}") from error
+    except UnicodeDecodeError as error:  # see ILLEGIBLE
+        raise OutboxDamaged(f"{file}: is damaged ({error.reason})") from error
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:
@@ -74,7 +78,7 @@ def check(file: Path, mark: Mark | None) -> None:
                 if found != "ok":
                     raise OutboxDamaged(f"{file}: is damaged ({found})")
             _chain(db, file, version, mark)
-    except sqlite3.DatabaseError as error:
+    except ILLEGIBLE as error:
         raise OutboxDamaged(f"{file}: is damaged ({error})") from error
 
 
@@ -105,10 +109,9 @@ def _chain(db: sqlite3.Connection, file: Path, version: int, mark: Mark | None) 
     wanted = {"session", "delivered"} | ({"epoch", "base"} if version > 1 else set())
     if counters.keys() != wanted:
         raise OutboxDamaged(f"{file}: is damaged (its counters are wrong)")
-    base, base_digest = counters.get("base", 0), None
-    if base:
-        row = db.execute("SELECT value FROM note WHERE name = 'base'").fetchone()
-        base_digest = row[0] if row is not None else ""
+    notes = dict(db.execute("SELECT name, value FROM note").fetchall()) if version > 1 else {}
+    base = counters.get("base", 0)
+    base_digest = notes.get("base", "") if base else None
     newest = db.execute("SELECT max(sequence) FROM event").fetchone()[0] or 0
     first = min(max(counters["delivered"], newest - UNSENT), newest - TAIL)
     sequence, last = 0, None
@@ -148,6 +151,6 @@ def read(jws: str, *path: str) -> Any:
         field: Any = json.loads(from_b64url(jws.split(".")[1]))
         for name in path:
             field = field[name]
-    except (ValueError, IndexError, KeyError, TypeError):
+    except (ValueError, IndexError, KeyError, TypeError, RecursionError):
         return None
     return field

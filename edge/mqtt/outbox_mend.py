@@ -26,7 +26,7 @@ from typing import Any
 from edge.errors import OutboxDamaged, OutboxError
 from edge.mqtt.encoding import digest
 from edge.mqtt.numbers import Mark, Numbers
-from edge.mqtt.outbox_check import connect, read
+from edge.mqtt.outbox_check import ILLEGIBLE, connect, read
 from edge.mqtt.outbox_schema import VERSION, drafted, put_in_place
 from edge.secrets import sync_folder
 
@@ -143,7 +143,7 @@ def _salvage(file: Path, mark: Mark, signed: Callable[[str], bool]) -> tuple[lis
     """Return the events to send again, ascending, and the newest event that verifies."""
     rows: dict[int, Row] = {}
     delivered = 0
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(file, "ro")) as db:
+    with contextlib.suppress(*ILLEGIBLE), contextlib.closing(connect(file, "ro")) as db:
         newest = _newest(db)
         delivered = _delivered(db, newest)
         highest = max(mark.reserved, mark.started, mark.sequence, newest)
@@ -154,14 +154,14 @@ def _salvage(file: Path, mark: Mark, signed: Callable[[str], bool]) -> tuple[lis
 
 
 def _newest(db: sqlite3.Connection) -> int:
-    with contextlib.suppress(sqlite3.Error, TypeError):
+    with contextlib.suppress(*ILLEGIBLE, TypeError):
         return int(db.execute("SELECT max(sequence) FROM event").fetchone()[0])
     return 0
 
 
 def _delivered(db: sqlite3.Connection, newest: int) -> int:
     """Return how far the broker had acknowledged; 0, so that all is sent again, if unknown."""
-    with contextlib.suppress(sqlite3.Error, TypeError):
+    with contextlib.suppress(*ILLEGIBLE, TypeError):
         row = db.execute("SELECT value FROM counter WHERE name = 'delivered'").fetchone()
         if isinstance(row[0], int) and 0 <= row[0] <= newest:
             return row[0]
@@ -176,7 +176,7 @@ def _legible(db: sqlite3.Connection, first: int, last: int) -> list[Row]:
         while first <= at <= last and misses < _MISSES and at not in found:
             try:
                 rows = db.execute(_SELECT[newest_first], (at, first, last, limit)).fetchall()
-            except sqlite3.Error:
+            except ILLEGIBLE:
                 if limit > 1:
                     limit = 1
                     continue
@@ -210,9 +210,9 @@ def _genuine(rows: dict[int, Row], mark: Mark, signed: Callable[[str], bool]) ->
     for sequence in sorted(rows, reverse=True):
         row = rows[sequence]
         token = row[3]
-        number, follows = read(token, "sequence"), read(token, "previous")
-        if number is None or not str(number).isdecimal() or int(number) != sequence:
+        if read(token, "sequence") != f"{sequence:020d}":
             continue
+        follows = read(token, "previous")
         told = expected.get(sequence)
         if (digest(token) == told) if told is not None else signed(token):
             genuine.append((sequence, str(read(token, "id")), row[2], token))

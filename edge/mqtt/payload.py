@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from edge.mqtt.authority import Flaw
 from edge.mqtt.clock import ClockState
 from edge.mqtt.topics import UnitName
 from edge.types import AuditCode, Direction, Outcome, Reason
@@ -186,6 +187,8 @@ class HealthData(_Strict):
     disk_free_bytes: Count | None
     frame_rate: Annotated[float, Field(ge=0.0)] | None  # frames a second
     last_error: Text | None
+    refused_commands: Count  # since the start
+    last_refusal: Flaw | None  # why the last one was
     clock: ClockData
 
 

@@ -2,17 +2,19 @@
 
 Acknowledged events stay in the outbox until retention. A request names numbers or a time; the
 link draws on it only while nothing live waits, and no faster than a rate. What was handed out and
-not taken when a connection ends is handed out again; a restart forgets requests, and who still
-misses something asks again. Not for several threads: it is the link's.
+not taken when a connection ends is handed out again. A request by command (`Replay.asked`) is in
+the ledger until the broker took the last of it; other requests are forgotten by a restart. Not for
+several threads: it is the link's.
 """
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from edge.errors import ReplayRefused
+from edge.mqtt.ledger import Ask
 from edge.mqtt.outbox import Reader, Row
 from edge.mqtt.outbox_check import read
 
@@ -48,13 +50,33 @@ class _Request:
     at: int  # the next number to look at
     last: int
     period: Period | None
+    id: int | None = None  # in the ledger
+
+
+def kept(reader: Reader, first: int, last: int, delivered: int) -> Asked:
+    """Return which of these events can be sent again; ReplayRefused where none can.
+
+    `delivered` is the newest that a broker took.
+    """
+    oldest = reader.oldest()
+    asked = Asked(max(first, oldest or 1), min(last, delivered))  # later ones come by themselves
+    if oldest is None or asked.first > asked.last:
+        raise ReplayRefused(
+            f"none of the events {first} to {last} is kept; the archive has "
+            f"{oldest or 0} to {delivered}"
+        )
+    return asked
 
 
 class Replay:
     """The requests of one link."""
 
-    def __init__(self, reader: Reader, rate: float) -> None:
-        """`rate` is in events a second."""
+    def __init__(
+        self, reader: Reader, rate: float, finished: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """`rate` is in events a second; `finished` gets the id of each Ask that is done."""
+        self.asked: deque[Ask] = deque()  # any thread may append
+        self._finished = finished
         self._reader = reader
         self._rate = rate
         self._requests: deque[_Request] = deque()
@@ -85,8 +107,8 @@ class Replay:
 
         `now` is in seconds of a monotonic clock. Raises OutboxError.
         """
-        most = self._rate * BURST_SECONDS
-        self._allowance = min(max(most, 1.0), self._allowance + self._rate * self._elapsed(now))
+        self._take_asked()
+        self._accrue(now)
         count = min(room, int(self._allowance))
         if live_waits or count <= 0:
             return []
@@ -96,13 +118,18 @@ class Replay:
 
     def due_at(self, now: float) -> float:
         """Return when `next` has something, on the clock of `now`; infinity where nothing waits."""
+        self._take_asked()
         if not self._requests:
             return math.inf
+        self._accrue(now)
         return now + max(0.0, 1.0 - self._allowance) / self._rate
 
     def taken(self, sequence: int) -> bool:
         """Note that the broker took an event; False where it was not handed out here."""
-        return self._flying.pop(sequence, None) is not None
+        request = self._flying.pop(sequence, None)
+        if request is not None:
+            self._look_whether_done(request)
+        return request is not None
 
     def again(self) -> None:
         """Go back to what was handed out and not taken: the connection ended."""
@@ -112,22 +139,33 @@ class Replay:
                 self._requests.appendleft(request)
         self._flying.clear()
 
+    def _take_asked(self) -> None:
+        while self.asked:
+            ask = self.asked.popleft()
+            period = None
+            if ask.begin is not None and ask.end is not None:
+                period = Period(datetime.fromisoformat(ask.begin), datetime.fromisoformat(ask.end))
+            self._requests.append(_Request(ask.first, ask.last, period, ask.id))
+
+    def _look_whether_done(self, request: _Request) -> None:
+        if request in self._requests or request in self._flying.values():
+            return
+        if request.id is not None:
+            self._finished(request.id)
+
     def _ask(self, first: int, last: int, period: Period | None) -> Asked:
-        oldest, delivered = self._reader.oldest(), self._reader.delivered()
-        kept = Asked(max(first, oldest or 1), min(last, delivered))  # later ones come by themselves
-        if oldest is None or kept.first > kept.last:
-            raise ReplayRefused(
-                f"none of the events {first} to {last} is kept; the archive has "
-                f"{oldest or 0} to {delivered}"
-            )
+        asked = kept(self._reader, first, last, self._reader.delivered())
         if len(self._requests) >= REQUESTS:
             raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
-        self._requests.append(_Request(kept.first, kept.last, period))
-        return kept
+        self._requests.append(_Request(asked.first, asked.last, period))
+        return asked
 
-    def _elapsed(self, now: float) -> float:
+    def _accrue(self, now: float) -> None:
+        """Add what the time since the last look allows."""
         before, self._counted_at = self._counted_at, now
-        return 0.0 if before == -math.inf else max(now - before, 0.0)
+        if before > -math.inf:
+            most = max(self._rate * BURST_SECONDS, 1.0)
+            self._allowance = min(most, self._allowance + self._rate * max(now - before, 0.0))
 
     def _draw(self, count: int) -> Iterator[Row]:
         """Yield at most `count` events of the oldest request, looking at no more than LOOK."""
@@ -150,3 +188,4 @@ class Replay:
             request.at = row.sequence + 1
         if request.at > request.last:
             self._requests.remove(request)
+            self._look_whether_done(request)

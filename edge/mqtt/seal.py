@@ -10,7 +10,9 @@ import uuid6
 
 from edge.errors import Trouble
 from edge.mqtt import payload
+from edge.mqtt.authority import Flaw
 from edge.mqtt.clock import Clock, ClockReading, ClockState
+from edge.mqtt.command import REPLY_TYP, Answer, Reply
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import sign
 from edge.mqtt.keys import SigningKey
@@ -37,6 +39,8 @@ class Vitals:
     disk_free_bytes: int | None = None
     frame_rate: float | None = None
     last_error: Trouble | None = None
+    refused_commands: int = 0
+    last_refusal: Flaw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +138,32 @@ class Sealer:
             disk_free_bytes=vitals.disk_free_bytes,
             frame_rate=vitals.frame_rate,
             last_error=vitals.last_error,
+            refused_commands=vitals.refused_commands,
+            last_refusal=vitals.last_refusal,
             clock=_clock(reading, reading.monotonic_ns),
         )
         event = payload.HealthEvent(
             **self._attributes(reading.utc_ns), type=payload.HEALTH, data=data
         )
         return sign(event, self._key)
+
+    def reply(self, answer: Answer) -> str:
+        """Sign the answer to a command."""
+        reply = Reply(
+            **answer.model_dump(),
+            id=self._new_id(),
+            source=self.context.unit.source,
+            time=payload.timestamp(self._clock.read().utc_ns),
+        )
+        header = {"alg": self._key.alg, "kid": self._key.kid, "typ": REPLY_TYP}
+        return self._key.sign(header, reply.model_dump_json().encode())
+
+    def believed_now(self) -> datetime | None:
+        """UTC, or None while nobody has disciplined the clock since the program began."""
+        reading = self._clock.read()
+        if reading.state is ClockState.UNSYNCHRONIZED:
+            return None
+        return datetime.fromtimestamp(reading.utc_ns / 1e9, UTC)
 
     def monotonic_ns(self) -> int:
         """CLOCK_MONOTONIC, as events are dated with it."""

@@ -9,7 +9,7 @@ from edge.settings import UnitSettings
 
 ROOT = "senyum/v1"
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
-_URN = "urn:senyum:"
+URN = "urn:senyum:"
 
 
 class Leaf(StrEnum):
@@ -18,6 +18,10 @@ class Leaf(StrEnum):
     EVENT = "event"
     STATE = "state"
     HEALTH = "health"
+
+
+COMMAND = "command"  # followed by the command's name
+REPLY = "reply"  # followed by the command's id
 
 
 def _shown(text: str) -> str:
@@ -44,7 +48,7 @@ class UnitName:
     @property
     def source(self) -> str:
         """The URN that CloudEvents carry as `source`."""
-        return f"{_URN}{self.org}:{self.site}:{self.name}"
+        return f"{URN}{self.org}:{self.site}:{self.name}"
 
     @property
     def client_id(self) -> str:
@@ -54,6 +58,10 @@ class UnitName:
     def topic(self, leaf: Leaf) -> str:
         return f"{ROOT}/{self.org}/{self.site}/{self.name}/{leaf}"
 
+    def below(self, *levels: str) -> str:
+        """Return a topic or filter of more levels, such as `command/ping` or `command/+`."""
+        return "/".join((ROOT, self.org, self.site, self.name, *levels))
+
     @classmethod
     def of(cls, unit: UnitSettings) -> Self:
         return cls(unit.org, unit.site, unit.name)
@@ -61,8 +69,8 @@ class UnitName:
     @classmethod
     def from_source(cls, urn: str) -> Self:
         """Read a URN; ValueError where it is not one of a unit."""
-        parts = urn.removeprefix(_URN).split(":")
-        if not urn.startswith(_URN) or len(parts) != 3:
+        parts = urn.removeprefix(URN).split(":")
+        if not urn.startswith(URN) or len(parts) != 3:
             raise ValueError(f"{_shown(urn)} is not urn:senyum:ORG:SITE:UNIT")
         return cls(*parts)
 

@@ -1,6 +1,7 @@
 """Who can be recognised: the encrypted roster file, person numbers and ids, 1:N search."""
 
-from edge.roster.file import MAX_PHOTOS, Person, Roster, load, read, save
+from edge.roster.content import MAX_PHOTOS, Person, Roster
+from edge.roster.file import load, read, save
 from edge.roster.keys import KEY_BYTES, make_key, read_key
 from edge.roster.limits import Estimate, estimate, in_force
 from edge.roster.people import Entry, check_number, mask, person_id, read_people

@@ -39,6 +39,10 @@ class Gallery:
         """How many people."""
         return len(self.people)
 
+    def forget(self) -> None:
+        """Overwrite the templates, once nobody searches here any more."""
+        self.matrix.fill(0.0)
+
     def search(self, template: Floats) -> Match | None:
         """Return the nearest person to a unit vector (DIMENSION,); None where nobody is enrolled.
 
@@ -53,6 +57,11 @@ class Gallery:
             return Match(self.people[best], similarity, None)
         scores[best] = -np.inf
         return Match(self.people[best], similarity, _cosine(scores.max()))
+
+
+def empty() -> Gallery:
+    """Return one that nobody is in."""
+    return Gallery((), np.zeros((0, DIMENSION), np.float32))
 
 
 def _cosine(score: np.float32) -> float:

@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import old_stores
 import pytest
 from central_parts import START, TurnedClock, Unit, keys_of
 
-from edge.central import dating
 from edge.central.desk import Desk, Message
+from edge.central.gaps import Gap
 from edge.central.notice import Kind
-from edge.central.schema import SCHEMA
+from edge.central.schema import METADATA
 from edge.central.store import Store
 from edge.mqtt.clock import ClockState
 from edge.mqtt.payload import timestamp
@@ -154,14 +155,29 @@ def test_another_boot_is_not_dated(tmp_path: Path) -> None:
     assert list(found) == [2]
 
 
-def test_a_store_from_before_there_was_dating_is_brought_along(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", old_stores.SCHEMAS)
+def test_a_store_of_an_earlier_version_is_brought_along(tmp_path: Path, version: int) -> None:
     unit = Waking()
     messages = morning(unit)
     path = tmp_path / "store.db"
-    expected = take(path, unit, messages)
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript("DROP TABLE undated; DROP TABLE anchor; PRAGMA user_version = 1;")
-        assert dating.SCHEMA in SCHEMA
-    with closing(Store(path)) as store:
-        assert store.corrected(unit.name.source) == expected
-        assert len(store.tokens(unit.name.source)) == 4
+    expected = take(tmp_path / "new.db", unit, messages)
+    old_stores.make(path, version, unit, messages)
+    source = unit.name.source
+    for _ in range(2):  # and a second start changes nothing more
+        with closing(Store(path)) as store:
+            # Version 2 dated events as they came; those of version 1 are read again.
+            assert store.corrected(source) == (expected if version == 1 else {})
+            assert [token.encode() for token in store.tokens(source)] == [
+                message.payload for message in messages
+            ]
+            assert store.standings()[source].reported == (Gap(90, 91),)
+            assert [kept.flaw for kept in store.refusals("malformed")] == ["malformed"]
+    columns = "SELECT group_concat(name) FROM pragma_table_info(?)"
+    with closing(Store(tmp_path / "new.db")):
+        pass
+    for name in METADATA.tables.keys() - {"senyum_store"}:
+        found = []
+        for file in (path, tmp_path / "new.db"):
+            with closing(sqlite3.connect(file)) as db:
+                found.append(db.execute(columns, (name,)).fetchone())
+        assert found[0] == found[1], name

@@ -11,6 +11,7 @@ import pytest
 from central_parts import TurnedClock, Unit, keys_of, signing_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from places import Place
 
 from edge.central.desk import Desk, Message
 from edge.central.judge import Verdict
@@ -28,8 +29,8 @@ GRACE = 60.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store(tmp_path / "events.db")) as store:
+def store(place: Place) -> Iterator[Store]:
+    with closing(place.open()) as store:
         yield store
 
 
@@ -282,10 +283,10 @@ def test_a_last_will_that_is_none(central: Central, unit: Unit) -> None:
 
 
 def test_two_receivers_of_one_store_see_no_false_gap(
-    central: Central, unit: Unit, tmp_path: Path
+    central: Central, unit: Unit, place: Place
 ) -> None:
     messages = unit.events(6)
-    with closing(Store(tmp_path / "events.db")) as shared:
+    with closing(place.open()) as shared:
         other = Central(shared, keys_of(unit))
         central.take(*messages[0::2])
         other.take(*messages[1::2])
@@ -295,10 +296,10 @@ def test_two_receivers_of_one_store_see_no_false_gap(
 
 
 def test_a_gap_is_reported_by_one_of_two_receivers(
-    central: Central, unit: Unit, tmp_path: Path
+    central: Central, unit: Unit, place: Place
 ) -> None:
     messages = unit.events(4)
-    with closing(Store(tmp_path / "events.db")) as shared:
+    with closing(place.open()) as shared:
         other = Central(shared, keys_of(unit))
         central.take(messages[0], messages[2])
         other.take(messages[3])
@@ -309,13 +310,17 @@ def test_a_gap_is_reported_by_one_of_two_receivers(
         assert kinds(healed) == [Kind.HEALED]
 
 
-def test_a_store_that_fails_keeps_nothing_of_the_batch(central: Central, unit: Unit) -> None:
+def test_a_store_that_fails_keeps_nothing_of_the_batch(
+    central: Central, unit: Unit, place: Place
+) -> None:
     messages = unit.events(3)
     central.take(messages[0])
-    central.store._db.execute("PRAGMA query_only = 1")  # every write fails, as on a dead disk
-    with pytest.raises(StoreError, match=r"events\.db"):
+    run = central.store.database.connection.exec_driver_sql
+    # Every write fails, as on a dead disk.
+    run("SET default_transaction_read_only = on" if place.server else "PRAGMA query_only = 1")
+    with pytest.raises(StoreError, match=r"events"):
         central.take(*messages[1:])
-    central.store._db.execute("PRAGMA query_only = 0")
+    run("SET default_transaction_read_only = off" if place.server else "PRAGMA query_only = 0")
     assert central.store.tokens(unit.name.source) == tokens(messages[:1])
 
 

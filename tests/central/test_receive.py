@@ -5,13 +5,11 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from central_parts import Unit
@@ -19,14 +17,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from processes import PROGRAM, Process, publish
 
 from edge.bench.broker import PrivateBroker
 from edge.central.desk import Message
 from edge.central.store import Store
-from edge.mqtt.client import connect, new_client
 from edge.mqtt.keys import add_registration
 
-PROGRAM = [sys.executable, "-c", "import sys; from edge.cli import main; sys.exit(main())"]
 UNITS = (Unit("lobby-1"), Unit("gate-2"))
 
 
@@ -44,57 +41,6 @@ def mosquitto(tmp_path: Path) -> Iterator[PrivateBroker]:
         yield broker
 
 
-class Process:
-    """A running `senyum receive --json` and what it has said so far."""
-
-    def __init__(self, folder: Path, port: int, *options: str, name: str = "one") -> None:
-        self.store = folder / f"{name}.db"
-        self._out = folder / f"{name}.{time.monotonic_ns()}.out"
-        self._err = self._out.with_suffix(".err")
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [
-                    *PROGRAM,
-                    "receive",
-                    f"--broker=127.0.0.1:{port}",
-                    f"--keys={folder / 'keys.json'}",
-                    f"--store={self.store}",
-                    f"--client-id={name}",
-                    "--json",
-                    *options,
-                ],
-                stdout=out,
-                stderr=err,
-            )
-
-    @property
-    def said(self) -> list[dict[str, Any]]:
-        whole = self._out.read_text().rpartition("\n")[0]
-        return [json.loads(line) for line in whole.splitlines()]
-
-    @property
-    def log(self) -> str:
-        return self._err.read_text()
-
-    def ready(self) -> None:
-        self.until(lambda: "receiving from broker" in self.log)
-
-    def until(self, reached: Callable[[], bool], seconds: float = 20.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not reached():
-            assert time.monotonic() < deadline, self.log
-            assert self.process.poll() is None, self.log
-            time.sleep(0.02)
-
-    def tokens(self) -> list[str]:
-        with closing(sqlite3.connect(self.store)) as db:
-            return [row[0] for row in db.execute("SELECT jws FROM event ORDER BY unit, sequence")]
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(10.0)
-
-
 @contextmanager
 def receiving(
     folder: Path, broker: PrivateBroker, *options: str, name: str = "one"
@@ -106,19 +52,6 @@ def receiving(
     finally:
         if one.process.poll() is None:
             one.end(signal.SIGKILL)
-
-
-def publish(broker: PrivateBroker, *messages: Message, retain: bool = False) -> None:
-    client = new_client(broker.settings, "publisher")
-    connect(client, broker.settings)
-    client.loop_start()
-    try:
-        for message in messages:
-            sent = client.publish(message.topic, message.payload, qos=1, retain=retain)
-            sent.wait_for_publish(10.0)
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 def tokens(messages: list[Message]) -> list[str]:

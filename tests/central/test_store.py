@@ -3,12 +3,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
-from edge.central.store import Record, Refusal, Store
+from edge.central.refused import Refusal
+from edge.central.store import Head, Record, Store
 from edge.errors import StoreError, StoreUnusable
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
@@ -39,6 +41,10 @@ def add(store: Store, *numbers: int) -> None:
             store.add(record(number), NOW)
 
 
+def pragma(store: Store, words: str) -> Any:
+    return store.database.connection.exec_driver_sql(f"PRAGMA {words}").scalar()
+
+
 def test_what_a_batch_committed_is_there_after_reopening(store: Store, path: Path) -> None:
     add(store, 2, 1)
     store.close()
@@ -58,7 +64,7 @@ def test_neighbours(store: Store) -> None:
     add(store, 11, 13)
     with store.batch():
         store.add(record(12, "rival"), NOW)
-        store.name_head(UNIT, 12, "d12")
+        store.name_head(Head(UNIT, 12, "d12"), NOW)
         found = store.neighbours(record(12).entry)
     assert found == Neighbours(
         same_id=None,
@@ -71,27 +77,43 @@ def test_neighbours(store: Store) -> None:
 
 def test_a_named_head_only_moves_on(store: Store) -> None:
     with store.batch():
-        store.name_head(UNIT, 5, "d5")
-        store.name_head(UNIT, 4, "d4")
-    assert (store.head(UNIT, 5), store.head(UNIT, 4)) == ("d5", None)
+        store.name_head(Head(UNIT, 5, "d5"), NOW)
+        store.name_head(Head(UNIT, 4, "d4"), NOW)
+    with store.batch():
+        assert (store.head(UNIT, 5), store.head(UNIT, 4)) == ("d5", None)
 
 
 def test_standing_after_a_restart(store: Store) -> None:
     add(store, 2, 3, 6)
     with store.batch():
-        store.name_head(UNIT, 8, "d8")
-        assert store.note_gap(UNIT, Gap(4, 5), NOW)
-        assert not store.note_gap(UNIT, Gap(4, 5), NOW)
-        assert store.note_gap(UNIT, Gap(2, 2), NOW)
-        assert store.heal_gap(UNIT, Gap(2, 2), NOW)
-        assert not store.heal_gap(UNIT, Gap(2, 2), NOW)
+        store.name_head(Head(UNIT, 8, "d8"), NOW)
+        assert store.report_gap(UNIT, Gap(4, 5), NOW) == [Gap(4, 5)]
+        assert store.report_gap(UNIT, Gap(4, 5), NOW) == []
     assert store.standings() == {UNIT: Standing(8, (Gap(1, 1), Gap(4, 5), Gap(7, 8)), (Gap(4, 5),))}
     assert store.present(UNIT, Gap(1, 5)) == [2, 3]
 
 
+def test_a_gap_is_reported_and_healed_once_however_it_is_cut(store: Store) -> None:
+    """Receivers of one store see the same numbers missing, in other pieces."""
+    add(store, 1, 4, 9)
+    with store.batch():
+        assert store.report_gap(UNIT, Gap(2, 3), NOW) == [Gap(2, 3)]
+        assert store.report_gap(UNIT, Gap(3, 8), NOW) == [Gap(5, 8)]
+        assert store.report_gap(UNIT, Gap(2, 8), NOW) == []
+        assert store.heal_gaps(NOW) == []
+    add(store, 2, 3, 5)
+    with store.batch():
+        assert store.heal_gaps(NOW) == [(UNIT, Gap(2, 3))]
+        assert store.heal_gaps(NOW) == []
+        store.add(record(6), NOW)
+        store.add(record(7), NOW)
+        store.add(record(8), NOW)
+        assert store.heal_gaps(NOW) == [(UNIT, Gap(5, 8))], "what this very batch stored counts"
+
+
 def test_a_unit_known_only_by_its_state_has_a_standing(store: Store) -> None:
     with store.batch():
-        store.name_head(UNIT, 3, "d3")
+        store.name_head(Head(UNIT, 3, "d3"), NOW)
     assert store.standings() == {UNIT: Standing(3, (Gap(1, 3),), ())}
 
 
@@ -162,8 +184,8 @@ def test_only_its_owner_reads_it(store: Store, path: Path) -> None:
 
 
 def test_power_cuts_are_planned_for(store: Store, path: Path) -> None:
-    assert store._one("PRAGMA synchronous") == 2  # FULL
-    assert store._one("PRAGMA journal_mode") == "wal"
+    assert pragma(store, "synchronous") == 2  # FULL
+    assert pragma(store, "journal_mode") == "wal"
 
 
 def test_a_newer_schema_is_left_alone(path: Path) -> None:
@@ -198,8 +220,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_store_error_and_keeps_what_was(store: Store) -> None:
     """SQLite's own page limit fails exactly as a full disk does (SQLITE_FULL)."""
     add(store, 1)
-    pages = store._one("PRAGMA page_count")
-    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    pragma(store, f"max_page_count = {pragma(store, 'page_count')}")
     with pytest.raises(StoreError, match="full") as raised:
         add(store, *range(2, 500))
     assert raised.value.exit_status == 1

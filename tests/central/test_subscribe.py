@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from central_parts import Unit
+from wires import OLD_REFUSAL, Wire
 
 from edge.bench.broker import PrivateBroker, free_port
 from edge.central.desk import Message
@@ -41,8 +42,8 @@ class Recording:
         self.batches.append(len(messages))
         self.payloads += [message.payload for message in messages]
 
-    def idle(self) -> None:
-        return
+    def idle(self) -> list[Message]:
+        return []
 
 
 class Running:
@@ -334,9 +335,22 @@ def test_a_password_that_counts_no_more_is_not_the_callers_mistake(
     assert one.error.exit_status == 1
 
 
-@pytest.mark.parametrize(
-    ("code", "words"), [(0x84, "MQTT 5"), (0x8A, "Banned"), (0x85, "identifier")]
-)
+@pytest.mark.broker
+def test_a_broker_that_speaks_only_mqtt_3_1_1(
+    mosquitto: PrivateBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        Wire(mosquitto.port, refusal=OLD_REFUSAL) as wire,
+        running(impatient(mosquitto).model_copy(update={"port": wire.port})) as one,
+    ):
+        one.ready()
+        publish(mosquitto.settings, *numbered(1))
+        one.until(lambda: one.handler.payloads == [b"1"])
+    assert set(wire.versions) == {4, 5}
+    assert "3.1.1" in warnings(caplog)[0]
+
+
+@pytest.mark.parametrize(("code", "words"), [(0x8A, "Banned"), (0x85, "identifier")])
 def test_a_broker_that_refuses_us(code: int, words: str) -> None:
     broker = ScriptedBroker(bytes([0, code, 0]))
     with running(broker.settings) as one:

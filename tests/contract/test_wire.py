@@ -23,7 +23,7 @@ from edge.configuration import load
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.keys import KeySet
-from edge.mqtt.topics import Leaf
+from edge.mqtt.topics import COMMAND, REPLY, Leaf
 from edge.settings import BrokerSettings
 
 pytestmark = pytest.mark.broker
@@ -118,7 +118,8 @@ def test_every_message_goes_as_the_document_says(broker: PrivateBroker, tmp_path
 
 
 def test_the_document_names_every_topic_and_nothing_else() -> None:
-    topics = {f"senyum/v1/{{org}}/{{site}}/{{unit}}/{leaf}" for leaf in Leaf}
+    last_levels = [*Leaf, f"{COMMAND}/{{command}}", f"{REPLY}/{{id}}", "roster", "roster/{chunk}"]
+    topics = {f"senyum/v1/{{org}}/{{site}}/{{unit}}/{last}" for last in last_levels}
     assert {channel["address"] for channel in DOCUMENT["channels"].values()} == topics
     kinds = {message["name"] for message in DOCUMENT["components"]["messages"].values()}
     types = [
@@ -129,7 +130,7 @@ def test_the_document_names_every_topic_and_nothing_else() -> None:
         for kind in [part["properties"]["type"]]
         for name in kind.get("enum", [kind.get("const")])
     ]
-    assert kinds == {*types, "lastWill"}
+    assert kinds == {*types, "lastWill", COMMAND, REPLY, "roster", "rosterChunk"}
 
 
 def test_an_es256_unit_from_its_setting_to_the_store(broker: PrivateBroker, tmp_path: Path) -> None:
@@ -139,7 +140,8 @@ def test_an_es256_unit_from_its_setting_to_the_store(broker: PrivateBroker, tmp_
         f'[outbox]\nsigning_key = "{tmp_path}/signing.key"\nsigning_algorithm = "ES256"\n'
     )
     assert main(["keys", "--config", str(config), "--add-to", str(keys)]) == 0
-    (entry,) = json.loads(keys.read_text())["keys"]
+    entry, encrypting = json.loads(keys.read_text())["keys"]
+    assert encrypting["use"] == "enc"
     assert (entry["alg"], entry["kty"], entry["crv"]) == ("ES256", "EC", "P-256")
 
     central = Central(tmp_path / "central.db", broker.settings, KeySet.load(keys), 60.0)

@@ -1,4 +1,4 @@
-"""The power goes while events are stored, on a real ext4.
+"""The power goes while events, rosters and keys are stored, on a real ext4.
 
 The file system lies in an image on btrfs, where a reflink copies the image in one instant: the
 copy is the disk as the cut would leave it. It is mounted, which replays the journal, and the unit
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -20,13 +20,16 @@ from wireunit import Signer, attempt, environment, until
 
 from edge.mqtt import numbers
 from edge.mqtt.encoding import digest
+from edge.mqtt.keys import SigningKey
 from edge.mqtt.numbers import BLOCK
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.outbox_check import read
+from edge.roster.file import read as read_roster
+from edge.roster.keys import read_key
 
 
 class Worker:
-    """The storing process, and the last number that it called durable."""
+    """The storing process, and what it called durable."""
 
     def __init__(self, folder: Path, events: int) -> None:
         script = Path(__file__).with_name("cut_worker.py")
@@ -36,14 +39,22 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.last = 0
+        self.last = 0  # event
+        self.roster = 0  # version
+        self.keys: dict[int, str] = {}  # number to thumbprint
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.last = int(line)
+            what, number, *kid = line.split()
+            if what == "event":
+                self.last = int(number)
+            elif what == "roster":
+                self.roster = int(number)
+            else:
+                self.keys[int(number)] = kid[0]
 
     def end(self) -> None:
         self._process.kill()
@@ -65,12 +76,37 @@ def restart(marker: Path) -> None:
     marker.write_bytes(content)
 
 
-def check_cut(pool: Path, shown: int, *, damage: bool) -> None:
-    """Start over a copy of the disk; `shown` is what had been called durable before the copy."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What had been called durable before the cut."""
+
+    event: int
+    roster: int
+    keys: dict[int, str]
+
+
+def check_files(folder: Path, shown: Shown) -> None:
+    """Read roster and keys: the last that was called durable or a later one, and whole."""
+    if shown.roster or (folder / "roster").exists():
+        key = read_key(folder / "roster.key", "roster key")
+        assert read_roster(folder / "roster", key).version >= shown.roster
+    found = [path for path in folder.glob("key-*") if path.suffix == ""]
+    numbers = {int(path.name.removeprefix("key-")): path for path in found}
+    newest = max(shown.keys, default=0)
+    assert newest == 0 or newest in numbers or max(numbers, default=0) > newest
+    for number, path in numbers.items():
+        kid = SigningKey.load_or_create(path).kid
+        assert shown.keys.get(number, kid) == kid
+
+
+def check_cut(pool: Path, before: Shown, *, damage: bool) -> None:
+    """Start over a copy of the disk; `before` is what had been called durable before the copy."""
+    shown = before.event
     cut = pool.parent / "cut"
     command("mount", "-o", "loop", pool / "cut.img", cut)
     try:
         folder = cut / "state"
+        check_files(folder, before)
         signer = Signer(folder)
         restart(folder / "signing.key.begun")
         if damage:
@@ -87,9 +123,9 @@ def check_cut(pool: Path, shown: int, *, damage: bool) -> None:
             rows = reader.after(0, 10_000)
             reader.close()
             assert rows[-1].sequence == head.sequence
-            for before, after in pairwise(rows):
-                assert after.sequence == before.sequence + 1
-                assert read(after.token, "previous") == digest(before.token)
+            for earlier, later in pairwise(rows):
+                assert later.sequence == earlier.sequence + 1
+                assert read(later.token, "previous") == digest(earlier.token)
         (row,) = box.append(partial(signer.sealer.event, attempt()))
         assert row.sequence == head.sequence + 1
         box.close()
@@ -106,7 +142,7 @@ def test_no_power_cut_loses_what_was_shown_as_recorded(pool: Path, cuts: int) ->
     try:
         for number in range(cuts):
             time.sleep(0.05 + 0.03 * (number % 7))
-            shown = worker.last
+            shown = Shown(worker.last, worker.roster, dict(worker.keys))
             command("cp", "--reflink=always", pool / "disk.img", pool / "cut.img")
             check_cut(pool, shown, damage=number % 3 == 2)
     finally:

@@ -274,3 +274,12 @@ def test_that_an_outbox_was_renewed_is_the_first_thing_said(tmp_path: Path) -> N
     third = Door(tmp_path, clock)
     third.record()
     assert len(third.close()) == 3  # said once
+
+
+@pytest.mark.parametrize(
+    "said", ["[" * 1024, '{"monotonic_ns": Infinity}', '{"monotonic_ns": NaN}']
+)
+def test_a_helper_that_says_nonsense_counts_for_nothing(tmp_path: Path, said: str) -> None:
+    answer = tmp_path / "clock.json"
+    answer.write_text(said)
+    assert SystemClock(answer).read().state in ClockState

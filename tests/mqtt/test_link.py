@@ -59,7 +59,7 @@ def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) 
             assert (born.data.status, born.data.session) == (Status.ONLINE, 1)
             unit.record(3)
             began = time.monotonic()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 10.0
         assert unit.changes == [True, False]
         assert unit.link.state is LinkState.CLOSED
         until(lambda: len(listener.messages) == 6, 5.0)
@@ -374,3 +374,20 @@ def test_a_credential_whose_name_is_impossible_is_told(
     wrong = BrokerSettings(username="unit", password=tmp_path / ("p" * 300))
     with pytest.raises(SecretError, match="File name too long"):
         new_client(wrong, "x")
+
+
+def test_the_first_try_too_is_put_off_by_chance(
+    broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hundreds of units get their power back in the same instant."""
+    with (
+        caplog.at_level(logging.DEBUG, "edge.mqtt"),
+        WireUnit(tmp_path, broker.settings) as unit,
+    ):
+        until(lambda: unit.link.state is LinkState.UP, 10.0)
+    steps = [r.message for r in caplog.records if r.message.startswith("link ")]
+    assert steps[:3] == [
+        "link idle -> waiting",
+        "link waiting -> connecting",
+        "link connecting -> up",
+    ]

@@ -67,6 +67,15 @@ def make(folder: Path, *, closed: bool) -> Disk:
     return killed
 
 
+def damage_event_70(disk: Disk, folder: Path) -> Path:
+    """Copy the disk; one event that waits loses a letter, its neighbours nothing."""
+    disk.copy(folder)
+    content = bytearray((folder / "outbox.db").read_bytes())
+    content[content.index(disk.events[70].split(".")[1][:60].encode()) + 40] ^= 1
+    (folder / "outbox.db").write_bytes(content)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Disk]:
     folder = tmp_path_factory.mktemp("disks")
@@ -213,12 +222,7 @@ def test_damage_before_the_first_event_begins_at_one(tmp_path: Path) -> None:
 
 def test_what_waited_for_the_broker_is_saved(disks: dict[str, Disk], tmp_path: Path) -> None:
     disk = disks["closed"]
-    folder = disk.copy(tmp_path / "disk")
-    content = bytearray((folder / "outbox.db").read_bytes())
-    # One event that waits loses a letter, its neighbours nothing.
-    at = content.index(disk.events[70].split(".")[1][:60].encode())
-    content[at + 40] ^= 1
-    (folder / "outbox.db").write_bytes(content)
+    folder = damage_event_70(disk, tmp_path / "disk")
     box = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
     reader = Reader(folder / "outbox.db")
     waiting = {row.sequence: row.token for row in reader.after(reader.delivered(), 1000)}
@@ -237,10 +241,7 @@ def test_the_link_delivers_over_the_numbers_that_a_renewal_left_out(
     disks: dict[str, Disk], tmp_path: Path
 ) -> None:
     disk = disks["closed"]
-    folder = disk.copy(tmp_path / "disk")
-    content = bytearray((folder / "outbox.db").read_bytes())
-    content[content.index(disk.events[70].split(".")[1][:60].encode()) + 40] ^= 1
-    (folder / "outbox.db").write_bytes(content)
+    folder = damage_event_70(disk, tmp_path / "disk")
     lose_what_was_not_synced(folder / "signing.key.begun")
     saved = set(range(DELIVERED + 1, EVENTS + 1)) - {70}
     with ScriptedBroker() as broker, WireUnit(folder, broker.settings) as unit:
@@ -371,3 +372,13 @@ def test_the_marker_survives_a_torn_slot(tmp_path: Path) -> None:
     torn.close(orderly=False)
     with pytest.raises(OutboxError, match="cannot be opened"):
         Numbers(tmp_path / "nowhere" / "key.begun")
+
+
+@pytest.mark.parametrize("name", [b"sequence", b"stored_at", b"jws", b"value"])
+def test_a_column_whose_name_is_no_text_is_damage(
+    disks: dict[str, Disk], tmp_path: Path, name: bytes
+) -> None:
+    folder = disks["closed"].copy(tmp_path / "disk")
+    content = (folder / "outbox.db").read_bytes()
+    (folder / "outbox.db").write_bytes(content.replace(name, name[:-1] + b"\xd5", 1))
+    check_goes_on(disks["closed"], folder).close()

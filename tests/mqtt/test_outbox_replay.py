@@ -136,6 +136,18 @@ def test_live_events_go_first_and_the_rest_keeps_its_pace(reader: Reader) -> Non
     assert seconds - 1000.0 == pytest.approx(10.0, abs=0.2)
 
 
+def test_what_is_due_comes_due_however_often_it_is_asked(reader: Reader) -> None:
+    replay = Replay(reader, rate=10.0)
+    replay.numbers(20, 22)
+    sent, now = [], 0.0
+    while now < 1.0:
+        if replay.due_at(now) <= now:
+            sent += [row.sequence for row in replay.next(now, 20, live_waits=False)]
+        now += 0.01  # far less than the time between two events
+    assert sent == [20, 21, 22]
+    assert replay.due_at(now) == math.inf
+
+
 def test_a_slow_rate_still_moves(reader: Reader) -> None:
     replay = Replay(reader, 0.1)
     replay.numbers(20, 22)

@@ -27,11 +27,6 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> Non
     assert [file.name for file in path.parent.iterdir()] == ["signing.key"]
 
 
-def test_a_draft_left_by_a_power_cut_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / "signing.key.new").write_bytes(b'{"kty"')
-    assert SigningKey.load_or_create(tmp_path / "signing.key").kid
-
-
 @pytest.mark.parametrize("alg", ["Ed25519", "ES256"])
 def test_kid_is_the_thumbprint_that_another_library_computes(tmp_path: Path, alg: str) -> None:
     key = SigningKey.load_or_create(tmp_path / "k", alg)
@@ -156,7 +151,26 @@ def test_a_key_file_that_cannot_be_looked_for_is_named(tmp_path: Path) -> None:
         SigningKey.load_or_create(tmp_path / ("k" * 300))
 
 
-def test_a_draft_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
-    (tmp_path / "signing.key.new").mkdir()
+def test_a_place_where_no_key_can_be_made_is_named() -> None:
     with pytest.raises(SecretError, match=r"signing\.key: the signing key cannot be made"):
-        SigningKey.load_or_create(tmp_path / "signing.key")
+        SigningKey.load_or_create(Path("/proc/nowhere/signing.key"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 5000, '{"keys": [{"alg": []}]}', '{"keys": [{"alg": {}}]}', '{"keys": ' + "[" * 5000],
+)
+def test_a_key_set_that_is_nonsense_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(text)
+    with pytest.raises(SecretError, match=r"keys\.json"):
+        KeySet.load(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, '{"alg": []}', '{"alg": {}}'])
+def test_a_key_file_that_is_nonsense_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "signing.key"
+    path.touch(0o600)
+    path.write_text(text)
+    with pytest.raises(SecretError, match=r"signing\.key"):
+        SigningKey.load_or_create(path)

@@ -137,6 +137,7 @@ class ScriptedBroker(_Server):
         self.numbers: list[int] = []  # of the events, as they came
         self.health: list[dict[str, object]] = []
         self.sizes: list[int] = []  # of all packets
+        self.grants = 1  # the answer to a SUBSCRIBE of one filter
 
     def times(self, number: int) -> int:
         return self.numbers.count(number)
@@ -168,6 +169,8 @@ class ScriptedBroker(_Server):
             peer.sendall(b"\xd0\x00")
         if kind == 14:
             return False
+        if kind == 8:
+            peer.sendall(b"\x90\x04" + body[:2] + b"\x00" + bytes([self.grants]))
         if kind != 3:
             return True
         qos = head >> 1 & 3

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,7 @@ from typing import Self
 
 from paho.mqtt.client import Client, MQTTMessage
 
+from edge.mqtt import listening
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.clock import Clock, ClockReading, ClockState, SystemClock
 from edge.mqtt.courier import Archive
@@ -119,6 +120,7 @@ class WireUnit:
         pace: Pace = FAST,
         clock: Clock | None = None,
         archive: Callable[[Reader], Archive] | None = None,
+        listeners: Sequence[listening.Listener] = (),
     ) -> None:
         self.signer = Signer(folder, clock)
         self.file = folder / "outbox.db"
@@ -134,6 +136,7 @@ class WireUnit:
             vitals=vitals,
             pace=pace,
             archive=archive,
+            listeners=listeners,
         )
         self.recorder = Recorder(
             self.outbox, self.signer.sealer, self.reports.append, self.link.wake

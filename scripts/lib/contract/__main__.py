@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contract import asyncapi, schemas, vectors
+from contract import asyncapi, rosters, schemas, vectors
 
 FOLDER = Path(__file__).parents[3] / "docs" / "contract"
 # What is written by hand lies beside what is generated, in other folders.
-GENERATED = ("asyncapi.json", "schema/*", "vectors/*", "vectors/messages/*")
+GENERATED = ("asyncapi.json", "schema/*", "vectors/*", "vectors/messages/*", "vectors/rosters/*")
 
 
 def files() -> dict[str, bytes]:
@@ -22,6 +22,7 @@ def files() -> dict[str, bytes]:
     return {
         **{path: text(content) for path, content in documents.items()},
         **vectors.files(),
+        **rosters.files(),
     }
 
 

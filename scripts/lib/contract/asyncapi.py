@@ -3,13 +3,16 @@
 from typing import Any, Final
 
 from contract.schemas import MODELS
-from edge.mqtt import payload
+from edge.mqtt import manifest, payload
+from edge.mqtt.command import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
+from edge.mqtt.command import MAX_BYTES as MAX_COMMAND_BYTES
 from edge.mqtt.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
 from edge.mqtt.keys import ALGORITHMS
-from edge.mqtt.topics import ROOT, Leaf, subscription
+from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
 
 Part = dict[str, Any]
 
+_BYTES: Final = "application/octet-stream"
 _BINDING: Final = "0.2.0"  # version of the MQTT bindings
 
 QOS: Final = {Leaf.EVENT: 1, Leaf.STATE: 1, Leaf.HEALTH: 0}
@@ -68,6 +71,49 @@ def _signed(leaf: Leaf, kind: str, model: str, title: str) -> Part:
     }
 
 
+def _order(name: str, title: str, typ: str, most: int) -> Part:
+    model = name.capitalize()
+    return {
+        "name": name,
+        "title": title,
+        "summary": MODELS[model].__doc__,
+        "contentType": CONTENT_TYPE,
+        "payload": {
+            "type": "string",
+            "description": f"Compact JWS of typ {typ}.",
+            "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
+            "maxLength": most,
+            "x-jws": {
+                "header": {"$ref": _schema("header", name)},
+                "payload": {"$ref": _schema(name, model)},
+            },
+        },
+        "bindings": _mqtt(contentType=CONTENT_TYPE),
+    }
+
+
+def _order_channel(name: str, last: str, description: str) -> Part:
+    levels = ("org", "site", "unit", last)
+    address = [ROOT, *(f"{{{level}}}" for level in levels[:3]), name, f"{{{last}}}"]
+    return {
+        "address": "/".join(address),
+        "title": name,
+        "description": description,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+        "parameters": {level: {"$ref": f"#/components/parameters/{level}"} for level in levels},
+    }
+
+
+def _order_operation(action: str, name: str, summary: str) -> Part:
+    return {
+        "action": action,
+        "channel": {"$ref": f"#/channels/{name}"},
+        "summary": summary,
+        "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
+        "bindings": _mqtt(qos=1, retain=False) if action == "send" else _mqtt(qos=1),
+    }
+
+
 def _will() -> Part:
     return {
         "name": "lastWill",
@@ -100,11 +146,66 @@ def _operation(leaf: Leaf, summary: str, messages: list[str]) -> Part:
     }
 
 
+def _rosters() -> dict[str, Part]:
+    """Return what a unit receives: the manifest of its roster, and the chunks that it names."""
+    address = f"{ROOT}/{{org}}/{{site}}/{{unit}}/{manifest.LEAF}"
+    about = {
+        "roster": (address, "The manifest of the unit's roster, retained.", "org site unit"),
+        "rosterChunk": (
+            f"{address}/{{chunk}}",
+            "An encrypted chunk, retained; site and unit are those of the manifest's `at`.",
+            "org site unit chunk",
+        ),
+    }
+    signed = {
+        "type": "string",
+        "description": f"Compact JWS of typ {manifest.TYP}; header alg, kid, typ and no more.",
+        "maxLength": manifest.MANIFEST_BYTES,
+        "x-jws": {"payload": {"$ref": _schema("roster", "Manifest")}},
+    }
+    sealed = {
+        "type": "string",
+        "format": "binary",
+        "description": "Nonce (12 bytes), ciphertext, tag (16 bytes) of AES-256-GCM.",
+        "maxLength": manifest.CHUNK_BYTES,
+    }
+    contents = {"roster": (CONTENT_TYPE, signed), "rosterChunk": (_BYTES, sealed)}
+    return {
+        "channels": {
+            name: {
+                "address": topic,
+                "title": name,
+                "description": text,
+                "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+                "parameters": {
+                    level: {"$ref": f"#/components/parameters/{level}"} for level in levels.split()
+                },
+            }
+            for name, (topic, text, levels) in about.items()
+        },
+        "operations": {
+            f"receive{name[0].upper()}{name[1:]}": {
+                "action": "receive",
+                "channel": {"$ref": f"#/channels/{name}"},
+                "summary": text,
+                "messages": [{"$ref": f"#/channels/{name}/messages/{name}"}],
+                "bindings": _mqtt(qos=1),
+            }
+            for name, (_, text, _) in about.items()
+        },
+        "messages": {
+            name: {"name": name, "contentType": kind, "payload": payload_schema}
+            for name, (kind, payload_schema) in contents.items()
+        },
+    }
+
+
 def document() -> Part:
     """Return the whole document."""
     of = {leaf: [name for name, (at, *_) in _SIGNED.items() if at is leaf] for leaf in _ABOUT}
     with_will = {**of, Leaf.STATE: [*of[Leaf.STATE], "lastWill"]}
     level = "1 to 32 of a-z, 0-9 and -; the same name as in the unit's URN"
+    rosters = _rosters()
     return {
         "asyncapi": "3.0.0",
         "id": "urn:senyum:contract:1:asyncapi",
@@ -116,7 +217,18 @@ def document() -> Part:
             "tags": [{"name": "attendance"}],
         },
         "defaultContentType": CONTENT_TYPE,
-        "channels": {leaf.value: _channel(leaf, with_will[leaf]) for leaf in _ABOUT},
+        "channels": {
+            **{leaf.value: _channel(leaf, with_will[leaf]) for leaf in _ABOUT},
+            COMMAND: _order_channel(
+                COMMAND,
+                "command",
+                "What an authority asks of the unit. Never retained; the last level is its name.",
+            ),
+            REPLY: _order_channel(
+                REPLY, "id", "What became of a command; the last level is the command's id."
+            ),
+            **rosters["channels"],
+        },
         "operations": {
             "sendEvent": _operation(
                 Leaf.EVENT, "Say what happened, once and for all.", of[Leaf.EVENT]
@@ -126,16 +238,25 @@ def document() -> Part:
             "leaveWill": _operation(
                 Leaf.STATE, "Left with the broker; sent by it after a loss.", ["lastWill"]
             ),
+            "receiveCommand": _order_operation("receive", COMMAND, "Hear what is asked."),
+            "sendReply": _order_operation("send", REPLY, "Answer what a known key asked."),
+            **rosters["operations"],
         },
         "components": {
             "parameters": {
                 "org": {"description": f"The organisation: {level}."},
                 "site": {"description": f"Its place: {level}."},
                 "unit": {"description": f"The unit: {level}."},
+                "command": {"description": "Name of the command.", "enum": list(CommandName)},
+                "id": {"description": "`id` of the command."},
+                "chunk": {"description": "Name of a chunk, from the manifest."},
             },
             "messages": {
                 **{name: _signed(*about) for name, about in _SIGNED.items()},
                 "lastWill": _will(),
+                COMMAND: _order(COMMAND, "Something asked", COMMAND_TYP, MAX_COMMAND_BYTES),
+                REPLY: _order(REPLY, "Answer", REPLY_TYP, MAX_REPLY_BYTES),
+                **rosters["messages"],
             },
         },
     }

@@ -8,6 +8,7 @@ from contract import cast
 from contract.unit import SetClock, SteadyKey
 from contract.vector import UNSIGNED, Vector
 from edge.errors import Trouble
+from edge.mqtt.authority import Flaw
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.payload import Status, Will
@@ -20,6 +21,8 @@ VITALS = Vitals(
     disk_free_bytes=9_876_543_210,
     frame_rate=12.5,
     last_error=Trouble.NO_RECEIVER,
+    refused_commands=2,
+    last_refusal=Flaw.STALE,
 )
 
 

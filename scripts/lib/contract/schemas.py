@@ -14,7 +14,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from contract import words
-from edge.mqtt import clock, payload
+from edge.mqtt import clock, command, manifest, payload
+from edge.mqtt.authority import ROLES, UNITS, Role
+from edge.mqtt.encryption import ALG, USE
 from edge.mqtt.envelope import CTY, TYP
 from edge.mqtt.keys import ALGORITHMS
 from edge.mqtt.topics import Leaf
@@ -39,6 +41,21 @@ MESSAGES: Final[dict[str, tuple[Any, str]]] = {
     Leaf.STATE: (payload.StateEvent, "Payload of the JWS on `state`."),
     Leaf.HEALTH: (payload.HealthEvent, "Payload of the JWS on `health`."),
     "will": (payload.Will, "The Last Will on `state`: plain JSON, the only unsigned message."),
+}
+
+ORDERS: Final[dict[str, tuple[Any, str]]] = {
+    "command": (command.Command, "Payload of the JWS on `command/{name}`."),
+    "command-replay": (command.ReplayData, "`data` of the command replay."),
+    "command-settings": (command.SettingsData, "`data` of the command settings."),
+    "reply": (command.Reply, "Payload of the JWS on `reply/{id}`."),
+    "roster": (
+        manifest.Manifest,
+        (
+            "Payload of the JWS on `roster`: which roster, in which chunks, for which unit. Beyond "
+            "this schema, no two chunks have one name, and their sizes, less 28 bytes each, come "
+            "to `size`."
+        ),
+    ),
 }
 
 _FIRST: Final = {"properties": {"sequence": {"const": f"{1:020d}"}}}
@@ -73,6 +90,12 @@ def _liveness(judged: bool, *, any_frames: bool) -> Schema:
     }
 
 
+def _given(*names: str) -> Schema:
+    others = command.ReplayData.model_fields.keys() - names
+    properties = {name: {"type": "null"} for name in sorted(others)}
+    return {"required": list(names), "properties": properties}
+
+
 RULES: Final[dict[type[BaseModel], list[Schema]]] = {
     payload.AttendanceEvent: [
         _CHAIN,
@@ -86,6 +109,14 @@ RULES: Final[dict[type[BaseModel], list[Schema]]] = {
         },
     ],
     payload.AuditEvent: [_CHAIN],
+    command.ReplayData: [{"anyOf": [_given("first", "last"), _given("begin", "end")]}],
+    command.Reply: [
+        {
+            "if": {"properties": {"ok": {"const": True}}},
+            "then": {"properties": {"reason": {"type": "null"}}},
+            "else": {"properties": {"reason": {"type": "string"}}},
+        }
+    ],
     payload.Liveness: [
         {
             "anyOf": [
@@ -114,7 +145,7 @@ class _Plain(GenerateJsonSchema):
 
 
 def _classes(base: type) -> Iterator[tuple[str, Any]]:
-    for module in (payload, clock):
+    for module in (payload, clock, command, manifest):
         yield from inspect.getmembers(module, lambda x: inspect.isclass(x) and issubclass(x, base))
 
 
@@ -181,8 +212,8 @@ def _explain(name: str, schema: Schema) -> Schema:
 
 
 def message(name: str) -> Schema:
-    """Return the schema of one kind of message by its name in MESSAGES."""
-    source, description = MESSAGES[name]
+    """Return the schema of one kind of message by its name in MESSAGES or ORDERS."""
+    source, description = {**MESSAGES, **ORDERS}[name]
     swept = _swept(TypeAdapter(source).json_schema(schema_generator=_Plain))
     parts = {part: _explain(part, content) for part, content in swept.pop("$defs", {}).items()}
     if swept.get("title") in MODELS:
@@ -205,7 +236,7 @@ def _head(name: str, description: str) -> Schema:
 
 def header() -> Schema:
     """Return the schema of the protected header, by topic."""
-    parts = {
+    parts: Schema = {
         leaf.value: {
             "type": "object",
             "properties": {
@@ -226,6 +257,25 @@ def header() -> Schema:
         }
         for leaf, typ in TYP.items()
     }
+    for name, typ, whose in (
+        ("command", command.COMMAND_TYP, "authority's"),
+        ("reply", command.REPLY_TYP, "unit's"),
+    ):
+        meaning = "What a message on this topic is."
+        properties = {**parts[Leaf.EVENT]["properties"]}
+        properties["typ"] = {"const": typ, "description": meaning}
+        del properties["cty"]
+        properties["kid"] = {
+            "type": "string",
+            "pattern": DIGEST,
+            "description": f"RFC 7638 thumbprint of the {whose} key.",
+        }
+        parts[name] = {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
     return {
         **_head("header", "Protected header of the compact JWS, one definition a topic."),
         "anyOf": [{"$ref": f"#/$defs/{leaf}"} for leaf in parts],
@@ -233,12 +283,11 @@ def header() -> Schema:
     }
 
 
-def keys() -> Schema:
-    """Return the schema of the key set that a central server trusts."""
-    seconds = "seconds since 1970, inclusive; absent: no bound"
-    kinds = [
+def _kinds() -> list[Schema]:
+    return [
         {
             "properties": {
+                "use": {"const": "sig"},
                 "kty": {"const": kind.kty},
                 "crv": {"const": kind.crv},
                 "alg": {"const": alg},
@@ -248,24 +297,66 @@ def keys() -> Schema:
         }
         for alg, kind in ALGORITHMS.items()
     ]
+
+
+def keys() -> Schema:
+    """Return the schema of the key set that a central server trusts."""
+    unit = {
+        **_swept(TypeAdapter(payload.UnitUrn).json_schema()),
+        "description": "The one unit that this key may speak for.",
+    }
+    text = "JWK set of the units' public keys, with whose each is and when."
+    return _key_set("keys", text, {"unit": unit}, [*_kinds(), _encrypting()])
+
+
+def _encrypting() -> Schema:
+    fixed = {"kty": "OKP", "crv": "X25519", "alg": ALG, "use": USE}
+    return {
+        "description": "What rosters are encrypted to; it verifies nothing.",
+        "properties": {
+            **{member: {"const": value} for member, value in fixed.items()},
+            "x": {"type": "string", "pattern": DIGEST},
+        },
+        "required": [*fixed, "x"],
+    }
+
+
+def authorities() -> Schema:
+    """Return the schema of a unit's file of authorities."""
+    own = {
+        ROLES: {
+            "type": "array",
+            "items": {"enum": list(Role)},
+            "minItems": 1,
+            "description": "What the key may order.",
+        },
+        UNITS: {
+            "type": "array",
+            "items": {"type": "string", "pattern": r"^urn:senyum(:([a-z0-9-]{1,32}|\*)){3}$"},
+            "minItems": 1,
+            "description": "Of which units; a name may be `*`.",
+        },
+    }
+    text = "JWK set of those whom a unit obeys, with what each may order and of whom."
+    return _key_set("authorities", text, own, _kinds())
+
+
+def _key_set(name: str, description: str, own: Schema, kinds: list[Schema]) -> Schema:
+    seconds = "seconds since 1970, inclusive; absent: no bound"
     key = {
         "type": "object",
         "properties": {
             "kid": {"type": "string", "pattern": DIGEST, "description": "RFC 7638 thumbprint."},
-            "unit": {
-                **_swept(TypeAdapter(payload.UnitUrn).json_schema()),
-                "description": "The one unit that this key may speak for.",
-            },
-            "use": {"const": "sig"},
+            **own,
             "nbf": {"type": "integer", "description": f"Not valid before: {seconds}."},
             "exp": {"type": "integer", "description": f"Not valid after: {seconds}."},
             "d": False,  # a private key has no business here
         },
-        "required": ["kid", "unit"],
+        "required": ["kid", *own],
         "anyOf": kinds,
     }
     return {
-        **_head("keys", "JWK set of the units' public keys, with whose each is and when."),
+        **_head(name, description),
         "type": "object",
         "properties": {"keys": {"type": "array", "items": key}},
         "required": ["keys"],
@@ -274,4 +365,5 @@ def keys() -> Schema:
 
 def every() -> dict[str, Schema]:
     """Return each schema by the name of its file, without the ending."""
-    return {**{name: message(name) for name in MESSAGES}, "header": header(), "keys": keys()}
+    messages = {name: message(name) for name in (*MESSAGES, *ORDERS)}
+    return {**messages, "header": header(), "keys": keys(), "authorities": authorities()}

@@ -8,7 +8,7 @@ import io
 import json
 from typing import Final
 
-from contract import cast, chains, good, wrong
+from contract import cast, chains, good, orders, rosters, wrong
 from contract.vector import Vector
 
 COLUMNS: Final = (
@@ -41,11 +41,15 @@ def files() -> dict[str, bytes]:
                 vector.about,
             )
         )
-    keys = {"keys.json": cast.public_keys(), "private-keys-for-tests.json": cast.private_keys()}
+    registered = cast.public_keys()["keys"]
+    # What a unit's rosters are encrypted to stands there too, and verifies nothing.
+    registered.append(rosters.encryption_key().registration(cast.DOOR_1))
+    keys = {"keys.json": {"keys": registered}, "private-keys-for-tests.json": cast.private_keys()}
     return {
         "vectors/vectors.tsv": table.getvalue().encode("ascii"),
         **{
             f"vectors/{name}": (json.dumps(s, indent=2) + "\n").encode() for name, s in keys.items()
         },
         **{f"vectors/{name}": message for message, name in names.items()},
+        **orders.files(),
     }

@@ -43,7 +43,10 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
     "_Versions": {
         "software": "Version of the unit's program.",
         "models": "The networks that decided: name to SHA-256 of the file, hexadecimal.",
-        "roster": "SHA-256 of the roster file in force, hexadecimal; null where none is loaded.",
+        "roster": (
+            "SHA-256 of the content of the roster in force, hexadecimal, as `digest` of its "
+            "manifest; null where none is loaded."
+        ),
     },
     "AttendanceData": {
         "outcome": "How the attempt ended.",
@@ -63,7 +66,9 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
     },
     "AuditData": {
         "code": "What happened.",
-        "detail": "More about it, by name. Nothing about people.",
+        "detail": (
+            "More about it, by name. Nothing about people, but the opaque id of who was erased."
+        ),
         "place": "Where the unit hangs.",
         "clock": "The clock at the instant of `time`.",
     },
@@ -93,7 +98,73 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
             "is. A word of the list in docs/link.md, which may grow: take another for something "
             "else."
         ),
+        "refused_commands": "Commands that were refused since the unit's program began.",
+        "last_refusal": "Why the last of them was; null where none was.",
         "clock": "The clock at the instant of `time`.",
+    },
+    "Command": {
+        "id": "UUIDv7; the answer comes on `reply/{id}`.",
+        "aud": "URN of the one unit that is meant.",
+        "name": "What is asked; the last level of the topic is the same.",
+        "number": (
+            "Higher than every one that this key has given to this unit. A unit obeys each number "
+            "once, also over a restart."
+        ),
+        "iat": "When it was signed, UTC.",
+        "exp": "After this time it is refused, where the unit knows the time.",
+        "data": "What it is about; of replay and settings: schema/command-{name}.json, else empty.",
+    },
+    "Answer": {
+        "to": "`id` of the command.",
+        "name": "Its name; null where the command could not be read so far.",
+        "number": "Its number; null where the command could not be read so far.",
+        "ok": "Whether it was obeyed.",
+        "reason": "Why not; null where it was obeyed.",
+        "text": "One sentence for a person.",
+        "data": (
+            "What was asked for. ping: software, uptime_s, session, sequence, head. replay: first, "
+            "last. reload: changed, restart. settings: settings in force, set (by command). "
+            "Later versions may say more."
+        ),
+    },
+    "Reply": {
+        "id": "UUIDv7 of the answer.",
+        "source": "URN of the unit.",
+        "time": "When it answered, by its own clock.",
+    },
+    "ReplayData": {
+        "first": "Number of the first event.",
+        "last": "Number of the last event, included.",
+        "begin": "Of events by their `time`: from here,",
+        "end": "to here, both included.",
+    },
+    "SettingsData": {
+        "set": "New values by name. Bounds are those of the unit's settings file.",
+        "reset": "Names that are to be again what the unit's own settings file says.",
+    },
+    "Manifest": {
+        "id": "UUIDv7 of this manifest; the unit's answer comes on `reply/{id}`.",
+        "aud": "URN of the one unit that it is for.",
+        "version": "Version of the roster. A unit takes only a higher one than it ever had.",
+        "iat": "When it was signed, UTC.",
+        "digest": "SHA-256 of the roster's content, decrypted and joined, hexadecimal.",
+        "size": "Bytes of that content.",
+        "embedder": "SHA-256 of the identity network that made the templates, hexadecimal.",
+        "at": "URN of the name on whose topics the chunks lie: `{at}/roster/{chunk}`.",
+        "chunks": "The chunks, in the order of the content.",
+        "recipients": "The content key, wrapped for each key of the unit.",
+    },
+    "Chunk": {
+        "name": "Last level of its topic, and associated data of its encryption.",
+        "sha256": "SHA-256 of the encrypted chunk, hexadecimal.",
+        "size": "Bytes of the encrypted chunk: nonce (12), ciphertext, tag (16); AES-256-GCM.",
+    },
+    "Wrapped": {
+        "kid": "RFC 7638 thumbprint of the unit's X25519 key.",
+        "key": (
+            "The content key, 32 bytes, as a compact JWE (RFC 7516) of alg ECDH-ES+A256KW and enc "
+            "A256GCM."
+        ),
     },
     "Will": {
         "status": "Always offline.",
@@ -169,8 +240,69 @@ VALUES: Final[dict[str, dict[str, str]]] = {
             "a damaged outbox was set aside, and the chain goes on in a new one; numbers may be "
             "left out before this event"
         ),
+        "roster-installed": (
+            "another version of the roster is in force: `version`, `digest`, `people`"
+        ),
+        "person-erased": (
+            "the receipt: `person` (opaque id) is gone from the roster in force and all that came "
+            "before it, since `version`"
+        ),
         "clock-stepped": "the clock was set by a leap",
+        "command-done": (
+            "a command was obeyed: `command`, `number`, `by` (the kid), and what it changed"
+        ),
+        "commands-refused": (
+            "how many commands were refused since this was last told, in all and by reason; told "
+            "at the first, and then once an hour at most"
+        ),
         "clock-anchor": "dates the events of this boot that had no certain time",
+    },
+    "Flaw": {
+        "forged": "the signature is not that of the key; not answered",
+        "unknown-key": (
+            "the key is not among the unit's authorities, or not valid now, or of another "
+            "algorithm; not answered"
+        ),
+        "too-large": "more than 16,384 bytes, of a roster's manifest 65,536; not answered",
+        "malformed": (
+            "no compact JWS of exactly alg, kid and typ; or the payload is none of this contract. "
+            "Answered where it was signed and names its id"
+        ),
+        "wrong-role": "the key may not order that",
+        "foreign": "the key, or `aud`, is for other units",
+        "retained": "it was published retained",
+        "stale": (
+            "its number is not above its key's last one, or it is older than the unit's count; of "
+            "a roster, its version is not above every one that was here"
+        ),
+        "expired": "`exp` is past",
+        "clock-unknown": "the unit does not know the time; only ping and identify run",
+        "unknown-command": "the unit's version does not know it",
+        "bad-data": (
+            "`data` is not of its kind, or out of bounds; of a roster, its content is not what was "
+            "signed, or none"
+        ),
+        "no-recipient": "a roster whose key is not wrapped for this unit's encryption key",
+        "other-network": "a roster made with another identity network",
+        "erased-person": (
+            "a roster that holds somebody who was erased, and does not say that they were enrolled "
+            "again"
+        ),
+        "failed": "the unit could not do it; `text` says why",
+    },
+    "CommandName": {
+        "ping": "says how the unit is",
+        "identify": "blinks and sounds, so that a person finds it",
+        "replay": "sends events again from the archive",
+        "reload": "reads settings and roster again",
+        "settings": "changes a few settings, or says what they are",
+    },
+    "Adjustable": {
+        "attendance.smile_threshold": "score that a smile has to reach, 1 to 99",
+        "attendance.smile_timeout": "seconds to smile in, above 0 to 3600",
+        "gpio.brightness": "of the lights, 0 to 1",
+        "gpio.volume": "of the buzzer, 0 to 1",
+        "broker.health_period": "seconds between two reports on `health`, 5 to 3600",
     },
     "Status": {"online": "it is there", "offline": "it is not"},
     "ClockState": {

@@ -1,0 +1,56 @@
+"""The key in whose name a receiver asks units to send again what it misses."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uuid6
+
+from edge.central.asking import Request
+from edge.central.desk import Message
+from edge.central.gaps import Gap
+from edge.errors import SecretError
+from edge.mqtt.authority import sign_order
+from edge.mqtt.command import COMMAND_TYP, CommandName
+from edge.mqtt.keys import SigningKey
+from edge.mqtt.topics import COMMAND, UnitName
+
+
+class Authority:
+    """Signs `replay` commands with a command authority's private key."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    @classmethod
+    def load(cls, path: Path) -> "Authority":
+        """Read the key file (a private JWK, mode 0600). Raises SecretError."""
+        if not path.is_file():
+            raise SecretError(f"{path}: the authority key cannot be read: no such file")
+        return cls(SigningKey.load_or_create(path))
+
+    @property
+    def kid(self) -> str:
+        return self._key.kid
+
+    def replay(
+        self, unit: UnitName, gap: Gap, number: int, at: datetime, until: datetime
+    ) -> Request:
+        """Return the command that asks `unit` for the numbers of `gap`."""
+        id_ = str(uuid6.uuid7())
+        claims = {
+            "id": id_,
+            "aud": unit.source,
+            "name": CommandName.REPLAY,
+            "number": number,
+            "iat": _moment(at),
+            "exp": _moment(until),
+            "data": {"first": gap.first, "last": gap.last},
+        }
+        topic = unit.below(COMMAND, CommandName.REPLAY)
+        return Request(
+            id_, Message(topic, sign_order(self._key, COMMAND_TYP, claims).encode("ascii"))
+        )
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

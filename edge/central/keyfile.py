@@ -1,0 +1,48 @@
+"""The key set file of a receiver, read again when it was changed."""
+
+import logging
+from pathlib import Path
+
+from edge.errors import SecretError
+from edge.mqtt.keys import KeySet
+
+log = logging.getLogger(__name__)
+
+
+class KeyFile:
+    """`keys.json`. A change that cannot be used is told once, and changes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it. Raises SecretError, also where it holds no key."""
+        self._path = path
+        self._stamp = self._now()
+        self.keys = self._load()
+
+    def changed(self) -> KeySet | None:
+        """Return the key set if it is another than before."""
+        stamp = self._now()
+        if stamp == self._stamp:
+            return None
+        self._stamp = stamp
+        try:
+            self.keys = self._load()
+        except SecretError as error:
+            log.warning("%s; the keys known before stay in force", error)
+            return None
+        log.info("%s: read again, %d keys", self._path, len(self.keys))
+        return self.keys
+
+    def _load(self) -> KeySet:
+        keys = KeySet.load(self._path)
+        if len(keys) == 0:
+            raise SecretError(
+                f"{self._path}: the key set holds no key; add what `senyum keys` prints"
+            )
+        return keys
+
+    def _now(self) -> tuple[int, int, int] | None:
+        try:
+            about = self._path.stat()
+        except OSError:
+            return None
+        return about.st_ino, about.st_mtime_ns, about.st_size

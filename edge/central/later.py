@@ -1,0 +1,47 @@
+"""Events of a contract that is newer than this program: kept in their place of the chain.
+
+Only what its unit signed gets so far. What every version of an event has (CloudEvents' `source`
+and `type`, the number) is read, and nothing of the rest.
+"""
+
+import json
+import re
+
+from edge.central.near import LARGEST_SEQUENCE
+from edge.central.store import Later
+from edge.mqtt.encoding import digest, from_b64url
+from edge.mqtt.payload import AUDIT, HEALTH, RECORDED, REFUSED, STATE
+from edge.mqtt.topics import Leaf, UnitName, parse
+
+_KNOWN = frozenset({AUDIT, HEALTH, RECORDED, REFUSED, STATE})
+_TYPE = re.compile(r"[a-z0-9.-]{1,100}")
+_SEQUENCE = re.compile(r"[0-9]{20}")
+
+
+def read_later(topic: str, token: str) -> Later | None:
+    """Return what is known of a message whose payload is of no known form; None where it is none.
+
+    The caller has verified the signature, and that the key is that of the topic's unit.
+    """
+    unit, leaf = parse(topic)
+    content = json.loads(from_b64url(token.split(".")[1]))
+    type_, number = content.get("type"), content.get("sequence")
+    if (
+        leaf is not Leaf.EVENT
+        or not isinstance(type_, str)
+        or not _TYPE.fullmatch(type_)
+        or type_ in _KNOWN
+        or not isinstance(number, str)
+        or not _SEQUENCE.fullmatch(number)
+        or not 0 < int(number) <= LARGEST_SEQUENCE
+        or _unit(content.get("source")) != unit
+    ):
+        return None
+    return Later(unit.source, int(number), digest(token), type_, topic, token)
+
+
+def _unit(source: object) -> UnitName | None:
+    try:
+        return UnitName.from_source(str(source))
+    except ValueError:
+        return None

@@ -1,0 +1,55 @@
+"""`senyum csr`: a TLS key that stays here, and a certificate request for the authority."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    parser = commands.add_parser(
+        "csr",
+        help="make this machine's TLS key and a certificate request",
+        description=(
+            "Make the key of a client or server certificate, if there is none yet, and print a "
+            "request for it (PKCS #10). The request goes to `senyum admin ca`; the key stays."
+        ),
+    )
+    parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
+    parser.add_argument(
+        "--name",
+        help="of a receiver or a broker; default: ORG/SITE/UNIT of this unit's settings",
+    )
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE", help="default: broker.certificate_key of the settings"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where the request goes (default: the terminal)"
+    )
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from edge.admin.certificates import LONGEST_NAME, Subject
+    from edge.admin.request import request
+    from edge.errors import CallerError
+
+    name, key = options.name, options.key
+    if name is None:
+        from edge.configuration import load_unit
+
+        settings = load_unit(options.config)
+        key = key or settings.broker.certificate_key
+        unit = settings.unit
+        try:
+            name = Subject.client(f"{unit.org}/{unit.site}/{unit.name}").name
+        except ValueError as error:
+            raise CallerError(str(error)) from None
+    elif not 1 <= len(name) <= LONGEST_NAME:
+        raise CallerError(f"--name: has not 1 to {LONGEST_NAME} characters")
+    if key is None:
+        raise CallerError("--key: name the key file, or set broker.certificate_key")
+    pem = request(name, key, options.out)
+    print(pem.decode(), end="") if options.out is None else print(
+        f"{options.out}: request of {name}"
+    )
+    return 0

@@ -1,0 +1,254 @@
+"""The authority's side: what lies on the broker afterwards, and whom it believes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from delivering import Enroller
+from rosters import KEY, person, roster
+from wireunit import UNIT, Listener, Signer, until
+
+from edge.admin.post import Post
+from edge.admin.rosters import (
+    Load,
+    Source,
+    Standing,
+    Watch,
+    digest_of,
+    erased,
+    push,
+    raised,
+)
+from edge.bench.broker import PrivateBroker
+from edge.errors import LinkError, PeopleError, SecretError
+from edge.mqtt.command import Answer
+from edge.mqtt.encryption import EncryptionKey, Recipient
+from edge.mqtt.keys import KeySet
+from edge.mqtt.manifest import manifest_topic
+from edge.mqtt.payload import Status
+from edge.mqtt.seal import Head
+from edge.mqtt.topics import REPLY, Leaf, UnitName
+from edge.roster import save
+from edge.settings import BrokerSettings
+
+ANI, BUDI, CITRA = person(1), person(2), person(3)
+SECOND = UnitName(UNIT.org, UNIT.site, "pintu-2")
+
+
+@pytest.fixture
+def enroller(tmp_path: Path) -> Enroller:
+    (tmp_path / "unit").mkdir()
+    made = Enroller(tmp_path / "enroller", tmp_path / "unit")
+    save(made.file, KEY, roster(3, ANI, BUDI))
+    return made
+
+
+def second(folder: Path) -> Recipient:
+    key = EncryptionKey.load_or_create(folder / "second.key")
+    return Recipient.of(key.registration(SECOND))
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+def test_erasing_takes_a_person_out_for_good(enroller: Enroller) -> None:
+    source = enroller.source()
+    after = erased(source, ANI.id)
+    assert (after.version, after.tombstones) == (4, {ANI.id: 4})
+    assert [one.id for one in after.people] == [BUDI.id]
+    assert after.people[0].number == BUDI.number
+    assert erased(source, ANI.id).version == 4  # again: nothing changes
+    with pytest.raises(PeopleError, match="nobody has the opaque id"):
+        erased(source, CITRA.id)
+    assert erased(source, CITRA.id, absent=True).tombstones == {ANI.id: 4, CITRA.id: 5}
+
+
+def test_a_version_is_raised_and_never_lowered(enroller: Enroller) -> None:
+    source = enroller.source()
+    assert raised(source, 20).version == 20
+    assert raised(source, 5).version == 20
+    assert [one.id for one in source.read().people] == [ANI.id, BUDI.id]
+
+
+def test_what_is_sent_names_nobody_and_its_digest_stays(enroller: Enroller) -> None:
+    first = enroller.source().read()
+    assert digest_of(first) == digest_of(enroller.source().read())
+    load = Load.of(first, [enroller.recipient])
+    said = json.dumps(load.manifests[UNIT].model_dump())
+    assert load.parcel.digest == digest_of(first)
+    assert not any(text in said for text in (ANI.id, ANI.number, ANI.name))
+    assert load.manifests[UNIT].at == f"urn:senyum:{UNIT.org}:all:all"
+
+
+def test_files_that_will_not_do_are_named(enroller: Enroller, tmp_path: Path) -> None:
+    key = tmp_path / "roster.key"
+    key.write_text(KEY.hex())
+    key.chmod(0o600)
+    authority = enroller.file.with_name("authority.key")
+    source = Source.open(enroller.file, key, authority, enroller.keys)
+    assert list(source.recipients) == [UNIT]
+    with pytest.raises(SecretError, match="no such key"):
+        Source.open(enroller.file, key, tmp_path / "none", enroller.keys)
+    for units in (["urn:senyum:elsewhere:*:*"], ["nonsense"]):
+        with pytest.raises(SecretError, match=r"names no unit|--units"):
+            Source.open(enroller.file, key, authority, enroller.keys, units)
+
+
+# --- the broker --------------------------------------------------------------------------------
+
+
+def bring(
+    broker: PrivateBroker,
+    enroller: Enroller,
+    recipients: list[Recipient],
+    *,
+    remove_others: bool = False,
+) -> tuple[tuple[str, ...], Load]:
+    new = enroller.source().read()
+    load = Load.of(new, recipients)
+    keys = KeySet.load(enroller.keys)
+    watch = Watch(keys, load.manifests, digest_of(new), load.manifests)
+    with Post(broker.settings, "admin", watch.hear) as post:
+        done = push(post, watch, load, enroller.commander.key, remove_others=remove_others)
+    return done.others, load
+
+
+def retained(broker: PrivateBroker) -> set[str]:
+    with Listener(broker.settings, "senyum/#") as listener:
+        before = -1
+        while before < len(listener.messages):
+            before = len(listener.messages)
+            until_quiet(listener, before)
+        return {topic for topic, payload, kept in listener.messages if kept and payload}
+
+
+def until_quiet(listener: Listener, before: int) -> None:
+    try:
+        until(lambda: len(listener.messages) > before, 1.0)
+    except AssertionError:
+        return
+
+
+def topics(load: Load) -> set[str]:
+    manifests = {manifest_topic(unit) for unit in load.manifests}
+    any_manifest = next(iter(load.manifests.values()))
+    return manifests | {any_manifest.topic(entry.name) for entry in load.parcel.entries}
+
+
+@pytest.mark.broker
+def test_the_broker_holds_the_newest_roster_and_nothing_else(
+    broker: PrivateBroker, enroller: Enroller, tmp_path: Path
+) -> None:
+    both = [enroller.recipient, second(tmp_path)]
+    others, load = bring(broker, enroller, both)
+    assert (others, retained(broker)) == ((), topics(load))
+    erased(enroller.source(), ANI.id)
+    # One unit alone: the other one's roster stays, and is named.
+    others, newer = bring(broker, enroller, both[:1])
+    assert others == (manifest_topic(SECOND),)
+    assert retained(broker) == topics(load) | topics(newer)
+    others, newest = bring(broker, enroller, both[:1], remove_others=True)
+    assert (others, retained(broker)) == ((), topics(newest))
+
+
+@pytest.mark.broker
+def test_a_broker_that_takes_no_chunk_is_told(enroller: Enroller, tmp_path: Path) -> None:
+    save(enroller.file, KEY, roster(4, *(person(n, 5) for n in range(60))))
+    options = ["message_size_limit 4096"]
+    with (
+        PrivateBroker(tmp_path / "broker", options=options) as broker,
+        pytest.raises(LinkError, match=r"broker 127\.0\.0\.1"),
+    ):
+        bring(broker, enroller, [enroller.recipient])
+
+
+def test_a_broker_that_is_not_there_is_told() -> None:
+    with pytest.raises(LinkError, match=r"broker 127\.0\.0\.1:1: "):
+        Post(BrokerSettings(host="127.0.0.1", port=1), "admin", lambda *_: None)
+
+
+# --- whom it believes --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watched(enroller: Enroller, tmp_path: Path) -> tuple[Watch, Load, Signer]:
+    new = enroller.source().read()
+    load = Load.of(new, [enroller.recipient])
+    watch = Watch(KeySet.load(enroller.keys), [UNIT], digest_of(new), load.manifests)
+    return watch, load, Signer(tmp_path / "unit")
+
+
+def answer(load: Load, *, ok: bool = True, to: str | None = None) -> Answer:
+    return Answer.model_validate(
+        {
+            "to": to or load.manifests[UNIT].id,
+            "name": "roster",
+            "number": 3,
+            "ok": ok,
+            "reason": None if ok else "stale",
+            "text": "",
+            "data": {"erased": [ANI.id]} if ok else {},
+        },
+        strict=False,
+    )
+
+
+def test_an_answer_to_this_manifest_confirms_or_refuses(
+    watched: tuple[Watch, Load, Signer],
+) -> None:
+    watch, load, signer = watched
+    topic = UNIT.below(REPLY, load.manifests[UNIT].id)
+    other = "01234567-89ab-7cde-8f01-23456789abcd"
+    watch.hear(topic, signer.sealer.reply(answer(load, to=other)).encode(), False)
+    assert watch.reports()[0].standing is Standing.SILENT
+    watch.hear(topic, signer.sealer.reply(answer(load)).encode(), False)
+    report = watch.reports()[0]
+    assert (report.standing, report.answered) == (Standing.CONFIRMED, True)
+    assert "erased 1" in report.about
+    watch.wait(0.0, lambda each: None)
+
+
+def test_a_refusal_says_why(watched: tuple[Watch, Load, Signer]) -> None:
+    watch, load, signer = watched
+    topic = UNIT.below(REPLY, load.manifests[UNIT].id)
+    watch.hear(topic, signer.sealer.reply(answer(load, ok=False)).encode(), False)
+    (report,) = watch.reports()
+    assert report.standing is Standing.REFUSED
+    assert report.about.startswith("stale")
+
+
+def test_what_the_unit_did_not_sign_counts_for_nothing(
+    watched: tuple[Watch, Load, Signer], tmp_path: Path
+) -> None:
+    watch, load, _ = watched
+    (tmp_path / "thief").mkdir()
+    thief = Signer(tmp_path / "thief")
+    token = thief.sealer.reply(answer(load)).encode()
+    for topic in (
+        UNIT.below(REPLY, load.manifests[UNIT].id),
+        SECOND.below(REPLY, load.manifests[UNIT].id),
+        "senyum/v1/UPPER/x/y/reply/1",
+    ):
+        watch.hear(topic, token, False)
+        watch.hear(topic, b"\xff", False)
+    assert watch.reports()[0].standing is Standing.SILENT
+
+
+def test_state_tells_who_runs_it_who_another_and_who_is_away(
+    watched: tuple[Watch, Load, Signer],
+) -> None:
+    watch, load, signer = watched
+    topic = UNIT.topic(Leaf.STATE)
+
+    def said(digest: str, status: Status = Status.ONLINE) -> Standing:
+        signer.sealer.context = replace(signer.sealer.context, roster=digest)
+        watch.hear(topic, signer.sealer.state(status, 1, Head()).encode(), True)
+        return watch.reports()[0].standing
+
+    assert said("ab" * 32) is Standing.ANOTHER
+    assert said("ab" * 32, Status.OFFLINE) is Standing.AWAY
+    assert said(load.parcel.digest) is Standing.CONFIRMED
+    assert not watch.reports()[0].answered  # the receipt may still come
+    watch.hear(topic, b'{"status":"offline","session":1}', True)
+    assert watch.reports()[0].standing is Standing.AWAY

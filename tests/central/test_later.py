@@ -1,0 +1,93 @@
+"""What a later contract brings is kept in its place, and taken when a program knows it."""
+
+from contextlib import closing
+
+import pytest
+from central_parts import TurnedClock, Unit, keys_of
+from days import later_of
+from places import Place
+
+from edge.central.desk import Desk, Message
+from edge.central.later import read_later
+from edge.central.notice import Kind
+from edge.central.store import Later
+from edge.mqtt.encoding import digest
+from edge.mqtt.envelope import Flaw
+
+GRACE = 10.0
+
+
+def test_it_is_kept_whole_in_its_place_and_is_no_gap(place: Place) -> None:
+    unit = Unit()
+    clock = TurnedClock.at_start()
+    messages = [unit.event(), later_of(unit), unit.event(), unit.health()]
+    with closing(place.open()) as store, closing(place.open()) as other:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        second = Desk(other, keys_of(unit), GRACE, clock())
+        said = desk.take(messages, clock())
+        assert [notice.kind for notice in said] == [Kind.EVENT, Kind.REFUSED, Kind.EVENT]
+        assert said[1].flaw is Flaw.PAYLOAD
+        assert "kept for a later version" in said[1].text
+        assert [n.kind for n in second.take(messages, clock())] == [Kind.DUPLICATE] * 2
+        clock.turn(10 * GRACE)
+        assert desk.sweep(clock()) + second.sweep(clock()) == []
+        (kept,) = store.laters()
+        assert kept.jws.encode() == messages[1].payload
+        assert store.standings()[unit.name.source].missing == ()
+        assert Desk(store, keys_of(unit), GRACE, clock()).sweep(clock()) == []
+    assert len(place.rows("SELECT id FROM event")) == 2
+
+
+def test_a_program_that_knows_it_takes_it_at_its_start(place: Place) -> None:
+    """Kept as later by an older program; this one knows the type."""
+    unit = Unit()
+    clock = TurnedClock.at_start()
+    message = unit.event()
+    token = message.payload.decode()
+    with closing(place.open()) as store:
+        with store.batch():
+            later = Later(unit.name.source, 1, digest(token), "x", message.topic, token)
+            assert store.add_later(later, str(clock()))
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        assert [notice.kind for notice in desk.revisit(clock())] == [Kind.EVENT]
+        assert store.laters() == []
+        assert store.tokens(unit.name.source) == [token]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"type": "senyum.attendance.recorded.v1"},
+        {"type": 5},
+        {"type": "=1+1"},
+        {"sequence": "1"},
+        {"sequence": 1},
+        {"sequence": "0" * 20},
+        {"sequence": "9" * 20},
+        {"source": "urn:senyum:kota:depok:gate-2"},
+        {"source": None},
+    ],
+)
+def test_what_has_no_place_in_the_chain_is_refused_as_ever(
+    place: Place, changes: dict[str, object]
+) -> None:
+    unit = Unit()
+    message = later_of(unit, **changes)
+    assert read_later(message.topic, message.payload.decode()) is None
+    with closing(place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, TurnedClock.at_start()())
+        (notice,) = desk.take([message], TurnedClock.at_start()())
+        assert notice.kind is Kind.REFUSED
+        assert store.laters() == []
+        assert len(list(store.refusals(str(notice.flaw)))) == 1
+
+
+def test_an_unsigned_one_is_refused(place: Place) -> None:
+    unit = Unit()
+    message = later_of(unit)
+    spoiled = Message(message.topic, message.payload[:-4] + b"AAAA")
+    with closing(place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, TurnedClock.at_start()())
+        (notice,) = desk.take([spoiled], TurnedClock.at_start()())
+        assert notice.flaw is Flaw.BAD_SIGNATURE
+        assert store.laters() == []

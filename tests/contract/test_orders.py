@@ -1,0 +1,170 @@
+"""A unit says to each command of docs/contract what stands there; so does who reads its answers."""
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract.cast import DOOR_1, unit
+from contract.orders import GENUINE, OBEYED, REFUSED
+from jsonschema import Draft202012Validator
+from referencing import Registry
+
+from edge.commands.steward import Change, Steward
+from edge.errors import EnvelopeError
+from edge.mqtt.adjust import Adjustable
+from edge.mqtt.answer import verify_reply
+from edge.mqtt.authority import OF_ROSTERS, AuthorityFile, Flaw
+from edge.mqtt.clock import ClockState
+from edge.mqtt.command import AnyData, Command, CommandName, Reply
+from edge.mqtt.encoding import from_b64url
+from edge.mqtt.keys import KeySet
+from edge.mqtt.ledger import Done, Effect, Ledger
+from edge.mqtt.orders import Orders, Prepared
+from edge.mqtt.refusals import Refusals
+from edge.roster.search import empty
+from edge.settings import Settings
+
+CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
+VECTORS = CONTRACT / "vectors"
+Row = dict[str, str]
+
+
+def rows(name: str) -> list[Row]:
+    with (VECTORS / name).open(encoding="ascii", newline="") as table:
+        return list(csv.DictReader(table, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+COMMANDS, REPLIES = rows("commands.tsv"), rows("replies.tsv")
+
+
+class Hands:
+    """Obeys, and judges settings as every unit does."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def prepare(self, name: CommandName, data: AnyData) -> Prepared:
+        if name is CommandName.SETTINGS:
+            own = Settings.model_construct()
+            present = Change(own, own, None)  # type: ignore[arg-type] # settings need no roster
+            steward = Steward(
+                own,
+                present,
+                self._ledger,
+                None,  # type: ignore[arg-type] # nor any event
+                software="",
+                session=1,
+                load=empty,
+                reread=None,
+                changed=lambda _: None,
+                asked=lambda _: None,
+                delivered=lambda: 0,
+                show=lambda _: None,
+                audit=lambda _: 0,
+                stop=lambda: None,
+            )
+            return steward.prepare(name, data)
+        return Prepared("done")
+
+    def tell(self, detail: Mapping[str, Any]) -> bool:
+        return bool(detail)
+
+    def restart(self) -> None:
+        raise AssertionError("nothing here restarts")
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row["name"])
+def test_a_unit_says_what_is_expected(tmp_path: Path, row: Row) -> None:
+    shutil.copy(VECTORS / "authorities.json", tmp_path)
+    door = unit()
+    if row["clock"] == "-":
+        door.clock.state = ClockState.UNSYNCHRONIZED
+    else:
+        door.clock.utc_s = int(row["clock"])
+    ledger = Ledger(tmp_path / "commands.sqlite", lambda: None)
+    for entry in json.loads((VECTORS / "authorities.json").read_text())["keys"]:
+        done = Done(entry["kid"], int(row["last"]), "-", "-", "-", None)
+        ledger.add(done, Effect())
+    said: list[str] = []
+    refusals = Refusals()
+    orders = Orders(
+        AuthorityFile(tmp_path / "authorities.json"),
+        ledger,
+        door.sealer,
+        hands=Hands(ledger),
+        say=lambda _, token: said.append(token),
+        refusals=refusals,
+    )
+    message = (VECTORS / row["message"]).read_bytes()
+    orders.heard(row["topic"], message, row["retained"] == "yes")
+    ledger.close()
+    assert (refusals.last or OBEYED) == row["verdict"]
+    if row["verdict"] in (Flaw.FORGED, Flaw.UNKNOWN_KEY, Flaw.TOO_LARGE):
+        assert said == []
+    elif said:
+        content = from_b64url(said[0].split(".")[1])
+        assert (Reply.model_validate_json(content).reason or OBEYED) == row["verdict"]
+        assert valid("reply", json.loads(content))
+    else:
+        assert row["verdict"] == Flaw.MALFORMED
+
+
+@pytest.mark.parametrize("row", REPLIES, ids=lambda row: row["name"])
+def test_an_answer_is_judged_as_expected(row: Row) -> None:
+    keys = KeySet.load(VECTORS / "keys.json")
+    message = (VECTORS / row["message"]).read_bytes()
+    now = datetime.fromtimestamp(int(row["received"]), UTC)
+    to = row["topic"].rpartition("/")[2]
+    try:
+        verify_reply(message, keys, DOOR_1, to, now)
+    except EnvelopeError:
+        assert row["verdict"] == REFUSED
+    else:
+        assert row["verdict"] == GENUINE
+        assert valid("reply", json.loads(from_b64url(message.split(b".")[1].decode())))
+
+
+def test_every_reason_has_its_vectors() -> None:
+    told = {row["verdict"] for row in COMMANDS}
+    assert (
+        told == {OBEYED, *Flaw} - {Flaw.FAILED} - OF_ROSTERS
+    )  # what a unit cannot do is its own affair
+    assert {row["topic"].rpartition("/")[2] for row in COMMANDS} >= set(CommandName)
+
+
+def valid(name: str, content: Any) -> bool:
+    schema = json.loads((CONTRACT / "schema" / f"{name}.json").read_text())
+    return bool(Draft202012Validator(schema, registry=Registry()).is_valid(content))
+
+
+def test_the_schemas_take_what_is_good_and_refuse_what_is_malformed() -> None:
+    assert valid("authorities", json.loads((VECTORS / "authorities.json").read_text()))
+    for row in COMMANDS:
+        message = (VECTORS / row["message"]).read_bytes()
+        if row["name"].startswith("command-claims-"):
+            claims = json.loads(from_b64url(message.split(b".")[1].decode()))
+            if "backward" not in row["name"]:  # no schema compares two members
+                assert not valid("command", claims), row["name"]
+        elif row["verdict"] in (OBEYED, Flaw.BAD_DATA, Flaw.STALE, Flaw.EXPIRED):
+            header, claims = (
+                json.loads(from_b64url(part.decode())) for part in message.split(b".")[:2]
+            )
+            assert valid("command", claims), row["name"]
+            assert valid("header", header), row["name"]
+            Command.model_validate(claims)
+            if claims["name"] in ("replay", "settings"):
+                # Bounds of each setting are the unit's own; the order of two numbers, nobody's.
+                beyond = row["name"].endswith(("bound", "replay-backward"))
+                expected = row["verdict"] != Flaw.BAD_DATA or beyond
+                assert valid(f"command-{claims['name']}", claims["data"]) == expected, row["name"]
+
+
+def test_the_page_names_every_command_and_reason() -> None:
+    page = (CONTRACT.parent / "commands.md").read_text(encoding="utf-8")
+    for word in (*CommandName, *(set(Flaw) - OF_ROSTERS), *Adjustable):
+        assert f"`{word.value}`" in page, word

@@ -1,0 +1,75 @@
+"""One unit's commands as a process that dies at a moment of its own choice.
+
+Arguments: folder, port of the broker, when to die: prepare, act, tell, or never.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wireunit import Signer, WireUnit
+
+from edge.mqtt.authority import AuthorityFile
+from edge.mqtt.command import AnyData, CommandName
+from edge.mqtt.ledger import Ask, Effect, Ledger
+from edge.mqtt.orders import Orders, Prepared
+from edge.mqtt.refusals import Refusals
+from edge.settings import BrokerSettings
+
+
+class Hands:
+    """Writes a line for each effect, and ends this process as by a power cut."""
+
+    def __init__(self, folder: Path, dies: str) -> None:
+        self._file = folder / "effects"
+        self._dies = dies
+
+    def prepare(self, name: CommandName, data: AnyData) -> Prepared:
+        self._reached(f"prepare {name} {data!r}")
+        return Prepared("done", effect=Effect({"gpio.volume": 0.25}), audit={}, act=self._act)
+
+    def tell(self, detail: Mapping[str, Any]) -> bool:
+        self._reached("tell")
+        return bool(detail)
+
+    def restart(self) -> None:
+        raise AssertionError("nothing here restarts")
+
+    def _act(self, _: Ask | None) -> None:
+        with self._file.open("a") as file:
+            file.write("effect\n")
+        self._reached("act")
+
+    def _reached(self, what: str) -> None:
+        if what.split(maxsplit=1)[0] == self._dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(folder: Path, port: int, dies: str) -> None:
+    units: list[WireUnit] = []
+
+    def say(topic: str, token: str) -> None:
+        units[0].link.say(topic, token)
+
+    signer = Signer(folder)
+    orders = Orders(
+        AuthorityFile(folder / "authorities.json"),
+        Ledger(folder / "commands.sqlite", lambda: None),
+        signer.sealer,
+        hands=Hands(folder, dies),
+        say=say,
+        refusals=Refusals(),
+    )
+    broker = BrokerSettings(host="127.0.0.1", port=port)
+    units.append(WireUnit(folder, broker, listeners=[orders]))
+    with units[0]:
+        while True:  # the parent ends it
+            time.sleep(1.0)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,0 +1,68 @@
+"""What a connection hears when it ends in the middle of writing."""
+
+import pytest
+from wires import ScriptedBroker
+from wireunit import UNIT, until
+
+from edge.errors import Trouble
+from edge.mqtt.connection import Connection, Waker, goodbye
+from edge.mqtt.reasons import Ended, Remedy
+from edge.mqtt.topics import Leaf
+
+PONG = b"\xd0\x00"
+QUOTA = b"\xe0\x02\x97\x00"
+LONG = b"\x30\x81\x01" + bytes(129)  # a PUBLISH of 129 bytes
+
+
+@pytest.mark.parametrize(
+    ("stream", "code"),
+    [
+        (b"", None),
+        (PONG, None),
+        (PONG[:1], None),
+        (QUOTA, 0x97),
+        (PONG + LONG + QUOTA + PONG, 0x97),
+        (QUOTA[:2], 0),  # cut short: that it is a goodbye is known
+        (QUOTA[:1], None),
+        (b"\xe0\x00", 0),
+        (b"\xe0\x01\x8b", 0x8B),
+        (LONG[:50] + QUOTA, None),  # inside a packet
+        (b"\xff" * 64, None),
+    ],
+)
+def test_the_goodbye_among_what_was_left_unread(stream: bytes, code: int | None) -> None:
+    assert goodbye(stream) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "trouble", "remedy", "words"),
+    [
+        (0x97, Trouble.QUOTA, Remedy.BLAME, "Quota"),
+        (0x8E, Trouble.TAKEN_OVER, Remedy.SLOW, "taken over"),
+        (0x00, Trouble.LOST, Remedy.AGAIN, "sent us away"),
+        (0x42, Trouble.LOST, Remedy.AGAIN, "lost"),  # in no standard
+        (0x10, Trouble.LOST, Remedy.AGAIN, "lost"),  # of another packet
+    ],
+)
+def test_a_goodbye_is_heard_although_a_write_failed(
+    code: int, trouble: Trouble, remedy: Remedy, words: str
+) -> None:
+    """The reason lies behind more packets than one turn reads, and the socket takes no more."""
+    waker = Waker()
+    said = PONG * 500 + bytes([0xE0, 0x02, code, 0x00])
+    with ScriptedBroker(lambda _number, _time: said) as broker:
+        connection = Connection(broker.settings, "one", UNIT.topic(Leaf.STATE), b"{}", waker)
+        # Claims that the scripted broker reads as those of event 1.
+        token = "e30.eyJzZXF1ZW5jZSI6IjEifQ.x"
+        connection.publish(UNIT.topic(Leaf.EVENT), token, 1, retain=False)
+
+        def lost() -> bool:
+            connection.publish("senyum/v1/a/b/c/state", "x", 1, retain=False)
+            connection.turn(0.0)
+            return False
+
+        with pytest.raises(Ended) as ended:
+            until(lost, 10.0)
+    waker.close()
+    assert words in str(ended.value)
+    assert (ended.value.trouble, ended.value.remedy) == (trouble, remedy)

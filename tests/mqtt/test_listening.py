@@ -1,0 +1,185 @@
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from orders import Voice
+from wires import ScriptedBroker
+from wireunit import UNIT, Listener, WireUnit, until
+
+from edge.bench.broker import PrivateBroker
+from edge.errors import Trouble
+from edge.mqtt.listening import CAPACITY
+from edge.mqtt.topics import UnitName
+
+pytestmark = pytest.mark.broker
+
+TOPIC = UNIT.below("command", "ping")
+
+
+class Ear:
+    """Hears commands; keeps what it heard, and may be slow or fail."""
+
+    def __init__(self, act: Callable[[bytes], None] = lambda _: None) -> None:
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self.act = act
+
+    def filters(self, unit: UnitName) -> tuple[str, ...]:
+        return (unit.below("command", "+"),)
+
+    def heard(self, topic: str, payload: bytes, retained: bool) -> None:
+        self.messages.append((topic, payload, retained))
+        self.act(payload)
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [payload for _, payload, _ in self.messages]
+
+
+def subscribed(broker: PrivateBroker) -> bool:
+    return f"{UNIT.client_id} 1 {UNIT.below('command', '+')}" in broker.log.read_text()
+
+
+@pytest.fixture
+def talkative(tmp_path: Path) -> PrivateBroker:
+    return PrivateBroker(tmp_path / "broker", options=["log_type all"])
+
+
+def test_it_hears_and_says(talkative: PrivateBroker, tmp_path: Path) -> None:
+    ear = Ear()
+    with (
+        talkative,
+        Listener(talkative.settings) as listener,
+        Voice(talkative.settings) as voice,
+        WireUnit(tmp_path, talkative.settings, listeners=[ear]) as unit,
+    ):
+        until(lambda: subscribed(talkative), 10.0)
+        voice.say(b"one")
+        voice.say(b"two", qos=0)
+        voice.say(b"none of ours", UNIT.below("other"))
+        voice.say(b"three", UNIT.below("command", "identify"))
+        until(lambda: len(ear.messages) == 3, 10.0)
+        assert ear.messages == [
+            (TOPIC, b"one", False),
+            (TOPIC, b"two", False),
+            (UNIT.below("command", "identify"), b"three", False),
+        ]
+        unit.link.say(UNIT.below("reply", "1"), "an answer")
+        unit.link.say(UNIT.below("shown"), b"kept", retain=True)
+        until(lambda: (UNIT.below("reply", "1"), b"an answer", False) in listener.messages, 10.0)
+        unit.record(3)  # and events go on
+        until(lambda: len(listener.events()) == 3, 10.0)
+
+
+def test_a_retained_message_is_told_from_others(talkative: PrivateBroker, tmp_path: Path) -> None:
+    ear = Ear()
+    with talkative, Voice(talkative.settings) as voice:
+        voice.say(b"before", retain=True)
+        with WireUnit(tmp_path, talkative.settings, listeners=[ear]):
+            until(lambda: ear.messages, 10.0)
+            voice.say(b"now", retain=True)
+            until(lambda: len(ear.messages) == 2, 10.0)
+    assert [(payload, retained) for _, payload, retained in ear.messages] == [
+        (b"before", True),
+        (b"now", True),
+    ]
+
+
+def test_what_came_while_the_unit_was_away_is_heard(
+    talkative: PrivateBroker, tmp_path: Path
+) -> None:
+    with talkative, Voice(talkative.settings) as voice:
+        with WireUnit(tmp_path, talkative.settings, listeners=[Ear()]):
+            until(lambda: subscribed(talkative), 10.0)
+        voice.say(b"meanwhile")
+        ear = Ear()
+        with WireUnit(tmp_path, talkative.settings, listeners=[ear]):
+            until(lambda: ear.payloads == [b"meanwhile"], 10.0)
+
+
+def test_what_was_not_finished_is_delivered_again(talkative: PrivateBroker, tmp_path: Path) -> None:
+    """The PUBACK goes out after `heard` returned, and not before."""
+    stuck = threading.Event()
+
+    def hang(_: bytes) -> None:
+        assert stuck.wait(60.0)
+
+    slow = Ear(hang)
+    with talkative, Voice(talkative.settings) as voice:
+        with WireUnit(tmp_path, talkative.settings, listeners=[slow]):
+            until(lambda: subscribed(talkative), 10.0)
+            voice.say(b"long")
+            until(lambda: slow.payloads == [b"long"], 10.0)
+        again = Ear()
+        with WireUnit(tmp_path, talkative.settings, listeners=[again]):
+            until(lambda: again.payloads == [b"long"], 10.0)
+        assert "(d1" in talkative.log.read_text()
+        third = Ear()
+        with WireUnit(tmp_path, talkative.settings, listeners=[third]):
+            voice.say(b"last")
+            until(lambda: third.payloads, 10.0)
+        assert third.payloads == [b"last"]
+    stuck.set()
+
+
+def test_a_broken_listener_loses_its_message_and_nothing_else(
+    talkative: PrivateBroker, tmp_path: Path
+) -> None:
+    def fail(payload: bytes) -> None:
+        if payload == b"bad":
+            raise RuntimeError("cannot")
+
+    ear = Ear(fail)
+    with (
+        talkative,
+        Voice(talkative.settings) as voice,
+        WireUnit(tmp_path, talkative.settings, listeners=[ear]),
+    ):
+        until(lambda: subscribed(talkative), 10.0)
+        voice.say(b"bad")
+        voice.say(b"good")
+        until(lambda: ear.payloads == [b"bad", b"good"], 10.0)
+
+
+def test_a_flood_neither_fills_memory_nor_stops_events(
+    talkative: PrivateBroker, tmp_path: Path
+) -> None:
+    gate = threading.Event()
+
+    def hold(_: bytes) -> None:
+        assert gate.wait(60.0)
+
+    ear = Ear(hold)
+    with (
+        talkative,
+        Listener(talkative.settings) as listener,
+        Voice(talkative.settings) as voice,
+        WireUnit(tmp_path, talkative.settings, listeners=[ear]) as unit,
+    ):
+        until(lambda: subscribed(talkative), 10.0)
+        for number in range(500):
+            voice.say(b"%d" % number, qos=0)
+        unit.record(2)
+        until(lambda: len(listener.events()) == 2, 10.0)
+        gate.set()
+        until(lambda: unit.link.overheard > 0, 10.0)
+        until(lambda: len(ear.messages) + unit.link.overheard == 500, 10.0)
+        assert len(ear.messages) <= 2 * CAPACITY  # all but those that came after the gate opened
+
+
+def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: Path) -> None:
+    with WireUnit(tmp_path, talkative.settings, listeners=[Ear()]) as unit:
+        unit.link.say(UNIT.below("reply", "1"), "late")
+        with talkative, Listener(talkative.settings) as listener:
+            until(lambda: any(body == b"late" for _, body, _ in listener.messages), 20.0)
+
+
+def test_a_refused_subscription_is_told_and_events_go_on(tmp_path: Path) -> None:
+    with ScriptedBroker() as broker:
+        broker.grants = 0x87
+        with WireUnit(tmp_path, broker.settings, listeners=[Ear()]) as unit:
+            unit.record(1)
+            until(lambda: broker.numbers == [1], 10.0)
+            until(lambda: unit.link.trouble == Trouble.NOT_LISTENING, 10.0)
+            broker.grants = 1
+            until(lambda: unit.link.trouble is None, 10.0)

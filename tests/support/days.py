@@ -1,0 +1,96 @@
+"""A unit that lives through days: who came when, by which clock."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from central_parts import Unit, keys_of
+
+from edge.central.desk import Desk, Instant, Message
+from edge.central.store import Store
+from edge.mqtt.clock import ClockState
+from edge.mqtt.encoding import digest, from_b64url
+from edge.mqtt.envelope import CTY, TYP
+from edge.mqtt.payload import timestamp
+from edge.mqtt.topics import Leaf
+from edge.types import Attempt, AuditCode, Direction, Match, Outcome, Reason
+
+ANI, BUDI = "a" * 32, "b" * 32
+
+
+class Door(Unit):
+    """A unit whose clock shows what the test says."""
+
+    def at(
+        self,
+        utc: str,
+        state: ClockState = ClockState.SYNCHRONIZED,
+        monotonic_s: float | None = None,
+    ) -> "Door":
+        """Be at a moment, as `2026-03-02T00:31:04`, UTC."""
+        moment = datetime.fromisoformat(utc).replace(tzinfo=UTC)
+        seconds = moment.timestamp() % 1_000_000 if monotonic_s is None else monotonic_s
+        self.clock.reading = replace(
+            self.clock.reading,
+            utc_ns=int(moment.timestamp()) * 1_000_000_000,
+            monotonic_ns=int(seconds * 1e9),
+            state=state,
+        )
+        return self
+
+    def passes(
+        self,
+        person: str | None = ANI,
+        *,
+        refused: Reason | None = None,
+        smile: float | None = 83.4,
+        direction: Direction = Direction.UNSPECIFIED,
+    ) -> Message:
+        """Somebody comes: recorded, or refused for a reason."""
+        self.sealer.context = replace(
+            self.sealer.context,
+            unit=self.sealer.context.unit.model_copy(update={"direction": direction}),
+        )
+        recorded = refused is None
+        return self._next(
+            Attempt(
+                ref=1,
+                outcome=Outcome.RECORDED if recorded else Outcome.REFUSED,
+                reason=refused or Reason.ACCEPTED,
+                captured_ns=self.clock.reading.monotonic_ns,
+                person=person,
+                smile=smile if recorded else None,
+                smile_threshold=50.0 if recorded and smile is not None else None,
+                match=Match(person, 0.71, 0.49) if person else None,
+            )
+        )
+
+    def anchor(self) -> Message:
+        reading = self.clock.reading
+        return self.audit(
+            AuditCode.CLOCK_ANCHOR,
+            boot_id=reading.boot_id,
+            monotonic_ns=str(reading.monotonic_ns),
+            utc=timestamp(reading.utc_ns),
+        )
+
+
+def take(store: Store, *messages: Message, units: tuple[Unit, ...], at: str) -> None:
+    """Receive and store messages at a moment, UTC."""
+    now = Instant(datetime.fromisoformat(at).replace(tzinfo=UTC), 0)
+    Desk(store, keys_of(*units), 60.0, now).take(messages, now)
+
+
+def later_of(unit: Unit, **changes: object) -> Message:
+    """Sign an event of a type that nobody knows yet, in the unit's chain."""
+    known = json.loads(from_b64url(unit.event().payload.decode().split(".")[1]))
+    newer = {"type": "senyum.attendance.left.v2", "data": {"mood": "fine"}}
+    token = resigned(unit, {**known, **newer, **changes})
+    unit.head = type(unit.head)(unit.head.sequence, digest(token))
+    return unit.message(token)
+
+
+def resigned(unit: Unit, content: dict[str, object]) -> str:
+    key = unit.key
+    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[Leaf.EVENT], "cty": CTY}
+    return key.sign(header, json.dumps(content).encode())

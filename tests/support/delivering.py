@@ -1,0 +1,108 @@
+"""A unit's shelf that only notes, and who brings rosters to it, for the tests."""
+
+import json
+from pathlib import Path
+
+from orders import Commander
+from rosters import EMBEDDER, KEY
+from wireunit import UNIT, Signer
+
+from edge.admin.post import Post
+from edge.admin.rosters import Load, Pushed, Source, Watch, digest_of, push
+from edge.mqtt.authority import AuthorityFile, Flaw, OrderRefused, Role
+from edge.mqtt.command import Answer
+from edge.mqtt.delivery import Delivery
+from edge.mqtt.encryption import EncryptionKey, Recipient
+from edge.mqtt.keys import KeySet, add_registration
+from edge.mqtt.link import Link
+from edge.mqtt.manifest import Manifest
+from edge.mqtt.refusals import Refusals
+from edge.roster import Roster, save
+from edge.roster.keeper import Keeper, RosterRefused
+from edge.settings import BrokerSettings
+
+
+class Enroller:
+    """Has a roster, a key that signs it, and a key set of one unit."""
+
+    def __init__(self, folder: Path, unit: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.commander = Commander(folder, roles=(Role.ROSTER,))
+        self.keys = folder / "keys.json"
+        self.authorities = folder / "authorities.json"
+        add_registration(self.keys, Signer(unit).key.registration(UNIT))
+        self.recipient = Recipient.of(
+            EncryptionKey.load_or_create(unit / "encryption.key").registration(UNIT)
+        )
+        add_registration(
+            self.keys,
+            EncryptionKey.load_or_create(unit / "encryption.key").registration(UNIT),
+        )
+        self.file = folder / "roster.senyum"
+        entry = {"keys": [self.commander.registration]}
+        self.authorities.write_text(json.dumps(entry))
+
+    def source(self) -> Source:
+        return Source(
+            self.file,
+            KEY,
+            self.commander.key,
+            KeySet.load(self.keys),
+            {UNIT: self.recipient},
+        )
+
+    def send(self, broker: BrokerSettings, roster: Roster, seconds: float = 30.0) -> Watch:
+        """Bring a roster and wait for the answer."""
+        save(self.file, KEY, roster)
+        load = Load.of(roster, [self.recipient])
+        watch = Watch(KeySet.load(self.keys), [UNIT], digest_of(roster), load.manifests)
+        with Post(broker, "admin", watch.hear) as post:
+            self.pushed: Pushed = push(post, watch, load, self.commander.key)
+            watch.wait(seconds, lambda _: None)
+        return watch
+
+
+class Rack:
+    """A shelf over a real keeper: everything is in force at once, and answered."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keeper = Keeper(folder / "roster.senyum", KEY, EMBEDDER)
+        self.installed: list[int] = []
+        self.answers: list[Answer] = []
+        self.link: Link | None = None
+        self.digest = ""
+        self.later: list[str] = []
+
+    def has(self, version: int, digest: str) -> bool:
+        return (version, digest) == (self.keeper.ledger.version, self.digest)
+
+    def receipt_follows(self, to: str) -> bool:
+        return to in self.later
+
+    def check(self, manifest: Manifest) -> None:
+        try:
+            self.keeper.check(manifest.version, manifest.digest, manifest.embedder)
+        except RosterRefused as error:
+            raise OrderRefused(Flaw(error.reason), str(error)) from None
+
+    def install(self, content: bytearray, manifest: Manifest) -> None:
+        try:
+            gallery = self.keeper.install(content, manifest.version, manifest.digest, manifest.id)
+        except RosterRefused as error:
+            raise OrderRefused(Flaw(error.reason), str(error)) from None
+        self.digest = gallery.digest
+        self.installed.append(manifest.version)
+
+    def listener(self, folder: Path, authorities: Path, refusals: Refusals) -> Delivery:
+        """Return the listener of the unit in `folder`."""
+        return Delivery(
+            UNIT,
+            AuthorityFile(authorities),
+            EncryptionKey.load_or_create(folder / "encryption.key"),
+            folder / "roster.senyum.incoming",
+            self,
+            fetch=lambda one, topics: self.link.fetch(one, topics) if self.link else None,
+            say=self.answers.append,
+            refusals=refusals,
+            now=lambda: None,
+        )

@@ -1,0 +1,68 @@
+"""One unit's wire side as a process to be killed: stores events until there are enough.
+
+Arguments: folder, port of the broker, how many events. Says `ready`, then `stored N` for each
+event once it is durable, then `delivered` when the broker has taken them all. A line `replay A B`
+on its input asks the archive for those numbers.
+"""
+
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from wireunit import WireUnit
+
+from edge.mqtt.ledger import Ask
+from edge.mqtt.outbox import Reader
+from edge.mqtt.pace import Pace
+from edge.mqtt.replay import Replay
+from edge.settings import BrokerSettings
+
+RATE = 500.0  # events a second that are sent again
+PACE = Pace(health=1.0, answer=2.0, slow=0.4, back=0.4, aside=0.2, files=0.1)
+
+
+def say(words: str) -> None:
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
+
+
+def main(folder: str, port: str, events: str) -> None:
+    archives: list[Replay] = []
+
+    def archive(reader: Reader) -> Replay:
+        archives.append(Replay(reader, RATE))
+        return archives[0]
+
+    broker = BrokerSettings(host="127.0.0.1", port=int(port), keepalive=5)
+    with WireUnit(Path(folder), broker, pace=PACE, archive=archive) as unit:
+        threading.Thread(target=listen, args=(unit, archives[0]), daemon=True).start()
+        say("ready")
+        before = unit.outbox.head().sequence
+        for number in range(before + 1, int(events) + 1):
+            unit.record(1)
+            say(f"stored {number}")
+        while unit.link.delivered < int(events):
+            time.sleep(0.02)
+        say("delivered")
+        while True:  # the parent ends it
+            time.sleep(1.0)
+
+
+def listen(unit: WireUnit, archive: Replay) -> None:
+    for number, line in enumerate(sys.stdin):
+        _, first, last = line.split()
+        archive.asked.append(Ask(number, int(first), int(last)))
+        unit.link.wake()
+
+
+def leave(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    logging.disable()  # what the link has to say of the faults, nobody reads
+    signal.signal(signal.SIGTERM, leave)
+    main(*sys.argv[1:])

@@ -1,0 +1,17 @@
+"""The benchmark of the receiver stores every event that it counts."""
+
+import pytest
+
+from edge.bench import receive
+from edge.bench.postgres import program
+
+
+@pytest.mark.broker
+@pytest.mark.slow
+def test_both_databases_are_measured() -> None:
+    if program("initdb") is None:
+        pytest.skip("needs PostgreSQL: sudo apt install postgresql")
+    found = receive.measure(events=400)
+    assert found["received_per_s"].keys() == {"sqlite", "postgresql"}
+    assert all(rate > 0 for rate in found["received_per_s"].values())
+    assert all(spent > 0 for spent in found["received_cpu_us"].values())
