@@ -16,9 +16,8 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any, Self
 
 from edge import __version__, memory
@@ -26,6 +25,7 @@ from edge.attendance import Session, State, Step
 from edge.camera import Camera, open_camera
 from edge.commands import Change, Commands, Doors, change_of
 from edge.errors import OutboxDamaged, Trouble
+from edge.faults import Faults
 from edge.feed import Feed
 from edge.gpio import Panel, PanelKeeper
 from edge.handover import Handover
@@ -62,7 +62,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
-PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
 STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
 DETAIL = 200  # characters of a text in an audit event
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
@@ -94,16 +93,17 @@ class Unit:
         """
         self._inbox = Inbox()
         self._tally = Tally()
+        self._faults = Faults(self._tally, self._audit, self._step)
         self._stop = threading.Event()
         self._ended = threading.Event()  # the replay has shown its last frame
         self._ended_ns: int | None = None  # when that was noticed
         self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._damage: OutboxDamaged | None = None
-        self._probe_ns = 0  # when next to try whether events can be stored again
         self._notifier = notifier or Notifier()
         self._observer = observer
         self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
+        self._cues: deque[Cue] = deque()  # ordered, for now
         self._open_panel = panel or (lambda: Panel(settings.gpio))
         with ExitStack() as opened:
             clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
@@ -154,7 +154,12 @@ class Unit:
             thresholds=settings.thresholds,
         )
         self._sealer = sealer = Sealer(context, signing_key, clock)
-        doors = Doors(self._changes.append, self._show, self._ordered, self.stop)
+        doors = Doors(
+            changed=self._changes.append,
+            show=self._cues.append,
+            audit=lambda code, detail: self._audit(code, **detail),
+            stop=self.stop,
+        )
         self._commands.attach(sealer, outbox, present, self._handover.load, doors)
         delivery = self._handover.listener(settings, sealer, self._commands.refusals)
         self._link = Link(
@@ -219,10 +224,9 @@ class Unit:
                 memory.trim()
                 self._notifier.ready()
                 log.info("ready: %s", self._tally.sentence(self._enrolled))
-            self._probe_store(now)
+            self._faults.probe_store(now)
             self._panel.tend()
-            if self._panel.fault != self._tally.pins_fault:
-                self._pins_are(self._panel.fault)
+            self._faults.pins_are(self._panel.fault)
             self._change()
             self._tell_of_roster(now)
             if now - status_at >= STATUS_NS:
@@ -231,7 +235,7 @@ class Unit:
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._cool()
                 self._notifier.status(self._tally.sentence(self._enrolled))
-                self._tell_refusals()
+                self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
         if self._damage is not None:
@@ -253,7 +257,7 @@ class Unit:
                     log.info("broker connected")
                 self._tally.link_up = up
             case Fault(why):
-                self._camera_is(why)
+                self._faults.camera_is(why)
                 return
             case Stored(ref):
                 match self._waiting.pop(ref, None):
@@ -261,53 +265,18 @@ class Unit:
                         self._tally.recorded += 1
                     case Outcome.REFUSED:
                         self._tally.refused += 1
-                self._store_is(None)
+                self._faults.store_is(None)
                 self._commands.stored(ref, stored=True)
                 self._handover.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
                 self._commands.stored(ref, stored=False)
                 self._handover.failed(ref, time.monotonic_ns())
-                self._store_is(why, trouble)
+                self._faults.store_is(why, trouble)
                 if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
                     self.stop()
         self._step(stimulus)
-
-    def _camera_is(self, why: str | None) -> None:
-        if why == self._tally.camera_fault:
-            return
-        if why:
-            log.error("out of order: %s", why)
-            self._audit(AuditCode.CAMERA_LOST, why=why)
-        else:
-            log.info("the camera is back")
-            self._audit(AuditCode.CAMERA_BACK)
-        self._tally.camera_fault = why
-        self._step(Fault(self._tally.fault))
-
-    def _pins_are(self, why: str | None) -> None:
-        if why:
-            log.error("out of order, nobody can be shown anything: %s", why)
-            self._audit(AuditCode.PINS_LOST, why=why)
-        else:
-            log.info("the lights and the buzzer are back")
-            self._audit(AuditCode.PINS_BACK)
-        self._tally.pins_fault = why
-        self._step(Fault(self._tally.fault))
-
-    def _store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
-        """Note whether events can be stored. While not, an audit event tries it now and then."""
-        if why:
-            self._probe_ns = time.monotonic_ns() + PROBE_NS
-        if why == self._tally.store_fault:
-            return
-        if why:
-            log.error("out of order, events cannot be stored: %s", why)
-        else:
-            log.info("events can be stored again")
-        self._tally.store_fault, self._tally.store_trouble = why, trouble
-        self._step(Fault(self._tally.fault))
 
     def _cool(self) -> None:
         """Take frames away before the firmware takes clock cycles."""
@@ -315,12 +284,6 @@ class Unit:
         self._steering.feel(temperature())
         if self._steering.slowed != was:
             log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
-
-    def _probe_store(self, now: int) -> None:
-        if self._tally.store_fault is not None and now >= self._probe_ns:
-            self._probe_ns = now + PROBE_NS
-            trouble, why = self._tally.store_trouble, self._tally.store_fault
-            self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
 
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
@@ -332,7 +295,9 @@ class Unit:
             self._observer(stimulus, step, self._session.state)
 
     def _change(self) -> None:
-        """Take what was ordered, between two attempts: each is judged by one set of rules."""
+        """Do what was ordered; rules change between two attempts, each is judged by one set."""
+        while self._cues:
+            self._panel.show(self._cues.popleft())
         if not self._changes or self._session.attempting or self._waiting:
             return
         change = self._changes.popleft()
@@ -341,9 +306,7 @@ class Unit:
         self._enrolled = gallery.size
         self._session.use_exempt(gallery.exempt)
         self._session.use_rules(settings.attendance, settings.roster, settings.liveness)
-        self._sealer.context = replace(
-            self._sealer.context, roster=gallery.digest, thresholds=settings.thresholds
-        )
+        self._sealer.use(gallery.digest, settings.thresholds)
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
         self._link.report_every(settings.broker.health_period)
         self._handover.used(gallery)
@@ -351,19 +314,7 @@ class Unit:
 
     def _tell_of_roster(self, now: int) -> None:
         self._handover.turn(now, self._audit)
-        if self._handover.why_not != self._tally.roster_fault:
-            self._tally.roster_fault = self._handover.why_not
-            self._step(Fault(self._tally.fault))
-
-    def _show(self, cue: Cue) -> None:
-        self._panel.show(cue)
-
-    def _ordered(self, detail: Mapping[str, Any]) -> int:
-        return self._audit(AuditCode.COMMAND_DONE, **detail)
-
-    def _tell_refusals(self, *, ending: bool = False) -> None:
-        if (counts := self._commands.refusals_due(ending=ending)) is not None:
-            self._audit(AuditCode.COMMANDS_REFUSED, **counts)
+        self._faults.roster_is(self._handover.why_not)
 
     def _submit(self, event: Attempt) -> None:
         self._waiting[event.ref] = event.outcome
@@ -389,7 +340,7 @@ class Unit:
             return max(0.05, share * (deadline - time.monotonic()))
 
         self._feed.stop()
-        self._tell_refusals(ending=True)
+        self._commands.tell_refusals(ending=True)
         self._audit(AuditCode.STOPPED)
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:
@@ -404,10 +355,7 @@ class Unit:
 
 
 def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
-    """Run one unit until SIGTERM or SIGINT; returns the exit status.
-
-    `reread` reads the settings anew, when that is ordered.
-    """
+    """Run one unit until SIGTERM or SIGINT; returns the exit status. `reread` as for `Unit`."""
     memory.return_large_blocks()
     with Unit(settings, reread=reread) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):

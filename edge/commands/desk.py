@@ -22,7 +22,7 @@ from edge.mqtt.replay import Replay
 from edge.mqtt.seal import Sealer, Vitals
 from edge.roster import Gallery
 from edge.settings import Settings
-from edge.types import Cue
+from edge.types import AuditCode, Cue
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Doors:
 
     changed: Callable[[Change], None]
     show: Callable[[Cue], None]
-    audit: Callable[[Mapping[str, Any]], int]  # returns the number of the event
+    audit: Callable[[AuditCode, Mapping[str, Any]], int]  # returns the number of the event
     stop: Callable[[], None]
 
 
@@ -51,13 +51,13 @@ class Commands:
         self.listeners: tuple[Listener, ...] = ()
         self.link: Link | None = None
         self._base = base
+        self._doors: Doors | None = None
         self._reread = reread
         self.refusals = Refusals()
         self._ledger: Ledger | None = None
         self._orders: Orders | None = None
         self._steward: Steward | None = None
         self._replay: Replay | None = None
-        self._doors: Doors
         self._opened = ExitStack()
 
         def now_us() -> int | None:
@@ -99,7 +99,7 @@ class Commands:
             asked=self._ask,
             delivered=lambda: 0 if self.link is None else self.link.delivered,
             show=doors.show,
-            audit=doors.audit,
+            audit=lambda detail: doors.audit(AuditCode.COMMAND_DONE, detail),
             stop=doors.stop,
         )
         self._orders = Orders(
@@ -116,7 +116,7 @@ class Commands:
         """Have people recognised with another roster; for the listening thread."""
         if self._steward is not None:
             self._steward.use_roster(gallery)
-        else:
+        elif self._doors is not None:
             self._doors.changed(change_of(self.settings, gallery))
 
     def archive(self, reader: Reader) -> Replay:
@@ -138,9 +138,12 @@ class Commands:
         if self._steward is not None:
             self._steward.stored(ref, stored=stored)
 
-    def refusals_due(self, *, ending: bool = False) -> dict[str, int] | None:
-        """Return what the chain is to be told of refused commands now, if anything."""
-        return self.refusals.due(time.monotonic(), ending=ending)
+    def tell_refusals(self, *, ending: bool = False) -> None:
+        """Tell the chain of refused commands, if it is time to."""
+        if self._doors is None:
+            return
+        if (counts := self.refusals.due(time.monotonic(), ending=ending)) is not None:
+            self._doors.audit(AuditCode.COMMANDS_REFUSED, counts)
 
     def vitals(self, vitals: Vitals) -> Vitals:
         """Add what was refused."""

@@ -100,6 +100,7 @@ class Link(threading.Thread):
         self._served: Candidate | None = None  # the last that was connected
         self._waker = Waker()
         self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
+        self.say = self._listening.say
         self._courier = Courier(
             broker,
             outbox,
@@ -136,18 +137,9 @@ class Link(threading.Thread):
         courier = self._courier
         return courier.trouble or courier.standing or courier.before or self._listening.trouble
 
-    @property
-    def overheard(self) -> int:
-        """How many messages to this unit were lost because too many came at once."""
-        return self._listening.overheard
-
     def wake(self) -> None:
         """Look into the outbox now; for any thread."""
         self._waker.wake()
-
-    def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
-        """Queue a QoS 1 message that is no event; for any thread. A restart forgets it."""
-        self._listening.say(topic, payload, retain=retain)
 
     def report_every(self, seconds: float) -> None:
         """Send `health` so often; for any thread."""

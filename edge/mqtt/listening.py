@@ -97,7 +97,10 @@ class Listening(threading.Thread):
     # --- for any thread ------------------------------------------------------------------------
 
     def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
-        """Queue a QoS 1 message; the oldest is dropped where too many wait."""
+        """Queue a QoS 1 message that is no event; a restart forgets it.
+
+        The oldest is dropped where too many wait.
+        """
         self._saying.append(_Said(topic, payload, retain))
         self._wake()
 

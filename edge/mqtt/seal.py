@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -146,6 +146,10 @@ class Sealer:
             **self._attributes(reading.utc_ns), type=payload.HEALTH, data=data
         )
         return sign(event, self._key)
+
+    def use(self, roster: str | None, thresholds: Mapping[str, float]) -> None:
+        """Take another roster (its digest) and other thresholds for what is sealed from now on."""
+        self.context = replace(self.context, roster=roster, thresholds=thresholds)
 
     def reply(self, answer: Answer) -> str:
         """Sign the answer to a command."""

@@ -65,7 +65,7 @@ class Obedient:
             listeners=[_Late(self.commands)],
         )
         nobody = Gallery((), np.empty((0, DIMENSION), np.float32))
-        doors = Doors(lambda _: None, lambda _: None, lambda _: 0, lambda: None)
+        doors = Doors(lambda _: None, lambda _: None, lambda _code, _detail: 0, lambda: None)
         sealer: Sealer = made.signer.sealer
         present = change_of(self.commands.settings, nobody)
         self.commands.attach(sealer, made.outbox, present, lambda: nobody, doors)
