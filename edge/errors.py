@@ -50,6 +50,8 @@ class Trouble(StrEnum):
     # connected, and all is well for now
     CERTIFICATE_EXPIRES = "certificate-expires"
     AUTHORITY_EXPIRES = "authority-expires"
+    UNDER_VOLTAGE = "under-voltage"
+    TOO_HOT = "too-hot"
 
 
 class SenyumError(Exception):

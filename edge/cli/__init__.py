@@ -32,7 +32,8 @@ COMMANDS = {
 }
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser with the command `chosen`, or with all of them."""
     parser = argparse.ArgumentParser(prog="senyum", description="Attendance with a smile.")
     parser.add_argument("--version", action="version", version=f"senyum {__version__}")
     parser.add_argument(
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1, or 2 for the caller's mistakes."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     named = next((word for word in arguments if word in COMMANDS), None)
-    options = _parser(named).parse_args(arguments)
+    options = build_parser(named).parse_args(arguments)
     configure(options.log_level)
     try:
         status: int = options.func(options)
