@@ -121,6 +121,10 @@ class UpdateRefused(UpdateError, CallerError):
     """A release that is not to be trusted, not for this machine, or does not work on it."""
 
 
+class ClockError(SenyumError):
+    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
+
+
 class EnvelopeError(SenyumError):
     """A message is not a genuine event of the unit it claims to be from."""
 

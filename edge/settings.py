@@ -322,9 +322,9 @@ class ClockSettings(_Section):
     """Who is asked whether the clock is right."""
 
     state_file: Path | None = Field(
-        default=None, description="a helper's answer; without one the kernel is asked"
+        default=None, description="where `senyum clock-watch` answers; unset: the kernel is asked"
     )
-    stale_after: Seconds = Field(default=60.0, description="then its answer counts for nothing")
+    stale_after: Seconds = Field(default=60.0, description="older, an answer counts for nothing")
 
 
 class Settings(BaseSettings):

@@ -14,6 +14,7 @@ from edge.errors import SenyumError
 COMMANDS = {
     "enroll": "edge.cli.enroll",
     "run": "edge.cli.run",
+    "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
     "receive": "edge.cli.receive",
     "update": "edge.cli.update",
@@ -53,7 +54,8 @@ def _log_to_stderr(level: str) -> None:
     logging.basicConfig(level=level, handlers=[handler])
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
+def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser with the command `chosen`, or with all of them."""
     parser = argparse.ArgumentParser(prog="senyum", description="Attendance with a smile.")
     parser.add_argument("--version", action="version", version=f"senyum {__version__}")
     parser.add_argument(
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1, or 2 for the caller's mistakes."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     named = next((word for word in arguments if word in COMMANDS), None)
-    options = _parser(named).parse_args(arguments)
+    options = build_parser(named).parse_args(arguments)
     _log_to_stderr(options.log_level)
     try:
         status: int = options.func(options)

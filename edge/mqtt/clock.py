@@ -1,13 +1,14 @@
 """What the unit knows about the time, and how sure it is.
 
 The kernel tells whether a time service disciplines the clock (adjtimex). Where the daemon's
-sandbox keeps the clock out of its reach, a helper may ask in its place and leave the answer in a
-file, replaced whole each time, one JSON object:
+sandbox keeps the clock out of its reach, a helper (`senyum clock-watch`) asks in its place and
+leaves the answer in a file, replaced whole each time, one JSON object:
 
     {"synchronized": true, "boot_id": "…", "monotonic_ns": "123456789"}
 
-`monotonic_ns` (CLOCK_MONOTONIC of that boot, a decimal string) says when it was asked; an answer
-of another boot, or older than the setting allows, counts for nothing and the kernel is asked.
+`monotonic_ns` (CLOCK_MONOTONIC of that boot, a decimal string) says when it was asked. An answer
+of another boot, or older than the setting allows, counts for nothing, and then nobody vouches for
+the clock: the kernel is not asked, for the sandbox might end a process that does.
 """
 
 import ctypes
@@ -67,8 +68,16 @@ class _Timex(ctypes.Structure):
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _kernel_synchronized() -> bool:
-    """Ask the kernel, as `timedatectl` does; modes 0 only reads, so it needs no privilege."""
+def boot_id() -> str:
+    """Return what tells this boot from every other."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def kernel_synchronized() -> bool:
+    """Ask the kernel, as `timedatectl` does; modes 0 only reads, so it needs no privilege.
+
+    Raises OSError where a sandbox forbids the call.
+    """
     timex = _Timex()
     if _LIBC.adjtimex(ctypes.byref(timex)) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -78,16 +87,17 @@ def _kernel_synchronized() -> bool:
 class SystemClock:
     """The machine's clocks.
 
-    `state_file` is where a helper leaves its answer, taken while it is at most `stale_seconds` old.
+    `state_file` is where a helper leaves its answer, taken while it is at most `stale_seconds` old;
+    without one the kernel is asked.
     """
 
     def __init__(self, state_file: Path | None = None, stale_seconds: float = 60.0) -> None:
-        boot_id = Path("/proc/sys/kernel/random/boot_id")
-        self._boot_id = boot_id.read_text(encoding="ascii").strip()
+        self._boot_id = boot_id()
         self._state_file = state_file
         self._stale_ns = int(stale_seconds * 1e9)
         self._was_synchronized = False
-        self._readable = True
+        self._asking = True  # as long as the kernel answers
+        self._silent = False  # the helper
 
     def read(self) -> ClockReading:
         state = self._state()
@@ -99,31 +109,33 @@ class SystemClock:
         )
 
     def _state(self) -> ClockState:
-        synchronized = self._told()
-        if synchronized is None:
-            synchronized = self._asked()
-        if synchronized:
+        if self._asked() if self._state_file is None else self._told(self._state_file):
             self._was_synchronized = True
             return ClockState.SYNCHRONIZED
         return ClockState.HOLDOVER if self._was_synchronized else ClockState.UNSYNCHRONIZED
 
-    def _told(self) -> bool | None:
-        """Return what the helper says, or None where it says nothing that counts."""
-        if self._state_file is None:
-            return None
+    def _told(self, file: Path) -> bool:
+        """Return whether the helper vouches for the clock; what does not count is no."""
         try:
-            said = json.loads(self._state_file.read_bytes()[:_ANSWER_BYTES])
+            said = json.loads(file.read_bytes()[:_ANSWER_BYTES])
             age_ns = time.monotonic_ns() - int(said["monotonic_ns"])
             of_now = said["boot_id"] == self._boot_id and 0 <= age_ns <= self._stale_ns
             synchronized = said["synchronized"]
+            answered = of_now and isinstance(synchronized, bool)
         except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return synchronized if of_now and isinstance(synchronized, bool) else None
+            answered = False
+        if answered == self._silent:
+            self._silent = not answered
+            if self._silent:
+                log.warning("%s: no answer that counts; is senyum-clock.service running?", file)
+            else:
+                log.info("%s: answers again", file)
+        return answered and synchronized is True
 
     def _asked(self) -> bool:
         try:
-            return self._readable and _kernel_synchronized()
+            return self._asking and kernel_synchronized()
         except OSError as error:  # a sandbox may forbid the call: then nothing is claimed
             log.warning("cannot tell whether the clock is synchronized: %s", error.strerror)
-            self._readable = False
+            self._asking = False
             return False
