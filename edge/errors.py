@@ -47,6 +47,8 @@ class Trouble(StrEnum):
     # connected, and all is well for now
     CERTIFICATE_EXPIRES = "certificate-expires"
     AUTHORITY_EXPIRES = "authority-expires"
+    UNDER_VOLTAGE = "under-voltage"
+    TOO_HOT = "too-hot"
 
 
 class SenyumError(Exception):
@@ -109,6 +111,10 @@ class GpioError(CallerError):
     """A pin cannot be had: no such chip, taken by another program, or named twice."""
 
 
+class ClockError(SenyumError):
+    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
+
+
 class PinsTaken(GpioError):
     """A pin is held by another program for now."""
 
@@ -119,10 +125,6 @@ class UpdateError(SenyumError):
 
 class UpdateRefused(UpdateError, CallerError):
     """A release that is not to be trusted, not for this machine, or does not work on it."""
-
-
-class ClockError(SenyumError):
-    """The kernel does not say whether the clock is right, or its answer cannot be passed on."""
 
 
 class EnvelopeError(SenyumError):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import Trouble
+from edge.guard import power
 from edge.mqtt.seal import Vitals
 
 
@@ -51,8 +52,17 @@ class Tally:
             temperature_c=temperature(),
             disk_free_bytes=shutil.disk_usage(folder).free,
             frame_rate=round(self.frame_rate, 1),
-            last_error=self.trouble,
+            last_error=self.trouble or weakness(power.read()),
         )
+
+
+def weakness(seen: power.Power | None) -> Trouble | None:
+    """Return what the watcher of heat and voltage warns of, the supply first."""
+    if seen is None:
+        return None
+    if seen.under_voltage:
+        return Trouble.UNDER_VOLTAGE
+    return Trouble.TOO_HOT if seen.hot else None
 
 
 def temperature() -> float | None:

@@ -27,9 +27,10 @@ ROOMS: dict[str, set[str]] = {
     "enrol": {"inference", "roster"},
     "attendance": set(),
     "gpio": set(),
+    "guard": set(),
     "mqtt": set(),
     "central": {"mqtt"},
-    "tally": {"mqtt"},
+    "tally": {"mqtt", "guard"},
     "steering": {"camera"},
     "unit": {
         "notify",

@@ -136,9 +136,13 @@ class Watch:
     """Waits for the daemon to be away, shows the cue until it is back."""
 
     def __init__(
-        self, runs: Callable[[], bool], light: Callable[[], Light], stop: threading.Event
+        self,
+        runs: Callable[[], bool],
+        light: Callable[[], Light],
+        stop: threading.Event,
+        retry_s: float = RETRY_S,
     ) -> None:
-        self._runs, self._open, self._stop = runs, light, stop
+        self._runs, self._open, self._stop, self._retry_s = runs, light, stop, retry_s
 
     def run(self) -> None:
         """Go on until `stop` is set."""
@@ -159,7 +163,7 @@ class Watch:
                 if str(error) != told:
                     told = str(error)
                     say(Level.WARNING, f"the out-of-order cue cannot be shown: {told}")
-                self._back(RETRY_S)
+                self._back(self._retry_s)
         if light is not None:
             try:
                 self._play(light)

@@ -1,12 +1,14 @@
 """The files of the package, laid out under a root that dpkg-deb packs."""
 
 import gzip
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from deb_building import LIB, REPOSITORY, Target, pages, wheels
+from edge import __version__
 
 PACKAGING = REPOSITORY / "packaging"
 DEPENDS = "python3 (>= {python}), python3 (<< {following}), libc6 (>= 2.{glibc}), systemd (>= 252)"
@@ -35,6 +37,8 @@ def _environment(target: Target, root: Path) -> None:
         root / LIB / "pyvenv.cfg",
         f"home = /usr/bin\ninclude-system-site-packages = true\nversion = {python}\n",
     )
+    # What an update compares itself with.
+    _write(root / LIB / "release.json", json.dumps({"version": __version__}))
     links = root / LIB / "bin"
     links.mkdir(parents=True)
     (links / "python3").symlink_to(f"/usr/bin/python{python}")
@@ -115,7 +119,7 @@ Priority: optional
 Description: {DESCRIPTION}
 """
     _write(root / "DEBIAN/control", control)
-    for script in ("postinst", "prerm", "postrm"):
+    for script in ("preinst", "postinst", "prerm", "postrm"):
         _copy(PACKAGING / "debian" / script, root / "DEBIAN" / script, 0o755)
 
 

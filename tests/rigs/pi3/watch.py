@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def judge(cue: Cue, record: Record, began: float, ended: float) -> tuple[bool, s
         if not all(lit) or not all(dark):
             good = False
             texts.append(
-                f"{part}: {sum(lit)} of {len(lit)} spans lit, {sum(dark)} of {len(dark)} pauses dark"
+                f"{part}: {sum(lit)} of {len(lit)} spans lit, "
+                f"{sum(dark)} of {len(dark)} pauses dark"
             )
         errors += _errors(seen, wanted, faint, end)
     near = sum(abs(error) <= NEAR_S for error in errors)
@@ -191,6 +193,17 @@ def _played(record: Record) -> Iterator[tuple[Cue, float, float]]:
     yield from zip(plan.cues(), begins, ends, strict=False)
 
 
+def _confused(record: Record) -> list[str]:
+    """Return which cue would have passed for the next one of another plan: none should."""
+    found = []
+    played = list(_played(record))
+    for (cue, began, ended), (other, _, _) in pairwise(played):
+        plans = [[plan.planned(c, what) for what in PARTS.values()] for c in (cue, other)]
+        if plans[0] != plans[1] and judge(other, record, began, ended)[0]:
+            found.append(f"{cue.name} passes for {other.name}")
+    return found
+
+
 def say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -211,7 +224,11 @@ def main() -> int:
         say(f"{'passed' if good else 'FAILED'}  {name}: {text}")
         passed += good
         failed += not good
-    missing = len(list(plan.cues())) - passed - failed
+    confused = _confused(record)
+    for words in confused:
+        say(f"FAILED  {words}")
+    failed += len(confused)
+    missing = len(list(plan.cues())) - len(list(_played(record)))
     say(f"{passed} passed, {failed + missing} failed")
     return 0 if failed + missing == 0 else 1
 

@@ -1,0 +1,61 @@
+import gzip
+import subprocess
+
+import pytest
+from deb_building import RELEASES, REPOSITORY, Target, pages
+from deb_building.wheels import LOCK, locked, needed
+
+PI = Target(RELEASES["bookworm"], "arm64")
+PI_13 = Target(RELEASES["trixie"], "arm64")
+
+
+def test_each_release_takes_its_own_lines_of_the_lock() -> None:
+    older, newer = (locked(LOCK.read_text(), target) for target in (PI, PI_13))
+    assert "tflite-runtime" in older
+    assert "tflite-runtime" not in newer
+    assert "ai-edge-litert" in newer
+    assert older["numpy"].startswith("numpy==1.")
+    assert newer["numpy"].startswith("numpy==2.")
+    for line in (*older.values(), *newer.values()):
+        assert "--hash=sha256:" in line
+        assert ";" not in line
+
+
+def test_only_what_the_unit_asks_for_is_packed() -> None:
+    requires = {
+        "a": ["b>=1", "windows-only; sys_platform == 'win32'", "more; extra == 'more'"],
+        "b": ["setuptools", "new; python_version >= '3.12'"],
+        "new": [],
+    }
+    assert needed(["A"], requires, PI) == {"a", "b"}
+    assert needed(["A"], requires, PI_13) == {"a", "b", "new"}
+
+
+def test_the_manual_names_every_command() -> None:
+    text = gzip.decompress(pages.manual("0.1.0", "1 Nov 2026")).decode()
+    for command in ("enroll", "run", "keys", "receive"):
+        assert f"\n.SS {command}\n" in text
+    assert text == gzip.decompress(pages.manual("0.1.0", "1 Nov 2026")).decode()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [(["senyum", "re"], "receive"), (["senyum", "receive", "--gra"], "--grace")],
+)
+def test_the_shell_completes(typed: list[str], expected: str) -> None:
+    words = " ".join(typed)
+    script = f"{pages.completion()}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}; _senyum\n"
+    done = subprocess.run(
+        ["bash", "-c", script + 'printf "%s\\n" "${COMPREPLY[@]}"'],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize(
+    "script", sorted((REPOSITORY / "packaging/debian").glob("p*")), ids=lambda p: p.name
+)
+def test_the_maintainer_scripts_are_shell(script: object) -> None:
+    subprocess.run(["sh", "-n", str(script)], check=True)
