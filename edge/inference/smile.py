@@ -13,7 +13,7 @@ from statistics import median_low
 import numpy as np
 
 from edge.inference.align import TEMPLATE as _IDENTITY_TEMPLATE
-from edge.inference.align import similarity
+from edge.inference.align import laid_out, similarity
 from edge.inference.landmarks import Mesh
 from edge.inference.models import Network
 from edge.inference.pixels import Closeup
@@ -26,10 +26,7 @@ SIDE = 64  # input is 64x64 grey
 # pixels of the identity network's crop wide, from the brows to the chin.
 PLACED_BY = 3
 _VIEW, _MIDDLE = 84, (56, 76)
-TEMPLATE: Floats = (
-    (_IDENTITY_TEMPLATE[:PLACED_BY] - np.array(_MIDDLE, np.float32)) * np.float32(SIDE / _VIEW)
-    + np.float32(SIDE / 2)
-).astype(np.float32)
+TEMPLATE = laid_out(_IDENTITY_TEMPLATE[:PLACED_BY], _MIDDLE, SIDE / _VIEW, SIDE)
 
 # Mesh points; right and left are the person's.
 _RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners

@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from int8_training.kept import kept
 from int8_training.progress import Progress
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edge.evaluate.faces import framed
-from edge.inference.align import five_points, similarity
+from edge.inference.align import five_points, laid_out, similarity
 from edge.inference.examiner import Examiner
 from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, mouth
 from edge.pictures import from_image
 from edge.settings import CameraSettings, InferenceSettings
-from edge.types import Bytes2D, Floats, Yuv
+from edge.types import Bytes2D, Yuv
 
 WIDE = 96  # side of the crop that augmentation reads
 ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
-_WIDE_TEMPLATE: Floats = (
-    (TEMPLATE - np.float32(SIDE / 2)) * np.float32(WIDE / (SIDE * ROOM)) + np.float32(WIDE / 2)
-).astype(np.float32)
+_WIDE_TEMPLATE = laid_out(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
 _LEAST_SCORE = 0.6  # of the detector: what it is less sure of is often no face
 _FER_EDGE = 12  # pixels added to each side of FER2013's tight 48x48 faces, or few are found
 
@@ -56,14 +55,7 @@ def load(name: str, datasets: Path, cache: Path) -> Faces:
     models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
     form = f"{models} {_LEAST_SCORE} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()}"
     path = cache / f"{name}-{hashlib.sha256(form.encode()).hexdigest()[:12]}.npz"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        faces = _cut(examiner, list(SETS[name](datasets)), name)
-        half = path.with_suffix(".half.npz")
-        np.savez(half, **{field: getattr(faces, field) for field in Faces.__slots__})
-        half.rename(path)
-    with np.load(path) as kept:
-        return Faces(**{field: kept[field] for field in Faces.__slots__})
+    return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
 def _cut(examiner: Examiner, pictures: list[Picture], name: str) -> Faces:
