@@ -96,6 +96,35 @@ class ReplayCamera:
         return shot
 
 
+class _Hurry:
+    """A clock that does not wait: a replay shows its next frame at once."""
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+
+    def monotonic_ns(self) -> int:
+        return self._now_ns
+
+    def sleep(self, seconds: float, /) -> None:
+        self._now_ns += round(seconds * 1e9)
+
+
+def played(path: Path, settings: CameraSettings) -> Iterator[Frame]:
+    """Yield the frames of a folder or a video once, at the settings' size and rate, without waits.
+
+    Raises ReplayError.
+    """
+    once = settings.model_copy(update={"driver": "replay", "replay": path, "replay_loop": False})
+    camera = ReplayCamera(once, _Hurry())
+    try:
+        while True:
+            yield camera.read(2 / once.fps)
+    except EndOfReplay:
+        return
+    finally:
+        camera.close()
+
+
 def _source(path: Path, size: tuple[int, int], photo_s: float) -> Callable[[], Iterator[_Shot]]:
     """Return what begins to play `path`, once a call. Raises ReplayError."""
     if path.is_dir():

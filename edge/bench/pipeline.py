@@ -12,6 +12,7 @@ from PIL import Image
 
 from edge.inference.align import five_points
 from edge.inference.examiner import Examiner
+from edge.inference.liveness import cues, views
 from edge.inference.models import Models, new_interpreter, shipped
 from edge.inference.pipeline import Pipeline
 from edge.pictures import from_image, shrink
@@ -139,7 +140,10 @@ def _stages(frame: Frame, threads: int, rounds: int) -> dict[str, float]:
         "embed": lambda: parts.embedder.embed(aligned.crop),
     }
     if (passive := parts.liveness) is not None:
+        seen = views(frame.main, mesh)
         stages["liveness"] = lambda: passive.judge(frame.main, mesh)
+        stages["liveness, its views"] = lambda: views(frame.main, mesh)
+        stages["liveness, its cues"] = lambda: cues(seen)
     return dict(zip(stages, _medians(tuple(stages.values()), rounds), strict=True))
 
 

@@ -5,30 +5,30 @@ faces, ACER the mean of BPCER and the worst APCER.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from edge.attendance.evidence import Evidence
+from edge.attendance.evidence import MEMORY, Evidence
 from edge.attendance.policy import Look, Looks, Prompt, ns
-from edge.camera import Camera
 from edge.enrol import open_photo
-from edge.errors import EndOfReplay, LabelsError, PhotoError, ReplayError, SenyumError
+from edge.errors import LabelsError, PhotoError, ReplayError, SenyumError
 from edge.evaluate import metrics
 from edge.evaluate.charts import histogram_chart, tradeoff_chart
 from edge.evaluate.drawing import even
 from edge.evaluate.faces import FRAMED, Bench, Progress, framed
 from edge.evaluate.labels import Labels, read
 from edge.evaluate.report import Report, Table, share
-from edge.replay import ReplayCamera
-from edge.settings import CameraSettings, Settings
+from edge.replay import played
+from edge.settings import Settings
 from edge.types import Frame, View
 
 _ANY = "attack"  # the kind of attacks where the list names none
 _BETWEEN_S = 0.1  # of the frames of a video that are judged
 _ASKED_S = 0.5  # after the first judged frame: about when a person is known
+_REFUSED = 0.05  # of the living, at the second threshold that is looked at
 
 
 class Watcher(Protocol):
@@ -40,7 +40,8 @@ class Watcher(Protocol):
 class Watched(NamedTuple):
     """What became of one video."""
 
-    score: float | None  # mean of the judged frames, as a session takes it; None: none was judged
+    score: float | None  # mean of the newest frames, as a session takes it; None: none was judged
+    frames: tuple[float, ...]  # the score of each judged frame
     answered: bool  # whether a smile counted, by the session's own rule
 
 
@@ -66,6 +67,16 @@ def rates(verdicts: Verdicts, threshold: float) -> Rates:
     return Rates(apcer, bpcer, (max(apcer.values()) + bpcer) / 2)
 
 
+def strictest(verdicts: Verdicts, bpcer: float) -> float | None:
+    """Return the highest threshold that refuses at most `bpcer` of the living.
+
+    None where in more of them no face was found.
+    """
+    scores = np.sort(np.nan_to_num(verdicts.living, nan=-1.0))
+    threshold = float(scores[int(bpcer * scores.size)])
+    return threshold if threshold >= 0 else None
+
+
 def evaluate(
     folder: Path, labels: Path, bench: Bench, watch: Callable[[], Watcher] | None = None
 ) -> Report:
@@ -82,15 +93,14 @@ def evaluate(
     listed.both([listed.truth(row, "live") for row in listed.rows], "live")
     if not folder.is_dir():
         raise LabelsError(f"{folder}: no such folder")
-    answers: dict[int, bool] = {}
+    videos: dict[int, Watched] = {}
 
     def judge(line: int, path: Path) -> float | None:
         if watch is None:
             face = next(iter(bench.examiner.examine(framed(open_photo(path), camera))), None)
             return None if face is None or face.liveness is None else face.liveness.score
-        watched = _watched(path, watch(), bench.settings)
-        answers[line] = watched.answered
-        return watched.score
+        videos[line] = _watched(path, watch(), bench.settings)
+        return videos[line].score
 
     camera, threshold = bench.settings.camera, bench.settings.liveness.threshold
     scores, notes = _scores(folder, listed, judge, bench.progress)
@@ -110,13 +120,18 @@ def evaluate(
         **_named(result),
     }
     tables = [_table(verdicts, result, f"at {threshold:g}")]
+    if (strict := strictest(verdicts, _REFUSED)) is not None:
+        at_strict = rates(verdicts, strict)
+        figures["at_bpcer_5"] = {"threshold": strict, **_named(at_strict)}
+        tables.append(_table(verdicts, at_strict, f"at {strict:.3g}"))
     if watch is not None:
         joined = _verdicts(
-            listed, {line: score if answers[line] else None for line, score in scores.items()}
+            listed, {n: video.score if video.answered else None for n, video in videos.items()}
         )
         with_smile = rates(joined, threshold)
         figures["with_smile"] = _named(with_smile)
         tables.append(_table(joined, with_smile, "with the smile"))
+        figures["videos"] = _each(listed, videos, threshold)
     charts = []
     if living.size and attacks:
         curves = {kind: metrics.tradeoff(living, values) for kind, values in attacks.items()}
@@ -143,8 +158,9 @@ def evaluate(
 _PROTOCOL = (
     FRAMED,
     (
-        f"Of a video one frame every {_BETWEEN_S} s is judged, and their mean without the highest "
-        "and the lowest is its score, as in a session; a frame with a quality problem is not "
+        f"Of a video one frame every {_BETWEEN_S} s is judged, and the mean of the newest {MEMORY} "
+        "without the highest and the lowest is its score, as in a session; a frame with a quality "
+        "problem is not "
         "judged. With the smile, a video passes only if a smile counts by the session's rule, "
         f"had the prompt come {_ASKED_S} s after the first judged frame."
     ),
@@ -152,7 +168,10 @@ _PROTOCOL = (
         "A face not found is refused: an error for a living person, none for an attack. The curve "
         "leaves it out."
     ),
-    "ACER is the mean of BPCER and the worst kind's APCER.",
+    (
+        "ACER is the mean of BPCER and the worst kind's APCER. The second table is at the highest "
+        f"threshold that refuses at most {_REFUSED:.0%} of these living."
+    ),
 )
 
 
@@ -181,48 +200,40 @@ def _scores(
     return scores, [f"left out: {n} listed files {what}" for what, n in said.items() if n]
 
 
+def _each(listed: Labels, videos: Mapping[int, Watched], threshold: float) -> list[dict[str, Any]]:
+    """Return what became of each video, by file; `below` is a share of its judged frames."""
+    return [
+        {
+            "file": row.cells["file"],
+            "score": video.score,
+            "frames": len(video.frames),
+            "below": float(np.mean(np.array(video.frames) < threshold)) if video.frames else None,
+            "smiled": video.answered,
+        }
+        for row in listed.rows
+        if (video := videos.get(row.line)) is not None
+    ]
+
+
 def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
     """Judge a video by the session's parts: the leading face, as long as it is on one track."""
     evidence, looks = Evidence(), Looks()
     prompt: Prompt | None = None
     track, answered = None, False
-    for frame in _frames(path, settings.camera):
+    scores: list[float] = []
+    for frame in played(path, settings.camera.model_copy(update={"fps": 1 / _BETWEEN_S})):
         lead = next(iter(watcher.process(frame).sightings), None)
         if lead is None or lead.smile is None:
             continue
         if lead.track != track:
             track, looks = lead.track, Looks()
         evidence.add(lead.liveness)
+        scores += [lead.liveness.score] if lead.liveness is not None else []
         looks.add(Look(frame.captured_ns, lead.smile, lead.points))
         prompt = prompt or Prompt(frame.captured_ns + ns(_ASKED_S))
         counts = prompt.counts(looks, settings.attendance, settings.liveness)
         answered = answered or counts
-    return Watched(evidence.score(), answered)
-
-
-def _frames(path: Path, camera: CameraSettings) -> Iterator[Frame]:
-    played = camera.model_copy(
-        update={"driver": "replay", "replay": path, "replay_loop": False, "fps": 1 / _BETWEEN_S}
-    )
-    replay: Camera = ReplayCamera(played, _Hurry())
-    while True:
-        try:
-            yield replay.read(2 * _BETWEEN_S)
-        except EndOfReplay:
-            return
-
-
-class _Hurry:
-    """A clock that does not wait: the replay shows its next frame at once."""
-
-    def __init__(self) -> None:
-        self._now_ns = 0
-
-    def monotonic_ns(self) -> int:
-        return self._now_ns
-
-    def sleep(self, seconds: float, /) -> None:
-        self._now_ns += round(seconds * 1e9)
+    return Watched(evidence.score(), tuple(scores), answered)
 
 
 def _verdicts(listed: Labels, scores: Mapping[int, float | None]) -> Verdicts:

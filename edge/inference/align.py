@@ -44,6 +44,15 @@ def five_points(mesh: Mesh) -> Floats:
     return five
 
 
+def laid_out(places: Floats, middle: tuple[float, float], scale: float, side: int) -> Floats:
+    """Return places of one crop in another: `scale` times as large, `middle` in its middle.
+
+    `places` are (n, 2); `side` is the other crop's, in pixels.
+    """
+    scaled = (places - np.array(middle, np.float32)) * np.float32(scale) + np.float32(side / 2)
+    return np.asarray(scaled, np.float32)
+
+
 def similarity(template: Floats, points: Floats) -> Affine:
     """Return the map from the template to the points with the least squared error.
 

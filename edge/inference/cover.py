@@ -4,10 +4,8 @@ A network of our own that `scripts/train_cover` trains. Clear glasses, beards, h
 caps leave a face bare.
 """
 
-import numpy as np
-
 from edge.inference.align import TEMPLATE as _IDENTITY_TEMPLATE
-from edge.inference.align import similarity
+from edge.inference.align import laid_out, similarity
 from edge.inference.models import Network
 from edge.inference.pixels import Closeup
 from edge.types import Floats
@@ -17,10 +15,7 @@ SIDE = 64  # input is 64x64 grey
 # the identity network's crop wide, from the forehead to under the chin.
 PLACED_BY = 3
 _VIEW, _MIDDLE = 104, (56, 72)
-TEMPLATE: Floats = (
-    (_IDENTITY_TEMPLATE[:PLACED_BY] - np.array(_MIDDLE, np.float32)) * np.float32(SIDE / _VIEW)
-    + np.float32(SIDE / 2)
-).astype(np.float32)
+TEMPLATE = laid_out(_IDENTITY_TEMPLATE[:PLACED_BY], _MIDDLE, SIDE / _VIEW, SIDE)
 
 
 class Cover:

@@ -24,10 +24,12 @@ MEASURES = ("network", "pattern", "flatness", "frame")
 
 SIDE = 96  # both views are 96x96 YCbCr
 _ROOM = 2.2  # the wide view over the longer side of the mesh: shoulders, and a phone's edges
+_NEAR = 0.5  # the close view over the longer side of the mesh, at least
 _LEAST_SIDE = 8.0  # pixels, so that a mesh gone astray still has a view
 
 # The finest detail: a peak is 3x3 bins of the power spectrum, its surroundings 9x9.
 _PEAK, _AROUND = 1, 4
+_USUAL = 1.7  # of a logarithm: up to it peaks are a camera's noise or a codec's, and say nothing
 _LOWEST = 0.12  # cycles a pixel; below it a face has edges of its own
 _BLOCKS = SIDE // 8  # bins between the harmonics of JPEG's 8x8 blocks
 _STRONGEST = 12  # bins whose mean counts
@@ -80,17 +82,24 @@ def _share(logit: float) -> float:
 
 
 def views(picture: Yuv, mesh: Mesh) -> Bytes3D:
-    """Return the face in its surroundings, and its middle as the camera saw it, (96, 96, 6).
+    """Return the face in its surroundings, and its middle in finer detail, (96, 96, 6).
 
     Both are YCbCr. The first is `_ROOM` times as wide as the mesh and shrunk to fit, black and
-    grey where the picture ends; the second is not scaled, and lies within the picture.
+    grey where the picture ends. The second is not scaled, and lies within the picture; of a face
+    of more than `SIDE / _NEAR` pixels it is shrunk to hold `_NEAR`, or it would be skin and noise.
     """
     low, high = mesh.points[:, :2].min(axis=0), mesh.points[:, :2].max(axis=0)
     x, y = ((low + high) / 2).tolist()
-    side = max(_ROOM * float((high - low).max()), _LEAST_SIDE)
+    face = float((high - low).max())
+    wide = _scaled(picture, x, y, max(_ROOM * face, _LEAST_SIDE))
+    near = _NEAR * face
+    close = _unscaled(picture, x, y) if near <= SIDE else _scaled(picture, x, y, near)
+    return np.concatenate((wide, close), axis=2)
+
+
+def _scaled(picture: Yuv, x: float, y: float, side: float) -> Bytes3D:
     where = square((x, y), side, 0.0, SIDE)
-    wide = Closeup(picture, where, SIDE, max(1, int(where.scale))).colour(where, SIDE)
-    return np.concatenate((wide, _unscaled(picture, x, y)), axis=2)
+    return Closeup(picture, where, SIDE, max(1, int(where.scale))).colour(where, SIDE)
 
 
 def _unscaled(picture: Yuv, x: float, y: float) -> Bytes3D:
@@ -114,7 +123,8 @@ def _start(middle: float, length: int) -> int:
 def cues(seen: Bytes3D) -> tuple[float, float, float]:
     """Return pattern, flatness and frame of what `views` returned.
 
-    Pattern: log of the strongest peaks of the spectrum over what surrounds them, about 0 to 4.
+    Pattern: how far the log of the strongest peaks of the spectrum over what surrounds them
+    exceeds `_USUAL`, 0 to about 2.
     Flatness: how little lies between the darkest and the brightest hundredth of the face, 0 to 1:
     ink is not black, paper not white, and neither shines as skin does.
     Frame: how much of a long straight line lies at the two sides where there is most, 0 to 1.
@@ -145,7 +155,7 @@ def _pattern(luma: Bytes2D) -> float:
     count, counted = (2 * _PEAK + 1) ** 2, (2 * _AROUND + 1) ** 2
     over = (peak / count / ((around - peak) / (counted - count)))[_BANDS]
     strongest = np.partition(over, -_STRONGEST)[-_STRONGEST:]
-    return float(np.log(strongest).mean())
+    return max(0.0, float(np.log(strongest).mean()) - _USUAL)
 
 
 def _sums(values: Floats, reach: int) -> Floats:

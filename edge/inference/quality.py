@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.inference.align import TEMPLATE, similarity
+from edge.inference.align import TEMPLATE, laid_out, similarity
 from edge.inference.landmarks import Mesh
 from edge.inference.pixels import Closeup
 from edge.settings import QualityLimits
@@ -40,9 +40,7 @@ _BRIGHT_SHARE = 0.99
 # The surroundings: a coarse picture of 144 pixels of the aligned crop, a head's ellipse and the
 # shoulders' rows left out.
 _COARSE, _AROUND = 24, 144
-_AROUND_TEMPLATE: Floats = (
-    (TEMPLATE - np.float32(56)) * np.float32(_COARSE / _AROUND) + np.float32(_COARSE / 2)
-).astype(np.float32)
+_AROUND_TEMPLATE = laid_out(TEMPLATE, (56, 56), _COARSE / _AROUND, _COARSE)
 _rows, _columns = np.mgrid[:_COARSE, :_COARSE] + 0.5
 _BEHIND = np.flatnonzero(
     (((_columns - 12) / 8.2) ** 2 + ((_rows - 13) / 11) ** 2 > 1) & (_rows < 17)

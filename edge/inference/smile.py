@@ -1,8 +1,9 @@
 """How much a face smiles, 0 to 100, where 50 is the calibrated threshold.
 
-Three measures are added up on a straight line of log-odds: what a network of our own says of the
-face, how wide the mouth is, and how far its corners are lifted. `scripts/train_smile` trains the
-network and fits the line, which stands in the models' manifest.
+Two measures are added up on a straight line of log-odds: what a network of our own says of the
+face as it looks, and what another one says of its shape, the landmarks. Light and skin do not show
+in the shape, and what it knows of a face is little beside the picture; their errors differ.
+`scripts/train_smile` trains both and fits the line, which stands in the models' manifest.
 """
 
 import math
@@ -11,41 +12,36 @@ from collections.abc import Set as AbstractSet
 from statistics import median_low
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.inference.align import TEMPLATE as _IDENTITY_TEMPLATE
-from edge.inference.align import similarity
-from edge.inference.landmarks import Mesh
+from edge.inference.align import laid_out, similarity
+from edge.inference.landmarks import COUNT, Mesh
 from edge.inference.models import Network
-from edge.inference.pixels import Closeup
-from edge.types import Floats
+from edge.inference.pixels import Affine, Closeup
+from edge.types import Bytes2D, Floats
 
-MEASURES = ("network", "width", "lift")  # their names in the manifest, beside "intercept"
+MEASURES = ("network", "shape")  # their names in the manifest, beside "intercept"
 
 SIDE = 64  # input is 64x64 grey
 # Eyes and nose alone place the crop: the mouth must not move the frame it is judged in. It is 84
 # pixels of the identity network's crop wide, from the brows to the chin.
 PLACED_BY = 3
 _VIEW, _MIDDLE = 84, (56, 76)
-TEMPLATE: Floats = (
-    (_IDENTITY_TEMPLATE[:PLACED_BY] - np.array(_MIDDLE, np.float32)) * np.float32(SIDE / _VIEW)
-    + np.float32(SIDE / 2)
-).astype(np.float32)
+TEMPLATE = laid_out(_IDENTITY_TEMPLATE[:PLACED_BY], _MIDDLE, SIDE / _VIEW, SIDE)
 
-# Mesh points; right and left are the person's.
-_RIGHT_EYE, _LEFT_EYE = 33, 263  # outer corners
-_RIGHT_MOUTH, _LEFT_MOUTH = 61, 291  # corners
-_UPPER_LIP, _LOWER_LIP = 13, 14  # inner edges, middle
-_FOREHEAD, _CHIN = 10, 152
-_PICKED = np.array(
-    (_RIGHT_EYE, _LEFT_EYE, _RIGHT_MOUTH, _LEFT_MOUTH, _UPPER_LIP, _LOWER_LIP, _FOREHEAD, _CHIN)
-)
+_EACH = 4  # so many mesh points, one is in the shape: neighbours move together
+SHAPE = 3 * len(range(0, COUNT, _EACH))  # numbers
+STEP = 0.256  # pixels of the crop; what a shape is rounded to, so that a byte holds 32 to each side
 
 
 class Smile:
     """Scores one face in one picture."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, shape: Network) -> None:
+        """Take the networks of the face's look, which has the line's constants, and shape."""
         self._network = network
+        self._shape = shape
         constants = network.spec.calibration
         self.line = tuple(constants[name] for name in MEASURES), constants["intercept"]
 
@@ -56,20 +52,18 @@ class Smile:
             logit += weight * measure
         return 100 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
 
-    def measure(self, closeup: Closeup, mesh: Mesh, points: Floats) -> tuple[float, float, float]:
-        """Return what the line is fitted to.
+    def measure(self, closeup: Closeup, mesh: Mesh, points: Floats) -> tuple[float, float]:
+        """Return what the line is fitted to: both networks' log-odds of a smile, -6 to 6."""
+        where = similarity(TEMPLATE, points[:PLACED_BY])
+        self._shape.input[0, 0, 0] = shape(mesh, where)
+        (logit,) = self._shape.run()
+        return self._log_odds(closeup.grey(where, SIDE)), float(logit[0, 0])
 
-        The network's log-odds of a smile (-6 to 6), the mouth's width, and how far its corners lie
-        above its middle, both in distances between the eyes' outer corners.
-        """
-        return (self._log_odds(closeup, points), *mouth(mesh))
-
-    def _log_odds(self, closeup: Closeup, points: Floats) -> float:
+    def _log_odds(self, grey: Bytes2D) -> float:
         """Return the mean of what is said of the face and of its mirror image.
 
         A smile has no side, so what differs between the two is error.
         """
-        grey = closeup.grey(similarity(TEMPLATE, points[:PLACED_BY]), SIDE)
         total = 0.0
         for way in (grey, grey[:, ::-1]):
             self._network.input[0, :, :, 0] = way  # int8 inside: it takes the pixels as they are
@@ -78,16 +72,16 @@ class Smile:
         return total / 2
 
 
-def mouth(mesh: Mesh) -> tuple[float, float]:
-    """Return the width and the lift that `Smile.measure` returns."""
-    right_eye, left_eye, right, left, upper, lower, forehead, chin = mesh.points[_PICKED].tolist()
-    unit = math.dist(left_eye, right_eye) or 1.0
-    height = math.dist(forehead, chin) or 1.0
-    lift = sum(
-        (r + w - u - d) / 2 * (f - c)
-        for r, w, u, d, f, c in zip(right, left, upper, lower, forehead, chin, strict=True)
-    )
-    return math.dist(left, right) / unit, lift / height / unit
+def shape(mesh: Mesh, where: Affine) -> NDArray[np.uint8]:
+    """Return the face's shape, (`SHAPE`,): places about their middle, as laid out in the crop.
+
+    `where` lays the crop onto the picture. x, y, z of one point after the other, in `STEP`, 128
+    for none.
+    """
+    points = mesh.points[::_EACH]
+    turn = np.array(((where.a, where.b, 0), (where.d, where.e, 0), (0, 0, where.scale)))
+    laid = (points - points.mean(axis=0)) @ (turn / (where.scale**2 * STEP))
+    return np.asarray((laid.ravel().round() + 128).clip(0, 255), np.uint8)
 
 
 class Smoother:

@@ -25,12 +25,12 @@ from edge.attendance.motion import motion
 from edge.attendance.policy import Look, Looks
 from edge.bench.morph import Morph, Portrait, smooth
 from edge.bench.sheet import Pose, hold, printed
-from edge.errors import EndOfReplay, LabelsError, PhotoError
+from edge.errors import LabelsError, PhotoError
 from edge.evaluate.metrics import upper_bound
 from edge.inference.examiner import Examiner
 from edge.inference.pipeline import Pipeline
 from edge.pictures import from_image, shrink
-from edge.replay import ReplayCamera
+from edge.replay import played
 from edge.settings import AttendanceSettings, CameraSettings, InferenceSettings, LivenessSettings
 from edge.types import Floats, Frame, Match
 
@@ -180,39 +180,11 @@ def of_person(
         yield clip("smile", half, filmed(smiled, chance), pipeline)
 
 
-class Hasty:
-    """A clock for replays that nobody waits for."""
-
-    def __init__(self) -> None:
-        self._now = 0
-
-    def monotonic_ns(self) -> int:
-        """Return the time that was slept through."""
-        return self._now
-
-    def sleep(self, seconds: float, /) -> None:
-        """Let it pass."""
-        self._now += round(seconds * 1e9) + 1
-
-
 def video(path: Path, pipeline: Pipeline) -> Clip:
     """Put a video of a living person through it."""
     width, height = SIZE
-    settings = CameraSettings(
-        driver="replay", replay=path, main_width=width, main_height=height, fps=FPS
-    )
-    return clip(f"video {path.name}", 1, played(ReplayCamera(settings, Hasty())), pipeline)
-
-
-def played(camera: ReplayCamera) -> Iterator[Frame]:
-    """Yield every frame of a replay."""
-    try:
-        while True:
-            yield camera.read(10.0)
-    except EndOfReplay:
-        return
-    finally:
-        camera.close()
+    settings = CameraSettings(main_width=width, main_height=height, fps=FPS)
+    return clip(f"video {path.name}", 1, played(path, settings), pipeline)
 
 
 def rates(clips: Sequence[Clip], threshold: float) -> Rates:

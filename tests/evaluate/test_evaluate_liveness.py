@@ -8,7 +8,7 @@ from sketches import GOOD, Sketches, template
 
 from edge.errors import LabelsError, SenyumError
 from edge.evaluate.faces import Bench
-from edge.evaluate.liveness import Verdicts, evaluate, rates
+from edge.evaluate.liveness import Verdicts, evaluate, rates, strictest
 from edge.inference.examiner import Face
 from edge.types import ANCHORS, Box, Frame, Liveness, Sighting, View, Yuv
 
@@ -75,6 +75,16 @@ def test_rates_are_those_of_the_standard() -> None:
     assert result.acer == pytest.approx((0.5 + 2 / 5) / 2)
 
 
+def test_the_strictest_threshold_refuses_so_many_and_no_more() -> None:
+    living = np.arange(40) / 40
+    verdicts = Verdicts({"print": np.array([0.04, 0.3])}, living)
+    threshold = strictest(verdicts, 0.05)
+    assert threshold == living[2]
+    assert rates(verdicts, threshold).bpcer == pytest.approx(0.05)
+    unseen = np.r_[living[:-3], np.nan, np.nan, np.nan]
+    assert strictest(Verdicts(verdicts.attacks, unseen), 0.05) is None
+
+
 def test_pictures_by_kind_of_attack(sketches: Sketches) -> None:
     lines = ["file,live,kind"]
     for n, (level, live, kind) in enumerate(
@@ -117,6 +127,9 @@ def test_a_video_passes_by_its_mean_and_by_a_smile_that_begins(sketches: Sketche
     figures = evaluate(folder, labels, bench(sketches), Dawn).figures
     assert (figures["apcer"], figures["bpcer"]) == ({"print": 1, "screen": 0}, 0)
     assert figures["with_smile"] == {"apcer": {"print": 0, "screen": 0}, "bpcer": 0, "acer": 0}
+    onset_video, _, dark_video = figures["videos"]
+    assert (onset_video["smiled"], onset_video["below"], dark_video["below"]) == (True, 0, 1)
+    assert onset_video["frames"] == frames
 
 
 def test_one_class_is_not_enough(sketches: Sketches) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from io import BytesIO
 from random import Random
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_highlights_that_were_cut_off_are_flat() -> None:
     assert cues(seen(np.minimum(plain, 150)))[1] > cues(seen(shining))[1]
 
 
+def test_the_close_view_holds_half_of_a_large_face_and_is_unscaled_of_a_small_one() -> None:
+    slope = np.broadcast_to(np.arange(1280) // 5, (960, 1280)).astype(np.uint8)
+    picture = from_image(Image.fromarray(slope).convert("RGB"))
+    for face, step in ((150, 1), (480, 480 / 2 / SIDE)):  # pixels for one of the view
+        points = np.full((468, 3), 480, np.float32)
+        points[:, 0] = np.linspace(640 - face / 2, 640 + face / 2, 468)
+        close = views(picture, Mesh(points, 1.0))[..., 3].astype(int)
+        assert np.diff(close, axis=1).mean() == pytest.approx(step / 5, abs=0.02)
+
+
 @pytest.mark.parametrize("size", [(64, 48), (130, 100), (1280, 960)])
 def test_views_are_of_any_face_in_any_picture(size: tuple[int, int]) -> None:
     picture = from_image(Image.effect_noise(size, 50).convert("RGB"))
@@ -88,6 +99,38 @@ def test_a_portrait_is_alive(examiner: Examiner, portrait: Portrait, name: str) 
     assert face.liveness.score >= 0.5
     assert all(0 <= vote <= 1 for vote in face.liveness.cues.values())
     assert set(face.liveness.cues) <= set(MEASURES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("times", "noise", "quality"), [(2, 0, 95), (2, 8, 60), (1, 4, 40)])
+def test_a_portrait_is_alive_close_to_a_worse_camera(
+    examiner: Examiner, portrait: Portrait, name: str, times: int, noise: float, quality: int
+) -> None:
+    photo = portrait(name)
+    large = photo.resize((photo.width * times, photo.height * times), Image.Resampling.BICUBIC)
+    (face,) = examiner.examine(from_image(worse(large, noise, quality)))
+    assert face.liveness is not None
+    assert face.liveness.score >= 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_portrait_in_few_colours_is_alive(
+    examiner: Examiner, portrait: Portrait, name: str
+) -> None:
+    (face,) = examiner.examine(from_image(portrait(name).quantize(256).convert("RGB")))
+    assert face.liveness is not None
+    assert face.liveness.score >= 0.5
+
+
+def worse(photo: Image.Image, noise: float, quality: int) -> Image.Image:
+    """The photo through a sensor's noise, of so many levels, and a codec."""
+    rng = np.random.default_rng(1)
+    levels = np.asarray(photo, np.float64) + rng.normal(0, noise, (photo.height, photo.width, 1))
+    levels += rng.normal(0, noise / 2, levels.shape)
+    packed = BytesIO()
+    Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(packed, "JPEG", quality=quality)
+    with Image.open(packed) as read:
+        return read.convert("RGB")
 
 
 @pytest.mark.parametrize("kind", ["print", "screen", "video"])

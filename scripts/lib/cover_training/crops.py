@@ -10,26 +10,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from int8_training.kept import kept
 from int8_training.progress import Progress
 from numpy.typing import NDArray
 
 from cover_training import painting
 from edge.enrol import open_photo
 from edge.evaluate.faces import framed
-from edge.inference.align import five_points, similarity
+from edge.inference.align import five_points, laid_out, similarity
 from edge.inference.cover import PLACED_BY, SIDE, TEMPLATE
 from edge.inference.examiner import Examiner
 from edge.inference.landmarks import Mesh
 from edge.inference.pixels import Closeup
 from edge.pictures import from_image, to_image
 from edge.settings import CameraSettings, InferenceSettings
-from edge.types import Bytes2D, Floats, Yuv
+from edge.types import Bytes2D, Yuv
 
 WIDE = 80  # side of the crop that augmentation reads
 ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
-_WIDE_TEMPLATE: Floats = (
-    (TEMPLATE - np.float32(SIDE / 2)) * np.float32(WIDE / (SIDE * ROOM)) + np.float32(WIDE / 2)
-).astype(np.float32)
+_WIDE_TEMPLATE = laid_out(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
 BARE = "bare"  # the kind of a face as it is
 _COVERS_EACH = 2  # painted covers a photo
 _FORM = 2  # counts changes of what is painted
@@ -65,14 +64,7 @@ def load(name: str, datasets: Path, cache: Path) -> Faces:
     models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
     form = f"{models} {_FORM} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()}"
     path = cache / f"{name}-{hashlib.sha256(form.encode()).hexdigest()[:12]}.npz"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        faces = _cut(examiner, list(SETS[name](datasets)), name)
-        half = path.with_suffix(".half.npz")
-        np.savez(half, **{field: getattr(faces, field) for field in Faces.__slots__})
-        half.rename(path)
-    with np.load(path) as kept:
-        return Faces(**{field: kept[field] for field in Faces.__slots__})
+    return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
 def _cut(examiner: Examiner, photos: list[Photo], name: str) -> Faces:

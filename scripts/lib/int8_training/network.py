@@ -1,6 +1,6 @@
 """Small networks, in float and with every number rounded as the unit's int8 kernels round it.
 
-Plain 3x3 convolutions with ReLU, the mean over the last map, one straight line: nothing that an
+Plain convolutions with ReLU, the mean over the last map, one straight line: nothing that an
 int8 kernel of 2020 does not have. Input: pixels 0 to 255; output: log-odds.
 """
 
@@ -24,6 +24,7 @@ class Design:
     channels: int  # of the input: 1 grey, 3 colour
     outputs: int  # log-odds, each of a question of its own
     most_logit: float  # the largest log-odds that int8 can say
+    kernel: int = 3  # side of each convolution, 3 or 1
 
     @property
     def output_scale(self) -> float:
@@ -41,7 +42,7 @@ class Network(nn.Module):
         self.norms = nn.ModuleList()
         channels = design.channels
         for wider, stride in design.layers:
-            self.convolutions.append(nn.Conv2d(channels, wider, 3, stride, bias=False))
+            self.convolutions.append(nn.Conv2d(channels, wider, design.kernel, stride, bias=False))
             self.norms.append(nn.BatchNorm2d(wider))
             channels = wider
         self.dropout = nn.Dropout(0.3)
@@ -51,7 +52,8 @@ class Network(nn.Module):
         """Return the log-odds, (n, outputs), of (n, channels, side, side) pixels 0 to 255."""
         x = (pixels - 128) * INPUT_SCALE
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = functional.relu(norm(convolution(pad(x, convolution.stride[0]))))
+            x = pad(x, convolution.stride[0], self.design.kernel)
+            x = functional.relu(norm(convolution(x)))
         logits: Tensor = self.line(self.dropout(x.mean((2, 3))))
         return logits
 
@@ -81,7 +83,8 @@ class Quantized(nn.Module):
                 self.weights.append(nn.Parameter(weight))
                 self.biases.append(nn.Parameter(bias))
                 stride = convolution.stride[0]
-                x = functional.relu(functional.conv2d(pad(x, stride), weight, bias, stride))
+                x = pad(x, stride, self.design.kernel)
+                x = functional.relu(functional.conv2d(x, weight, bias, stride))
                 scales.append(_share(x, _SEEN) / _LEVELS)
             self.weights.append(nn.Parameter(network.line.weight.clone()))
             self.biases.append(nn.Parameter(network.line.bias.clone()))
@@ -92,7 +95,7 @@ class Quantized(nn.Module):
         x, scale_in = (pixels - 128) * INPUT_SCALE, INPUT_SCALE
         for i, (_, stride) in enumerate(self.design.layers):
             weight, bias = self._rounded(i, scale_in)
-            x = functional.conv2d(pad(x, stride), weight, bias, stride)
+            x = functional.conv2d(pad(x, stride, self.design.kernel), weight, bias, stride)
             scale_in = float(self.scales[i])
             x = _round(x, scale_in, 0, _LEVELS)
         x = _round(x.mean((2, 3)), scale_in, 0, _LEVELS)
@@ -112,8 +115,10 @@ class Quantized(nn.Module):
         )
 
 
-def pad(x: Tensor, stride: int) -> Tensor:
+def pad(x: Tensor, stride: int, kernel: int = 3) -> Tensor:
     """Pad as TFLite's SAME does: with stride 2 on an even side, right and bottom only."""
+    if kernel == 1:  # and stride 1
+        return x
     return functional.pad(x, (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1))
 
 

@@ -5,16 +5,19 @@ import hashlib
 import math
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from int8_training.kept import kept
 from int8_training.progress import Progress
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
 from edge.evaluate.faces import framed
+from edge.inference import liveness
 from edge.inference.examiner import Examiner
 from edge.inference.liveness import SIDE, views
 from edge.pictures import from_image
@@ -75,23 +78,18 @@ def photos(datasets: Path) -> list[Photo]:
 
 
 def load(datasets: Path, cache: Path) -> Samples:
-    """Return the samples, made anew where the cache has none of these models and this version."""
+    """Return the samples, made anew where the cache has none of these models and this code."""
     examiner = Examiner(InferenceSettings())
     models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
-    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("[crs]*.py")))
+    paths = (*sorted(Path(__file__).parent.glob("[crs]*.py")), Path(liveness.__file__))
+    code = b"".join(path.read_bytes() for path in paths)
     form = hashlib.sha256(models.encode() + code + f"{SIDE} {_SEED}".encode()).hexdigest()[:12]
-    cache.mkdir(parents=True, exist_ok=True)
     listed = photos(datasets)
     parts = []
     for number in Progress("making attacks", range(0, len(listed), _PART)):
+        some = range(number, min(number + _PART, len(listed)))
         path = cache / f"{form}-{number // _PART:03}.npz"
-        if not path.is_file():
-            some = _made(examiner, listed, range(number, min(number + _PART, len(listed))))
-            half = path.with_suffix(".half.npz")
-            np.savez(half, **{field: getattr(some, field) for field in Samples.__slots__})
-            half.rename(path)
-        with np.load(path) as kept:
-            parts.append(Samples(**{field: kept[field] for field in Samples.__slots__}))
+        parts.append(kept(path, Samples, partial(_made, examiner, listed, some)))
     return Samples(
         **{field: np.concatenate([getattr(part, field) for part in parts])
            for field in Samples.__slots__}

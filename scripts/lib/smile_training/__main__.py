@@ -1,10 +1,10 @@
-"""Trains the smile network and writes smile.tflite; started by scripts/train_smile.
+"""Trains the smile's networks and writes their files; started by scripts/train_smile.
 
-Three networks are trained alike. Two of them each leave out half of GENKI-4K, half of London's
-people and a fifth of LFW's: what they say of the faces of GENKI-4K and LFW that they have not seen
-fits the score's line, and what they say of those of GENKI-4K and London tells what the figures are.
-The third, trained on both halves, is the one that is shipped. Another fifth of LFW's people is
-kept from all three, and tells LFW's figures.
+smile.tflite sees the face, shape.tflite its landmarks. Three such pairs are trained alike. Two of
+them each leave out half of GENKI-4K, half of London's people and a fifth of LFW's: what they say of
+the faces of GENKI-4K and LFW that they have not seen fits the score's line, and what they say of
+those of GENKI-4K and London tells what the figures are. The third, trained on both halves, is the
+one that is shipped. Another fifth of LFW's people is kept from all three, and tells LFW's figures.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from edge.inference.smile import MEASURES
 from smile_training import crops
 from smile_training.calibration import Figures, Truths, Values, figures, fit
 from smile_training.crops import Faces
-from smile_training.folds import FOLDS, SHARES, Answers, part, trained
+from smile_training.folds import FOLDS, SHARES, Answers, as_pictures, part, trained
 
 # What GENKI-4K and LFW each count in the score's line: alike, for the score is to mean the same in
 # both, though LFW's labels are strict and a mild smile is none there.
@@ -53,15 +53,22 @@ def main() -> int:
     line, rows = _measured(sets, shipped, folds)
     for name, row in rows.items():
         print(f"{name:40} {row}")
+    checked = {
+        "smile": (shipped.look, sets["lfw"].crops[:_CHECKED, ..., None]),
+        "shape": (shipped.shape, as_pictures(sets["lfw"].shape[:_CHECKED])),
+    }
     try:
         _check_loss(rows)
-        some = sets["lfw"].crops[:_CHECKED, ..., None]
-        content = write(shipped.network, "smile", some, log_odds(shipped.network, some))
+        contents = {
+            name: write(network, name, some, log_odds(network, some))
+            for name, (network, some) in checked.items()
+        }
     except (BuildError, ModelError) as error:
         print(f"train_smile: {error}", file=sys.stderr)
         return 1
-    (out / "smile.tflite").write_bytes(content)
-    print(f"{hashlib.sha256(content).hexdigest()}  {out / 'smile.tflite'}")
+    for name, content in contents.items():
+        (out / f"{name}.tflite").write_bytes(content)
+        print(f"{hashlib.sha256(content).hexdigest()}  {out / f'{name}.tflite'}")
     print("[model.smile.calibration]")
     for name, value in zip((*MEASURES, "intercept"), line, strict=True):
         print(f"{name} = {value:.4g}")
@@ -75,8 +82,7 @@ def _measured(
     genki, lfw, london = sets["genki4k"], sets["lfw"], sets["london"]
     half, share = part(genki, FOLDS), part(lfw, SHARES)
     left_out = [
-        (_measures(genki, fold.rounded["genki4k"], half == k),
-         _measures(lfw, fold.rounded["lfw"], share == 1 + k))
+        (fold.rounded["genki4k"][half == k], fold.rounded["lfw"][share == 1 + k])
         for k, fold in enumerate(folds)
     ]  # fmt: skip
     truths = [(genki.smiling[half == k], lfw.smiling[share == 1 + k]) for k in range(FOLDS)]
@@ -88,13 +94,13 @@ def _measured(
         )
         for k in range(FOLDS)
     }
-    unseen, everyone = share == 0, np.full(len(london.smiling), True)
+    unseen = share == 0
     for form in ("exact", "rounded"):
         kind = "int8" if form == "rounded" else "float"
-        measures = _measures(lfw, getattr(shipped, form)["lfw"], unseen)
+        measures = getattr(shipped, form)["lfw"][unseen]
         rows[f"lfw, unseen people, {kind}"] = figures(measures, lfw.smiling[unseen], line)
-        answers = np.choose(part(london, FOLDS), [getattr(fold, form)["london"] for fold in folds])
-        measures = _measures(london, answers, everyone)
+        by_fold = np.array([getattr(fold, form)["london"] for fold in folds])
+        measures = by_fold[part(london, FOLDS), np.arange(len(london.smiling))]
         rows[f"london, each half unseen, {kind}"] = figures(measures, london.smiling, line)
         print(
             f"london, {kind}: {_ordered(london, measures @ line[:-1])} people smile above neutral"
@@ -111,10 +117,6 @@ def _ordered(faces: Faces, scores: Values) -> str:
         for one in people
     ]
     return f"{sum(above)} of {len(people)}"
-
-
-def _measures(faces: Faces, answers: Values, some: Truths) -> Values:
-    return np.asarray(np.c_[answers, faces.mouth][some])
 
 
 def _fitted(measures: list[tuple[Values, Values]], truths: list[tuple[Truths, Truths]]) -> Values:

@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from int8_training.kept import kept
 from int8_training.progress import Progress
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edge.evaluate.faces import framed
-from edge.inference.align import five_points, similarity
+from edge.inference.align import five_points, laid_out, similarity
 from edge.inference.examiner import Examiner
-from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, mouth
+from edge.inference.smile import PLACED_BY, SHAPE, SIDE, STEP, TEMPLATE, shape
 from edge.pictures import from_image
 from edge.settings import CameraSettings, InferenceSettings
-from edge.types import Bytes2D, Floats, Yuv
+from edge.types import Bytes2D, Yuv
 
 WIDE = 96  # side of the crop that augmentation reads
 ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
-_WIDE_TEMPLATE: Floats = (
-    (TEMPLATE - np.float32(SIDE / 2)) * np.float32(WIDE / (SIDE * ROOM)) + np.float32(WIDE / 2)
-).astype(np.float32)
+_WIDE_TEMPLATE = laid_out(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
 _LEAST_SCORE = 0.6  # of the detector: what it is less sure of is often no face
 _FER_EDGE = 12  # pixels added to each side of FER2013's tight 48x48 faces, or few are found
 
@@ -36,7 +35,7 @@ class Faces:
 
     crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
     wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with room about it
-    mouth: NDArray[np.float64]  # (n, 2): its width, and the lift of its corners
+    shape: NDArray[np.uint8]  # (n, SHAPE): what the unit's other network sees
     smiling: NDArray[np.bool_]  # (n,)
     person: NDArray[np.str_]  # (n,): who it is, or the file where nobody says
     listed: int  # pictures, with those that no face was found in
@@ -54,16 +53,9 @@ def load(name: str, datasets: Path, cache: Path) -> Faces:
     """Return the faces of one of `SETS`, cut anew where the cache has none of these models."""
     examiner = Examiner(InferenceSettings(detector_score=_LEAST_SCORE))
     models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
-    form = f"{models} {_LEAST_SCORE} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()}"
+    form = f"{models} {_LEAST_SCORE} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()} {SHAPE} {STEP}"
     path = cache / f"{name}-{hashlib.sha256(form.encode()).hexdigest()[:12]}.npz"
-    if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
-        faces = _cut(examiner, list(SETS[name](datasets)), name)
-        half = path.with_suffix(".half.npz")
-        np.savez(half, **{field: getattr(faces, field) for field in Faces.__slots__})
-        half.rename(path)
-    with np.load(path) as kept:
-        return Faces(**{field: kept[field] for field in Faces.__slots__})
+    return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
 def _cut(examiner: Examiner, pictures: list[Picture], name: str) -> Faces:
@@ -75,21 +67,22 @@ def _cut(examiner: Examiner, pictures: list[Picture], name: str) -> Faces:
             seen.append(face)
             smiling.append(picture.smiling)
             person.append(picture.person)
-    crops, wide, mouths = (np.array(part) for part in zip(*seen, strict=True))
-    return Faces(crops, wide, mouths, np.array(smiling), np.array(person), len(pictures))
+    crops, wide, shapes = (np.array(part) for part in zip(*seen, strict=True))
+    return Faces(crops, wide, shapes, np.array(smiling), np.array(person), len(pictures))
 
 
-def _look(examiner: Examiner, picture: Yuv) -> tuple[Bytes2D, Bytes2D, tuple[float, float]] | None:
-    """Return both crops of the largest face, and its mouth's measures."""
+def _look(examiner: Examiner, picture: Yuv) -> tuple[Bytes2D, Bytes2D, NDArray[np.uint8]] | None:
+    """Return both crops of the largest face, and its shape."""
     for found in examiner.find(picture):
         looked = examiner.look(picture, found)
         if looked is not None:
             closeup, mesh = looked
             placed = five_points(mesh)[:PLACED_BY]
+            where = similarity(TEMPLATE, placed)
             return (
-                closeup.grey(similarity(TEMPLATE, placed), SIDE),
+                closeup.grey(where, SIDE),
                 closeup.grey(similarity(_WIDE_TEMPLATE, placed), WIDE),
-                mouth(mesh),
+                shape(mesh, where),
             )
     return None
 

@@ -1,4 +1,4 @@
-"""Which faces each network is trained on, and what it then says of all of them."""
+"""Which faces each pair of networks is trained on, and what it then says of all of them."""
 
 import zlib
 from pathlib import Path
@@ -13,6 +13,8 @@ from torch import nn
 
 from smile_training.calibration import Values
 from smile_training.crops import Faces
+from smile_training.shapes import Shapes
+from smile_training.shapes import train as train_shape
 from smile_training.training import Samples, train
 
 FOLDS = 2  # of GENKI-4K's faces and of London's people; fold k leaves out half k of each
@@ -22,15 +24,16 @@ _WEIGHTS = {"genki4k": 2.0, "lfw": 2.5, "fer2013": 0.5}  # by how far the labels
 
 
 class Answers(NamedTuple):
-    """What one network says of faces, (n,) log-odds by set."""
+    """What both networks, of look and of shape, say of faces: (n, 2) log-odds by set."""
 
     exact: dict[str, Values]
     rounded: dict[str, Values]
-    network: Quantized
+    look: Quantized
+    shape: Quantized
 
 
 def trained(sets: dict[str, Faces], out: Path, fold: int | None) -> Answers:
-    """Train the network of one fold, or the one that is shipped (None), and ask it about all."""
+    """Train the networks of one fold, or those that are shipped (None), and ask them about all."""
     torch.set_num_threads(1)
     left_out = [0] if fold is None else [0, 1 + fold]
     kept = {
@@ -38,24 +41,26 @@ def trained(sets: dict[str, Faces], out: Path, fold: int | None) -> Answers:
         "lfw": ~np.isin(part(sets["lfw"], SHARES), left_out),
         "fer2013": np.full(len(sets["fer2013"].smiling), True),
     }
-    wide, smiling = (
+    wide, shape, smiling = (
         np.concatenate([getattr(sets[name], field)[some] for name, some in kept.items()])
-        for field in ("wide", "smiling")
+        for field in ("wide", "shape", "smiling")
     )
     weight = np.concatenate([np.full(some.sum(), _WEIGHTS[name]) for name, some in kept.items()])
-    samples = Samples(
-        torch.from_numpy(wide)[:, None],
-        torch.from_numpy(smiling).float(),
-        torch.from_numpy(weight).float(),
-        torch.from_numpy(onsets(sets["london"], fold)),
-    )
+    told = torch.from_numpy(smiling).float(), torch.from_numpy(weight).float()
+    onset = torch.from_numpy(onsets(sets["london"], fold))
     name = "shipped" if fold is None else f"fold{fold}"
-    network, quantized = train(samples, out, name, _SEED)
+    looks = train(Samples(torch.from_numpy(wide)[:, None], *told, onset), out, name, _SEED)
+    shapes = Shapes(torch.from_numpy(shape)[:, :, None, None], *told)
+    by_shape = train_shape(shapes, out, name, _SEED)
     exact, rounded = (
-        {name: both_ways(one, faces.crops) for name, faces in sets.items() if name != "fer2013"}
-        for one in (network, quantized)
+        {
+            name: np.c_[both_ways(look, faces.crops), log_odds(shaped, as_pictures(faces.shape))]
+            for name, faces in sets.items()
+            if name != "fer2013"
+        }
+        for look, shaped in zip(looks, by_shape, strict=True)
     )
-    return Answers(exact, rounded, quantized)
+    return Answers(exact, rounded, looks[1], by_shape[1])
 
 
 def onsets(london: Faces, fold: int | None) -> NDArray[np.uint8]:
@@ -70,6 +75,11 @@ def onsets(london: Faces, fold: int | None) -> NDArray[np.uint8]:
             for one in np.unique(person)
         ]
     )
+
+
+def as_pictures(shape: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return shapes, (n, SHAPE), as the network takes them: of one pixel."""
+    return shape[:, None, None, :]
 
 
 def both_ways(network: nn.Module, crops: NDArray[np.uint8]) -> Values:

@@ -14,7 +14,7 @@ from smile_training.augment import vary
 from smile_training.network import DESIGN
 
 BATCH = 128
-_DOUBT = 0.06  # of each label: about one in thirty is wrong
+DOUBT = 0.06  # of each label: about one in thirty is wrong
 # Lifting the corners of a mouth must raise the log-odds by this much for each half crop of lift.
 _LIFTS, _LEAST_LIFT, _MOST_LIFT, _RISE = 8, 0.04, 0.14, 8.0
 # A person whose two photos are known is seen twice, each time so far on the way from the neutral
@@ -90,10 +90,10 @@ def _loss(
         (BATCH, _LIFTS, _LIFTS, _ONSETS, _ONSETS)
     )
     wrong = functional.binary_cross_entropy_with_logits(
-        logits, target * (1 - _DOUBT) + _DOUBT / 2, weight, reduction="sum"
+        logits, target * (1 - DOUBT) + DOUBT / 2, weight, reduction="sum"
     )
     untold = functional.binary_cross_entropy_with_logits(
-        torch.cat((first, second)), torch.cat((early, late)).clamp(_DOUBT / 2, 1 - _DOUBT / 2)
+        torch.cat((first, second)), torch.cat((early, late)).clamp(DOUBT / 2, 1 - DOUBT / 2)
     )
     flat = functional.relu(lift * _RISE - (high - low)).mean()
     stuck = functional.relu((late - early) * _ONSET_RISE - (second - first)).mean()
