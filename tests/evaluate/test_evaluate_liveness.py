@@ -79,6 +79,7 @@ def test_the_strictest_threshold_refuses_so_many_and_no_more() -> None:
     living = np.arange(40) / 40
     verdicts = Verdicts({"print": np.array([0.04, 0.3])}, living)
     threshold = strictest(verdicts, 0.05)
+    assert threshold is not None
     assert threshold == living[2]
     assert rates(verdicts, threshold).bpcer == pytest.approx(0.05)
     unseen = np.r_[living[:-3], np.nan, np.nan, np.nan]

@@ -11,7 +11,8 @@ from deb_building import LIB, REPOSITORY, Target, pages, wheels
 from edge import __version__
 
 PACKAGING = REPOSITORY / "packaging"
-DEPENDS = "python3 (>= {python}), python3 (<< {following}), libc6 (>= 2.{glibc}), systemd (>= 252)"
+DEPENDS = "python3 (>= {python}), python3 (<< {following}), libc6 (>= 2.{glibc}), "
+DEPENDS += "systemd (>= 252), tzdata"
 DESCRIPTION = """Attendance unit: knows a face, asks for a smile, signs what it saw
  A wall-mounted unit for a Raspberry Pi with a Camera Module. Each attempt becomes a
  signed, numbered event that is durable before the green light and reaches any MQTT

@@ -17,8 +17,14 @@ TARGET = Target(RELEASES["bookworm"], "arm64")
 PACKAGES = {"gpiozero", "numpy", "pydantic-settings"}
 HERE = Path(__file__).parent
 # Of Debian's root: what Python needs to run. The kernel's own modules are not needed.
-KEPT = ("lib/aarch64-linux-gnu", "lib/ld-linux-aarch64.so.1", "usr/bin/python3.11")
-KEPT += ("usr/lib/python3.11", "usr/lib/aarch64-linux-gnu", "usr/share/zoneinfo")
+KEPT = [
+    "lib/aarch64-linux-gnu",
+    "lib/ld-linux-aarch64.so.1",
+    "usr/bin/python3.11",
+    "usr/lib/python3.11",
+    "usr/lib/aarch64-linux-gnu",
+    "usr/share/zoneinfo",
+]
 LGPIO = ("--platform=manylinux_2_34_aarch64", "--python-version=3.11", "--implementation=cp")
 # What a boot loader would have written into the tree: a02082 is a Raspberry Pi 3 B, and without a
 # seed the kernel waits for entropy.
@@ -41,12 +47,12 @@ def main() -> None:
     for folder in ("proc", "sys", "dev", "run", "tmp"):
         (root / folder).mkdir(exist_ok=True)
     fetched = wheels.fetch(TARGET, cache)
-    requires = {canonicalize_name(wheels.metadata(w)["Name"]): w for w in fetched}
-    stated = {n: wheels.metadata(w).get_all("Requires-Dist") or [] for n, w in requires.items()}
+    named = {str(canonicalize_name(wheels.metadata(w)["Name"])): w for w in fetched}
+    stated = {n: wheels.metadata(w).get_all("Requires-Dist") or [] for n, w in named.items()}
     names = wheels.needed(PACKAGES, stated, TARGET)
     site = root / "opt/site"
     site.mkdir(parents=True)
-    wheels.install(TARGET, [w for n, w in requires.items() if n in names], site)
+    wheels.install(TARGET, [w for n, w in named.items() if n in names], site)
     pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--require-hashes"]
     pip += [
         "--only-binary=:all:",

@@ -225,8 +225,8 @@ def main() -> int:
         passed += good
         failed += not good
     confused = _confused(record)
-    for words in confused:
-        say(f"FAILED  {words}")
+    for text in confused:
+        say(f"FAILED  {text}")
     failed += len(confused)
     missing = len(list(plan.cues())) - len(list(_played(record)))
     say(f"{passed} passed, {failed + missing} failed")
