@@ -17,8 +17,9 @@ from deb_building import REPOSITORY, Target
 
 LOCK = REPOSITORY / "requirements/run.lock"
 # Declared by others and loaded by nothing on the unit: colorzero names setuptools and does not
-# import it (its .pth file would slow each start); litert names a backport of what Python 3.11 has.
-NOT_NEEDED = {"setuptools", "backports-strenum"}
+# import it (its .pth file would slow each start); litert names a backport of what Python 3.11 has;
+# a receiver that stores in PostgreSQL is no unit.
+NOT_NEEDED = {"setuptools", "backports-strenum", "psycopg"}
 # In wheels, and of no use on the unit: tests, and the accelerator of a graphics card.
 PRUNED = ("numpy/**/tests", "ai_edge_litert/libLiteRtWebGpuAccelerator.so")
 
