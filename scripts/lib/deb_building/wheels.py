@@ -107,7 +107,8 @@ def fetch(target: Target, cache: Path) -> list[Path]:
     }
     requires = {n: metadata(w).get_all("Requires-Dist") or [] for n, w in wheels.items()}
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return [wheels[name] for name in sorted(needed(project["dependencies"], requires, target))]
+    own = project["dependencies"] + project["optional-dependencies"]["central"]
+    return [wheels[name] for name in sorted(needed(own, requires, target))]
 
 
 def install(target: Target, wheels: list[Path], site: Path) -> None:
