@@ -29,7 +29,7 @@ MEANING = {
     "bytes_per_event": "bytes written to disk per event",
     "bytes_per_idle_hour": "bytes written to disk in an hour without events",
     "received_per_s": "events a second that two receivers verify and store, by database",
-    "received_cpu_us": "CPU of those receivers for one event, microseconds, by database",
+    "received_cpu_us": "CPU of those receivers for one event meanwhile, microseconds, by database",
     "idle_cpu_share": "CPU share of one core, nobody in view, 15 frames a second",
     "busy_cpu_share": "the same with a face in view",
     "rss_mb": "MB resident, 7,000 people enrolled",
