@@ -12,6 +12,8 @@ pytestmark = pytest.mark.broker
 def test_delivery_is_measured_on_a_disk() -> None:
     figures = measure(events=100)
     assert 0 < figures["events_per_s"] < figures["paho_events_per_s"] * 2
+    assert min(figures["events_cpu_us"], figures["commit_per_s"]) > 0
+    assert figures["commit_together_per_s"] > 0
     assert figures["message_bytes"] < figures["bytes_per_event"] < 16 * 1024
     assert figures["bytes_per_idle_hour"] <= 100 * 1024
     assert "write_bytes" in figures["method"]

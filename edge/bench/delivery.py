@@ -22,10 +22,11 @@ from typing import Any
 from paho.mqtt.client import Client
 
 from edge.bench.broker import PrivateBroker
+from edge.bench.commits import commit_rate
 from edge.errors import OutboxError
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.outbox import Reader
-from edge.mqtt.recorder import CAPACITY
+from edge.mqtt.recorder import BATCH, CAPACITY
 from edge.mqtt.topics import Leaf, UnitName, subscription
 from edge.settings import BrokerSettings, UnitSettings
 from edge.simulate.wire import WireSide, attempt
@@ -37,7 +38,10 @@ IDLE_SECONDS = 20.0  # watched while nothing happens, after the last delivery wa
 METHOD = (
     "events_per_s: submitted to the recorder (sign, SQLite WAL, synchronous FULL) until the last "
     "PUBACK; paho_events_per_s: the same bytes by paho QoS 1 with nothing signed or stored; both "
-    "in one run, one local mosquitto, same window. bytes_per_event: write_bytes of "
+    "in one run, one local mosquitto, same window. events_cpu_us: of the sender, mosquitto "
+    "not counted. commit_per_s: the same bytes put into bare SQLite on the same disk, a durable "
+    f"commit each; commit_together_per_s: {BATCH} in each, as the recorder does when so many wait. "
+    "bytes_per_event: write_bytes of "
     "/proc/self/io of a process that stores and delivers events one by one. bytes_per_idle_hour: "
     "of the same, connected, over 20 s in which nothing happens, times 180."
 )
@@ -97,18 +101,18 @@ def park_a_session(broker: BrokerSettings) -> None:
     client.loop_stop()
 
 
-def _signed_rate(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, int]:
-    """Return events a second through the unit, and the bytes of one message."""
+def _signed_rate(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, float, int]:
+    """Return events a second through the unit, their CPU seconds, and the bytes of one message."""
     unit = _Unit(folder, broker)
     unit.start()
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     for ref in range(events):
         unit.submit(ref)
     unit.wait_delivered(events)
-    rate = events / (time.perf_counter() - began)
+    rate, cpu = events / (time.perf_counter() - began), time.process_time() - spent
     size = len(unit.reader.after(events - 1, 1)[0].token)
     unit.close()
-    return rate, size
+    return rate, cpu, size
 
 
 def bare_rate(broker: BrokerSettings, events: int, size: int) -> float:
@@ -173,8 +177,8 @@ def _count_writes(folder: Path, broker: BrokerSettings, events: int) -> tuple[fl
 def measure(events: int = 1000, folder: Path | None = None) -> dict[str, Any]:
     """Measure delivery; `folder` (default /var/tmp) must be on the kind of disk that is meant.
 
-    Returns events_per_s, paho_events_per_s, bytes_per_event, bytes_per_idle_hour, message_bytes,
-    window, method.
+    Returns events_per_s, events_cpu_us, paho_events_per_s, commit_per_s, commit_together_per_s,
+    bytes_per_event, bytes_per_idle_hour, message_bytes, window, method.
     Raises LinkError where mosquitto cannot be had, OutboxError where the disk is none.
     """
     # /var/tmp outlives a restart, so unlike /tmp it is not in memory.
@@ -186,12 +190,19 @@ def measure(events: int = 1000, folder: Path | None = None) -> dict[str, Any]:
             park_a_session(broker)
             for part in ("rate", "bytes"):
                 (place / part).mkdir()
-            rate, size = _signed_rate(place / "rate", broker, events)
+            rate, cpu, size = _signed_rate(place / "rate", broker, events)
             bare = bare_rate(broker, events, size)
+            commits = [
+                commit_rate(place / f"commits-{together}.db", size, events, together)
+                for together in (1, BATCH)
+            ]
             written, idle = _count_writes(place / "bytes", broker, events)
     return {
         "events_per_s": round(rate, 1),
+        "events_cpu_us": round(cpu / events * 1e6, 1),
         "paho_events_per_s": round(bare, 1),
+        "commit_per_s": round(commits[0], 1),
+        "commit_together_per_s": round(commits[1], 1),
         "bytes_per_event": round(written),
         "bytes_per_idle_hour": round(idle),
         "message_bytes": size,

@@ -6,7 +6,7 @@ stored to nine tenths. Nothing is left out but TLS: network, lines of output, du
 """
 
 import multiprocessing
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +40,8 @@ PATIENCE = 300.0  # seconds for any one part
 METHOD = (
     f"{EVENTS} signed events of {UNITS} units wait at a local mosquitto; {RECEIVERS} processes of "
     "`senyum receive` share them ($share) into one store. Rate: events stored, between the first "
-    "and the last tenth of them. SQLite: WAL, synchronous FULL; PostgreSQL: fsync and "
+    "and the last tenth of them; CPU: of the receivers meanwhile, mosquitto and the database's "
+    "server not counted. SQLite: WAL, synchronous FULL; PostgreSQL: fsync and "
     "synchronous_commit on; both on the disk of the folder."
 )
 
@@ -98,7 +99,7 @@ def _receiver(folder: Path, broker: BrokerSettings, number: int, store: list[str
 @dataclass(frozen=True, slots=True)
 class _Figures:
     rate: float  # events a second
-    cpu_us: float  # of all receivers, an event
+    cpu_us: float  # of all receivers, an event, their start not counted
 
 
 def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) -> _Figures:
@@ -123,23 +124,31 @@ def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) 
         with context.Pool(2) as pool:
             arguments = [(broker, folder, number, events // UNITS) for number in range(UNITS)]
             pool.starmap(_publish, arguments)
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         processes = start()
         try:
             first, last = events // 10, events - events // 10
             stored = _until(lambda: count() if count() >= first else 0)
-            began = time.perf_counter()
+            began, before = time.perf_counter(), _spent(processes)
             ended = _until(lambda: count() if count() >= last else 0)
-            rate = (ended - stored) / (time.perf_counter() - began)
+            lasted, spent = time.perf_counter() - began, _spent(processes) - before
             _until(lambda: count() == events)
         finally:
             for process in processes:
                 process.terminate()
             for process in processes:
                 process.wait(PATIENCE)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-    return _Figures(round(rate, 1), round(spent / events * 1e6, 1))
+    taken = ended - stored
+    return _Figures(round(taken / lasted, 1), round(spent / taken * 1e6, 1))
+
+
+def _spent(processes: list[subprocess.Popen[bytes]]) -> float:
+    """Return the CPU seconds of these processes until now."""
+    ticks = 0
+    for process in processes:
+        # proc(5): the name, in brackets, may hold spaces; utime and stime are fields 14 and 15.
+        fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
+        ticks += sum(map(int, fields.split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _until(condition: Callable[[], int]) -> int:

@@ -1,6 +1,5 @@
 """Runs the operator's own program for each alarm, beside the receiver and never in its way."""
 
-import json
 import logging
 import queue
 import shlex
@@ -8,7 +7,7 @@ import subprocess
 import threading
 
 from edge.central.notice import Notice
-from edge.central.show import as_object
+from edge.central.show import as_json
 from edge.errors import CallerError
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class Alarm:
 
     def _work(self) -> None:
         while (notice := self._waiting.get()) is not None:
-            content = json.dumps(as_object(notice), ensure_ascii=False) + "\n"
+            content = as_json(notice) + "\n"
             try:
                 done = subprocess.run(
                     self._command, input=content.encode(), timeout=SECONDS, check=False

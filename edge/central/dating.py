@@ -9,7 +9,7 @@ signed stays as it was. Of several anchors the nearest counts; they may come in 
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 from sqlalchemy import bindparam, select
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge.central.database import Database
 
 _LARGEST_NS = 2**63 - 1  # SQLite's integer
+_WAITING = 1000  # rows that wait to be written together; a whole store may be gone through
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +61,77 @@ class Anchor:
             return None
 
 
-def note(db: "Database", event: AttendanceEvent | AuditEvent) -> None:
-    """Take in a genuine event, inside the transaction that stores it."""
-    anchor = Anchor.of(event) if isinstance(event, AuditEvent) else None
-    clock = event.data.clock
-    if anchor is not None:
-        db.put_new(
+class Dating:
+    """What the genuine events of one transaction say of times; `flush` writes the rest of it.
+
+    After an outage a unit brings thousands of events of one boot: its anchors are looked up once,
+    and the rows written together. Raises what the database does.
+    """
+
+    def __init__(self, db: "Database") -> None:
+        self._db = db
+        self._known: dict[tuple[str, str], list[Anchor]] = {}  # by unit and boot
+        self._undated: list[dict[str, Any]] = []
+
+    def note(self, event: AttendanceEvent | AuditEvent) -> None:
+        """Take in a genuine event, inside the transaction that stores it."""
+        anchor = Anchor.of(event) if isinstance(event, AuditEvent) else None
+        clock = event.data.clock
+        if anchor is not None:
+            self._anchor(event, anchor)
+        elif clock.state is ClockState.UNSYNCHRONIZED and int(clock.monotonic_ns) <= _LARGEST_NS:
+            monotonic_ns = int(clock.monotonic_ns)
+            row = {
+                "id": event.id,
+                "unit": event.source,
+                "sequence": event.number,
+                "boot_id": clock.boot_id,
+                "monotonic_ns": monotonic_ns,
+                "corrected": _corrected(self._anchors(event.source, clock.boot_id), monotonic_ns),
+            }
+            self._undated.append(row)
+            if len(self._undated) >= _WAITING:
+                self.flush()
+
+    def flush(self) -> None:
+        """Write the events of no certain time; one that is there stays as it is."""
+        rows, self._undated = self._undated, []
+        if rows:
+            self._db.run(self._db.put(UNDATED).on_conflict_do_nothing(), rows)
+
+    def _anchor(self, event: AttendanceEvent | AuditEvent, anchor: Anchor) -> None:
+        """Store an anchor, and date all events of its boot anew."""
+        unit, boot_id = event.source, event.data.clock.boot_id
+        self.flush()
+        self._db.put_new(
             ANCHOR,
-            unit=event.source,
-            boot_id=clock.boot_id,
+            unit=unit,
+            boot_id=boot_id,
             monotonic_ns=anchor.monotonic_ns,
             utc=anchor.utc.isoformat(),
             sequence=event.number,
         )
-        _date_boot(db, event.source, clock.boot_id)
-    elif clock.state is ClockState.UNSYNCHRONIZED and int(clock.monotonic_ns) <= _LARGEST_NS:
-        monotonic_ns = int(clock.monotonic_ns)
-        db.put_new(
-            UNDATED,
-            id=event.id,
-            unit=event.source,
-            sequence=event.number,
-            boot_id=clock.boot_id,
-            monotonic_ns=monotonic_ns,
-            corrected=_corrected(_anchors(db, event.source, clock.boot_id), monotonic_ns),
-        )
+        self._known.pop((unit, boot_id), None)
+        _date_boot(self._db, unit, boot_id, self._anchors(unit, boot_id))
+
+    def _anchors(self, unit: str, boot_id: str) -> list[Anchor]:
+        known = self._known.get((unit, boot_id))
+        if known is None:
+            known = self._known[unit, boot_id] = _anchors(self._db, unit, boot_id)
+        return known
 
 
 def note_stored(db: "Database") -> None:
     """Take in the events of a store from before there was dating."""
+    dating = Dating(db)
     for (token,) in db.rows(select(EVENT.c.jws).order_by(EVENT.c.number)):
         try:
             event = ANY_EVENT.validate_json(from_b64url(token.split(".")[1]))
         except (ValueError, IndexError, ValidationError):
             continue
         if isinstance(event, AttendanceEvent | AuditEvent):
-            note(db, event)
+            dating.note(event)
+    dating.flush()
 
 
 def _anchors(db: "Database", unit: str, boot_id: str) -> list[Anchor]:
@@ -115,8 +151,7 @@ def _corrected(anchors: list[Anchor], monotonic_ns: int) -> str | None:
     return nearest.date(monotonic_ns)
 
 
-def _date_boot(db: "Database", unit: str, boot_id: str) -> None:
-    anchors = _anchors(db, unit, boot_id)
+def _date_boot(db: "Database", unit: str, boot_id: str, anchors: list[Anchor]) -> None:
     query = select(UNDATED.c.id, UNDATED.c.monotonic_ns).where(
         UNDATED.c.unit == unit, UNDATED.c.boot_id == boot_id
     )

@@ -37,13 +37,17 @@ class Receiver:
         new_keys: Callable[[], KeySet | None] = lambda: None,
         asker: Asker | None = None,
         rest: Callable[[float], bool] = _sleep,
+        shown: Callable[[], None] = lambda: None,
     ) -> None:
-        """`new_keys` returns another key set once it is there; with `asker` gaps are asked for.
+        """`show` is called for each notice, and `shown` after the last of a batch.
+
+        `new_keys` returns another key set once it is there; with `asker` gaps are asked for.
 
         `rest` waits so many seconds, and tells whether to go on.
         """
         self._desk = desk
         self._show = show
+        self._shown = shown
         self._now = now
         self._new_keys = new_keys
         self._asker = asker
@@ -109,3 +113,4 @@ class Receiver:
     def _say(self, notices: Iterable[Notice]) -> None:
         for notice in notices:
             self._show(notice)
+        self._shown()

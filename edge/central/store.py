@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, delete, func, select, text
 
-from edge.central import dating
 from edge.central.database import Database
+from edge.central.dating import Dating
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
 from edge.central.near import LARGEST_SEQUENCE, Near
@@ -101,6 +101,7 @@ class Store:
         self.database = Database(where, password)
         self._refused = Refusals(self.database, refused_kept)
         self._near: Near | None = None  # inside a batch
+        self._dating: Dating | None = None  # likewise
         self._newest = self._number()
 
     def close(self) -> None:
@@ -117,12 +118,14 @@ class Store:
             with self.database.transaction():
                 changed = self._number() != self._newest
                 self._near = Near(self.database)
+                self._dating = Dating(self.database)
                 self._near.fetch(entries)
                 yield
                 self._near.flush()
+                self._dating.flush()
                 newest = self._number()
         finally:
-            self._near = None
+            self._near = self._dating = None
         if not changed:
             self._newest = newest
 
@@ -193,7 +196,8 @@ class Store:
 
     def date(self, event: AttendanceEvent | AuditEvent) -> None:
         """Note a genuine event's clock, and what an anchor says about others' times."""
-        dating.note(self.database, event)
+        assert self._dating is not None, "only inside a batch"
+        self._dating.note(event)
 
     def refuse(self, refusal: Refusal, now: str) -> bool:
         """Keep a refused message; the same one again only counts. Returns whether it is news."""

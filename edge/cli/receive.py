@@ -113,7 +113,9 @@ def run(args: argparse.Namespace) -> int:
         def rest(seconds: float) -> bool:
             return subscriber.rest(seconds)
 
-        receiver = Receiver(desk, show, new_keys=keys.changed, asker=asker, rest=rest)
+        receiver = Receiver(
+            desk, show, new_keys=keys.changed, asker=asker, rest=rest, shown=screen.flush
+        )
         subscriber = Subscriber(broker, args.group, client_id, receiver, replies=asker is not None)
 
         def stop(_number: int, _frame: Any) -> None:

@@ -39,9 +39,7 @@ def json_object(content: bytes) -> dict[str, Any]:
     and the infinities, which Python reads and JSON has not.
     """
     try:
-        value = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_number
-        )
+        value = _DECODER.decode(content.decode("utf-8"))
     except (ValueError, RecursionError):
         raise ValueError("is not JSON, or names a field twice") from None
     if not isinstance(value, dict):
@@ -58,3 +56,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)

@@ -14,6 +14,7 @@ A verifier accepts a message only if all of this holds, in this order:
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -42,6 +43,7 @@ TYP = {
     Leaf.HEALTH: "senyum-health+jws",
 }
 _HEADER = {"alg", "kid", "typ", "cty"}
+_SHORT = 512  # characters; a unit's header takes about 170, and is the same in all its events
 
 
 class Flaw(StrEnum):
@@ -103,14 +105,15 @@ def verify(token: bytes | str, keys: KeySet, topic: str, now: datetime | None = 
     except ValueError as error:
         raise Rejected(Flaw.TOPIC, str(error)) from None
     text = _text(token)
-    key = _key(_header(text), keys, unit, leaf)
-    if not key.verifies(text):
+    header, content, signature = _parts(text)
+    key = _key(header, keys, unit, leaf)
+    if not key.signed(text.rpartition(".")[0].encode("ascii"), signature):
         raise Rejected(
             Flaw.BAD_SIGNATURE,
             f"{unit.source}: the signature is not that of key {key.kid}: altered or forged",
         )
-    event = _event(text, leaf)
-    if event.unit != unit:
+    event = _event(content, leaf)
+    if event.source != unit.source:
         raise Rejected(Flaw.TOPIC, f"{event.source}: was sent on the topic of {unit.source}")
     moment = event.moment
     if event.data.clock.state is ClockState.UNSYNCHRONIZED:
@@ -150,19 +153,32 @@ def _json(content: bytes, what: str) -> dict[str, Any]:
         raise Rejected(Flaw.MALFORMED, f"the {what} {error}") from None
 
 
-def _header(text: str) -> dict[str, str]:
-    """Read the protected header. Nothing of it is believed before the signature is checked."""
+def _parts(text: str) -> tuple[dict[str, str], bytes, bytes]:
+    """Return header, payload and signature. Nothing is believed before the latter is checked."""
     parts = text.split(".")
     if len(parts) != 3:
         raise Rejected(Flaw.MALFORMED, "is not a compact JWS: it has not three parts")
+    first, *others = parts
+    content, signature = map(_decoded, others)
+    return (_known_header if len(first) <= _SHORT else _header)(first), content, signature
+
+
+def _decoded(part: str) -> bytes:
     try:
-        first, _, _ = [from_b64url(part) for part in parts]
+        return from_b64url(part)
     except ValueError as error:
         raise Rejected(Flaw.MALFORMED, f"is not a compact JWS: {error}") from None
-    header = _json(first, "header")
+
+
+def _header(part: str) -> dict[str, str]:
+    """Read the protected header."""
+    header = _json(_decoded(part), "header")
     if not all(isinstance(value, str) for value in header.values()) or not header.keys() <= _HEADER:
         raise Rejected(Flaw.MALFORMED, "the header holds other than alg, kid, typ and cty")
     return header
+
+
+_known_header = lru_cache(maxsize=1024)(_header)  # what was refused is not kept
 
 
 def _key(header: dict[str, str], keys: KeySet, unit: UnitName, leaf: Leaf) -> PublicKey:
@@ -186,8 +202,7 @@ def _key(header: dict[str, str], keys: KeySet, unit: UnitName, leaf: Leaf) -> Pu
     return key
 
 
-def _event(text: str, leaf: Leaf) -> AnyEvent:
-    content = from_b64url(text.split(".")[1])
+def _event(content: bytes, leaf: Leaf) -> AnyEvent:
     _json(content, "payload")
     try:
         event = ANY_EVENT.validate_json(content)

@@ -6,7 +6,7 @@ fields come with a new version in `type`, so that nobody reads half of what was 
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -287,9 +287,8 @@ ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 def encode(event: CloudEvent) -> bytes:
     """Write the JSON that is signed as it stands; absent attributes are left out, not null."""
-    content: dict[str, Any] = event.model_dump(mode="json")
-    absent = [name for name, value in content.items() if value is None]
-    return event.model_dump_json(exclude=set(absent)).encode("utf-8")
+    absent = {name for name, value in event if value is None}
+    return event.model_dump_json(exclude=absent).encode("utf-8")
 
 
 def timestamp(utc_ns: int) -> str:

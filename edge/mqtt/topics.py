@@ -4,6 +4,7 @@ import base64
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 from edge.settings import UnitSettings
@@ -78,6 +79,7 @@ class UnitName:
         return cls(*parts)
 
 
+@lru_cache(maxsize=4096)  # topics of this contract only, which are short: an error is not kept
 def parse(topic: str) -> tuple[UnitName, Leaf]:
     """Read a topic of this contract; ValueError where it is none."""
     levels = topic.removeprefix(ROOT + "/").split("/")

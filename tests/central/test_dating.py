@@ -73,23 +73,25 @@ def morning(unit: Waking) -> list[Message]:
     return [first, second, unit.anchor(), unit.stranger()]
 
 
-def take(path: Path, unit: Unit, messages: list[Message]) -> dict[int, str]:
+def take(path: Path, unit: Unit, messages: list[Message], together: int = 1) -> dict[int, str]:
+    """Take events in batches; returns the times that anchors gave."""
     clock = TurnedClock.at_start()
     with closing(Store(path)) as store:
         desk = Desk(store, keys_of(unit), 1.0, clock())
-        for message in messages:
-            (notice,) = desk.take([message], clock())
-            assert notice.kind is Kind.EVENT, notice
+        for at in range(0, len(messages), together):
+            notices = desk.take(messages[at : at + together], clock())
+            assert {notice.kind for notice in notices} == {Kind.EVENT}, notices
         return store.corrected(unit.name.source)
 
 
+@pytest.mark.parametrize("together", [1, 2, 4])
 @pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
 def test_an_anchor_dates_the_events_of_its_boot_in_whatever_order_they_come(
-    tmp_path: Path, order: tuple[int, ...]
+    tmp_path: Path, order: tuple[int, ...], together: int
 ) -> None:
     unit = Waking()
     messages = morning(unit)
-    found = take(tmp_path / "store.db", unit, [messages[at] for at in order])
+    found = take(tmp_path / "store.db", unit, [messages[at] for at in order], together)
     assert found == {
         number: unit.times[number].strftime("%Y-%m-%dT%H:%M:%S.%fZ") for number in (1, 2)
     }

@@ -147,6 +147,14 @@ def test_a_header_of_another_kind_is_refused(
     assert flaw(forge(header), signer.keys) is expected
 
 
+def test_a_header_is_judged_anew_each_time(signer: Signer, token: str, forge: Forge) -> None:
+    for _ in range(2):
+        assert flaw(forge({"jku": "https://example.org"}), signer.keys) is Flaw.MALFORMED
+        assert flaw(forge({"kid": "k" * 2000}), signer.keys) is Flaw.UNKNOWN_KEY
+        assert verify(token, signer.keys, TOPIC).kid == signer.key.kid
+        assert flaw(token, KeySet.of([])) is Flaw.UNKNOWN_KEY  # known to another key set
+
+
 def test_a_forged_signature_is_refused(signer: Signer, token: str, tmp_path: Path) -> None:
     forger = SigningKey.load_or_create(tmp_path / "forger")
     header, payload = header_and_payload(token)

@@ -9,6 +9,7 @@ from jwcrypto import jwk
 from wireunit import UNIT
 
 from edge.errors import SecretError
+from edge.mqtt.encoding import from_b64url
 from edge.mqtt.keys import KeySet, SigningKey, add_registration
 
 NOON = datetime(2026, 8, 17, 12, tzinfo=UTC)
@@ -174,3 +175,18 @@ def test_a_key_file_that_is_nonsense_is_named(tmp_path: Path, text: str) -> None
     path.write_text(text)
     with pytest.raises(SecretError, match=r"signing\.key"):
         SigningKey.load_or_create(path)
+
+
+@pytest.mark.parametrize("alg", ["Ed25519", "ES256"])
+def test_a_jws_taken_apart_is_judged_like_a_whole_one(tmp_path: Path, alg: str) -> None:
+    signing = SigningKey.load_or_create(tmp_path / "k", alg)
+    key = KeySet.of([signing.registration(UNIT)]).find(signing.kid)
+    assert key is not None
+    content, _, last = signing.sign({"alg": alg, "kid": signing.kid}, b"{}").rpartition(".")
+    signature = from_b64url(last)
+    assert key.signed(content.encode(), signature)
+    assert key.verifies(f"{content}.{last}")
+    other = bytes([signature[0] ^ 1]) + signature[1:]
+    for altered in (b"", signature[:-1], signature + b"\0", other, bytes(64), b"\xff" * 64):
+        assert not key.signed(content.encode(), altered)
+    assert not key.signed(content.encode() + b"A", signature)
