@@ -23,6 +23,27 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"senyum {__version__}\n"
 
 
+def test_a_command_whose_packages_are_missing_says_how_to_get_them() -> None:
+    """In a process of its own, in which SQLAlchemy cannot be found."""
+    program = (
+        "import sys\nsys.modules['sqlalchemy'] = None\n"
+        "from edge.cli import main\nsys.exit(main(sys.argv[1:]))"
+    )
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", program, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    missing = run("receive", "--help")
+    assert missing.returncode == 2
+    assert missing.stderr == (
+        "senyum: senyum receive needs sqlalchemy; run: pip install 'senyum-edge[central]'\n"
+    )
+    rest = run("--help")
+    assert rest.returncode == 0
+    assert "provision" in rest.stdout
+
+
 @pytest.mark.parametrize("words", [[], ["dance"], ["run", "--fast"], ["receive"]])
 def test_a_wrong_call_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -1,7 +1,6 @@
 """Receives from the broker: session kept, acknowledged only after the store committed.
 
-MQTT 5, and 3.1.1 with a broker that has no other: without shared subscriptions, so that every
-receiver gets every event and the store keeps each once.
+MQTT 5, or 3.1.1, without shared subscriptions: every receiver gets every event, stored once.
 
 One thread does all: read what is there, hand it over as a batch, acknowledge the batch. So an
 acknowledgement never travels on another connection than its message came by, where the same
@@ -106,11 +105,10 @@ class Subscriber:
         self._stopped = True
 
     def run(self) -> None:
-        """Receive until `stop`.
+        """Receive until `stop`; a broker that cannot be reached is tried again, for ever.
 
-        A broker that cannot be reached is tried again, for ever. Raises LinkError where it refuses
-        us and no waiting helps (LinkRefused where it never let us in, for then what we were told
-        of it is wrong), and StoreError as the handler does.
+        Raises LinkError where it refuses us and no waiting helps (LinkRefused where it never let
+        us in: what we were told of it is wrong), and StoreError as the handler does.
         """
         backoff = Backoff(self._broker.backoff_min, self._broker.backoff_max)
         said = False

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from edge import __version__
-from edge.errors import SenyumError
+from edge.errors import CallerError, SenyumError
 from edge.journal import configure
 
 # In the order of a unit's life.
@@ -32,8 +32,15 @@ COMMANDS = {
 }
 
 
+# Packages that only some installations have, and the extra that brings them.
+EXTRAS = {"sqlalchemy": "central", "psycopg": "central"}
+
+
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser with the command `chosen`, or with all of them."""
+    """Return the parser with the command `chosen`, or with all that this installation has.
+
+    Raises CallerError where the chosen one needs a package that is not installed.
+    """
     parser = argparse.ArgumentParser(prog="senyum", description="Attendance with a smile.")
     parser.add_argument("--version", action="version", version=f"senyum {__version__}")
     parser.add_argument(
@@ -41,8 +48,18 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
-        if chosen is None or name == chosen:
+        if chosen is not None and name != chosen:
+            continue
+        try:
             importlib.import_module(module).add_parser(commands)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get(error.name or "")
+            if extra is None:
+                raise
+            if chosen is not None:
+                raise CallerError(
+                    f"senyum {name} needs {error.name}; run: pip install 'senyum-edge[{extra}]'"
+                ) from None
     return parser
 
 
@@ -50,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1, or 2 for the caller's mistakes."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     named = next((word for word in arguments if word in COMMANDS), None)
-    options = build_parser(named).parse_args(arguments)
-    configure(options.log_level)
     try:
+        options = build_parser(named).parse_args(arguments)
+        configure(options.log_level)
         status: int = options.func(options)
     except SenyumError as error:
         print(f"senyum: {error}", file=sys.stderr)

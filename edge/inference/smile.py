@@ -80,7 +80,8 @@ def shape(mesh: Mesh, where: Affine) -> NDArray[np.uint8]:
     """
     points = mesh.points[::_EACH]
     turn = np.array(((where.a, where.b, 0), (where.d, where.e, 0), (0, 0, where.scale)))
-    laid = (points - points.mean(axis=0)) @ (turn / (where.scale**2 * STEP))
+    size = where.scale or 1.0  # of eyes and nose in one place
+    laid = (points - points.mean(axis=0)) @ (turn / (size**2 * STEP))
     return np.asarray((laid.ravel().round() + 128).clip(0, 255), np.uint8)
 
 

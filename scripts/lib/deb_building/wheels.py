@@ -17,8 +17,9 @@ from deb_building import REPOSITORY, Target
 
 LOCK = REPOSITORY / "requirements/run.lock"
 # Declared by others and loaded by nothing on the unit: colorzero names setuptools and does not
-# import it (its .pth file would slow each start); litert names a backport of what Python 3.11 has.
-NOT_NEEDED = {"setuptools", "backports-strenum"}
+# import it (its .pth file would slow each start); litert names a backport of what Python 3.11 has;
+# a receiver that stores in PostgreSQL is no unit.
+NOT_NEEDED = {"setuptools", "backports-strenum", "psycopg"}
 # In wheels, and of no use on the unit: tests, and the accelerator of a graphics card.
 PRUNED = ("numpy/**/tests", "ai_edge_litert/libLiteRtWebGpuAccelerator.so")
 
@@ -106,7 +107,8 @@ def fetch(target: Target, cache: Path) -> list[Path]:
     }
     requires = {n: metadata(w).get_all("Requires-Dist") or [] for n, w in wheels.items()}
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    return [wheels[name] for name in sorted(needed(project["dependencies"], requires, target))]
+    own = project["dependencies"] + project["optional-dependencies"]["central"]
+    return [wheels[name] for name in sorted(needed(own, requires, target))]
 
 
 def install(target: Target, wheels: list[Path], site: Path) -> None:
