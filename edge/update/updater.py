@@ -87,8 +87,8 @@ class Updater:
             environment = self._versions.install(release)
             ailing = self._service.standing().out_of_order
             # The camera and the outbox belong to one process at a time.
-            self._service.stop()
             try:
+                self._service.stop()
                 ailing |= self._try(environment, release.manifest.version)
                 return self._versions.begin(environment, ailing=ailing, watch_s=watch_s)
             finally:
@@ -145,25 +145,26 @@ class Updater:
         while True:
             now = time.monotonic()
             standing = self._looked()
-            if first_restarts is None:
+            if first_restarts is None and standing is not None:
                 first_restarts = standing.restarts
-            if standing.active:
+            if standing is not None and standing.active:
                 was_up, up_at = True, now
             elif now - up_at > patience.settle_s:
                 return "it is down" if was_up else "it did not become ready"
-            if standing.restarts - first_restarts > patience.restarts:
-                return f"it was started {standing.restarts - first_restarts} times again"
-            if now - began >= patience.watch_s and standing.active:
-                return standing.sentence if standing.out_of_order and not trial.ailing else None
+            if standing is not None and first_restarts is not None:
+                if (again := standing.restarts - first_restarts) > patience.restarts:
+                    return f"it was started {again} times again"
+                if now - began >= patience.watch_s and standing.active:
+                    return standing.sentence if standing.out_of_order and not trial.ailing else None
             time.sleep(patience.look_s)
 
-    def _looked(self) -> Standing:
-        """Return how the service is; a manager that does not answer now is asked again."""
+    def _looked(self) -> Standing | None:
+        """Return how the service is; None while the manager does not answer."""
         try:
             return self._service.standing()
         except UpdateError as error:
             log.warning("%s", error)
-            return Standing(active=False, restarts=0, sentence="")
+            return None
 
     def _go_back(self, trial: Trial) -> None:
         # The link first: whatever happens from here on, a start is one of the old version.
