@@ -76,7 +76,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "simulate": {"bench", "mqtt"},
     "evaluate": {"inference", "roster", "camera", "attendance", "enrol"},
-    "update": {"configuration", "camera", "inference", "roster", "mqtt"},
+    "update": {"configuration", "camera", "doctor", "inference", "roster", "mqtt"},
     "cli": {
         "update",
         "admin",

@@ -1,12 +1,13 @@
 """`senyum update`: a signed release in place of the present version, and back where it fails."""
 
 import argparse
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
 KEYS = Path("/usr/share/senyum/release-keys.json")
-WATCH = "senyum-update.service"
+WATCH_SECONDS = (10.0, 900.0)
 
 
 def add_parser(commands: Any) -> None:
@@ -27,16 +28,29 @@ def add_parser(commands: Any) -> None:
         "--allow-older", action="store_true", help="also one that is not newer than the present"
     )
     parser.add_argument(
+        "--watch-seconds",
+        type=_seconds,
+        metavar="S",
+        help="how long the new version is watched, 10 to 900 (default: 600)",
+    )
+    parser.add_argument(
         "--watch", action="store_true", help="see the trial to its end (senyum-update.service)"
     )
     parser.set_defaults(func=run)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not WATCH_SECONDS[0] <= value <= WATCH_SECONDS[1]:
+        raise argparse.ArgumentTypeError("is to be 10 to 900 seconds")
+    return value
 
 
 def run(options: argparse.Namespace) -> int:
     from contextlib import closing
 
     from edge.update.release import Machine, Release, load_keys
-    from edge.update.service import Systemd
+    from edge.update.service import WATCH, Systemd
     from edge.update.updater import Updater
     from edge.update.versions import Versions
 
@@ -49,11 +63,15 @@ def run(options: argparse.Namespace) -> int:
         print(f"version {versions.version_of(versions.current)}{', on trial' if trial else ''}")
         return 0
     with closing(Release(options.file, load_keys(options.keys))) as release:
-        updater.update(release, Machine.here(), older=options.allow_older)
+        # A terminal that goes away must not leave the unit stopped half way.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        updater.update(
+            release,
+            Machine.here(),
+            older=options.allow_older,
+            watch_s=options.watch_seconds,
+        )
     # The version before this one watches, as a service of its own: this terminal may go away.
     subprocess.run(["systemctl", "start", "--no-block", WATCH], check=False)
-    print(
-        f"version {release.manifest.version} is in force, and watched for ten minutes: "
-        f"journalctl -fu {WATCH}"
-    )
+    print(f"version {release.manifest.version} is in force, on trial: journalctl -fu {WATCH}")
     return 0

@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,7 +29,7 @@ from joserfc.jwk import OKPKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.errors import SecretError, UpdateRefused
-from edge.secrets import read_secret
+from edge.secrets import read_secret, write_secret
 
 TYP = "senyum-release+jws"
 ALG = "Ed25519"
@@ -53,11 +53,6 @@ class Manifest(BaseModel):
     unpacked: Annotated[int, Field(ge=1)]  # bytes of its files
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-    @property
-    def order(self) -> tuple[int, ...]:
-        """What versions are compared by: their three numbers."""
-        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
-
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -78,8 +73,8 @@ def load_keys(path: Path) -> dict[str, OKPKey]:
         keys = [OKPKey.import_key({k: e[k] for k in ("kty", "crv", "x")}) for e in entries]
     except FileNotFoundError:
         raise SecretError(
-            f"{path}: the keys that may sign a release are not there; without them no release is "
-            "accepted: install the file that came with the package"
+            f"{path}: the keys that may sign a release are not there, so none is accepted; name "
+            "them with --keys, or install a package that was built with --release-keys"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, JoseError):
         raise SecretError(f"{path}: is no JWK set of Ed25519 public keys") from None
@@ -209,10 +204,30 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write(environment: Path, to: Path, manifest: dict[str, str], key_file: Path) -> Manifest:
+def make_key(private: Path, public: Path) -> None:
+    """Make a key that signs releases, mode 0600, and the JWK set that units are given of it.
+
+    Neither replaces a file: FileExistsError.
+    """
+    key = OKPKey.generate_key("Ed25519")
+    write_secret(private, json.dumps(key.as_dict(private=True)).encode() + b"\n")
+    with public.open("x", encoding="utf-8") as file:
+        file.write(public_set([key]))
+
+
+def public_set(keys: Iterable[OKPKey]) -> str:
+    """Return a JWK set of public keys, whatever else their files said."""
+    entries = [{**key.as_dict(private=False), "kid": key.thumbprint()} for key in keys]
+    return json.dumps({"keys": entries}, indent=1) + "\n"
+
+
+def write(
+    environment: Path, to: Path, manifest: dict[str, str], key_file: Path, *, preset: int = 6
+) -> Manifest:
     """Pack and sign an environment. `manifest` gives version, machine, python and made.
 
-    `key_file` is a private Ed25519 JWK, mode 0600. Raises SecretError and UpdateRefused.
+    `key_file` is a private Ed25519 JWK, mode 0600; `preset` is xz's, 0 (fast) to 9 (small).
+    Raises SecretError and UpdateRefused.
     """
     try:
         key = OKPKey.import_key(json.loads(read_secret(key_file, "release key")))
@@ -220,7 +235,7 @@ def write(environment: Path, to: Path, manifest: dict[str, str], key_file: Path)
         raise SecretError(f"{key_file}: the release key is no Ed25519 JWK") from None
     (environment / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
     draft = to.with_name(to.name + ".tar.xz")
-    with _packed(environment, draft) as unpacked:
+    with _packed(environment, draft, preset) as unpacked:
         content = draft.read_bytes()
         stated = {
             **manifest,
@@ -236,7 +251,7 @@ def write(environment: Path, to: Path, manifest: dict[str, str], key_file: Path)
 
 
 @contextmanager
-def _packed(environment: Path, to: Path) -> Iterator[int]:
+def _packed(environment: Path, to: Path, preset: int) -> Iterator[int]:
     """Pack an environment, the same bytes each time; gives the bytes of its files."""
     unpacked = 0
 
@@ -247,7 +262,7 @@ def _packed(environment: Path, to: Path) -> Iterator[int]:
 
     try:
         with (
-            lzma.open(to, "wb", preset=6) as packed,
+            lzma.open(to, "wb", preset=preset) as packed,
             tarfile.open(fileobj=packed, mode="w|") as tar,
         ):
             for path in sorted(environment.rglob("*")):

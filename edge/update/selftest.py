@@ -10,7 +10,8 @@ from pathlib import Path
 
 from edge.camera import open_camera
 from edge.configuration import load_unit
-from edge.errors import CameraError, CameraStalled
+from edge.doctor.goldens import differences
+from edge.errors import CameraError, CameraStalled, ModelError
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
 from edge.mqtt.keys import SigningKey
@@ -33,6 +34,13 @@ def examine(config: Path | None) -> None:
     for name, part in PARTS.items():
         log.info("%s …", name)
         part(settings)
+
+
+def _agrees(settings: Settings) -> None:
+    """Every network answers here as it did where it was made."""
+    for name, same in differences(Models(settings.inference.models)).items():
+        if same is False:
+            raise ModelError(f"network {name} does not answer here as where it was made")
 
 
 def _judges(settings: Settings) -> None:
@@ -90,6 +98,7 @@ def _reaches(settings: Settings) -> None:
 
 
 PARTS: dict[str, Callable[[Settings], None]] = {
+    "networks": _agrees,
     "camera, networks and roster": _judges,
     "signing key": _signs,
     "outbox": _keeps,

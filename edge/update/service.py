@@ -7,6 +7,10 @@ from typing import Protocol
 from edge.errors import UpdateError
 
 UNIT = "senyum.service"
+CLOCK = "senyum-clock.service"  # runs from the version in force too
+WATCH = "senyum-update.service"
+RETURN = "senyum-update-return"
+_RETURN_S = 600
 _SECONDS = 90  # a start may wait for the camera, a stop for the last event
 
 
@@ -41,17 +45,29 @@ class Systemd:
         self._unit = unit
 
     def stop(self) -> None:
-        _systemctl("stop", self._unit)
+        # Should this program be killed before `start`, nobody else would start the service.
+        self._disarm()
+        _run(
+            *("systemd-run", "--quiet", f"--unit={RETURN}", f"--on-active={_RETURN_S}"),
+            *("systemctl", "start", "--no-block", self._unit, WATCH),
+            must=False,
+        )
+        systemctl("stop", self._unit)
 
     def start(self) -> None:
-        _systemctl("reset-failed", self._unit, must=False)
-        _systemctl("start", self._unit, must=False)  # whether it stays is for the watch to see
+        systemctl("try-restart", "--no-block", CLOCK, must=False)
+        systemctl("reset-failed", self._unit, must=False)
+        systemctl("start", self._unit, must=False)  # whether it stays is for the watch to see
+        self._disarm()
+
+    def _disarm(self) -> None:
+        systemctl("stop", f"{RETURN}.timer", must=False)
 
     def standing(self) -> Standing:
         names = "ActiveState,NRestarts,StatusText"
         told = dict(
             line.split("=", 1)
-            for line in _systemctl("show", self._unit, f"--property={names}").splitlines()
+            for line in systemctl("show", self._unit, f"--property={names}").splitlines()
             if "=" in line
         )
         return Standing(
@@ -61,13 +77,16 @@ class Systemd:
         )
 
 
-def _systemctl(*words: str, must: bool = True) -> str:
+def systemctl(*words: str, must: bool = True) -> str:
+    """Return what systemctl says; raises UpdateError where it `must` succeed, or hangs."""
+    return _run("systemctl", *words, must=must)
+
+
+def _run(*words: str, must: bool) -> str:
     try:
-        done = subprocess.run(
-            ["systemctl", *words], capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
+        done = subprocess.run(words, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise UpdateError(f"systemctl {words[0]}: {error}") from None
+        raise UpdateError(f"{words[0]}: {error}") from None
     if must and done.returncode != 0:
-        raise UpdateError(f"systemctl {' '.join(words)}: {done.stderr.strip()}")
+        raise UpdateError(f"{' '.join(words)}: {done.stderr.strip()}")
     return done.stdout

@@ -11,17 +11,17 @@ Whatever the new version may break, it is the version before it that watches (`k
 import fcntl
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.errors import UpdateError, UpdateRefused
+from edge.update.examination import run_self_test
 from edge.update.release import Machine, Release
-from edge.update.service import Service
-from edge.update.versions import Trial, Versions
+from edge.update.service import Service, Standing
+from edge.update.versions import Trial, Versions, order
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +38,14 @@ class Patience:
     restarts: int = 2  # so many are borne
     boots: int = 3  # so many boots on trial are borne
 
+    def shortened(self, watch_s: float | None) -> "Patience":
+        """Return the patience of a watch that was asked to be so long."""
+        if watch_s is None:
+            return self
+        return replace(self, watch_s=watch_s, settle_s=min(self.settle_s, watch_s))
+
 
 SelfTest = Callable[[Path], str | None]  # an environment -> why it cannot be put in force
-
-
-def run_doctor(environment: Path) -> str | None:
-    """Have the new version examine this unit; returns what it finds wrong that must not be."""
-    command = [str(environment / "bin/python3"), "-I", "-m", "edge.cli", "self-test"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == 0:
-        return None
-    said = (done.stdout + done.stderr).strip().splitlines()
-    return said[-1] if said else f"its self-test ended with status {done.returncode}"
 
 
 class Updater:
@@ -63,7 +56,7 @@ class Updater:
         versions: Versions,
         service: Service,
         *,
-        test: SelfTest = run_doctor,
+        test: SelfTest = run_self_test,
         patience: Patience | None = None,
         boot: Callable[[], str] = lambda: BOOT_ID.read_text(encoding="ascii").strip(),
     ) -> None:
@@ -73,11 +66,18 @@ class Updater:
         self._patience = patience or Patience()
         self._boot = boot
 
-    def update(self, release: Release, machine: Machine, *, older: bool = False) -> Trial:
+    def update(
+        self,
+        release: Release,
+        machine: Machine,
+        *,
+        older: bool = False,
+        watch_s: float | None = None,
+    ) -> Trial:
         """Install a release and put it in force on trial; `watch` has the last word.
 
-        `older` allows one that is not newer than the present. Raises UpdateRefused where nothing
-        was changed, and UpdateError.
+        `older` allows one that is not newer than the present, `watch_s` is another patience than
+        the usual one, in seconds. Raises UpdateRefused where nothing was changed, and UpdateError.
         """
         with self._alone():
             if self._versions.trial() is not None:
@@ -87,10 +87,10 @@ class Updater:
             environment = self._versions.install(release)
             ailing = self._service.standing().out_of_order
             # The camera and the outbox belong to one process at a time.
-            self._service.stop()
             try:
+                self._service.stop()
                 ailing |= self._try(environment, release.manifest.version)
-                return self._versions.begin(environment, ailing=ailing)
+                return self._versions.begin(environment, ailing=ailing, watch_s=watch_s)
             finally:
                 self._service.start()
 
@@ -136,39 +136,51 @@ class Updater:
 
     def _failure(self, trial: Trial) -> str | None:
         """Watch until the time is over; returns why the new version cannot stay."""
-        if len(trial.boots) > self._patience.boots:
+        patience = self._patience.shortened(trial.watch_s)
+        if len(trial.boots) > patience.boots:
             return f"the machine started {len(trial.boots)} times"
         began = up_at = time.monotonic()
         was_up = False
-        standing = self._service.standing()
-        first_restarts = standing.restarts
+        first_restarts: int | None = None
         while True:
             now = time.monotonic()
-            standing = self._service.standing()
-            if standing.active:
+            standing = self._looked()
+            if first_restarts is None and standing is not None:
+                first_restarts = standing.restarts
+            if standing is not None and standing.active:
                 was_up, up_at = True, now
-            elif now - up_at > self._patience.settle_s:
+            elif now - up_at > patience.settle_s:
                 return "it is down" if was_up else "it did not become ready"
-            if standing.restarts - first_restarts > self._patience.restarts:
-                return f"it was started {standing.restarts - first_restarts} times again"
-            if now - began >= self._patience.watch_s:
-                return standing.sentence if standing.out_of_order and not trial.ailing else None
-            time.sleep(self._patience.look_s)
+            if standing is not None and first_restarts is not None:
+                if (again := standing.restarts - first_restarts) > patience.restarts:
+                    return f"it was started {again} times again"
+                if now - began >= patience.watch_s and standing.active:
+                    return standing.sentence if standing.out_of_order and not trial.ailing else None
+            time.sleep(patience.look_s)
+
+    def _looked(self) -> Standing | None:
+        """Return how the service is; None while the manager does not answer."""
+        try:
+            return self._service.standing()
+        except UpdateError as error:
+            log.warning("%s", error)
+            return None
 
     def _go_back(self, trial: Trial) -> None:
-        self._service.stop()
+        # The link first: whatever happens from here on, a start is one of the old version.
         self._versions.switch(Path(trial.before))
+        try:
+            self._service.stop()
+        except UpdateError as error:
+            log.warning("%s", error)
         self._versions.end()
         self._service.start()
         self._versions.discard(Path(trial.after))
 
     def _require_newer(self, release: Release, *, older: bool) -> None:
         present = self._version(str(self._versions.current))
-        try:
-            here = tuple(int(part) for part in present.split("-")[0].split(".")[:3])
-        except ValueError:  # it does not say
-            return
-        if release.manifest.order <= here and not older:
+        here = order(present)
+        if here is not None and (order(release.manifest.version) or ()) <= here and not older:
             raise UpdateRefused(
                 f"{release.path}: version {release.manifest.version} is not newer than {present}; "
                 "add --allow-older to install it all the same"

@@ -10,7 +10,10 @@ Every change is one rename, so a power cut at any moment leaves either the old o
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,8 +25,14 @@ from edge.update.release import MANIFEST, Release
 ROOT = Path("/var/lib/senyum-releases")
 PACKAGED = Path("/usr/lib/senyum")  # what the Debian package brought
 _PARTIAL = ".partial-"
-_ROOM = 1.2  # of the release's size, and
+_ROOM = 1.6  # of the release's size, with its bytecode, and
 SPARE_BYTES = 64 * 1024 * 1024  # beyond it, so that the unit itself never lacks room
+
+
+def order(version: str) -> tuple[int, ...] | None:
+    """Return what versions are compared by, their three numbers; None for what is no version."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)", version, re.ASCII)
+    return tuple(int(part) for part in found.groups()) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +42,7 @@ class Trial:
     before: str  # environments, as `current` names them
     after: str
     ailing: bool = False  # whether the unit was out of order already
+    watch_s: float | None = None  # how long to watch, where it was asked for
     boots: tuple[str, ...] = ()  # boot ids seen since
 
     def seen(self, boot: str) -> "Trial":
@@ -47,13 +57,13 @@ class Versions:
     ) -> None:
         self.root = root
         self._spare_bytes = spare_bytes
-        self._packaged = packaged
+        self.packaged = packaged
 
     @property
     def current(self) -> Path:
         """The environment in force."""
         link = self.root / "current"
-        return link.readlink() if link.is_symlink() else self._packaged
+        return link.readlink() if link.is_symlink() else self.packaged
 
     def version_of(self, environment: Path) -> str:
         """Return what an environment calls itself, or a dash where it does not say."""
@@ -88,6 +98,9 @@ class Versions:
         try:
             partial.mkdir()
             release.unpack(partial)
+            _compile(partial, place)
+            for folder in (partial, versions, self.root):
+                folder.chmod(0o755)  # the daemon's user reads it, whatever root's umask is
             partial.rename(place)
         except OSError as error:
             raise UpdateError(f"{versions}: cannot be written: {error.strerror}") from error
@@ -100,9 +113,11 @@ class Versions:
         """Put an environment in force."""
         self._link("current", environment)
 
-    def begin(self, environment: Path, *, ailing: bool) -> Trial:
+    def begin(
+        self, environment: Path, *, ailing: bool = False, watch_s: float | None = None
+    ) -> Trial:
         """Put an environment in force on trial, watched over by the one before it."""
-        trial = Trial(str(self.current), str(environment), ailing)
+        trial = Trial(str(self.current), str(environment), ailing, watch_s)
         self._link("keeper", self.current)
         self.note(trial)
         self.switch(environment)
@@ -113,7 +128,11 @@ class Versions:
         try:
             found = json.loads((self.root / "pending.json").read_text(encoding="utf-8"))
             return Trial(
-                found["before"], found["after"], bool(found["ailing"]), tuple(found["boots"])
+                found["before"],
+                found["after"],
+                bool(found["ailing"]),
+                found.get("watch_s"),
+                tuple(found["boots"]),
             )
         except FileNotFoundError:
             return None
@@ -135,6 +154,11 @@ class Versions:
         (self.root / "pending.json").unlink(missing_ok=True)
         sync_folder(self.root)
 
+    def retire(self) -> None:
+        """Put the packaged environment in force for good, and end a trial."""
+        (self.root / "current").unlink(missing_ok=True)
+        self.end()
+
     def discard(self, environment: Path) -> None:
         """Remove an environment that is not in force."""
         if environment != self.current and environment.parent == self.root / "versions":
@@ -153,3 +177,20 @@ class Versions:
         draft.symlink_to(to)
         draft.replace(self.root / name)
         sync_folder(self.root)
+
+
+def _compile(environment: Path, place: Path) -> None:
+    """Make the bytecode, durably: the daemon's user may not, and a start takes a third of the time.
+
+    By this version's own Python, which runs nothing of what it compiles. What cannot be compiled
+    is for the self-test to see.
+    """
+    command = [sys.executable, "-I", "-m", "compileall", "-q", "-j", "0"]
+    command += ["-s", str(environment), "-p", str(place), str(environment)]
+    subprocess.run(command, check=False, capture_output=True)
+    for folder in environment.rglob("__pycache__"):
+        for made in folder.iterdir():
+            with made.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(folder)
+        sync_folder(folder.parent)

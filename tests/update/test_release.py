@@ -18,7 +18,7 @@ from joserfc.jwk import OKPKey
 from releases import MACHINE, MADE, Signatory, environment, release
 
 from edge.errors import SecretError, UpdateRefused
-from edge.update.release import ALG, TYP, Machine, Release, load_keys, write
+from edge.update.release import ALG, TYP, Machine, Release, load_keys, make_key, write
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +201,14 @@ def test_a_key_that_others_can_read_signs_nothing(signatory: Signatory, tmp_path
     key.chmod(0o644)
     with pytest.raises(SecretError, match="can be read by others"):
         write(environment(tmp_path, "1.0.0"), tmp_path / "x", {}, key)
+
+
+def test_a_new_key_signs_and_its_public_half_is_public(tmp_path: Path) -> None:
+    private, public = tmp_path / "release.key", tmp_path / "release.key.public.json"
+    make_key(private, public)
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert '"d"' not in public.read_text()
+    path = release(tmp_path, Signatory(private, public), "1.0.0")
+    Release(path, load_keys(public)).close()
+    with pytest.raises(FileExistsError):
+        make_key(private, tmp_path / "other")

@@ -1,6 +1,7 @@
 """Updates on a service that does what its script says, on real files."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,10 +27,13 @@ class Scripted:
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
         self.calls: list[str] = []
+        self.unstoppable = False
         self.standings: dict[str, Iterator[Standing]] = {}
 
     def stop(self) -> None:
         self.calls.append("stop")
+        if self.unstoppable:
+            raise UpdateError("systemctl stop: timed out")
 
     def start(self) -> None:
         self.calls.append(f"start {self._versions.current.name}")
@@ -51,11 +55,14 @@ class House:
         self.signatory = Signatory.made(folder)
         self.boot = "boot-1"
         self.fails: dict[str, str] = {}
-        self.updater = Updater(
+        self.updater = self.with_patience(PATIENCE)
+
+    def with_patience(self, patience: Patience) -> Updater:
+        return Updater(
             self.versions,
             self.service,
             test=lambda environment: self.fails.get(environment.name),
-            patience=PATIENCE,
+            patience=patience,
             boot=lambda: self.boot,
         )
 
@@ -168,6 +175,64 @@ def test_a_version_that_is_not_newer_has_to_be_asked_for(house: House) -> None:
     assert house.service.calls == []
     house.update("0.9.8", older=True)
     assert house.in_force == "0.9.8"
+
+
+class Faltering(Iterator[Standing]):
+    """A service whose manager fails to answer the second question."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __next__(self) -> Standing:
+        self.asked += 1
+        if self.asked == 2:
+            raise UpdateError("systemctl: timed out")
+        return WELL
+
+
+def test_a_watch_is_as_long_as_was_asked_for(house: House) -> None:
+    path = release(house.folder, house.signatory, "1.1.0")
+    with closing(Release(path, load_keys(house.signatory.public))) as opened:
+        house.updater.update(opened, MACHINE, watch_s=0.3)
+    trial = house.versions.trial()
+    assert trial is not None
+    assert trial.watch_s == 0.3
+    began = time.monotonic()
+    assert house.updater.watch()
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_version_that_is_down_at_the_end_of_the_watch_is_waited_for(house: House) -> None:
+    """The watch may end in one of its restarts: then only being ready again lets it stay."""
+    house.service.standings["1.1.0"] = forever(DOWN)
+    house.updater = house.with_patience(Patience(watch_s=0.0, settle_s=0.1, look_s=0.01))
+    house.update("1.1.0")
+    assert not house.updater.watch()
+    assert house.in_force == "1.0.0"
+
+
+def test_a_manager_that_does_not_answer_once_is_asked_again(house: House) -> None:
+    house.service.standings["1.1.0"] = Faltering()
+    house.update("1.1.0")
+    assert house.updater.watch()
+
+
+def test_a_service_that_cannot_be_stopped_does_not_hold_the_way_back_up(house: House) -> None:
+    house.service.standings["1.1.0"] = forever(DOWN)
+    house.update("1.1.0")
+    house.service.unstoppable = True
+    assert not house.updater.watch()
+    assert house.in_force == "1.0.0"
+    assert house.service.calls[-1] == "start packaged"
+
+
+def test_bytecode_is_made_with_the_version_and_fits_its_place(house: House) -> None:
+    house.update("1.1.0")
+    place = house.versions.place("1.1.0")
+    (made,) = (place / "lib/part1/__pycache__").glob("1.*.pyc")
+    assert str(place / "lib/part1/1.py").encode() in made.read_bytes()
+    assert b".partial-" not in made.read_bytes()
+    assert place.stat().st_mode & 0o777 == 0o755
 
 
 def test_one_update_at_a_time(house: House) -> None:

@@ -5,6 +5,8 @@ here. It is the same thing, a folder with `pyvenv.cfg`, a link to the distributi
 site-packages, so the distribution's Picamera2 and lgpio serve too.
 """
 
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,3 +47,17 @@ RELEASES = {
     "trixie": Release("trixie", 13, "3.13", 41),
 }
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
+
+
+def commit_seconds() -> int:
+    """Return the time that files are given: SOURCE_DATE_EPOCH, or the last commit's."""
+    if stated := os.environ.get("SOURCE_DATE_EPOCH"):
+        return int(stated)
+    command = ["git", "log", "-1", "--format=%ct"]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    return int(done.stdout)
+
+
+def cache() -> Path:
+    """Return where downloaded wheels are kept."""
+    return Path(os.environ.get("SENYUM_CACHE", REPOSITORY / ".cache")) / "build_deb"

@@ -1,22 +1,11 @@
 """`scripts/build_deb`: makes one package and says where it is and how large."""
 
 import argparse
-import os
-import subprocess
 import tempfile
 from pathlib import Path
 
-from deb_building import MACHINES, RELEASES, REPOSITORY, Target, tree
+from deb_building import MACHINES, RELEASES, REPOSITORY, Target, cache, commit_seconds, tree
 from edge import __version__
-
-
-def _seconds() -> int:
-    """Return the time that files are given: SOURCE_DATE_EPOCH, or the last commit's."""
-    if stated := os.environ.get("SOURCE_DATE_EPOCH"):
-        return int(stated)
-    command = ["git", "log", "-1", "--format=%ct"]
-    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    return int(done.stdout)
 
 
 def main() -> None:
@@ -28,17 +17,29 @@ def main() -> None:
     arguments.add_argument("--release", choices=RELEASES, default="trixie")
     arguments.add_argument("--revision", type=int, default=1, help="of the package (default: 1)")
     arguments.add_argument("--out", type=Path, default=REPOSITORY / "dist", help="default: dist/")
+    arguments.add_argument(
+        "--release-keys",
+        type=Path,
+        metavar="FILE",
+        help="JWK set of who may sign releases for `senyum update` (default: nobody)",
+    )
     options = arguments.parse_args()
 
     target = Target(RELEASES[options.release], options.arch)
     version = f"{__version__}-{options.revision}+deb{target.release.debian}"
-    cache = Path(os.environ.get("SENYUM_CACHE", REPOSITORY / ".cache")) / "build_deb"
     options.out.mkdir(parents=True, exist_ok=True)
     to = options.out / f"senyum-edge_{version}_{target.arch}.deb"
     with tempfile.TemporaryDirectory(prefix="senyum-deb-") as folder:
         root = Path(folder) / "root"
         root.mkdir()
-        tree.lay_out(target, root, version=version, seconds=_seconds(), cache=cache)
+        tree.lay_out(
+            target,
+            root,
+            version=version,
+            seconds=commit_seconds(),
+            cache=cache(),
+            release_keys=options.release_keys,
+        )
         tree.pack(root, to)
     print(f"{to}: {to.stat().st_size / 1e6:.1f} MB")
 

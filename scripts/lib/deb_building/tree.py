@@ -9,8 +9,10 @@ from pathlib import Path
 
 from deb_building import LIB, REPOSITORY, Target, pages, wheels
 from edge import __version__
+from edge.update.release import load_keys, public_set
 
 PACKAGING = REPOSITORY / "packaging"
+KEYS = "usr/share/senyum/release-keys.json"
 DEPENDS = "python3 (>= {python}), python3 (<< {following}), libc6 (>= 2.{glibc}), "
 DEPENDS += "systemd (>= 252), tzdata"
 DESCRIPTION = """Attendance unit: knows a face, asks for a smile, signs what it saw
@@ -83,11 +85,30 @@ def _documents(root: Path, version: str, day: str, bundled: str) -> None:
     _write(documents / "bundled.txt", bundled)
 
 
-def lay_out(target: Target, root: Path, *, version: str, seconds: int, cache: Path) -> None:
-    """Fill the empty folder `root`; every file's time is `seconds` since 1970."""
+def environment(target: Target, root: Path, cache: Path) -> list[Path]:
+    """Write the environment under `root`; returns the wheels in it."""
     chosen = wheels.fetch(target, cache)
     wheels.install(target, chosen, root / target.site)
     _environment(target, root)
+    return chosen
+
+
+def lay_out(
+    target: Target,
+    root: Path,
+    *,
+    version: str,
+    seconds: int,
+    cache: Path,
+    release_keys: Path | None = None,
+) -> None:
+    """Fill the empty folder `root`; every file's time is `seconds` since 1970.
+
+    `release_keys`: a JWK set of who may sign releases. Raises SecretError.
+    """
+    chosen = environment(target, root, cache)
+    if release_keys is not None:
+        _write(root / KEYS, public_set(load_keys(release_keys).values()))
     _copy(PACKAGING / "senyum", root / "usr/bin/senyum", 0o755)
     _services(target, root)
     stamp = subprocess.run(
@@ -98,7 +119,7 @@ def lay_out(target: Target, root: Path, *, version: str, seconds: int, cache: Pa
     _write(root / "usr/share/man/man1/senyum.1.gz", pages.manual(upstream, stamp[5:16]))
     _write(root / "usr/share/bash-completion/completions/senyum", pages.completion())
     _control(target, root, version)
-    _settle(root, seconds)
+    settle(root, seconds)
 
 
 def _control(target: Target, root: Path, version: str) -> None:
@@ -124,7 +145,7 @@ Description: {DESCRIPTION}
         _copy(PACKAGING / "debian" / script, root / "DEBIAN" / script, 0o755)
 
 
-def _settle(root: Path, seconds: int) -> None:
+def settle(root: Path, seconds: int) -> None:
     """Give every file its mode and one time: nobody writes here, and two builds are equal."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
