@@ -1,7 +1,7 @@
 """From a roster that was delivered to the one that the unit recognises people with.
 
     listening thread    install: the file, durable ─▶ `use`, which has it changed at a moment
-                        without an attempt
+                        without an attempt, by the way of every Change (edge.commands.steward)
     main loop           used: what was before is overwritten in memory; then what happened is told
                         in the chain, one event after another
     a thread of its own once all of it is stored: the ledger owes nothing more, the manifest is
@@ -114,12 +114,18 @@ class Handover:
     # --- for the listening thread --------------------------------------------------------------
 
     def load(self) -> Gallery:
-        """Read the file anew. Raises RosterError."""
+        """Read the file anew; what is (or soon) in force is not doubled. Raises RosterError."""
         with self._lock:
             gallery = self._keeper.load()
         if gallery.digest != self._newest.digest:
-            self._newest = gallery
+            return gallery
+        if gallery is not self._newest:
+            gallery.forget()
         return self._newest
+
+    def coming(self, gallery: Gallery) -> None:
+        """Note which roster is about to be in force; whoever ordered it, they all come by here."""
+        self._newest = gallery
 
     def has(self, version: int, digest: str) -> bool:
         return (self._newest.version, self._newest.digest) == (version, digest)
@@ -142,13 +148,13 @@ class Handover:
     def install(self, content: bytearray, manifest: Manifest) -> None:
         with self._lock:
             try:
-                self._newest = self._keeper.install(
+                gallery = self._keeper.install(
                     content, manifest.version, manifest.digest, manifest.id
                 )
             except RosterRefused as error:
                 raise OrderRefused(Flaw(error.reason), str(error)) from None
-        log.info("roster version %d is here: %d people", manifest.version, self._newest.size)
-        self._use(self._newest)
+        log.info("roster version %d is here: %d people", manifest.version, gallery.size)
+        self._use(gallery)
 
     # --- for the main loop ---------------------------------------------------------------------
 

@@ -161,7 +161,7 @@ class Unit:
         )
         self._sealer = sealer = Sealer(context, signing_key, clock)
         doors = Doors(
-            changed=self._changes.append,
+            changed=self._ordered,
             show=self._cues.append,
             audit=lambda code, detail: self._audit(code, **detail),
             stop=self.stop,
@@ -314,6 +314,11 @@ class Unit:
             self._panel.show(cue)
         if self._observer is not None:
             self._observer(stimulus, step, self._session.state)
+
+    def _ordered(self, change: Change) -> None:
+        """Keep a change for the main loop. Each is whole: settings and roster as they then are."""
+        self._handover.coming(change.gallery)
+        self._changes.append(change)
 
     def _change(self) -> None:
         """Do what was ordered; rules change between two attempts, each is judged by one set."""

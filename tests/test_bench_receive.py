@@ -8,6 +8,13 @@ from edge.bench.postgres import program
 
 @pytest.mark.broker
 @pytest.mark.slow
+def test_without_postgresql_the_rest_is_measured() -> None:
+    found = receive.measure(events=400, postgres=False)
+    assert found["received_per_s"].keys() == {"sqlite"}
+
+
+@pytest.mark.broker
+@pytest.mark.slow
 def test_both_databases_are_measured() -> None:
     if program("initdb") is None:
         pytest.skip("needs PostgreSQL: sudo apt install postgresql")

@@ -39,8 +39,12 @@ class Loop:
         self.waiting: list[Gallery] = []
         self.told: list[tuple[AuditCode, dict[str, Any]]] = []
         self.answers: list[Answer] = []
-        self.handover = Told(keeper, self.waiting.append, wait_for_delivery=wait)
+        self.handover = Told(keeper, self.take, wait_for_delivery=wait)
         self.handover.answers = self.answers
+
+    def take(self, gallery: Gallery) -> None:
+        self.handover.coming(gallery)
+        self.waiting.append(gallery)
 
     def audit(self, code: AuditCode, **detail: Any) -> int:
         self.told.append((code, detail))

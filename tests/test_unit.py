@@ -1,49 +1,37 @@
 """The composition root with real networks, a real outbox and pins that are noted, no broker."""
 
-import itertools
-import json
 import re
 import resource
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
-from orders import Commander, Voice
-from PIL import Image
-from wireunit import Listener
+from staged import FACES, FPS, PERSON, Played, knowing
 
 from edge.attendance import State, Step
-from edge.bench.broker import PrivateBroker
 from edge.bench.scenes import SCENES, Studio
 from edge.bulletin import Board, Bulletin
 from edge.camera import Camera
-from edge.errors import CameraError, EndOfReplay, OutboxDamaged, PinsTaken, ReplayError, RosterError
+from edge.errors import CameraError, OutboxDamaged, PinsTaken, ReplayError, RosterError
 from edge.gpio import Panel
 from edge.gpio.keeper import RETRY_S
 from edge.inference.examiner import Examiner
-from edge.mqtt.encoding import from_b64url
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.outbox import Reader
 from edge.mqtt.outbox_check import read
-from edge.mqtt.topics import COMMAND, REPLY, Leaf, UnitName
+from edge.mqtt.topics import Leaf, UnitName
 from edge.notify import Notifier
-from edge.pictures import from_image, shrink
-from edge.roster import Person, Roster, make_key, save
-from edge.sensor import Wish
-from edge.settings import AuthoritySettings, ClockSettings, InferenceSettings, Settings
-from edge.types import CueName, Frame, Stimulus, Yuv
+from edge.pictures import from_image
+from edge.roster import Person, Roster, save
+from edge.settings import InferenceSettings, Settings
+from edge.types import CueName, Stimulus, Yuv
 from edge.unit import Unit
-
-FACES = Path(__file__).parent / "faces"
-FPS = 15.0
-PERSON = "0123456789abcdef" * 2
 
 
 @pytest.fixture(scope="module")
@@ -61,51 +49,10 @@ def two(studio: Studio) -> list[Yuv]:
     return [from_image(frame) for frame in studio.frames(SCENES["two"])]
 
 
-class Played:
-    """A camera that plays pictures at its rate; what is no picture is raised."""
-
-    def __init__(self, pictures: Iterator[Yuv | Exception]) -> None:
-        self._pictures = pictures
-        self._number = 0
-
-    def read(self, timeout: float) -> Frame:
-        time.sleep(min(timeout, 1 / FPS))
-        picture = next(self._pictures, EndOfReplay("over"))
-        if isinstance(picture, Exception):
-            raise picture
-        self._number += 1
-        return Frame(self._number, time.monotonic_ns(), picture, shrink(picture, 320, 240))
-
-    def ask(self, wish: Wish) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def settings_in(folder: Path) -> Settings:
-    return Settings.model_validate(
-        {
-            "camera": {"driver": "replay", "replay": "frames", "fps": FPS},
-            "roster": {"file": folder / "roster.senyum", "key": folder / "roster.key"},
-            "outbox": {"file": folder / "outbox.db", "signing_key": folder / "signing.key"},
-            "gpio": {"factory": "mock"},
-            "broker": {"port": 1},  # nobody is there
-        }
-    )
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Give the settings of a unit that knows the person of the scenes."""
-    examiner = Examiner(InferenceSettings())
-    photo = from_image(Image.open(FACES / "obama3.jpg"))
-    template = examiner.examine(photo)[0].template
-    person = Person(PERSON, "198503022010011003", "B. O.", exempt=False, templates=template[None])
-    key = make_key(tmp_path / "roster.key", "roster key")
-    roster = Roster(1, datetime.now(UTC), examiner.digests["identity"], (person,))
-    save(tmp_path / "roster.senyum", key, roster)
-    return settings_in(tmp_path)
+    return knowing(tmp_path)
 
 
 class Watched:
@@ -422,59 +369,3 @@ def test_who_asks_is_told_how_the_unit_is(
     assert newest.level is not None
     assert newest.sharpness is not None
     assert list(tmp_path.glob("status.*")) == []  # it ended in good order
-
-
-@pytest.mark.broker
-def test_ordered_settings_are_in_force_for_the_next_attempt_and_in_its_event(
-    settings: Settings, smile: list[Yuv], studio: Studio, broker: PrivateBroker, tmp_path: Path
-) -> None:
-    commander = Commander(tmp_path / "authority", units=["urn:senyum:*:*:*"])
-    keys = tmp_path / "authorities.json"
-    keys.write_text(json.dumps({"keys": [commander.registration]}))
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    helper = {"monotonic_ns": time.monotonic_ns(), "boot_id": boot_id, "synchronized": True}
-    (tmp_path / "clock.json").write_text(json.dumps(helper))
-    settings = settings.model_copy(
-        update={
-            "authority": AuthoritySettings(keys=keys),
-            "clock": ClockSettings(state_file=tmp_path / "clock.json", stale_after=3600),
-            "broker": broker.settings,
-        }
-    )
-    name = UnitName.of(settings.unit)
-    ordered = threading.Event()
-    empty = [from_image(frame) for frame in studio.frames(SCENES["empty"])]
-
-    def pictures() -> Iterator[Yuv]:
-        yield from itertools.takewhile(lambda _: not ordered.is_set(), itertools.cycle(empty))
-        yield from empty[:15]
-        yield from smile
-
-    unit = Unit(settings, camera=lambda: Played(pictures()))
-
-    def order() -> None:
-        data = {"set": {"attendance.smile_threshold": 40, "attendance.smile_timeout": 9.5}}
-        deadline = time.monotonic() + 60
-        with (
-            Listener(broker.settings, f"{name.below(REPLY)}/+") as heard,
-            Voice(broker.settings) as voice,
-        ):
-            while not heard.messages and time.monotonic() < deadline:  # until it is subscribed
-                token = commander.command("settings", data, aud=name.source)
-                voice.say(token.encode(), name.below(COMMAND, "settings"))
-                time.sleep(1.0)
-        ordered.set()
-
-    sender = threading.Thread(target=order)
-    with unit:
-        sender.start()
-        unit.run()
-    sender.join(60.0)
-    reader = Reader(settings.outbox.file)
-    events = [json.loads(from_b64url(row.token.split(".")[1])) for row in reader.after(0, 100)]
-    reader.close()
-    (recorded,) = [event for event in events if event["type"].endswith("recorded.v1")]
-    limits = recorded["data"]["thresholds"]
-    assert (limits["smile"], limits["smile_timeout"]) == (40.0, 9.5)
-    codes = [event["data"].get("code") for event in events]
-    assert codes.index("command-done") < codes.index(None)

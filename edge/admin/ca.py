@@ -32,12 +32,12 @@ from edge.admin.certificates import (
     make_authority,
     make_certificate,
     make_revocation_list,
-    new_key,
     read_request,
     usable_key,
 )
 from edge.admin.register import Entry, Register
 from edge.errors import CertificateError
+from edge.mqtt.certificate import new_key
 from edge.secrets import read_secret
 
 # The file format stretches a passphrase little (PBKDF2, 2048 rounds): its length has to do it.

@@ -17,13 +17,13 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from edge.errors import CertificateError
+from edge.mqtt.certificate import LONGEST_NAME, common_name, distinguished
 from edge.mqtt.topics import UnitName
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-LONGEST_NAME = 64  # characters of a common name (RFC 5280, ub-common-name)
 BACKDATED = timedelta(days=1)  # a unit's clock may lag until a time service has set it
 _CLIENT = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.ASCII)
@@ -62,15 +62,10 @@ class Subject:
         parts = name.split("/")
         if len(parts) != 3:
             raise ValueError(f"{name[:110]!r} is not ORG/SITE/UNIT")
-        UnitName(*parts)
-        if parts[1:] == ["all", "all"]:
-            raise ValueError(f"{name!r} is nobody's name: what is for all units lies there")
-        if len(name) > LONGEST_NAME:
-            raise ValueError(
-                f"{name!r} has {len(name)} characters, and a certificate's name at most "
-                f"{LONGEST_NAME}; shorten unit.org, unit.site or unit.name"
-            )
-        return cls(name, Kind.UNIT)
+        try:
+            return cls(common_name(UnitName(*parts)), Kind.UNIT)
+        except CertificateError as error:
+            raise ValueError(str(error)) from None
 
     @classmethod
     def broker(cls, hosts: Sequence[str]) -> Self:
@@ -110,17 +105,6 @@ class Validity:
         return cls(now - BACKDATED, now + timedelta(days=days))
 
 
-def new_key() -> ec.EllipticCurvePrivateKey:
-    """Return a fresh P-256 key."""
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def make_request(name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a PKCS #10 request, PEM, that proves who holds the key."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(_distinguished(name))
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
-
-
 def read_request(pem: bytes) -> tuple[str | None, PublicKey]:
     """Return the name that a request gives itself, if any, and its key; ValueError says why not.
 
@@ -154,7 +138,7 @@ def make_authority(
     name: str, key: ec.EllipticCurvePrivateKey, validity: Validity
 ) -> x509.Certificate:
     """Return the self-signed certificate of an authority that may make no further authorities."""
-    own = _distinguished(name)
+    own = distinguished(name)
     return (
         _dated(own, own, key.public_key(), validity)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -185,7 +169,7 @@ def make_certificate(
     )
     of_key, of_authority = x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier
     builder = (
-        _dated(_distinguished(subject.name), authority.subject, public_key, validity)
+        _dated(distinguished(subject.name), authority.subject, public_key, validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -240,10 +224,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _distinguished(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _dated(

@@ -177,22 +177,25 @@ def _measure_store(folder: Path, where: Path | str, password: Path | None, event
         return _run(folder, options, count, events)
 
 
-def measure(events: int = EVENTS, folder: Path | None = None) -> dict[str, Any]:
-    """Measure both databases; `folder` (default /var/tmp) must be on the kind of disk meant.
+def measure(
+    events: int = EVENTS, folder: Path | None = None, *, postgres: bool = True
+) -> dict[str, Any]:
+    """Measure SQLite, and PostgreSQL if wanted; `folder`: on the kind of disk meant (/var/tmp).
 
     Returns received_per_s and received_cpu_us by database, and the method. Raises LinkError
-    without mosquitto, StoreError without PostgreSQL.
+    without mosquitto, StoreError without a PostgreSQL that is wanted.
     """
     disk = folder or Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it
     found: dict[str, _Figures] = {}
     with tempfile.TemporaryDirectory(dir=disk) as name:
         place = Path(name)
         found["sqlite"] = _measure_store(place / "file", place / "events.db", None, events)
-        with PrivatePostgres(disk, durable=True) as server:
-            address = server.create("events")
-            found["postgresql"] = _measure_store(
-                place / "server", address, server.password_file, events
-            )
+        if postgres:
+            with PrivatePostgres(disk, durable=True) as server:
+                address = server.create("events")
+                found["postgresql"] = _measure_store(
+                    place / "server", address, server.password_file, events
+                )
     return {
         "received_per_s": {name: figures.rate for name, figures in found.items()},
         "received_cpu_us": {name: figures.cpu_us for name, figures in found.items()},

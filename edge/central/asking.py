@@ -179,8 +179,7 @@ class Asker:
         notices.append(Notice(Kind.ASKED, now.utc, unit, f"is asked again for {_numbers(gap)}"))
 
     def _holes(self, row: _Row) -> list[Gap]:
-        present = self._store.present(row.unit, row.gap)
-        return row.gap.without(Gap(number, number) for number in present)
+        return self._store.holes(row.unit, row.gap)
 
     def _set(self, row: _Row, **values: object) -> None:
         self._store.database.run(GAP.update().where(_is(row)).values(values))

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, CursorResult
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from edge.central import dating, schema
+from edge.central import dating, moving, schema
 from edge.central.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
 from edge.errors import StoreAway, StoreError, StoreUnusable
 from edge.secrets import read_secret
@@ -233,6 +233,10 @@ class Database:
                 version = 2
             if version == 2:
                 schema.asking_tables(self.connection)
+                version = 3
+            if version == 3:
+                schema.moving_tables(self.connection)
+                moving.note_stored(self)
                 version = SCHEMA_VERSION
                 self._mark(new=False)
             if version != SCHEMA_VERSION:

@@ -82,6 +82,7 @@ class Desk:
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
         self._complained: Recent[tuple[str, Flaw], None] = Recent(_REMEMBERED)
         self._heard: dict[str, int] = {}  # unit to when, monotonic
+        self._moved: set[str] = set()  # units whose chains have parts under other names, as of late
         self._stirred = True  # whether something came since the last look for healed gaps
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
@@ -104,15 +105,24 @@ class Desk:
                     notices += self._record(finding, finding.event, stored, now)
                 else:
                     notices += self._head(finding, finding.event.data, named, now)
-        for unit, sequence in stored:
-            self._ledger(unit).arrived(sequence, now.monotonic_ns)
         for finding in findings:
             if isinstance(finding, Verified):
                 self._heard[finding.unit.source] = now.monotonic_ns
+        self._count(stored, named, now)
+        return notices
+
+    def _count(
+        self, stored: list[tuple[str, int]], named: list[tuple[str, int]], now: Instant
+    ) -> None:
+        """Note the numbers of a batch that is durable."""
+        for unit, sequence in stored:
+            self._ledger(unit).arrived(sequence, now.monotonic_ns)
+        for unit in self._moved:
+            self._part(unit)
+        self._moved.clear()
         self._stirred |= bool(stored)
         for unit, sequence in named:
             self._ledger(unit).named(sequence, now.monotonic_ns)
-        return notices
 
     def connected(self, now: Instant) -> None:
         """Note that messages can arrive again: the time before counts towards no gap."""
@@ -218,7 +228,7 @@ class Desk:
         if judgement.verdict is Verdict.DUPLICATE:
             text = f"event {entry.sequence} came again and is stored once"
             return [Notice(Kind.DUPLICATE, event.moment, found.unit, text, event)]
-        notices = []
+        notices: list[Notice] = []
         if judgement.keep:
             subject = event.subject if isinstance(event, AttendanceEvent) else None
             self._store.add(
@@ -226,6 +236,7 @@ class Desk:
             )
             if judgement.verdict is Verdict.GENUINE:
                 self._store.date(event)
+                notices += self._move(event, now)
             stored.append((entry.unit, entry.sequence))
             notices.append(Notice(Kind.EVENT, event.moment, found.unit, event=event))
         else:
@@ -237,6 +248,19 @@ class Desk:
         ):
             notices.append(Notice(Kind.FORK, now.utc, found.unit, judgement.why))
         return notices
+
+    def _move(self, event: AttendanceEvent | AuditEvent, now: Instant) -> Iterator[Notice]:
+        """Note a unit's other name; its chain goes on from what was stored under the one before."""
+        move = self._store.move(event)
+        if move is None:
+            return
+        self._moved.add(move.unit)
+        last = self._store.digests(move.origin, move.sequence - 1)
+        if last and event.previous not in last:
+            why = f"event {event.number} does not follow event {event.number - 1} of {move.origin}"
+            digest = event.previous or ""
+            if self._store.note_fork(move.unit, event.number, digest, why, str(now)):
+                yield Notice(Kind.FORK, now.utc, UnitName.from_source(move.unit), why)
 
     def _head(
         self,
@@ -287,10 +311,17 @@ class Desk:
     def _ledger(self, unit: str) -> Ledger:
         return self._ledgers.setdefault(unit, Ledger(self._grace_ns))
 
+    def _part(self, unit: str) -> None:
+        """Wait no longer for numbers that a unit gave under another name."""
+        for gap in self._store.elsewhere(unit):
+            self._ledger(unit).elsewhere(gap)
+
     def _learn_from_others(self, now: Instant) -> bool:
         """Fill holes with what another receiver has put into the same store; whether it did."""
         changed = self._store.changed_by_others()
         for unit, ledger in self._ledgers.items():
+            if changed and ledger.holes:
+                self._part(unit)
             for hole in ledger.holes if changed else ledger.overdue(now.monotonic_ns):
                 for sequence in self._store.present(unit, hole):
                     ledger.arrived(sequence, now.monotonic_ns)

@@ -14,6 +14,7 @@ from typing import Any
 from edge.central import bundle
 from edge.central.gaps import Gap
 from edge.central.later import read_later
+from edge.central.moves import Move, elsewhere
 from edge.central.shelf import Period, zone
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest, json_object
@@ -67,6 +68,9 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     accounts: list[Account] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+    # Numbers that are not here because they may be of another name, each with the unit and a line.
+    apart: list[tuple[UnitName, Gap, int]] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -88,6 +92,7 @@ class _Piece:
     previous: str | None = None
     moment: datetime | None = None  # as signed; None where that is of no worth
     day: date | None = None  # the same, where the unit hangs
+    moved: bool = False  # the name begins here: the number before is of another
 
 
 def judge(lines: Iterable[bytes], keys: KeySet) -> Verdict:
@@ -118,6 +123,7 @@ def judge(lines: Iterable[bytes], keys: KeySet) -> Verdict:
             pieces.append(piece)
         hasher.update(raw)
     _close(pieces, verdict)
+    _part(verdict)
     if not ended:
         verdict.add(Fault.CUT, None, f"ends after line {number} without the end of an export")
     return verdict
@@ -201,6 +207,8 @@ def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) ->
     moment = None if clock is ClockState.UNSYNCHRONIZED else event.moment
     if isinstance(event, AttendanceEvent | AuditEvent) and kind in _EVENT_KINDS:
         day = moment and moment.astimezone(zone(event.data.place.zone)).date()
+        if (move := Move.of(event)) is not None:
+            verdict.moves.append(move)
         return _Piece(
             number,
             kind,
@@ -210,6 +218,7 @@ def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) ->
             event.previous or "",
             moment,
             day,
+            moved=move is not None,
         )
     if isinstance(event, AttendanceEvent | AuditEvent) or kind != "head":
         verdict.add(Fault.ALTERED, number, f"a message of {found.leaf} stands here as {kind}")
@@ -268,7 +277,9 @@ def _link(unit: UnitName, events: list[_Piece], verdict: Verdict) -> None:
             lines = " and ".join(str(piece.line) for piece in here)
             text = f"{unit.source}: {len(here)} events have the number {number} (lines {lines})"
             verdict.add(Fault.FORKED, here[-1].line, text)
-        if last is not None and number > last + 1:
+        if last is not None and number > last + 1 and here[0].moved:
+            verdict.apart.append((unit, Gap(last + 1, number - 1), here[0].line))
+        elif last is not None and number > last + 1:
             text = f"{unit.source}: {Gap(last + 1, number - 1)}"
             verdict.add(Fault.MISSING, here[0].line, text)
         before = {piece.digest for piece in by_number.get(number - 1, [])}
@@ -282,10 +293,24 @@ def _link(unit: UnitName, events: list[_Piece], verdict: Verdict) -> None:
 def _begin(unit: UnitName, events: list[_Piece], verdict: Verdict) -> None:
     """Hold the first event against what was before it."""
     first = events[0]
-    if first.kind != "before" and first.sequence > 1:
+    if first.kind == "event" and first.moved:
+        verdict.apart.append((unit, Gap(1, first.sequence - 1), first.line))
+    elif first.kind != "before" and first.sequence > 1:
         text = f"{unit.source}: nothing shows that event {first.sequence} is the first of the days"
         verdict.add(Fault.UNPROVEN, first.line, text)
     _evidence(unit, [piece for piece in events if piece.kind == "before"], "before", verdict)
+
+
+def _part(verdict: Verdict) -> None:
+    """Tell what is of another name from what is missing."""
+    for unit, gap, line in verdict.apart:
+        others = elsewhere(verdict.moves, unit.source)
+        for part in gap.without(others):
+            verdict.add(Fault.MISSING, line, f"{unit.source}: {part}")
+        for other in others:
+            if (common := gap.common(other)) is not None:
+                numbers = str(common).partition(" is ")[0].partition(" are ")[0]
+                verdict.notes.append(f"{unit.source}: had another name at {numbers}")
 
 
 def _end(unit: UnitName, events: list[_Piece], heads: list[_Piece], verdict: Verdict) -> str:

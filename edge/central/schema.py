@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x53454E43  # "SENC", in SQLite's header: this file is a central store
 
 _INT = BigInteger().with_variant(Integer(), "sqlite")  # 64 bits in both
@@ -159,6 +159,9 @@ LATER = _table(
 # Since version 3: the last number of a command that was signed with a key.
 COMMAND = _table("command", _text("kid", key=True), _int("number"))
 
+# Since version 4: where a unit's chain goes on under this name.
+MOVE = _table("move", _text("unit", key=True), _int("sequence", key=True), _text("origin"))
+
 # PostgreSQL has no place of its own for it.
 VERSION = Table("senyum_store", METADATA, Column("version", Integer, nullable=False))
 
@@ -194,6 +197,11 @@ def asking_tables(db: Connection) -> None:
             db.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column}")
     for index in (*EVENT.indexes, *GAP.indexes):
         index.create(db, checkfirst=True)
+
+
+def moving_tables(db: Connection) -> None:
+    """Grow from version 3 to 4; the caller reads the stored events into them."""
+    METADATA.create_all(db, [MOVE])
 
 
 def tables(db: Connection) -> set[str]:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from sqlalchemy import bindparam, delete, func, select, text
 
+from edge.central import moving
 from edge.central.database import Database
 from edge.central.dating import Dating
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
+from edge.central.moves import Move
 from edge.central.near import LARGEST_SEQUENCE, Near
 from edge.central.refused import REFUSED_KEPT, Refusal, Refusals
 from edge.central.schema import EVENT, FORK, GAP, HEAD, LATER, UNDATED
@@ -199,6 +201,10 @@ class Store:
         assert self._dating is not None, "only inside a batch"
         self._dating.note(event)
 
+    def move(self, event: AttendanceEvent | AuditEvent) -> Move | None:
+        """Note where a chain goes on under another name; return the move, if the event is one."""
+        return moving.note(self.database, event)
+
     def refuse(self, refusal: Refusal, now: str) -> bool:
         """Keep a refused message; the same one again only counts. Returns whether it is news."""
         return self._refused.keep(refusal, now)
@@ -240,9 +246,8 @@ class Store:
 
         Other receivers may have reported some of them, and others may have come meanwhile.
         """
-        known = [Gap(number, number) for number in self._present(unit, gap)]
-        known += [other for other in self._open_gaps(unit) if other.common(gap)]
-        news = gap.without(known)
+        known = [other for other in self._open_gaps(unit) if other.common(gap)]
+        news = [part for hole in self._holes(unit, gap) for part in hole.without(known)]
         for part in news:
             self.database.put_new(GAP, unit=unit, first=part.first, last=part.last, reported_at=now)
         return news
@@ -253,7 +258,7 @@ class Store:
         healed = []
         for unit, first, last in self.database.rows(query.order_by(GAP.c.unit, GAP.c.first)):
             gap = Gap(first, last)
-            if len(self._present(unit, gap)) == len(gap):
+            if not self._holes(unit, gap):
                 mark = GAP.update().where(_THIS_GAP).values(healed_at=now)
                 self.database.run(mark, {"of": unit, "a": first, "z": last})
                 healed.append((unit, gap))
@@ -264,6 +269,10 @@ class Store:
             GAP.c.unit == bindparam("unit"), GAP.c.healed_at.is_(None)
         )
         return [Gap(first, last) for first, last in self.database.rows(query, unit=unit)]
+
+    def _holes(self, unit: str, gap: Gap) -> list[Gap]:
+        present = [Gap(number, number) for number in self._present(unit, gap)]
+        return gap.without([*present, *moving.apart(self.database, unit)])
 
     def _present(self, unit: str, gap: Gap) -> list[int]:
         if self._near is not None:
@@ -278,6 +287,16 @@ class Store:
         with self.database.errors("read"):
             return self._present(unit, gap)
 
+    def holes(self, unit: str, gap: Gap) -> list[Gap]:
+        """Return what is missing of `gap`: neither stored nor given under another name."""
+        with self.database.errors("read"):
+            return self._holes(unit, gap)
+
+    def elsewhere(self, unit: str) -> list[Gap]:
+        """Return the numbers of a chain that the unit gave under other names."""
+        with self.database.errors("read"):
+            return moving.apart(self.database, unit)
+
     def standings(self) -> dict[str, Standing]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
         missing: dict[str, list[Gap]] = defaultdict(list)
@@ -291,6 +310,9 @@ class Store:
                 if last > stored:
                     missing[unit].append(Gap(stored + 1, last))
                     highest[unit] = last
+            for unit, gaps in missing.items():
+                others = moving.apart(self.database, unit)
+                missing[unit] = [part for gap in gaps for part in gap.without(others)]
             for unit in highest:
                 reported[unit] = sorted(self._open_gaps(unit))
         return {

@@ -29,9 +29,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.admin.certificates import LONGEST_NAME, Subject
     from edge.admin.request import request
     from edge.errors import CallerError
+    from edge.mqtt.certificate import LONGEST_NAME, common_name
+    from edge.mqtt.topics import UnitName
 
     name, key = options.name, options.key
     if name is None:
@@ -39,11 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
         settings = load_unit(options.config)
         key = key or settings.broker.certificate_key
-        unit = settings.unit
-        try:
-            name = Subject.client(f"{unit.org}/{unit.site}/{unit.name}").name
-        except ValueError as error:
-            raise CallerError(str(error)) from None
+        name = common_name(UnitName.of(settings.unit))
     elif not 1 <= len(name) <= LONGEST_NAME:
         raise CallerError(f"--name: has not 1 to {LONGEST_NAME} characters")
     if key is None:

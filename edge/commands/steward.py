@@ -150,7 +150,7 @@ class Steward:
         self._stop()
 
     def use_roster(self, gallery: Gallery) -> None:
-        """Take a roster that was delivered."""
+        """Take a roster that was delivered, with the settings as they are or are about to be."""
         self._take(change_of(self._present.settings, gallery))
 
     # --- for the main loop -----------------------------------------------------------------------
@@ -210,7 +210,12 @@ class Steward:
         answer = {"settings": now, "set": sorted(wanted)}
         if not changed:
             return Prepared(said, answer)
-        limits = settings.model_copy(update={"roster": self._present.limits.roster})
+
+        def take(_: Ask | None) -> None:
+            # The roster is as it was, so its limits are, which take a second to find.
+            limits = settings.model_copy(update={"roster": self._present.limits.roster})
+            self._take(Change(settings, limits, self._present.gallery))
+
         stored: dict[str, float | None] = {name.value: None for name in data.reset}
         stored.update({name.value: new for name, new in data.set.items()})
         return Prepared(
@@ -218,19 +223,19 @@ class Steward:
             answer,
             Effect(stored),
             audit={_as_detail(name): now[name] for name in changed},
-            act=lambda _: self._take(Change(settings, limits, self._present.gallery)),
+            act=take,
         )
 
     def _reload(self) -> Prepared:
         base = self._base if self._reread is None else self._reread()
         settings = with_overrides(base, self._ledger)
         changed = sorted(_differences(self._present.settings, settings))
-        gallery = self._present_file()
-        if gallery.digest != self._present.gallery.digest:
-            changed.append("roster")
         heavy = [name for name in changed if not _live(name)]
         if heavy and not self._supervised:
             raise SettingsError(f"needs a restart for {', '.join(heavy)}: restart the service")
+        gallery = self._present_file()
+        if gallery.digest != self._present.gallery.digest:
+            changed.append("roster")
         said = ", ".join(changed) or "nothing"
         detail = {"changed": said[:200], "restart": bool(heavy)}
         data = {"changed": changed, "restart": bool(heavy)}
@@ -245,8 +250,15 @@ class Steward:
         return Prepared(f"changed: {said}", data, audit=detail, act=take)
 
     def _present_file(self) -> Gallery:
-        gallery = self._load()
-        if gallery.size == 0:
+        """Return the roster to go on with: a unit that waits for one may go on waiting."""
+        present = self._present.gallery
+        try:
+            gallery = self._load()
+        except RosterError:
+            if present.size:
+                raise
+            return present
+        if gallery.size == 0 and present.size:
             raise RosterError("nobody is enrolled in the roster; the present one is kept")
         return gallery
 

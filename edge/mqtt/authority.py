@@ -31,7 +31,7 @@ from typing import Any, Self
 
 from edge.errors import SecretError, SenyumError
 from edge.mqtt.encoding import digest, from_b64url, json_object
-from edge.mqtt.keys import SigningKey, VerifyingKey, entries, verifying
+from edge.mqtt.keys import SigningKey, VerifyingKey, entries, entries_of, verifying
 from edge.mqtt.topics import URN, UnitName
 
 log = logging.getLogger(__name__)
@@ -181,6 +181,11 @@ class Authorities:
                 raise ValueError(f"keys[{number}] kid: is listed twice")
             keys[key.kid] = key
         return cls(keys.values())
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Read a JWK set; ValueError names the entry and the field."""
+        return cls.of(entries_of(content))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -335,14 +335,22 @@ class KeySet:
 def entries(path: Path) -> list[Any]:
     """Return the entries of a JWK set file, unread; SecretError."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return entries_of(path.read_bytes())
     except OSError as error:
         raise SecretError(f"{path}: the key set cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SecretError(f"{path}: {error}") from None
+
+
+def entries_of(content: bytes) -> list[Any]:
+    """Return the entries of a JWK set, unread; ValueError."""
+    try:
+        found = json.loads(content)
     except (ValueError, RecursionError):
-        raise SecretError(f"{path}: the key set is not JSON") from None
-    if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
-        raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}')
-    listed: list[Any] = content["keys"]
+        raise ValueError("the key set is not JSON") from None
+    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
+        raise ValueError('is not a JWK set, {"keys": [...]}')  # noqa: TRY004 - as for the rest
+    listed: list[Any] = found["keys"]
     return listed
 
 

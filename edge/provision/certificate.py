@@ -1,69 +1,18 @@
-"""The unit's TLS key, the request for its certificate, and whether a certificate fits.
-
-ECDSA P-256, PKCS #8, a PKCS #10 request whose common name is ORG/SITE/UNIT: brokers hold topics
-against that name. A common name has at most 64 characters (RFC 5280, ub-common-name).
-"""
+"""Whether a request is this unit's, and whether a certificate fits it."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
-from edge.errors import CertificateError, SecretError
+from edge.errors import CertificateError
+from edge.mqtt.certificate import common_name
 from edge.mqtt.topics import UnitName
-
-LONGEST_NAME = 64  # characters
-
-
-def common_name(unit: UnitName) -> str:
-    """Return the name that a unit's certificate carries; CertificateError where it is too long."""
-    name = f"{unit.org}/{unit.site}/{unit.name}"
-    if len(name) > LONGEST_NAME:
-        raise CertificateError(
-            f"{name} has {len(name)} characters, and a certificate's name at most {LONGEST_NAME}; "
-            "shorten unit.org, unit.site or unit.name"
-        )
-    return name
-
-
-def new_key() -> bytes:
-    """Return a new private key, PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def load_key(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a private key; SecretError names the file and never its content."""
-    try:
-        key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise SecretError(
-            f"{path}: is no unencrypted elliptic curve key in PEM; move it away, and a new one is "
-            "made, for which a certificate has to be asked anew"
-        )
-    return key
-
-
-def request(unit: UnitName, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a request, PEM, that proves who holds the key. Raises CertificateError."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name(unit))])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 def asks_for(pem: bytes | None, unit: UnitName, key: ec.EllipticCurvePrivateKey) -> bool:

@@ -11,21 +11,19 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.errors import CertificateError, OutboxDamaged, ProvisionError
+from edge.mqtt.authority import Authorities
+from edge.mqtt.certificate import as_pem, common_name, load_key, make_request, new_key
 from edge.mqtt.keys import SigningKey, begun
 from edge.mqtt.outbox_check import check
 from edge.mqtt.outbox_look import look, taken
 from edge.mqtt.topics import UnitName
 from edge.owner import Owner, acting_as
 from edge.provision import toml
-from edge.provision.authorities import check_authority_keys
 from edge.provision.certificate import (
     asks_for,
     check_authorities,
     check_certificate,
-    load_key,
-    new_key,
     read_certificates,
-    request,
 )
 from edge.provision.claim import Claim, Documents
 from edge.provision.present import (
@@ -84,7 +82,7 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     moved_from = _moved_from(settings, present, unit, machine.owner)
     drafts = _Drafts(machine, settings.outbox.file.parent)
     tls_key = _tls_key(drafts, settings.outbox.file.parent / TLS_KEY)
-    asked = request(unit, tls_key)
+    asked = make_request(common_name(unit), tls_key)
     _check_documents(documents, settings, unit, tls_key, machine.now())
     if documents.certificate is not None:
         pair = str(machine.config.parent / CERTIFICATE), str(drafts.state / TLS_KEY)
@@ -249,7 +247,10 @@ def _check_documents(
     except OSError as error:
         raise ProvisionError(f"{error.filename}: cannot be read: {error.strerror}") from None
     if documents.authorities is not None:
-        check_authority_keys(documents.authorities, f"{where}: authorities")
+        try:
+            Authorities.read(documents.authorities)
+        except ValueError as error:
+            raise ProvisionError(f"{where}: authorities {error}") from None
 
 
 # --- keys ----------------------------------------------------------------------------------------
@@ -259,7 +260,7 @@ def _tls_key(drafts: _Drafts, path: Path) -> ec.EllipticCurvePrivateKey:
     """Return the key of the certificate; it has no name in it, and so outlives a move."""
     pem = drafts.read_secret(path, "the certificate's key")
     if pem is None:
-        pem = new_key()
+        pem = as_pem(new_key())
         drafts.secret(path, pem)
     return load_key(pem, path)
 

@@ -372,7 +372,7 @@ def test_a_key_file_that_is_no_key_of_ours_is_left_alone(tmp_path: Path, content
     key = tmp_path / "unit.key"
     key.touch(0o600)
     key.write_bytes(content)
-    with pytest.raises(CertificateError, match="move it away"):
+    with pytest.raises(SecretError, match="move it away"):
         request(UNIT, key, tmp_path / "unit.csr")
     assert tree(tmp_path) == {"unit.key": content}
 

@@ -71,18 +71,22 @@ def check(folder: Path, shown: int) -> int:
     return version
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kills", [8, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_kill_leaves_half_a_roster(tmp_path: Path, kills: int) -> None:
     chance = random.Random(1)
     shown = 0
     for _ in range(kills):
         worker = Worker(tmp_path)
-        until(partial(worker.beyond, shown), 30.0)
-        time.sleep(chance.uniform(0.0, 0.05))
-        worker.end()
+        try:
+            until(partial(worker.beyond, shown), 60.0)
+            time.sleep(chance.uniform(0.0, 0.05))
+        finally:
+            worker.end()
         shown = check(tmp_path, worker.last)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("cuts", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_power_cut_leaves_half_a_roster(pool: Path, cuts: int) -> None:
     folder = pool.parent / "disk" / "state"

@@ -56,6 +56,7 @@ def refused(desk: Desk, content: dict[str, Any], owner: Owner = ME) -> str:
         (claim(camera={"number": 99}), "camera.number is 99"),
         (claim(authorities="{}"), "authorities is not a JWK set"),
         (claim(authorities='{"keys": [{"kid": "a", "kty": "OKP", "d": "x"}]}'), "private key"),
+        (claim(authorities='{"keys": [{"kid": "a", "kty": "OKP"}]}'), r"keys\[0\] alg: None"),
         (claim(certificate="-----BEGIN nonsense"), "certificate is no certificate in PEM"),
         (claim(certificate="gone.pem"), "gone.pem: cannot be read: No such file"),
         (claim(broker={**BROKER, "ca": "-----BEGIN nonsense"}), "broker.ca is no certificate"),

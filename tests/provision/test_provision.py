@@ -13,6 +13,7 @@ from cryptography import x509
 from desk import BROKER, Desk, certified, claim, unit
 
 from edge.errors import ProvisionError
+from edge.mqtt.authority import Role, register
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Head, Sealed
@@ -210,7 +211,8 @@ def test_what_is_wrong_is_left_on_the_card(desk: Desk) -> None:
 def test_what_the_claim_names_lies_beside_it(desk: Desk, tmp_path: Path) -> None:
     authority = Authority(tmp_path, "fleet")
     (desk.boot / "ca.pem").write_bytes(authority.pem.read_bytes())
-    keys = {"keys": [{"kid": "a", "kty": "OKP"}]}
+    commander = SigningKey.load_or_create(tmp_path / "commander.key")
+    keys = {"keys": [register(commander, [Role.COMMAND], ["urn:senyum:*:*:*"])]}
     (desk.boot / "authorities.json").write_text(json.dumps(keys))
     desk.insert({"authorities": "authorities.json", **claim(broker={"host": "b", "ca": "ca.pem"})})
     at_boot(desk.machine, [desk.boot])

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 import pytest
-from fuzzing import files, mutate, signed
+from fuzzing import files, mutate, ordered, signed
 from fuzzing.__main__ import Tries
 from fuzzing.target import Target
 
@@ -46,7 +46,7 @@ def test_crashes_and_what_is_accepted_are_faults_that_can_be_had_again(tmp_path:
 
 
 def test_every_reader_takes_what_is_good_and_a_few_tries(tmp_path: Path) -> None:
-    targets = [*signed.targets(tmp_path), *files.targets(tmp_path)]
+    targets = [*signed.targets(tmp_path), *ordered.targets(tmp_path), *files.targets(tmp_path)]
     tries = Tries(3, tmp_path / "kept")
     for target in targets:
         for good in target.good:
@@ -55,4 +55,4 @@ def test_every_reader_takes_what_is_good_and_a_few_tries(tmp_path: Path) -> None
             tries.one(target, number)
     assert tries.faults == []
     accepts = {t.name for t in targets if t.strict and all(t.read(good) for good in t.good)}
-    assert {"message", "roster"} <= accepts
+    assert {"message", "roster", "command", "roster manifest"} <= accepts

@@ -12,7 +12,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from fuzzing import files, signed
+from fuzzing import files, ordered, signed
 from fuzzing.target import Target
 
 PROGRESS_SECONDS = 10.0
@@ -69,7 +69,8 @@ def main() -> int:
     logging.disable()  # readers say what is wrong, a million times
     place = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="senyum-fuzz-", dir=place) as name:
-        targets = [*signed.targets(Path(name)), *files.targets(Path(name))]
+        folder = Path(name)
+        targets = [*signed.targets(folder), *ordered.targets(folder), *files.targets(folder)]
         only, _, number = (options.only or "").partition(":")
         if only:
             targets = [target for target in targets if target.name == only]

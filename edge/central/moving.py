@@ -1,0 +1,41 @@
+"""What a store knows of units that were moved (see `edge.central.moves`)."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from edge.central.gaps import Gap
+from edge.central.moves import Move, elsewhere
+from edge.central.schema import EVENT, MOVE
+from edge.mqtt.encoding import from_b64url
+from edge.mqtt.payload import ANY_EVENT, AUDIT, AttendanceEvent, AuditEvent
+
+if TYPE_CHECKING:
+    from edge.central.database import Database
+
+
+def note(db: "Database", event: AttendanceEvent | AuditEvent) -> Move | None:
+    """Take in a genuine event, inside the transaction that stores it; return it if it is a move."""
+    move = Move.of(event)
+    if move is not None:
+        db.put_new(MOVE, unit=move.unit, sequence=move.sequence, origin=move.origin)
+    return move
+
+
+def note_stored(db: "Database") -> None:
+    """Take in the events of a store from before moves were known."""
+    query = select(EVENT.c.jws).where(EVENT.c.type == AUDIT).order_by(EVENT.c.number)
+    for (token,) in db.rows(query):
+        try:
+            event = ANY_EVENT.validate_json(from_b64url(token.split(".")[1]))
+        except (ValueError, IndexError, ValidationError):
+            continue
+        if isinstance(event, AuditEvent):
+            note(db, event)
+
+
+def apart(db: "Database", unit: str) -> list[Gap]:
+    """Return the numbers of a chain that the unit gave under other names."""
+    rows = db.rows(select(MOVE.c.unit, MOVE.c.sequence, MOVE.c.origin))
+    return elsewhere([Move(*row) for row in rows], unit)

@@ -1,0 +1,183 @@
+"""A unit that was moved: one chain, several names, and no gap between them."""
+
+import io
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+
+import pytest
+from central_parts import TurnedClock, Unit, keys_of
+from places import Place
+
+from edge.central import bundle, moving
+from edge.central.desk import Desk, Message
+from edge.central.gaps import Gap
+from edge.central.moves import Move, elsewhere
+from edge.central.notice import Kind
+from edge.central.proof import Fault, Verdict, judge
+from edge.central.schema import MOVE, SCHEMA_VERSION
+from edge.central.shelf import Period, Shelf
+from edge.central.store import Store
+from edge.types import AuditCode
+
+GRACE = 60.0
+
+
+def moved(unit: Unit, name: str) -> tuple[Unit, Message]:
+    """Return the same unit under another name, and the first thing that it says there."""
+    other = Unit(name, head=unit.head)
+    detail = {"from": unit.name.source, "last": unit.head.sequence}
+    return other, other.audit(AuditCode.MOVED, **detail)
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with closing(place.open()) as store:
+        yield store
+
+
+class Receiver:
+    def __init__(self, store: Store, *units: Unit) -> None:
+        self.store = store
+        self.clock = TurnedClock.at_start()
+        self.desk = Desk(store, keys_of(*units), GRACE, self.clock())
+
+    def take(self, *messages: Message) -> list[Kind]:
+        return [notice.kind for notice in self.desk.take(messages, self.clock())]
+
+    def after(self, seconds: float) -> list[tuple[Kind, str]]:
+        said = self.desk.sweep(self.clock.turn(seconds))
+        return [(notice.kind, notice.text) for notice in said]
+
+
+LOBBY, GATE = Unit("lobby-1"), Unit("gate-2")
+
+
+def test_numbers_of_the_name_before_are_no_gap(store: Store) -> None:
+    unit = Unit("lobby-1")
+    before = unit.events(4)
+    gate, first = moved(unit, "gate-2")
+    central = Receiver(store, LOBBY, GATE)
+    central.take(*before, first, *gate.events(2))
+    assert central.after(2 * GRACE) == []
+    standing = store.standings()[GATE.name.source]
+    assert (standing.highest, standing.missing) == (7, ())
+    assert store.holes(GATE.name.source, Gap(1, 7)) == []
+    gate.event()
+    central.take(gate.event())
+    assert central.after(2 * GRACE) == [(Kind.GAP, "event 8 is missing")]
+    again = Receiver(store, LOBBY, GATE)
+    assert again.desk._ledgers[GATE.name.source].holes == (Gap(8, 8),)
+
+
+def test_a_gap_that_was_reported_before_the_move_was_read_heals(store: Store) -> None:
+    unit = Unit("lobby-1")
+    unit.events(4)
+    gate, first = moved(unit, "gate-2")
+    central = Receiver(store, LOBBY, GATE)
+    central.take(gate.health())
+    assert central.after(2 * GRACE) == [(Kind.GAP, "events 1–5 are missing")]  # noqa: RUF001
+    central.take(first)
+    assert central.after(1.0) == [(Kind.HEALED, "events 1–5 are no longer missing")]  # noqa: RUF001
+
+
+def test_another_receiver_learns_of_the_move_from_the_store(place: Place) -> None:
+    unit = Unit("lobby-1")
+    unit.events(4)
+    gate, first = moved(unit, "gate-2")
+    with closing(place.open()) as one, closing(place.open()) as two:
+        here, there = Receiver(one, LOBBY, GATE), Receiver(two, LOBBY, GATE)
+        there.take(gate.event())
+        here.take(first)
+        assert there.after(2 * GRACE) == []
+        assert here.after(2 * GRACE) == []
+
+
+def test_who_comes_back_misses_only_what_was_lost_under_that_name(store: Store) -> None:
+    unit = Unit("lobby-1")
+    before = unit.events(5)
+    gate, away = moved(unit, "gate-2")
+    others = [away, *gate.events(3)]
+    lobby, back = moved(gate, "lobby-1")
+    central = Receiver(store, LOBBY, GATE)
+    central.take(*before[:3], *others, back, lobby.event())
+    said = [(Kind.GAP, "events 4–5 are missing")]  # noqa: RUF001 - as it is told
+    assert central.after(2 * GRACE) == said
+    assert store.elsewhere(LOBBY.name.source) == [Gap(6, 9)]
+
+
+def test_a_move_that_contradicts_itself_is_none(store: Store) -> None:
+    unit = Unit("gate-2")
+    unit.events(2)
+    central = Receiver(store, LOBBY, GATE)
+    source = LOBBY.name.source
+    for detail in (
+        {"from": source, "last": 1},
+        {"from": "urn:senyum:x", "last": 3},
+        {"from": GATE.name.source, "last": 4},
+        {},
+    ):
+        central.take(unit.audit(AuditCode.MOVED, **detail))
+    central.take(unit.audit(AuditCode.STARTED, **{"from": source, "last": 6}))
+    assert store.elsewhere(GATE.name.source) == []
+    assert central.after(2 * GRACE) == [(Kind.GAP, "events 1–2 are missing")]  # noqa: RUF001
+
+
+def test_a_move_that_does_not_follow_what_is_stored_is_a_fork(store: Store) -> None:
+    central = Receiver(store, LOBBY, GATE)
+    central.take(*Unit("lobby-1").events(3))
+    other = Unit("lobby-1")
+    other.events(3)
+    _, first = moved(other, "gate-2")
+    assert central.take(first) == [Kind.FORK, Kind.EVENT]
+
+
+def test_names_are_traced_back_to_where_the_unit_went_away() -> None:
+    moves = [Move("b", 11, "a"), Move("c", 21, "b"), Move("a", 31, "c"), Move("b", 41, "a")]
+    assert elsewhere(moves, "a") == [Gap(11, 30)]
+    assert elsewhere(moves, "b") == [Gap(1, 10), Gap(21, 40)]
+    assert elsewhere(moves[2:], "a") == [Gap(1, 30)]  # as far as is known
+
+
+def test_a_store_from_before_moves_were_known_reads_them_once(place: Place) -> None:
+    unit = Unit("lobby-1")
+    unit.events(4)
+    _, first = moved(unit, "gate-2")
+    with closing(place.open()) as store:
+        Receiver(store, LOBBY, GATE).take(first)
+        with store.database.transaction():
+            MOVE.drop(store.database.connection)
+            if store.database.server:
+                store.database.connection.exec_driver_sql("UPDATE senyum_store SET version = 3")
+            else:
+                store.database.connection.exec_driver_sql("PRAGMA user_version = 3")
+    with closing(place.open()) as store:
+        assert store.elsewhere(GATE.name.source) == [Gap(1, 4)]
+        assert moving.apart(store.database, LOBBY.name.source) == []
+    assert SCHEMA_VERSION == 4
+
+
+def verdict(store: Store) -> Verdict:
+    """Judge what is exported of the day on which everything here happens."""
+    out, shelf = io.BytesIO(), Shelf(store)
+    with shelf.snapshot():
+        bundle.write(out, shelf, Period(date(2026, 3, 2), date(2026, 3, 2)))
+    return judge(out.getvalue().splitlines(keepends=True), keys_of(LOBBY, GATE))
+
+
+def test_an_export_of_a_moved_unit_proves_itself(store: Store) -> None:
+    unit = Unit("lobby-1")
+    before = unit.events(5)
+    gate, away = moved(unit, "gate-2")
+    others = [away, *gate.events(3)]
+    lobby, back = moved(gate, "lobby-1")
+    central = Receiver(store, LOBBY, GATE)
+    central.take(*before[:3], *others, back, lobby.event(), lobby.health(), gate.health())
+    found = verdict(store)
+    assert [(one.fault, one.text) for one in found.findings] == [
+        (Fault.MISSING, f"{LOBBY.name.source}: events 4–5 are missing")  # noqa: RUF001
+    ]
+    assert f"{LOBBY.name.source}: had another name at events 6–9" in found.notes  # noqa: RUF001
+    assert f"{GATE.name.source}: had another name at events 1–5" in found.notes  # noqa: RUF001
+    central.take(*before[3:])
+    assert verdict(store).good
