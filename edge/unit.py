@@ -42,6 +42,7 @@ from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
+from edge.past import Past
 from edge.roster import read_key
 from edge.settings import Settings
 from edge.steering import Steering
@@ -86,6 +87,7 @@ class Unit:
         camera: Callable[[], Camera] | None = None,
         notifier: Notifier | None = None,
         board: Board | None = None,
+        past: Past | None = None,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
         reread: Callable[[], Settings] | None = None,
@@ -107,6 +109,7 @@ class Unit:
         self._notifier = notifier or Notifier()
         self._observer = observer
         self._board = board or Board()
+        self._past = past or Past()
         self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
         self._cues: deque[Cue] = deque()  # ordered, for now
         self._open_panel = panel or (lambda: Panel(settings.gpio))
@@ -250,6 +253,7 @@ class Unit:
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._cool()
+                self._past.tend(self._audit)
                 self._teller.tell(frame)
                 self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
@@ -260,6 +264,7 @@ class Unit:
     def _announce(self) -> None:
         if self._moved is not None:
             self._audit(AuditCode.MOVED, **self._moved)
+        self._past.tell(self._audit)
         self._audit(AuditCode.STARTED, enrolled=self._enrolled)
 
     def _finished(self) -> bool:
@@ -289,6 +294,7 @@ class Unit:
                 self._faults.store_is(None)
                 self._commands.stored(ref, stored=True)
                 self._handover.stored(ref)
+                self._past.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
                 self._commands.stored(ref, stored=False)
