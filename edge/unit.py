@@ -29,10 +29,13 @@ from edge.errors import OutboxDamaged, Trouble
 from edge.faults import Faults
 from edge.feed import Feed
 from edge.gpio import Panel, PanelKeeper
+from edge.guard import power
+from edge.guard.power import Power
 from edge.handover import Handover
 from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
+from edge.mqtt.authority import AuthorityFile
 from edge.mqtt.clock import Clock, SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
@@ -88,6 +91,7 @@ class Unit:
         notifier: Notifier | None = None,
         board: Board | None = None,
         past: Past | None = None,
+        power: Callable[[], Power | None] = power.read,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
         reread: Callable[[], Settings] | None = None,
@@ -98,7 +102,7 @@ class Unit:
         session's state after it. `reread` reads the settings anew, when that is ordered.
         """
         self._inbox = Inbox()
-        self._tally = Tally()
+        self._tally = Tally(power=power)
         self._faults = Faults(self._tally, self._audit, self._step)
         self._stop = threading.Event()
         self._ended = threading.Event()  # the replay has shown its last frame
@@ -190,6 +194,7 @@ class Unit:
             outbox=outbox,
             link=self._link,
             clock=clock,
+            authorities=AuthorityFile(settings.authority.keys),
             source=settings.unit.source,
             enrolled=lambda: self._enrolled,
         )

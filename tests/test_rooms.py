@@ -61,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "roster",
         "attendance",
         "gpio",
+        "guard",
         "mqtt",
     },
     "bench": {
