@@ -273,10 +273,9 @@ def _(site: Site) -> Iterator[Shown]:
     before = site.settings
     with Wire(site.broker.port) as wire:
         wire.blocked = True
-        site.stop()
-        site.begin()
         site.change("broker", port=wire.port)
         site.restart()
+        site.begin()
         yield Shown(Trouble.SILENT)
         site.settings = before
         site.restart()
