@@ -47,6 +47,7 @@ class Trouble(StrEnum):
     INVALID = "event-refused"
     # connected, and events go out
     NOT_LISTENING = "not-listening"  # the broker lets us hear no commands
+    AUTHORITIES = "authorities-unusable"  # nobody new can give orders
     # connected, and all is well for now
     CERTIFICATE_EXPIRES = "certificate-expires"
     AUTHORITY_EXPIRES = "authority-expires"

@@ -1,11 +1,13 @@
 """How a unit is, for systemd's status sentence and for `health`."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import Trouble
-from edge.guard import power
+from edge.guard.power import Power
+from edge.guard.power import read as read_power
 from edge.mqtt.seal import Vitals
 
 
@@ -24,7 +26,9 @@ class Tally:
     store_fault: str | None = None
     store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
     link_trouble: Trouble | None = None  # what stands in the way of events, or soon will
+    authorities_trouble: Trouble | None = None
     waiting: int = 0  # events that no broker has taken
+    power: Callable[[], Power | None] = read_power  # what the watcher beside has seen
 
     @property
     def fault(self) -> str | None:
@@ -45,8 +49,8 @@ class Tally:
     @property
     def codes(self) -> tuple[Trouble, ...]:
         """All that is wrong, as docs/troubleshooting.md has it; the worst first."""
-        both = (self.trouble, self.link_trouble)
-        return tuple(trouble for trouble in both if trouble is not None)
+        lasting = self.trouble, weakness(self.power()), self.link_trouble, self.authorities_trouble
+        return tuple(trouble for trouble in lasting if trouble is not None)
 
     def sentence(self, enrolled: int) -> str:
         """How the unit is, as `systemctl status` and `senyum status` show it."""
@@ -65,11 +69,11 @@ class Tally:
             temperature_c=temperature(),
             disk_free_bytes=shutil.disk_usage(folder).free,
             frame_rate=round(self.frame_rate, 1),
-            last_error=self.trouble or weakness(power.read()),
+            last_error=self.trouble or weakness(self.power()),
         )
 
 
-def weakness(seen: power.Power | None) -> Trouble | None:
+def weakness(seen: Power | None) -> Trouble | None:
     """Return what the watcher of heat and voltage warns of, the supply first."""
     if seen is None:
         return None

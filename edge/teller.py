@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from edge import __version__
 from edge.bulletin import Board, Bulletin
+from edge.errors import Trouble
 from edge.inference.clarity import sight
+from edge.mqtt.authority import AuthorityFile
 from edge.mqtt.clock import Clock
 from edge.mqtt.link import Link
 from edge.mqtt.outbox import Outbox
@@ -27,6 +29,7 @@ class Teller:
         outbox: Outbox,
         link: Link,
         clock: Clock,
+        authorities: AuthorityFile,
         source: str,
         enrolled: Callable[[], int],
     ) -> None:
@@ -36,6 +39,7 @@ class Teller:
         self._outbox = outbox
         self._link = link
         self._clock = clock
+        self._authorities = authorities
         self._source = source
         self._enrolled = enrolled
         self._boot_id = clock.read().boot_id
@@ -46,6 +50,8 @@ class Teller:
         tally = self._tally
         tally.waiting = max(self._outbox.sequence - self._link.delivered, 0)
         tally.link_trouble = self._link.trouble
+        damaged = self._authorities.damaged
+        tally.authorities_trouble = Trouble.AUTHORITIES if damaged else None
         sentence = tally.sentence(self._enrolled())
         self._notifier.status(sentence)
         seen = frame is not None or tally.fault is not None

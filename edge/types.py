@@ -203,6 +203,9 @@ class AuditCode(StrEnum):
 
     STARTED = "started"
     STOPPED = "stopped"
+    RESTARTED = "restarted"  # the run before ended otherwise than in good order
+    REBOOTED = "rebooted"  # the last resort: the machine was started anew
+    REBOOT_REFUSED = "reboot-refused"  # it was asked for, and there were too many
     MOVED = "moved"  # the chain goes on under another name
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"

@@ -29,10 +29,13 @@ from edge.errors import OutboxDamaged, Trouble
 from edge.faults import Faults
 from edge.feed import Feed
 from edge.gpio import Panel, PanelKeeper
+from edge.guard import power
+from edge.guard.power import Power
 from edge.handover import Handover
 from edge.inbox import Inbox
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
+from edge.mqtt.authority import AuthorityFile
 from edge.mqtt.clock import Clock, SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.link import Link
@@ -42,6 +45,7 @@ from edge.mqtt.pace import Pace
 from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
+from edge.past import Past
 from edge.roster import read_key
 from edge.settings import Settings
 from edge.steering import Steering
@@ -86,6 +90,8 @@ class Unit:
         camera: Callable[[], Camera] | None = None,
         notifier: Notifier | None = None,
         board: Board | None = None,
+        past: Past | None = None,
+        power: Callable[[], Power | None] = power.read,
         panel: Callable[[], Panel] | None = None,
         observer: Callable[[Stimulus, Step, State], None] | None = None,
         reread: Callable[[], Settings] | None = None,
@@ -96,7 +102,7 @@ class Unit:
         session's state after it. `reread` reads the settings anew, when that is ordered.
         """
         self._inbox = Inbox()
-        self._tally = Tally()
+        self._tally = Tally(power=power)
         self._faults = Faults(self._tally, self._audit, self._step)
         self._stop = threading.Event()
         self._ended = threading.Event()  # the replay has shown its last frame
@@ -107,6 +113,7 @@ class Unit:
         self._notifier = notifier or Notifier()
         self._observer = observer
         self._board = board or Board()
+        self._past = past or Past()
         self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
         self._cues: deque[Cue] = deque()  # ordered, for now
         self._open_panel = panel or (lambda: Panel(settings.gpio))
@@ -187,6 +194,7 @@ class Unit:
             outbox=outbox,
             link=self._link,
             clock=clock,
+            authorities=AuthorityFile(settings.authority.keys),
             source=settings.unit.source,
             enrolled=lambda: self._enrolled,
         )
@@ -250,6 +258,7 @@ class Unit:
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._cool()
+                self._past.tend(self._audit)
                 self._teller.tell(frame)
                 self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
@@ -260,6 +269,7 @@ class Unit:
     def _announce(self) -> None:
         if self._moved is not None:
             self._audit(AuditCode.MOVED, **self._moved)
+        self._past.tell(self._audit)
         self._audit(AuditCode.STARTED, enrolled=self._enrolled)
 
     def _finished(self) -> bool:
@@ -289,6 +299,7 @@ class Unit:
                 self._faults.store_is(None)
                 self._commands.stored(ref, stored=True)
                 self._handover.stored(ref)
+                self._past.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
                 self._commands.stored(ref, stored=False)

@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "tally": {"mqtt", "guard"},
     "doctor": {"bulletin", "camera", "inference", "gpio", "mqtt", "roster"},
     "faults": {"tally"},
+    "past": {"guard"},
     "teller": {"bulletin", "notify", "tally", "mqtt", "inference"},
     "steering": {"camera"},
     "commands": {"mqtt", "roster"},
@@ -49,6 +50,7 @@ ROOMS: dict[str, set[str]] = {
         "bulletin",
         "teller",
         "faults",
+        "past",
         "memory",
         "tally",
         "steering",
@@ -59,6 +61,7 @@ ROOMS: dict[str, set[str]] = {
         "roster",
         "attendance",
         "gpio",
+        "guard",
         "mqtt",
     },
     "bench": {

@@ -19,7 +19,7 @@ from edge.guard import Level, say
 
 STATE_FILE = Path("/run/senyum-power/power.json")
 STALE_NS = 60_000_000_000
-EVERY_S = 10.0
+EVERY_S = 5.0
 HOT_C = 80.0  # the firmware throttles at 80 to 85
 COOL_C = 75.0  # hot no more
 _BYTES = 1024  # the file is shorter

@@ -11,9 +11,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from edge.guard import Level, say
+from edge.guard import Level, ends, say
 
 STRIKES = 6
 WITHIN_S = 15 * 60  # of uptime; with a watchdog of a minute, six strikes take seven
@@ -21,7 +22,7 @@ REBOOTS = 3
 DAYS = 7
 RESULTS = {"watchdog", "timeout"}  # $SERVICE_RESULT; systemd.exec(5)
 RUNTIME = Path("/run/senyum")  # RuntimeDirectoryPreserve=restart: kept while the daemon restarts
-ASKED = Path("/run/senyum/rescue")  # what senyum-rescue.path looks at
+ASKED = "rescue"  # there: what senyum-rescue.path looks at
 
 
 def _numbers(file: Path) -> list[float]:
@@ -66,9 +67,15 @@ def allow(folder: Path, now_s: float) -> bool:
 def main(verb: str, environment: Mapping[str, str] = os.environ) -> int:
     """`strike` or `allow`; returns the exit status."""
     if verb == "strike":
-        if strike(environment.get("SERVICE_RESULT", ""), RUNTIME, time.monotonic()):
+        runtime = Path(environment.get("RUNTIME_DIRECTORY", RUNTIME))
+        result, now_s = environment.get("SERVICE_RESULT", ""), time.monotonic()
+        ends.note(runtime, result, environment.get("EXIT_STATUS", ""))
+        if strike(result, runtime, now_s):
             say(Level.ERROR, f"{STRIKES} times in {WITHIN_S // 60} minutes: asking for a reboot")
-            ASKED.write_text("", encoding="ascii")
+            if "STATE_DIRECTORY" in environment:
+                with suppress(OSError):  # a disk that is the very fault must not stop the reboot
+                    ends.ask(Path(environment["STATE_DIRECTORY"]), now_s)
+            (runtime / ASKED).write_text("", encoding="ascii")
         return 0
     if allow(Path(environment["STATE_DIRECTORY"]), time.time()):
         say(Level.ERROR, "rebooting: the daemon did not come to itself by being started anew")

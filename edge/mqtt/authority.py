@@ -274,15 +274,23 @@ class AuthorityFile:
         self._authorities = Authorities()
         self._stamp: tuple[int, ...] | None = None
         self._read = False
+        self._damaged = False
+
+    @property
+    def damaged(self) -> bool:
+        """Whether there is a file that cannot be used; looks anew."""
+        self.current()
+        return self._damaged
 
     def current(self) -> Authorities:
         """Return who may give orders now; never raises."""
         stamp = _stamp(self._path)
         if not self._read or stamp != self._stamp:
-            self._read, self._stamp = True, stamp
+            self._read, self._stamp, self._damaged = True, stamp, False
             try:
                 self._authorities = Authorities.load(self._path)
             except SecretError as error:
+                self._damaged = stamp is not None
                 log.error("%s; orders are judged as before", error)  # noqa: TRY400 - told
             else:
                 log.info("%s: orders of %d keys are followed", self._path, len(self._authorities))

@@ -94,6 +94,7 @@ class Courier:
         self._noted = self._delivered = self._reader.delivered()
         self._window = Window(broker.window, self._noted, pace.aside, pace.rarely)
         self._waits: Trouble | None = None  # why all events wait
+        self._barred: Trouble | None = None  # `state` is not let in, so no event will be
         self._spared: Trouble | None = None  # why some are set aside
         self._archive = None if archive is None else archive(self._reader)
         self._paused_until = math.inf  # the archive, since the broker refused what it gave
@@ -122,7 +123,7 @@ class Courier:
     @property
     def trouble(self) -> Trouble | None:
         """What stands in the way of events now."""
-        return self._waits or (self._spared if self._window.aside else None)
+        return self._waits or self._barred or (self._spared if self._window.aside else None)
 
     def close(self) -> None:
         """Close the outbox; a second time does nothing."""
@@ -325,6 +326,9 @@ class Courier:
         verdict = of_puback(ack.reason.value)
         if ack.mid in self._own:
             self._own.remove(ack.mid)
+            # Some brokers answer this and then close at the first event, without a word why.
+            barred = verdict.trouble is Trouble.NOT_AUTHORIZED
+            self._barred = Trouble.NOT_AUTHORIZED if barred else None
             if ack.reason.is_failure:
                 self._about_delivery.about(f"the broker refuses state ({ack.reason})")
             return

@@ -231,6 +231,15 @@ VALUES: Final[dict[str, dict[str, str]]] = {
     "AuditCode": {
         "started": "the unit's program began",
         "stopped": "it ended in good order",
+        "restarted": (
+            "the run before ended otherwise than in good order: `why` and `status` as systemd "
+            "names them (`watchdog`, `signal`, `timeout`, `exit-code`…), the last of `times` in a "
+            "row"
+        ),
+        "rebooted": "the machine was started anew, for restarting the program had not helped",
+        "reboot-refused": (
+            "that was asked for and did not come, for there were too many: a person must look"
+        ),
         "moved": (
             "the unit has another name from here on (`source` names it) and was `from` before: the "
             "numbers up to `last` are events of that name, and none of this one is missing there"

@@ -81,7 +81,8 @@ def _documents(root: Path, version: str, day: str, bundled: str) -> None:
     _write(documents / "CHANGELOG.md.gz", gzip.compress(changes, 9, mtime=0))
     _copy(PACKAGING / "debian/copyright", documents / "copyright")
     _copy(REPOSITORY / "models/README.md", documents / "models.md")
-    _copy(PACKAGING / "senyum.toml", documents / "examples/senyum.toml")
+    for example in ("senyum.toml", "journald-volatile.conf"):
+        _copy(PACKAGING / example, documents / "examples" / example)
     _write(documents / "bundled.txt", bundled)
 
 

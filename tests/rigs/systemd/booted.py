@@ -158,6 +158,18 @@ class Rig:
         until("the fault light ends", lambda: self.fault_lines("is running again") > 0)
         self.figures.append(f"kill -9 to the out-of-order light: {told:.1f} s")
         self.another_event(seen)
+        self.told_why("signal")
+
+    def told_why(self, why: str) -> None:
+        """Wait until the chain says that the run before ended so."""
+
+        def said() -> bool:
+            audits = (event["data"] for event in self.events("senyum.unit.audit.v1"))
+            ends = (data["detail"] for data in audits if data["code"] == "restarted")
+            return any(detail["why"] == why for detail in ends)
+
+        with self.receiving():
+            until(f"the chain tells of the {why}", said)
 
     def fault_lines(self, words: str) -> int:
         said = self.box.run("journalctl", "--no-pager", "--unit=senyum-fault.service")
@@ -172,6 +184,7 @@ class Rig:
         assert "watchdog" in self.box.run("journalctl", "--no-pager", "--unit=senyum.service")
         assert (self.box.root / "run").exists()
         assert self.box.run("wc", "-l", "/run/senyum/strikes").startswith("1 ")
+        self.told_why("watchdog")
 
     def a_sealed_credential_serves(self) -> None:
         """The roster key encrypted with the host's key, as docs/operations.md says."""

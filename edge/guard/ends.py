@@ -1,0 +1,68 @@
+"""How the runs before this one ended, in words that the next start finds and puts into the chain.
+
+A run that was killed cannot tell of it. So what runs after each end of the daemon (rescue.py)
+leaves a line in the runtime directory, which lasts as long as the boot, and, where a reboot is
+asked for, a file in the state directory, which outlasts it.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ENDS, ASKED = "ends", "reboot-asked"
+KEPT = 64  # lines: the number of restarts in a row that can be told
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_BYTES = 4096  # of a file that is read
+GOOD = "success"  # $SERVICE_RESULT; systemd.exec(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A reboot that was asked for: in which boot, and when, in seconds of its uptime."""
+
+    boot_id: str
+    uptime_s: float
+
+
+def boot_id() -> str:
+    """Return the kernel's name for this boot."""
+    return BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def note(runtime: Path, result: str, status: str) -> None:
+    """Add an end that was none in good order: `$SERVICE_RESULT` and `$EXIT_STATUS`."""
+    if result in ("", GOOD):
+        return
+    file = runtime / ENDS
+    lines = [*_lines(file), f"{result} {status}"][-KEPT:]
+    file.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
+
+
+def ends(runtime: Path) -> list[str]:
+    """Return the ends since they were told last, the newest last, as `result status`."""
+    return _lines(runtime / ENDS)
+
+
+def ask(state: Path, uptime_s: float) -> None:
+    """Leave word, on the disk, that a reboot was asked for."""
+    with (state / ASKED).open("w", encoding="ascii") as out:
+        out.write(f"{boot_id()} {uptime_s:.0f}\n")
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def asked(state: Path) -> Ask | None:
+    """Return the reboot that was asked for last and not told of yet."""
+    try:
+        boot, uptime = _lines(state / ASKED)[0].split()
+        return Ask(boot, float(uptime))
+    except (IndexError, ValueError):
+        return None
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        with file.open("rb") as source:
+            return source.read(_BYTES).decode("ascii", errors="replace").splitlines()
+    except OSError:
+        return []
