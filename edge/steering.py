@@ -6,6 +6,7 @@ brightness in everybody, and skin has not. What was found stays after the person
 the next one stands before the same window; it fades by half in five minutes.
 """
 
+import logging
 import math
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from edge.sensor import Wish
 from edge.settings import CameraSettings
 from edge.types import Box, Frame, View
+
+log = logging.getLogger(__name__)
 
 REST_AFTER_NS = 2_000_000_000  # nobody in view for this long
 STEP_NS = 400_000_000  # between two changes: the camera's own metering follows within this
@@ -49,7 +52,10 @@ class Steering:
         return self._step > 0
 
     def feel(self, celsius: float | None) -> None:
-        """Note the processor's temperature; None where nobody knows it."""
+        """Note the processor's temperature; None where nobody knows it.
+
+        Frames are taken away before the firmware takes clock cycles.
+        """
         if celsius is None:
             return
         above = (celsius - self._settings.warm_c) / COOLER
@@ -57,7 +63,9 @@ class Steering:
         hotter = min(most, math.floor(above) + 1) if above >= 0 else 0
         cooled = above + HYSTERESIS / COOLER
         cooler = min(most, math.floor(cooled) + 1) if cooled >= 0 else 0
-        self._step = max(hotter, min(self._step, cooler))
+        was, self._step = self._step, max(hotter, min(self._step, cooler))
+        if bool(was) != bool(self._step):
+            log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
 
     def see(self, frame: Frame, view: View, now: int) -> Wish:
         """Return what the camera is to do after this frame."""

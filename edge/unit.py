@@ -257,7 +257,7 @@ class Unit:
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
-                self._cool()
+                self._steering.feel(temperature())
                 self._past.tend(self._audit)
                 self._teller.tell(frame)
                 self._commands.tell_refusals()
@@ -309,13 +309,6 @@ class Unit:
                     self._damage = OutboxDamaged(why)
                     self.stop()
         self._step(stimulus)
-
-    def _cool(self) -> None:
-        """Take frames away before the firmware takes clock cycles."""
-        was = self._steering.slowed
-        self._steering.feel(temperature())
-        if self._steering.slowed != was:
-            log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
 
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
