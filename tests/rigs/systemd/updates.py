@@ -133,6 +133,7 @@ class Updates(Rig):
         began = time.monotonic()
         done = self.update(file, "--watch-seconds", 20)
         assert done.returncode == 0, done.stdout
+        assert "so does the present one" not in done.stdout, done.stdout  # its self-test passed
         self.figures.append(f"update to READY: {time.monotonic() - began:.1f} s")
         until("the trial is over", lambda: not self.on_trial(), 120.0)
         self.goes_on(version)
@@ -154,7 +155,7 @@ class Updates(Rig):
             file.unlink()
             self.goes_on(self.kept)
             left = self.box.root / "var/lib/senyum-releases/versions" / version
-            assert not left.exists()
+            until("it is removed", lambda: not left.exists())
             self.refused += 1
 
         check.__name__ = f"a version that {what}"
