@@ -361,19 +361,6 @@ def _(site: Site) -> Iterator[Shown]:
     site.settings.authority.keys.write_text('{"keys": []}')
 
 
-@fault("outbox damaged at the start")
-def _(site: Site) -> Iterator[Shown]:
-    site.stop()
-    file = site.settings.outbox.file
-    content = bytearray(file.read_bytes())
-    content[1024:] = bytes(len(content) - 1024)
-    file.write_bytes(content)
-    site.lost_numbers = True
-    site.start()
-    until(lambda: "outbox-renewed" in site.codes(), PATIENCE)
-    yield Shown(clock=site.bulletin.clock if site.bulletin else "unsynchronized")
-
-
 # --- the machine -----------------------------------------------------------------------------
 
 
