@@ -10,6 +10,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from edge.errors import SettingsError
 from edge.settings import CONFIG_FILE, Settings
+from edge.wording import plain
 
 
 def explain(error: ValidationError, where: str, what: str = "settings") -> str:
@@ -26,13 +27,10 @@ def explain(error: ValidationError, where: str, what: str = "settings") -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: {name} is no setting of Senyum; remove it or mend its spelling{tail}"
     if first["type"] == "missing":
-        return f"{where}: {name} is missing; add it{tail}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-    if first["type"] == "string_pattern_mismatch":
-        message = "must be 1 to 32 lower case letters, digits and hyphens"
+        return f"{where}: {name} {plain(first)}{tail}"
     # A rule about several settings of a section has the whole section as its input.
     value = "" if isinstance(first["input"], dict | BaseModel) else f" is {first['input']!r}"
-    return f"{where}: {name}{value}: {message}{tail}"
+    return f"{where}: {name}{value}: {plain(first)}{tail}"
 
 
 def read_file(file: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from edge.provision.claim import ClaimedBroker, ClaimedPlace, ClaimedUnit
+from edge.wording import plain
 
 Answers = dict[str, Any]
 
@@ -86,8 +87,7 @@ def _ask(terminal: Terminal, question: Question, known: Any) -> Any:
             answer = question.kind.validate_python(said or str(default or ""))  # not strict: "8883"
             return question.kind.dump_python(answer, mode="json")
         except ValidationError as error:
-            why = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            terminal.say(f"  {why}")
+            terminal.say(f"  {plain(error.errors(include_url=False)[0])}")
 
 
 def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:
