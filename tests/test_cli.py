@@ -49,3 +49,26 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     program = f"{sys.executable} -m edge.cli keys --config {config} | true"
     run = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--help"], 0, "needs sqlalchemy, which is not installed"),
+        (["receive", "--help"], 2, "senyum: receive: sqlalchemy is not installed; in the checkout"),
+        (["keys", "--help"], 0, "keys.json"),
+    ],
+)
+def test_a_unit_without_what_a_server_needs_says_so(
+    arguments: list[str], status: int, says: str
+) -> None:
+    without = "import sys; sys.modules['sqlalchemy'] = None; from edge.cli import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", without + "sys.exit(main(sys.argv[1:]))", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = " ".join((done.stdout + done.stderr).split())
+    assert (done.returncode, says in told) == (status, True), told
+    assert "Traceback" not in told

@@ -31,6 +31,9 @@ COMMANDS = {
     "admin": "edge.cli.admin",
 }
 
+# What a central server has beyond a unit (the extra `central`).
+_CENTRAL = {"sqlalchemy", "psycopg"}
+
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     """Return the parser with the command `chosen`, or with all of them."""
@@ -41,8 +44,14 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in COMMANDS.items():
-        if chosen is None or name == chosen:
+        if chosen is not None and name != chosen:
+            continue
+        try:
             importlib.import_module(module).add_parser(commands)
+        except ModuleNotFoundError as error:
+            if chosen is not None or error.name not in _CENTRAL:
+                raise
+            commands.add_parser(name, help=f"needs {error.name}, which is not installed")
     return parser
 
 
@@ -50,13 +59,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1, or 2 for the caller's mistakes."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     named = next((word for word in arguments if word in COMMANDS), None)
-    options = build_parser(named).parse_args(arguments)
-    configure(options.log_level)
     try:
+        options = build_parser(named).parse_args(arguments)
+        configure(options.log_level)
         status: int = options.func(options)
     except SenyumError as error:
         print(f"senyum: {error}", file=sys.stderr)
         return error.exit_status
+    except ModuleNotFoundError as error:
+        if error.name not in _CENTRAL:
+            raise
+        text = f"{error.name} is not installed; in the checkout run: pip install '.[central]'"
+        print(f"senyum: {named}: {text}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `head` does

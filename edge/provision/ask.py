@@ -49,7 +49,9 @@ QUESTIONS = (
     Question(ClaimedPlace, ("unit", "place", "zone"), "Time zone (IANA)", "Asia/Jakarta"),
     Question(ClaimedBroker, ("broker", "host"), "Broker, host name or address"),
     Question(ClaimedBroker, ("broker", "tls"), "TLS (yes, no)", "yes"),
-    Question(ClaimedBroker, ("broker", "port"), "Port (Enter: 8883 with TLS)", optional=True),
+    Question(
+        ClaimedBroker, ("broker", "port"), "Port (Enter: 8883 with TLS, else 1883)", optional=True
+    ),
     Question(
         ClaimedBroker,
         ("broker", "ca"),
