@@ -10,11 +10,14 @@ from pydantic_settings import SettingsError as SourceError
 
 from edge.errors import SettingsError
 from edge.settings import CONFIG_FILE, Settings
+from edge.wording import plain
 
 
 def explain(error: ValidationError, where: str, what: str = "settings") -> str:
     """Return one line for the first wrong setting: its name, its value, what is allowed."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A name that is spelt wrong comes first: what is missing is missing because of it.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     name = ".".join(str(part) for part in first["loc"]) or what
     variable = "SENYUM_" + "__".join(str(part) for part in first["loc"]).upper()
     if variable in os.environ:
@@ -23,10 +26,11 @@ def explain(error: ValidationError, where: str, what: str = "settings") -> str:
     tail = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":
         return f"{where}: {name} is no setting of Senyum; remove it or mend its spelling{tail}"
-    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "missing":
+        return f"{where}: {name} {plain(first)}{tail}"
     # A rule about several settings of a section has the whole section as its input.
     value = "" if isinstance(first["input"], dict | BaseModel) else f" is {first['input']!r}"
-    return f"{where}: {name}{value}: {message}{tail}"
+    return f"{where}: {name}{value}: {plain(first)}{tail}"
 
 
 def read_file(file: Path) -> dict[str, Any]:

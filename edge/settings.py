@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edge.types import Direction
+from edge.wording import plain
 
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
 STATE_DIR = Path("/var/lib/senyum")
@@ -289,7 +290,7 @@ class BrokerSettings(_Section):
         try:
             places = [(broker.host, broker.port) for broker in self.in_order]
         except ValidationError as error:
-            why = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            why = plain(error.errors(include_url=False)[0])
             raise ValueError(f"one of its others: {why}") from None
         if len(set(places)) < len(places):
             raise ValueError("the same host and port stand twice among broker and its others")

@@ -23,27 +23,6 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"senyum {__version__}\n"
 
 
-def test_a_command_whose_packages_are_missing_says_how_to_get_them() -> None:
-    """In a process of its own, in which SQLAlchemy cannot be found."""
-    program = (
-        "import sys\nsys.modules['sqlalchemy'] = None\n"
-        "from edge.cli import main\nsys.exit(main(sys.argv[1:]))"
-    )
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", program, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    missing = run("receive", "--help")
-    assert missing.returncode == 2
-    assert missing.stderr == (
-        "senyum: senyum receive needs sqlalchemy; run: pip install 'senyum-edge[central]'\n"
-    )
-    rest = run("--help")
-    assert rest.returncode == 0
-    assert "provision" in rest.stdout
-
-
 @pytest.mark.parametrize("words", [[], ["dance"], ["run", "--fast"], ["receive"]])
 def test_a_wrong_call_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -70,3 +49,26 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
     program = f"{sys.executable} -m edge.cli keys --config {config} | true"
     run = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--help"], 0, "needs sqlalchemy, which is not installed"),
+        (["receive", "--help"], 2, "senyum: receive: sqlalchemy is not installed; in the checkout"),
+        (["keys", "--help"], 0, "keys.json"),
+    ],
+)
+def test_a_unit_without_what_a_server_needs_says_so(
+    arguments: list[str], status: int, says: str
+) -> None:
+    without = "import sys; sys.modules['sqlalchemy'] = None; from edge.cli import main; "
+    done = subprocess.run(
+        [sys.executable, "-c", without + "sys.exit(main(sys.argv[1:]))", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = " ".join((done.stdout + done.stderr).split())
+    assert (done.returncode, says in told) == (status, True), told
+    assert "Traceback" not in told

@@ -10,7 +10,7 @@ import pytest
 
 EDGE = Path(__file__).parent.parent / "edge"
 
-EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner", "journal"}
+EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner", "journal", "wording"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
@@ -18,6 +18,7 @@ ROOMS: dict[str, set[str]] = {
     "settings": {"types", "errors"},
     "configuration": {"settings", "errors"},
     "secrets": {"errors"},
+    "wording": set(),
     "owner": set(),
     "journal": {"errors"},
     "provision": {"configuration", "mqtt", "roster"},

@@ -34,9 +34,10 @@ def test_the_environment_is_stronger_than_the_file(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[camera]\nfps = 99", "camera.fps is 99: Input should be less than or equal to 60"),
+        ("[camera]\nfps = 99", "camera.fps is 99: must be less than or equal to 60"),
         ("[camera]\nfsp = 9", "camera.fsp is no setting of Senyum"),
-        ('[unit]\nname = "Lobby 1"', "unit.name is 'Lobby 1'"),
+        ('[unit]\nname = "Lobby 1"', "unit.name is 'Lobby 1': must be 1 to 32 lower case letters"),
+        ('[[broker.others]]\nhots = "a"', "broker.others.0.hots is no setting of Senyum"),
         ('[unit.place]\nzone = "Asia/Depok"', "unit.place.zone is 'Asia/Depok': not an IANA"),
         ("[unit.place]\nlatitude = 91", "unit.place.latitude is 91"),
         ("[gpio]\ngreen = 18", "gpio: a pin is used twice: green 18, red 27, buzzer 18"),
@@ -49,7 +50,7 @@ def test_the_environment_is_stronger_than_the_file(
         ("[outbox]\nretention_events = 99", "outbox.retention_events is 99"),
         ("[outbox]\nreplay_rate = 0", "outbox.replay_rate is 0"),
         ("[clock]\nstale_after = 0", "clock.stale_after is 0"),
-        ("[[broker.others]]\nport = 1", "broker.others.0.host: Field required"),
+        ("[[broker.others]]\nport = 1", "broker.others.0.host is missing; add it"),
         (
             '[broker]\nhost = "a"\n[[broker.others]]\nhost = "a"',
             "broker: the same host and port stand twice",

@@ -123,4 +123,5 @@ class Errand:
         said = f"{self._unit.source}: no answer in {seconds:g} s; {self._state}{self._health}"
         if self._false is not None:
             return f"{said}; what came was not proven: {self._false}"
-        return said + "; look whether the broker lets it read command/+ and write reply/+"
+        more = "" if self._health else ", and whether its authorities.json has this key"
+        return f"{said}; look whether the broker lets it read command/+ and write reply/+{more}"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from edge import __version__
-from edge.errors import CallerError, SenyumError
+from edge.errors import SenyumError
 from edge.journal import configure
 
 # In the order of a unit's life.
@@ -37,9 +37,9 @@ EXTRAS = {"sqlalchemy": "central", "psycopg": "central"}
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser with the command `chosen`, or with all that this installation has.
+    """Return the parser with the command `chosen`, or with all of them.
 
-    Raises CallerError where the chosen one needs a package that is not installed.
+    Raises ModuleNotFoundError where the chosen one needs a package that is not installed.
     """
     parser = argparse.ArgumentParser(prog="senyum", description="Attendance with a smile.")
     parser.add_argument("--version", action="version", version=f"senyum {__version__}")
@@ -53,13 +53,9 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         try:
             importlib.import_module(module).add_parser(commands)
         except ModuleNotFoundError as error:
-            extra = EXTRAS.get(error.name or "")
-            if extra is None:
+            if chosen is not None or error.name not in EXTRAS:
                 raise
-            if chosen is not None:
-                raise CallerError(
-                    f"senyum {name} needs {error.name}; run: pip install 'senyum-edge[{extra}]'"
-                ) from None
+            commands.add_parser(name, help=f"needs {error.name}, which is not installed")
     return parser
 
 
@@ -74,6 +70,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SenyumError as error:
         print(f"senyum: {error}", file=sys.stderr)
         return error.exit_status
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(error.name or "")
+        if extra is None:
+            raise
+        text = f"{error.name} is not installed; in the checkout run: pip install '.[{extra}]'"
+        print(f"senyum: {named}: {text}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output went away, as `head` does

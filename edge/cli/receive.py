@@ -25,6 +25,7 @@ from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
 from edge.settings import BrokerSettings
+from edge.wording import plain
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -156,9 +157,8 @@ def broker_settings(args: argparse.Namespace) -> BrokerSettings:
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        what = first["msg"].removeprefix("Value error, ")
         field = "".join(f"{part}: " for part in first["loc"])
-        raise CallerError(f"--broker {text}: {field}{what}") from None
+        raise CallerError(f"--broker {text}: {field}{plain(first)}") from None
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -2,16 +2,16 @@
 
 import argparse
 import json
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.central.proof import LONGEST_LINE, Verdict, judge
+from edge.central.proof import LONGEST_LINE, Finding, Verdict, judge
 from edge.errors import CallerError
 from edge.mqtt.keys import KeySet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 _EPILOG = """\
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _lines(path: Path) -> "Iterator[bytes]":
+def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines with their ends; of one that is far too long, parts."""
     with path.open("rb") as file:
         while line := file.readline(LONGEST_LINE + 1):
@@ -62,11 +62,12 @@ def _lines(path: Path) -> "Iterator[bytes]":
 
 
 def _words(path: Path, verdict: Verdict) -> str:
-    lines = [
-        f"{path}{'' if found.line is None else f':{found.line}'}: {found.fault}: {found.text}"
-        for found in verdict.findings
-    ]
+    lines = [f"{path}{told}" for told in _folded(verdict.findings)]
     lines += [f"{path}: note: {note}" for note in verdict.notes]
+    if verdict.period is None and not verdict.accounts:
+        lines.append(
+            f"{path}: note: nothing here is of an export; is it what `export --raw` wrote?"
+        )
     events = sum(account.events for account in verdict.accounts)
     days = "" if verdict.period is None else f", {verdict.period.first} to {verdict.period.last}"
     what = f"{events} events of {len(verdict.accounts)} units{days}"
@@ -78,6 +79,15 @@ def _words(path: Path, verdict: Verdict) -> str:
     faults = len(verdict.findings)
     told = "good: all as it was signed" if verdict.good else f"NOT GOOD: {faults} faults"
     return "\n".join([*lines, f"{path}: {told} ({what})"])
+
+
+def _folded(findings: list[Finding]) -> Iterator[str]:
+    """Yield a line for each fault; one for all lines in a row that have the same."""
+    for (fault, text), same in groupby(findings, lambda found: (found.fault, found.text)):
+        lines = [found.line for found in same]
+        where = "" if lines[0] is None else f":{lines[0]}"
+        many = "" if len(lines) == 1 else f" ({len(lines)} lines, up to line {lines[-1]})"
+        yield f"{where}: {fault}: {text}{many}"
 
 
 def _as_object(path: Path, verdict: Verdict) -> dict[str, object]:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from edge.errors import SettingsError
 from edge.settings import Settings
+from edge.wording import plain
 
 
 class Adjustable(StrEnum):
@@ -46,6 +47,5 @@ def adjusted(settings: Settings, changes: Mapping[Adjustable, float]) -> Setting
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join((section, *map(str, first["loc"])))
-            said = first["msg"].removeprefix("Value error, ")
-            raise SettingsError(f"{where} is {first['input']!r}: {said}") from None
+            raise SettingsError(f"{where} is {first['input']!r}: {plain(first)}") from None
     return settings.model_copy(update=updated)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from edge.mqtt.adjust import Adjustable
 from edge.mqtt.authority import Flaw
 from edge.mqtt.payload import Moment, Text, UnitUrn, UuidV7
+from edge.wording import plain
 
 COMMAND_TYP: Final = "senyum-command+jws"
 REPLY_TYP: Final = "senyum-reply+jws"
@@ -134,8 +135,8 @@ DATA: Final[Mapping[CommandName, type[AnyData]]] = {
 
 def what_is_wrong(error: ValidationError) -> str:
     """Say the first thing, without quoting what was sent."""
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     # The names of members that are none of ours are the sender's words, too.
     where = "" if first["type"] == "extra_forbidden" else ".".join(map(str, first["loc"][:1]))
-    said = first["msg"].removeprefix("Value error, ")
+    said = plain(first)
     return f"{where}: {said}" if where else said

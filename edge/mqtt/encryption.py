@@ -41,6 +41,12 @@ class EncryptionKey:
         self.kid = key.thumbprint()
 
     @classmethod
+    def generate(cls) -> tuple[Self, bytes]:
+        """Return a new key, and what its file holds."""
+        key = OKPKey.generate_key("X25519")
+        return cls(key), json.dumps({**key.as_dict(private=True), "alg": ALG}).encode()
+
+    @classmethod
     def load_or_create(cls, path: Path) -> Self:
         """Read the key file (a private JWK, mode 0600), or make one. Raises SecretError."""
         try:
@@ -133,10 +139,9 @@ def _imported(jwk: Mapping[str, Any], more: tuple[str, ...]) -> OKPKey:
 
 def _create(path: Path) -> None:
     """Make a key file that is there whole or not at all, however the power goes."""
-    content = {**OKPKey.generate_key("X25519").as_dict(private=True), "alg": ALG}
     draft = path.with_name(path.name + ".new")
     draft.unlink(missing_ok=True)
-    write_secret(draft, json.dumps(content).encode())
+    write_secret(draft, EncryptionKey.generate()[1])
     # A link never replaces a key that another process made meanwhile; a rename would.
     with contextlib.suppress(FileExistsError):
         path.hardlink_to(draft)

@@ -220,6 +220,8 @@ def _done(row: Sequence[Any]) -> Done:
 def _open(file: Path) -> sqlite3.Connection:
     """Open, and make where there is nothing yet; sqlite3.DatabaseError for what is no ledger."""
     new = not file.exists()
+    if new:  # the unit's alone, whatever the umask
+        file.touch(mode=0o600)
     db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")

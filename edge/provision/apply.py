@@ -91,7 +91,7 @@ def receipt(done: Done, folder: Path | None = None) -> str:
     plan = done.plan
     place, broker = plan.settings.unit.place, plan.settings.broker
     request = REQUEST if folder is None else folder / present.REQUEST
-    keys = json.dumps({"keys": [plan.registration]}, indent=2)
+    keys = json.dumps({"keys": [plan.registration, plan.recipient]}, indent=2)
     where = f"{place.latitude}, {place.longitude} ({place.zone})"
     lines = [
         f"This unit {done.sentence}.",

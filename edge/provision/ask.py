@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from edge.provision.claim import ClaimedBroker, ClaimedPlace, ClaimedUnit
+from edge.wording import plain
 
 Answers = dict[str, Any]
 
@@ -48,7 +49,9 @@ QUESTIONS = (
     Question(ClaimedPlace, ("unit", "place", "zone"), "Time zone (IANA)", "Asia/Jakarta"),
     Question(ClaimedBroker, ("broker", "host"), "Broker, host name or address"),
     Question(ClaimedBroker, ("broker", "tls"), "TLS (yes, no)", "yes"),
-    Question(ClaimedBroker, ("broker", "port"), "Port (Enter: 8883 with TLS)", optional=True),
+    Question(
+        ClaimedBroker, ("broker", "port"), "Port (Enter: 8883 with TLS, else 1883)", optional=True
+    ),
     Question(
         ClaimedBroker,
         ("broker", "ca"),
@@ -86,8 +89,7 @@ def _ask(terminal: Terminal, question: Question, known: Any) -> Any:
             answer = question.kind.validate_python(said or str(default or ""))  # not strict: "8883"
             return question.kind.dump_python(answer, mode="json")
         except ValidationError as error:
-            why = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            terminal.say(f"  {why}")
+            terminal.say(f"  {plain(error.errors(include_url=False)[0])}")
 
 
 def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from edge.errors import CertificateError, OutboxDamaged, ProvisionError
 from edge.mqtt.authority import Authorities
 from edge.mqtt.certificate import as_pem, common_name, load_key, make_request, new_key
+from edge.mqtt.encryption import EncryptionKey, beside
 from edge.mqtt.keys import SigningKey, begun
 from edge.mqtt.outbox_check import check
 from edge.mqtt.outbox_look import look, taken
@@ -68,6 +69,7 @@ class Plan:
     moved_from: UnitName | None  # who the unit was until now, where it was somebody else
     request: bytes  # for a certificate, PEM
     registration: Mapping[str, Any]  # of the signing key, for the central server
+    recipient: Mapping[str, Any]  # of the key that rosters are encrypted to, for the same list
     files: tuple[NewFile, ...] = field(repr=False)  # only those that differ from what is there
 
 
@@ -90,6 +92,7 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     elif present.certificate is not None and moved_from is None and settings.broker.tls:
         settings = _with_certificate(content, present.certificate, documents.where)
     signing_key = _signing_key(drafts, settings, renew=moved_from is not None)
+    encrypting = _encryption_key(drafts, beside(settings.outbox.signing_key))
     if drafts.read(settings.roster.key) is None:
         drafts.secret(settings.roster.key, secrets.token_hex(KEY_BYTES).encode() + b"\n")
     if (broker := documents.claim.broker) is not None and broker.password is not None:
@@ -101,8 +104,8 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
         drafts.public(REQUEST, asked)
     if content != present.content:
         drafts.public(machine.config.name, (_HEADER + "\n" + toml.dumps(content)).encode())
-    registration = signing_key.registration(unit)
-    return Plan(settings, unit, moved_from, asked, registration, tuple(drafts.files))
+    public = signing_key.registration(unit), encrypting.registration(unit)
+    return Plan(settings, unit, moved_from, asked, *public, tuple(drafts.files))
 
 
 class _Drafts:
@@ -274,4 +277,14 @@ def _signing_key(drafts: _Drafts, settings: Settings, *, renew: bool) -> Signing
             return SigningKey.load_or_create(path, alg)  # refuses where it has signed and is gone
     key, content = SigningKey.generate(alg)
     drafts.secret(path, content, retire=known)
+    return key
+
+
+def _encryption_key(drafts: _Drafts, path: Path) -> EncryptionKey:
+    """Return the key that rosters are encrypted to; it outlives a move."""
+    with acting_as(drafts.owner(path)):
+        if path.exists():
+            return EncryptionKey.load_or_create(path)
+    key, content = EncryptionKey.generate()
+    drafts.secret(path, content)
     return key

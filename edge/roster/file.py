@@ -118,7 +118,7 @@ def _decrypt(path: Path, sealed: bytes, key: bytes) -> bytes:
     if owner != key_id(key):
         raise RosterError(
             f"{path}: the roster belongs to another key (id {owner.hex()}, the key given has "
-            f"{key_id(key).hex()}); name the right one in roster.key"
+            f"{key_id(key).hex()}); name the right one with --key, or in the setting roster.key"
         )
     body = memoryview(sealed)[_HEADER.size :]
     if len(body) < length:

@@ -332,4 +332,18 @@ def test_a_file_of_something_else_is_no_export(
     for content in (b"", b"\n", b"\xff" * 300_000, b"[]\n", b'{"kind":"end"}\n', b"{}" * 10):
         path.write_bytes(content)
         assert main(["verify", f"--keys={keys}", str(path)]) == 1
-        assert "NOT GOOD" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert "NOT GOOD" in out
+        assert "nothing here is of an export" in out
+
+
+def test_what_all_lines_have_alike_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, path = tmp_path / "keys.json", tmp_path / "day.jsonl"
+    add_registration(keys, signing_key(GATE.name.name).registration(GATE.name))
+    path.write_bytes(exported())
+    assert main(["verify", f"--keys={keys}", str(path)]) == 1
+    told = [line for line in capsys.readouterr().out.splitlines() if "is not registered" in line]
+    assert len(told) == 1
+    assert " lines, up to line " in told[0]

@@ -209,6 +209,7 @@ def test_no_answer_says_what_to_look_at(daemon: Daemon, admin: Admin, tmp_path: 
     (tmp_path / "authorities.json").unlink()
     told = admin.say("ping", "--timeout", "3", status=1)
     assert "no answer in 3 s; its last word is that it is online" in told
+    assert "its authorities.json has this key" in told or "its file of authorities" in told
     daemon.end()
     told = admin.say("ping", "--timeout", "1", status=1)
     assert "its last word is that it is offline" in told

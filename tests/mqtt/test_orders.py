@@ -389,6 +389,7 @@ def test_the_ledger_stays_small(desk: Desk) -> None:
 def test_a_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
     file = tmp_path / "commands.sqlite"
     Ledger(file, lambda: None).close()
+    assert file.stat().st_mode & 0o777 == 0o600
     file.write_bytes(b"nonsense" * 1000)
     ledger = Ledger(file, lambda: 5)
     assert ledger.renewed

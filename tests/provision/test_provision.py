@@ -14,6 +14,7 @@ from desk import BROKER, Desk, certified, claim, unit
 
 from edge.errors import ProvisionError
 from edge.mqtt.authority import Role, register
+from edge.mqtt.encryption import EncryptionKey
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Head, Sealed
@@ -42,6 +43,8 @@ def test_a_claim_makes_a_unit(desk: Desk) -> None:
     assert (
         done.plan.registration["kid"] == SigningKey.load_or_create(desk.state / "signing.key").kid
     )
+    encrypting = EncryptionKey.load_or_create(desk.state / "encryption.key")
+    assert done.plan.recipient["kid"] == encrypting.kid
     request = x509.load_pem_x509_csr((desk.etc / "unit.csr").read_bytes())
     assert request.is_signature_valid
     assert request.subject.rfc4514_string() == "CN=depok/balaikota/lobby-1"
@@ -50,7 +53,10 @@ def test_a_claim_makes_a_unit(desk: Desk) -> None:
 def test_secrets_are_their_owner_s_alone(desk: Desk) -> None:
     desk.provision(claim())
     modes = {name: mode for name, (mode, _) in desk.snapshot().items()}
-    secret = {"etc/roster.key", "state/broker.password", "state/signing.key", "state/tls.key"}
+    ours = {
+        f"state/{name}" for name in ("broker.password", "encryption.key", "signing.key", "tls.key")
+    }
+    secret = {"etc/roster.key", *ours}
     assert {name for name, mode in modes.items() if mode == 0o600} == secret
     assert modes["etc/senyum.toml"] == modes["etc/unit.csr"] == 0o644
     shown = desk.config.read_text() + (desk.etc / "unit.csr").read_text()
@@ -189,6 +195,7 @@ def test_a_claim_on_the_boot_partition_needs_nobody(desk: Desk) -> None:
     assert sorted(left) == ["senyum-receipt.txt", "senyum-request.csr"]
     assert "hush-hush" not in "".join(left.values())
     assert done.plan.registration["kid"] in left["senyum-receipt.txt"]
+    assert done.plan.recipient["kid"] in left["senyum-receipt.txt"]
     assert "Flash may keep copies" in left["senyum-receipt.txt"]
     assert x509.load_pem_x509_csr(left["senyum-request.csr"].encode()).is_signature_valid
     assert at_boot(desk.machine, [desk.boot]) is None

@@ -1,0 +1,22 @@
+"""What the checks of a model say, in words for whoever wrote the value."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# By the type of the error, where the library's own sentence speaks to programmers.
+_PLAIN = {
+    "extra_forbidden": "is not known here; remove it or mend its spelling",
+    "missing": "is missing; add it",
+}
+_PATTERNS = {"^[a-z0-9-]{1,32}$": "must be 1 to 32 lower case letters, digits and hyphens"}
+
+
+def plain(error: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value, without the value; `error` is one of `errors()`.
+
+    It follows the name of the value, or that and "is" and the value, as in "camera.fps is 99: must
+    be less than or equal to 60".
+    """
+    pattern = error.get("ctx", {}).get("pattern")
+    said = _PLAIN.get(error["type"]) or _PATTERNS.get(pattern) or str(error["msg"])
+    return said.removeprefix("Value error, ").replace("Input should", "must", 1)
