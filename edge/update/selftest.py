@@ -2,10 +2,9 @@
 
 import contextlib
 import logging
-import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from edge.camera import open_camera
@@ -16,6 +15,7 @@ from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.outbox_check import check
+from edge.owner import Owner, acting_as
 from edge.roster import load, read_key
 from edge.settings import Settings
 
@@ -71,22 +71,8 @@ def _signs(settings: Settings) -> None:
 
 def _keeps(settings: Settings) -> None:
     if settings.outbox.file.exists():
-        with _as_owner(settings.outbox.file):
+        with acting_as(Owner.of(settings.outbox.file)):
             check(settings.outbox.file, None)
-
-
-@contextlib.contextmanager
-def _as_owner(path: Path) -> Iterator[None]:
-    """Act as the owner of a file: SQLite leaves files beside it, and they must not be root's."""
-    owner, was = path.stat(), (os.geteuid(), os.getegid())
-    if was[0] == 0:
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(was[0])
-        os.setegid(was[1])
 
 
 def _reaches(settings: Settings) -> None:
