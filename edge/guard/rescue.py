@@ -37,7 +37,7 @@ def strike(result: str, folder: Path, now_s: float) -> bool:
     if result not in RESULTS:
         return False
     file = folder / "strikes"
-    recent = [at for at in _numbers(file) if now_s - WITHIN_S <= at <= now_s] + [now_s]
+    recent = [at for at in _numbers(file) if now_s - WITHIN_S <= at <= now_s + 1] + [now_s]
     if len(recent) >= STRIKES:
         file.unlink(missing_ok=True)
         return True
