@@ -16,7 +16,6 @@ from edge.mqtt.outbox_schema import APPLICATION_ID, VERSION, serves
 TAIL = 64  # newest events whose chain is always checked
 UNSENT = 20_000  # so many of them at most where the broker has not acknowledged them
 FULL_CHECK_BYTES = 16 * 1024 * 1024  # up to this size the whole file is checked at every start
-CACHE_KIB = 256
 BUSY_SECONDS = 5.0  # how long one connection waits for the other
 
 # What reading a damaged file raises: Python decodes the names of columns by itself, as UTF-8.
@@ -50,8 +49,6 @@ def connect(file: Path, mode: str) -> sqlite3.Connection:
         check_same_thread=False,
     )
     db.text_factory = _ascii
-    # Each event is read once or twice: 2 MB of pages a connection would be kept for nothing.
-    db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     return db
 
 
