@@ -166,7 +166,7 @@ def the_feed_delivers_at_its_rate_and_paced() -> None:
     slow = len(seen) - quick
     feed.close()
     assert faults == [], faults
-    assert 15 <= quick <= 45, quick
+    assert 15 <= quick <= 60, quick  # frames wait here while others have the processor
     assert 4 <= slow <= 9, slow
 
 
