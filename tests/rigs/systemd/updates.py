@@ -21,6 +21,7 @@ from edge.update.release import make_key, write
 
 STATED = {"machine": "x86_64", "made": "2026-01-02T03:04:05Z"}
 WATCH = "senyum-update.service"
+TRY = "update-try.service"
 RUN = '    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")\n'
 EXAMINE = "    settings = load_unit(config)\n"
 STALL = """    def stall(self, timeout):
@@ -97,6 +98,11 @@ class Updates(Rig):
 
     def update(self, file: Path, *options: object) -> subprocess.CompletedProcess[str]:
         return self.box.attempt("senyum", "update", f"/root/{file.name}", *options, seconds=300.0)
+
+    def begin(self, file: Path) -> None:
+        """Begin an update that goes on by itself."""
+        what = ["senyum", "update", f"/root/{file.name}", "--watch-seconds=20"]
+        self.box.run("systemd-run", "--quiet", "--collect", f"--unit={TRY}", *what)
 
     def version(self) -> str:
         return self.box.run("senyum", "--version").split()[-1]
@@ -194,10 +200,9 @@ class Updates(Rig):
         def check() -> None:
             version = self.next_version()
             file = self.made(version)
-            command = ["senyum", "update", f"/root/{file.name}", "--watch-seconds", "20"]
-            with self.box.started(self.work / "cut.log", *command):
-                moment()
-                self.box.cut()
+            self.begin(file)
+            moment()
+            self.box.cut()
             self.box.power_off()
             self.box.boot()
             until("READY", self.is_ready, 90.0)
@@ -214,9 +219,9 @@ class Updates(Rig):
         """kill -9 while the service is stopped: the timer that would start it again is armed."""
         version = self.next_version()
         file = self.made(version)
-        with self.box.started(self.work / "cut.log", "senyum", "update", f"/root/{file.name}"):
-            until("the service is stopped", lambda: not self.is_ready(), 120.0)
-            self.box.run("pkill", "-KILL", "-f", "edge.cli update")
+        self.begin(file)
+        until("the service is stopped", lambda: not self.is_ready(), 120.0)
+        self.box.run("systemctl", "kill", "--signal=KILL", TRY)
         timer = "senyum-update-return.timer"
         assert self.box.shows(timer, "ActiveState") == ["active"]
         self.box.run("systemctl", "start", "senyum-update-return.service")
