@@ -137,7 +137,8 @@ def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) 
                 process.terminate()
             for process in processes:
                 process.wait(PATIENCE)
-    taken = ended - stored
+    if (taken := ended - stored) == 0:
+        raise StoreError(f"{events} events are too few to time: they were stored at once")
     return _Figures(round(taken / lasted, 1), round(spent / taken * 1e6, 1))
 
 
@@ -156,7 +157,7 @@ def _until(condition: Callable[[], int]) -> int:
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise StoreError("the receivers did not store the events in time")
-        time.sleep(0.1)
+        time.sleep(0.02)
     return int(found)
 
 
@@ -183,7 +184,7 @@ def measure(
     """Measure SQLite, and PostgreSQL if wanted; `folder`: on the kind of disk meant (/var/tmp).
 
     Returns received_per_s and received_cpu_us by database, and the method. Raises LinkError
-    without mosquitto, StoreError without a PostgreSQL that is wanted.
+    without mosquitto, StoreError without a PostgreSQL that is wanted, and for too few events.
     """
     disk = folder or Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it
     found: dict[str, _Figures] = {}

@@ -31,6 +31,7 @@ NOTE_EVENTS = 64  # deliveries are noted on disk after so many,
 NOTE_SECONDS = 10.0  # or after so long
 IDLE_SECONDS = 5.0  # the longest sleep; keepalive needs one now and then
 FAREWELL_SECONDS = 1.0  # for the broker to take our last word
+TRIAL_SECONDS = 1.0  # of a connection, in which nothing follows an event on trial
 
 _KEPT = "; kept, and tried again seldom, while those behind pass"
 _SAYS = {
@@ -103,6 +104,7 @@ class Courier:
         self._about_delivery = Grumble()
         self._about_health = Grumble()
         self._note_at = self._resend_at = self._health_sent_at = self._give_up_at = math.inf
+        self._trial_until = -math.inf
 
     @property
     def delivered(self) -> int:
@@ -147,6 +149,7 @@ class Courier:
         self.carried = False
         self._give_up_at = math.inf
         self._health_sent_at = -math.inf
+        self._trial_until = now + TRIAL_SECONDS
         self._say(connection, Status.ONLINE)
         self._listening.begin(connection)
 
@@ -181,7 +184,9 @@ class Courier:
 
     @property
     def _health_at(self) -> float:
-        return self._health_sent_at + self.health_seconds
+        # A broker that closes with something unread resets the connection, and its reason is lost.
+        soonest = self._trial_until if self._window.on_trial else -math.inf
+        return max(self._health_sent_at + self.health_seconds, soonest)
 
     def _replay_at(self) -> float:
         """Return when the archive has something to send again, as far as time decides."""

@@ -71,6 +71,11 @@ class Window:
             return 0
         return (1 if self._probing or self._suspects else self._size) - len(self._flying)
 
+    @property
+    def on_trial(self) -> bool:
+        """Whether a single event is in flight, on whose answer the others depend."""
+        return bool(self._flying) and (self._probing or bool(self._suspects))
+
     def depth(self, head: int) -> int:
         """Return how many events up to `head` were not taken."""
         unsent = head - max(self._front, self._live) + max(self._backlog_end - self._front, 0)

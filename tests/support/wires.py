@@ -70,6 +70,8 @@ class _Server:
             except OSError:
                 return
             self.accepted += 1
+            # Else what is said last may wait for an acknowledgement and be lost by closing.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(peer)
             self._spawn(lambda peer=peer: self._guarded(peer))  # type: ignore[misc]
 
