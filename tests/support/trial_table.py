@@ -188,8 +188,10 @@ def _(site: Site) -> Iterator[Shown]:
         site.door.play("empty")
         site.stop()
         _run("umount", site.state)
-        subprocess.run(["e2fsck", "-fy", image], check=False, capture_output=True)
-        _run("mount", "-o", "loop", image, site.state)
+        # A copy, for the aborted one stays as it is while a mount namespace elsewhere still has it.
+        mended = shutil.copy(image, image.with_name("mended.img"))
+        subprocess.run(["e2fsck", "-fy", mended], check=False, capture_output=True)
+        _run("mount", "-o", "loop", mended, site.state)
         site.start()
 
 
