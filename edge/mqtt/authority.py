@@ -33,6 +33,7 @@ from edge.errors import SecretError, SenyumError
 from edge.mqtt.encoding import digest, from_b64url, json_object
 from edge.mqtt.keys import SigningKey, VerifyingKey, entries, entries_of, verifying
 from edge.mqtt.topics import URN, UnitName
+from edge.secrets import read_secret
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,32 @@ def register(
     entry = {**key.public(not_before, not_after), ROLES: sorted(roles), UNITS: list(units)}
     _authority(entry)
     return entry
+
+
+def signing_key(path: Path, role: Role) -> SigningKey:
+    """Read an authority's key file (a private JWK, mode 0600) that is to order what `role` may.
+
+    Raises SecretError; also where the file says that the key was registered for other roles alone,
+    for then every unit would answer `wrong-role`.
+    """
+    if not path.is_file():
+        raise SecretError(
+            f"{path}: no such key; make one: senyum admin keys --role {role} --authority {path}"
+        )
+    key = SigningKey.load_or_create(path)
+    roles = granted(read_secret(path, "the authority's key"))
+    if roles and role not in roles:
+        raise SecretError(
+            f"{path}: has the role {' and '.join(sorted(roles))}, and units want {role} here; name "
+            f"another key, or register this one anew: senyum admin keys --role {role}"
+        )
+    return key
+
+
+def granted(content: bytes) -> set[str]:
+    """Return the roles that a private key was registered for; none where its file names none."""
+    roles = json.loads(content).get(ROLES)
+    return {str(role) for role in roles} if isinstance(roles, list) else set()
 
 
 def sign_order(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
