@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edge.errors import PhotoError, RosterError, SecretError
 from edge.inference.examiner import Face
-from edge.pictures import from_image
+from edge.pictures import centred, from_image
 from edge.roster import (
     DIMENSION,
     MAX_PHOTOS,
@@ -241,7 +241,10 @@ def look(path: Path, examiner: Examiner) -> Floats:
 
     Raises PhotoError, which names the file, where it cannot be read or the face cannot be used.
     """
-    faces = examiner.examine(open_photo(path))
+    photo = open_photo(path)
+    faces = examiner.examine(photo)
+    if not faces and _overflows(photo, examiner):
+        raise PhotoError(f"{path}: {_SAYS[Problem.CUT_OFF]}")
     if not faces:
         raise PhotoError(
             f"{path}: no face was found; take it again from the front, uncovered, in good light"
@@ -252,6 +255,13 @@ def look(path: Path, examiner: Examiner) -> Floats:
     if first.quality.problem:
         raise PhotoError(f"{path}: {_SAYS[first.quality.problem]}")
     return first.template
+
+
+def _overflows(photo: Yuv, examiner: Examiner) -> bool:
+    """Whether a face is larger than the photo: the detector sees it from further away."""
+    planes = (photo.y, photo.u, photo.v)
+    further = examiner.examine(centred(planes, 2 * photo.width, 2 * photo.height))
+    return any(face.box.width > photo.width for face in further)
 
 
 def open_photo(path: Path) -> Yuv:
