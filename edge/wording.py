@@ -1,4 +1,4 @@
-"""What the checks of a model say, in words for whoever wrote the value."""
+"""Words for people: what the checks of a model say, and how many there are of something."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,11 @@ _PLAIN = {
     "missing": "is missing; add it",
 }
 _PATTERNS = {"^[a-z0-9-]{1,32}$": "must be 1 to 32 lower case letters, digits and hyphens"}
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return `1 unit`, `2 units`; `many` is what ends otherwise than in s."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def plain(error: Mapping[str, Any]) -> str:
