@@ -11,9 +11,12 @@ _PLAIN = {
 _PATTERNS = {"^[a-z0-9-]{1,32}$": "must be 1 to 32 lower case letters, digits and hyphens"}
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return `1 unit`, `2 units`; `many` is what ends otherwise than in s."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+_MANY = {"person": "people", "process": "processes"}  # what ends otherwise than in s
+
+
+def counted(number: int, one: str) -> str:
+    """Return `1 unit`, `2 units`, `2 people`."""
+    return f"{number} {one if number == 1 else _MANY.get(one, one + 's')}"
 
 
 def plain(error: Mapping[str, Any]) -> str:

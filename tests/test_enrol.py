@@ -388,7 +388,7 @@ def test_the_command_ends_with_0_where_all_went_well(
     said = capsys.readouterr()
     assert said.out.splitlines()[-2:] == [
         "1 enrolled.",
-        f"{desk.files.roster}: version 1, 1 people.",
+        f"{desk.files.roster}: version 1, 1 person.",
     ]
     assert OBAMA not in said.err
 

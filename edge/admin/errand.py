@@ -22,6 +22,7 @@ from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import HealthEvent, StateEvent, timestamp
 from edge.mqtt.topics import COMMAND, REPLY, Leaf, UnitName
 from edge.settings import BrokerSettings
+from edge.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Errand:
             self._state = f"its last word is that it is {event.data.status} (since {event.time})"
         if isinstance(event, HealthEvent) and event.data.last_refusal is not None:
             self._health = (
-                f"; of {event.data.refused_commands} commands that it refused, the last was "
+                f"; it refused {counted(event.data.refused_commands, 'command')}, the last as "
                 f"{event.data.last_refusal}: does its file of authorities have this key?"
             )
 

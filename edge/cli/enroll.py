@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edge.wording import counted
+
 Tell = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
@@ -91,8 +93,8 @@ def run(options: argparse.Namespace) -> int:
     }
     print(", ".join(f"{count} {what}" for what, count in parts.items() if count) + ".")
     if result.refused:
-        print(f"{result.refused} photos were not used; each is named above.")
-    print(f"{files.roster}: version {result.version}, {result.size} people.")
+        print(f"{counted(result.refused, 'photo')} not used, each named above.")
+    print(f"{files.roster}: version {result.version}, {counted(result.size, 'person')}.")
     return 0 if result.complete else 1
 
 
@@ -121,4 +123,4 @@ def _terminal() -> Iterator[tuple[Tell, Progress]]:
 
 def _plain_progress(seen: int, total: int) -> None:
     if seen and (seen % _PLAIN_EVERY == 0 or seen == total):
-        print(f"{seen} of {total} people seen")
+        print(f"{seen} of {counted(total, 'person')} seen")

@@ -34,6 +34,7 @@ from edge.mqtt.encoding import digest, from_b64url, json_object
 from edge.mqtt.keys import SigningKey, VerifyingKey, entries, entries_of, verifying
 from edge.mqtt.topics import URN, UnitName
 from edge.secrets import read_secret
+from edge.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -320,7 +321,11 @@ class AuthorityFile:
                 self._damaged = stamp is not None
                 log.error("%s; orders are judged as before", error)  # noqa: TRY400 - told
             else:
-                log.info("%s: orders of %d keys are followed", self._path, len(self._authorities))
+                log.info(
+                    "%s: follows the orders of %s",
+                    self._path,
+                    counted(len(self._authorities), "key"),
+                )
         return self._authorities
 
 
