@@ -37,6 +37,7 @@ from edge.roster import (
     read_key,
     read_people,
     save,
+    stripped,
 )
 from edge.settings import InferenceSettings
 from edge.types import Floats, Problem, Yuv
@@ -93,6 +94,7 @@ class Files:
     roster: Path
     key: Path
     org_key: Path
+    units: Path | None = None  # the roster once more, without names and numbers, for units
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def enrol(
     old = read(files.roster, key, embedder) if _is_there(files.roster) else None
     if old and not all(person.number for person in old.people):
         raise RosterError(
-            f"{files.roster}: was delivered to this unit and holds no numbers; enrol where it was "
+            f"{files.roster}: was made for units and holds no numbers; enrol where it was "
             "made, or name another roster"
         )
     before = {person.number: person for person in old.people} if old else {}
@@ -180,7 +182,10 @@ def enrol(
     version = old.version + 1 if old else 1
     people = tuple(after.values())
     new = Roster(version, datetime.now(UTC), embedder, people)
-    save(files.roster, key, _remembering(new, old, files.roster, tell) if old else new)
+    new = _remembering(new, old, files.roster, tell) if old else new
+    if files.units is not None:
+        save(files.units, key, stripped(new))
+    save(files.roster, key, new)
     return Result(
         version=version,
         size=len(after),

@@ -51,6 +51,12 @@ def add_parser(commands: Any) -> None:
         "default: organisation.key beside the roster key",
     )
     parser.add_argument(
+        "--for-units",
+        type=Path,
+        metavar="FILE",
+        help="also write it without names and numbers, to be brought to units by hand",
+    )
+    parser.add_argument(
         "--remove-others",
         action="store_true",
         help="take people who are not on the list out of the roster",
@@ -66,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     settings = load(options.config)
 
     from edge.enrol import Files, enrol, for_stills
+    from edge.errors import CallerError
     from edge.inference.examiner import Examiner
 
     key = options.key or settings.roster.key
@@ -75,7 +82,10 @@ def run(options: argparse.Namespace) -> int:
         roster=options.roster or settings.roster.file,
         key=key,
         org_key=options.org_key or key.with_name("organisation.key"),
+        units=options.for_units,
     )
+    if files.units is not None and files.units.resolve() == files.roster.resolve():
+        raise CallerError(f"--for-units {files.units}: is the roster itself; name another file")
     examiner = Examiner(for_stills(settings.inference))
     with _terminal() as (tell, progress):
         result = enrol(
