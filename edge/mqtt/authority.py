@@ -31,7 +31,7 @@ from typing import Any, Self
 
 from edge.errors import SecretError, SenyumError
 from edge.mqtt.encoding import digest, from_b64url, json_object
-from edge.mqtt.keys import SigningKey, VerifyingKey, entries, entries_of, verifying
+from edge.mqtt.keys import SigningKey, VerifyingKey, each_once, entries, entries_of, verifying
 from edge.mqtt.topics import URN, UnitName
 from edge.secrets import read_secret
 from edge.wording import counted
@@ -199,16 +199,7 @@ class Authorities:
     @classmethod
     def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
         """Build from entries of a JWK set; ValueError names the entry and the field."""
-        keys: dict[str, AuthorityKey] = {}
-        for number, entry in enumerate(registrations):
-            try:
-                key = _authority(entry)
-            except ValueError as error:
-                raise ValueError(f"keys[{number}] {error}") from None
-            if key.kid in keys:
-                raise ValueError(f"keys[{number}] kid: is listed twice")
-            keys[key.kid] = key
-        return cls(keys.values())
+        return cls(each_once(registrations, _authority))
 
     @classmethod
     def read(cls, content: bytes) -> Self:
