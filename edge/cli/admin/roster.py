@@ -48,7 +48,7 @@ def add_parser(actions: Any) -> None:
 
 def add_roster_options(parser: argparse.ArgumentParser) -> None:
     """Add what it takes to send a roster."""
-    from edge.cli.admin.client import add_broker
+    from edge.cli.broker import add_broker
 
     add_broker(parser)
     parser.add_argument("--roster", type=Path, required=True, metavar="FILE")
@@ -118,7 +118,7 @@ def bring(
     """
     from edge.admin.post import Post
     from edge.admin.rosters import Load, Standing, Watch, digest_of, listen, push
-    from edge.cli.receive import broker_settings
+    from edge.cli.broker import broker_settings
 
     load = Load.of(roster, source.recipients.values()) if send else None
     manifests = {} if load is None else load.manifests
