@@ -49,7 +49,7 @@ class Standing:
     highest: int = 0  # the last number stored, or named by a state or health
     missing: tuple[Gap, ...] = ()  # holes in 1 to `highest`
     reported: tuple[Gap, ...] = ()  # reported and not healed
-    apart: tuple[Gap, ...] = ()  # given under other names, where numbers are not here
+    apart: tuple[Gap, ...] = ()  # given under other names; told only where numbers are not stored
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ class Ledger:
     def elsewhere(self, gaps: Sequence[Gap]) -> list[Gap]:
         """Note which numbers were given under other names, as it is known now: no hole is there.
 
-        Returns those of which that was believed until now, for `wanted`.
+        Returns those of which it was believed until now and is no longer, for `wanted`.
         """
         self._holes = [
             _Hole(part.first, part.last, hole.since_ns, hole.reported)

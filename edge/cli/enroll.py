@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
     }
     print(", ".join(f"{count} {what}" for what, count in parts.items() if count) + ".")
     if result.refused:
-        print(f"{counted(result.refused, 'photo')} not used, each named above.")
+        print(f"{counted(result.refused, 'photo')} not used; see above.")
     print(f"{files.roster}: version {result.version}, {counted(result.size, 'person')}.")
     return 0 if result.complete else 1
 
