@@ -22,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edge.errors import PhotoError, RosterError, SecretError
 from edge.inference.examiner import Face
-from edge.pictures import from_image
+from edge.pictures import centred, from_image
 from edge.roster import (
     DIMENSION,
     MAX_PHOTOS,
@@ -37,6 +37,7 @@ from edge.roster import (
     read_key,
     read_people,
     save,
+    stripped,
 )
 from edge.settings import InferenceSettings
 from edge.types import Floats, Problem, Yuv
@@ -93,6 +94,7 @@ class Files:
     roster: Path
     key: Path
     org_key: Path
+    units: Path | None = None  # the roster once more, without names and numbers, for units
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def enrol(
     old = read(files.roster, key, embedder) if _is_there(files.roster) else None
     if old and not all(person.number for person in old.people):
         raise RosterError(
-            f"{files.roster}: was delivered to this unit and holds no numbers; enrol where it was "
+            f"{files.roster}: was made for units and holds no numbers; enrol where it was "
             "made, or name another roster"
         )
     before = {person.number: person for person in old.people} if old else {}
@@ -180,7 +182,10 @@ def enrol(
     version = old.version + 1 if old else 1
     people = tuple(after.values())
     new = Roster(version, datetime.now(UTC), embedder, people)
-    save(files.roster, key, _remembering(new, old, files.roster, tell) if old else new)
+    new = _remembering(new, old, files.roster, tell) if old else new
+    if files.units is not None:
+        save(files.units, key, stripped(new))
+    save(files.roster, key, new)
     return Result(
         version=version,
         size=len(after),
@@ -241,7 +246,10 @@ def look(path: Path, examiner: Examiner) -> Floats:
 
     Raises PhotoError, which names the file, where it cannot be read or the face cannot be used.
     """
-    faces = examiner.examine(open_photo(path))
+    photo = open_photo(path)
+    faces = examiner.examine(photo)
+    if not faces and _overflows(photo, examiner):
+        raise PhotoError(f"{path}: {_SAYS[Problem.CUT_OFF]}")
     if not faces:
         raise PhotoError(
             f"{path}: no face was found; take it again from the front, uncovered, in good light"
@@ -252,6 +260,13 @@ def look(path: Path, examiner: Examiner) -> Floats:
     if first.quality.problem:
         raise PhotoError(f"{path}: {_SAYS[first.quality.problem]}")
     return first.template
+
+
+def _overflows(photo: Yuv, examiner: Examiner) -> bool:
+    """Whether a face is larger than the photo: the detector sees it from further away."""
+    planes = (photo.y, photo.u, photo.v)
+    further = examiner.examine(centred(planes, 2 * photo.width, 2 * photo.height))
+    return any(face.box.width > photo.width for face in further)
 
 
 def open_photo(path: Path) -> Yuv:

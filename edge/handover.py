@@ -34,6 +34,7 @@ from edge.roster.keeper import Keeper, RosterRefused
 from edge.roster.search import empty
 from edge.settings import Settings
 from edge.types import AuditCode
+from edge.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,11 @@ class Handover:
                 )
             except RosterRefused as error:
                 raise OrderRefused(Flaw(error.reason), str(error)) from None
-        log.info("roster version %d is here: %d people", manifest.version, gallery.size)
+        log.info(
+            "roster version %d is here: %s",
+            manifest.version,
+            counted(gallery.size, "person"),
+        )
         self._use(gallery)
 
     # --- for the main loop ---------------------------------------------------------------------

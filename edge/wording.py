@@ -1,4 +1,4 @@
-"""What the checks of a model say, in words for whoever wrote the value."""
+"""Words for people: what the checks of a model say, and how many there are of something."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,14 @@ _PLAIN = {
     "missing": "is missing; add it",
 }
 _PATTERNS = {"^[a-z0-9-]{1,32}$": "must be 1 to 32 lower case letters, digits and hyphens"}
+
+
+_MANY = {"person": "people", "process": "processes"}  # what ends otherwise than in s
+
+
+def counted(number: int, one: str) -> str:
+    """Return `1 unit`, `2 units`, `2 people`."""
+    return f"{number} {one if number == 1 else _MANY.get(one, one + 's')}"
 
 
 def plain(error: Mapping[str, Any]) -> str:

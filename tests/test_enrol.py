@@ -222,6 +222,7 @@ def half(path: Path) -> None:
         (edited(masked), "mouth or eyes are covered"),
         (edited(before_a_window), "the light comes from behind"),
         (edited(beside), "more than one face"),
+        (edited(lambda im: im.crop((230, 125, 315, 200))), "the face is cut off"),
         (edited(lambda im: Image.new("RGB", im.size, "grey")), "no face was found"),
         (edited(lambda im: im.convert("L")), None),
     ],
@@ -236,6 +237,7 @@ def half(path: Path) -> None:
         "masked",
         "backlit",
         "two",
+        "overflowing",
         "nobody",
         "grey",
     ],
@@ -377,6 +379,25 @@ def command(desk: Desk, *more: str) -> int:
     return cli.main(["enroll", *words, "--roster", str(desk.files.roster), *more])
 
 
+def test_units_get_a_roster_without_names_and_numbers(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.people(OBAMA)
+    desk.photo("obama", f"{OBAMA}.jpg")
+    carried = desk.folder / "unit.senyum"
+    assert command(desk, "--for-units", str(carried)) == 0
+    key = read_key(desk.files.key, "the key")
+    whole, bare = read(desk.files.roster, key), read(carried, key)
+    assert [(person.id, person.number, person.name) for person in bare.people] == [
+        (whole.people[0].id, "", "")
+    ]
+    assert (bare.version, desk.enrolled()) == (whole.version, {OBAMA: 1})
+    assert load(carried, key).size == 1
+    capsys.readouterr()
+    assert command(desk, "--for-units", str(desk.files.roster)) == 2
+    assert "is the roster itself" in capsys.readouterr().err
+
+
 def test_the_command_ends_with_0_where_all_went_well(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -386,7 +407,7 @@ def test_the_command_ends_with_0_where_all_went_well(
     said = capsys.readouterr()
     assert said.out.splitlines()[-2:] == [
         "1 enrolled.",
-        f"{desk.files.roster}: version 1, 1 people.",
+        f"{desk.files.roster}: version 1, 1 person.",
     ]
     assert OBAMA not in said.err
 
@@ -460,5 +481,5 @@ def test_who_was_erased_is_remembered_and_enrolled_again_only_by_intent(three: D
 def test_a_roster_that_was_delivered_is_not_enrolled_into(three: Desk) -> None:
     key = read_key(three.files.key, "the key")
     save(three.files.roster, key, stripped(read(three.files.roster, key)))
-    with pytest.raises(RosterError, match="was delivered to this unit and holds no numbers"):
+    with pytest.raises(RosterError, match="was made for units and holds no numbers"):
         three.enrol()

@@ -214,7 +214,7 @@ def test_brought_known_erased_and_not_brought_back(
             # There is no roster yet: out of order, and waiting for one.
             until(lambda: b"there is no roster" in site.log.read_bytes(), PATIENCE)
             said = site.admin("roster")
-            assert "1 of 1 units have version 1." in said
+            assert "version 1 is in force on 1 of 1 unit." in said
             until(lambda: told(listener, "roster-installed"), PATIENCE)
             (installed,) = told(listener, "roster-installed")
             assert (installed["version"], installed["people"]) == (1, 1)
@@ -234,7 +234,7 @@ def test_brought_known_erased_and_not_brought_back(
             org = ["--org-key", site.folder / "organisation.key"]
             receipts = site.folder / "receipts.txt"
             said = site.admin(*erase, *org, "--receipts", receipts)
-            assert "1 of 1 units have version 3." in said
+            assert "version 3 is in force on 1 of 1 unit." in said
             assert KNOWN not in said
             receipt = claims(receipts.read_text().strip())
             assert receipt["data"]["erased"] == [person]
@@ -270,7 +270,7 @@ def test_brought_known_erased_and_not_brought_back(
             until(lambda: len(told(listener, "roster-installed")) == 4, PATIENCE)
             assert told(listener, "roster-installed")[-1]["digest"] == third
             assert load(site.state / "roster.senyum", b"\x5b" * 32).version == 3
-            assert "1 of 1 units" in site.admin("roster", "--check")
+            assert "1 of 1 unit." in site.admin("roster", "--check")
         assert reasons(listener, second)[-1] == "accepted"
         assert "accepted" not in reasons(listener, third)
     everything = site.log.read_text() + str([m[:2] for m in listener.messages])
@@ -288,7 +288,7 @@ def test_a_unit_that_is_away_is_named(tmp_path: Path, frames: Path, broker: Priv
     site.folder.joinpath("away").touch()
     said = site.admin("roster", "--check", status=1)
     assert "urn:senyum:depok:balaikota:lobby-1  not heard" in said
-    assert "0 of 1 units have version 1." in said
+    assert "version 1 is in force on 0 of 1 unit." in said
     began = time.monotonic()
     words = ["erase", "--person", "ab" * 16]
     assert "nobody has the opaque id" in site_error(site, *words)

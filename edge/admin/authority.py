@@ -2,25 +2,52 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from edge.errors import SecretError
+from edge.admin import files
+from edge.errors import CertificateError, SecretError
+from edge.mqtt.authority import ROLES, Role, granted
 from edge.mqtt.keys import SigningKey
-from edge.secrets import sync_folder
+from edge.secrets import read_secret, sync_folder, write_secret
 
 _MOST = 2**53 - 1  # a JSON number that every language reads exactly
 
 
-def load(path: Path) -> SigningKey:
-    """Read an authority's key file (a private JWK, mode 0600). Raises SecretError."""
-    if not path.exists():
-        raise SecretError(
-            f"{path}: no such key; make one with: senyum admin keys --authority {path}"
-        )
-    return SigningKey.load_or_create(path)
+def prepare(path: Path, alg: str, roles: Iterable[Role]) -> tuple[SigningKey, Callable[[], None]]:
+    """Return the key of `path` and what keeps it there, with these roles beside those it has.
+
+    Where there is none it is a new one, of Ed25519 or ES256 (`alg`). Nothing is written before the
+    second is called. Both raise SecretError.
+    """
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise SecretError(f"{path}: the key cannot be read: {error.strerror}") from None
+    if there:
+        key = SigningKey.load_or_create(path, alg)
+        content = read_secret(path, "the authority's key")
+    else:
+        key, content = SigningKey.generate(alg)
+    known = granted(content)
+    wanted = known.union(roles)
+
+    def keep() -> None:
+        if there and wanted == known:
+            return
+        whole = json.dumps({**json.loads(content), ROLES: sorted(wanted)}).encode()
+        try:
+            if there:
+                files.replace(path, whole, mode=0o600)
+            else:
+                write_secret(path, whole)
+        except (OSError, CertificateError) as error:
+            raise SecretError(f"{path}: the key cannot be kept: {error}") from None
+
+    return key, keep
 
 
 def next_number(key: Path, clock: Callable[[], float] = time.time) -> int:

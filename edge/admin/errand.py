@@ -11,17 +11,18 @@ from typing import Any
 
 import uuid6
 
-from edge.admin.authority import load, next_number
+from edge.admin.authority import next_number
 from edge.admin.post import Post
 from edge.errors import EnvelopeError, LinkError
 from edge.mqtt.answer import verify_reply
-from edge.mqtt.authority import sign_order
+from edge.mqtt.authority import Role, sign_order, signing_key
 from edge.mqtt.command import COMMAND_TYP, CommandName, Reply
 from edge.mqtt.envelope import Rejected, parse_will, verify
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import HealthEvent, StateEvent, timestamp
 from edge.mqtt.topics import COMMAND, REPLY, Leaf, UnitName
 from edge.settings import BrokerSettings
+from edge.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def sign(
 
     Raises SecretError.
     """
-    signing_key = load(key)
+    authority = signing_key(key, Role.COMMAND)
     number = next_number(key)
     now_ns = time.time_ns()
     id_ = str(uuid6.uuid7())
@@ -53,7 +54,7 @@ def sign(
         "exp": timestamp(now_ns + round(expires * 1e9)),
         "data": dict(data),
     }
-    return Signed(id_, number, sign_order(signing_key, COMMAND_TYP, claims))
+    return Signed(id_, number, sign_order(authority, COMMAND_TYP, claims))
 
 
 class Errand:
@@ -115,7 +116,7 @@ class Errand:
             self._state = f"its last word is that it is {event.data.status} (since {event.time})"
         if isinstance(event, HealthEvent) and event.data.last_refusal is not None:
             self._health = (
-                f"; of {event.data.refused_commands} commands that it refused, the last was "
+                f"; it refused {counted(event.data.refused_commands, 'command')}, the last as "
                 f"{event.data.last_refusal}: does its file of authorities have this key?"
             )
 

@@ -18,11 +18,10 @@ from types import MappingProxyType
 
 import uuid6
 
-from edge.admin.authority import load
 from edge.admin.post import Post
 from edge.errors import EnvelopeError, PeopleError, RosterError, SecretError
 from edge.mqtt.answer import verify_reply
-from edge.mqtt.authority import Audience, sign_order
+from edge.mqtt.authority import Audience, Role, sign_order, signing_key
 from edge.mqtt.encryption import Recipient, recipients
 from edge.mqtt.envelope import Rejected, verify
 from edge.mqtt.keys import KeySet, SigningKey
@@ -101,7 +100,7 @@ class Source:
         return cls(
             file,
             read_key(key, "the roster key"),
-            load(authority),
+            signing_key(authority, Role.ROSTER),
             KeySet.load(keys),
             chosen,
         )

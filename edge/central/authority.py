@@ -8,8 +8,7 @@ import uuid6
 from edge.central.asking import Request
 from edge.central.desk import Message
 from edge.central.gaps import Gap
-from edge.errors import SecretError
-from edge.mqtt.authority import sign_order
+from edge.mqtt.authority import Role, sign_order, signing_key
 from edge.mqtt.command import COMMAND_TYP, CommandName
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.topics import COMMAND, UnitName
@@ -24,9 +23,7 @@ class Authority:
     @classmethod
     def load(cls, path: Path) -> "Authority":
         """Read the key file (a private JWK, mode 0600). Raises SecretError."""
-        if not path.is_file():
-            raise SecretError(f"{path}: the authority key cannot be read: no such file")
-        return cls(SigningKey.load_or_create(path))
+        return cls(signing_key(path, Role.COMMAND))
 
     @property
     def kid(self) -> str:

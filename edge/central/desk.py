@@ -82,7 +82,7 @@ class Desk:
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
         self._complained: Recent[tuple[str, Flaw], None] = Recent(_REMEMBERED)
         self._heard: dict[str, int] = {}  # unit to when, monotonic
-        self._moved: set[str] = set()  # units whose chains have parts under other names, as of late
+        self._moved = False  # whether a unit's other name became known of late
         self._stirred = True  # whether something came since the last look for healed gaps
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
@@ -117,9 +117,9 @@ class Desk:
         """Note the numbers of a batch that is durable."""
         for unit, sequence in stored:
             self._ledger(unit).arrived(sequence, now.monotonic_ns)
-        for unit in self._moved:
-            self._part(unit)
-        self._moved.clear()
+        if self._moved:
+            self._part(now)
+        self._moved = False
         self._stirred |= bool(stored)
         for unit, sequence in named:
             self._ledger(unit).named(sequence, now.monotonic_ns)
@@ -254,7 +254,7 @@ class Desk:
         move = self._store.move(event)
         if move is None:
             return
-        self._moved.add(move.unit)
+        self._moved = True
         last = self._store.digests(move.origin, move.sequence - 1)
         if last and event.previous not in last:
             why = f"event {event.number} does not follow event {event.number - 1} of {move.origin}"
@@ -311,17 +311,22 @@ class Desk:
     def _ledger(self, unit: str) -> Ledger:
         return self._ledgers.setdefault(unit, Ledger(self._grace_ns))
 
-    def _part(self, unit: str) -> None:
-        """Wait no longer for numbers that a unit gave under another name."""
-        for gap in self._store.elsewhere(unit):
-            self._ledger(unit).elsewhere(gap)
+    def _part(self, now: Instant) -> None:
+        """Wait for no number that a unit gave under another name, as far as is known by now."""
+        for unit, ledger in self._ledgers.items():
+            if ledger.holes or ledger.apart:
+                # A name that a unit came back to had all before it elsewhere, until it is told
+                # where it went away.
+                for gap in ledger.elsewhere(self._store.elsewhere(unit)):
+                    for hole in self._store.holes(unit, gap):
+                        ledger.wanted(hole, now.monotonic_ns)
 
     def _learn_from_others(self, now: Instant) -> bool:
         """Fill holes with what another receiver has put into the same store; whether it did."""
         changed = self._store.changed_by_others()
+        if changed:
+            self._part(now)
         for unit, ledger in self._ledgers.items():
-            if changed and ledger.holes:
-                self._part(unit)
             for hole in ledger.holes if changed else ledger.overdue(now.monotonic_ns):
                 for sequence in self._store.present(unit, hole):
                     ledger.arrived(sequence, now.monotonic_ns)

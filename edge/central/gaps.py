@@ -6,8 +6,8 @@ inside a hole shows that the later ones are still on their way: their grace begi
 long backlog is not mistaken for a loss.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_right, insort
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -49,6 +49,7 @@ class Standing:
     highest: int = 0  # the last number stored, or named by a state or health
     missing: tuple[Gap, ...] = ()  # holes in 1 to `highest`
     reported: tuple[Gap, ...] = ()  # reported and not healed
+    apart: tuple[Gap, ...] = ()  # given under other names; told only where numbers are not stored
 
 
 @dataclass(slots=True)
@@ -65,12 +66,13 @@ class Ledger:
 
     grace_ns: int
     highest: int = 0
+    apart: tuple[Gap, ...] = ()  # numbers that nobody waits for: given under other names
     _holes: list[_Hole] = field(default_factory=list)  # ascending, disjoint
 
     @classmethod
     def resume(cls, standing: Standing, grace_ns: int, now_ns: int) -> "Ledger":
         """Continue from what is stored; holes that nobody reported get a fresh grace period."""
-        ledger = cls(grace_ns, standing.highest)
+        ledger = cls(grace_ns, standing.highest, standing.apart)
         reported = sorted(standing.reported)
         for gap in standing.missing:
             ledger._holes.extend(_split(gap, reported, now_ns))
@@ -106,13 +108,25 @@ class Ledger:
             self._holes.append(_Hole(self.highest + 1, sequence, now_ns, reported=False))
             self.highest = sequence
 
-    def elsewhere(self, gap: Gap) -> None:
-        """Note that nobody waits for these numbers: they were given under another name."""
+    def elsewhere(self, gaps: Sequence[Gap]) -> list[Gap]:
+        """Note which numbers were given under other names, as it is known now: no hole is there.
+
+        Returns those of which it was believed until now and is no longer, for `wanted`.
+        """
         self._holes = [
             _Hole(part.first, part.last, hole.since_ns, hole.reported)
             for hole in self._holes
-            for part in Gap(hole.first, hole.last).without([gap])
+            for part in Gap(hole.first, hole.last).without(gaps)
         ]
+        back = [part for gap in self.apart for part in gap.without(gaps)]
+        self.apart = tuple(gaps)
+        return back
+
+    def wanted(self, gap: Gap, now_ns: int) -> None:
+        """Note that these numbers are missing after all."""
+        for part in gap.without(self.holes):
+            hole = _Hole(part.first, part.last, now_ns, reported=False)
+            insort(self._holes, hole, key=lambda other: other.first)
 
     def restart(self, now_ns: int) -> None:
         """Begin every grace period anew: nothing could arrive until now."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edge.errors import SecretError
 from edge.mqtt.keys import KeySet
+from edge.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class KeyFile:
         except SecretError as error:
             log.warning("%s; the keys known before stay in force", error)
             return None
-        log.info("%s: read again, %d keys", self._path, len(self.keys))
+        log.info("%s: read again, %s", self._path, counted(len(self.keys), "key"))
         return self.keys
 
     def _load(self) -> KeySet:

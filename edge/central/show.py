@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from rich.console import Console
 from rich.text import Text
 
+from edge.central.audits import sentence
 from edge.central.notice import Kind, Notice
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName
@@ -50,7 +51,7 @@ def unit_label(unit: UnitName | None) -> str:
 def describe(event: AttendanceEvent | AuditEvent) -> str:
     """Say an event in words and figures: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
     if isinstance(event, AuditEvent):
-        return f"#{event.number} audit  {event.data.code}"
+        return f"#{event.number} audit  {_printable(sentence(event.data))}"
     data = event.data
     parts = [f"#{event.number} {data.outcome}"]
     if data.reason is Reason.SPOOF:

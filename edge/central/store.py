@@ -248,8 +248,15 @@ class Store:
         """
         known = [other for other in self._open_gaps(unit) if other.common(gap)]
         news = [part for hole in self._holes(unit, gap) for part in hole.without(known)]
+        put = self.database.put(GAP)
+        # The same numbers may have been healed: by a move, before it was known where it led from.
+        afresh = {
+            column.name: put.excluded[column.name] for column in GAP.c if not column.primary_key
+        }
+        put = put.on_conflict_do_update(index_elements=GAP.primary_key.columns, set_=afresh)
         for part in news:
-            self.database.put_new(GAP, unit=unit, first=part.first, last=part.last, reported_at=now)
+            row = {"unit": unit, "first": part.first, "last": part.last, "reported_at": now}
+            self.database.run(put, row)
         return news
 
     def heal_gaps(self, now: str) -> list[tuple[str, Gap]]:
@@ -310,13 +317,15 @@ class Store:
                 if last > stored:
                     missing[unit].append(Gap(stored + 1, last))
                     highest[unit] = last
+            apart = {unit: moving.apart(self.database, unit) for unit in missing}
             for unit, gaps in missing.items():
-                others = moving.apart(self.database, unit)
-                missing[unit] = [part for gap in gaps for part in gap.without(others)]
+                missing[unit] = [part for gap in gaps for part in gap.without(apart[unit])]
             for unit in highest:
                 reported[unit] = sorted(self._open_gaps(unit))
         return {
-            unit: Standing(last, tuple(missing[unit]), tuple(reported[unit]))
+            unit: Standing(
+                last, tuple(missing[unit]), tuple(reported[unit]), tuple(apart.get(unit, ()))
+            )
             for unit, last in highest.items()
         }
 

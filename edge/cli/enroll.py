@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from edge.wording import counted
+
 Tell = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
@@ -49,6 +51,12 @@ def add_parser(commands: Any) -> None:
         "default: organisation.key beside the roster key",
     )
     parser.add_argument(
+        "--for-units",
+        type=Path,
+        metavar="FILE",
+        help="also write it without names and numbers, to be brought to units by hand",
+    )
+    parser.add_argument(
         "--remove-others",
         action="store_true",
         help="take people who are not on the list out of the roster",
@@ -64,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     settings = load(options.config)
 
     from edge.enrol import Files, enrol, for_stills
+    from edge.errors import CallerError
     from edge.inference.examiner import Examiner
 
     key = options.key or settings.roster.key
@@ -73,7 +82,10 @@ def run(options: argparse.Namespace) -> int:
         roster=options.roster or settings.roster.file,
         key=key,
         org_key=options.org_key or key.with_name("organisation.key"),
+        units=options.for_units,
     )
+    if files.units is not None and files.units.resolve() == files.roster.resolve():
+        raise CallerError(f"--for-units {files.units}: is the roster itself; name another file")
     examiner = Examiner(for_stills(settings.inference))
     with _terminal() as (tell, progress):
         result = enrol(
@@ -91,8 +103,8 @@ def run(options: argparse.Namespace) -> int:
     }
     print(", ".join(f"{count} {what}" for what, count in parts.items() if count) + ".")
     if result.refused:
-        print(f"{result.refused} photos were not used; each is named above.")
-    print(f"{files.roster}: version {result.version}, {result.size} people.")
+        print(f"{counted(result.refused, 'photo')} not used; see above.")
+    print(f"{files.roster}: version {result.version}, {counted(result.size, 'person')}.")
     return 0 if result.complete else 1
 
 
@@ -121,4 +133,4 @@ def _terminal() -> Iterator[tuple[Tell, Progress]]:
 
 def _plain_progress(seen: int, total: int) -> None:
     if seen and (seen % _PLAIN_EVERY == 0 or seen == total):
-        print(f"{seen} of {total} people seen")
+        print(f"{seen} of {counted(total, 'person')} seen")

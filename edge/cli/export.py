@@ -15,6 +15,7 @@ from edge.central import bundle, sheet
 from edge.central.shelf import Loss, Period, Shelf
 from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
+from edge.wording import counted
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                 said = _write_gaps(out, shelf)
             elif args.raw:
                 count = bundle.write(out, shelf, period, site=args.site, name=args.unit)
-                said = f"{count} events"
+                said = counted(count, "event")
             else:
                 said = _write_sheet(out, shelf, period, args, numbers)
     print(said, file=sys.stderr)
@@ -86,7 +87,7 @@ def _write_gaps(out: BinaryIO, shelf: Shelf) -> str:
     for loss in losses:
         line = json.dumps(_as_object(loss), ensure_ascii=False)
         out.write(f"{line}\n".encode())
-    return f"{len(losses)} gaps"
+    return counted(len(losses), "gap")
 
 
 def _as_object(loss: Loss) -> dict[str, object]:
@@ -112,11 +113,11 @@ def _write_sheet(
     items = shelf.items(shelf.units(args.site, args.unit), period)
     count = sheet.write(text, items, shelf.forks(), numbers, plain=args.plain)
     text.detach()
-    said = f"{count.lines} lines of {count.events} attempts"
+    said = f"{counted(count.lines, 'line')} of {counted(count.events, 'attempt')}"
     if count.strangers:
-        said += f"; {count.strangers} attempts of nobody known are left out"
+        said += f"; left out: {counted(count.strangers, 'attempt')} of nobody known"
     if count.unnamed:
-        said += f"; {count.unnamed} people are not on the list and stay without a number"
+        said += f"; not on the list and without a number: {counted(count.unnamed, 'person')}"
     return said
 
 

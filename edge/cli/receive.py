@@ -6,10 +6,8 @@ import signal
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import ValidationError
 from rich.console import Console
 
 from edge.central.alarm import Alarm
@@ -21,16 +19,13 @@ from edge.central.notice import Notice
 from edge.central.receiver import Receiver
 from edge.central.show import Screen
 from edge.central.subscribe import Subscriber
+from edge.cli.broker import add_broker, broker_settings
 from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
-from edge.settings import BrokerSettings
-from edge.wording import plain
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
-
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -41,17 +36,7 @@ def add_parser(subparsers: "Subparsers") -> None:
         description="Receives the events of every unit, verifies each, keeps each once, and says "
         "aloud what is missing, forked or forged.",
     )
-    parser.add_argument(
-        "--broker",
-        required=True,
-        metavar="HOST[:PORT]",
-        help="or mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS",
-    )
-    parser.add_argument("--ca", type=Path, metavar="PEM", help="authority of the broker")
-    parser.add_argument("--cert", type=Path, metavar="PEM", help="certificate of this receiver")
-    parser.add_argument("--key", type=Path, metavar="PEM", help="its key, mode 0600")
-    parser.add_argument("--username")
-    parser.add_argument("--password-file", type=Path, metavar="FILE", help="mode 0600")
+    add_broker(parser)
     parser.add_argument(
         "--keys", type=Path, required=True, metavar="FILE", help="JWK set of the units' keys"
     )
@@ -127,38 +112,6 @@ def run(args: argparse.Namespace) -> int:
         receiver.start()
         subscriber.run()
     return 0
-
-
-def broker_settings(args: argparse.Namespace) -> BrokerSettings:
-    """Read where the broker is and how to be let in; raises CallerError."""
-    text: str = args.broker
-    try:
-        url = urlsplit(text if "://" in text else f"//{text}")
-        port = url.port
-    except ValueError as error:
-        raise CallerError(f"--broker {text}: {error}") from None
-    scheme = url.scheme or ("mqtts" if args.ca or args.cert else "mqtt")
-    if scheme not in _PORTS or not url.hostname or url.path not in {"", "/"} or url.query:
-        raise CallerError(
-            f"--broker {text}: is not HOST[:PORT], mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
-        )
-    if "@" in url.netloc:
-        raise CallerError("--broker: names a user; use --username and --password-file")
-    try:
-        return BrokerSettings(
-            host=url.hostname,
-            port=_PORTS[scheme] if port is None else port,
-            tls=scheme == "mqtts",
-            ca=args.ca,
-            certificate=args.cert,
-            certificate_key=args.key,
-            username=args.username,
-            password=args.password_file,
-        )
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = "".join(f"{part}: " for part in first["loc"])
-        raise CallerError(f"--broker {text}: {field}{plain(first)}") from None
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -75,7 +75,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Simulate; returns 0, or 1 where an event was lost, doubled or out of chain."""
-    from edge.cli.receive import broker_settings
+    from edge.cli.broker import broker_settings
     from edge.simulate.morning import Plan, simulate
 
     _check(options)

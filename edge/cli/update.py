@@ -4,7 +4,10 @@ import argparse
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge.update.versions import Versions
 
 KEYS = Path("/usr/share/senyum/release-keys.json")
 WATCH_SECONDS = (10.0, 900.0)
@@ -20,7 +23,9 @@ def add_parser(commands: Any) -> None:
             "A power cut at any moment leaves one of the two. Run as root."
         ),
     )
-    parser.add_argument("file", type=Path, nargs="?", help="the release")
+    parser.add_argument(
+        "file", type=Path, nargs="?", help="the release; without it: say which is in force"
+    )
     parser.add_argument(
         "--keys", type=Path, default=KEYS, help="who may sign (default: %(default)s)"
     )
@@ -59,8 +64,7 @@ def run(options: argparse.Namespace) -> int:
     if options.watch:
         return 0 if updater.watch() else 1
     if options.file is None:
-        trial = versions.trial()
-        print(f"version {versions.version_of(versions.current)}{', on trial' if trial else ''}")
+        print(in_force(versions))
         return 0
     with closing(Release(options.file, load_keys(options.keys))) as release:
         # A terminal that goes away must not leave the unit stopped half way.
@@ -75,3 +79,19 @@ def run(options: argparse.Namespace) -> int:
     subprocess.run(["systemctl", "start", "--no-block", WATCH], check=False)
     print(f"version {release.manifest.version} is in force, on trial: journalctl -fu {WATCH}")
     return 0
+
+
+def in_force(versions: "Versions") -> str:
+    """Say which version is in force here, and by what."""
+    import sys
+
+    from edge import __version__
+    from edge.update.versions import UNSAID
+
+    environment = versions.current
+    version = versions.version_of(environment)
+    if version != UNSAID:
+        return f"version {version}{', on trial' if versions.trial() else ''}"
+    if environment == versions.packaged:
+        return f"version {__version__}, run from {sys.prefix}: no package and no update brought it"
+    return f"{environment}: does not say its version; install it again"

@@ -3,20 +3,23 @@
 import argparse
 import json
 from collections.abc import Iterator
-from itertools import groupby
+from dataclasses import asdict
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.central.proof import LONGEST_LINE, Finding, Verdict, judge
+from edge.central.receipts import Receipt, is_receipts, read_receipts
 from edge.errors import CallerError
 from edge.mqtt.keys import KeySet
+from edge.wording import counted
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 _EPILOG = """\
 exit status:
-  0  every file is what its units signed, whole
+  0  every file is what its units signed, whole; of receipts: each line is
   1  something was altered, is missing, forked or not proven: a line for each
   2  a file or the key set cannot be read
 """
@@ -26,9 +29,10 @@ def add_parser(subparsers: "Subparsers") -> None:
     """Describe the command."""
     parser = subparsers.add_parser(
         "verify",
-        help="judge files that `export --raw` wrote, with the units' keys alone",
+        help="judge exported events, or receipts, with the units' keys alone",
         description="Says in words what was altered, taken out, moved or forked since the units "
-        "signed it.",
+        "signed it, in files that `export --raw` wrote; and what the receipts say that `admin "
+        "roster` and `admin erase` kept.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,12 +50,25 @@ def run(args: argparse.Namespace) -> int:
     good = True
     for path in args.files:
         try:
-            verdict = judge(_lines(path), keys)
+            well, told = _judged(path, keys, as_json=args.json)
         except OSError as error:
             raise CallerError(f"{path}: cannot be read: {error.strerror}") from None
-        good &= verdict.good
-        print(json.dumps(_as_object(path, verdict)) if args.json else _words(path, verdict))
+        good &= well
+        print(told)
     return 0 if good else 1
+
+
+def _judged(path: Path, keys: KeySet, *, as_json: bool) -> tuple[bool, str]:
+    lines = _lines(path)
+    first = next(lines, b"")
+    whole = chain([first] if first else [], lines)
+    if is_receipts(first):
+        receipts, findings = read_receipts(whole, keys)
+        if as_json:
+            return not findings, json.dumps(_receipts_as_object(path, receipts, findings))
+        return not findings, _receipts_in_words(path, receipts, findings)
+    verdict = judge(whole, keys)
+    return verdict.good, json.dumps(_as_object(path, verdict)) if as_json else _words(path, verdict)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -68,17 +85,41 @@ def _words(path: Path, verdict: Verdict) -> str:
         lines.append(
             f"{path}: note: nothing here is of an export; is it what `export --raw` wrote?"
         )
-    events = sum(account.events for account in verdict.accounts)
     days = "" if verdict.period is None else f", {verdict.period.first} to {verdict.period.last}"
-    what = f"{events} events of {len(verdict.accounts)} units{days}"
+    events = counted(sum(account.events for account in verdict.accounts), "event")
     lines += [
-        f"{path}: {account.unit}: {account.events} events, {account.first} to {account.last}"
+        f"{path}: {account.unit}: {counted(account.events, 'event')}, "
+        f"{account.first} to {account.last}"
         + (f"; its end is shown by {account.proven}" if account.proven else "")
         for account in verdict.accounts
     ]
-    faults = len(verdict.findings)
-    told = "good: all as it was signed" if verdict.good else f"NOT GOOD: {faults} faults"
-    return "\n".join([*lines, f"{path}: {told} ({what})"])
+    what = f"{events} of {counted(len(verdict.accounts), 'unit')}{days}"
+    return "\n".join([*lines, f"{path}: {_in_all(verdict.findings)} ({what})"])
+
+
+def _receipts_in_words(path: Path, receipts: list[Receipt], findings: list[Finding]) -> str:
+    lines = [f"{path}{told}" for told in _folded(findings)]
+    lines += [f"{path}:{each.line}: {each.unit}: {_said(each)}" for each in receipts]
+    units = counted(len({each.unit for each in receipts}), "unit")
+    what = f"{counted(len(receipts), 'receipt')} of {units}"
+    return "\n".join([*lines, f"{path}: {_in_all(findings)} ({what})"])
+
+
+def _said(receipt: Receipt) -> str:
+    """Return what a unit signed, as a sentence about it."""
+    version = "" if receipt.version is None else f" version {receipt.version}"
+    if receipt.refused:
+        return f"refused{version} on {receipt.time}, {receipt.refused}"
+    if receipt.digest is None:
+        return f"had no roster on {receipt.time}"
+    gone = f", without {' and '.join(receipt.erased)}" if receipt.erased else ""
+    return f"had roster{version} ({receipt.digest}) on {receipt.time}{gone}"
+
+
+def _in_all(findings: list[Finding]) -> str:
+    if not findings:
+        return "good: all as it was signed"
+    return f"NOT GOOD: {counted(len(findings), 'fault')}"
 
 
 def _folded(findings: list[Finding]) -> Iterator[str]:
@@ -94,10 +135,7 @@ def _as_object(path: Path, verdict: Verdict) -> dict[str, object]:
     return {
         "file": str(path),
         "good": verdict.good,
-        "faults": [
-            {"fault": found.fault, "line": found.line, "text": found.text}
-            for found in verdict.findings
-        ],
+        "faults": _faults(verdict.findings),
         "notes": verdict.notes,
         "units": [
             {
@@ -110,3 +148,18 @@ def _as_object(path: Path, verdict: Verdict) -> dict[str, object]:
             for account in verdict.accounts
         ],
     }
+
+
+def _receipts_as_object(
+    path: Path, receipts: list[Receipt], findings: list[Finding]
+) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "good": not findings,
+        "faults": _faults(findings),
+        "receipts": [asdict(each) for each in receipts],
+    }
+
+
+def _faults(findings: list[Finding]) -> list[dict[str, object]]:
+    return [{"fault": found.fault, "line": found.line, "text": found.text} for found in findings]

@@ -13,6 +13,7 @@ from edge.mqtt.trust import AHEAD, expiry
 from edge.owner import acting_as
 from edge.roster import load as load_roster
 from edge.roster import read_key
+from edge.wording import counted
 
 _RENEW = {
     Trouble.CERTIFICATE_EXPIRES: "have it renewed, then: senyum provision --certificate PEM",
@@ -50,7 +51,11 @@ def roster(patient: Patient) -> Finding:
         return bad("roster", Ailment.ROSTER, str(error), do)
     if gallery.size == 0:
         return bad("roster", Ailment.ROSTER, "nobody is enrolled", do)
-    return good("roster", f"{gallery.size} people, version {gallery.version}", size=gallery.size)
+    return good(
+        "roster",
+        f"{counted(gallery.size, 'person')}, version {gallery.version}",
+        size=gallery.size,
+    )
 
 
 def signing_key(patient: Patient) -> Finding:

@@ -25,6 +25,7 @@ from edge.mqtt.reasons import Ended, of_connack, of_puback
 from edge.mqtt.topics import Leaf, UnitName
 from edge.owner import acting_as
 from edge.settings import BrokerSettings
+from edge.wording import counted
 
 REFUSAL_S = 1.0  # for a certificate to be refused
 ANSWER_S = 5.0  # for each answer of the broker
@@ -48,7 +49,9 @@ def brokers(patient: Patient) -> Iterator[Finding]:
     except OutboxError as error:
         yield bad("outbox", Trouble.STORE_FAILED, str(error), "journalctl -u senyum -n 20")
         return
-    yield good("outbox", f"{contents.newest} events, {contents.waiting} not delivered yet")
+    yield good(
+        "outbox", f"{counted(contents.newest, 'event')}, {contents.waiting} not delivered yet"
+    )
     token = contents.token if contents.source == unit.source else None
     for broker in patient.settings.broker.in_order:
         where = f"{broker.host}:{broker.port}"

@@ -11,6 +11,7 @@ from edge.inference.examiner import Face
 from edge.pictures import centred, fitting, shrink
 from edge.settings import CameraSettings, Settings
 from edge.types import Yuv
+from edge.wording import counted
 
 Progress = Callable[[int, int], None]  # pictures seen, and all
 
@@ -59,8 +60,8 @@ class Seen:
     @property
     def notes(self) -> list[str]:
         """One line for each kind of file that was left out."""
-        said = {"are not there": self.missing, "cannot be read as pictures": self.unreadable}
-        return [f"left out: {n} listed files {what}" for what, n in said.items() if n]
+        said = {"not there": self.missing, "unreadable as a picture": self.unreadable}
+        return [f"left out: {counted(n, 'listed file')}, {what}" for what, n in said.items() if n]
 
 
 def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
@@ -89,8 +90,8 @@ def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
     bench.progress(len(listed), len(listed))
     if not faces:
         raise LabelsError(
-            f"{folder}: none of the {len(listed)} files can be used ({missing} are not there, "
-            f"{unreadable} are no pictures); mend the folder or the list"
+            f"{folder}: none of {counted(len(listed), 'file')} can be used "
+            f"({missing} not there, {unreadable} no picture); mend the folder or the list"
         )
     return Seen(faces, missing, unreadable)
 

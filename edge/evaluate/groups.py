@@ -18,6 +18,7 @@ from edge.evaluate.report import Report, Table, share
 from edge.inference.examiner import Face
 from edge.roster import DIMENSION
 from edge.settings import Settings
+from edge.wording import counted
 
 AGE_BAND = 20  # years
 ENOUGH = 200  # samples, to say something of a group
@@ -110,7 +111,7 @@ def evaluate(images: Path, labels: Path, by: Sequence[By], bench: Bench) -> Repo
             if sample.line in group_of:
                 parts[group_of[sample.line]].append(sample)
         if unlabelled := len(samples) - sum(map(len, parts.values())):
-            notes.append(f"left out of {name}: {unlabelled} pictures without a label")
+            notes.append(f"left out of {name}: {counted(unlabelled, 'picture')} without a label")
         if empty := [group for group, part in parts.items() if not part]:
             notes.append(f"left out of {name}: no usable picture of {', '.join(empty)}")
         groups[name] = {

@@ -16,6 +16,7 @@ from edge.evaluate.faces import FRAMED, Bench, look
 from edge.evaluate.labels import read
 from edge.evaluate.metrics import Truths
 from edge.evaluate.report import Report, Table, share
+from edge.wording import counted
 
 _RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}
 
@@ -41,7 +42,10 @@ def evaluate(images: Path, pairs: Path, bench: Bench) -> Report:
     each = judged.right / sizes
     genuine, impostor = scores[found & truths], scores[found & ~truths]
     skipped = len(listed.rows) - len(usable)
-    notes = [*seen.notes, *([f"left out: {skipped} pairs with such a file"] if skipped else [])]
+    notes = [
+        *seen.notes,
+        *([f"left out: {counted(skipped, 'pair')} with such a file"] if skipped else []),
+    ]
     rates: dict[str, float] = {}
     for key, rate in _RATES.items():
         threshold = metrics.threshold_at(impostor, rate)

@@ -24,6 +24,7 @@ from edge.evaluate.report import Report, Table, share
 from edge.replay import played
 from edge.settings import Settings
 from edge.types import Frame, View
+from edge.wording import counted
 
 _ANY = "attack"  # the kind of attacks where the list names none
 _BETWEEN_S = 0.1  # of the frames of a video that are judged
@@ -196,8 +197,10 @@ def _scores(
         except (PhotoError, ReplayError):
             damaged += 1
     progress(len(listed.rows), len(listed.rows))
-    said = {"are not there": absent, "cannot be read": damaged}
-    return scores, [f"left out: {n} listed files {what}" for what, n in said.items() if n]
+    said = {"not there": absent, "unreadable": damaged}
+    return scores, [
+        f"left out: {counted(n, 'listed file')}, {what}" for what, n in said.items() if n
+    ]
 
 
 def _each(listed: Labels, videos: Mapping[int, Watched], threshold: float) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from edge.inference.fusion import Fusion
 from edge.roster import DIMENSION, MAX_PHOTOS, Gallery, fuse, in_force
 from edge.settings import AttendanceSettings, RosterSettings
 from edge.types import Floats
+from edge.wording import counted
 
 GALLERY = 5000  # people
 
@@ -243,9 +244,11 @@ def _groups(photos: Sequence[Photo], size: int) -> Iterator[Sequence[Photo]]:
 def _shortcomings(plan: Plan, cast: _Cast) -> list[str]:
     notes = []
     if cast.faceless:
-        notes.append(f"left out: {cast.faceless} people without a face found on any photo")
+        notes.append(
+            f"left out: {counted(cast.faceless, 'person')} without a face found on any photo"
+        )
     if len(cast.enrolled) < plan.gallery:
-        notes.append(f"the gallery holds {len(cast.enrolled)} people instead of {plan.gallery}")
+        notes.append(f"the gallery holds {len(cast.enrolled)} instead of {plan.gallery} people")
     if not cast.strangers:
         notes.append(
             "unmeasured: TPIR, for nobody is left over as a stranger; lower --gallery or name "

@@ -31,8 +31,10 @@ from typing import Any, Self
 
 from edge.errors import SecretError, SenyumError
 from edge.mqtt.encoding import digest, from_b64url, json_object
-from edge.mqtt.keys import SigningKey, VerifyingKey, entries, entries_of, verifying
+from edge.mqtt.keys import SigningKey, VerifyingKey, each_once, entries, entries_of, verifying
 from edge.mqtt.topics import URN, UnitName
+from edge.secrets import read_secret
+from edge.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +155,32 @@ def register(
     return entry
 
 
+def signing_key(path: Path, role: Role) -> SigningKey:
+    """Read an authority's key file (a private JWK, mode 0600) that is to order what `role` may.
+
+    Raises SecretError; also where the file says that the key was registered for other roles alone,
+    for then every unit would answer `wrong-role`.
+    """
+    if not path.is_file():
+        raise SecretError(
+            f"{path}: no such key; make one: senyum admin keys --role {role} --authority {path}"
+        )
+    key = SigningKey.load_or_create(path)
+    roles = granted(read_secret(path, "the authority's key"))
+    if roles and role not in roles:
+        raise SecretError(
+            f"{path}: has the role {' and '.join(sorted(roles))}, and units want {role} here; name "
+            f"another key, or register this one anew: senyum admin keys --role {role}"
+        )
+    return key
+
+
+def granted(content: bytes) -> set[str]:
+    """Return the roles that a private key was registered for; none where its file names none."""
+    roles = json.loads(content).get(ROLES)
+    return {str(role) for role in roles} if isinstance(roles, list) else set()
+
+
 def sign_order(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
     """Return the compact JWS of an order."""
     header = {"alg": key.alg, "kid": key.kid, "typ": typ}
@@ -171,16 +199,7 @@ class Authorities:
     @classmethod
     def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
         """Build from entries of a JWK set; ValueError names the entry and the field."""
-        keys: dict[str, AuthorityKey] = {}
-        for number, entry in enumerate(registrations):
-            try:
-                key = _authority(entry)
-            except ValueError as error:
-                raise ValueError(f"keys[{number}] {error}") from None
-            if key.kid in keys:
-                raise ValueError(f"keys[{number}] kid: is listed twice")
-            keys[key.kid] = key
-        return cls(keys.values())
+        return cls(each_once(registrations, _authority))
 
     @classmethod
     def read(cls, content: bytes) -> Self:
@@ -293,7 +312,11 @@ class AuthorityFile:
                 self._damaged = stamp is not None
                 log.error("%s; orders are judged as before", error)  # noqa: TRY400 - told
             else:
-                log.info("%s: orders of %d keys are followed", self._path, len(self._authorities))
+                log.info(
+                    "%s: follows the orders of %s",
+                    self._path,
+                    counted(len(self._authorities), "key"),
+                )
         return self._authorities
 
 

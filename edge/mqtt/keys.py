@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self, TypeGuard
+from typing import Any, Self, TypeGuard, TypeVar
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -244,6 +244,9 @@ class VerifyingKey:
             return False
 
 
+_K = TypeVar("_K", bound=VerifyingKey)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublicKey(VerifyingKey):
     """One registered key of a unit."""
@@ -295,6 +298,29 @@ def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
         raise ValueError(f"{name}: is out of range") from None
 
 
+def _signing(entry: Mapping[str, Any]) -> PublicKey | None:
+    """Read one entry of a key set; None for a key that signs nothing."""
+    encrypts = isinstance(entry, Mapping) and entry.get("use") == _ENCRYPTS
+    return None if encrypts else _registered(entry)
+
+
+def each_once(
+    registrations: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], _K | None]
+) -> Iterable[_K]:
+    """Return the keys that `read` makes of entries; ValueError names the entry and the field."""
+    keys: dict[str, _K] = {}
+    for number, entry in enumerate(registrations):
+        try:
+            key = read(entry)
+        except ValueError as error:
+            raise ValueError(f"keys[{number}] {error}") from None
+        if key is not None and key.kid in keys:
+            raise ValueError(f"keys[{number}] kid: is listed twice")
+        if key is not None:
+            keys[key.kid] = key
+    return keys.values()
+
+
 class KeySet:
     """Every key that a central server accepts, by `kid`."""
 
@@ -310,18 +336,7 @@ class KeySet:
     @classmethod
     def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
         """Build from entries of a JWK set; ValueError names the entry and the field."""
-        keys: dict[str, PublicKey] = {}
-        for number, entry in enumerate(registrations):
-            if isinstance(entry, Mapping) and entry.get("use") == _ENCRYPTS:
-                continue
-            try:
-                key = _registered(entry)
-            except ValueError as error:
-                raise ValueError(f"keys[{number}] {error}") from None
-            if key.kid in keys:
-                raise ValueError(f"keys[{number}] kid: is listed twice")
-            keys[key.kid] = key
-        return cls(keys.values())
+        return cls(each_once(registrations, _signing))
 
     @classmethod
     def load(cls, path: Path) -> Self:

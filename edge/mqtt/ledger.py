@@ -5,19 +5,19 @@ both or neither, and a command that is delivered again is answered and not obeye
 threads may use a ledger.
 """
 
-import contextlib
 import json
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge.errors import OutboxError
 from edge.mqtt.outbox_check import BUSY_SECONDS, told
+from edge.mqtt.transaction import transaction
 from edge.secrets import sync_folder
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Ledger:
             self._made_us: int | None = self._db.execute("SELECT at_us FROM made").fetchone()[0]
             if self._made_us is None and (now := now_us()) is not None:
                 self._made_us = now
-                with self._transaction():
+                with transaction(self._db):
                     self._db.execute("UPDATE made SET at_us = ?", (now,))
 
     @property
@@ -131,7 +131,7 @@ class Ledger:
 
     def add(self, done: Done, effect: Effect) -> Ask | None:
         """Store a number with its effect, durable on return; returns the replay with its id."""
-        with self._lock, told(self.file), self._transaction():
+        with self._lock, told(self.file), transaction(self._db):
             audit = None if done.audit is None else json.dumps(done.audit)
             row = (done.kid, done.number, done.digest, done.topic, done.reply, audit)
             self._db.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -187,19 +187,8 @@ class Ledger:
             return self._db.execute(query, values).fetchone()
 
     def _write(self, query: str, *values: Any) -> None:
-        with self._lock, told(self.file), self._transaction():
+        with self._lock, told(self.file), transaction(self._db):
             self._db.execute(query, values)
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
     def _set_aside(self, why: Exception) -> None:
         """Keep a damaged file for whoever wants to know, and begin anew."""

@@ -23,7 +23,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from edge.mqtt.outbox_mend import KEEP, mend
 from edge.mqtt.outbox_schema import VERSION, drafted, migrate, put_in_place
 from edge.mqtt.retention import Retention
 from edge.mqtt.seal import Head, Sealed
+from edge.mqtt.transaction import transaction
 
 log = logging.getLogger(__name__)
 
@@ -93,19 +94,6 @@ class _Connection:
     def _counter(self, name: str) -> int:
         row = self._db.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()
         return int(row[0])
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing, whatever raises inside."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            # SQLite rolls back by itself after some errors, a full disk among them.
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
 
 class Outbox(_Connection):
@@ -169,7 +157,7 @@ class Outbox(_Connection):
         rows = []
         before: Head | None = None
         try:
-            with told(self.file), self._transaction():
+            with told(self.file), transaction(self._db):
                 # Of the disk, not of memory: a failed commit leaves no trace here.
                 before = head = self._head()
                 if self._numbers is not None:
@@ -218,7 +206,7 @@ class Outbox(_Connection):
                 past = self._retention.past(self._db, self._counter("delivered"), now)
                 if past == 0:
                     break
-                with self._transaction():
+                with transaction(self._db):
                     self._db.execute("DELETE FROM event WHERE sequence <= ?", (past,))
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self._since_checkpoint = 0
@@ -253,7 +241,7 @@ class Outbox(_Connection):
         mark = None if self._numbers is None else self._numbers.mark
         self.session = max(session, 0 if mark is None else mark.session) + 1
         try:
-            with told(self.file), self._transaction():
+            with told(self.file), transaction(self._db):
                 self._db.execute(
                     "UPDATE counter SET value = ? WHERE name = 'session'", (self.session,)
                 )
@@ -312,7 +300,7 @@ class Reader(_Connection):
 
     def set_delivered(self, sequence: int) -> None:
         """Note how far the broker has acknowledged; never goes back."""
-        with told(self.file), self._transaction():
+        with told(self.file), transaction(self._db):
             self._db.execute(
                 "UPDATE counter SET value = ?1 WHERE name = 'delivered' AND value < ?1", (sequence,)
             )

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.mqtt.transaction import transaction
 from edge.secrets import sync_folder
 
 VERSION = 2
@@ -62,17 +63,11 @@ def migrate(db: sqlite3.Connection) -> int:
     before = int(db.execute("PRAGMA user_version").fetchone()[0])
     if before >= VERSION:
         return before
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         for version in range(before, VERSION):
             for statement in _MIGRATIONS[version]:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {VERSION}")
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
     # An older program reads the version in the file itself, so it must not stay in the WAL.
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return before

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 
 from edge.mqtt.authority import Flaw
+from edge.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -43,5 +44,5 @@ class Refusals:
             self._told_at = now
             counts = {flaw.value: count for flaw, count in sorted(self._untold.items())}
             self._untold.clear()
-        log.warning("%d orders refused: %s", sum(counts.values()), counts)
+        log.warning("%s refused: %s", counted(sum(counts.values()), "order"), counts)
         return {"count": sum(counts.values()), **counts}

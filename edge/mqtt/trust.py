@@ -8,6 +8,7 @@ from cryptography import x509
 from edge.errors import Trouble
 from edge.mqtt.client import secret_path
 from edge.settings import BrokerSettings
+from edge.wording import counted
 
 AHEAD = timedelta(days=30)  # an expiry is announced so long before
 
@@ -55,7 +56,7 @@ def expiry(broker: BrokerSettings, now: datetime) -> tuple[Trouble, str] | None:
         if ends is None or ends - now > AHEAD:
             continue
         days = (ends - now).days
-        when = f"expired on {ends:%Y-%m-%d}" if days < 0 else f"expires in {days} days"
+        when = f"expired on {ends:%Y-%m-%d}" if days < 0 else f"expires in {counted(days, 'day')}"
         return trouble, f"{path}: {what} {when}; put a new one in its place, no restart is needed"
     return None
 

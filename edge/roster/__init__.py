@@ -1,6 +1,6 @@
 """Who can be recognised: the encrypted roster file, person numbers and ids, 1:N search."""
 
-from edge.roster.content import MAX_PHOTOS, Person, Roster
+from edge.roster.content import MAX_PHOTOS, Person, Roster, stripped
 from edge.roster.file import load, read, save
 from edge.roster.keys import KEY_BYTES, make_key, read_key
 from edge.roster.limits import Estimate, estimate, in_force
@@ -28,4 +28,5 @@ __all__ = [
     "read_key",
     "read_people",
     "save",
+    "stripped",
 ]

@@ -17,6 +17,7 @@ from edge.roster.file import content, gallery_of, write
 from edge.roster.ledger import Ledger, Owed, read_ledger, write_ledger
 from edge.roster.search import Gallery
 from edge.roster.wipe import sweep
+from edge.wording import counted
 
 
 class Refusal(StrEnum):
@@ -66,7 +67,7 @@ class Keeper:
             )
         if erased := self._erased(said):
             raise RosterError(
-                f"{self.file}: holds {len(erased)} people who were erased (the first "
+                f"{self.file}: holds {counted(len(erased), 'person')} erased before (the first "
                 f"{min(erased)}); bring the newest roster, or have it delivered"
             )
         gallery = gallery_of(self.file, said)
@@ -95,8 +96,8 @@ class Keeper:
         if erased := self._erased(said):
             raise RosterRefused(
                 Refusal.ERASED_PERSON,
-                f"holds {len(erased)} people who were erased, and does not say that they were "
-                "enrolled again",
+                f"holds {counted(len(erased), 'person')} erased before, and does not say "
+                "that they were enrolled again",
             )
         after = self._owing(said, to)
         write(self.file, self._key, plain)

@@ -17,6 +17,7 @@ from edge.simulate.fleet import Fleet, Recorded, shares
 from edge.simulate.listen import Listener
 from edge.simulate.rush import morning
 from edge.simulate.verdict import Verdict, judge, percentile, stored
+from edge.wording import counted
 
 MEDIAN_MS, P99_MS = 300.0, 2000.0  # the bars, record to stored
 LEAD_SECONDS = 1.0  # between the last connection and the first arrival
@@ -55,7 +56,7 @@ def simulate(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         orders = [_in_order(brokers, number if plan.spread else 0) for number in range(plan.units)]
         parts = shares(folder / "units", orders, arrivals, plan.processes, plan.patience)
         fleet = close.enter_context(Fleet(parts))
-        say(f"making {plan.units} units in {len(parts)} processes")
+        say(f"making {counted(plan.units, 'unit')} in {counted(len(parts), 'process')}")
         keys = fleet.open()
         key_file = folder / "keys.json"
         for file in filter(None, (key_file, plan.keys_out)):
@@ -69,7 +70,7 @@ def simulate(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         say("connecting")
         connected_s = fleet.connect()
         seconds = arrivals[-1].at if arrivals else 0.0
-        say(f"the rush begins: {plan.people} people in {seconds:.0f} s")
+        say(f"the rush begins: {counted(plan.people, 'person')} in {seconds:.0f} s")
         recorded = fleet.rush(time.monotonic() + LEAD_SECONDS, seconds)
         listener.wait_for(sum(map(len, recorded.digests.values())), plan.patience)
         say("everything is sent; looking into the store")

@@ -22,6 +22,7 @@ from edge.update.examination import run_self_test
 from edge.update.release import Machine, Release
 from edge.update.service import Service, Standing
 from edge.update.versions import Trial, Versions, order
+from edge.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class Updater:
                 return "it is down" if was_up else "it did not become ready"
             if standing is not None and first_restarts is not None:
                 if (again := standing.restarts - first_restarts) > patience.restarts:
-                    return f"it was started {again} times again"
+                    return f"it was started again {counted(again, 'time')}"
                 if now - began >= patience.watch_s and standing.active:
                     return standing.sentence if standing.out_of_order and not trial.ailing else None
             time.sleep(patience.look_s)

@@ -23,6 +23,7 @@ from edge.secrets import sync_folder
 from edge.update.release import MANIFEST, Release
 
 ROOT = Path("/var/lib/senyum-releases")
+UNSAID = "-"  # the version of an environment that does not say it
 PACKAGED = Path("/usr/lib/senyum")  # what the Debian package brought
 _PARTIAL = ".partial-"
 _ROOM = 1.6  # of the release's size, with its bytecode, and
@@ -66,11 +67,11 @@ class Versions:
         return link.readlink() if link.is_symlink() else self.packaged
 
     def version_of(self, environment: Path) -> str:
-        """Return what an environment calls itself, or a dash where it does not say."""
+        """Return what an environment calls itself, or `UNSAID`."""
         try:
             return str(json.loads((environment / MANIFEST).read_text(encoding="utf-8"))["version"])
         except (OSError, ValueError, KeyError, TypeError):
-            return "-"
+            return UNSAID
 
     def place(self, version: str) -> Path:
         """Return where a version's environment lies, or would."""

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from wireunit import environment
 
-from edge.admin.authority import load, next_number
+from edge.admin.authority import next_number
 from edge.cli import main
 from edge.errors import SecretError
-from edge.mqtt.authority import Authorities
+from edge.mqtt.authority import Authorities, Role, signing_key
+from edge.mqtt.keys import SigningKey
 
 UNITS = "urn:senyum:dinas:*:*"
 
@@ -60,7 +61,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="cannot be kept: No such file"):
         next_number(tmp_path / "nowhere" / "key")
     with pytest.raises(SecretError, match="no such key"):
-        load(tmp_path / "key")
+        signing_key(tmp_path / "key", Role.COMMAND)
 
 
 def test_keys_are_made_once_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +69,7 @@ def test_keys_are_made_once_and_printed(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert main([*words, "--role", "command"]) == 0
-    assert capsys.readouterr().out == printed
+    assert json.loads(capsys.readouterr().out) == json.loads(printed)
     (entry,) = json.loads(printed)["keys"]
     assert (entry["senyum:roles"], entry["senyum:units"]) == (["command"], [UNITS])
     assert "d" not in entry
@@ -92,12 +93,35 @@ def test_what_is_wrong_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     key = str(tmp_path / "a.key")
     assert main(["admin", "keys", "--authority", key, "--units", "everybody"]) == 2
     assert "senyum:units" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
     file = tmp_path / "authorities.json"
     file.write_text('{"keys": [{"kid": 1}]}')
     words = ["admin", "keys", "--authority", key, "--units", UNITS, "--add-to", str(file)]
     assert main(words) == 2
     assert f"{file}: keys[0]" in capsys.readouterr().err
     assert file.read_text() == '{"keys": [{"kid": 1}]}'
+    words[-1] = str(tmp_path / "nowhere" / "authorities.json")
+    assert main(words) == 2
+    assert "is no folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_key_remembers_what_it_was_registered_for(tmp_path: Path) -> None:
+    key = tmp_path / "a.key"
+    words = ["admin", "keys", "--authority", str(key), "--units", UNITS]
+    assert main([*words, "--role", "command"]) == 0
+    kid = signing_key(key, Role.COMMAND).kid
+    with pytest.raises(SecretError, match="has the role command, and units want roster"):
+        signing_key(key, Role.ROSTER)
+    assert main([*words, "--role", "roster"]) == 0
+    assert {signing_key(key, role).kid for role in Role} == {kid}
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["a.key"]
+
+
+def test_a_key_that_says_nothing_of_its_roles_is_believed(tmp_path: Path) -> None:
+    made = SigningKey.load_or_create(tmp_path / "a.key")
+    assert {signing_key(tmp_path / "a.key", role).kid for role in Role} == {made.kid}
 
 
 @pytest.mark.parametrize(

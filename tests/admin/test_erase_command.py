@@ -22,6 +22,8 @@ def words(tmp_path: Path) -> list[str]:
     for name, key in (("roster.key", KEY), ("organisation.key", ORG_KEY)):
         (tmp_path / name).write_text(key.hex())
         (tmp_path / name).chmod(0o600)
+    commands = ["admin", "keys", "--role", "command", "--units", "urn:senyum:*:*:*"]
+    assert main([*commands, "--authority", str(tmp_path / "commands.key")]) == 0
     files = {
         "--roster": enroller.file,
         "--roster-key": tmp_path / "roster.key",
@@ -65,11 +67,17 @@ def test_a_broker_that_is_away_leaves_the_person_erased_here(
         ["--person", ANI.id, "--units", "urn:senyum:elsewhere:*:*"],
         ["--person", ANI.id, "--broker", "ftp://x"],
         ["--person", ANI.id, "--authority", "none.key"],
+        ["--person", ANI.id, "--authority", "commands.key"],
     ],
 )
 def test_what_is_wrong_changes_nothing(
-    words: list[str], wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    wrong: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main([*words, *wrong]) == 2
     assert versions(tmp_path) == (3, [ANI.id, BUDI.id])
     said = capsys.readouterr().err.strip().splitlines()

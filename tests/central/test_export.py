@@ -190,7 +190,7 @@ def test_numbers_come_from_the_roster_or_from_a_list_of_people(
         assert main(["export", *file_place.options, f"--from={DAY}", *options]) == 0
         out, err = capsys.readouterr()
         assert {line["person_id"]: line["person_number"] for line in table(out)} == joined
-        assert "1 people are not on the list" in err
+        assert "not on the list and without a number: 1 person" in err
         assert NUMBER not in err
     plain = export(file_place, f"--from={DAY}", *options, "--plain", capsys=capsys)
     assert {line["person_number"] for line in table(plain)} == {NUMBER, ""}

@@ -106,6 +106,45 @@ def test_who_comes_back_misses_only_what_was_lost_under_that_name(store: Store) 
     assert store.elsewhere(LOBBY.name.source) == [Gap(6, 9)]
 
 
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_departure_that_comes_after_the_return_shows_what_was_lost_before_it(
+    store: Store, *, told: bool, restarted: bool
+) -> None:
+    unit = Unit("lobby-1")
+    before, health = unit.events(5), unit.health()
+    gate, away = moved(unit, "gate-2")
+    _, back = moved(gate, "lobby-1")
+    lost = (Kind.GAP, "events 4–5 are missing")  # noqa: RUF001 - as it is told
+    central = Receiver(store, LOBBY, GATE)
+    central.take(*before[:3])
+    if told:
+        central.take(health)
+        assert central.after(2 * GRACE) == [lost]
+    central.take(back)
+    healed = [(Kind.HEALED, "events 4–5 are no longer missing")] if told else []  # noqa: RUF001
+    assert central.after(2 * GRACE) == healed
+    if restarted:
+        central = Receiver(store, LOBBY, GATE)
+    central.take(away)
+    assert central.after(2 * GRACE) == [lost]
+    assert store.standings()[LOBBY.name.source].reported == (Gap(4, 5),)
+    assert Receiver(store, LOBBY, GATE).after(2 * GRACE) == []  # it is said once
+
+
+def test_another_receiver_learns_where_the_unit_went_away(place: Place) -> None:
+    unit = Unit("lobby-1")
+    before = unit.events(5)
+    gate, away = moved(unit, "gate-2")
+    _, back = moved(gate, "lobby-1")
+    with closing(place.open()) as one, closing(place.open()) as two:
+        here, there = Receiver(one, LOBBY, GATE), Receiver(two, LOBBY, GATE)
+        there.take(*before[:3], back)
+        here.take(away)
+        assert there.after(1.0) == []
+        assert there.after(2 * GRACE) == [(Kind.GAP, "events 4–5 are missing")]  # noqa: RUF001
+
+
 def test_a_move_that_contradicts_itself_is_none(store: Store) -> None:
     unit = Unit("gate-2")
     unit.events(2)

@@ -7,12 +7,14 @@ import pytest
 from central_parts import PERSON, START, Unit, keys_of
 from rich.console import Console
 
+from edge.central.audits import SENTENCES
 from edge.central.desk import Message
 from edge.central.notice import Kind, Notice
 from edge.central.show import Screen, line
 from edge.mqtt.envelope import Flaw, verify
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.seal import Head
+from edge.types import AuditCode
 
 ZONE = "Asia/Jakarta"
 UNIT = Unit()
@@ -48,7 +50,26 @@ def test_a_zone_that_nobody_knows_does_not_stop_the_line() -> None:
 def test_refused_and_audit() -> None:
     unit = unit_at_12()
     assert line(notice_of(unit, unit.event(known=False)), ZONE).endswith("#12 refused  not-known")
-    assert line(notice_of(unit, unit.audit()), ZONE).endswith("#13 audit  started")
+    assert line(notice_of(unit, unit.audit()), ZONE).endswith(
+        "#13 audit  started: the program began"
+    )
+
+
+def test_every_audit_has_a_sentence() -> None:
+    assert SENTENCES.keys() == set(AuditCode)
+
+
+def test_an_audit_tells_its_facts_and_nobodys_whole_id() -> None:
+    unit = unit_at_12()
+    lost = unit.audit(AuditCode.CAMERA_LOST, why="fro\x1bzen", tried=3)
+    assert line(notice_of(unit, lost), ZONE).endswith(
+        "#12 audit  camera-lost: no pictures come  why fro�zen  tried 3"
+    )
+    erased = unit.audit(AuditCode.PERSON_ERASED, person=PERSON, version=13, digest="ab" * 32)
+    said = line(notice_of(unit, erased), ZONE)
+    assert said.endswith("person 4f2a…  version 13  digest abababababab…")
+    step = unit.audit(AuditCode.CLOCK_STEPPED, by_seconds=-1.5, expected=False, why=None)
+    assert line(notice_of(unit, step), ZONE).endswith("by seconds -1.5  expected no  why -")
 
 
 def test_a_suspected_photo_is_said_plainly_and_stands_out() -> None:

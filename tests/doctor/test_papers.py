@@ -46,7 +46,7 @@ def test_the_roster(tmp_path: Path) -> None:
         "0123456789abcdef" * 2, "198503022010011003", "B", exempt=False, templates=template
     )
     save(tmp_path / "roster.senyum", key, Roster(3, datetime.now(UTC), embedder, (person,)))
-    assert papers.roster(examined).text == "1 people, version 3"
+    assert papers.roster(examined).text == "1 person, version 3"
 
 
 def test_the_signing_key(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_table_for_people(photos: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["evaluate", *words]) == 0
     said = capsys.readouterr()
     assert "balanced accuracy" in said.out
-    assert "left out: 1 listed files are not there" in said.out
+    assert "left out: 1 listed file, not there" in said.out
     assert "3 of 3 seen" in said.err
 
 
@@ -124,7 +124,7 @@ def test_a_table_for_people(photos: Path, capsys: pytest.CaptureFixture[str]) ->
     [
         (["file,happy", "obama/0.jpg,1"], "column 'smile' is missing"),
         (["file,smile", "obama/0.jpg,1"], "both 0 and 1 are needed"),
-        (["file,smile", "x.jpg,1", "y.jpg,0"], "none of the 2 files can be used"),
+        (["file,smile", "x.jpg,1", "y.jpg,0"], "none of 2 files can be used"),
     ],
 )
 def test_a_list_that_will_not_do_is_one_line_and_2(

@@ -47,7 +47,7 @@ def test_groups_by_the_usual_columns(crowd: Sketches) -> None:
 
 def test_what_the_labels_do_not_allow_is_unmeasured(crowd: Sketches) -> None:
     notes = "\n".join(evaluate(crowd.folder, crowd.folder / "l.csv", [], crowd.bench).notes)
-    assert "left out of sex: 1 pictures without a label" in notes
+    assert "left out of sex: 1 picture without a label" in notes
     assert "unmeasured: same person accepted, which needs a column person" in notes
     assert "unmeasured: smiles, which need a column smile" in notes
     assert "unmeasured: living faces refused by liveness" in notes

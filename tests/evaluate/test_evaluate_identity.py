@@ -31,7 +31,7 @@ def test_pairs_by_folds(people: Sketches) -> None:
     assert figures["accuracy_found"] == 1
     assert figures["tar_at_far_1e2"] == figures["tar_at_far_1e3"] == 3 / 4
     assert (figures["different_accepted"], figures["different"]) == (0, 2)
-    assert any("1 pairs with such a file" in note for note in report.notes)
+    assert any("1 pair with such a file" in note for note in report.notes)
     assert any(note.startswith("tar_at_far_1e3: 2 impostor pairs cannot") for note in report.notes)
     assert [chart.name for chart in report.charts] == ["det", "scores"]
 

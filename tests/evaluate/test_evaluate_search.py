@@ -128,7 +128,7 @@ def test_a_probe_without_a_face_is_an_error(crowd: Sketches) -> None:
     report = evaluate(plan(crowd, gallery=4), crowd.bench)
     assert (report.figures["n"], report.figures["found"]) == (5, 4)
     assert report.figures["rank1"] == 4 / 5
-    assert any("1 people without a face" in note for note in report.notes)
+    assert any("1 person without a face" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_an_older_file_put_back_by_hand_is_refused(keeper: Keeper, file: Path) -
 def test_a_newer_file_brought_by_hand_counts_but_for_the_erased(keeper: Keeper, file: Path) -> None:
     deliver(keeper, roster(4, BUDI, tombstones={ANI.id: 4}))
     save(file, KEY, roster(5, ANI, BUDI))
-    with pytest.raises(RosterError, match="holds 1 people who were erased"):
+    with pytest.raises(RosterError, match="holds 1 person erased before"):
         opened(file)
     save(file, KEY, roster(6, CITRA, tombstones={BUDI.id: 6}))
     keeper = opened(file)

@@ -137,7 +137,7 @@ def test_an_event_that_is_missing_fails_its_scene_only(tell: Any, number: int, s
 def test_an_event_where_none_may_be_fails_its_scene(tell: Any, scene: str) -> None:
     events = story()
     events.insert(5, attempt(scene, Reason.ACCEPTED, PERSON))
-    assert failed(findings(tell(events)))[scene] == "1 events"
+    assert failed(findings(tell(events)))[scene] == "1 event"
 
 
 def test_without_a_network_a_print_is_refused_for_want_of_a_smile(tell: Any) -> None:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.wording import counted
+
 if TYPE_CHECKING:
     from edge.admin.ca import CertificateAuthority
     from edge.admin.register import Entry
@@ -186,7 +188,7 @@ def _when(end: datetime, now: datetime) -> str:
     days = (end - now).days
     if end < now:
         return f"ENDED on {end:%Y-%m-%d}"
-    return f"ends in {days} days" + (" SOON" if days < _SOON_DAYS else "")
+    return f"ends in {counted(days, 'day')}" + (" SOON" if days < _SOON_DAYS else "")
 
 
 def _tell(options: argparse.Namespace, entry: "Entry") -> int:

@@ -53,7 +53,7 @@ def add_parser(actions: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from edge.admin.rosters import erased
     from edge.cli.admin.roster import bring, open_source
-    from edge.cli.receive import broker_settings
+    from edge.cli.broker import broker_settings
     from edge.errors import LinkError
 
     person = _person(options)

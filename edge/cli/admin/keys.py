@@ -48,16 +48,22 @@ def _day(text: str) -> datetime:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.errors import SettingsError
+    from edge.admin.authority import prepare
+    from edge.errors import SecretError, SettingsError
     from edge.mqtt.authority import Authorities, Role, register
-    from edge.mqtt.keys import SigningKey, add_registration
+    from edge.mqtt.keys import add_registration
 
-    key = SigningKey.load_or_create(options.authority, options.alg)
     roles = [Role(role) for role in options.role or ["command"]]
+    if options.add_to is not None:
+        Authorities.load(options.add_to)
+        if not options.add_to.parent.is_dir():
+            raise SecretError(f"{options.add_to}: {options.add_to.parent} is no folder; make it")
+    key, keep = prepare(options.authority, options.alg, roles)
     try:
         entry = register(key, roles, options.units, not_after=options.until)
     except ValueError as error:
         raise SettingsError(f"--units: {error}") from None
+    keep()  # nothing was written until here
     if options.add_to is None:
         print(json.dumps({"keys": [entry]}, indent=2))
         return 0

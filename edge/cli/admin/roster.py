@@ -5,6 +5,8 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.wording import counted
+
 if TYPE_CHECKING:
     from edge.admin.rosters import Report, Source
     from edge.roster import Roster
@@ -46,7 +48,7 @@ def add_parser(actions: Any) -> None:
 
 def add_roster_options(parser: argparse.ArgumentParser) -> None:
     """Add what it takes to send a roster."""
-    from edge.cli.admin.client import add_broker
+    from edge.cli.broker import add_broker
 
     add_broker(parser)
     parser.add_argument("--roster", type=Path, required=True, metavar="FILE")
@@ -116,7 +118,7 @@ def bring(
     """
     from edge.admin.post import Post
     from edge.admin.rosters import Load, Standing, Watch, digest_of, listen, push
-    from edge.cli.receive import broker_settings
+    from edge.cli.broker import broker_settings
 
     load = Load.of(roster, source.recipients.values()) if send else None
     manifests = {} if load is None else load.manifests
@@ -128,9 +130,10 @@ def bring(
             watch.settle()
         else:
             done = push(post, watch, load, source.authority, remove_others=options.remove_others)
+            sent = f"{counted(done.chunks, 'chunk')} for {counted(len(load.manifests), 'unit')}"
             print(
-                f"version {roster.version}, {len(roster.people)} people: {done.chunks} chunks for "
-                f"{len(load.manifests)} units on the broker, {done.removed} older ones removed"
+                f"version {roster.version}, {counted(len(roster.people), 'person')}: {sent} on the "
+                f"broker, {done.removed} older removed"
             )
             others = done.others
             for topic in others:
@@ -144,7 +147,8 @@ def bring(
     if options.receipts is not None:
         _keep(options.receipts, [each.token for each in reports if each.token])
     missing = [each for each in reports if each.standing is not Standing.CONFIRMED]
-    print(f"{len(reports) - len(missing)} of {len(reports)} units have version {roster.version}.")
+    ready = f"{len(reports) - len(missing)} of {counted(len(reports), 'unit')}"
+    print(f"version {roster.version} is in force on {ready}.")
     return 1 if missing or (alone and others) else 0
 
 

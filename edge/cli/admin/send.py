@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from edge.cli.admin.client import add_broker
+from edge.cli.broker import add_broker
 
 _MOST_SECONDS = 366 * 86_400.0
 
@@ -57,7 +57,7 @@ def add_parser(actions: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from edge.admin.errand import Errand, sign
-    from edge.cli.receive import broker_settings
+    from edge.cli.broker import broker_settings
     from edge.errors import CallerError
     from edge.mqtt.command import CommandName
     from edge.mqtt.keys import KeySet

@@ -15,6 +15,7 @@ from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AttendanceData, AttendanceEvent, AuditEvent
 from edge.mqtt.topics import Leaf, UnitName
 from edge.types import CueName, Outcome, Reason
+from edge.wording import counted
 
 _LIT = 0.12  # above the blip of a unit that waits, below every other light
 _FULL = 0.9
@@ -131,7 +132,7 @@ def _events(
 ) -> list[tuple[bool, str]]:
     judged = [e for e in inside if isinstance(e.event.data, AttendanceData)]
     if expected.reason is None:
-        return [(not judged, f"{len(judged)} events" if judged else "no event")]
+        return [(not judged, counted(len(judged), "event") if judged else "no event")]
     if len(judged) != 1:
         return [(False, f"{len(judged)} events instead of one")]
     event = judged[0].event

@@ -1,0 +1,83 @@
+"""Judges receipts by themselves: what units signed of the rosters that they were brought.
+
+`senyum admin roster` and `erase` keep them, one compact JWS a line: a unit's answer, or its
+`state`, which names the roster by its digest. Only the units' keys are needed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edge.central.proof import Fault, Finding
+from edge.errors import EnvelopeError
+from edge.mqtt.answer import kept_reply
+from edge.mqtt.command import REPLY_TYP, Reply
+from edge.mqtt.encoding import from_b64url, json_object
+from edge.mqtt.envelope import Flaw, Rejected, verify
+from edge.mqtt.keys import KeySet
+from edge.mqtt.payload import StateEvent
+from edge.mqtt.topics import Leaf
+
+_NAME = "roster"  # of what such an answer is to, where a reply to a command has the command's
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one unit signed."""
+
+    line: int  # from 1
+    unit: str  # urn:senyum:{org}:{site}:{unit}
+    time: str  # as the unit signed it
+    digest: str | None  # of the roster that it has; None where it has none, or refused one
+    version: int | None = None  # of the roster that it answers to; None of a state
+    erased: tuple[str, ...] = ()  # opaque ids
+    refused: str = ""  # why
+
+
+def is_receipts(first: bytes) -> bool:
+    """Tell a file of receipts from an export by its first line."""
+    return not first.startswith(b"{") and first.count(b".") == 2
+
+
+def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], list[Finding]]:
+    """Return what is genuine of the lines of a file, and what is not."""
+    receipts: list[Receipt] = []
+    findings: list[Finding] = []
+    for number, raw in enumerate(lines, 1):
+        try:
+            receipts.append(_receipt(number, raw.strip(), keys))
+        except Rejected as error:
+            unsure = error.flaw in (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
+            findings.append(Finding(Fault.REFUSED if unsure else Fault.ALTERED, number, str(error)))
+        except EnvelopeError as error:
+            findings.append(Finding(Fault.ALTERED, number, str(error)))
+    return receipts, findings
+
+
+def _receipt(line: int, token: bytes, keys: KeySet) -> Receipt:
+    try:
+        header = json_object(from_b64url(token.decode("ascii").partition(".")[0]))
+    except ValueError:
+        raise Rejected(Flaw.MALFORMED, "is nothing that a unit signs") from None
+    key = keys.find(str(header.get("kid")))
+    if key is None:
+        raise Rejected(Flaw.UNKNOWN_KEY, "is signed by a key that is not registered")
+    if header.get("typ") == REPLY_TYP:
+        return _of_reply(line, kept_reply(token, keys))
+    event = verify(token, keys, key.unit.topic(Leaf.STATE)).event
+    assert isinstance(event, StateEvent), "nothing else is verified on this topic"
+    return Receipt(line, event.source, event.time, event.data.roster)
+
+
+def _of_reply(line: int, reply: Reply) -> Receipt:
+    if reply.name != _NAME:
+        raise EnvelopeError(f"is an answer to {reply.name}, and of no roster")
+    digest, erased = reply.data.get("digest"), reply.data.get("erased") or ()
+    return Receipt(
+        line,
+        reply.source,
+        reply.time,
+        str(digest) if reply.ok and digest else None,
+        reply.number,
+        tuple(str(person) for person in erased) if reply.ok else (),
+        "" if reply.ok else f"{reply.reason}: {reply.text}",
+    )
