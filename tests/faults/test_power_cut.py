@@ -133,6 +133,7 @@ def check_cut(pool: Path, before: Shown, *, damage: bool) -> None:
         command("umount", cut)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("cuts", [6, pytest.param(100, marks=pytest.mark.slow)])
 def test_no_power_cut_loses_what_was_shown_as_recorded(pool: Path, cuts: int) -> None:
     folder = pool.parent / "disk" / "state"

@@ -66,6 +66,7 @@ class Moved(Versions):
         return unit.joinpath(*path.parts[path.parts.index("unit") + 1 :])
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("cuts", [8, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_power_cut_at_any_moment_leaves_one_working_version(pool: Path, cuts: int) -> None:
     unit = pool.parent / "disk" / "unit"
