@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from claimed import a_claim_leads_to_an_accepted_event
 from container import Container, until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -29,6 +30,7 @@ Environment=LD_PRELOAD=/opt/dma_heap.so LIBCAMERA_LOG_LEVELS=*:ERROR
 ExecStart=
 ExecStart=/usr/lib/senyum/bin/python3 -I -m virtual_camera run
 """
+BLOCKS = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)  # of commands in a page
 OURS = re.compile(r"python3\.\d+/site-packages/([^/]+)/?")
 
 
@@ -47,6 +49,7 @@ class Rig:
         self.received.touch()
         self.home = self.box.root / "root"
         self.figures: list[str] = []
+        self.camera = ""  # the drop-in that puts Picamera2 before the daemon, once it is lent
 
     # --- what the checks share ------------------------------------------------------------------
 
@@ -119,7 +122,7 @@ class Rig:
         """docs/install.md, word for word; install to READY is the sum of two of its steps."""
         page = (REPOSITORY / "docs/install.md").read_text(encoding="utf-8")
         took = 0.0
-        for block in re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        for block in BLOCKS.findall(page):
             began = time.monotonic()
             said = self.box.sh(block)
             if block.startswith(("apt-get install", "systemctl start")):
@@ -136,7 +139,8 @@ class Rig:
         settings = self.box.root / "etc/senyum/senyum.toml"
         replay = re.compile(r'driver = "replay"\nreplay = .*\nreplay_loop = true\n')
         settings.write_text(replay.sub('driver = "picamera2"\n', settings.read_text()))
-        self.drop_in("rig.conf", CAMERA)
+        self.camera = CAMERA
+        self.drop_in("rig.conf", self.camera)
         seen = len(self.events())
         self.box.sh("systemctl daemon-reload; systemctl restart senyum")
         self.another_event(seen)
@@ -189,7 +193,7 @@ class Rig:
     def a_sealed_credential_serves(self) -> None:
         """The roster key encrypted with the host's key, as docs/operations.md says."""
         page = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
-        (seal,) = re.findall(r"^```sh\n(.*?roster\.key.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        (seal,) = (block for block in BLOCKS.findall(page) if "roster.key" in block)
         self.box.sh(seal)
         until("READY with the sealed key", self.is_ready)
         assert not (self.box.root / "etc/senyum/roster.key").exists()
@@ -264,6 +268,9 @@ class Rig:
         left = self.box.sh("find /etc /var/lib /usr /run -name '*senyum*' -not -path '/*/dpkg/*'")
         assert left == "", left
 
+    def a_claim_on_the_boot_partition_is_all_it_takes(self) -> None:
+        a_claim_leads_to_an_accepted_event(self)
+
     def checks(self) -> list[Any]:
         camera = [self.picamera2_delivers_under_confinement] if self.release == "trixie" else []
         return [
@@ -278,6 +285,7 @@ class Rig:
             self.an_upgrade_goes_on_where_it_was,
             self.removal_keeps_state_and_coming_back_goes_on,
             self.purging_says_what_goes_and_leaves_nothing,
+            self.a_claim_on_the_boot_partition_is_all_it_takes,
         ]
 
 
