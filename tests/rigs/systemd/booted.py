@@ -21,7 +21,6 @@ import daemon  # noqa: E402 - the pictures that the other rig shows
 
 from edge import __version__  # noqa: E402
 
-NUMBER = "198503022010011003"
 EXPOSURE = 1.5
 INSTALL_S, BOOT_S = 60.0, 10.0
 # Picamera2 on the virtual camera, where Raspberry Pi OS has python3-picamera2.
@@ -83,18 +82,11 @@ class Rig:
         (folder / name).write_text(text)
 
     def prepare(self) -> None:
-        """What the page takes for granted: the package, photos, pictures for the camera."""
+        """What the page takes for granted: the package and portraits."""
         # How the root was made is nothing to the apt inside.
         (self.box.root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
         shutil.copy(self.package, self.home)
-        photos = self.home / "photos" / NUMBER
-        photos.mkdir(parents=True)
-        for name in ("obama.jpg", "obama3.jpg"):
-            shutil.copy(FACES / name, photos)
-        (self.home / "people.csv").write_text(f"number,name,exempt\n{NUMBER},Example,no\n")
-        frames = self.box.root / "srv/frames"
-        frames.mkdir(parents=True)
-        daemon.show(FACES / "obama2.jpg", frames)
+        shutil.copytree(FACES, self.home / "faces")
 
     def lend_picamera2(self) -> None:
         """Put Picamera2 and what it needs where the distribution's would be."""
@@ -136,6 +128,7 @@ class Rig:
 
     def picamera2_delivers_under_confinement(self) -> None:
         self.lend_picamera2()
+        daemon.show(FACES / "obama2.jpg", self.box.root / "srv/frames")
         settings = self.box.root / "etc/senyum/senyum.toml"
         replay = re.compile(r'driver = "replay"\nreplay = .*\nreplay_loop = true\n')
         settings.write_text(replay.sub('driver = "picamera2"\n', settings.read_text()))
