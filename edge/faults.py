@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from edge.absence import Absence
 from edge.errors import Trouble
 from edge.journal import facts
 from edge.tally import Tally
@@ -24,10 +25,13 @@ class Audits(Protocol):
 class Faults:
     """Keeps the faults of one unit in its `tally`. One thread only."""
 
-    def __init__(self, tally: Tally, audit: Audits, step: Callable[[Stimulus], None]) -> None:
+    def __init__(
+        self, tally: Tally, audit: Audits, step: Callable[[Stimulus], None], absence: Absence
+    ) -> None:
         """`step` has the session know whether the unit is out of order."""
         self._tally = tally
         self._audit = audit
+        self._absence = absence
         self._step = step
         self._probe_ns = 0  # when next to try whether events can be stored again
 
@@ -37,10 +41,10 @@ class Faults:
             return
         if why:
             log.error("out of order: %s", why, extra=facts(code=Trouble.CAMERA_LOST))
-            self._audit(AuditCode.CAMERA_LOST, why=why)
+            self._absence.lost(self._audit, why)
         else:
             log.info("the camera is back")
-            self._audit(AuditCode.CAMERA_BACK)
+            self._absence.over(self._audit)
         self._tally.camera_fault = why
         self._tell()
 

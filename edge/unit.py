@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from edge import __version__, memory
+from edge.absence import Absence
 from edge.attendance import Session, State, Step
 from edge.bulletin import Board
 from edge.camera import Camera, open_camera
@@ -73,7 +74,6 @@ STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a secon
 DETAIL = 200  # characters of a text in an audit event
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
-
 Observer = Callable[[Stimulus, Step, State], None]
 
 
@@ -91,9 +91,10 @@ class Unit:
         notifier: Notifier | None = None,
         board: Board | None = None,
         past: Past | None = None,
+        absence: Absence | None = None,
         power: Callable[[], Power | None] = power.read,
         panel: Callable[[], Panel] | None = None,
-        observer: Callable[[Stimulus, Step, State], None] | None = None,
+        observer: Observer | None = None,
         reread: Callable[[], Settings] | None = None,
     ) -> None:
         """`camera` and `panel` open other ones than those of the settings.
@@ -103,7 +104,8 @@ class Unit:
         """
         self._inbox = Inbox()
         self._tally = Tally(power=power)
-        self._faults = Faults(self._tally, self._audit, self._step)
+        self._absence = absence or Absence()
+        self._faults = Faults(self._tally, self._audit, self._step, self._absence)
         self._stop = threading.Event()
         self._ended = threading.Event()  # the replay has shown its last frame
         self._ended_ns: int | None = None  # when that was noticed
@@ -240,6 +242,7 @@ class Unit:
                 self._step(view)
                 self._tally.frames += 1
                 self._notifier.alive()
+                self._absence.picture(self._audit, now, useful=not self._tally.camera_fault)
                 self._feed.ask(self._steering.see(frame, view, now))
             elif not stimuli:
                 self._step(Tick())
@@ -259,6 +262,8 @@ class Unit:
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
                 self._steering.feel(temperature())
                 self._past.tend(self._audit)
+                if self._absence.bears(now):
+                    self._notifier.alive()
                 self._teller.tell(frame)
                 self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing

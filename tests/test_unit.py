@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from staged import FACES, FPS, PERSON, Played, knowing
 
+from edge import absence
+from edge.absence import Absence
 from edge.attendance import State, Step
 from edge.bench.scenes import SCENES, Studio
 from edge.bulletin import Board, Bulletin
@@ -20,6 +22,7 @@ from edge.camera import Camera
 from edge.errors import CameraError, OutboxDamaged, PinsTaken, ReplayError, RosterError
 from edge.gpio import Panel
 from edge.gpio.keeper import RETRY_S
+from edge.guard.rescue import STRIKES
 from edge.inference.examiner import Examiner
 from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet, SigningKey
@@ -269,6 +272,37 @@ def test_systemd_hears_ready_a_sentence_and_the_watchdog(
     assert heard.count("READY=1") == 1
     assert heard.count("WATCHDOG=1") > FPS
     assert "STATUS=Watching. 1 enrolled, broker away, events are kept, " in "\n".join(heard)
+
+
+class Heartbeats(Notifier):
+    """Stops the unit once it has fed the watchdog twice."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.count = 0
+        self.unit: Unit | None = None
+
+    def alive(self) -> None:
+        self.count += 1
+        if self.count == 2 and self.unit is not None:
+            self.unit.stop()
+
+
+def test_a_camera_that_no_restart_brought_back_is_waited_for(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """The watchdog is fed without a picture, and the chain is not told again."""
+    (tmp_path / absence.FILE).write_text(f"{STRIKES}\n")
+
+    def opener() -> Camera:
+        raise CameraError("no camera")
+
+    heart = Heartbeats()
+    patient = Absence({"RUNTIME_DIRECTORY": str(tmp_path)})
+    with Unit(settings, camera=opener, notifier=heart, absence=patient) as unit:
+        heart.unit = unit
+        unit.run()
+    assert [reason for _, reason in events(settings)] == ["started", "stopped"]
 
 
 def test_a_replay_that_cannot_be_read_ends_the_unit_with_its_reason(settings: Settings) -> None:

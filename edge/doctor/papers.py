@@ -9,7 +9,7 @@ from edge.errors import ModelError, RosterError, SecretError, Trouble
 from edge.inference.models import Models
 from edge.mqtt.client import tls_context
 from edge.mqtt.keys import SigningKey
-from edge.mqtt.trust import AHEAD, expiry
+from edge.mqtt.trust import ends_at, expiry
 from edge.owner import acting_as
 from edge.roster import load as load_roster
 from edge.roster import read_key
@@ -92,4 +92,5 @@ def certificates(patient: Patient) -> Iterator[Finding]:
         elif broker.certificate is None:
             yield good(check, "none is used")
         else:
-            yield good(check, f"valid for {AHEAD.days} days and more")
+            ends = ends_at(broker.certificate)
+            yield good(check, "is used" if ends is None else f"good until {ends:%Y-%m-%d}")

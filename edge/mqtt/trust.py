@@ -52,7 +52,7 @@ def expiry(broker: BrokerSettings, now: datetime) -> tuple[Trouble, str] | None:
         (Trouble.AUTHORITY_EXPIRES, "the broker's authority", broker.ca),
     )
     for trouble, what, path in files:
-        ends = None if path is None else _ends(path)
+        ends = None if path is None else ends_at(path)
         if ends is None or ends - now > AHEAD:
             continue
         days = (ends - now).days
@@ -61,8 +61,8 @@ def expiry(broker: BrokerSettings, now: datetime) -> tuple[Trouble, str] | None:
     return None
 
 
-def _ends(path: Path) -> datetime | None:
-    """Return when the first certificate of a PEM file ends; None where it cannot be read."""
+def ends_at(path: Path) -> datetime | None:
+    """Return when the first of a PEM file's certificates ends; None where it cannot be read."""
     try:
         found = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError):  # told by whoever connects with it

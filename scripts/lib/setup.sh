@@ -29,6 +29,7 @@ need() {
 venv() {
     local folder=$1 lock=$2
     shift 2
+    [ -n "${PYTHON:-}" ] || need python3 python3
     local python=${PYTHON:-python3}
     local stamp
     stamp=$(cat "$lock" pyproject.toml <("$python" -V) | sha256sum)

@@ -1,8 +1,9 @@
 import gzip
 import subprocess
+from pathlib import Path
 
 import pytest
-from deb_building import RELEASES, REPOSITORY, Target, pages
+from deb_building import RELEASES, REPOSITORY, Target, commit_seconds, pages
 from deb_building.wheels import LOCK, locked, needed
 
 from edge.configuration import load_unit
@@ -31,6 +32,14 @@ def test_only_what_the_unit_asks_for_is_packed() -> None:
     }
     assert needed(["A"], requires, PI) == {"a", "b"}
     assert needed(["A"], requires, PI_13) == {"a", "b", "new"}
+
+
+def test_without_git_the_changelog_dates_the_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert commit_seconds() == int((REPOSITORY / "CHANGELOG.md").stat().st_mtime)
 
 
 def test_the_example_is_settings_of_a_unit() -> None:

@@ -50,11 +50,18 @@ MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 
 def commit_seconds() -> int:
-    """Return the time that files are given: SOURCE_DATE_EPOCH, or the last commit's."""
+    """Return the time that files are given: SOURCE_DATE_EPOCH, or the last commit's.
+
+    Where there is no git, or only an unpacked archive, it is that of the changelog.
+    """
     if stated := os.environ.get("SOURCE_DATE_EPOCH"):
         return int(stated)
-    command = ["git", "log", "-1", "--format=%ct"]
-    done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    # Root may build in somebody else's checkout; git is asked for a date alone.
+    command = ["git", "-c", f"safe.directory={REPOSITORY}", "log", "-1", "--format=%ct"]
+    try:
+        done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return int((REPOSITORY / "CHANGELOG.md").stat().st_mtime)
     return int(done.stdout)
 
 

@@ -46,11 +46,8 @@ def _environment(target: Target, root: Path) -> None:
     links.mkdir(parents=True)
     (links / "python3").symlink_to(f"/usr/bin/python{python}")
     site = root / target.site
-    ours = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "edge"]
-    listed = subprocess.run(ours, cwd=REPOSITORY, check=True, capture_output=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (REPOSITORY / name).is_file():
-            _copy(REPOSITORY / name, site / name)
+    for module in (REPOSITORY / "edge").rglob("*.py"):
+        _copy(module, site / module.relative_to(REPOSITORY))
     for model in (REPOSITORY / "models").iterdir():
         if model.suffix in {".tflite", ".toml"} and model.name != "sources.toml":
             _copy(model, site / "edge/models" / model.name)

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from claimed import a_claim_leads_to_an_accepted_event
 from container import Container, until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -20,7 +21,6 @@ import daemon  # noqa: E402 - the pictures that the other rig shows
 
 from edge import __version__  # noqa: E402
 
-NUMBER = "198503022010011003"
 EXPOSURE = 1.5
 INSTALL_S, BOOT_S = 60.0, 10.0
 # Picamera2 on the virtual camera, where Raspberry Pi OS has python3-picamera2.
@@ -29,6 +29,7 @@ Environment=LD_PRELOAD=/opt/dma_heap.so LIBCAMERA_LOG_LEVELS=*:ERROR
 ExecStart=
 ExecStart=/usr/lib/senyum/bin/python3 -I -m virtual_camera run
 """
+BLOCKS = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)  # of commands in a page
 OURS = re.compile(r"python3\.\d+/site-packages/([^/]+)/?")
 
 
@@ -47,6 +48,7 @@ class Rig:
         self.received.touch()
         self.home = self.box.root / "root"
         self.figures: list[str] = []
+        self.camera = ""  # the drop-in that puts Picamera2 before the daemon, once it is lent
 
     # --- what the checks share ------------------------------------------------------------------
 
@@ -80,18 +82,11 @@ class Rig:
         (folder / name).write_text(text)
 
     def prepare(self) -> None:
-        """What the page takes for granted: the package, photos, pictures for the camera."""
+        """What the page takes for granted: the package and portraits."""
         # How the root was made is nothing to the apt inside.
         (self.box.root / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
         shutil.copy(self.package, self.home)
-        photos = self.home / "photos" / NUMBER
-        photos.mkdir(parents=True)
-        for name in ("obama.jpg", "obama3.jpg"):
-            shutil.copy(FACES / name, photos)
-        (self.home / "people.csv").write_text(f"number,name,exempt\n{NUMBER},Example,no\n")
-        frames = self.box.root / "srv/frames"
-        frames.mkdir(parents=True)
-        daemon.show(FACES / "obama2.jpg", frames)
+        shutil.copytree(FACES, self.home / "faces")
 
     def lend_picamera2(self) -> None:
         """Put Picamera2 and what it needs where the distribution's would be."""
@@ -119,7 +114,7 @@ class Rig:
         """docs/install.md, word for word; install to READY is the sum of two of its steps."""
         page = (REPOSITORY / "docs/install.md").read_text(encoding="utf-8")
         took = 0.0
-        for block in re.findall(r"^```sh\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        for block in BLOCKS.findall(page):
             began = time.monotonic()
             said = self.box.sh(block)
             if block.startswith(("apt-get install", "systemctl start")):
@@ -133,10 +128,12 @@ class Rig:
 
     def picamera2_delivers_under_confinement(self) -> None:
         self.lend_picamera2()
+        daemon.show(FACES / "obama2.jpg", self.box.root / "srv/frames")
         settings = self.box.root / "etc/senyum/senyum.toml"
         replay = re.compile(r'driver = "replay"\nreplay = .*\nreplay_loop = true\n')
         settings.write_text(replay.sub('driver = "picamera2"\n', settings.read_text()))
-        self.drop_in("rig.conf", CAMERA)
+        self.camera = CAMERA
+        self.drop_in("rig.conf", self.camera)
         seen = len(self.events())
         self.box.sh("systemctl daemon-reload; systemctl restart senyum")
         self.another_event(seen)
@@ -152,7 +149,8 @@ class Rig:
 
     def a_killed_daemon_is_back_and_the_light_tells_meanwhile(self) -> None:
         seen, before = len(self.events()), self.restarts()
-        self.box.run("systemctl", "kill", "--signal=KILL", "senyum.service")
+        # The whole control group would be what runs after the end too, which tells of it.
+        self.box.run("systemctl", "kill", "--signal=KILL", "--kill-whom=main", "senyum.service")
         told = until("the fault light tells", lambda: self.fault_lines("out of order") > 0)
         until("the daemon is back", lambda: self.restarts() > before and self.is_ready())
         until("the fault light ends", lambda: self.fault_lines("is running again") > 0)
@@ -189,7 +187,7 @@ class Rig:
     def a_sealed_credential_serves(self) -> None:
         """The roster key encrypted with the host's key, as docs/operations.md says."""
         page = (REPOSITORY / "docs/operations.md").read_text(encoding="utf-8")
-        (seal,) = re.findall(r"^```sh\n(.*?roster\.key.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        (seal,) = (block for block in BLOCKS.findall(page) if "roster.key" in block)
         self.box.sh(seal)
         until("READY with the sealed key", self.is_ready)
         assert not (self.box.root / "etc/senyum/roster.key").exists()
@@ -264,6 +262,9 @@ class Rig:
         left = self.box.sh("find /etc /var/lib /usr /run -name '*senyum*' -not -path '/*/dpkg/*'")
         assert left == "", left
 
+    def a_claim_on_the_boot_partition_is_all_it_takes(self) -> None:
+        a_claim_leads_to_an_accepted_event(self)
+
     def checks(self) -> list[Any]:
         camera = [self.picamera2_delivers_under_confinement] if self.release == "trixie" else []
         return [
@@ -278,6 +279,7 @@ class Rig:
             self.an_upgrade_goes_on_where_it_was,
             self.removal_keeps_state_and_coming_back_goes_on,
             self.purging_says_what_goes_and_leaves_nothing,
+            self.a_claim_on_the_boot_partition_is_all_it_takes,
         ]
 
 
