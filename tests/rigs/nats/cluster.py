@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ listen: 127.0.0.1:{clients}
 http: 127.0.0.1:{http}
 jetstream {{ store_dir: "{folder}" }}
 cluster {{ name: senyum, listen: 127.0.0.1:{cluster}, routes: [{routes}] }}
+lame_duck_grace_period: "2s"
+lame_duck_duration: "30s"
 mqtt {{ listen: 127.0.0.1:{mqtt}, max_ack_pending: 1000 }}
 """
 
@@ -57,6 +60,11 @@ class Node:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def retire(self) -> None:
+        """Ask it to end in good order: it hands over what it leads, and then sends clients away."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGUSR2)
 
     def well(self) -> bool:
         """Whether its JetStream has caught up with a leader."""
@@ -138,16 +146,16 @@ def choose(nodes: list[Node], victim: str) -> Node:
     return nodes[0]
 
 
-def simulate(nodes: list[Node], size: list[str], victim: Node | None) -> dict[str, Any]:
-    """Run the rush, and kill a node in the middle of it."""
+def simulate(nodes: list[Node], size: list[str], end: Callable[[], None] | None) -> dict[str, Any]:
+    """Run the rush, and `end` a node in the middle of it."""
     brokers = [word for node in nodes for word in ("--broker", f"mqtt://127.0.0.1:{node.mqtt}")]
     command = [sys.executable, "-m", "edge.cli", "simulate", "--json", "--spread", *size, *brokers]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:
         sys.stderr.write(line)
-        if victim is not None and (found := _BEGINS.search(line)):
-            killing = threading.Timer(int(found[1]) / 2, victim.kill)
+        if end is not None and (found := _BEGINS.search(line)):
+            killing = threading.Timer(int(found[1]) / 2, end)
             killing.start()
     out, _ = process.communicate()
     if not out:
@@ -167,6 +175,7 @@ def main() -> int:
         help="which node dies: the first; the one that leads the stream of the events; or one that "
         "leads nothing (default: first)",
     )
+    parser.add_argument("--orderly", action="store_true", help="retire the node, do not kill it")
     parser.add_argument("--speed", help="times faster than the morning (default: 3; --long 10)")
     options = parser.parse_args()
     size = [
@@ -178,10 +187,13 @@ def main() -> int:
         cluster(Path(folder)) as nodes,
     ):
         victim = None if options.no_kill else choose(nodes, options.victim)
+        end = None
+        if victim is not None:
+            end = victim.retire if options.orderly else victim.kill
         figures = {
             "victim": victim and victim.number,
             "leaders": nodes[0].leaders(),
-            **simulate(nodes, size, victim),
+            **simulate(nodes, size, end),
         }
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     good = bool(figures["good"])
