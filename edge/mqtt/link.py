@@ -100,6 +100,7 @@ class Link(threading.Thread):
         self._brokers = Brokers(broker.in_order, pace)
         self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
         self._served: Candidate | None = None  # the last that was connected
+        self._lost: Candidate | None = None  # as long as nothing was tried since
         self._waker = Waker()
         self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
         self.say = self._listening.say
@@ -166,13 +167,13 @@ class Link(threading.Thread):
         try:
             self._brokers.begin(time.monotonic())
             while self._closing_at is None:
-                candidate = self._brokers.due(time.monotonic())
+                candidate = self._brokers.due(time.monotonic(), self._lost)
                 if candidate is None:
                     self._enter(LinkState.WAITING)
                     self._wait(self._brokers.due_at)
                     continue
                 self._enter(LinkState.CONNECTING)
-                self._at = candidate
+                self._at, self._lost = candidate, None
                 try:
                     self._visit(candidate)
                 except Exception as error:  # noqa: BLE001 - a dead link never delivers again
@@ -202,6 +203,7 @@ class Link(threading.Thread):
         self._about_broker.about(str(error) if isinstance(error, SenyumError) else unknown, trouble)
         # Hundreds of units lost it in the same instant; the next is not to be stormed.
         if self.state is LinkState.UP:
+            self._lost = candidate
             self._enter(LinkState.WAITING)
             self._wait(time.monotonic() + candidate.backoff.spread())
 
