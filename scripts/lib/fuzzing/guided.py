@@ -55,7 +55,7 @@ def _run(command: list[str], seconds: float) -> tuple[str, int]:
         )
     except subprocess.TimeoutExpired:
         return "does not end", -1
-    return done.stdout + done.stderr, done.returncode
+    return done.stderr + done.stdout, done.returncode  # an exception stands in the latter
 
 
 def main() -> None:
