@@ -1,7 +1,7 @@
 """Which broker to try next. Pure: the clock is an argument.
 
-The rule: of the brokers that are due, the one that stands first in the settings; just after a
-connection was lost, first another than that one, for what dies may go on taking connections and
+The rule: of the brokers that are due, the one that stands first in the settings; but where a
+connection was lost, that one behind the others, for what dies may go on taking connections and
 answer none. A broker that failed is due again after its own back-off, or after `Pace.slow` where
 a person has to mend something; so the next in the list is tried at once, and all of them as
 seldom as a single one.

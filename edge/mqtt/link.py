@@ -100,7 +100,7 @@ class Link(threading.Thread):
         self._brokers = Brokers(broker.in_order, pace)
         self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
         self._served: Candidate | None = None  # the last that was connected
-        self._lost: Candidate | None = None  # as long as nothing was tried since
+        self._lost: Candidate | None = None  # the same, until there is a connection again
         self._waker = Waker()
         self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
         self.say = self._listening.say
@@ -173,7 +173,7 @@ class Link(threading.Thread):
                     self._wait(self._brokers.due_at)
                     continue
                 self._enter(LinkState.CONNECTING)
-                self._at, self._lost = candidate, None
+                self._at = candidate
                 try:
                     self._visit(candidate)
                 except Exception as error:  # noqa: BLE001 - a dead link never delivers again
@@ -243,7 +243,7 @@ class Link(threading.Thread):
         """Carry events until closed, or until another connection is to take over: return that."""
         now = time.monotonic()
         elsewhere = self._served not in (None, self._at)
-        self._served = self._at
+        self._served, self._lost = self._at, None
         self._enter(LinkState.UP)
         self._settled_at = now + self._pace.settled
         self._files_at = now
