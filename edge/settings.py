@@ -262,7 +262,7 @@ class BrokerSettings(_Section):
     keepalive: int = Field(default=30, ge=5, le=600, description="seconds")
     window: int = Field(default=20, ge=1, le=1000, description="events sent and not acknowledged")
     backoff_min: Seconds = Field(
-        default=2.0, description="seconds; spreads the units that lost a broker together"
+        default=1.0, description="seconds; spreads the units that lost a broker together"
     )
     backoff_max: Seconds = 60.0
     health_period: float = Field(

@@ -1,8 +1,10 @@
 """Which broker to try next. Pure: the clock is an argument.
 
-The rule: of the brokers that are due, the one that stands first in the settings. A broker that
-failed is due again after its own back-off, or after `Pace.slow` where a person has to mend
-something; so the next in the list is tried at once, and all of them as seldom as a single one.
+The rule: of the brokers that are due, the one that stands first in the settings; but where a
+connection was lost, that one behind the others, for what dies may go on taking connections and
+answer none. A broker that failed is due again after its own back-off, or after `Pace.slow` where
+a person has to mend something; so the next in the list is tried at once, and all of them as
+seldom as a single one.
 """
 
 import logging
@@ -85,9 +87,10 @@ class Brokers:
         for one in self.all:
             one.due_at = first
 
-    def due(self, now: float) -> Candidate | None:
-        """Return the one to try now, or None: see `due_at`."""
-        return next((one for one in self.all if one.due_at <= now), None)
+    def due(self, now: float, lost: Candidate | None = None) -> Candidate | None:
+        """Return the one to try now, or None: see `due_at`. `lost` comes behind all others."""
+        ready = [one for one in self.all if one.due_at <= now]
+        return next((one for one in ready if one is not lost), ready[0] if ready else None)
 
     @property
     def due_at(self) -> float:

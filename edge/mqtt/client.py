@@ -88,6 +88,20 @@ def properties(packet: int, **values: int | str) -> Properties:
     return made
 
 
+class Packed(Properties):
+    """Properties that never change: to pack them anew takes as long as to send an event."""
+
+    def __init__(self, packet: int, **values: int | str) -> None:
+        super().__init__(packet)  # type: ignore[no-untyped-call] # as above
+        # Properties refuses every name that MQTT does not have.
+        object.__setattr__(self, "packed", properties(packet, **values).pack())  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        """Return what goes over the wire."""
+        packed: bytes = self.__dict__["packed"]
+        return packed
+
+
 def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
     """Return a context that checks the broker's name and authority, and shows our certificate."""
     try:

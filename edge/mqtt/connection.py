@@ -23,7 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import Trouble
-from edge.mqtt.client import CONNECT_SECONDS, connect, new_client, properties
+from edge.mqtt.client import CONNECT_SECONDS, Packed, connect, new_client, properties
 from edge.mqtt.envelope import CONTENT_TYPE
 from edge.mqtt.reasons import (
     Ended,
@@ -119,8 +119,7 @@ class Connection:
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
         self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
         self.waker = waker
-        # Made once: to make them costs as much as to send an event.
-        self._content = properties(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE) if five else None
+        self._content = Packed(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE) if five else None
         self._retains = True
         self._accepted = False
         self._ended: str | None = None

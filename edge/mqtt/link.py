@@ -100,6 +100,7 @@ class Link(threading.Thread):
         self._brokers = Brokers(broker.in_order, pace)
         self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
         self._served: Candidate | None = None  # the last that was connected
+        self._lost: Candidate | None = None  # the same, until there is a connection again
         self._waker = Waker()
         self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
         self.say = self._listening.say
@@ -166,7 +167,7 @@ class Link(threading.Thread):
         try:
             self._brokers.begin(time.monotonic())
             while self._closing_at is None:
-                candidate = self._brokers.due(time.monotonic())
+                candidate = self._brokers.due(time.monotonic(), self._lost)
                 if candidate is None:
                     self._enter(LinkState.WAITING)
                     self._wait(self._brokers.due_at)
@@ -202,6 +203,7 @@ class Link(threading.Thread):
         self._about_broker.about(str(error) if isinstance(error, SenyumError) else unknown, trouble)
         # Hundreds of units lost it in the same instant; the next is not to be stormed.
         if self.state is LinkState.UP:
+            self._lost = candidate
             self._enter(LinkState.WAITING)
             self._wait(time.monotonic() + candidate.backoff.spread())
 
@@ -241,7 +243,7 @@ class Link(threading.Thread):
         """Carry events until closed, or until another connection is to take over: return that."""
         now = time.monotonic()
         elsewhere = self._served not in (None, self._at)
-        self._served = self._at
+        self._served, self._lost = self._at, None
         self._enter(LinkState.UP)
         self._settled_at = now + self._pace.settled
         self._files_at = now

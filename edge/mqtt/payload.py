@@ -285,14 +285,17 @@ AnyEvent = Annotated[
 ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 
+_MAY_BE_ABSENT = ("previous", "subject")
+
+
 def encode(event: CloudEvent) -> bytes:
     """Write the JSON that is signed as it stands; absent attributes are left out, not null."""
-    absent = {name for name, value in event if value is None}
+    absent = {name for name in _MAY_BE_ABSENT if getattr(event, name, "") is None}
     return event.model_dump_json(exclude=absent).encode("utf-8")
 
 
 def timestamp(utc_ns: int) -> str:
     """RFC 3339, UTC, microseconds."""
     seconds, rest = divmod(utc_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest // 1000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None, microsecond=rest // 1000)
+    return moment.isoformat(timespec="microseconds") + "Z"

@@ -74,6 +74,7 @@ class Sealer:
         new_id: Callable[[], str] = lambda: str(uuid6.uuid7()),
     ) -> None:
         self.context = context  # replaced whole when the roster changes
+        self._common = _Common(context)
         self._key = key
         self._clock = clock
         self._new_id = new_id
@@ -83,31 +84,31 @@ class Sealer:
 
         `time` is the instant of the frame that decided, on the clock as it stands now.
         """
-        context = self.context
+        common = self._common
+        if common.context is not self.context:
+            self._common = common = _Common(self.context)
         reading = self._clock.read()
         age_ns = max(reading.monotonic_ns - event.captured_ns, 0)
-        common = {
+        attributes = {
             **self._attributes(reading.utc_ns - age_ns),
             "sequence": f"{previous.sequence + 1:020d}",
             "previous": previous.digest,
         }
-        situation = {
-            **_versions(context),
-            "place": payload.Place(**context.unit.place.model_dump()),
-            "clock": _clock(reading, reading.monotonic_ns - age_ns),
-        }
+        clock = _clock(reading, reading.monotonic_ns - age_ns)
         signed: payload.ChainedEvent
         if isinstance(event, Attempt):
             recorded = event.outcome is Outcome.RECORDED
             signed = payload.AttendanceEvent(
-                **common,
+                **attributes,
                 type=payload.RECORDED if recorded else payload.REFUSED,
                 subject=event.person,
-                data=_attendance(event, context, situation),
+                data=_attendance(event, common, clock),
             )
         else:
-            data = payload.AuditData(code=event.code, detail=dict(event.detail), **situation)
-            signed = payload.AuditEvent(**common, type=payload.AUDIT, data=data)
+            data = payload.AuditData(
+                code=event.code, detail=dict(event.detail), clock=clock, **common.situation
+            )
+            signed = payload.AuditEvent(**attributes, type=payload.AUDIT, data=data)
         return Sealed(signed.id, sign(signed, self._key))
 
     def state(self, status: payload.Status, session: int, head: Head) -> str:
@@ -190,6 +191,22 @@ class Sealer:
         }
 
 
+class _Common:
+    """What the events of one context share, made once: to make it takes as long as the rest."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        place = payload.Place(**context.unit.place.model_dump())
+        self.situation = {**_versions(context), "place": place}
+        self._thresholds: dict[float | None, payload.Thresholds] = {}
+
+    def thresholds(self, smile: float | None) -> payload.Thresholds:
+        """Return all limits in force; `smile` is None where none was asked."""
+        if smile not in self._thresholds:
+            self._thresholds[smile] = _thresholds(smile, self.context.thresholds)
+        return self._thresholds[smile]
+
+
 def _versions(context: Context) -> dict[str, Any]:
     return {
         "software": context.software,
@@ -205,17 +222,18 @@ def _clock(reading: ClockReading, monotonic_ns: int) -> payload.ClockData:
 
 
 def _attendance(
-    attempt: Attempt, context: Context, situation: Mapping[str, Any]
+    attempt: Attempt, common: _Common, clock: payload.ClockData
 ) -> payload.AttendanceData:
     return payload.AttendanceData(
         outcome=attempt.outcome,
         reason=attempt.reason,
-        direction=context.unit.direction,
+        direction=common.context.unit.direction,
         smile=None if attempt.smile is None else _floor(attempt.smile, 1),
         match=_match(attempt.match),
         liveness=_liveness(attempt.life),
-        thresholds=_thresholds(attempt.smile_threshold, context.thresholds),
-        **situation,
+        thresholds=common.thresholds(attempt.smile_threshold),
+        clock=clock,
+        **common.situation,
     )
 
 

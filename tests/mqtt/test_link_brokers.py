@@ -2,6 +2,7 @@
 
 import logging
 import math
+import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -72,6 +73,9 @@ def test_the_next_is_tried_at_once_and_the_first_again_when_it_is_due() -> None:
     assert brokers.due(0.0) is None
     assert 0.0 < brokers.due_at < 1.0
     assert brokers.due(1.0) is first
+    assert brokers.due(1.0, lost=first) is second
+    alone = Brokers(BrokerSettings().in_order, STAY)
+    assert alone.due(0.0, lost=alone.all[0]) is alone.all[0]
 
 
 def test_each_is_tried_as_seldom_as_a_single_one() -> None:
@@ -170,6 +174,21 @@ def test_the_second_serves_where_the_first_is_away_from_the_start(
         unit.record(3)
         until(lambda: len(listener.events()) == 3, 5.0)
         assert unit.changes == [True]
+
+
+@pytest.mark.broker
+def test_a_first_broker_that_dies_and_takes_connections_still_is_not_waited_for(
+    broker: PrivateBroker, second: PrivateBroker, tmp_path: Path
+) -> None:
+    with WireUnit(tmp_path, both(broker.port, second.port), pace=STAY) as unit:
+        until(lambda: unit.changes == [True], 5.0)
+        broker.kill()
+        with socket.create_server((HOST, broker.port)) as silent:
+            until(lambda: unit.changes == [True, False, True], 10.0)
+            assert unit.link.broker.endswith(str(second.port))
+            silent.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                silent.accept()
 
 
 @pytest.mark.broker

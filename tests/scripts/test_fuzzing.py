@@ -1,10 +1,12 @@
 """The fuzzer itself: finds what is wrong, gives the same again for a seed, passes the rest."""
 
+import os
 import random
+import sys
 from pathlib import Path
 
 import pytest
-from fuzzing import files, mutate, ordered, signed
+from fuzzing import __main__, files, guided, mutate, ordered, signed
 from fuzzing.__main__ import Tries
 from fuzzing.target import Target
 
@@ -56,3 +58,18 @@ def test_every_reader_takes_what_is_good_and_a_few_tries(tmp_path: Path) -> None
     assert tries.faults == []
     accepts = {t.name for t in targets if t.strict and all(t.read(good) for good in t.good)}
     assert {"message", "roster", "command", "roster manifest"} <= accepts
+
+
+def test_guided_tries_are_counted_or_it_is_said_what_they_need(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    command = ["fuzz", "--guided", "1", "--only", "topic", "--keep", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", command)
+    if guided.available():
+        assert __main__.main() == 0
+        assert "guided tries in 1 s, 0 faults" in capfd.readouterr().out
+    else:
+        with pytest.raises(SystemExit):
+            __main__.main()
+        assert "pip install 'atheris" in capfd.readouterr().err

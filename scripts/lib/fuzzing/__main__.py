@@ -12,7 +12,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from fuzzing import files, ordered, signed
+from fuzzing import files, guided, ordered, signed
 from fuzzing.target import Target
 
 PROGRESS_SECONDS = 10.0
@@ -65,7 +65,15 @@ def main() -> int:
     parser.add_argument(
         "--keep", type=Path, default=Path(".cache/fuzz"), help="where faults are kept"
     )
+    parser.add_argument(
+        "--guided",
+        type=float,
+        metavar="SECONDS",
+        help="so long in all, led by coverage instead of --tries (needs atheris)",
+    )
     options = parser.parse_args()
+    if options.guided and not guided.available():
+        parser.error(f"--guided {guided.MISSING}")
     logging.disable()  # readers say what is wrong, a million times
     place = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="senyum-fuzz-", dir=place) as name:
@@ -76,6 +84,9 @@ def main() -> int:
             targets = [target for target in targets if target.name == only]
         if not targets:
             parser.error(f"--only {only}: no such target")
+        if options.guided:
+            named = [(target.name, target.share) for target in targets]
+            return guided.run(named, options.guided, options.seed, options.keep)
         tries = Tries(options.seed, options.keep)
         began = time.monotonic()
         if number:
