@@ -151,7 +151,6 @@ def _count_bytes(folder: Path, broker: BrokerSettings, events: int, result: Pipe
     for ref in range(events):
         unit.submit(ref)
         unit.wait_delivered(ref + 1)
-    until(lambda: unit.reader.delivered() >= events)  # noted late: that is no idle writing
     busy = _written()
     time.sleep(IDLE_SECONDS)
     idle = _written() - busy
