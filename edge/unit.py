@@ -392,7 +392,7 @@ class Unit:
 
 def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
     """Run one unit until SIGTERM or SIGINT; returns the exit status. `reread` as for `Unit`."""
-    memory.return_large_blocks()
+    memory.settle()
     with Unit(settings, reread=reread) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: unit.stop())

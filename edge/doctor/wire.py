@@ -49,9 +49,9 @@ def brokers(patient: Patient) -> Iterator[Finding]:
     except OutboxError as error:
         yield bad("outbox", Trouble.STORE_FAILED, str(error), "journalctl -u senyum -n 20")
         return
-    yield good(
-        "outbox", f"{counted(contents.newest, 'event')}, {contents.waiting} not delivered yet"
-    )
+    # The daemon knows more than the file, where it seldom notes what was delivered.
+    waiting = contents.waiting if told is None else told.waiting
+    yield good("outbox", f"{counted(contents.newest, 'event')}, {waiting} not delivered yet")
     token = contents.token if contents.source == unit.source else None
     for broker in patient.settings.broker.in_order:
         where = f"{broker.host}:{broker.port}"

@@ -14,10 +14,19 @@ from edge.settings import GpioSettings
 FAINTEST = 0.01  # lgpio counts duty cycles in whole per cents: a faint light must not become none
 
 
+class _Pin(MockPWMPin):  # type: ignore[misc] # gpiozero has no types
+    """A pin that is none: gpiozero's own remembers every change, which a unit makes for ever."""
+
+    def _change_state(self, value: float) -> bool:
+        changed = bool(super()._change_state(value))
+        del self.states[:-1]
+        return changed
+
+
 def open_factory(name: str) -> Factory:
     """Return the pin factory `name`, "lgpio" or "mock"; never another one. Raises GpioError."""
     if name == "mock":
-        return MockFactory(pin_class=MockPWMPin)
+        return MockFactory(pin_class=_Pin)
     try:
         from gpiozero.pins.lgpio import LGPIOFactory  # noqa: PLC0415 - only where it is chosen
     except ImportError:

@@ -4,6 +4,7 @@ The outbox is the truth. An event counts as delivered when the broker's PUBACK s
 other answer leads to stands in `edge.mqtt.reasons`.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from edge.errors import Trouble
+from edge.errors import OutboxError, Trouble
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.connection import Ack, Connection
 from edge.mqtt.grumble import Grumble
@@ -27,8 +28,7 @@ from edge.mqtt.topics import Leaf, UnitName, event_topic
 from edge.mqtt.window import Window
 from edge.settings import BrokerSettings
 
-NOTE_EVENTS = 64  # deliveries are noted on disk after so many,
-NOTE_SECONDS = 10.0  # or after so long
+NOTE_EVENTS = 64  # deliveries are noted on disk after so many, or after `Pace.note`
 IDLE_SECONDS = 5.0  # the longest sleep; keepalive needs one now and then
 FAREWELL_SECONDS = 1.0  # for the broker to take our last word
 TRIAL_SECONDS = 1.0  # of a connection, in which nothing follows an event on trial
@@ -128,7 +128,9 @@ class Courier:
         return self._waits or self._barred or (self._spared if self._window.aside else None)
 
     def close(self) -> None:
-        """Close the outbox; a second time does nothing."""
+        """Note what was delivered, and close the outbox; a second time does nothing."""
+        with contextlib.suppress(OutboxError):  # without it, some events are sent again
+            self._write_note()
         self._reader.close()
 
     def announce(self) -> None:
@@ -370,17 +372,23 @@ class Courier:
     # --- notes -------------------------------------------------------------------------------
 
     def _note(self, now: float) -> None:
-        """Write down how far the broker has acknowledged, seldom enough to spare the card."""
+        """Write down how far the broker has acknowledged, seldom enough to spare the card.
+
+        A note costs the card more than an event: a block of the WAL, and the file system's log.
+        """
         self._delivered = self._window.delivered
+        self._reader.saw_delivered(self._delivered)
         behind = self._delivered - self._noted
         if behind == 0:
             self._note_at = math.inf
         elif behind >= NOTE_EVENTS or now >= self._note_at:
             self._write_note()
         elif self._note_at == math.inf:
-            self._note_at = now + NOTE_SECONDS
+            self._note_at = now + self._pace.note
 
     def _write_note(self) -> None:
-        self._noted = self._delivered = self._window.delivered
-        self._reader.set_delivered(self._noted)
         self._note_at = math.inf
+        self._delivered = self._window.delivered
+        if self._delivered > self._noted:
+            self._reader.set_delivered(self._delivered)
+            self._noted = self._delivered

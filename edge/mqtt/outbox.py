@@ -283,6 +283,7 @@ class Reader(_Connection):
     def __init__(self, file: Path) -> None:
         # NORMAL: noting a delivery costs no wait for the card; a power cut may forget it.
         super().__init__(file, "NORMAL")
+        self._seen = 0  # acknowledged, and perhaps not noted yet
 
     def after(self, sequence: int, limit: int) -> list[Row]:
         """Return at most `limit` events that follow `sequence`, oldest first."""
@@ -296,10 +297,15 @@ class Reader(_Connection):
     def delivered(self) -> int:
         """Return the newest event that is known to be acknowledged, with all before it."""
         with told(self.file):
-            return self._counter("delivered")
+            return max(self._seen, self._counter("delivered"))
+
+    def saw_delivered(self, sequence: int) -> None:
+        """Keep in mind how far the broker has acknowledged, and leave the disk alone."""
+        self._seen = max(self._seen, sequence)
 
     def set_delivered(self, sequence: int) -> None:
-        """Note how far the broker has acknowledged; never goes back."""
+        """Note on disk how far the broker has acknowledged; never goes back."""
+        self.saw_delivered(sequence)
         with told(self.file), transaction(self._db):
             self._db.execute(
                 "UPDATE counter SET value = ?1 WHERE name = 'delivered' AND value < ?1", (sequence,)

@@ -9,6 +9,7 @@ class Pace:
 
     health: float = 60.0  # between two reports
     answer: float = 30.0  # a broker that answers no PUBLISH for so long is given up
+    note: float = 600.0  # before deliveries are noted on disk, where few come together
     settled: float = 10.0  # a connection that lasted so long was a good one
     slow: float = 300.0  # between two tries where a person has to mend something
     back: float = 300.0  # between two tries to come back to a better broker; doubles to `rarely`

@@ -213,7 +213,7 @@ def _moved_from(
         raise ProvisionError(
             f"{contents.waiting} event(s) of {signed_as.source} wait for its broker, and nobody "
             "could send them under another name; start the unit as it was until senyum status "
-            "says that none waits, then provision it again"
+            "says that none waits, stop it, then provision it again"
         )
     before = present.unit or signed_as
     if before is None or before == unit:

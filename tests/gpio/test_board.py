@@ -135,7 +135,17 @@ def test_pins_without_pulse_width_modulation_are_refused() -> None:
 def test_mock_is_the_factory_that_was_asked_for() -> None:
     factory = open_factory("mock")
     assert isinstance(factory, MockFactory)
-    assert factory.pin_class is MockPWMPin
+    assert issubclass(factory.pin_class, MockPWMPin)
+
+
+def test_pins_that_are_none_remember_nothing_of_what_was_shown() -> None:
+    settings = mock_settings()
+    board = Board(settings)
+    for step in range(100):
+        board.set(Light(green=step % 2, red=step % 3 / 2, pitch=440.0 + step))
+    assert {len(board.factory.pin(number).states) for number in (17, 27, 18)} == {1}
+    assert board.factory.pin(settings.green).state == 1.0
+    board.close()
 
 
 def without_lgpio() -> bool:

@@ -3,7 +3,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import parse_will, verify
 from edge.mqtt.link import LinkState
 from edge.mqtt.outbox import Reader
+from edge.mqtt.pace import Pace
 from edge.mqtt.payload import ChainedEvent, HealthEvent, StateEvent, Status, Will
 from edge.mqtt.seal import Vitals
 from edge.mqtt.topics import Leaf
@@ -167,12 +168,44 @@ def test_an_event_stored_by_a_process_that_died_is_sent_by_the_next(
         assert numbers(unit, listener.events()) == [1, 2, 3]
 
 
+def noted(file: Path) -> int:
+    with closing(Reader(file)) as reader:
+        return reader.delivered()
+
+
 def test_deliveries_are_noted_on_disk_in_time(broker: PrivateBroker, tmp_path: Path) -> None:
     with Listener(broker.settings), WireUnit(tmp_path, broker.settings) as unit:
         unit.record(70)
-        reader = Reader(unit.file)
-        until(lambda: reader.delivered() >= 64, 5.0)
-        reader.close()
+        until(lambda: noted(unit.file) >= 64, 10.0)
+
+
+def test_a_few_deliveries_are_noted_after_a_while(broker: PrivateBroker, tmp_path: Path) -> None:
+    pace = Pace(note=0.1)
+    with Listener(broker.settings), WireUnit(tmp_path, broker.settings, pace=pace) as unit:
+        unit.record(3)
+        until(lambda: noted(unit.file) == 3, 10.0)
+
+
+def test_a_few_deliveries_leave_the_disk_alone_until_the_end(
+    broker: PrivateBroker, tmp_path: Path
+) -> None:
+    with Listener(broker.settings):
+        with WireUnit(tmp_path, broker.settings) as unit:
+            unit.record(3)
+            until(lambda: unit.link.delivered == 3, 10.0)
+            assert noted(unit.file) == 0
+        assert noted(unit.file) == 3
+
+
+def test_deliveries_are_noted_at_the_end_though_the_broker_is_gone(
+    broker: PrivateBroker, tmp_path: Path
+) -> None:
+    with WireUnit(tmp_path, broker.settings) as unit, Listener(broker.settings):
+        unit.record(3)
+        until(lambda: unit.link.delivered == 3, 10.0)
+        broker.kill()
+        until(lambda: unit.changes[-1:] == [False], 10.0)
+    assert noted(unit.file) == 3
 
 
 def test_a_broker_that_does_not_answer_is_given_up(tmp_path: Path) -> None:

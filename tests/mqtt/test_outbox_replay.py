@@ -78,6 +78,16 @@ def test_what_is_not_kept_or_comes_by_itself_is_refused(
     assert not replay.waiting
 
 
+def test_what_was_delivered_and_not_noted_yet_can_be_had_again(file: Path, reader: Reader) -> None:
+    reader.saw_delivered(DELIVERED + 5)
+    replay = Replay(reader, 100.0)
+    replay.numbers(DELIVERED, EVENTS)
+    assert drain(replay) == list(range(DELIVERED, DELIVERED + 6))
+    again = Reader(file)
+    assert again.delivered() == DELIVERED
+    again.close()
+
+
 def test_an_empty_archive_has_nothing(tmp_path: Path) -> None:
     Outbox(tmp_path / "outbox.db").close()
     reader = Reader(tmp_path / "outbox.db")

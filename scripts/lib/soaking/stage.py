@@ -57,7 +57,10 @@ class Stage:
         if not self.central.store.exists():
             return 0
         with closing(sqlite3.connect(f"file:{self.central.store}?mode=ro", uri=True)) as db:
-            (count,) = db.execute("SELECT count(*) FROM event").fetchone()
+            try:
+                (count,) = db.execute("SELECT count(*) FROM event").fetchone()
+            except sqlite3.OperationalError:  # the receiver is about to make its tables
+                return 0
         return int(count)
 
 
