@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from int8_training.file import write
-from int8_training.network import Network, Quantized
 from int8_training.processes import follow_parent
 from int8_training.training import log_odds
 from model_builder import BuildError
@@ -27,12 +26,9 @@ from liveness_training import samples
 from liveness_training.line import line_of
 from liveness_training.recapture import KINDS
 from liveness_training.samples import LINE, LIVE, Samples
-from liveness_training.training import TOWERS, Lesson, train
+from liveness_training.towers import TOWERS, trained, weights
 
-# What a photo taken by a camera once more counts against one as it is. It keeps blur, noise
-# and JPEG from being signs of an attack; but a unit takes its living faces once.
-_RETAKEN = 0.6
-_PHOTOS = 5_500  # of 6,661, so that two cores that have other work are done within the hour
+_PHOTOS = 4_500  # of 6,661: what two cores that have other work see in a quarter of an hour
 _MOST_LOST = 0.01  # of the attacks passed at that threshold, by int8 over float
 _CHECKED = 300  # faces that the file is asked about
 
@@ -45,23 +41,25 @@ def main() -> int:
     parser.add_argument("--photos", type=int, default=_PHOTOS, help="of how many at most")
     parser.add_argument("--processes", type=int, default=2, help="each uses one core; default: 2")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # sums are then added in the same order on any machine
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     rest = _of_line(
         samples.load(options.datasets, out / "samples", options.processes, options.photos)
     )
     with ProcessPoolExecutor(options.processes, get_context("spawn"), follow_parent) as pool:
-        towers = [pool.submit(_trained, options, number) for number in range(TOWERS)]
-        trained = [tower.result() for tower in towers]
+        told = options.datasets, out, options.photos
+        towers = [pool.submit(trained, *told, number) for number in range(TOWERS)]
+        both = [tower.result() for tower in towers]
     named = np.array([cues(view) for view in rest.views])
     said = {
-        form: np.concatenate([log_odds(tower[i], rest.views) for tower in trained], 1)
+        form: np.concatenate([log_odds(tower[i], rest.views) for tower in both], 1)
         for i, form in enumerate(("float", "int8"))
     }
     measures = {form: np.c_[answers.mean(1), named] for form, answers in said.items()}
     living = rest.kind == LIVE
     lines = {
-        form: line_of(measured, living, _weights(rest), rest.untouched)
+        form: line_of(measured, living, weights(rest), rest.untouched)
         for form, measured in measures.items()
     }
     passed = {
@@ -70,7 +68,7 @@ def main() -> int:
     }
     try:
         _check_loss(passed)
-        quantized = [tower[1] for tower in trained]
+        quantized = [tower[1] for tower in both]
         content = write(quantized, "liveness", rest.views[:_CHECKED], said["int8"][:_CHECKED])
     except (BuildError, ModelError) as error:
         print(f"train_liveness: {error}", file=sys.stderr)
@@ -86,24 +84,9 @@ def main() -> int:
     return 0
 
 
-def _trained(options: argparse.Namespace, number: int) -> tuple[Network, Quantized]:
-    """Train one tower, in a process of its own."""
-    torch.set_num_threads(1)  # sums are then added in the same order on any machine
-    seen = samples.load(options.datasets, options.out / "samples", 1, options.photos)
-    learnt = seen.share != LINE
-    alive, weight = (
-        torch.from_numpy(n[learnt]).float() for n in (seen.kind == LIVE, _weights(seen))
-    )
-    return train(Lesson(torch.from_numpy(seen.views[learnt]), alive, weight), options.out, number)
-
-
 def _of_line(seen: Samples) -> Samples:
     kept = seen.share == LINE
     return Samples(*(getattr(seen, field)[kept] for field in Samples.__slots__))
-
-
-def _weights(seen: Samples) -> NDArray[np.float64]:
-    return np.where((seen.kind == LIVE) & ~seen.untouched, _RETAKEN, 1.0)
 
 
 def _check_loss(passed: dict[str, float]) -> None:
