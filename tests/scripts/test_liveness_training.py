@@ -113,10 +113,13 @@ def test_samples_made_again_by_another_process_are_the_same_to_the_last_bit(
     tmp_path: Path, examiner: Examiner
 ) -> None:
     datasets = small_datasets(tmp_path)
-    seen = samples.load(datasets, tmp_path / "cache", 1, 3)
-    here = samples.made(examiner, samples.photos(datasets), range(3))
+    seen = samples.load(datasets, tmp_path / "cache", 1, 2)
+    here = samples.made(examiner, samples.photos(datasets), range(2))
     for field in samples.Samples.__slots__:
         np.testing.assert_array_equal(getattr(here, field), getattr(seen, field))
+    more = samples.load(datasets, tmp_path / "cache", 1, 3)
+    assert len(more.views) > len(seen.views)
+    np.testing.assert_array_equal(more.views[: len(seen.views)], seen.views)
 
 
 def test_a_second_look_at_those_who_teach_is_elsewhere_and_those_of_the_line_have_none(

@@ -99,7 +99,7 @@ def load(datasets: Path, cache: Path, processes: int, most: int) -> Samples:
     form = digest(("detector", "landmarks"), Path(__file__).parent.glob("[crs]*.py"))
     count = min(most, len(listed))
     numbers = [range(first, min(first + _PART, count)) for first in range(0, count, _PART)]
-    paths = [cache / f"{form}-{i:03}.npz" for i in range(len(numbers))]
+    paths = [cache / f"{form}-{some.start:05}-{some.stop:05}.npz" for some in numbers]
     parts = []
     with ProcessPoolExecutor(processes, get_context("spawn"), follow_parent) as pool:
         jobs = [
