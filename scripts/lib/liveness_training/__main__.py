@@ -28,7 +28,6 @@ from liveness_training.recapture import KINDS
 from liveness_training.samples import LINE, LIVE, Samples
 from liveness_training.towers import TOWERS, trained, weights
 
-_PHOTOS = 4_500  # of 6,661: what two cores that have other work see in a quarter of an hour
 _MOST_LOST = 0.01  # of the attacks passed at that threshold, by int8 over float
 _CHECKED = 300  # faces that the file is asked about
 
@@ -38,7 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/train_liveness", description=__doc__)
     parser.add_argument("--datasets", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="samples, states and the model")
-    parser.add_argument("--photos", type=int, default=_PHOTOS, help="of how many at most")
+    parser.add_argument("--photos", type=int, default=1_000_000, help="of how many at most")
     parser.add_argument("--processes", type=int, default=2, help="each uses one core; default: 2")
     options = parser.parse_args()
     torch.set_num_threads(1)  # sums are then added in the same order on any machine

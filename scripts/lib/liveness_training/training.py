@@ -22,7 +22,7 @@ DESIGN = Design(
     most_logit=8.0,
 )
 BATCH = 64
-_FLOAT = Course(epochs=6, rate=3e-3, decay=2e-3)
+_FLOAT = Course(epochs=9, rate=3e-3, decay=2e-3)
 _INT8 = Course(epochs=1, rate=4e-4, decay=0.0)
 _SEED = 40
 _DOUBT = 0.02  # of each label: some attacks show nothing that a camera could see
