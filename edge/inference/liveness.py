@@ -9,6 +9,7 @@ many of them with the smile that begins after the prompt.
 """
 
 import math
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,11 +71,10 @@ class Passive:
     def measure(self, seen: Bytes3D) -> tuple[float, float, float, float]:
         """Return what the line is fitted to, of what `views` returned.
 
-        The network's log-odds of life (-8 to 8), and what `cues` returns.
+        The network's log-odds of life (-8 to 8; its towers' mean), and what `cues` returns.
         """
         self._network.input[0] = seen  # int8 inside: it takes the pixels as they are
-        (logit,) = self._network.run()
-        return (float(logit[0, 0]), *cues(seen))
+        return (fmean(float(logit[0, 0]) for logit in self._network.run()), *cues(seen))
 
 
 def _share(logit: float) -> float:

@@ -55,8 +55,8 @@ def test_file_answers_as_the_quantized_network(design: Design) -> None:
     some = pictures(design, 40)
     network = quantized(design, some)
     expected = log_odds(network, some)
-    content = write(network, "test", some, expected)
-    assert write(network, "test", some, expected) == content
+    content = write([network], "test", some, expected)
+    assert write([network], "test", some, expected) == content
     assert len(np.unique(expected)) >= 3
     said = ask(content, some)
     assert said.shape == (40, design.outputs)
@@ -67,6 +67,19 @@ def test_file_answers_as_the_quantized_network(design: Design) -> None:
     assert names.count("CONV_2D") == len(design.layers)
 
 
+def test_networks_that_see_the_same_picture_answer_beside_each_other() -> None:
+    schema_is_there()
+    from int8_training.file import ask, write  # noqa: PLC0415
+
+    some = pictures(GREY, 20)
+    one = quantized(GREY, some)
+    other = quantized(GREY, some[:5])  # of other ranges
+    expected = np.c_[log_odds(one, some), log_odds(other, some)]
+    content = write([one, other], "test", some, expected)
+    assert np.abs(ask(content, some) - expected).max() <= 2.01 * GREY.output_scale
+    assert len(content) > 1.8 * len(write([one], "test", some, expected[:, :1]))
+
+
 def test_file_of_another_network_is_refused() -> None:
     schema_is_there()
     from int8_training.file import write  # noqa: PLC0415
@@ -74,7 +87,7 @@ def test_file_of_another_network_is_refused() -> None:
     some = pictures(GREY, 10)
     network = quantized(GREY, some)
     with pytest.raises(ModelError, match="steps off the trained network"):
-        write(network, "test", some, -log_odds(network, some) + 3)
+        write([network], "test", some, -log_odds(network, some) + 3)
 
 
 def test_state_of_training_is_whole_or_absent(tmp_path: Path) -> None:

@@ -3,14 +3,22 @@ from shutil import copy
 
 import numpy as np
 import pytest
+from int8_training.kept import digest
 from liveness_training import camera, recapture, samples, scenes
 from liveness_training.line import REFUSED, line_of
 from PIL import Image
 
+from edge.inference.examiner import Examiner
 from edge.inference.liveness import cues
+from edge.settings import InferenceSettings
 from edge.types import Floats
 
 FACES = Path(__file__).parents[1] / "faces"
+
+
+@pytest.fixture(scope="module")
+def examiner() -> Examiner:
+    return Examiner(InferenceSettings())
 
 
 def photo(side: int = 160) -> Floats:
@@ -89,13 +97,48 @@ def test_people_for_evaluation_are_left_out_and_samples_are_kept(tmp_path: Path)
     listed = samples.photos(datasets)
     assert 0 < len(listed) < 7
     assert all(one.share for one in listed)
-    seen = samples.load(datasets, tmp_path / "cache")
+    seen = samples.load(datasets, tmp_path / "cache", 1, len(listed))
     assert set(seen.share.tolist()) <= {1, 2, 3, 4}
     assert (seen.kind == samples.LIVE).sum() >= len(listed) - 1
     assert (seen.kind != samples.LIVE).any()
     assert not seen.untouched[seen.kind != samples.LIVE].any()
     (part,) = (tmp_path / "cache").iterdir()
     written = part.stat().st_mtime_ns
-    again = samples.load(datasets, tmp_path / "cache")
+    again = samples.load(datasets, tmp_path / "cache", 1, len(listed))
     np.testing.assert_array_equal(again.views, seen.views)
     assert part.stat().st_mtime_ns == written
+
+
+def test_samples_made_again_by_another_process_are_the_same_to_the_last_bit(
+    tmp_path: Path, examiner: Examiner
+) -> None:
+    datasets = small_datasets(tmp_path)
+    seen = samples.load(datasets, tmp_path / "cache", 1, 2)
+    here = samples.made(examiner, samples.photos(datasets), range(2))
+    for field in samples.Samples.__slots__:
+        np.testing.assert_array_equal(getattr(here, field), getattr(seen, field))
+    more = samples.load(datasets, tmp_path / "cache", 1, 3)
+    assert len(more.views) > len(seen.views)
+    np.testing.assert_array_equal(more.views[: len(seen.views)], seen.views)
+
+
+def test_a_second_look_at_those_who_teach_is_elsewhere_and_those_of_the_line_have_none(
+    tmp_path: Path, examiner: Examiner
+) -> None:
+    listed = samples.photos(small_datasets(tmp_path))
+    for share in (samples.LINE, samples.LINE + 1):
+        seen = samples.made(examiner, [photo._replace(share=share) for photo in listed], [1])
+        living = seen.views[seen.untouched | (seen.kind == samples.LIVE)]
+        assert len(living) == (1 if share == samples.LINE else 2)
+    assert (living[0] != living[1]).mean() > 0.3
+
+
+def test_the_caches_name_changes_with_code_and_models(tmp_path: Path) -> None:
+    code = tmp_path / "paint.py"
+    code.write_text("RED = 1\n")
+    name = digest(("detector",), [code])
+    assert digest(("detector",), [code]) == name
+    assert digest(("landmarks",), [code]) != name
+    assert digest(("detector",), [code], "bent") != name
+    code.write_text("RED = 2\n")
+    assert digest(("detector",), [code]) != name

@@ -69,7 +69,7 @@ def main() -> int:
     try:
         _check_loss(seen)
         some = sets["lfw"].crops[:_CHECKED, ..., None]
-        content = write(quantized, "cover", some, rounded["lfw"][:_CHECKED, None])
+        content = write([quantized], "cover", some, rounded["lfw"][:_CHECKED, None])
     except (BuildError, ModelError) as error:
         print(f"train_cover: {error}", file=sys.stderr)
         return 1

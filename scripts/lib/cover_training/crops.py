@@ -1,7 +1,6 @@
 """Bare and painted faces, cut out by the unit's own parts, kept as one array for each set."""
 
 import csv
-import hashlib
 import random
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from int8_training.kept import kept
+from int8_training.kept import digest, kept
 from int8_training.progress import Progress
 from numpy.typing import NDArray
 
@@ -31,7 +30,6 @@ ROOM = 1.25  # its field of view over the network's, so that a shifted crop has 
 _WIDE_TEMPLATE = laid_out(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
 BARE = "bare"  # the kind of a face as it is
 _COVERS_EACH = 2  # painted covers a photo
-_FORM = 2  # counts changes of what is painted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +57,10 @@ class Photo(NamedTuple):
 
 
 def load(name: str, datasets: Path, cache: Path) -> Faces:
-    """Return the faces of one of `SETS`, painted anew where the cache has none of these models."""
+    """Return the faces of one of `SETS`, painted anew where the cache has none of this code."""
     examiner = Examiner(InferenceSettings())
-    models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
-    form = f"{models} {_FORM} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()}"
-    path = cache / f"{name}-{hashlib.sha256(form.encode()).hexdigest()[:12]}.npz"
+    code = (Path(__file__), Path(painting.__file__))
+    path = cache / f"{name}-{digest(('detector', 'landmarks'), code)}.npz"
     return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 

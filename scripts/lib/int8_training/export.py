@@ -76,15 +76,26 @@ class _Graph:
         return output
 
 
-def export(schema: ModuleType, network: Quantized, name: str) -> bytes:
-    """Return the file content of `network`, which calls itself `name`."""
-    design = network.design
+def export(schema: ModuleType, networks: Sequence[Quantized], name: str) -> bytes:
+    """Return the file content of `networks`, which call themselves `name`.
+
+    They are of one design and see the same picture; the file has an output for each, in order.
+    """
+    design = networks[0].design
     graph = _Graph(schema, name)
     shape = (1, design.side, design.side, design.channels)
     taken = "grey" if design.channels == 1 else "colour"
     pixels = graph.tensor(taken, shape, "UINT8", [INPUT_SCALE], zero=128)
     x = graph.tensor("pixels", shape, "INT8", [INPUT_SCALE])
     graph.operator("QUANTIZE", [pixels], x)
+    outputs = [_tower(graph, network, x) for network in networks]
+    graph.graph.inputs, graph.graph.outputs = [pixels], outputs
+    return tflite_rewrite.save(schema, graph.model)
+
+
+def _tower(graph: _Graph, network: Quantized, x: int) -> int:
+    """Add one network that reads tensor `x`, and return its output."""
+    schema, design = graph.schema, network.design
     side, scale = design.side, INPUT_SCALE
     for i, (channels, stride) in enumerate(design.layers):
         side //= stride
@@ -106,9 +117,7 @@ def export(schema: ModuleType, network: Quantized, name: str) -> bytes:
     rounded = graph.tensor("rounded", answer, "INT8", [design.output_scale])
     x = graph.operator("FULLY_CONNECTED", [x, *constants], rounded, schema.FullyConnectedOptionsT())
     logit = graph.tensor("log_odds", answer, "FLOAT32")
-    graph.operator("DEQUANTIZE", [x], logit)
-    graph.graph.inputs, graph.graph.outputs = [pixels], [logit]
-    return tflite_rewrite.save(schema, graph.model)
+    return graph.operator("DEQUANTIZE", [x], logit)
 
 
 def _constants(graph: _Graph, network: Quantized, layer: int, scale_in: float) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """The file that a training script ends with: written, and asked whether it says the same."""
 
 import tomllib
+from collections.abc import Sequence
 
 import numpy as np
 from model_builder import PACKAGES, SOURCES, Source, extract, fetch, load_schema
@@ -15,39 +16,38 @@ _MOST_APART = 1.0  # steps of the int8 output, file against simulation, in 99 of
 
 
 def write(
-    network: Quantized, name: str, pictures: NDArray[np.uint8], answers: NDArray[np.float64]
+    networks: Sequence[Quantized],
+    name: str,
+    pictures: NDArray[np.uint8],
+    answers: NDArray[np.float64],
 ) -> bytes:
-    """Return the content of the file of `network`.
+    """Return the content of the file of `networks`, all of which see the same picture.
 
-    `answers`, (n, outputs), are what the network said of (n, side, side, channels) `pictures`.
+    `answers`, (n, outputs of all), are what they said of (n, side, side, channels) `pictures`.
     Raises ModelError where the file says otherwise, BuildError where the format's schema cannot
     be fetched.
     """
     table = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["schema"]
     source = Source.of(table)
     schema = load_schema(extract(source, fetch(source, PACKAGES)))
-    content = export(schema, network, name)
-    apart = np.abs(ask(content, pictures) - answers) / network.design.output_scale
-    print(
-        f"file against simulation: at most {apart.max():.0f} steps of "
-        f"{network.design.output_scale:.3f} apart"
-    )
+    content = export(schema, networks, name)
+    step = networks[0].design.output_scale
+    apart = np.abs(ask(content, pictures) - answers) / step
+    print(f"file against simulation: at most {apart.max():.0f} steps of {step:.3f} apart")
     if np.quantile(apart, 0.99) > _MOST_APART + 0.01:
         raise ModelError(f"refused: the file is {apart.max():.1f} steps off the trained network")
     return content
 
 
 def ask(content: bytes, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return what a file says, (n, outputs), of (n, side, side, channels) pictures."""
+    """Return what a file says, (n, outputs of all), of (n, side, side, channels) pictures."""
     interpreter = new_interpreter(content, 1)
     interpreter.allocate_tensors()
-    taken, given = (
-        details()[0]["index"]
-        for details in (interpreter.get_input_details, interpreter.get_output_details)
-    )
+    taken = interpreter.get_input_details()[0]["index"]
+    given = [detail["index"] for detail in interpreter.get_output_details()]
     said = []
     for picture in pictures:
         interpreter.set_tensor(taken, picture[None])
         interpreter.invoke()
-        said.append(interpreter.get_tensor(given)[0].copy())
+        said.append(np.concatenate([interpreter.get_tensor(index)[0] for index in given]))
     return np.array(said, np.float64)

@@ -1,11 +1,20 @@
 """What takes long to make, kept in a file, so that a run goes on where it was interrupted."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import PIL
+
+import edge.inference
+from edge.inference.models import Models
+from edge.settings import CameraSettings, InferenceSettings
+
+# What lies between a picture and what a network sees of it, beside edge.inference.
+_BETWEEN = ("pictures.py", "evaluate/faces.py")
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -28,3 +37,21 @@ def kept(path: Path, kind: "type[Arrays]", make: "Callable[[], Arrays]") -> "Arr
         half.rename(path)
     with np.load(path) as stored:
         return kind(**{name: stored[name] for name in names})
+
+
+def digest(models: Iterable[str], code: Iterable[Path], more: str = "") -> str:
+    """Return twelve letters that change with whatever changes what the unit sees of a picture.
+
+    These models, the unit's own code and settings, `code`, and what `more` says: what was cut out
+    by the code of yesterday is not what the unit sees today.
+    """
+    room = Path(edge.inference.__file__).parent
+    unit = [*sorted(room.glob("*.py")), *(room.parent / name for name in _BETWEEN)]
+    shipped = Models()
+    parts = [
+        *(shipped.spec(name).sha256 for name in models),
+        *(setting().model_dump_json() for setting in (CameraSettings, InferenceSettings)),
+        *(path.read_text(encoding="utf-8") for path in (*unit, *sorted(code))),
+        f"numpy {np.__version__}, Pillow {PIL.__version__}, {more}",
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -1,8 +1,5 @@
 """Trains one network for a course of epochs. Goes on where it was interrupted."""
 
-import multiprocessing
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -81,15 +78,3 @@ def log_odds(network: nn.Module, pictures: NDArray[np.uint8]) -> NDArray[np.floa
         parts = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(_AT_ONCE)
         answers = torch.cat([network(part.float()) for part in parts])
     return np.asarray(answers.numpy(), np.float64)
-
-
-def follow_parent() -> None:
-    """End this process when its parent has ended, lest it write into a later run's states."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -2,17 +2,20 @@
 
 Attacks are simulated from photos of living people. People are in five shares: the first is never
 touched, for scripts/make_attacks; the second sets the score's line and its threshold; the
-network is trained on the rest.
+network's two towers, whose mean counts, are trained on the rest, each in a process of its own.
 """
 
 import argparse
 import hashlib
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from int8_training.file import write
+from int8_training.processes import follow_parent
 from int8_training.training import log_odds
 from model_builder import BuildError
 from numpy.typing import NDArray
@@ -22,13 +25,9 @@ from edge.inference.liveness import MEASURES, cues
 from liveness_training import samples
 from liveness_training.line import line_of
 from liveness_training.recapture import KINDS
-from liveness_training.samples import LIVE, Samples
-from liveness_training.training import Lesson, train
+from liveness_training.samples import LINE, LIVE, Samples
+from liveness_training.towers import TOWERS, trained, weights
 
-_LINE_SHARE = 1
-# What a photo taken by a camera once more counts against one as it is. It keeps blur, noise
-# and JPEG from being signs of an attack; but a unit takes its living faces once.
-_RETAKEN = 0.35
 _MOST_LOST = 0.01  # of the attacks passed at that threshold, by int8 over float
 _CHECKED = 300  # faces that the file is asked about
 
@@ -38,32 +37,38 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/train_liveness", description=__doc__)
     parser.add_argument("--datasets", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="samples, states and the model")
+    parser.add_argument("--photos", type=int, default=1_000_000, help="of how many at most")
+    parser.add_argument("--processes", type=int, default=2, help="each uses one core; default: 2")
     options = parser.parse_args()
+    torch.set_num_threads(1)  # sums are then added in the same order on any machine
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # sums are then added in the same order on any machine
-    seen = samples.load(options.datasets, out / "samples")
-    learnt, kept = seen.share != _LINE_SHARE, seen.share == _LINE_SHARE
-    alive = torch.from_numpy(seen.kind == LIVE).float()
-    weight = torch.from_numpy(
-        np.where((seen.kind == LIVE) & ~seen.untouched, _RETAKEN, 1.0)
-    ).float()
-    lesson = Lesson(torch.from_numpy(seen.views[learnt]), alive[learnt], weight[learnt])
-    network, quantized = train(lesson, out)
-    rest = Samples(*(getattr(seen, field)[kept] for field in Samples.__slots__))
+    rest = _of_line(
+        samples.load(options.datasets, out / "samples", options.processes, options.photos)
+    )
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), follow_parent) as pool:
+        told = options.datasets, out, options.photos
+        towers = [pool.submit(trained, *told, number) for number in range(TOWERS)]
+        both = [tower.result() for tower in towers]
     named = np.array([cues(view) for view in rest.views])
-    exact, rounded = (log_odds(one, rest.views) for one in (network, quantized))
+    said = {
+        form: np.concatenate([log_odds(tower[i], rest.views) for tower in both], 1)
+        for i, form in enumerate(("float", "int8"))
+    }
+    measures = {form: np.c_[answers.mean(1), named] for form, answers in said.items()}
+    living = rest.kind == LIVE
     lines = {
-        form: line_of(np.c_[said, named], rest.kind == LIVE, weight[kept].numpy(), rest.untouched)
-        for form, said in (("float", exact), ("int8", rounded))
+        form: line_of(measured, living, weights(rest), rest.untouched)
+        for form, measured in measures.items()
     }
     passed = {
-        form: _print_figures(form, np.c_[said, named] @ lines[form][:-1] + lines[form][-1], rest)
-        for form, said in (("float", exact), ("int8", rounded))
+        form: _print_figures(form, measured @ lines[form][:-1] + lines[form][-1], rest)
+        for form, measured in measures.items()
     }
     try:
         _check_loss(passed)
-        content = write(quantized, "liveness", rest.views[:_CHECKED], rounded[:_CHECKED])
+        quantized = [tower[1] for tower in both]
+        content = write(quantized, "liveness", rest.views[:_CHECKED], said["int8"][:_CHECKED])
     except (BuildError, ModelError) as error:
         print(f"train_liveness: {error}", file=sys.stderr)
         return 1
@@ -72,11 +77,15 @@ def main() -> int:
     print("[model.liveness.calibration]")
     for name, value in zip((*MEASURES, "intercept"), lines["int8"], strict=True):
         print(f"{name} = {value:.4g}")
-    measures = np.c_[rounded, named]
-    living, attacks = (measures[of].mean(axis=0) for of in (rest.kind == LIVE, rest.kind != LIVE))
-    for name, value in zip(MEASURES, (living + attacks) / 2, strict=True):
+    even = (measures["int8"][living].mean(axis=0) + measures["int8"][~living].mean(axis=0)) / 2
+    for name, value in zip(MEASURES, even, strict=True):
         print(f"{name}_even = {value:.4g}")
     return 0
+
+
+def _of_line(seen: Samples) -> Samples:
+    kept = seen.share == LINE
+    return Samples(*(getattr(seen, field)[kept] for field in Samples.__slots__))
 
 
 def _check_loss(passed: dict[str, float]) -> None:

@@ -29,15 +29,27 @@ def photographed(scene: Floats, rng: Generator) -> Floats:
         seen = seen + strength * (0.8 * grain + 0.4 * colour)
     if rng.random() < 0.4:
         seen = seen + rng.uniform(0.3, 1.5) * (seen - soft(seen, rng.uniform(0.6, 1.5)))
-    if rng.random() < 0.7:
+    way = rng.random()
+    if way < 0.55:
         seen = packed(seen, int(rng.integers(45, 97)))
+    elif way < 0.8:  # a webcam's stream
+        seen = coded(seen, int(rng.integers(30, 96)))
     return np.clip(seen, 0, 1)
 
 
 def packed(picture: Floats, quality: int) -> Floats:
     """Return what JPEG leaves of a picture."""
+    return _stored(picture, "JPEG", quality=quality)
+
+
+def coded(picture: Floats, quality: int) -> Floats:
+    """Return what a video's codec leaves of a picture: WebP is a key frame of VP8."""
+    return _stored(picture, "WEBP", quality=quality, method=0)  # the quickest
+
+
+def _stored(picture: Floats, form: str, **how: int) -> Floats:
     buffer = io.BytesIO()
-    image_of(picture).save(buffer, "JPEG", quality=quality)
+    image_of(picture).save(buffer, form, **how)
     with Image.open(buffer) as image:
         return array_of(image.convert("RGB"))
 

@@ -22,6 +22,11 @@ def shown(photo: Floats, kind: str, rng: Generator) -> Floats:
         photo = _streamed(photo, rng)
         if rng.random() < 0.3:  # a screen too fine to be seen
             return _glowing(photo, rng)
+    elif rng.random() < 0.5:  # it shows less than the photo holds
+        height, width = photo.shape[:2]
+        coarser = rng.uniform(0.4, 1.0)
+        small = camera.sized(photo, max(48, int(width * coarser)), max(48, int(height * coarser)))
+        photo = camera.sized(small, width, height, smooth=rng.random() < 0.7)
     return _on_screen(photo, rng)
 
 
@@ -220,10 +225,10 @@ def _streamed(photo: Floats, rng: Generator) -> Floats:
         photo = photo * (1 - share) + moved * share
     coarser = rng.uniform(0.35, 1.0)
     small = camera.sized(photo, max(48, int(width * coarser)), max(48, int(height * coarser)))
-    for quality in rng.integers(5, 45, int(rng.integers(1, 3))).tolist():
+    store = camera.coded if rng.random() < 0.6 else camera.packed
+    for quality in rng.integers(2, 42, int(rng.integers(1, 3))).tolist():
         off = tuple(rng.integers(0, 16, 2).tolist())
-        small = np.roll(camera.packed(np.roll(small, off, (0, 1)), quality), (-off[0], -off[1]),
-                        (0, 1))  # fmt: skip
+        small = np.roll(store(np.roll(small, off, (0, 1)), quality), (-off[0], -off[1]), (0, 1))
         if rng.random() < 0.4:  # a deblocking filter
             small = camera.soft(small, rng.uniform(0.4, 1.0))
     return camera.sized(small, width, height, smooth=rng.random() < 0.85)

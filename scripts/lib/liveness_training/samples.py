@@ -1,32 +1,34 @@
 """Living faces and attacks, seen by the unit's own parts, kept in parts that a run goes on from."""
 
 import csv
-import hashlib
 import math
 import zlib
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from int8_training.kept import kept
+from int8_training.kept import digest, kept
+from int8_training.processes import follow_parent
 from int8_training.progress import Progress
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
 from edge.evaluate.faces import framed
-from edge.inference import liveness
 from edge.inference.examiner import Examiner
-from edge.inference.liveness import SIDE, views
+from edge.inference.landmarks import Mesh
+from edge.inference.liveness import views
 from edge.pictures import from_image
 from edge.settings import CameraSettings, InferenceSettings
-from edge.types import Floats, Yuv
+from edge.types import Floats
 from liveness_training import camera, recapture, scenes
 
 LIVE, *_ATTACKS = range(1 + len(recapture.KINDS))
-SHARES = 5  # of people: share 0 is for evaluation alone, share 1 sets line and threshold
+SHARES = 5  # of people: share 0 is for evaluation alone
 _HALVES = 2  # of the few people of the London set: half 0 is for evaluation alone
 _SEED = 31
 _PART = 250  # photos that are kept together
@@ -38,9 +40,20 @@ _CONTINUED = 0.4  # of the photos that are not left as they are
 _ROOMY = 2  # every so many photos there is one more, with a room about the face
 _ROOMY_SIDE = 640  # pixels of its height at most
 _NO_CAMERA = 0.25  # of the attacks: without a camera's own faults
+_EACH = 2  # attacks of each photo, of different kinds
+_ASIDE, _NEARER = 0.1, 0.1  # of the face: how far a second look at it is off, and how much closer
+LINE = 1  # the share of people that sets the line
 
 
-_Seen = tuple[NDArray[np.uint8], int, int, bool]  # of one face, what Samples has
+class _Seen(NamedTuple):
+    """Of one picture, what Samples has beside the views."""
+
+    kind: int
+    share: int
+    untouched: bool
+
+
+_Row = tuple[NDArray[np.uint8], int, int, bool]  # of one face, what Samples has
 
 
 class Photo(NamedTuple):
@@ -77,28 +90,40 @@ def photos(datasets: Path) -> list[Photo]:
     return [found[i] for i in order]
 
 
-def load(datasets: Path, cache: Path) -> Samples:
-    """Return the samples, made anew where the cache has none of these models and this code."""
-    examiner = Examiner(InferenceSettings())
-    models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
-    paths = (*sorted(Path(__file__).parent.glob("[crs]*.py")), Path(liveness.__file__))
-    code = b"".join(path.read_bytes() for path in paths)
-    form = hashlib.sha256(models.encode() + code + f"{SIDE} {_SEED}".encode()).hexdigest()[:12]
+def load(datasets: Path, cache: Path, processes: int, most: int) -> Samples:
+    """Return the samples, made anew where the cache has none of these models and this code.
+
+    Of `most` photos at most, by so many processes: the samples are the same whatever their number.
+    """
     listed = photos(datasets)
+    form = digest(("detector", "landmarks"), Path(__file__).parent.glob("[crs]*.py"))
+    count = min(most, len(listed))
+    numbers = [range(first, min(first + _PART, count)) for first in range(0, count, _PART)]
+    paths = [cache / f"{form}-{some.start:05}-{some.stop:05}.npz" for some in numbers]
     parts = []
-    for number in Progress("making attacks", range(0, len(listed), _PART)):
-        some = range(number, min(number + _PART, len(listed)))
-        path = cache / f"{form}-{number // _PART:03}.npz"
-        parts.append(kept(path, Samples, partial(_made, examiner, listed, some)))
+    with ProcessPoolExecutor(processes, get_context("spawn"), follow_parent) as pool:
+        jobs = [
+            None if path.is_file() else pool.submit(_make, path, listed, some)
+            for path, some in zip(paths, numbers, strict=True)
+        ]
+        for path, job in Progress("making attacks", list(zip(paths, jobs, strict=True))):
+            if job is not None:
+                job.result()
+            with np.load(path) as stored:
+                parts.append({field: stored[field] for field in Samples.__slots__})
     return Samples(
-        **{field: np.concatenate([getattr(part, field) for part in parts])
-           for field in Samples.__slots__}
-    )  # fmt: skip
+        **{field: np.concatenate([part[field] for part in parts]) for field in Samples.__slots__}
+    )
 
 
-def _made(examiner: Examiner, listed: list[Photo], numbers: range) -> Samples:
-    seen: list[_Seen] = []
-    frame = CameraSettings()
+def _make(path: Path, listed: list[Photo], numbers: range) -> None:
+    """Write the file of these photos, in a process of its own."""
+    kept(path, Samples, lambda: made(Examiner(InferenceSettings()), listed, numbers))
+
+
+def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Samples:
+    """Return the samples of the listed photos of these numbers; the same each time."""
+    seen: list[_Row] = []
     for number in numbers:
         photo = listed[number]
         with Image.open(photo.path) as image:
@@ -109,36 +134,30 @@ def _made(examiner: Examiner, listed: list[Photo], numbers: range) -> Samples:
         rng = np.random.default_rng((_SEED, number))
         untouched = rng.random() < _UNTOUCHED
         living = original if untouched else camera.image_of(_alive(original, rng))
-        kind = int(rng.choice(_ATTACKS))
-        attack = camera.image_of(_attack(original, kind, room, rng))
-        for shown, what in ((living, LIVE), (attack, kind)):
-            found = _look(examiner, framed(from_image(shown), frame))
-            if found is not None:
-                seen.append((found, what, photo.share, untouched and what == LIVE))
-    seen += _roomy(examiner, listed, numbers)
+        seen += _look(examiner, living, _Seen(LIVE, photo.share, untouched), rng)
+        for kind in rng.permutation(_ATTACKS)[:_EACH].tolist():
+            attack = camera.image_of(_attack(original, kind, room, rng))
+            seen += _look(examiner, attack, _Seen(kind, photo.share, untouched=False), rng)
+        if number % _ROOMY == 0:
+            seen += _roomy(examiner, photo, number)
     return Samples(*(np.array(column) for column in zip(*seen, strict=True)))
 
 
-def _roomy(examiner: Examiner, listed: list[Photo], numbers: range) -> list[_Seen]:
-    """Return living faces with a room about them, taken once, at many sizes.
+def _roomy(examiner: Examiner, photo: Photo, number: int) -> list[_Row]:
+    """Return a living face with a room about it, taken once, at any size.
 
     A unit sees more about a face than these tight photos hold.
     """
-    seen: list[_Seen] = []
-    for number in numbers[::_ROOMY]:
-        photo = listed[number]
-        with Image.open(photo.path) as image:
-            original = camera.array_of(image.convert("RGB"))
-        rng = np.random.default_rng((_SEED, number, 1))
-        if original.shape[0] < _MOST_SIDE:
-            original = _continued(original, rng)
-        height, width = original.shape[:2]
-        scale = min(math.exp(rng.uniform(math.log(0.6), math.log(2))), _ROOMY_SIDE / height)
-        living = camera.sized(original, round(width * scale), round(height * scale))
-        found = _look(examiner, framed(from_image(camera.image_of(living)), CameraSettings()))
-        if found is not None:
-            seen.append((found, LIVE, photo.share, True))
-    return seen
+    with Image.open(photo.path) as image:
+        original = camera.array_of(image.convert("RGB"))
+    rng = np.random.default_rng((_SEED, number, 1))
+    if original.shape[0] < _MOST_SIDE:
+        original = _continued(original, rng)
+    height, width = original.shape[:2]
+    scale = min(math.exp(rng.uniform(math.log(0.6), math.log(2))), _ROOMY_SIDE / height)
+    living = camera.sized(original, round(width * scale), round(height * scale))
+    what = _Seen(LIVE, photo.share, untouched=True)
+    return _look(examiner, camera.image_of(living), what, rng)
 
 
 def _alive(original: Image.Image, rng: Generator) -> Floats:
@@ -195,10 +214,27 @@ def _continued(photo: Floats, rng: Generator) -> Floats:
     return np.asarray(wide * (1 - share) + blurred * share, np.float32)
 
 
-def _look(examiner: Examiner, picture: Yuv) -> NDArray[np.uint8] | None:
-    """Return the views of the largest face."""
+def _look(examiner: Examiner, shown: Image.Image, what: _Seen, rng: Generator) -> list[_Row]:
+    """Return the views of the largest face, once as the unit takes them and once a little off.
+
+    Of people who set the line, as the unit takes them alone.
+    """
+    picture = framed(from_image(shown), CameraSettings())
     for found in examiner.find(picture):
         looked = examiner.look(picture, found)
         if looked is not None:
-            return views(picture, looked[1])
-    return None
+            meshes = [looked[1]]
+            if what.share != LINE:
+                meshes.append(_off(looked[1], rng))
+            return [(views(picture, mesh), *what) for mesh in meshes]
+    return []
+
+
+def _off(mesh: Mesh, rng: Generator) -> Mesh:
+    """Return the mesh elsewhere and of another size: only for `views`, which frames by it."""
+    points = mesh.points.copy()
+    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    middle, face = (low + high) / 2, float((high - low).max())
+    aside = rng.uniform(-_ASIDE, _ASIDE, 2) * face
+    points[:, :2] = middle + aside + (points[:, :2] - middle) * (1 + rng.uniform(-_NEARER, _NEARER))
+    return Mesh(points, mesh.presence)

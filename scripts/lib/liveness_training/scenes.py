@@ -68,7 +68,7 @@ def _edged(medium: Floats, kind: str, rng: Generator) -> Floats:
     top, right, bottom, left = sides.tolist()
     edged = np.empty((height + top + bottom, width + left + right, 3), np.float32)
     edged[:] = level
-    edged += rng.normal(0, 0.008, edged.shape).astype(np.float32)
+    edged += np.float32(0.008) * rng.standard_normal(edged.shape, np.float32)
     edged[top : top + height, left : left + width] = medium
     if kind != "print" and rng.random() < 0.5:
         rim = max(1, int(unit * rng.uniform(0.004, 0.02)))

@@ -1,9 +1,10 @@
-"""The liveness network: what it is made of, and how it is trained."""
+"""The liveness network: what each of its towers is made of, and how it is trained."""
 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from int8_training.network import Design, Network, Quantized
 from int8_training.training import Course, run
@@ -22,7 +23,7 @@ DESIGN = Design(
 )
 BATCH = 64
 _FLOAT = Course(epochs=9, rate=3e-3, decay=2e-3)
-_INT8 = Course(epochs=2, rate=4e-4, decay=0.0)
+_INT8 = Course(epochs=1, rate=4e-4, decay=0.0)
 _SEED = 40
 _DOUBT = 0.02  # of each label: some attacks show nothing that a camera could see
 _BLIND = 0.1  # of the faces are seen in one view alone, so that each view is learnt to be read
@@ -38,16 +39,19 @@ class Lesson:
     weight: Tensor  # (n,)
 
 
-def train(lesson: Lesson, out: Path) -> tuple[Network, Quantized]:
-    """Return the float network and the quantized one; their state is kept in `out` each epoch."""
-    torch.manual_seed(_SEED)
-    generator = torch.Generator().manual_seed(_SEED)
-    network = Network(DESIGN)
-    course(network, lesson, out / "float.pt", generator, _FLOAT)
+def train(lesson: Lesson, out: Path, number: int) -> tuple[Network, Quantized]:
+    """Return the float and the quantized network of one tower, which has a seed of its own.
+
+    Their state is kept in `out` each epoch.
+    """
+    torch.manual_seed(_SEED + number)
+    generator = torch.Generator().manual_seed(_SEED + number)
+    network = Network(DESIGN).to(memory_format=torch.channels_last)
+    course(network, lesson, out / f"float{number}.pt", generator, _FLOAT)
     network.eval()
     picked = torch.randperm(len(lesson.views), generator=generator)[:_RANGE_FACES]
     quantized = Quantized(network, vary(lesson.views[picked], generator))
-    course(quantized, lesson, out / "int8.pt", generator, _INT8)
+    course(quantized, lesson, out / f"int8{number}.pt", generator, _INT8)
     return network.eval(), quantized.eval()
 
 
@@ -69,32 +73,50 @@ def course(
 def vary(views: Tensor, generator: torch.Generator) -> Tensor:
     """Return other pictures of the same faces, (n, 6, SIDE, SIDE), 0 to 255.
 
-    Mirrored, in other light; nothing that would change the finest detail.
+    Mirrored, the close view also turned, in other light; nothing that would change the finest
+    detail.
     """
     count = len(views)
+    levels = _light(count, generator).numpy()
+    ways = (torch.rand(count, 4, generator=generator) < 0.5).tolist()
+    unseen = torch.rand(count, generator=generator).tolist()
+    seen = views.numpy()
+    varied = np.empty(seen.shape, np.uint8)
+    for i, (mirrored, across, down, turned) in enumerate(ways):
+        wide, close = seen[i, :, :, :3], seen[i, :, :, 3:]
+        wide = wide[:, ::-1] if mirrored else wide
+        close = close[:, ::-1] if across else close
+        close = close[::-1] if down else close
+        close = close.transpose(1, 0, 2) if turned else close
+        for c in range(6):
+            view = wide if c < 3 else close
+            varied[i, :, :, c] = levels[i, c % 3][view[:, :, c % 3]]
+        if unseen[i] < _BLIND / 2:
+            varied[i, :, :, :3] = 128
+        elif unseen[i] > 1 - _BLIND / 2:
+            varied[i, :, :, 3:] = 128
+    return torch.from_numpy(varied).permute(0, 3, 1, 2).float()
+
+
+def _light(count: int, generator: torch.Generator) -> Tensor:
+    """Return what becomes of each level of Y, Cb and Cr in other light, (count, 3, 256)."""
 
     def spread(width: float) -> Tensor:
-        drawn = (torch.rand(count, generator=generator) * 2 - 1) * width
-        return drawn[:, None, None, None]
+        return (torch.rand(count, 1, generator=generator) * 2 - 1) * width
 
-    x = views.permute(0, 3, 1, 2).float()
-    mirrored = torch.rand(count, generator=generator) < 0.5
-    x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
-    luma, chroma = x[:, [0, 3]] / 255, x[:, [1, 2, 4, 5]] - 128
-    luma = luma.clamp(min=1e-3) ** torch.exp(spread(0.3))
-    luma = luma * torch.exp(spread(0.2)) + spread(0.05)
-    tint = torch.cat((spread(6), spread(6)), 1).repeat(1, 2, 1, 1)
-    chroma = chroma * torch.exp(spread(0.25)) + tint
-    luma, chroma = luma * 255, chroma + 128
-    x = torch.cat((luma[:, :1], chroma[:, :2], luma[:, 1:], chroma[:, 2:]), 1)
-    unseen = torch.rand(count, generator=generator)
-    x[unseen < _BLIND / 2, :3] = 128
-    x[unseen > 1 - _BLIND / 2, 3:] = 128
-    return x.clamp(0, 255).round()
+    level = torch.arange(256.0)
+    luma = (level / 255).clamp(min=1e-3) ** torch.exp(spread(0.3))
+    luma = (luma * torch.exp(spread(0.2)) + spread(0.05)) * 255
+    stronger = torch.exp(spread(0.25))
+    chroma = [(level - 128) * stronger + spread(6) + 128 for _ in range(2)]
+    return torch.stack((luma, *chroma), 1).clamp(0, 255).round().to(torch.uint8)
 
 
 def _loss(lesson: Lesson, network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
-    logits = network(vary(lesson.views[batch], generator))[:, 0]
+    pictures = vary(lesson.views[batch], generator)
+    # Half as many bits are enough for gradients, but not for the int8 grids.
+    with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(network, Network)):
+        logits = network(pictures)[:, 0].float()
     wanted = lesson.alive[batch] * (1 - _DOUBT) + _DOUBT / 2
     weight = lesson.weight[batch]
     wrong: Tensor = functional.binary_cross_entropy_with_logits(

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 from int8_training.file import write
-from int8_training.training import follow_parent, log_odds
+from int8_training.processes import follow_parent
+from int8_training.training import log_odds
 from model_builder import BuildError
 
 from edge.errors import ModelError
@@ -60,7 +61,7 @@ def main() -> int:
     try:
         _check_loss(rows)
         contents = {
-            name: write(network, name, some, log_odds(network, some))
+            name: write([network], name, some, log_odds(network, some))
             for name, (network, some) in checked.items()
         }
     except (BuildError, ModelError) as error:

@@ -1,7 +1,6 @@
 """Labelled faces, cut out by the unit's own parts, kept as one array for each set."""
 
 import csv
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from int8_training.kept import kept
+from int8_training.kept import digest, kept
 from int8_training.progress import Progress
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
@@ -17,7 +16,7 @@ from PIL import Image, ImageOps
 from edge.evaluate.faces import framed
 from edge.inference.align import five_points, laid_out, similarity
 from edge.inference.examiner import Examiner
-from edge.inference.smile import PLACED_BY, SHAPE, SIDE, STEP, TEMPLATE, shape
+from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, shape
 from edge.pictures import from_image
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Bytes2D, Yuv
@@ -50,11 +49,9 @@ class Picture(NamedTuple):
 
 
 def load(name: str, datasets: Path, cache: Path) -> Faces:
-    """Return the faces of one of `SETS`, cut anew where the cache has none of these models."""
+    """Return the faces of one of `SETS`, cut anew where the cache has none of this code."""
     examiner = Examiner(InferenceSettings(detector_score=_LEAST_SCORE))
-    models = "".join(examiner.digests[model] for model in ("detector", "landmarks"))
-    form = f"{models} {_LEAST_SCORE} {SIDE} {WIDE} {ROOM} {TEMPLATE.tolist()} {SHAPE} {STEP}"
-    path = cache / f"{name}-{hashlib.sha256(form.encode()).hexdigest()[:12]}.npz"
+    path = cache / f"{name}-{digest(('detector', 'landmarks'), [Path(__file__)])}.npz"
     return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
