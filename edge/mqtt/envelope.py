@@ -20,9 +20,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge.errors import EnvelopeError
+from edge.mqtt.algorithms import ALGORITHMS
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest, from_b64url, json_object
-from edge.mqtt.keys import ALGORITHMS, KeySet, PublicKey, SigningKey
+from edge.mqtt.keys import KeySet, PublicKey, SigningKey
 from edge.mqtt.payload import (
     ANY_EVENT,
     AnyEvent,

@@ -18,88 +18,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, TypeGuard, TypeVar
+from typing import Any, Self, TypeVar
 
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey
 
 from edge.errors import SecretError
-from edge.mqtt.encoding import b64url, from_b64url
+from edge.mqtt.algorithms import ALGORITHMS, REGISTRY, Key, imported, is_lower_s, known, lower_s
+from edge.mqtt.encoding import b64url
 from edge.mqtt.topics import UnitName
 from edge.secrets import read_secret, write_secret
 
 log = logging.getLogger(__name__)
 
-_Key = OKPKey | ECKey
 _WHAT = "signing key"
 _ENCRYPTS = "enc"  # `use` of an entry that signs nothing (edge.mqtt.encryption)
-
-
-@dataclass(frozen=True, slots=True)
-class _Algorithm:
-    """What tells the keys of one JWS algorithm from all others."""
-
-    kty: str
-    crv: str
-    members: tuple[str, ...]  # of the public key, beyond kty and crv
-    generate: Callable[[], _Key]
-    load: Callable[[dict[str, Any]], _Key]
-
-
-ALGORITHMS = {
-    # RFC 9864: the fully specified name; "EdDSA" would leave the curve to the key.
-    "Ed25519": _Algorithm(
-        "OKP", "Ed25519", ("x",), lambda: OKPKey.generate_key("Ed25519"), OKPKey.import_key
-    ),
-    # For consumers without Ed25519.
-    "ES256": _Algorithm(
-        "EC", "P-256", ("x", "y"), lambda: ECKey.generate_key("P-256"), ECKey.import_key
-    ),
-}
-
-
-def _known(alg: object) -> TypeGuard[str]:
-    return isinstance(alg, str) and alg in ALGORITHMS
-
-
-def _import(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> _Key:
-    """Make a key of the named members only; ValueError in words that hold none of its content."""
-    kind = ALGORITHMS[alg]
-    if jwk.get("kty") != kind.kty or jwk.get("crv") != kind.crv:
-        raise ValueError(f"is not of kty {kind.kty} and crv {kind.crv}, as {alg} needs")
-    try:
-        content = {name: jwk[name] for name in ("kty", "crv", *kind.members, *members)}
-        key = kind.load(content)
-        key.thumbprint()
-    except (KeyError, TypeError, ValueError, JoseError):
-        raise ValueError(f"is not a complete {alg} key") from None
-    return key
-
-
-# The order of the group of P-256 (SEC 2, version 2, section 2.4.2).
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-_REGISTRY = jws.JWSRegistry(algorithms=list(ALGORITHMS))
-
-
-def lower_s(token: str) -> str:
-    """Return an ES256 JWS with the lower of the two values of `s` that are as valid.
-
-    With (r, s) the pair (r, n - s) verifies too: whoever passes an event on could send another
-    spelling of it, and have the genuine one taken for a fork. Only the lower `s` is accepted.
-    """
-    signed, _, signature = token.rpartition(".")
-    content = from_b64url(signature)
-    s = int.from_bytes(content[32:])
-    if s <= _P256_ORDER // 2:
-        return token
-    return f"{signed}.{b64url(content[:32] + (_P256_ORDER - s).to_bytes(32))}"
 
 
 class SigningKey:
     """The key that a unit signs with. It never leaves the unit."""
 
-    def __init__(self, key: _Key, alg: str) -> None:
+    def __init__(self, key: Key, alg: str) -> None:
         self._key = key
         self.alg = alg
         self.kid = key.thumbprint()
@@ -146,7 +85,7 @@ class SigningKey:
     def sign(self, header: Mapping[str, str], payload: bytes) -> str:
         """Return a compact JWS of `payload`. The header is ours: nothing in it is checked."""
         content = f"{_protected(tuple(header.items()))}.{b64url(payload)}"
-        signature = _REGISTRY.get_alg(self.alg).sign(content.encode("ascii"), self._key)
+        signature = REGISTRY.get_alg(self.alg).sign(content.encode("ascii"), self._key)
         token = f"{content}.{b64url(signature)}"
         return lower_s(token) if self.alg == "ES256" else token
 
@@ -197,14 +136,14 @@ def begun(path: Path) -> Path:
     return path.with_name(path.name + ".begun")
 
 
-def _private(text: bytes) -> tuple[_Key, str]:
+def _private(text: bytes) -> tuple[Key, str]:
     try:
         jwk = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError("is not JSON") from None
-    if not isinstance(jwk, dict) or not _known(jwk.get("alg")):
+    if not isinstance(jwk, dict) or not known(jwk.get("alg")):
         raise ValueError("is not a JWK with a known alg")
-    return _import(jwk, jwk["alg"], ("d",)), jwk["alg"]
+    return imported(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
 
 def _create(path: Path, alg: str) -> None:
@@ -224,7 +163,7 @@ class VerifyingKey:
     alg: str
     not_before: datetime | None
     not_after: datetime | None
-    key: _Key
+    key: Key
 
     def valid_at(self, moment: datetime) -> bool:
         return (self.not_before is None or self.not_before <= moment) and (
@@ -245,10 +184,10 @@ class VerifyingKey:
         For who has taken the JWS apart, and held its header against this key: `content` is all
         before the second dot. Nothing is decoded twice.
         """
-        if self.alg == "ES256" and int.from_bytes(signature[32:]) > _P256_ORDER // 2:
+        if self.alg == "ES256" and not is_lower_s(signature):
             return False
         try:
-            return _REGISTRY.get_alg(self.alg).verify(content, signature, self.key)
+            return REGISTRY.get_alg(self.alg).verify(content, signature, self.key)
         except (JoseError, ValueError):
             return False
 
@@ -273,9 +212,9 @@ def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
     if "d" in entry:
         raise ValueError("d: is a private key; keep it where it signs and register the public one")
     alg = entry.get("alg")
-    if not _known(alg):
+    if not known(alg):
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
-    key = _import(entry, alg, ())
+    key = imported(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
         raise ValueError("kid: is not the key's RFC 7638 thumbprint")
     return {

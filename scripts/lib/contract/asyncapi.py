@@ -4,10 +4,10 @@ from typing import Any, Final
 
 from contract.schemas import MODELS
 from edge.mqtt import manifest, payload
+from edge.mqtt.algorithms import ALGORITHMS
 from edge.mqtt.command import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
 from edge.mqtt.command import MAX_BYTES as MAX_COMMAND_BYTES
 from edge.mqtt.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
-from edge.mqtt.keys import ALGORITHMS
 from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
 
 Part = dict[str, Any]

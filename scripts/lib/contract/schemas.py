@@ -15,10 +15,10 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from contract import words
 from edge.mqtt import clock, command, manifest, payload
+from edge.mqtt.algorithms import ALGORITHMS
 from edge.mqtt.authority import ROLES, UNITS, Role
 from edge.mqtt.encryption import ALG, USE
 from edge.mqtt.envelope import CTY, TYP
-from edge.mqtt.keys import ALGORITHMS
 from edge.mqtt.topics import Leaf
 from edge.types import AuditCode, Direction, Outcome, Reason
 

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from edge.mqtt.algorithms import ALGORITHMS, lower_s
 from edge.mqtt.clock import ClockReading, ClockState
 from edge.mqtt.encoding import b64url
-from edge.mqtt.keys import ALGORITHMS, SigningKey, lower_s
+from edge.mqtt.keys import SigningKey
 from edge.mqtt.payload import Status
 from edge.mqtt.seal import Context, Head, Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName

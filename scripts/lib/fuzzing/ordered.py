@@ -6,9 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from edge.mqtt.algorithms import ALGORITHMS
 from edge.mqtt.authority import Authorities, OrderRefused, Role, register, sign_order
 from edge.mqtt.command import COMMAND_TYP, DATA, MAX_BYTES, Command, CommandName
-from edge.mqtt.keys import ALGORITHMS, SigningKey
+from edge.mqtt.keys import SigningKey
 from edge.mqtt.manifest import MANIFEST_BYTES, NONCE_BYTES, TAG_BYTES, TYP, parse_manifest
 from edge.mqtt.topics import UnitName
 from fuzzing.mutate import by_bytes, by_jws
