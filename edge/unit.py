@@ -70,7 +70,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
-STATUS_NS = 1_000_000_000  # the sentence for systemd is thought of once a second
+STATUS_NS = 1_000_000_000  # between two tellings, each with a frame; twice that where none comes
 DETAIL = 200  # characters of a text in an audit event
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
@@ -256,7 +256,7 @@ class Unit:
             self._faults.pins_are(self._panel.fault)
             self._change()
             self._tell_of_roster(now)
-            if now - status_at >= STATUS_NS:
+            if now - status_at >= STATUS_NS * (1 if frame is not None else 2):
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
