@@ -24,7 +24,6 @@ def test_what_stays_is_no_growth() -> None:
     ("last", "name"),
     [
         ({"rss_mib": 123.5}, "memory"),
-        ({"rss_mib": 116.5}, "memory"),
         ({"peak_mib": 127.5}, "peaks"),
         ({"threads": 7}, "threads"),
         ({"descriptors": 18}, "descriptors"),
@@ -33,6 +32,10 @@ def test_what_stays_is_no_growth() -> None:
 def test_what_grows_is_named(last: dict[str, float], name: str) -> None:
     grown = [*STEADY[:8], *(replace(sample, **last) for sample in STEADY[8:])]  # type: ignore[arg-type]
     assert failed(grown) == [name]
+
+
+def test_what_is_given_back_is_no_growth() -> None:
+    assert failed([*STEADY[:8], *(replace(sample, rss_mib=116.5) for sample in STEADY[8:])]) == []
 
 
 def test_one_that_is_open_for_a_moment_is_no_growth() -> None:
