@@ -30,6 +30,15 @@ def moved(unit: Unit, name: str) -> tuple[Unit, Message]:
     return other, other.audit(AuditCode.MOVED, **detail)
 
 
+def there_and_back() -> tuple[list[Message], list[Message], Unit, Unit, Message]:
+    """Return a unit's 5 events, 4 under another name, it there and at home, its return."""
+    unit = Unit("lobby-1")
+    before = unit.events(5)
+    gate, away = moved(unit, "gate-2")
+    others = [away, *gate.events(3)]
+    return before, others, gate, *moved(gate, "lobby-1")
+
+
 @pytest.fixture
 def store(place: Place) -> Iterator[Store]:
     with closing(place.open()) as store:
@@ -94,11 +103,7 @@ def test_another_receiver_learns_of_the_move_from_the_store(place: Place) -> Non
 
 
 def test_who_comes_back_misses_only_what_was_lost_under_that_name(store: Store) -> None:
-    unit = Unit("lobby-1")
-    before = unit.events(5)
-    gate, away = moved(unit, "gate-2")
-    others = [away, *gate.events(3)]
-    lobby, back = moved(gate, "lobby-1")
+    before, others, _, lobby, back = there_and_back()
     central = Receiver(store, LOBBY, GATE)
     central.take(*before[:3], *others, back, lobby.event())
     said = [(Kind.GAP, "events 4–5 are missing")]  # noqa: RUF001 - as it is told
@@ -205,11 +210,7 @@ def verdict(store: Store) -> Verdict:
 
 
 def test_an_export_of_a_moved_unit_proves_itself(store: Store) -> None:
-    unit = Unit("lobby-1")
-    before = unit.events(5)
-    gate, away = moved(unit, "gate-2")
-    others = [away, *gate.events(3)]
-    lobby, back = moved(gate, "lobby-1")
+    before, others, gate, lobby, back = there_and_back()
     central = Receiver(store, LOBBY, GATE)
     central.take(*before[:3], *others, back, lobby.event(), lobby.health(), gate.health())
     found = verdict(store)

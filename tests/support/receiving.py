@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from edge.central.desk import Desk, Instant
@@ -58,12 +57,7 @@ class Central:
         assert self.error is None
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._subscriber is not None
         self._subscriber.stop()
         self._thread.join(10.0)
