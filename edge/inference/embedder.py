@@ -8,12 +8,15 @@ import math
 
 import numpy as np
 
+from edge.inference.align import SIDE
 from edge.inference.models import Network
 from edge.inference.pixels import Bytes3D, write
 from edge.roster import fuse
 from edge.types import Floats
 
 LENGTH = 192
+
+_MIRRORED = np.arange(SIDE)[::-1].copy()  # columns; a view of pixels from right to left is slow
 
 
 class Embedder:
@@ -28,7 +31,8 @@ class Embedder:
         `mirrored`: of the crop's mirror image, which says a little more of the same person.
         """
         spec = self._network.spec
-        write(crop[:, ::-1] if mirrored else crop, self._network.input[0], spec.scale, spec.offset)
+        shown = crop.take(_MIRRORED, axis=1) if mirrored else crop
+        write(shown, self._network.input[0], spec.scale, spec.offset)
         (raw,) = self._network.run()
         template: Floats = raw.reshape(LENGTH)
         template /= max(math.sqrt(float(template @ template)), 1e-9)

@@ -6,6 +6,7 @@ Of LFW's people with six photos, 5,000 enrolled, three photos that must each agr
 
 from collections import deque
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,13 +19,21 @@ FRAMES = 8  # at most; half a second, so that a turned head does not speak for l
 SAME_FACE = 0.5
 
 
+@dataclass(slots=True)
+class _Seen:
+    """The last templates of one track."""
+
+    templates: deque[Floats]
+    joined: Floats
+
+
 class Fusion:
     """Remembers the last templates of each track."""
 
     def __init__(self, frames: int = FRAMES) -> None:
         """`frames`: how many of a track are joined, 1 or more."""
         self._frames = frames
-        self._seen: dict[int, deque[Floats]] = {}
+        self._seen: dict[int, _Seen] = {}
 
     def add(self, track: int, template: Floats) -> tuple[Floats, int]:
         """Return this frame's `template` joined with those before it, and how many they are.
@@ -32,11 +41,12 @@ class Fusion:
         Both are (192,) of length 1. A frame that does not look like those before it begins anew:
         nobody is taken for whoever stood in the same place.
         """
-        seen = self._seen.setdefault(track, deque(maxlen=self._frames))
-        if seen and float(fuse(np.stack(seen)) @ template) < SAME_FACE:
-            seen.clear()
-        seen.append(template)
-        return fuse(np.stack(seen)), len(seen)
+        seen = self._seen.get(track)
+        if seen is None or float(seen.joined @ template) < SAME_FACE:
+            seen = self._seen[track] = _Seen(deque(maxlen=self._frames), template)
+        seen.templates.append(template)
+        seen.joined = fuse(np.array(seen.templates))
+        return seen.joined, len(seen.templates)
 
     def keep(self, tracks: AbstractSet[int]) -> None:
         """Forget every other track."""

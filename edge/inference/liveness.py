@@ -20,6 +20,8 @@ from edge.inference.pixels import Bytes3D, Closeup, square
 from edge.pictures import plane_image
 from edge.types import Bytes2D, Floats, Liveness, Yuv
 
+Planes = tuple[Bytes2D, Bytes2D, Bytes2D]
+
 # Their weights' names in the manifest, beside "intercept"; with "_even", what speaks for neither.
 MEASURES = ("network", "pattern", "flatness", "frame")
 
@@ -28,8 +30,8 @@ _ROOM = 2.2  # the wide view over the longer side of the mesh: shoulders, and a 
 _NEAR = 0.5  # the close view over the longer side of the mesh, at least
 _LEAST_SIDE = 8.0  # pixels, so that a mesh gone astray still has a view
 
-# The finest detail: a peak is 3x3 bins of the power spectrum, its surroundings 9x9.
-_PEAK, _AROUND = 1, 4
+# The finest detail: a peak is 3x3 bins of the power spectrum, its surroundings the 9x9 about it.
+_PEAK, _AROUND = 3, 9
 _USUAL = 1.7  # of a logarithm: up to it peaks are a camera's noise or a codec's, and say nothing
 _LOWEST = 0.12  # cycles a pixel; below it a face has edges of its own
 _BLOCKS = SIDE // 8  # bins between the harmonics of JPEG's 8x8 blocks
@@ -88,31 +90,38 @@ def views(picture: Yuv, mesh: Mesh) -> Bytes3D:
     grey where the picture ends. The second is not scaled, and lies within the picture; of a face
     of more than `SIDE / _NEAR` pixels it is shrunk to hold `_NEAR`, or it would be skin and noise.
     """
-    low, high = mesh.points[:, :2].min(axis=0), mesh.points[:, :2].max(axis=0)
+    places = mesh.points[:, :2]
+    low, high = places.min(axis=0), places.max(axis=0)
     x, y = ((low + high) / 2).tolist()
     face = float((high - low).max())
     wide = _scaled(picture, x, y, max(_ROOM * face, _LEAST_SIDE))
     near = _NEAR * face
     close = _unscaled(picture, x, y) if near <= SIDE else _scaled(picture, x, y, near)
-    return np.concatenate((wide, close), axis=2)
+    return np.stack((*wide, *close), axis=2)
 
 
-def _scaled(picture: Yuv, x: float, y: float, side: float) -> Bytes3D:
+def _scaled(picture: Yuv, x: float, y: float, side: float) -> Planes:
     where = square((x, y), side, 0.0, SIDE)
-    return Closeup(picture, where, SIDE, max(1, int(where.scale))).colour(where, SIDE)
+    return Closeup(picture, where, SIDE, max(1, int(where.scale))).planes(where, SIDE)
 
 
-def _unscaled(picture: Yuv, x: float, y: float) -> Bytes3D:
+def _unscaled(picture: Yuv, x: float, y: float) -> Planes:
     left = _start(x, picture.width)
     top = _start(y, picture.height)
-    close = np.empty((SIDE, SIDE, 3), np.uint8)
-    for i, (plane, n) in enumerate(((picture.y, 1), (picture.u, 2), (picture.v, 2))):
-        part = plane[top // n : (top + SIDE) // n, left // n : (left + SIDE) // n]
-        if part.shape != (SIDE // n, SIDE // n):  # the picture is smaller than the view
-            rows, columns = SIDE // n - part.shape[0], SIDE // n - part.shape[1]
-            part = np.pad(part, ((0, rows), (0, columns)), mode="edge")
-        close[..., i] = part if n == 1 else part.repeat(2, axis=0).repeat(2, axis=1)
-    return close
+    luma = _cut(picture.y, left, top, SIDE)
+    u, v = (
+        _cut(plane, left // 2, top // 2, SIDE // 2).repeat(2, axis=0).repeat(2, axis=1)
+        for plane in (picture.u, picture.v)
+    )
+    return luma, u, v
+
+
+def _cut(plane: Bytes2D, left: int, top: int, side: int) -> Bytes2D:
+    part = plane[top : top + side, left : left + side]
+    if part.shape != (side, side):  # the picture is smaller than the view
+        rows, columns = part.shape
+        part = np.pad(part, ((0, side - rows), (0, side - columns)), mode="edge")
+    return part
 
 
 def _start(middle: float, length: int) -> int:
@@ -132,15 +141,15 @@ def cues(seen: Bytes3D) -> tuple[float, float, float]:
     return _pattern(seen[..., 3]), _flatness(seen[_FACE, _FACE, 0]), _frame(seen[..., :3])
 
 
-def _bands() -> NDArray[np.bool_]:
-    """Return the bins that peaks are looked for in: fine detail, less JPEG's own."""
+def _bands() -> NDArray[np.intp]:
+    """Return the places of the bins where peaks are looked for: fine detail, less JPEG's own."""
     rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]
     fine = np.hypot(rows, columns) >= _LOWEST
     down, across = np.arange(SIDE)[:, None], np.arange(SIDE // 2 + 1)[None]
     off_down, off_across = (np.abs((n + 2) % _BLOCKS - 2) for n in (down, across))
     flat_down = np.minimum(down, SIDE - down) <= 2
     of_blocks = (flat_down & (off_across <= 2)) | ((across <= 2) & (off_down <= 2))
-    return np.asarray(fine & ~of_blocks)
+    return np.flatnonzero(fine & ~of_blocks)
 
 
 _WINDOW = np.hanning(SIDE + 2)[1:-1].astype(np.float32)
@@ -151,30 +160,36 @@ _BANDS = _bands()
 def _pattern(luma: Bytes2D) -> float:
     spectrum = np.fft.rfft2((luma - luma.mean(dtype=np.float32)) * _WINDOW)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) + 1
-    peak, around = _sums(power, _PEAK), _sums(power, _AROUND)
-    count, counted = (2 * _PEAK + 1) ** 2, (2 * _AROUND + 1) ** 2
-    over = (peak / count / ((around - peak) / (counted - count)))[_BANDS]
+    by_three = _threes(power.take(_AND_AROUND), 1)
+    peak, around = by_three[3:-3, 3:-3], _threes(by_three, 3)
+    over = (peak / (around - peak)).take(_BANDS)
     strongest = np.partition(over, -_STRONGEST)[-_STRONGEST:]
-    return max(0.0, float(np.log(strongest).mean()) - _USUAL)
+    mean = float(np.log(strongest).mean()) + math.log(_AROUND**2 / _PEAK**2 - 1)
+    return max(0.0, mean - _USUAL)
 
 
-def _sums(values: Floats, reach: int) -> Floats:
-    """Return the sum of the square of bins about each; rows go round, columns are mirrored."""
-    total = values[_AROUND_BINS[reach]].cumsum(0, np.float64).cumsum(1)
-    n = 2 * reach + 1
-    square_sums = total[n:, n:] - total[:-n, n:] - total[n:, :-n] + total[:-n, :-n]
-    return np.asarray(square_sums, np.float32)
+def _threes(values: Floats, step: int) -> Floats:
+    """Return the sums of three by three values, `step` apart; as many fewer rows and columns."""
+    rows = values[: -2 * step] + values[step:-step]
+    rows += values[2 * step :]
+    total: Floats = rows[:, : -2 * step] + rows[:, step:-step]
+    total += rows[:, 2 * step :]
+    return total
 
 
-def _neighbours(reach: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows and columns of all bins, with `reach` more about them, and one before."""
-    rows = np.pad(np.arange(SIDE), (reach + 1, reach), mode="wrap")
-    columns = np.pad(np.arange(SIDE // 2 + 1), (reach + 1, reach), mode="reflect")
-    return rows[:, None], columns[None]
+def _and_around() -> NDArray[np.intp]:
+    """Return the places of all bins and of their surroundings, rows going round, columns mirrored.
+
+    Padding afresh takes longer than the sums.
+    """
+    places = np.arange(SIDE * (SIDE // 2 + 1)).reshape(SIDE, -1)
+    reach = _AROUND // 2
+    return np.pad(
+        np.pad(places, ((reach, reach), (0, 0)), "wrap"), ((0, 0), (reach, reach)), "reflect"
+    )
 
 
-# As indices, for padding afresh takes longer than the sums.
-_AROUND_BINS = {reach: _neighbours(reach) for reach in (_PEAK, _AROUND)}
+_AND_AROUND = _and_around()
 
 
 def _flatness(face: Bytes2D) -> float:
@@ -183,32 +198,38 @@ def _flatness(face: Bytes2D) -> float:
     return 1 - (brightest - darkest) / 255
 
 
-# For each leaning, the column that each row of a line is read from.
-_LEANINGS = np.array(
-    [
-        [round(_LEAN * lean * (row / (_LINES - 1) - 0.5) * 2) + _LEAN for row in range(_LINES)]
-        for lean in (-1, -0.5, 0, 0.5, 1)
-    ]
-)
-_COLUMNS = _LEANINGS[:, :, None] + np.arange(_LINES - 2)  # (leanings, rows, columns)
-_ROWS = np.arange(_LINES)[None, :, None]
+def _slants() -> NDArray[np.intp]:
+    """Return where each line's steps lie, (leanings, rows, columns), in a picture as one row.
+
+    The picture has `_LINES` rows of `_WIDTH` steps, of which `_LEAN` at both ends are none.
+    """
+    row = np.arange(_LINES)
+    leans = [(_LEAN * lean * (row / (_LINES - 1) - 0.5) * 2).round() for lean in _LEANS]
+    places = row * _WIDTH + _LEAN + np.array(leans)
+    return (places[..., None] + np.arange(_LINES - 2)).astype(np.intp)
+
+
+_LEANS = (-1, -0.5, 0, 0.5, 1)  # of `_LEAN`
+_WIDTH = _LINES - 2 + 2 * _LEAN
+_SLANTS = _slants()
 
 
 def _frame(wide: Bytes3D) -> float:
-    luma = np.asarray(plane_image(wide[..., 0]).reduce(2)).astype(np.float32)
+    luma = np.asarray(plane_image(wide[..., 0]).reduce(2))
+    both = np.array((luma, luma.T), np.float32)
+    steps = both[..., 2:] - both[..., :-2]
+    sharp = np.zeros((2, _LINES, _WIDTH), np.float32)
+    inner = sharp[..., _LEAN + 2 : -_LEAN - 2]
+    # A slope that goes on to both sides is no line.
+    np.subtract(steps[..., 2:-2], (steps[..., 4:] + steps[..., :-4]) / 2, out=inner)
     outside = (wide[..., 0] == _NO_LIGHT) & (wide[..., 1] == _NO_COLOUR)
-    ended = outside[::2, ::2] | outside[1::2, 1::2]
-    strengths = []
-    for levels, beyond in ((luma, ended), (luma.T, ended.T)):
-        steps = levels[:, 2:] - levels[:, :-2]
-        sharp = np.zeros_like(steps)  # a slope that goes on to both sides is no line
-        sharp[:, 2:-2] = steps[:, 2:-2] - (steps[:, 4:] + steps[:, :-4]) / 2
-        for off in range(7):  # nor is the end of the picture
-            sharp[:, 2:-2][beyond[:, off : off + _LINES - 6]] = 0
-        steps = sharp.clip(-_STEEP, _STEEP)
-        reach = np.pad(steps, ((0, 0), (_LEAN, _LEAN)))
-        leaning = reach[_ROWS, _COLUMNS]
-        quarters = leaning.reshape(len(_LEANINGS), 4, _LINES // 4, -1).sum(2)
-        halves = np.abs(quarters[:, :-1] + quarters[:, 1:]).max((0, 1)) / (_STEEP * _LINES / 2)
-        strengths += [float(halves[:_BESIDE].max()), float(halves[-_BESIDE:].max())]
-    return sum(sorted(strengths)[-2:]) / 2
+    if outside.any():  # nor is the end of the picture
+        ended = outside[::2, ::2] | outside[1::2, 1::2]
+        beyond = np.array((ended, ended.T))
+        inner[np.any([beyond[..., off : off + _LINES - 6] for off in range(7)], axis=0)] = 0
+    np.clip(inner, -_STEEP, _STEEP, out=inner)
+    leaning = sharp.reshape(2, -1).take(_SLANTS, axis=1)
+    quarters = leaning.reshape(2, len(_LEANS), 4, _LINES // 4, -1).sum(3)
+    halves = np.abs(quarters[:, :, :-1] + quarters[:, :, 1:]).max((1, 2)) / (_STEEP * _LINES / 2)
+    sides = np.concatenate((halves[:, :_BESIDE].max(1), halves[:, -_BESIDE:].max(1)))
+    return float(np.sort(sides)[-2:].mean())

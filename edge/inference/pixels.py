@@ -89,8 +89,12 @@ class Closeup:
 
     def colour(self, where: Affine, size: int) -> Bytes3D:
         """Warp to (`size`, `size`, 3), YCbCr: luma as `grey`, chroma the nearest."""
+        return np.stack(self.planes(where, size), axis=2)
+
+    def planes(self, where: Affine, size: int) -> tuple[Bytes2D, Bytes2D, Bytes2D]:
+        """Warp as `colour` does, each plane to an array of its own."""
         u, v = self._u.warp(where, size), self._v.warp(where, size)
-        return _array(Image.merge("YCbCr", (self._y.warp_fine(where, size), u, v)))
+        return self.grey(where, size), _array(u), _array(v)
 
 
 class _Plane(NamedTuple):
@@ -117,10 +121,9 @@ class _Plane(NamedTuple):
         return self.warp(Affine(a / 2, b / 2, c, d / 2, e / 2, f), 2 * size).reduce(2)
 
 
-def _array(image: Image.Image) -> NDArray[np.uint8]:
+def _array(image: Image.Image) -> Bytes2D:
     """Return the pixels, as `np.asarray` does, with less ado before it begins."""
-    shape = (image.height, image.width, *(() if image.mode == "L" else (3,)))
-    return np.frombuffer(image.tobytes(), np.uint8).reshape(shape)
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width)
 
 
 def _between(low: int, value: float, high: int) -> int:
