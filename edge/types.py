@@ -131,7 +131,7 @@ class Sighting:
     quality: Quality | None = None
     match: Match | None = None  # None also where the roster is empty or the face has a problem
     smile: float | None = None  # 0 to 100, smoothed in time, 50 is the calibrated threshold
-    liveness: Liveness | None = None  # of this frame alone; None where it was not judged
+    liveness: Liveness | None = None  # of this frame alone; None in the frames it is not judged in
     # (ANCHORS + 6, 2) mesh points in pixels of the main picture: those that a smile moves least,
     # then the mouth's (`attendance.motion`).
     points: Floats | None = None

@@ -8,7 +8,8 @@ from edge.settings import LivenessSettings
 from edge.types import Liveness
 
 SUSPECT = 2  # times as many frames as a living person needs
-MEMORY = 30  # judged frames, 2 s at 15 a second: whoever waits long is judged by what is there now
+# Judged frames, of 2 to 4 s at 15 a second: whoever waits long is judged by what is there now.
+MEMORY = 30
 
 
 @dataclass(slots=True)

@@ -6,9 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from edge.inference.examiner import Examiner
-from edge.inference.fusion import Fusion
+from edge.inference.fusion import FRAMES, Fusion
 from edge.inference.landmarks import Mesh
-from edge.inference.pixels import Bytes3D, Closeup
+from edge.inference.pixels import Closeup
 from edge.inference.smile import Smoother
 from edge.inference.tracker import Tracker
 from edge.settings import InferenceSettings
@@ -44,7 +44,7 @@ class Pipeline:
         self._tracker = Tracker()
         self._smoother = Smoother(settings.smile_frames)
         self._fusion = Fusion()
-        self._mirrored = False  # every second judged frame is, so that the joined ones show both
+        self._second = False  # whether this frame is the second of two judged ones
 
     @property
     def digests(self) -> dict[str, str]:
@@ -84,23 +84,22 @@ class Pipeline:
         aligned = self._parts.align(closeup, mesh)
         if aligned.quality.problem is not None:
             return Sighting(face.track, face.box, face.score, aligned.quality)
+        self._second = not self._second
+        # The frames that are joined to one template are to show both sides of the face.
+        template = self._parts.embedder.embed(aligned.crop, mirrored=self._second)
+        joined, frames = self._fusion.add(face.track, template)
+        match = self.gallery.search(joined)
         smile = self._parts.smile.score(closeup, mesh, aligned.points)
         passive = self._parts.liveness
+        # Whoever just came is soon told alive; then half the frames say as much as all.
+        judged = passive if frames < FRAMES or self._second else None
         return Sighting(
             face.track,
             face.box,
             face.score,
             aligned.quality,
-            match=self._search(face.track, aligned.crop),
+            match=None if match is None else replace(match, frames=frames),
             smile=self._smoother.add(face.track, smile),
-            liveness=None if passive is None else passive.judge(picture, mesh),
+            liveness=None if judged is None else judged.judge(picture, mesh),
             points=mesh.points[_POINTS, :2],
         )
-
-    def _search(self, track: int, crop: Bytes3D) -> Match | None:
-        """Return whom this frame of the track and those before it show together."""
-        self._mirrored = not self._mirrored
-        template = self._parts.embedder.embed(crop, mirrored=self._mirrored)
-        joined, frames = self._fusion.add(track, template)
-        match = self.gallery.search(joined)
-        return None if match is None else replace(match, frames=frames)
