@@ -7,6 +7,7 @@ from PIL import Image, ImageFilter
 
 from edge.attendance.motion import motion
 from edge.inference.examiner import Examiner, Face
+from edge.inference.fusion import FRAMES
 from edge.inference.pipeline import Pipeline
 from edge.pictures import from_image, shrink
 from edge.settings import InferenceSettings, LivenessSettings
@@ -208,6 +209,15 @@ def test_liveness_is_judged_where_a_network_does(show: Show, portrait: Portrait)
     (face,) = show(room((portrait("obama"), (200, 40))))
     assert show.pipeline.judges_liveness == ("liveness" in show.pipeline.digests)
     assert (face.liveness is not None) == show.pipeline.judges_liveness
+
+
+def test_liveness_of_a_face_that_stays_is_judged_in_every_second_frame(
+    show: Show, portrait: Portrait
+) -> None:
+    picture = room((portrait("obama"), (200, 40)))
+    judged = [show(picture)[0].liveness is not None for _ in range(FRAMES + 5)]
+    assert all(judged[: FRAMES - 1])  # whoever just came is judged in each
+    assert judged[FRAMES - 1 :] in ([True, False] * 3, [False, True] * 3)
 
 
 def test_gallery_may_be_replaced(show: Show, faces: dict[str, Face], portrait: Portrait) -> None:
