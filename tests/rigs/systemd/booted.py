@@ -282,31 +282,42 @@ class Rig:
             self.a_claim_on_the_boot_partition_is_all_it_takes,
         ]
 
+    def told(self) -> list[str]:
+        """Return what was measured, a sentence each."""
+        return self.figures
+
+    def run(self) -> int:
+        """Run every check; each needs those before it, so the first failure ends it.
+
+        Returns the exit status, 1 after a failure.
+        """
+        passed = failed = 0
+        try:
+            self.prepare()
+            self.box.boot()
+            for check in self.checks():
+                began = time.monotonic()
+                check()
+                passed += 1
+                say(f"passed  {check.__name__} ({time.monotonic() - began:.1f} s)")
+        except Exception:  # noqa: BLE001 - said below, with what the unit wrote
+            traceback.print_exc()
+            failed = 1
+            if not self.box.ended():
+                say(self.box.attempt("journalctl", "--no-pager", "-n80", "-u", "senyum*").stdout)
+        finally:
+            self.box.power_off()
+        for figure in self.told():
+            say(f"{self.release}: {figure}")
+        say(f"{passed} passed, {failed} failed")
+        return failed
+
 
 def main(release: str, work: Path) -> int:
-    """Run every check of one release; each needs those before it, so the first failure ends it."""
+    """Run every check of one release."""
     rig = Rig(release, work)
     rig.figures.append(f"package: {rig.package.stat().st_size / 1e6:.1f} MB")
-    passed = failed = 0
-    try:
-        rig.prepare()
-        rig.box.boot()
-        for check in rig.checks():
-            began = time.monotonic()
-            check()
-            passed += 1
-            say(f"passed  {check.__name__} ({time.monotonic() - began:.1f} s)")
-    except Exception:  # noqa: BLE001 - said below, with what the unit wrote
-        traceback.print_exc()
-        failed = 1
-        if not rig.box.ended():
-            say(rig.box.attempt("journalctl", "--no-pager", "-n60", "-u", "senyum*").stdout)
-    finally:
-        rig.box.power_off()
-    for figure in rig.figures:
-        say(f"{release}: {figure}")
-    say(f"{passed} passed, {failed} failed")
-    return failed
+    return rig.run()
 
 
 if __name__ == "__main__":

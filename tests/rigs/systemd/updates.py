@@ -10,11 +10,10 @@ import shutil
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from booted import Rig, say
+from booted import Rig
 from container import until
 
 from edge.update.release import make_key, write
@@ -279,35 +278,12 @@ class Updates(Rig):
             self.purging_removes_the_versions_and_says_so,
         ]
 
+    def told(self) -> list[str]:
+        return [*self.figures, f"{self.refused} of 10 broken releases refused or rolled back"]
+
     def _wait(self, *conditions: Callable[[], bool]) -> None:
         until("the moment of the cut", lambda: all(each() for each in conditions), 120.0)
 
 
-def main(release: str, work: Path) -> int:
-    """Run every check; each needs those before it, so the first failure ends it."""
-    rig = Updates(release, work)
-    passed = failed = 0
-    try:
-        rig.prepare()
-        rig.box.boot()
-        for check in rig.checks():
-            began = time.monotonic()
-            check()
-            passed += 1
-            say(f"passed  {check.__name__} ({time.monotonic() - began:.1f} s)")
-    except Exception:  # noqa: BLE001 - said below, with what the unit wrote
-        traceback.print_exc()
-        failed = 1
-        if not rig.box.ended():
-            say(rig.box.attempt("journalctl", "--no-pager", "-n80", "-u", "senyum*").stdout)
-    finally:
-        rig.box.power_off()
-    for figure in rig.figures:
-        say(f"{release}: {figure}")
-    say(f"{release}: {rig.refused} of 10 broken releases refused or rolled back")
-    say(f"{passed} passed, {failed} failed")
-    return failed
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(os.path.realpath(sys.argv[2]))))
+    sys.exit(Updates(sys.argv[1], Path(os.path.realpath(sys.argv[2]))).run())
