@@ -105,7 +105,7 @@ def _print_figures(form: str, logits: NDArray[np.float64], rest: Samples) -> flo
     ]
     print(
         f"{form:5} passed: {', '.join(parts)}; refused of the living: "
-        f"{(logits[living] < 0).mean():.2%}, of photos as they are {(logits[plain] < 0).mean():.2%}"
+        f"{(logits[living] < 0).mean():.2%}, of those taken once {(logits[plain] < 0).mean():.2%}"
     )
     return float((logits[~living] >= 0).mean())
 

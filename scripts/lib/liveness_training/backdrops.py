@@ -20,7 +20,7 @@ _SOFTEST = 0.06  # of the height: a lens wide open
 def backdrop(height: int, width: int, room: Floats, rng: Generator) -> Floats:
     """Return a background of that size, in focus or not; `room` is a picture to make one of."""
     way = rng.random()
-    if way < 0.2:
+    if way < 0.15:
         ground = _painted(height, width, rng)
     elif way < 0.45:
         ground = _draped(height, width, rng)
@@ -28,7 +28,7 @@ def backdrop(height: int, width: int, room: Floats, rng: Generator) -> Floats:
         ground = _wall(height, width, rng)
     else:
         ground = _distant(height, width, room, rng)
-    if rng.random() < 0.7:
+    if rng.random() < 0.5:
         radius = height * math.exp(rng.uniform(math.log(0.003), math.log(_SOFTEST)))
         blur = ImageFilter.GaussianBlur(radius)
         ground = camera.array_of(camera.image_of(ground).filter(blur))
@@ -36,8 +36,8 @@ def backdrop(height: int, width: int, room: Floats, rng: Generator) -> Floats:
 
 
 def colour(rng: Generator) -> Floats:
-    """Return any colour, pale ones more often."""
-    hue, full, bright = rng.random(), rng.random() ** 1.5, rng.uniform(0.05, 1.0)
+    """Return any colour, as often strong as pale."""
+    hue, full, bright = rng.random(), rng.random(), rng.uniform(0.05, 1.0)
     return np.array(colorsys.hsv_to_rgb(hue, full, bright), np.float32)
 
 
@@ -110,14 +110,22 @@ def _wall(height: int, width: int, rng: Generator) -> Floats:
 
 
 def _distant(height: int, width: int, room: Floats, rng: Generator) -> Floats:
-    """Return a part of the room, too small for a face, in stronger or paler colours."""
-    picture = camera.image_of(room)
-    part = picture.resize((width, height), box=_part(picture, rng.uniform(0.25, 0.6), rng))
-    ground = camera.array_of(part)
-    if rng.random() < 0.5:
-        ground = ground[:, ::-1]
+    """Return a room, in stronger or paler colours: no face in it may be found."""
+    if rng.random() < 0.5:  # much of it, on its side, with its mirror image all around
+        turned = np.rot90(room, int(rng.choice((1, 3))))
+        most = height * rng.uniform(0.2, 0.45)
+        tile = camera.sized(turned, int(most), int(most))
+        again = np.concatenate((tile, tile[:, ::-1]), 1)
+        again = np.concatenate((again, again[::-1]), 0)
+        down, across = np.arange(height)[:, None], np.arange(width)
+        start = rng.integers(0, again.shape[:2])
+        ground = again[(down + start[0]) % len(again), (across + start[1]) % again.shape[1]]
+    else:  # too small a part for a face
+        picture = camera.image_of(room)
+        part = picture.resize((width, height), box=_part(picture, rng.uniform(0.25, 0.6), rng))
+        ground = camera.array_of(part)
     grey = ground.mean(2, keepdims=True)
-    ground = grey + (ground - grey) * math.exp(rng.normal(0.1, 0.4))
+    ground = grey + (ground - grey) * math.exp(rng.normal(0.2, 0.4))
     return np.asarray(np.clip(ground * math.exp(rng.normal(0, 0.3)), 0, 1), np.float32)
 
 

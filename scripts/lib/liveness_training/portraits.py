@@ -49,7 +49,7 @@ def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Sam
             continue
         once = rng.random() < 0.6
         living = portrait if once else camera.image_of(samples.alive(portrait, rng))
-        rows += samples.look(examiner, living, Seen(LIVE, photo.share, untouched=False), rng)
+        rows += samples.look(examiner, living, Seen(LIVE, photo.share, once), rng)
         kind = int(rng.choice(samples.ATTACKS))
         room = samples.behind(listed, number + 1)
         attacked = camera.image_of(samples.attack(portrait, kind, room, rng))
@@ -154,7 +154,7 @@ def _lit(person: Floats, matte: Floats, high: float, rng: Generator) -> Floats:
     if rng.random() < 0.15:
         share = rng.uniform(0.2, 0.6)
         person = person * (1 - share) + camera.soft(person, high * 0.012) * share
-    warm = rng.normal(0, 0.06)
+    warm = rng.normal(-0.02, 0.08)  # the white of a flash or of daylight is a cool one
     tint = np.array((1 + warm, 1 + rng.normal(0, 0.03), 1 - warm), np.float32)
     mean = float(person.mean())
     lit = (person - mean) * math.exp(rng.normal(-0.1, 0.22)) + mean * math.exp(rng.normal(0, 0.2))
