@@ -4,7 +4,7 @@ from shutil import copy
 import numpy as np
 import pytest
 from int8_training.kept import digest
-from liveness_training import camera, recapture, samples, scenes
+from liveness_training import backdrops, camera, parts, portraits, recapture, samples, scenes
 from liveness_training.line import REFUSED, line_of
 from PIL import Image
 
@@ -97,29 +97,32 @@ def test_people_for_evaluation_are_left_out_and_samples_are_kept(tmp_path: Path)
     listed = samples.photos(datasets)
     assert 0 < len(listed) < 7
     assert all(one.share for one in listed)
-    seen = samples.load(datasets, tmp_path / "cache", 1, len(listed))
+    seen = parts.load(datasets, tmp_path / "cache", 1, len(listed))
     assert set(seen.share.tolist()) <= {1, 2, 3, 4}
     assert (seen.kind == samples.LIVE).sum() >= len(listed) - 1
     assert (seen.kind != samples.LIVE).any()
     assert not seen.untouched[seen.kind != samples.LIVE].any()
-    (part,) = (tmp_path / "cache").iterdir()
-    written = part.stat().st_mtime_ns
-    again = samples.load(datasets, tmp_path / "cache", 1, len(listed))
+    kept = {part: part.stat().st_mtime_ns for part in (tmp_path / "cache").iterdir()}
+    assert len(kept) == 2  # of the photos, and of the portraits made of them
+    again = parts.load(datasets, tmp_path / "cache", 1, len(listed))
     np.testing.assert_array_equal(again.views, seen.views)
-    assert part.stat().st_mtime_ns == written
+    assert {part: part.stat().st_mtime_ns for part in (tmp_path / "cache").iterdir()} == kept
 
 
 def test_samples_made_again_by_another_process_are_the_same_to_the_last_bit(
     tmp_path: Path, examiner: Examiner
 ) -> None:
     datasets = small_datasets(tmp_path)
-    seen = samples.load(datasets, tmp_path / "cache", 1, 2)
-    here = samples.made(examiner, samples.photos(datasets), range(2))
+    seen = parts.load(datasets, tmp_path / "cache", 1, 2)
+    listed = samples.photos(datasets)
+    here = [make(examiner, listed, range(2)) for make in (samples.made, portraits.made)]
     for field in samples.Samples.__slots__:
-        np.testing.assert_array_equal(getattr(here, field), getattr(seen, field))
-    more = samples.load(datasets, tmp_path / "cache", 1, 3)
+        both = np.concatenate([getattr(part, field) for part in here])
+        np.testing.assert_array_equal(both, getattr(seen, field))
+    more = parts.load(datasets, tmp_path / "cache", 1, 3)
     assert len(more.views) > len(seen.views)
-    np.testing.assert_array_equal(more.views[: len(seen.views)], seen.views)
+    photos = len(here[0].views)
+    np.testing.assert_array_equal(more.views[:photos], seen.views[:photos])
 
 
 def test_a_second_look_at_those_who_teach_is_elsewhere_and_those_of_the_line_have_none(
@@ -131,6 +134,48 @@ def test_a_second_look_at_those_who_teach_is_elsewhere_and_those_of_the_line_hav
         living = seen.views[seen.untouched | (seen.kind == samples.LIVE)]
         assert len(living) == (1 if share == samples.LINE else 2)
     assert (living[0] != living[1]).mean() > 0.3
+
+
+def test_a_portrait_is_the_person_before_another_background(examiner: Examiner) -> None:
+    with Image.open(FACES / "obama.jpg") as image:
+        original = image.convert("RGB").resize((256, 320))
+    looks = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        made = portraits.composed(examiner, original.copy(), photo(90), rng)
+        assert made is not None
+        again = portraits.composed(
+            examiner, original.copy(), photo(90), np.random.default_rng(seed)
+        )
+        assert again == made
+        looks.append(np.asarray(made.resize((64, 64)), np.float64))
+    corners = [look[:12, :12].mean((0, 1)) for look in looks]
+    assert np.std(corners, axis=0).mean() > 15  # levels
+    nobody = Image.new("RGB", (256, 320), (90, 120, 60))
+    assert portraits.composed(examiner, nobody, photo(90), np.random.default_rng(1)) is None
+
+
+def test_portraits_are_of_both_classes_and_of_the_people_of_their_photos(
+    tmp_path: Path, examiner: Examiner
+) -> None:
+    listed = samples.photos(small_datasets(tmp_path))
+    seen = portraits.made(examiner, listed * 6, range(len(listed) * 6))
+    assert (seen.kind == samples.LIVE).sum() > 4
+    assert (seen.kind != samples.LIVE).sum() > 4
+    assert set(seen.share.tolist()) <= {photo.share for photo in listed}
+    assert 0 < seen.untouched.sum() < (seen.kind == samples.LIVE).sum()
+    assert not seen.untouched[seen.kind != samples.LIVE].any()
+    none = portraits.made(examiner, listed, range(0))
+    assert none.views.shape == (0, *seen.views.shape[1:])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_backdrop_is_a_picture(seed: int) -> None:
+    made = backdrops.backdrop(120, 90, photo(90), np.random.default_rng(seed))
+    assert made.shape == (120, 90, 3)
+    assert 0 <= made.min() < made.max() <= 1
+    again = backdrops.backdrop(120, 90, photo(90), np.random.default_rng(seed))
+    np.testing.assert_array_equal(made, again)
 
 
 def test_the_caches_name_changes_with_code_and_models(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.inference.liveness import MEASURES, cues
-from liveness_training import samples
+from liveness_training import parts
 from liveness_training.line import line_of
 from liveness_training.recapture import KINDS
 from liveness_training.samples import LINE, LIVE, Samples
@@ -44,7 +44,7 @@ def main() -> int:
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     rest = _of_line(
-        samples.load(options.datasets, out / "samples", options.processes, options.photos)
+        parts.load(options.datasets, out / "samples", options.processes, options.photos)
     )
     with ProcessPoolExecutor(options.processes, get_context("spawn"), follow_parent) as pool:
         told = options.datasets, out, options.photos
@@ -105,7 +105,7 @@ def _print_figures(form: str, logits: NDArray[np.float64], rest: Samples) -> flo
     ]
     print(
         f"{form:5} passed: {', '.join(parts)}; refused of the living: "
-        f"{(logits[living] < 0).mean():.2%}, of photos as they are {(logits[plain] < 0).mean():.2%}"
+        f"{(logits[living] < 0).mean():.2%}, of those taken once {(logits[plain] < 0).mean():.2%}"
     )
     return float((logits[~living] >= 0).mean())
 

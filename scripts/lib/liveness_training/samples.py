@@ -1,19 +1,14 @@
-"""Living faces and attacks, seen by the unit's own parts, kept in parts that a run goes on from."""
+"""Photos of living people and attacks made of them, as the unit's own parts see them."""
 
 import csv
 import math
 import zlib
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from int8_training.kept import digest, kept
-from int8_training.processes import follow_parent
-from int8_training.progress import Progress
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,17 +16,16 @@ from PIL import Image
 from edge.evaluate.faces import framed
 from edge.inference.examiner import Examiner
 from edge.inference.landmarks import Mesh
-from edge.inference.liveness import views
+from edge.inference.liveness import SIDE, views
 from edge.pictures import from_image
-from edge.settings import CameraSettings, InferenceSettings
+from edge.settings import CameraSettings
 from edge.types import Floats
 from liveness_training import camera, recapture, scenes
 
-LIVE, *_ATTACKS = range(1 + len(recapture.KINDS))
+LIVE, *ATTACKS = range(1 + len(recapture.KINDS))
 SHARES = 5  # of people: share 0 is for evaluation alone
 _HALVES = 2  # of the few people of the London set: half 0 is for evaluation alone
 _SEED = 31
-_PART = 250  # photos that are kept together
 _A_PERSON = 2  # photos of LFW's people at most
 _LONDON_TIMES = 5  # its photos are few, but large
 _MOST_SIDE = 560  # pixels of a photo before an attack is made of it
@@ -45,15 +39,15 @@ _ASIDE, _NEARER = 0.1, 0.1  # of the face: how far a second look at it is off, a
 LINE = 1  # the share of people that sets the line
 
 
-class _Seen(NamedTuple):
-    """Of one picture, what Samples has beside the views."""
+class Seen(NamedTuple):
+    """Of one picture, what `Samples` has beside the views."""
 
     kind: int
     share: int
     untouched: bool
 
 
-_Row = tuple[NDArray[np.uint8], int, int, bool]  # of one face, what Samples has
+Row = tuple[NDArray[np.uint8], int, int, bool]  # of one face, what Samples has
 
 
 class Photo(NamedTuple):
@@ -61,6 +55,11 @@ class Photo(NamedTuple):
 
     path: Path
     share: int
+
+    def open(self) -> Image.Image:
+        """Return it as RGB."""
+        with Image.open(self.path) as image:
+            return image.convert("RGB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,81 +89,66 @@ def photos(datasets: Path) -> list[Photo]:
     return [found[i] for i in order]
 
 
-def load(datasets: Path, cache: Path, processes: int, most: int) -> Samples:
-    """Return the samples, made anew where the cache has none of these models and this code.
+def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Samples:
+    """Return the samples of the listed photos of these numbers; the same each time."""
+    seen: list[Row] = []
+    for number in numbers:
+        photo = listed[number]
+        original = photo.open()
+        room = behind(listed, number)
+        rng = np.random.default_rng((_SEED, number))
+        untouched = rng.random() < _UNTOUCHED
+        living = original if untouched else camera.image_of(alive(original, rng))
+        seen += look(examiner, living, Seen(LIVE, photo.share, untouched), rng)
+        for kind in rng.permutation(ATTACKS)[:_EACH].tolist():
+            attacked = camera.image_of(attack(original, kind, room, rng))
+            seen += look(examiner, attacked, Seen(kind, photo.share, untouched=False), rng)
+        if number % _ROOMY == 0:
+            seen += _roomy(examiner, photo, number)
+    return gathered(seen)
 
-    Of `most` photos at most, by so many processes: the samples are the same whatever their number.
-    """
-    listed = photos(datasets)
-    form = digest(("detector", "landmarks"), Path(__file__).parent.glob("[crs]*.py"))
-    count = min(most, len(listed))
-    numbers = [range(first, min(first + _PART, count)) for first in range(0, count, _PART)]
-    paths = [cache / f"{form}-{some.start:05}-{some.stop:05}.npz" for some in numbers]
-    parts = []
-    with ProcessPoolExecutor(processes, get_context("spawn"), follow_parent) as pool:
-        jobs = [
-            None if path.is_file() else pool.submit(_make, path, listed, some)
-            for path, some in zip(paths, numbers, strict=True)
-        ]
-        for path, job in Progress("making attacks", list(zip(paths, jobs, strict=True))):
-            if job is not None:
-                job.result()
-            with np.load(path) as stored:
-                parts.append({field: stored[field] for field in Samples.__slots__})
+
+def gathered(rows: list[Row]) -> Samples:
+    """Return the samples of these faces, of which there may be none."""
     return Samples(
-        **{field: np.concatenate([part[field] for part in parts]) for field in Samples.__slots__}
+        np.array([row[0] for row in rows], np.uint8).reshape(-1, SIDE, SIDE, 6),
+        np.array([row[1] for row in rows], np.int64),
+        np.array([row[2] for row in rows], np.int64),
+        np.array([row[3] for row in rows], np.bool_),
     )
 
 
-def _make(path: Path, listed: list[Photo], numbers: range) -> None:
-    """Write the file of these photos, in a process of its own."""
-    kept(path, Samples, lambda: made(Examiner(InferenceSettings()), listed, numbers))
+def behind(listed: list[Photo], number: int) -> Floats:
+    """Return what is seen behind the photo of this number: another, upside down.
+
+    Else a face in it might be found.
+    """
+    return camera.array_of(listed[(number + 1) % len(listed)].open().rotate(180))
 
 
-def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Samples:
-    """Return the samples of the listed photos of these numbers; the same each time."""
-    seen: list[_Row] = []
-    for number in numbers:
-        photo = listed[number]
-        with Image.open(photo.path) as image:
-            original = image.convert("RGB")
-        with Image.open(listed[(number + 1) % len(listed)].path) as image:
-            # Upside down: a face behind the attack must not be found.
-            room = camera.array_of(image.convert("RGB").rotate(180))
-        rng = np.random.default_rng((_SEED, number))
-        untouched = rng.random() < _UNTOUCHED
-        living = original if untouched else camera.image_of(_alive(original, rng))
-        seen += _look(examiner, living, _Seen(LIVE, photo.share, untouched), rng)
-        for kind in rng.permutation(_ATTACKS)[:_EACH].tolist():
-            attack = camera.image_of(_attack(original, kind, room, rng))
-            seen += _look(examiner, attack, _Seen(kind, photo.share, untouched=False), rng)
-        if number % _ROOMY == 0:
-            seen += _roomy(examiner, photo, number)
-    return Samples(*(np.array(column) for column in zip(*seen, strict=True)))
-
-
-def _roomy(examiner: Examiner, photo: Photo, number: int) -> list[_Row]:
+def _roomy(examiner: Examiner, photo: Photo, number: int) -> list[Row]:
     """Return a living face with a room about it, taken once, at any size.
 
     A unit sees more about a face than these tight photos hold.
     """
-    with Image.open(photo.path) as image:
-        original = camera.array_of(image.convert("RGB"))
+    original = camera.array_of(photo.open())
     rng = np.random.default_rng((_SEED, number, 1))
     if original.shape[0] < _MOST_SIDE:
         original = _continued(original, rng)
     height, width = original.shape[:2]
     scale = min(math.exp(rng.uniform(math.log(0.6), math.log(2))), _ROOMY_SIDE / height)
     living = camera.sized(original, round(width * scale), round(height * scale))
-    what = _Seen(LIVE, photo.share, untouched=True)
-    return _look(examiner, camera.image_of(living), what, rng)
+    what = Seen(LIVE, photo.share, untouched=True)
+    return look(examiner, camera.image_of(living), what, rng)
 
 
-def _alive(original: Image.Image, rng: Generator) -> Floats:
+def alive(original: Image.Image, rng: Generator) -> Floats:
+    """Return the photo taken by a camera once more."""
     return camera.photographed(_nearer(original, rng), rng)
 
 
-def _attack(original: Image.Image, kind: int, room: Floats, rng: Generator) -> Floats:
+def attack(original: Image.Image, kind: int, room: Floats, rng: Generator) -> Floats:
+    """Return what a camera takes of an attack of this kind with the photo, `room` behind it."""
     name = recapture.KINDS[kind - 1]
     scene = scenes.held(recapture.shown(_nearer(original, rng), name, rng), name, room, rng)
     return scene if rng.random() < _NO_CAMERA else camera.photographed(scene, rng)
@@ -214,7 +198,7 @@ def _continued(photo: Floats, rng: Generator) -> Floats:
     return np.asarray(wide * (1 - share) + blurred * share, np.float32)
 
 
-def _look(examiner: Examiner, shown: Image.Image, what: _Seen, rng: Generator) -> list[_Row]:
+def look(examiner: Examiner, shown: Image.Image, what: Seen, rng: Generator) -> list[Row]:
     """Return the views of the largest face, once as the unit takes them and once a little off.
 
     Of people who set the line, as the unit takes them alone.

@@ -7,7 +7,7 @@ import torch
 from int8_training.network import Network, Quantized
 from numpy.typing import NDArray
 
-from liveness_training import samples
+from liveness_training import parts
 from liveness_training.samples import LINE, LIVE, Samples
 from liveness_training.training import Lesson, train
 
@@ -20,7 +20,7 @@ _RETAKEN = 0.6
 def trained(datasets: Path, out: Path, photos: int, number: int) -> tuple[Network, Quantized]:
     """Train one tower, in a process of its own; the samples are in `out` already."""
     torch.set_num_threads(1)  # sums are then added in the same order on any machine
-    seen = samples.load(datasets, out / "samples", 1, photos)
+    seen = parts.load(datasets, out / "samples", 1, photos)
     learnt = seen.share != LINE
     alive = torch.from_numpy(seen.kind[learnt] == LIVE).float()
     weight = torch.from_numpy(weights(seen)[learnt]).float()
