@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, replace
 
-from edge.inference.align import PLACES, SIDE, five_points, similarity
+from edge.inference.align import PLACES, SIDE, VARIED, five_points, similarity
 from edge.inference.cover import Cover
 from edge.inference.detector import Detection, Detector
 from edge.inference.embedder import Embedder
 from edge.inference.landmarks import Landmarks, Mesh, approach, region
 from edge.inference.liveness import Passive
 from edge.inference.models import Models
-from edge.inference.pixels import Bytes3D, Closeup
+from edge.inference.pixels import Affine, Bytes3D, Closeup
 from edge.inference.quality import judge, surroundings, unseen
 from edge.inference.smile import Smile
 from edge.pictures import shrink
@@ -75,9 +75,9 @@ class Examiner:
 
     def look(self, picture: Yuv, found: Detection) -> tuple[Closeup, Mesh] | None:
         """Return a face from nearby, or None where the detector was mistaken."""
-        where = region(found)
-        closeup = approach(picture, where)
-        mesh = self.landmarks.find(closeup, where)
+        closeup, mesh = self._approach(picture, region(found))
+        if mesh.is_doubtful:
+            closeup, mesh = self._approach(picture, region(found, wide=True))
         return (closeup, mesh) if mesh.is_face else None
 
     def align(self, closeup: Closeup, mesh: Mesh) -> Aligned:
@@ -95,13 +95,18 @@ class Examiner:
         """Return what to tell of a face that `look` denied; None where nothing is to be told."""
         return unseen(found.box.width, self._limits) if found.score >= _SURE else None
 
+    def _approach(self, picture: Yuv, where: Affine) -> tuple[Closeup, Mesh]:
+        closeup = approach(picture, where)
+        return closeup, self.landmarks.find(closeup, where)
+
     def _face(self, picture: Yuv, found: Detection, closeup: Closeup, mesh: Mesh) -> Face:
         aligned = self.align(closeup, mesh)
+        varied = (closeup.colour(similarity(v, aligned.points), SIDE) for v in VARIED)
         return Face(
             box=found.box,
             score=found.score,
             quality=aligned.quality,
-            template=self.embedder.embed_still(aligned.crop),
+            template=self.embedder.embed_still((aligned.crop, *varied)),
             smile=self.smile.score(closeup, mesh, aligned.points),
             liveness=None if self.liveness is None else self.liveness.judge(picture, mesh),
         )
