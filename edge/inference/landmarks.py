@@ -18,13 +18,11 @@ COUNT = 468
 
 _SIDE = 192  # input is 192x192 grey
 _ROOM = 1.5  # region over the detector's box, as the network was trained
-_WIDE = 1.2  # over that region: the detector's box of a turned face is tight
+_WIDE = 1.2  # over that region: the detector's box about a turned face may be tight
 # The identity crop is coarser than this network's input by a third; between the two, neither is
 # read from pixels much finer or much coarser than its own.
 _COARSER = 1.15
 _LEAST_PRESENCE = 0.5
-# Of what is no face in GENKI-4K nothing reaches it; most faces that are denied there do.
-_LEAST_DOUBT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,6 @@ class Mesh:
     def is_face(self) -> bool:
         """False where the detector was mistaken."""
         return self.presence >= _LEAST_PRESENCE
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether this may be a face that more room shows better."""
-        return _LEAST_DOUBT <= self.presence < _LEAST_PRESENCE
 
 
 def region(face: Detection, *, wide: bool = False) -> Affine:
