@@ -41,23 +41,34 @@ class Pose:
         return replace(self, **ways)
 
 
-def printed(portrait: Portrait) -> Portrait:
-    """Return the photo as a cheap print shows it: less contrast and colour, paper, dots."""
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """What a print leaves of its photo; as it is, a cheap one's."""
+
+    contrast: float = 0.82  # share of the photo's
+    colour: float = 0.8
+    dots: float = 14.0  # how far the screen of dots goes from its mean, grey levels
+
+
+def printed(portrait: Portrait, ink: Ink = Ink()) -> Portrait:
+    """Return the photo as a print shows it: less contrast and colour, paper, dots."""
     photo = portrait.picture.convert("RGBA")
     paper = Image.new("RGB", photo.size, (238, 236, 230))
     paper.paste(photo, (0, 0), photo)
-    ink = ImageEnhance.Color(ImageEnhance.Contrast(paper).enhance(0.82)).enhance(0.8)
-    x, y = np.meshgrid(np.arange(ink.width), np.arange(ink.height))
-    dots = 128 + 14 * np.sin(2.1 * (x + y)) * np.sin(2.1 * (x - y))
+    flat = ImageEnhance.Contrast(paper).enhance(ink.contrast)
+    sheet = ImageEnhance.Color(flat).enhance(ink.colour)
+    x, y = np.meshgrid(np.arange(sheet.width), np.arange(sheet.height))
+    dots = 128 + ink.dots * np.sin(2.1 * (x + y)) * np.sin(2.1 * (x - y))
     screen = Image.fromarray(dots.astype(np.uint8)).convert("RGB")
-    ink = ImageChops.overlay(ink, screen)
-    ink = ImageOps.autocontrast(ink, cutoff=1) if ink.getextrema() == ((0, 0),) * 3 else ink
-    ImageDraw.Draw(ink).rectangle(
-        (0, 0, ink.width - 1, ink.height - 1),
+    sheet = ImageChops.overlay(sheet, screen)
+    black = sheet.getextrema() == ((0, 0),) * 3
+    sheet = ImageOps.autocontrast(sheet, cutoff=1) if black else sheet
+    ImageDraw.Draw(sheet).rectangle(
+        (0, 0, sheet.width - 1, sheet.height - 1),
         outline=(240, 239, 235),
         width=max(2, round(portrait.face_px * 0.08)),
     )
-    return Portrait(ink.convert("RGBA"), portrait.points)
+    return Portrait(sheet.convert("RGBA"), portrait.points)
 
 
 def hold(sheet: Portrait, pose: Pose, scene: Image.Image) -> Image.Image:

@@ -97,8 +97,8 @@ def evaluate(images: Path, pairs: Path, bench: Bench) -> Report:
 _PROTOCOL = (
     FRAMED,
     (
-        "Templates, each of the face as it is and mirrored, as at enrolment, are compared by "
-        "cosine, whatever the faces' quality."
+        "Templates, each of the face laid out five ways, as it is and mirrored, as at enrolment, "
+        "are compared by cosine, whatever the faces' quality."
     ),
     (
         "Accuracy: each fold is judged with the threshold that is best on the other folds (the "

@@ -4,6 +4,8 @@ The places are those of the ArcFace recipe (Deng et al., "ArcFace: Additive Angu
 Deep Face Recognition", 2019) that the identity network was trained with.
 """
 
+import math
+
 import numpy as np
 
 from edge.inference.landmarks import Mesh
@@ -22,8 +24,26 @@ TEMPLATE: Floats = np.array(
 # out so much smaller, half of LFW's people are told apart better, and so is the other half.
 _SMALLER = 0.96
 _MIDDLE = (56.0, 71.5)
-PLACES: Floats = (TEMPLATE - np.array(_MIDDLE, np.float32)) * np.float32(_SMALLER) + np.array(
-    _MIDDLE, np.float32
+
+
+def _placed(scale: float, degrees: float = 0.0) -> Floats:
+    """Return the recipe's places, scaled and turned clockwise about the face's middle."""
+    turn = math.radians(degrees)
+    rows = ((math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn)))
+    middle = np.array(_MIDDLE, np.float32)
+    matrix = np.float32(scale) * np.array(rows, np.float32)
+    return np.asarray((TEMPLATE - middle) @ matrix + middle, np.float32)
+
+
+PLACES: Floats = _placed(_SMALLER)
+
+# Where a still is laid besides: a little smaller and larger, a little turned each way. Their
+# templates together tell people apart better than one (docs/accuracy.md, Identity).
+VARIED: tuple[Floats, ...] = (
+    _placed(0.95 * _SMALLER),
+    _placed(1.05 * _SMALLER),
+    _placed(_SMALLER, 5.0),
+    _placed(_SMALLER, -5.0),
 )
 
 # Mesh points of each of the five: corners and lids' middles of an eye, tip, mouth corners.

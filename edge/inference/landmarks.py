@@ -18,6 +18,7 @@ COUNT = 468
 
 _SIDE = 192  # input is 192x192 grey
 _ROOM = 1.5  # region over the detector's box, as the network was trained
+_WIDE = 1.2  # over that region: the detector's box about a turned face may be tight
 # The identity crop is coarser than this network's input by a third; between the two, neither is
 # read from pixels much finer or much coarser than its own.
 _COARSER = 1.15
@@ -37,16 +38,17 @@ class Mesh:
         return self.presence >= _LEAST_PRESENCE
 
 
-def region(face: Detection) -> Affine:
+def region(face: Detection, *, wide: bool = False) -> Affine:
     """Return the map from the network's input to the picture that `face` was found in.
 
-    A square about the face, upright by its eyes.
+    A square about the face, upright by its eyes; `wide`: with more room about it.
     """
     box = face.box
+    room = _ROOM * _WIDE if wide else _ROOM
     (right_x, right_y), (left_x, left_y) = face.points[RIGHT_EYE], face.points[LEFT_EYE]
     return square(
         (box.x + box.width / 2, box.y + box.height / 2),
-        max(_ROOM * max(box.width, box.height), 1.0),
+        max(room * max(box.width, box.height), 1.0),
         math.atan2(left_y - right_y, left_x - right_x),
         _SIDE,
     )

@@ -61,7 +61,7 @@ class Pipeline:
         main = frame.main
         faces = self._parts.detector.find(frame.lores, main.width, main.height)
         looked, denied = None, None
-        while faces and (looked := self._parts.look(main, faces[0])) is None:
+        while faces and (looked := self._parts.look_twice(main, faces[0])) is None:
             # The landmarks network knows better what is a face, but for one that is covered.
             gone = faces.pop(0)
             denied = denied or gone

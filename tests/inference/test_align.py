@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.inference.align import PLACES, TEMPLATE, five_points, similarity
+from edge.inference.align import PLACES, TEMPLATE, VARIED, five_points, similarity
 from edge.inference.landmarks import COUNT, Mesh
 from edge.inference.pixels import Affine, square
 from edge.types import Floats
@@ -73,3 +73,10 @@ def test_square_maps_its_corners() -> None:
     corners = moved(np.array(((0, 0), (20, 0), (10, 10)), np.float32), where)
     np.testing.assert_allclose(corners, ((120, 30), (120, 70), (100, 50)), atol=1e-4)
     assert where.scale == pytest.approx(2)
+
+
+def test_a_still_is_laid_out_smaller_larger_and_turned_each_way() -> None:
+    ways = [similarity(PLACES, places) for places in VARIED]
+    assert [way.scale for way in ways] == pytest.approx([0.95, 1.05, 1, 1], abs=1e-4)
+    turns = [math.degrees(math.atan2(way.d, way.a)) for way in ways]
+    assert turns == pytest.approx([0, 0, 5, -5], abs=1e-3)
