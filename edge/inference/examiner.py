@@ -79,7 +79,7 @@ class Examiner:
         return self._approach(picture, region(found))
 
     def look_twice(self, picture: Yuv, found: Detection) -> tuple[Closeup, Mesh] | None:
-        """Return the same, where the detector is sure from a second look with more room, too."""
+        """Return the same; of a denied face that the detector is sure of, after a wider look."""
         looked = self.look(picture, found)
         if looked is None and found.score >= _SURE:
             return self._approach(picture, region(found, wide=True))
