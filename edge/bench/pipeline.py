@@ -23,7 +23,7 @@ from edge.types import Floats, Frame, Match
 
 _ROUNDS = 150
 _WARM_UP = 10
-_FEWER = 5
+_FEWER = 5  # times, where threads wait for each other
 # The picture's size, and the share of its width that the face's box takes.
 _SIZES = {"640x480": (640, 480, 0.24), "1280x960": (1280, 960, 0.22)}
 # Frames of a face that stays, in a row, and how often their networks run: the smile's on the face
@@ -57,7 +57,8 @@ def measure(
     one over fewer rounds, for where other work is going on they wait for each other.
     """
     threads = threads or sorted({1, os.cpu_count() or 1})
-    rounds_of = {number: rounds if number == 1 else rounds // _FEWER for number in threads}
+    fewer = max(1, rounds // _FEWER)
+    rounds_of = {number: rounds if number == 1 else fewer for number in threads}
     by_size = {
         f"{name}, {number} thread{'s' if number > 1 else ''}": _pass(
             _frame(faces, *size), InferenceSettings(threads=number), rounds_of[number]
