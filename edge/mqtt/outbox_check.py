@@ -21,6 +21,10 @@ BUSY_SECONDS = 5.0  # how long one connection waits for the other
 # What reading a damaged file raises: Python decodes the names of columns by itself, as UTF-8.
 ILLEGIBLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# The index of the log beside the file takes 32 KiB again at every start.
+_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
+# What says nothing against the file itself, of which only what lies beside it is written.
+_BESIDE = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 @contextlib.contextmanager
@@ -29,10 +33,10 @@ def told(file: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without its detail
-        if code == sqlite3.SQLITE_FULL:
+        code = getattr(error, "sqlite_errorcode", 0)
+        if code in _NO_ROOM:
             raise OutboxFull(f"{file}: the disk is full; make room on it") from error
-        kind = OutboxDamaged if code in _DAMAGE else OutboxError
+        kind = OutboxDamaged if code & 0xFF in _DAMAGE else OutboxError  # whatever its detail
         raise kind(f"{file}: {error}") from error
     except UnicodeDecodeError as error:  # see ILLEGIBLE
         raise OutboxDamaged(f"{file}: is damaged ({error.reason})") from error
@@ -60,7 +64,8 @@ def _ascii(content: bytes) -> str:
 def check(file: Path, mark: Mark | None) -> None:
     """Return where the file is a sound outbox, the one that `mark` speaks of where there is one.
 
-    Raises OutboxDamaged, and OutboxRefused for a file that is none of ours, or not ours to open.
+    Raises OutboxDamaged, OutboxRefused for a file that is none of ours, or not ours to open, and
+    OutboxError (OutboxFull) where what SQLite keeps beside it cannot be had.
     """
     try:
         with file.open("r+b") as opened:
@@ -79,6 +84,10 @@ def check(file: Path, mark: Mark | None) -> None:
                     raise OutboxDamaged(f"{file}: is damaged ({found})")
             _chain(db, file, version, mark)
     except ILLEGIBLE as error:
+        code = getattr(error, "sqlite_errorcode", 0)
+        with told(file):
+            if code in _BESIDE or code & 0xFF in _BESIDE:
+                raise
         raise OutboxDamaged(f"{file}: is damaged ({error})") from error
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from orders import Voice
-from wires import ScriptedBroker
+from wires import ScriptedBroker, Wire
 from wireunit import UNIT, Listener, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
@@ -169,10 +169,20 @@ def test_a_flood_neither_fills_memory_nor_stops_events(
 
 
 def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: Path) -> None:
-    with WireUnit(tmp_path, talkative.settings, listeners=[Ear()]) as unit:
+    with (
+        talkative,
+        Listener(talkative.settings) as listener,
+        Wire(talkative.port) as wire,
+        WireUnit(tmp_path, wire.settings, listeners=[Ear()]) as unit,
+    ):
+        until(lambda: subscribed(talkative), 10.0)
+        wire.blocked = True
         unit.link.say(UNIT.below("reply", "1"), "late")
-        with talkative, Listener(talkative.settings) as listener:
-            until(lambda: any(body == b"late" for _, body, _ in listener.messages), 20.0)
+        until(lambda: unit.link._listening._flying, 10.0)
+        assert not any(body == b"late" for _, body, _ in listener.messages)
+        wire.cut()
+        wire.blocked = False
+        until(lambda: any(body == b"late" for _, body, _ in listener.messages), 20.0)
 
 
 def test_a_refused_subscription_is_told_and_events_go_on(tmp_path: Path) -> None:

@@ -103,10 +103,15 @@ def test_a_full_disk_refuses_and_recovers_by_itself(disk: Path, tmp_path: Path) 
     recorder.close()
     fill(disk)
     box.close()  # with no room at all: what is stored stays, in the WAL if need be
+    assert (disk / "outbox.db-wal").exists()
+    (disk / "outbox.db-shm").unlink()
+    fill(disk)  # no room to open it either
+    with pytest.raises(OutboxFull, match=r"outbox\.db: the disk is full; make room on it"):
+        Outbox(disk / "outbox.db", signing_key=tmp_path / "signing.key")
+    (disk / "ballast").unlink()
     again = Outbox(disk / "outbox.db", signing_key=tmp_path / "signing.key")
     assert again.renewal is None
     assert again.head().sequence == stored
-    (disk / "ballast").unlink()
     again.append(partial(signer.sealer.event, attempt()))
     again.close()
     check_whole(disk / "outbox.db", stored + 1)
@@ -148,7 +153,7 @@ def test_no_room_to_mend_leaves_the_damaged_file_for_the_next_start(
     content = bytearray((disk / "outbox.db").read_bytes())
     content[100:2000] = bytes(1900)
     (disk / "outbox.db").write_bytes(content)
-    ballast = fill(disk)
+    ballast = fill(disk, leave=64 * 1024)  # enough to look at it
     with pytest.raises(OutboxError, match="cannot be made"):
         Outbox(disk / "outbox.db", signing_key=tmp_path / "signing.key")
     assert (disk / "outbox.db").read_bytes() == content
@@ -156,6 +161,23 @@ def test_no_room_to_mend_leaves_the_damaged_file_for_the_next_start(
     again = Outbox(disk / "outbox.db", signing_key=tmp_path / "signing.key")
     assert again.renewal is not None
     assert again.head().sequence == 200
+    again.close()
+
+
+def test_a_sound_file_is_not_set_aside_for_what_cannot_be_opened_beside_it(tmp_path: Path) -> None:
+    signer = Signer(tmp_path)
+    file = tmp_path / "outbox.db"
+    box = Outbox(file, signing_key=tmp_path / "signing.key")
+    box.append(partial(signer.sealer.event, attempt()))
+    box.close()
+    in_the_way = tmp_path / "outbox.db-shm"
+    in_the_way.mkdir()
+    with pytest.raises(OutboxError, match=r"outbox\.db: attempt to write a readonly"):
+        Outbox(file, signing_key=tmp_path / "signing.key")
+    in_the_way.rmdir()
+    again = Outbox(file, signing_key=tmp_path / "signing.key")
+    assert again.renewal is None
+    assert again.head().sequence == 1
     again.close()
 
 
