@@ -55,7 +55,7 @@ class Examiner:
         self.detector = Detector(models.open("detector"), settings.detector_score)
         self.landmarks = Landmarks(models.open("landmarks"))
         self.embedder = Embedder(models.open("identity"))
-        self.smile = Smile(models.open("smile"), models.open("shape"))
+        self.smile = Smile(models.open("smile"), models.open("readout"))
         self.cover = Cover(models.open("cover"))
         # Models without it are whole: who uses them is told that nothing judges liveness.
         judged = "liveness" in self.digests

@@ -16,7 +16,7 @@ from edge.types import Floats, Yuv
 
 COUNT = 468
 
-_SIDE = 192  # input is 192x192 grey
+SIDE = 192  # input is 192x192 grey
 _ROOM = 1.5  # region over the detector's box, as the network was trained
 _WIDE = 1.2  # over that region: the detector's box about a turned face may be tight
 # The identity crop is coarser than this network's input by a third; between the two, neither is
@@ -31,6 +31,7 @@ class Mesh:
 
     points: Floats  # (468, 3): x, y in picture pixels; z in the same unit, smaller is nearer
     presence: float  # 0 to 1: how sure the network is that this is a face
+    features: Floats  # (6, 6, 128): what the network makes of the face before it places the points
 
     @property
     def is_face(self) -> bool:
@@ -50,13 +51,13 @@ def region(face: Detection, *, wide: bool = False) -> Affine:
         (box.x + box.width / 2, box.y + box.height / 2),
         max(room * max(box.width, box.height), 1.0),
         math.atan2(left_y - right_y, left_x - right_x),
-        _SIDE,
+        SIDE,
     )
 
 
 def approach(picture: Yuv, where: Affine) -> Closeup:
     """Copy the region `where` out of the picture."""
-    return Closeup(picture, where, _SIDE, max(1, int(where.scale * _COARSER)))
+    return Closeup(picture, where, SIDE, max(1, int(where.scale * _COARSER)))
 
 
 class Landmarks:
@@ -70,12 +71,12 @@ class Landmarks:
         spec = self._network.spec
         # Grey and nearest pixels: on LFW pairs these points serve the identity network as well as
         # those of a smooth colour crop, for a fifth of the time.
-        crop = closeup.nearest(where, _SIDE)
+        crop = closeup.nearest(where, SIDE)
         write(crop, self._network.input[0, :, :, 0], spec.scale, spec.offset)
-        raw, flag = sorted(self._network.run(), key=lambda out: -out.size)
+        raw, flag, features = self._network.run()
         points = raw.reshape(COUNT, 3) @ np.array(
             ((where.a, where.d, 0), (where.b, where.e, 0), (0, 0, where.scale)), np.float32
         )
         points += np.array((where.c, where.f, 0), np.float32)
         logit = min(max(float(flag.item()), -50.0), 50.0)
-        return Mesh(points, 1 / (1 + math.exp(-logit)))
+        return Mesh(points, 1 / (1 + math.exp(-logit)), features[0])

@@ -1,27 +1,27 @@
 """How much a face smiles, 0 to 100, where 50 is the calibrated threshold.
 
 Two measures are added up on a straight line of log-odds: what a network of our own says of the
-face as it looks, and what another one says of its shape, the landmarks. Light and skin do not show
-in the shape, and what it knows of a face is little beside the picture; their errors differ.
+face as it looks, and what another one reads from the features of the landmarks network. That one
+was trained by others on other faces and for another end, so the errors of the two differ.
 `scripts/train_smile` trains both and fits the line, which stands in the models' manifest.
 """
 
 import math
 from collections import deque
 from collections.abc import Set as AbstractSet
-from statistics import median_low
+from statistics import fmean, median_low
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.inference.align import TEMPLATE as _IDENTITY_TEMPLATE
 from edge.inference.align import laid_out, similarity
-from edge.inference.landmarks import COUNT, Mesh
+from edge.inference.landmarks import Mesh
 from edge.inference.models import Network
-from edge.inference.pixels import Affine, Closeup
+from edge.inference.pixels import Closeup
 from edge.types import Bytes2D, Floats
 
-MEASURES = ("network", "shape")  # their names in the manifest, beside "intercept"
+MEASURES = ("network", "readout")  # their names in the manifest, beside "intercept"
 
 SIDE = 64  # input is 64x64 grey
 # Eyes and nose alone place the crop: the mouth must not move the frame it is judged in. It is 84
@@ -30,18 +30,17 @@ PLACED_BY = 3
 _VIEW, _MIDDLE = 84, (56, 76)
 TEMPLATE = laid_out(_IDENTITY_TEMPLATE[:PLACED_BY], _MIDDLE, SIDE / _VIEW, SIDE)
 
-_EACH = 4  # so many mesh points, one is in the shape: neighbours move together
-SHAPE = 3 * len(range(0, COUNT, _EACH))  # numbers
-STEP = 0.256  # pixels of the crop; what a shape is rounded to, so that a byte holds 32 to each side
+FEATURES = 6 * 6 * 128  # of the landmarks network
+_STEP = 0.04  # of a feature, in a byte; of seven in a hundred, over 5.1, the rest is cut off
 
 
 class Smile:
     """Scores one face in one picture."""
 
-    def __init__(self, network: Network, shape: Network) -> None:
-        """Take the networks of the face's look, which has the line's constants, and shape."""
+    def __init__(self, network: Network, readout: Network) -> None:
+        """Take the networks of the face's look, which has the line's constants, and features."""
         self._network = network
-        self._shape = shape
+        self._readout = readout
         constants = network.spec.calibration
         self.line = tuple(constants[name] for name in MEASURES), constants["intercept"]
 
@@ -54,35 +53,26 @@ class Smile:
 
     def measure(self, closeup: Closeup, mesh: Mesh, points: Floats) -> tuple[float, float]:
         """Return what the line is fitted to: both networks' log-odds of a smile, -6 to 6."""
+        self._readout.input[0, 0, 0] = as_bytes(mesh.features)
+        (logit,) = self._readout.run()
         where = similarity(TEMPLATE, points[:PLACED_BY])
-        self._shape.input[0, 0, 0] = shape(mesh, where)
-        (logit,) = self._shape.run()
         return self._log_odds(closeup.grey(where, SIDE)), float(logit[0, 0])
 
     def _log_odds(self, grey: Bytes2D) -> float:
-        """Return the mean of what is said of the face and of its mirror image.
+        """Return the mean of what each tower says of the face and of its mirror image.
 
         A smile has no side, so what differs between the two is error.
         """
-        total = 0.0
+        said: list[float] = []
         for way in (grey, grey[:, ::-1]):
             self._network.input[0, :, :, 0] = way  # int8 inside: it takes the pixels as they are
-            (logit,) = self._network.run()
-            total += float(logit[0, 0])
-        return total / 2
+            said += (float(logit[0, 0]) for logit in self._network.run())
+        return fmean(said)
 
 
-def shape(mesh: Mesh, where: Affine) -> NDArray[np.uint8]:
-    """Return the face's shape, (`SHAPE`,): places about their middle, as laid out in the crop.
-
-    `where` lays the crop onto the picture. x, y, z of one point after the other, in `STEP`, 128
-    for none.
-    """
-    points = mesh.points[::_EACH]
-    turn = np.array(((where.a, where.b, 0), (where.d, where.e, 0), (0, 0, where.scale)))
-    size = where.scale or 1.0  # of eyes and nose in one place
-    laid = (points - points.mean(axis=0)) @ (turn / (size**2 * STEP))
-    return np.asarray((laid.ravel().round() + 128).clip(0, 255), np.uint8)
+def as_bytes(features: Floats) -> NDArray[np.uint8]:
+    """Return the mesh's features as the readout takes them, (`FEATURES`,), 128 for 0."""
+    return np.asarray((features.ravel() / _STEP + 128.5).clip(0, 255), np.uint8)
 
 
 class Smoother:

@@ -55,7 +55,7 @@ def test_mirrored_points_are_not_mirrored_back() -> None:
 
 def test_five_points_are_means_of_mesh_points() -> None:
     points = np.random.default_rng(1).normal(size=(COUNT, 3)).astype(np.float32)
-    five = five_points(Mesh(points, 1.0))
+    five = five_points(Mesh(points, 1.0, np.zeros((6, 6, 128), np.float32)))
     assert five[0] == pytest.approx(points[[33, 133, 159, 145], :2].mean(axis=0), abs=1e-6)
     assert five[1] == pytest.approx(points[[263, 362, 386, 374], :2].mean(axis=0), abs=1e-6)
     np.testing.assert_array_equal(five[2:], points[[1, 61, 291], :2])

@@ -16,6 +16,8 @@ from edge.pictures import from_image
 Portrait = Callable[[str], Image.Image]
 NAMES = ("astronaut", "biden", "obama", "obama2", "obama3")
 
+NO_FEATURES = np.zeros((6, 6, 128), np.float32)
+
 
 def seen(luma: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Both views of the same grey picture."""
@@ -69,7 +71,7 @@ def test_the_close_view_holds_half_of_a_large_face_and_is_unscaled_of_a_small_on
     for face, step in ((150, 1), (480, 480 / 2 / SIDE)):  # pixels for one of the view
         points = np.full((468, 3), 480, np.float32)
         points[:, 0] = np.linspace(640 - face / 2, 640 + face / 2, 468)
-        close = views(picture, Mesh(points, 1.0))[..., 3].astype(int)
+        close = views(picture, Mesh(points, 1.0, NO_FEATURES))[..., 3].astype(int)
         assert np.diff(close, axis=1).mean() == pytest.approx(step / 5, abs=0.02)
 
 
@@ -80,7 +82,7 @@ def test_views_are_of_any_face_in_any_picture(size: tuple[int, int]) -> None:
         for width in (0.0, 30.0, 900.0):
             points = np.zeros((468, 3), np.float32)
             points[:, :2] = middle + np.random.default_rng(8).uniform(-width, width, (468, 2))
-            view = views(picture, Mesh(points, 1.0))
+            view = views(picture, Mesh(points, 1.0, NO_FEATURES))
             assert view.shape == (SIDE, SIDE, 6)
             assert view.dtype == np.uint8
 

@@ -1,4 +1,3 @@
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -8,10 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from edge.inference.examiner import Examiner, Face
-from edge.inference.landmarks import COUNT, Mesh
 from edge.inference.models import Models, shipped
-from edge.inference.pixels import Affine
-from edge.inference.smile import MEASURES, SHAPE, Smoother, shape
+from edge.inference.smile import FEATURES, MEASURES, Smoother, as_bytes
 from edge.pictures import from_image
 
 
@@ -25,7 +22,7 @@ def test_no_smile_scores_below_the_threshold(faces: dict[str, Face], name: str) 
     assert 0 <= faces[name].smile < 50
 
 
-@pytest.mark.parametrize("name", ["smile", "shape"])
+@pytest.mark.parametrize("name", ["smile", "readout"])
 def test_network_is_int8_throughout(name: str) -> None:
     network = Models().open(name)
     details = {d["name"]: np.dtype(d["dtype"]) for d in network._interpreter.get_tensor_details()}
@@ -35,21 +32,17 @@ def test_network_is_int8_throughout(name: str) -> None:
 
 def test_both_networks_together_are_small() -> None:
     models = Models()
-    files = (shipped() / models.spec(name).file for name in ("smile", "shape"))
+    files = (shipped() / models.spec(name).file for name in ("smile", "readout"))
     assert sum(file.stat().st_size for file in files) <= 300_000
 
 
-@pytest.mark.parametrize(("turn", "size"), [(0.0, 1.0), (0.4, 1.0), (-0.2, 2.5)])
-def test_shape_is_the_same_wherever_and_however_large_the_face_is(turn: float, size: float) -> None:
-    points = np.random.default_rng(3).normal(0, 7, (COUNT, 3)).astype(np.float32)
-    plain = shape(Mesh(points, 1.0), Affine(1, 0, -32, 0, 1, -32))
-    assert plain.shape == (SHAPE,)
-    assert 128 - 3 * 40 < plain.min() < plain.max() < 128 + 3 * 40
-    a, d = size * math.cos(turn), size * math.sin(turn)
-    moved = points * size
-    moved[:, :2] = points[:, :2] @ np.array(((a, d), (-d, a))) + (300, 200)
-    again = shape(Mesh(moved, 1.0), Affine(a, -d, 280, d, a, 170))
-    np.testing.assert_allclose(again.astype(int), plain, atol=1)
+def test_features_are_rounded_and_cut_off() -> None:
+    features = np.zeros((6, 6, 128), np.float32)
+    features[0, 0, :5] = (0.021, -0.021, 5.08, 9.0, -9.0)
+    seen = as_bytes(features)
+    assert seen.shape == (FEATURES,)
+    assert seen.dtype == np.uint8
+    assert seen[:6].tolist() == [129, 127, 255, 255, 0, 128]
 
 
 def test_line_is_that_of_the_manifest(examiner: Examiner) -> None:

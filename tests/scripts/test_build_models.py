@@ -276,6 +276,24 @@ def test_networks_read_what_cameras_give(schema: Any) -> None:
     np.testing.assert_allclose(invoke(rewritten, y[..., None]), wanted, atol=1e-4)
 
 
+def test_a_map_in_the_middle_is_put_out_too(schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = tiny(schema, batch=1)
+    with pytest.raises(tflite_rewrite.RewriteError, match="no activation of shape"):
+        model_builder.rewrite(schema, original, ["fuse_prelu", "tell_features"])
+    monkeypatch.setattr(tflite_rewrite, "FEATURES", (1, 4, 4, 8))
+    told = model_builder.rewrite(schema, original, ["fuse_prelu", "tell_features"])
+    interpreter = new_interpreter(told, 1)
+    interpreter.allocate_tensors()
+    picture = np.random.default_rng(2).normal(size=(1, 4, 4, 3)).astype("f4")
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture)
+    interpreter.invoke()
+    first, added = (
+        interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()
+    )
+    np.testing.assert_array_equal(first, invoke(original, picture))
+    np.testing.assert_array_equal(added.ravel(), first.ravel())  # which is reshaped from it
+
+
 def test_input_that_is_not_rgb_is_refused(schema: Any) -> None:
     grey = model_builder.rewrite(schema, tiny(schema, batch=1), ["take_grey"])
     with pytest.raises(tflite_rewrite.RewriteError, match="not read by one convolution of RGB"):

@@ -19,6 +19,7 @@ from edge.inference.models import new_interpreter  # noqa: E402
 GREY = Design(((8, 2), (16, 2), (16, 1), (32, 2)), side=64, channels=1, outputs=1, most_logit=6.0)
 COLOUR = Design(((8, 2), (16, 2), (24, 2)), side=96, channels=3, outputs=2, most_logit=8.0)
 NUMBERS = Design(((8, 1),), side=1, channels=30, outputs=1, most_logit=6.0, kernel=1)
+LINE = Design((), side=1, channels=30, outputs=1, most_logit=6.0, kernel=1)
 
 
 def pictures(design: Design, count: int) -> NDArray[np.uint8]:
@@ -47,7 +48,10 @@ def test_padding_is_that_of_tflite() -> None:
     assert float(pad(x, 1)[..., 0, 0]) == 0
 
 
-@pytest.mark.parametrize("design", [GREY, COLOUR, NUMBERS], ids=["grey", "colour", "numbers"])
+DESIGNS = {"grey": GREY, "colour": COLOUR, "numbers": NUMBERS, "line": LINE}
+
+
+@pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_file_answers_as_the_quantized_network(design: Design) -> None:
     schema_is_there()
     from int8_training.file import ask, write  # noqa: PLC0415

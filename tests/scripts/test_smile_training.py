@@ -9,13 +9,13 @@ torch = pytest.importorskip("torch")
 
 from int8_training.network import Network  # noqa: E402 - only where torch is
 from int8_training.training import Course  # noqa: E402
-from smile_training import shapes, training  # noqa: E402
+from smile_training import readout, training  # noqa: E402
 from smile_training.crops import Faces  # noqa: E402
 from smile_training.folds import both_ways, onsets  # noqa: E402
 from smile_training.network import DESIGN  # noqa: E402
 from smile_training.training import Samples  # noqa: E402
 
-from edge.inference.smile import SHAPE  # noqa: E402
+from edge.inference.smile import FEATURES  # noqa: E402
 
 COURSE = Course(epochs=2, rate=1e-3, decay=0.0)
 
@@ -74,15 +74,15 @@ def test_network_learns_to_score_a_face_further_on_its_way_to_a_smile_higher(
     assert (scores.diff(dim=1) > 0).all()
 
 
-def test_network_learns_a_shape_and_keeps_it_in_int8(tmp_path: Path) -> None:
+def test_readout_learns_and_keeps_it_in_int8(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(2)
     smiling = torch.rand(1024, generator=generator) < 0.5
-    seen = torch.randint(118, 139, (1024, SHAPE, 1, 1), generator=generator)
-    seen[:, :6] += 12 * smiling[:, None, None, None]
-    told = shapes.Shapes(seen.to(torch.uint8), smiling.float(), torch.ones(1024))
-    for network in shapes.train(told, tmp_path, "test", 5):
+    seen = torch.randint(78, 119, (1024, 2, FEATURES), generator=generator)
+    seen[..., :400] += 60 * smiling[:, None, None]
+    told = readout.Features(seen.to(torch.uint8), smiling.float(), torch.ones(1024))
+    for network in readout.train(told, tmp_path, "test", 5):
         with torch.no_grad():
-            says = network(seen.float())[:, 0] > 0
+            says = network(seen[:, 0, :, None, None].float())[:, 0] > 0
         assert (says == smiling).float().mean() > 0.95
 
 
@@ -92,7 +92,7 @@ def test_fold_leaves_out_the_onsets_of_half_of_the_people() -> None:
     london = Faces(
         crops=wide[:, :64, :64],
         wide=wide,
-        shape=np.zeros((24, SHAPE), np.uint8),
+        features=np.zeros((24, 2, FEATURES), np.uint8),
         smiling=np.arange(24) % 2 == 1,
         person=np.repeat(people, 2),
         listed=24,

@@ -107,11 +107,12 @@ def _tower(graph: _Graph, network: Quantized, x: int) -> int:
         options.strideH = options.strideW = stride
         options.fusedActivationFunction = schema.ActivationFunctionType.RELU
         x = graph.operator("CONV_2D", [x, *constants], out, options)
-    mean = graph.tensor("mean", (1, 1, 1, design.layers[-1][0]), "INT8", [scale], zero=-128)
-    pool = schema.Pool2DOptionsT()
-    pool.padding = schema.Padding.VALID
-    pool.strideH = pool.strideW = pool.filterHeight = pool.filterWidth = side
-    x = graph.operator("AVERAGE_POOL_2D", [x], mean, pool)
+    if design.layers:
+        mean = graph.tensor("mean", (1, 1, 1, design.layers[-1][0]), "INT8", [scale], zero=-128)
+        pool = schema.Pool2DOptionsT()
+        pool.padding = schema.Padding.VALID
+        pool.strideH = pool.strideW = pool.filterHeight = pool.filterWidth = side
+        x = graph.operator("AVERAGE_POOL_2D", [x], mean, pool)
     constants = _constants(graph, network, len(design.layers), scale)
     answer = (1, design.outputs)
     rounded = graph.tensor("rounded", answer, "INT8", [design.output_scale])

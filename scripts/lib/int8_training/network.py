@@ -1,7 +1,8 @@
 """Small networks, in float and with every number rounded as the unit's int8 kernels round it.
 
 Plain convolutions with ReLU, the mean over the last map, one straight line: nothing that an
-int8 kernel of 2020 does not have. Input: pixels 0 to 255; output: log-odds.
+int8 kernel of 2020 does not have. Input: pixels 0 to 255; output: log-odds. A picture of one pixel
+may have no convolution at all.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ _SEEN = 0.9999  # of the activations lie in a layer's range; the rest is clipped
 class Design:
     """What one network is made of."""
 
-    layers: tuple[tuple[int, int], ...]  # output channels and stride (1 or 2) of each convolution
+    # Output channels and stride (1 or 2) of each convolution; none only where `side` is 1.
+    layers: tuple[tuple[int, int], ...]
     side: int  # of the square input, in pixels; even at each stride of 2
     channels: int  # of the input: 1 grey, 3 colour
     outputs: int  # log-odds, each of a question of its own
@@ -98,7 +100,9 @@ class Quantized(nn.Module):
             x = functional.conv2d(pad(x, stride, self.design.kernel), weight, bias, stride)
             scale_in = float(self.scales[i])
             x = _round(x, scale_in, 0, _LEVELS)
-        x = _round(x.mean((2, 3)), scale_in, 0, _LEVELS)
+        x = x.mean((2, 3))
+        if self.design.layers:  # the input itself is on its grid already
+            x = _round(x, scale_in, 0, _LEVELS)
         weight, bias = self._rounded(len(self.design.layers), scale_in)
         logits = functional.linear(x, weight, bias)
         return _round(logits, self.design.output_scale, -128, 127)

@@ -4,7 +4,7 @@ import csv
 import math
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -221,4 +221,4 @@ def _off(mesh: Mesh, rng: Generator) -> Mesh:
     middle, face = (low + high) / 2, float((high - low).max())
     aside = rng.uniform(-_ASIDE, _ASIDE, 2) * face
     points[:, :2] = middle + aside + (points[:, :2] - middle) * (1 + rng.uniform(-_NEARER, _NEARER))
-    return Mesh(points, mesh.presence)
+    return replace(mesh, points=points)

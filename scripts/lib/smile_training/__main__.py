@@ -1,10 +1,11 @@
 """Trains the smile's networks and writes their files; started by scripts/train_smile.
 
-smile.tflite sees the face, shape.tflite its landmarks. Three such pairs are trained alike. Two of
-them each leave out half of GENKI-4K, half of London's people and a fifth of LFW's: what they say of
-the faces of GENKI-4K and LFW that they have not seen fits the score's line, and what they say of
-those of GENKI-4K and London tells what the figures are. The third, trained on both halves, is the
-one that is shipped. Another fifth of LFW's people is kept from all three, and tells LFW's figures.
+smile.tflite sees the face, by two towers; readout.tflite sees the landmarks network's features.
+Three such pairs of files are trained alike. Two of them each leave out half of GENKI-4K, half of
+London's people and a fifth of LFW's: what they say of the faces of GENKI-4K and LFW that they have
+not seen fits the score's line, and what they say of those of GENKI-4K and London tells what the
+figures are. The third, trained on both halves, is the one that is shipped. Another fifth of LFW's
+people is kept from all three, and tells LFW's figures.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from edge.inference.smile import MEASURES
 from smile_training import crops
 from smile_training.calibration import Figures, Truths, Values, figures, fit
 from smile_training.crops import Faces
-from smile_training.folds import FOLDS, SHARES, Answers, as_pictures, part, trained
+from smile_training.folds import FOLDS, SHARES, Answers, as_pictures, part, readout, tower
+from smile_training.network import TOWERS
 
 # What GENKI-4K and LFW each count in the score's line: alike, for the score is to mean the same in
 # both, though LFW's labels are strict and a mild smile is none there.
@@ -50,19 +52,26 @@ def main() -> int:
     # Fresh processes of one thread each: sums are then added in the same order on any machine.
     with ProcessPoolExecutor(options.processes, get_context("spawn"), follow_parent) as pool:
         plans = [None, *range(FOLDS)]
-        shipped, *folds = pool.map(trained, [sets] * len(plans), [out] * len(plans), plans)
+        work = [
+            ([pool.submit(tower, sets, out, plan, number) for number in range(TOWERS)],
+             pool.submit(readout, sets, out, plan))
+            for plan in plans
+        ]  # fmt: skip
+        shipped, *folds = (
+            Answers.of([one.result() for one in towers], read.result()) for towers, read in work
+        )
     line, rows = _measured(sets, shipped, folds)
     for name, row in rows.items():
         print(f"{name:40} {row}")
     checked = {
-        "smile": (shipped.look, sets["lfw"].crops[:_CHECKED, ..., None]),
-        "shape": (shipped.shape, as_pictures(sets["lfw"].shape[:_CHECKED])),
+        "smile": (shipped.towers, sets["lfw"].crops[:_CHECKED, ..., None]),
+        "readout": ([shipped.readout], as_pictures(sets["lfw"].features[:_CHECKED])),
     }
     try:
         _check_loss(rows)
         contents = {
-            name: write([network], name, some, log_odds(network, some))
-            for name, (network, some) in checked.items()
+            name: write(networks, name, some, np.hstack([log_odds(n, some) for n in networks]))
+            for name, (networks, some) in checked.items()
         }
     except (BuildError, ModelError) as error:
         print(f"train_smile: {error}", file=sys.stderr)

@@ -16,7 +16,10 @@ from PIL import Image, ImageOps
 from edge.evaluate.faces import framed
 from edge.inference.align import five_points, laid_out, similarity
 from edge.inference.examiner import Examiner
-from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, shape
+from edge.inference.landmarks import SIDE as SEEN
+from edge.inference.landmarks import region
+from edge.inference.pixels import Affine
+from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, as_bytes
 from edge.pictures import from_image
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Bytes2D, Yuv
@@ -34,7 +37,8 @@ class Faces:
 
     crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
     wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with room about it
-    shape: NDArray[np.uint8]  # (n, SHAPE): what the unit's other network sees
+    features: NDArray[np.uint8]  # (n, 2, FEATURES): what the unit's other network sees, of the
+    # face and, which the unit does not look at, of its mirror image
     smiling: NDArray[np.bool_]  # (n,)
     person: NDArray[np.str_]  # (n,): who it is, or the file where nobody says
     listed: int  # pictures, with those that no face was found in
@@ -64,24 +68,30 @@ def _cut(examiner: Examiner, pictures: list[Picture], name: str) -> Faces:
             seen.append(face)
             smiling.append(picture.smiling)
             person.append(picture.person)
-    crops, wide, shapes = (np.array(part) for part in zip(*seen, strict=True))
-    return Faces(crops, wide, shapes, np.array(smiling), np.array(person), len(pictures))
+    crops, wide, features = (np.array(part) for part in zip(*seen, strict=True))
+    return Faces(crops, wide, features, np.array(smiling), np.array(person), len(pictures))
 
 
 def _look(examiner: Examiner, picture: Yuv) -> tuple[Bytes2D, Bytes2D, NDArray[np.uint8]] | None:
-    """Return both crops of the largest face, and its shape."""
+    """Return both crops of the largest face, and both ways' features."""
     for found in examiner.find(picture):
         looked = examiner.look(picture, found)
         if looked is not None:
             closeup, mesh = looked
             placed = five_points(mesh)[:PLACED_BY]
-            where = similarity(TEMPLATE, placed)
+            mirrored = examiner.landmarks.find(closeup, _mirrored(region(found)))
             return (
-                closeup.grey(where, SIDE),
+                closeup.grey(similarity(TEMPLATE, placed), SIDE),
                 closeup.grey(similarity(_WIDE_TEMPLATE, placed), WIDE),
-                shape(mesh, where),
+                np.array([as_bytes(way.features) for way in (mesh, mirrored)]),
             )
     return None
+
+
+def _mirrored(where: Affine) -> Affine:
+    """Return the map that reads what the landmarks network sees from right to left."""
+    a, b, c, d, e, f = where
+    return Affine(-a, b, c + a * SEEN, -d, e, f + d * SEEN)
 
 
 def _listed(datasets: Path, list_name: str, folder: str, person: str) -> Iterator[Picture]:

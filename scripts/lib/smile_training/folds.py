@@ -1,20 +1,21 @@
-"""Which faces each pair of networks is trained on, and what it then says of all of them."""
+"""Which faces each network is trained on, and what it then says of all of them."""
 
 import zlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from int8_training.network import Quantized
+from int8_training.network import Network, Quantized
 from int8_training.training import log_odds
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from smile_training.calibration import Values
 from smile_training.crops import Faces
-from smile_training.shapes import Shapes
-from smile_training.shapes import train as train_shape
+from smile_training.readout import Features
+from smile_training.readout import train as train_readout
 from smile_training.training import Samples, train
 
 FOLDS = 2  # of GENKI-4K's faces and of London's people; fold k leaves out half k of each
@@ -23,44 +24,94 @@ _SEED = 20
 _WEIGHTS = {"genki4k": 2.0, "lfw": 2.5, "fer2013": 0.5}  # by how far the labels can be trusted
 
 
+class Told(NamedTuple):
+    """What one network says of faces: (n,) log-odds by set."""
+
+    exact: dict[str, Values]  # in float
+    rounded: dict[str, Values]  # in int8
+    network: Quantized
+
+
 class Answers(NamedTuple):
-    """What both networks, of look and of shape, say of faces: (n, 2) log-odds by set."""
+    """What both files' networks say of faces: (n, 2) log-odds by set; the towers' is their mean."""
 
     exact: dict[str, Values]
     rounded: dict[str, Values]
-    look: Quantized
-    shape: Quantized
+    towers: list[Quantized]
+    readout: Quantized
+
+    @classmethod
+    def of(cls, towers: Sequence[Told], readout: Told) -> Self:
+        """Put together what each network said."""
+        exact, rounded = (
+            {
+                name: np.c_[
+                    np.mean([getattr(one, form)[name] for one in towers], axis=0),
+                    getattr(readout, form)[name],
+                ]
+                for name in readout.exact
+            }
+            for form in ("exact", "rounded")
+        )
+        return cls(exact, rounded, [one.network for one in towers], readout.network)
 
 
-def trained(sets: dict[str, Faces], out: Path, fold: int | None) -> Answers:
-    """Train the networks of one fold, or those that are shipped (None), and ask them about all."""
+def tower(sets: dict[str, Faces], out: Path, fold: int | None, number: int) -> Told:
+    """Train one tower of a fold, or of what is shipped (None), and ask it about all."""
     torch.set_num_threads(1)
+    wide, target, weight = _learnt(sets, "wide", fold)
+    onset = torch.from_numpy(onsets(sets["london"], fold))
+    samples = Samples(wide[:, None], target, weight, onset)
+    both = train(samples, out, f"{_name(fold)}-{number}", _SEED + number)
+    return _asked(sets, both, lambda network, faces: both_ways(network, faces.crops))
+
+
+def readout(sets: dict[str, Faces], out: Path, fold: int | None) -> Told:
+    """Train one readout, and ask it about all."""
+    torch.set_num_threads(1)
+    features = Features(*_learnt(sets, "features", fold))
+    both = train_readout(features, out, f"{_name(fold)}-readout", _SEED)
+
+    def ask(network: nn.Module, faces: Faces) -> Values:
+        return log_odds(network, as_pictures(faces.features))[:, 0]
+
+    return _asked(sets, both, ask)
+
+
+def _name(fold: int | None) -> str:
+    return "shipped" if fold is None else f"fold{fold}"
+
+
+def _asked(
+    sets: dict[str, Faces],
+    both: tuple[Network, Quantized],
+    ask: Callable[[nn.Module, Faces], Values],
+) -> Told:
+    exact, rounded = (
+        {name: ask(network, faces) for name, faces in sets.items() if name != "fer2013"}
+        for network in both
+    )
+    return Told(exact, rounded, both[1])
+
+
+def _learnt(sets: dict[str, Faces], field: str, fold: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what a fold is trained on: a field of its faces, who smiles, what each counts."""
     left_out = [0] if fold is None else [0, 1 + fold]
     kept = {
         "genki4k": part(sets["genki4k"], FOLDS) != (-1 if fold is None else fold),
         "lfw": ~np.isin(part(sets["lfw"], SHARES), left_out),
         "fer2013": np.full(len(sets["fer2013"].smiling), True),
     }
-    wide, shape, smiling = (
-        np.concatenate([getattr(sets[name], field)[some] for name, some in kept.items()])
-        for field in ("wide", "shape", "smiling")
+    seen, smiling = (
+        np.concatenate([getattr(sets[name], of)[some] for name, some in kept.items()])
+        for of in (field, "smiling")
     )
     weight = np.concatenate([np.full(some.sum(), _WEIGHTS[name]) for name, some in kept.items()])
-    told = torch.from_numpy(smiling).float(), torch.from_numpy(weight).float()
-    onset = torch.from_numpy(onsets(sets["london"], fold))
-    name = "shipped" if fold is None else f"fold{fold}"
-    looks = train(Samples(torch.from_numpy(wide)[:, None], *told, onset), out, name, _SEED)
-    shapes = Shapes(torch.from_numpy(shape)[:, :, None, None], *told)
-    by_shape = train_shape(shapes, out, name, _SEED)
-    exact, rounded = (
-        {
-            name: np.c_[both_ways(look, faces.crops), log_odds(shaped, as_pictures(faces.shape))]
-            for name, faces in sets.items()
-            if name != "fer2013"
-        }
-        for look, shaped in zip(looks, by_shape, strict=True)
+    return (
+        torch.from_numpy(seen),
+        torch.from_numpy(smiling).float(),
+        torch.from_numpy(weight).float(),
     )
-    return Answers(exact, rounded, looks[1], by_shape[1])
 
 
 def onsets(london: Faces, fold: int | None) -> NDArray[np.uint8]:
@@ -77,9 +128,9 @@ def onsets(london: Faces, fold: int | None) -> NDArray[np.uint8]:
     )
 
 
-def as_pictures(shape: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return shapes, (n, SHAPE), as the network takes them: of one pixel."""
-    return shape[:, None, None, :]
+def as_pictures(features: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the faces' features, (n, 2, FEATURES), as the readout takes them: of one pixel."""
+    return features[:, :1, None, :]
 
 
 def both_ways(network: nn.Module, crops: NDArray[np.uint8]) -> Values:
