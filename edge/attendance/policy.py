@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from edge.attendance.evidence import Evidence
 from edge.attendance.motion import motion
@@ -21,6 +22,9 @@ STUCK_S = 2.0  # of a smile that does not count
 RECALL_S = 2.0  # a smile is held against the face as it was so long ago, or later
 # Votes where no smile was asked, of anybody or of this person.
 SILENT: Mapping[str, float | None] = {"motion": None, "onset": None, "continuity": None}
+# Of a mouth's way into a smile: no face makes more of it from one frame to the next, but another
+# photo, put in the first one's place, makes all of it (docs/accuracy.md).
+LEAP = 0.65
 GAP_S = 0.5  # between two sure frames; what was before a longer one may be another thing
 
 
@@ -80,6 +84,12 @@ class Look:
     smile: float  # 0 to 100
     points: Floats | None  # as a Sighting has them
 
+    def moved(self, later: "Look") -> float:
+        """Return the mouth's motion since, 0 where one of the two has no points."""
+        if self.points is None or later.points is None:
+            return 0.0
+        return motion(self.points, later.points)
+
 
 @dataclass(slots=True)
 class Looks:
@@ -104,6 +114,19 @@ class Looks:
         """Return the frame of the lowest score, the newest where several have it."""
         return min(reversed(self._looks), key=lambda look: look.smile)
 
+    def moved(self, least: float) -> float:
+        """Return the mouth's motion from rest to now, in distances between the eyes.
+
+        0 where it is `least` or more, and most of it was made between two frames.
+        """
+        rest = self.rest()
+        moved = rest.moved(self.newest)
+        if not moved >= least > 0:
+            return moved
+        way = [rest.moved(look) for look in self._looks if look.captured_ns >= rest.captured_ns]
+        leap = max(after - before for before, after in pairwise(way))
+        return 0.0 if leap > LEAP * moved else moved
+
     def began_ns(self) -> int:
         """Return when the score was last within a third of the way from its lowest to now's."""
         low = self.rest().smile
@@ -126,9 +149,8 @@ class Prompt:
         """Whether the last of `looks` shows a smile in answer to this prompt."""
         rest, look = looks.rest(), looks.newest
         self.highest = max(look.smile, self.highest)
-        moved = 0.0
+        moved = looks.moved(living.motion)
         if look.points is not None and rest.points is not None:
-            moved = motion(rest.points, look.points)
             self.moved = max(moved, self.moved or 0.0)
         rose = look.smile - rest.smile >= rules.smile_rise
         answers = looks.began_ns() - self.asked_ns > ns(living.reaction)

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from edge.attendance.evidence import Evidence
-from edge.attendance.motion import motion
 from edge.attendance.policy import Look, Looks, agrees
 from edge.bench.morph import Morph, Portrait, smooth
 from edge.bench.sheet import Ink, Pose, hold, printed
@@ -60,8 +59,8 @@ class Clip:
 
     kind: str
     person: str
-    moved: float  # the largest motion of any frame
-    smiles: tuple[float, ...]  # of each smile by the score's rules: its largest motion
+    moved: float  # the largest motion of any frame, one in which the mouth leapt having none
+    smiles: tuple[float, ...]  # of each smile by the score's rules: its largest such motion
     recorded: bool  # whether a smile has the shipped motion while the passive part says living
 
     @property
@@ -99,12 +98,10 @@ def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) ->
         if not agrees(face.match, roster):
             continue
         looks.add(Look(frame.captured_ns, face.smile, face.points))
-        rest = looks.rest()
-        assert rest.points is not None
-        now = motion(rest.points, face.points)
+        now = looks.moved(living.motion)
         moved = max(moved, now)
         counts = face.smile >= rules.smile_threshold
-        counts = counts and face.smile - rest.smile >= rules.smile_rise
+        counts = counts and face.smile - looks.rest().smile >= rules.smile_rise
         if counts and not smiling:
             smiles.append(now)
         elif counts:

@@ -1,6 +1,7 @@
 """Each moment that a person in front of the unit can live through."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from doorway import (
 )
 
 from edge.attendance import Session, State
+from edge.attendance.policy import RECALL_S
 from edge.types import (
     CueName,
     LinkChanged,
@@ -303,6 +305,25 @@ def test_a_face_whose_points_do_not_move_has_not_smiled(door: Doorway) -> None:
     assert event.life.cues == votes
 
 
+def test_a_mouth_that_leaps_is_another_photo(door: Doorway) -> None:
+    """A smiling photo put in the place of the neutral one: nothing was seen in between."""
+    door.ask()
+    door.see(face(smile=90.0), frames=10, leap=True)
+    assert door.events == []
+    assert door.at(State.ASKED)
+    door.see_for(RULES.smile_timeout, face(smile=90.0))
+    (event,) = door.events
+    assert event.reason is Reason.NO_SMILE
+
+
+def test_who_leapt_once_may_smile_again(door: Doorway) -> None:
+    door.ask()
+    door.see(face(smile=90.0), frames=10, leap=True)
+    door.see(face(smile=10.0), frames=math.ceil(RECALL_S / FRAME_S))
+    door.see(face(smile=90.0))
+    assert door.events[0].outcome is Outcome.RECORDED
+
+
 def test_a_face_without_points_has_not_moved(door: Doorway) -> None:
     door.ask()
     door.see(replace(face(smile=90.0), points=None), frames=5)
@@ -376,7 +397,7 @@ def test_a_living_person_is_recorded_with_every_vote(judged: Doorway) -> None:
     assert event.outcome is Outcome.RECORDED
     assert event.life.live is True
     assert event.life.score == pytest.approx(0.9)
-    assert event.life.frames == TO_PROMPT + REACT + 1
+    assert event.life.frames == TO_PROMPT + REACT + 2  # one on the way
     assert event.life.cues == {
         "network": pytest.approx(0.9),
         "motion": 1.0,
@@ -418,7 +439,7 @@ def test_who_was_suspected_wrongly_can_try_again(judged: Doorway) -> None:
 def test_without_enough_live_frames_no_smile_counts(alive: float | None) -> None:
     judged = Doorway.with_rules(passive=True)
     judged.see(face(alive=alive), frames=TO_PROMPT + REACT)
-    judged.see(face(smile=90.0, alive=alive), frames=2)
+    judged.see(face(smile=90.0, alive=alive))
     assert judged.events == []
 
 
@@ -449,7 +470,7 @@ def test_frames_with_a_problem_are_no_evidence(judged: Doorway) -> None:
     assert judged.at(State.ASKED)
     judged.see(face(alive=0.9), frames=REACT)
     judged.see(face(smile=80.0, alive=0.9))
-    assert judged.events[0].life.frames == TO_PROMPT + REACT + 1
+    assert judged.events[0].life.frames == TO_PROMPT + REACT + 2  # one on the way
 
 
 def test_what_another_face_showed_is_no_evidence_for_this_one(judged: Doorway) -> None:
@@ -526,6 +547,7 @@ def test_a_missed_detection_does_not_end_an_attempt(door: Doorway) -> None:
     door.ask()
     door.see(frames=5)
     door.see(bystander(track=7, width=60.0))
+    door.see(face())
     door.see(face(smile=80.0))
     assert door.events[0].outcome is Outcome.RECORDED
 

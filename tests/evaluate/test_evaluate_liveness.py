@@ -36,13 +36,13 @@ class Dawn:
         self.judged += 1
         main = frame.main
         level = float(main.y[main.height // 2, main.width // 2]) / 255
-        smiles = main.y[0, main.width // 2] > 128
+        mouth = float(main.y[0, main.width // 2]) / 255
         points = np.zeros((ANCHORS + 20, 2), np.float32)
         points[:ANCHORS] = np.random.default_rng(1).uniform(0, 100, (ANCHORS, 2))
         points[:2] = (0, 50), (100, 50)
         points[ANCHORS:, 0] = 50
-        points[ANCHORS : ANCHORS + 4, 0] += np.array((-20, 20, -20, 20)) * smiles  # the corners
-        sighting = Sighting(1, BOX, 1.0, smile=90.0 * smiles, points=points,
+        points[ANCHORS : ANCHORS + 4, 0] += np.array((-20, 20, -20, 20)) * mouth  # the corners
+        sighting = Sighting(1, BOX, 1.0, smile=90.0 if mouth > 0.75 else mouth, points=points,
                             liveness=Liveness(level, {}))  # fmt: skip
         return View(frame.captured_ns, (sighting,))
 
@@ -103,12 +103,12 @@ def test_pictures_by_kind_of_attack(sketches: Sketches) -> None:
     assert len(report.notes) == 2
 
 
-def video(folder: Path, name: str, frames: list[tuple[int, bool]]) -> str:
-    """Write a GIF of 0.1 s a frame: its level, and whether its first rows are lit."""
+def video(folder: Path, name: str, frames: list[tuple[int, float]]) -> str:
+    """Write a GIF of 0.1 s a frame: its level, and how far its first rows are lit, 0 to 1."""
     images = []
     for level, lit in frames:
         image = Image.new("L", (64, 48), level)
-        image.paste(255 if lit else 0, (0, 0, 64, 6))
+        image.paste(round(255 * lit), (0, 0, 64, 6))
         images.append(image)
     images[0].save(folder / name, save_all=True, append_images=images[1:], duration=100)
     return name
@@ -116,9 +116,10 @@ def video(folder: Path, name: str, frames: list[tuple[int, bool]]) -> str:
 
 def test_a_video_passes_by_its_mean_and_by_a_smile_that_begins(sketches: Sketches) -> None:
     folder, frames = sketches.folder, 20
-    onset = [(200, n >= 12) for n in range(frames)]
-    still = [(190 + n % 3, False) for n in range(frames)]
-    dark = [(40 + n % 3, n >= 12) for n in range(frames)]
+    smile = [min(1.0, max(0, n - 10) / 2) for n in range(frames)]  # seen half-way once
+    onset = [(200, smile[n]) for n in range(frames)]
+    still = [(190 + n % 3, 0.0) for n in range(frames)]
+    dark = [(40 + n % 3, smile[n]) for n in range(frames)]
     names = {
         video(folder, "onset.gif", onset): "1,",
         video(folder, "still.gif", still): "0,print",

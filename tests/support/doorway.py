@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ RULES = AttendanceSettings()
 LIVING = LivenessSettings()
 ROSTER = RosterSettings(threshold=0.45, margin=0.05)
 TO_PROMPT = RULES.agreeing_frames + 1  # frames, where chance adds nothing
+FAR = 15.0  # points of the score
 REACT = math.ceil(LIVING.reaction / FRAME_S)  # frames after the prompt in which no answer counts
 
 
@@ -99,6 +100,7 @@ class Doorway:
     now: float = 100.0
     cues: list[tuple[float, Cue]] = field(default_factory=list)
     events: list[Attempt] = field(default_factory=list)
+    _last: tuple[Sighting, ...] = ()
 
     @classmethod
     def with_rules(
@@ -132,13 +134,29 @@ class Doorway:
         self.events += step.events
         return [cue.name for cue in step.cues]
 
-    def see(self, *sightings: Sighting, frames: int = 1) -> list[CueName]:
-        """Show the same faces for `frames` frames; returns the cues of the last."""
+    def see(self, *sightings: Sighting, frames: int = 1, leap: bool = False) -> list[CueName]:
+        """Show the same faces for `frames` frames; returns the cues of the last.
+
+        A mouth that goes far is seen on its way for one frame more, in which the score, a median,
+        hardly shows it yet; with `leap` it is not.
+        """
         shown: list[CueName] = []
-        for _ in range(frames):
+        for face in (*([] if leap else self._on_the_way(sightings)), *[None] * frames):
             self.now += FRAME_S
-            shown = self.send(View(round(self.now * 1e9), sightings))
+            shown = self.send(View(round(self.now * 1e9), (face,) if face else sightings))
+        self._last = sightings
         return shown
+
+    def _on_the_way(self, sightings: tuple[Sighting, ...]) -> list[Sighting]:
+        if not (self._last and sightings):
+            return []
+        before, now = self._last[0], sightings[0]
+        if before.points is None or now.points is None or before.track != now.track:
+            return []
+        if before.smile is None or now.smile is None or now.smile - before.smile < FAR:
+            return []
+        middle = (before.points + now.points) / 2
+        return [replace(before, smile=before.smile + 1, points=middle)]
 
     def see_for(self, seconds: float, *sightings: Sighting) -> None:
         self.see(*sightings, frames=round(seconds / FRAME_S))
