@@ -114,6 +114,8 @@ factory = "mock"
 port = {port}
 [attendance]
 cool_down = 0.5
+[liveness]
+motion = 0  # a smile is timed from one frame here, which would be an exchange of photos
 """,
         encoding="utf-8",
     )
