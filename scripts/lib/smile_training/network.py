@@ -4,7 +4,7 @@ from int8_training.network import Design
 
 from edge.inference.smile import SIDE
 
-TOWERS = 2  # their mean errs less than one of twice the weights
+TOWERS = 2  # of half the weights each that one network had (docs/accuracy.md)
 
 DESIGN = Design(
     layers=((8, 2), (24, 2), (24, 1), (48, 2), (48, 1), (80, 2), (80, 1)),  # the last map is 4x4
