@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import combinations
 
 from edge.attendance.evidence import Evidence
 from edge.attendance.motion import motion
@@ -22,10 +22,12 @@ STUCK_S = 2.0  # of a smile that does not count
 RECALL_S = 2.0  # a smile is held against the face as it was so long ago, or later
 # Votes where no smile was asked, of anybody or of this person.
 SILENT: Mapping[str, float | None] = {"motion": None, "onset": None, "continuity": None}
-# Of a mouth's way into a smile: no face makes more of it from one frame to the next, but another
-# photo, put in the first one's place, makes all of it (docs/accuracy.md).
-LEAP = 0.65
-GAP_S = 0.5  # between two sure frames; what was before a longer one may be another thing
+# Of a mouth's way into a smile: no face makes more of it in so short a time, but another photo, put
+# in the first one's place, makes all of it (docs/accuracy.md).
+LEAP, LEAP_S = 0.67, 0.15
+# Between two sure frames: what was before a longer gap, or before more frames in which the face was
+# covered, cut off or not found, may be another thing. Behind a hand photos are exchanged.
+GAP_S, LOST = 0.5, 1
 
 
 def ns(seconds: float) -> int:
@@ -48,6 +50,14 @@ def several(view: View, ratio: float) -> bool:
     if first.quality is not None and first.quality.problem is Problem.TOO_FAR:
         return False
     return second.box.width >= ratio * first.box.width
+
+
+def judged(view: View, track: int) -> bool:
+    """Whether the leading face is that one, and was seen well enough to be judged."""
+    lead = view.sightings[0] if view.sightings else None
+    if lead is None or lead.track != track or lead.quality is None:
+        return False
+    return lead.quality.problem is None
 
 
 @dataclass(slots=True)
@@ -96,11 +106,18 @@ class Looks:
     """The last RECALL_S of one person's frames, without a gap."""
 
     _looks: deque[Look] = field(default_factory=deque)
+    _lost: int = 0
+
+    def lose(self) -> None:
+        """Note a frame in which the face could not be judged."""
+        self._lost += 1
 
     def add(self, look: Look) -> None:
         looks = self._looks
-        if looks and not 0 < look.captured_ns - looks[-1].captured_ns <= ns(GAP_S):
+        follows = looks and 0 < look.captured_ns - looks[-1].captured_ns <= ns(GAP_S)
+        if self._lost > LOST or not follows:
             looks.clear()
+        self._lost = 0
         looks.append(look)
         while look.captured_ns - looks[0].captured_ns > ns(RECALL_S):
             looks.popleft()
@@ -117,14 +134,20 @@ class Looks:
     def moved(self, least: float) -> float:
         """Return the mouth's motion from rest to now, in distances between the eyes.
 
-        0 where it is `least` or more, and most of it was made between two frames.
+        0 where it is `least` or more, and most of it was made within LEAP_S, or from one frame to
+        the next.
         """
         rest = self.rest()
         moved = rest.moved(self.newest)
         if not moved >= least > 0:
             return moved
-        way = [rest.moved(look) for look in self._looks if look.captured_ns >= rest.captured_ns]
-        leap = max(after - before for before, after in pairwise(way))
+        way = [look for look in self._looks if look.captured_ns >= rest.captured_ns]
+        places = [rest.moved(look) for look in way]
+        leap = max(
+            places[after] - places[before]
+            for before, after in combinations(range(len(way)), 2)
+            if after == before + 1 or way[after].captured_ns - way[before].captured_ns <= ns(LEAP_S)
+        )
         return 0.0 if leap > LEAP * moved else moved
 
     def began_ns(self) -> int:

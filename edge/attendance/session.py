@@ -149,6 +149,8 @@ class Session:
         self._captured = view.captured_ns
         if (overdue := self._overdue()) is not None:
             return overdue
+        if self._face is not None and not policy.judged(view, self._face.track):
+            self._face.looks.lose()
         if policy.several(view, self._rules.several_ratio):
             return self._crowd()
         self._crowded = 0

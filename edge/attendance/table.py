@@ -17,10 +17,11 @@ Rules
 5. What is wanted of a known person comes at a random moment, up to `prompt_delay` later, so that
    a replayed smile does not answer it. A smile counts in a frame in which the face is surely the
    same person, at or above `smile_threshold`, and `smile_rise` points above the lowest score of
-   this person's last 2 s (anew after half a second without a sure frame). It must have begun
+   this person's last 2 s (anew after half a second without a sure frame, and after two frames in a
+   row in which the face cannot be judged: `LOST`). It must have begun
    (been a third of the way) more than `reaction` after the prompt, and the mouth must have moved by
-   `motion` as no photo does that is moved, turned or bent (`motion`), and not by a leap from one
-   frame to the next, as an exchanged photo does (`LEAP`). Somebody who smiles already
+   `motion` as no photo does that is moved, turned or bent (`motion`), and not by a leap, most of its
+   way within 0.15 s, as an exchanged photo does (`LEAP`). Somebody who smiles already
    when asked only has to smile more, or to stop and smile again; after 2 s without either a hint
    says that something is still wanted.
 6. No smile within `smile_timeout` is a refusal with the person's id. A face that stays is asked

@@ -227,6 +227,7 @@ def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
     for frame in played(path, settings.camera.model_copy(update={"fps": 1 / _BETWEEN_S})):
         lead = next(iter(watcher.process(frame).sightings), None)
         if lead is None or lead.smile is None:
+            looks.lose()
             continue
         if lead.track != track:
             track, looks = lead.track, Looks()

@@ -16,6 +16,7 @@ from edge.bench.morph import Morph, Portrait, smooth
 from edge.bench.sheet import Ink, Pose, hold, printed
 from edge.enrol import look
 from edge.errors import PhotoError
+from edge.inference.align import similarity
 from edge.inference.examiner import Examiner
 from edge.inference.pipeline import Pipeline
 from edge.pictures import from_image, shrink
@@ -39,7 +40,14 @@ NOISE = 2.5  # grey levels, as in the demo's scenes
 SEED = 11
 LABELS = {"0": "neutral", "1": "smiling"}
 MOVED = tuple(f"photo, {label}" for label in LABELS.values())
-SWAPPED, SMILE, VIDEO = "photos swapped", "smile", "video"  # the other kinds; a video has a name
+# The other kinds; a video has a name.
+SWAPPED, SMILE, VIDEO = "photos swapped", "smile", "video"
+WHOLE, STRIP = DRAWN = "photo drawn off", "strip drawn off"
+DRAW = 2.2  # face widths that a photo is drawn, off the other and away
+DRAWS = 2 * MOVE  # steps of it
+NOSE = 1  # mesh point of its tip, from which on a strip hides the lower photo
+PLACED = (33, 263, 168)  # mesh points, of the eyes and between them, that are laid on each other
+SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1))  # to which it is drawn: right, left, down, up
 
 _BEGIN = itertools.count(0, 10**12)  # of each clip: long after the one before, so a new track
 
@@ -93,6 +101,7 @@ def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) ->
         frame = replace(shot, captured_ns=shot.captured_ns + begin_ns)
         face = next(iter(pipeline.process(frame).sightings), None)
         if face is None or face.smile is None or face.points is None:
+            looks.lose()
             continue
         evidence.add(face.liveness)
         if not agrees(face.match, roster):
@@ -164,6 +173,31 @@ def some_ink(chance: np.random.Generator) -> Ink:
     return Ink(contrast=u(0.7, 1.0), colour=u(0.6, 1.0), dots=u(0.0, 20.0))
 
 
+def strip(photo: Portrait) -> Portrait:
+    """Return what is left of a photo whose part above the tip of the nose was cut away."""
+    left = photo.picture.copy()
+    left.paste((0, 0, 0, 0), (0, 0, left.width, round(photo.points[NOSE, 1])))
+    return replace(photo, picture=left)
+
+
+def drawn_off(upper: Portrait, lower: Portrait, side: tuple[int, int]) -> list[Portrait]:
+    """Return a photo on another one, face on face, as it is drawn off in even steps to a side.
+
+    What comes beyond the edge of the lower one is not seen.
+    """
+    faces = (photo.points[PLACED, :2].astype(np.float32) for photo in (upper, lower))
+    ground = lower.picture.transform(
+        upper.picture.size, Image.Transform.AFFINE, similarity(*faces), Image.Resampling.BILINEAR
+    )
+    sheets = []
+    for n in range(DRAWS + 1):
+        x, y = (round(way * DRAW * FACE_PX * n / DRAWS) for way in side)
+        both = ground.copy()
+        both.paste(upper.picture, (x, y), upper.picture)
+        sheets.append(Portrait(both, upper.points))
+    return sheets
+
+
 def shown(sheets: Sequence[Portrait], poses: Sequence[Pose]) -> Iterator[Image.Image]:
     """Yield the pictures of a clip: from pose to pose, and `sheets` one after another each time."""
     wall = Image.new("RGB", SIZE, (176, 170, 160))
@@ -195,6 +229,8 @@ class Stage:
             for kind, photo in zip(MOVED, (still, smile), strict=True):
                 yield self._moved(kind, person, photo, chance)
             yield self._swapped(person, still, smile, chance)
+            for kind in DRAWN:
+                yield self._drawn(kind, person, still, smile, chance)
             begin = rest(chance)
             smiled = shown(onset, (begin, turned(begin, chance)))
             yield self._clip(SMILE, person, filmed(smiled, chance), still.roster)
@@ -209,6 +245,8 @@ class Stage:
                     yield self._moved(kind, person, photo, chance)
             if stills and smiles:
                 yield self._swapped(person, stills[0], smiles[0], chance)
+                for kind in DRAWN:
+                    yield self._drawn(kind, person, stills[0], smiles[0], chance)
 
     def video(self, path: Path) -> Clip:
         """Put a video of a living person through it."""
@@ -241,6 +279,17 @@ class Stage:
         sheets = [printed(photo.sheet, ink) for photo in (still, smile)]
         held = shown(sheets, (begin, turned(begin, chance)))
         return self._clip(SWAPPED, person, filmed(held, chance), still.roster)
+
+    def _drawn(
+        self, kind: str, person: str, still: Photo, smile: Photo, chance: np.random.Generator
+    ) -> Clip:
+        ink, begin = some_ink(chance), rest(chance)
+        upper, lower = (printed(photo.sheet, ink) for photo in (still, smile))
+        if kind == STRIP:
+            upper = strip(upper)
+        sheets = drawn_off(upper, lower, SIDES[chance.integers(len(SIDES))])
+        held = shown(sheets, (begin, turned(begin, chance)))
+        return self._clip(kind, person, filmed(held, chance), still.roster)
 
     def _clip(
         self, kind: str, person: str, frames: Iterable[Frame], gallery: Gallery | Anybody

@@ -8,6 +8,7 @@ import pytest
 from doorway import (
     FRAME_S,
     LIVING,
+    ON_THE_WAY,
     REACT,
     ROSTER,
     RULES,
@@ -15,11 +16,12 @@ from doorway import (
     Doorway,
     bystander,
     face,
+    mesh,
     stranger,
 )
 
 from edge.attendance import Session, State
-from edge.attendance.policy import RECALL_S
+from edge.attendance.policy import LOST, RECALL_S
 from edge.types import (
     CueName,
     LinkChanged,
@@ -316,6 +318,15 @@ def test_a_mouth_that_leaps_is_another_photo(door: Doorway) -> None:
     assert event.reason is Reason.NO_SMILE
 
 
+def test_a_mouth_that_is_seen_once_on_its_way_leaps_too(door: Doorway) -> None:
+    """A strip of the neutral photo over the mouth of the smiling one, drawn off."""
+    door.ask()
+    half = replace(face(smile=12.0), points=(mesh(10.0) + mesh(90.0)) / 2)
+    door.see(half, leap=True)
+    door.see(face(smile=90.0), frames=10, leap=True)
+    assert door.events == []
+
+
 def test_who_leapt_once_may_smile_again(door: Doorway) -> None:
     door.ask()
     door.see(face(smile=90.0), frames=10, leap=True)
@@ -345,7 +356,7 @@ def test_a_smile_that_answers_sooner_than_anybody_can_does_not_count() -> None:
 def test_a_smile_under_way_at_the_prompt_does_not_count(door: Doorway) -> None:
     scores = [5.0, 5.0, 20.0, 40.0, 60.0, 80.0, 90.0, 90.0, 90.0, 90.0]
     for score in scores:
-        door.see(face(smile=score))
+        door.see(face(smile=score), leap=True)
     assert door.at(State.ASKED)
     assert door.events == []
 
@@ -382,6 +393,25 @@ def test_what_was_before_a_gap_is_no_rest_for_a_smile(door: Doorway) -> None:
     assert door.events == []
 
 
+@pytest.mark.parametrize("hidden", [(face(problem=Problem.CUT_OFF),), (bystander(width=100),), ()])
+def test_photos_may_not_be_exchanged_while_nobody_looks(
+    door: Doorway, hidden: tuple[Sighting, ...]
+) -> None:
+    door.ask()
+    door.see(face(), frames=REACT)
+    door.see(*hidden, frames=LOST + 1)
+    door.see(face(smile=90.0), frames=10)
+    assert door.events == []
+
+
+def test_a_frame_that_is_lost_in_a_smile_is_forgiven(door: Doorway) -> None:
+    door.ask()
+    door.see(face(smile=40.0), frames=REACT)
+    door.see(face(problem=Problem.BLURRED), frames=LOST)
+    door.see(face(smile=90.0))
+    assert door.events[0].outcome is Outcome.RECORDED
+
+
 # --- liveness ------------------------------------------------------------------------------------
 
 
@@ -397,7 +427,7 @@ def test_a_living_person_is_recorded_with_every_vote(judged: Doorway) -> None:
     assert event.outcome is Outcome.RECORDED
     assert event.life.live is True
     assert event.life.score == pytest.approx(0.9)
-    assert event.life.frames == TO_PROMPT + REACT + 2  # one on the way
+    assert event.life.frames == TO_PROMPT + REACT + 1 + ON_THE_WAY
     assert event.life.cues == {
         "network": pytest.approx(0.9),
         "motion": 1.0,
@@ -438,7 +468,7 @@ def test_who_was_suspected_wrongly_can_try_again(judged: Doorway) -> None:
 @pytest.mark.parametrize("alive", [None, 0.1])
 def test_without_enough_live_frames_no_smile_counts(alive: float | None) -> None:
     judged = Doorway.with_rules(passive=True)
-    judged.see(face(alive=alive), frames=TO_PROMPT + REACT)
+    judged.see(face(alive=alive), frames=TO_PROMPT + REACT - 1)
     judged.see(face(smile=90.0, alive=alive))
     assert judged.events == []
 
@@ -470,7 +500,7 @@ def test_frames_with_a_problem_are_no_evidence(judged: Doorway) -> None:
     assert judged.at(State.ASKED)
     judged.see(face(alive=0.9), frames=REACT)
     judged.see(face(smile=80.0, alive=0.9))
-    assert judged.events[0].life.frames == TO_PROMPT + REACT + 2  # one on the way
+    assert judged.events[0].life.frames == TO_PROMPT + REACT + 1 + ON_THE_WAY
 
 
 def test_what_another_face_showed_is_no_evidence_for_this_one(judged: Doorway) -> None:

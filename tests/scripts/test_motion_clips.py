@@ -5,7 +5,7 @@ from pathlib import Path
 import evaluate_motion
 import numpy as np
 import pytest
-from motion_clips import MOVED, SWAPPED, Clip, Stage, some_ink
+from motion_clips import DRAWN, MOVED, STRIP, SWAPPED, WHOLE, Clip, Stage, some_ink
 
 from edge.bench.morph import Portrait
 from edge.bench.sheet import Ink, printed
@@ -21,18 +21,22 @@ def clips() -> dict[str, Clip]:
     return {one.kind: one for one in Stage(passes=1, moves=1).attacks("somebody", photos)}
 
 
-def test_each_photo_is_moved_and_the_two_are_swapped(clips: dict[str, Clip]) -> None:
-    assert tuple(clips) == (*MOVED, SWAPPED)
+def test_each_photo_is_moved_and_one_is_put_in_the_place_of_the_other(
+    clips: dict[str, Clip],
+) -> None:
+    assert tuple(clips) == (*MOVED, SWAPPED, *DRAWN)
     assert {one.person for one in clips.values()} == {"somebody"}
 
 
-def test_moved_photos_do_not_smile_and_swapped_ones_leap(clips: dict[str, Clip]) -> None:
+def test_moved_photos_do_not_smile_and_those_that_do_leap(clips: dict[str, Clip]) -> None:
     threshold = LivenessSettings().motion
     assert not any(one.accepted(threshold) for one in clips.values())
     assert {kind: bool(one.smiles) for kind, one in clips.items()} == {
         MOVED[0]: False,
         MOVED[1]: False,
         SWAPPED: True,
+        WHOLE: True,
+        STRIP: True,
     }
 
 

@@ -35,6 +35,7 @@ LIVING = LivenessSettings()
 ROSTER = RosterSettings(threshold=0.45, margin=0.05)
 TO_PROMPT = RULES.agreeing_frames + 1  # frames, where chance adds nothing
 FAR = 15.0  # points of the score
+ON_THE_WAY = 2  # frames that a mouth takes to go far, so that it does not leap
 REACT = math.ceil(LIVING.reaction / FRAME_S)  # frames after the prompt in which no answer counts
 
 
@@ -137,8 +138,8 @@ class Doorway:
     def see(self, *sightings: Sighting, frames: int = 1, leap: bool = False) -> list[CueName]:
         """Show the same faces for `frames` frames; returns the cues of the last.
 
-        A mouth that goes far is seen on its way for one frame more, in which the score, a median,
-        hardly shows it yet; with `leap` it is not.
+        A mouth that goes far is seen on its way for ON_THE_WAY frames more, in which the score, a
+        median, hardly shows it yet; with `leap` it is not.
         """
         shown: list[CueName] = []
         for face in (*([] if leap else self._on_the_way(sightings)), *[None] * frames):
@@ -155,8 +156,11 @@ class Doorway:
             return []
         if before.smile is None or now.smile is None or now.smile - before.smile < FAR:
             return []
-        middle = (before.points + now.points) / 2
-        return [replace(before, smile=before.smile + 1, points=middle)]
+        way = now.points - before.points
+        return [
+            replace(before, smile=before.smile + share, points=before.points + share * way)
+            for share in (n / (ON_THE_WAY + 1) for n in range(1, ON_THE_WAY + 1))
+        ]
 
     def see_for(self, seconds: float, *sightings: Sighting) -> None:
         self.see(*sightings, frames=round(seconds / FRAME_S))
