@@ -145,9 +145,8 @@ def refused(desk: Desk, flaw: Flaw, count: int = 1) -> None:
 
 
 def test_a_known_key_hears_why_it_was_refused(desk: Desk, commander: Commander) -> None:
-    soon = timestamp(time.time_ns() + 10**9)
-    late = timestamp(time.time_ns() - 10**9)
-    old = timestamp(time.time_ns() - 2 * 10**9)
+    now_ns = int(desk.clock.utc * 1e9)  # it stands still, and setting up may take seconds
+    soon, late, old = (timestamp(now_ns + seconds * 10**9) for seconds in (1, -1, -2))
     cases: list[tuple[Flaw, str, dict[str, Any]]] = [
         (Flaw.FOREIGN, "ping", {"aud": "urn:senyum:dinas:balai-kota:pintu-2"}),
         (Flaw.MALFORMED, "ping", {"aud": "urn:senyum:dinas:balai-kota:*"}),
