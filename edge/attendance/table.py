@@ -18,12 +18,11 @@ Rules
    a replayed smile does not answer it. A smile counts in a frame in which the face is surely the
    same person, at or above `smile_threshold`, and `smile_rise` points above the lowest score of
    this person's last 2 s (anew after half a second without a sure frame, and after two frames in a
-   row in which the face cannot be judged: `LOST`). It must have begun
-   (been a third of the way) more than `reaction` after the prompt, and the mouth must have moved by
-   `motion` as no photo does that is moved, turned or bent (`motion`), and not by a leap, most of its
-   way within 0.15 s, as an exchanged photo does (`LEAP`). Somebody who smiles already
-   when asked only has to smile more, or to stop and smile again; after 2 s without either a hint
-   says that something is still wanted.
+   row in which the face cannot be judged: `LOST`). It must have begun (been a third of the way)
+   more than `reaction` after the prompt, and the mouth must have moved by `motion` as no photo does
+   that is moved, turned or bent (`motion`), and not by a leap, most of its way within 0.15 s, as an
+   exchanged photo does (`LEAP`). Somebody who smiles already when asked only has to smile more, or
+   to stop and smile again; after 2 s without either a hint says that something is still wanted.
 6. No smile within `smile_timeout` is a refusal with the person's id. A face that stays is asked
    again after 10 s, three times in all.
 7. Exempt people see what everybody sees: the wait, the prompt, its level rising by itself for
