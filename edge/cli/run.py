@@ -1,9 +1,12 @@
 """`senyum run`: the daemon."""
 
 import argparse
+import faulthandler
 import os
 from pathlib import Path
 from typing import Any
+
+STDERR = 2
 
 
 def add_parser(commands: Any) -> None:
@@ -20,6 +23,8 @@ def run(options: argparse.Namespace) -> int:
     # One search fits in a cache or two: BLAS threads would cost more than they bring. To be said
     # before NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # A crash in C, of a camera's or a network's library, names its Python lines in the journal.
+    faulthandler.enable(STDERR)
     # Imported here, so that a wrong setting is reported before any library is loaded.
     from edge.configuration import load_unit
 
