@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 from disks import ext4_on_btrfs
+from hypothesis import HealthCheck, settings
 
 from edge.bench.broker import PrivateBroker
+
+# No test is timed: of a busy machine an example may take as long as it likes.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Commander, bytes]:
     return commander, commander.command().encode()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     kind=st.sampled_from(["flip", "cut", "insert", "noise"]),
     where=st.floats(0, 1, exclude_max=True),

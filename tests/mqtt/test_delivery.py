@@ -268,7 +268,10 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return made
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.data())
 def test_no_message_that_nobody_signed_does_anything(fuzzed: Bench, data: st.DataObject) -> None:
     load = fuzzed.load(roster(6, person(1)))
@@ -290,7 +293,10 @@ def test_no_message_that_nobody_signed_does_anything(fuzzed: Bench, data: st.Dat
     assert fuzzed.rack.installed == [5]
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     st.dictionaries(
         st.sampled_from(list(CLAIMS)),

@@ -277,7 +277,7 @@ def test_the_mirror_image_of_an_es256_signature_is_refused(tmp_path: Path) -> No
 
 
 @given(junk=st.binary(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_junk_is_refused_and_nothing_else_is_raised(signer: Signer, junk: bytes) -> None:
     assert flaw(junk, signer.keys) is Flaw.MALFORMED
     segment = base64.urlsafe_b64encode(junk).rstrip(b"=")
@@ -285,7 +285,10 @@ def test_junk_is_refused_and_nothing_else_is_raised(signer: Signer, junk: bytes)
 
 
 @given(place=st.integers(min_value=0), byte=st.integers(min_value=0, max_value=255))
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_any_changed_byte_is_refused(signer: Signer, token: str, place: int, byte: int) -> None:
     changed = bytearray(token.encode())
     changed[place % len(changed)] = byte
@@ -312,7 +315,10 @@ def test_decorations_are_refused(signer: Signer, token: str, decorate: str) -> N
     similarity=st.floats(min_value=-1, max_value=1),
     ref=st.integers(),
 )
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_whatever_a_unit_signs_verifies(
     signer: Signer, smile: float | None, similarity: float, ref: int
 ) -> None:

@@ -442,7 +442,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     return Desk(folder / "unit", Commander(folder / "authority"))
 
 
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from([*CommandName, "other"]),
     data=_JSON,
@@ -464,7 +464,7 @@ def test_no_signed_payload_breaks_the_unit(
         assert refusals
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(payload=st.binary(max_size=300), topic=st.sampled_from(["ping", "", "+", "x" * 40]))
 def test_no_bytes_break_the_unit(target: Desk, payload: bytes, topic: str) -> None:
     said = len(target.said)

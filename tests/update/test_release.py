@@ -64,7 +64,10 @@ def test_the_same_environment_is_the_same_release(signatory: Signatory, tmp_path
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_no_byte_can_be_changed_or_left_out(
     data: st.DataObject, good: Path, signatory: Signatory, tmp_path: Path
