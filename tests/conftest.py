@@ -1,5 +1,6 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several test packages share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from edge.bench.broker import PrivateBroker
 # No test is timed: of a busy machine an example may take as long as it likes.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# Examples of each generated test in tests/inputs; `scripts/try_inputs` asks for more.
+settings.register_profile(
+    "inputs", settings.get_profile("untimed"), max_examples=int(os.environ.get("EXAMPLES", "100"))
+)
 
 
 @pytest.fixture
