@@ -1,5 +1,6 @@
-"""Words for people: what the checks of a model say, and how many there are of something."""
+"""Words for people: what is wrong with a value, how many there are, and foreign text made safe."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,3 +29,26 @@ def plain(error: Mapping[str, Any]) -> str:
     pattern = error.get("ctx", {}).get("pattern")
     said = _PLAIN.get(error["type"]) or _PATTERNS.get(pattern) or str(error["msg"])
     return said.removeprefix("Value error, ").replace("Input should", "must", 1)
+
+
+_BEYOND_ASCII_TEXT = re.compile(r"[^ -~]")
+
+
+def escaped(text: object) -> str:
+    r"""Return foreign text (a file name, a cell, a message) as one line that is safe to display.
+
+    Every character that is not printable becomes `\xNN`, `\uNNNN` or `\UNNNNNNNN`. So does a byte
+    of a file name that is not UTF-8, which Python keeps as half a surrogate pair.
+    """
+    return _BEYOND_ASCII_TEXT.sub(lambda found: _stand_in(found[0]), str(text))
+
+
+def _stand_in(character: str) -> str:
+    if character.isprintable():
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode: byte 0x80 to 0xFF
+        code -= 0xDC00
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,30 @@ def test_a_caller_s_mistake_is_one_line_and_2(
     said = capsys.readouterr().err
     assert said.startswith("senyum: ")
     assert said.count("\n") == 1
+
+
+def test_a_name_that_is_not_utf_8_is_shown_with_a_stand_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--config", os.fsdecode(bytes(tmp_path) + b"/Andr\xe9\x1b[2J.toml")]) == 2
+    assert r"Andr\xe9\x1b[2J.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_no_encoding_of_the_terminal_is_a_traceback(encoding: str) -> None:
+    program = (
+        "import edge.cli, edge.cli.status as s\n"
+        "s.run = lambda options: print('…\\udce9')\n"
+        "edge.cli.main(['status'])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert b"udce9" in run.stdout
 
 
 def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 EDGE = Path(__file__).parent.parent / "edge"
 
 EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner", "journal", "wording"}
+EVERYONE |= {"supplied_files"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
@@ -19,6 +20,7 @@ ROOMS: dict[str, set[str]] = {
     "configuration": {"settings", "errors"},
     "secrets": {"errors"},
     "wording": set(),
+    "supplied_files": set(),
     "owner": set(),
     "journal": {"errors"},
     "provision": {"configuration", "mqtt", "roster"},

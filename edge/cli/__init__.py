@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from edge import __version__
 from edge.errors import SenyumError
 from edge.journal import configure
+from edge.wording import escaped
 
 # In the order of a unit's life.
 COMMANDS = {
@@ -62,13 +64,16 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status: 0, 1, or 2 for the caller's mistakes."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name need not be UTF-8, nor the terminal's encoding hold every letter.
+        sys.stdout.reconfigure(errors="backslashreplace")
     named = next((word for word in arguments if word in COMMANDS), None)
     try:
         options = build_parser(named).parse_args(arguments)
         configure(options.log_level)
         status: int = options.func(options)
     except SenyumError as error:
-        print(f"senyum: {error}", file=sys.stderr)
+        print(f"senyum: {escaped(error)}", file=sys.stderr)
         return error.exit_status
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(error.name or "")
