@@ -182,7 +182,11 @@ class StoreError(SenyumError):
 
 
 class StoreAway(StoreError):
-    """The server of the central store does not answer; nothing was written."""
+    """The central store cannot answer for now: the same may work later. Nothing was written."""
+
+
+class RowRejected(StoreError):
+    """The central store works, and does not take these data; nothing was written."""
 
 
 class StoreUnusable(StoreError, CallerError):

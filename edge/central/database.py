@@ -5,9 +5,7 @@ transaction committed survives a power cut. Writers take turns, in both: a trans
 begins with the lock that it needs, so that what it read stays true until it commits.
 """
 
-import errno
 import os
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +14,12 @@ from typing import Any
 from sqlalchemy import Executable, Table, create_engine, literal, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, CursorResult
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from edge.central import dating, moving, schema
+from edge.central import dating, faults, moving, schema
 from edge.central.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
-from edge.errors import StoreAway, StoreError, StoreUnusable
+from edge.errors import StoreError, StoreUnusable
 from edge.secrets import read_secret
 
 FETCH = 500  # rows of a long answer at a time
@@ -35,17 +33,6 @@ _SESSION = (
     "SET tcp_keepalives_count = 3",
     "SET client_min_messages = warning",
 )
-
-# What makes a path unusable until the caller names another or mends its rights.
-_CALLERS = frozenset(
-    {errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS}
-)
-_CALLERS_SQLITE = frozenset(
-    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}
-)
-# SQLSTATE: a password, a role, a database or a right that is wrong.
-_CALLERS_LIBPQ = ("authentication failed", "does not exist", "no password supplied")
-_CALLERS_POSTGRES = ("28", "3D", "3F", "42501")
 
 
 def is_url(where: Path | str) -> bool:
@@ -128,21 +115,30 @@ class Database:
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
     ) -> CursorResult[Any]:
         """Execute one statement, for each of several values if there are several."""
-        return self.connection.execute(statement, values or None)
+        return self._execute(statement, values or None)
 
     def rows(self, statement: Executable, **values: Any) -> list[Any]:
         """Return all that a query found."""
-        return list(self.connection.execute(statement, values))
+        return list(self._execute(statement, values))
 
     def stream(self, statement: Executable, **values: Any) -> Iterator[Any]:
         """Yield what a query finds, a part at a time; inside `snapshot`."""
-        yield from self.connection.execute(
-            statement, values, execution_options={"yield_per": FETCH}
-        )
+        yield from self._execute(statement, values, yield_per=FETCH)
 
     def one(self, statement: Executable, **values: Any) -> Any:
         """Return the first column of the first row, or None."""
-        return self.connection.execute(statement, values).scalar()
+        return self._execute(statement, values).scalar()
+
+    def _execute(
+        self,
+        statement: Executable,
+        values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+        **options: Any,
+    ) -> CursorResult[Any]:
+        try:
+            return self.connection.execute(statement, values, execution_options=options)
+        except faults.ROW_ERRORS as error:  # raised by the driver, past SQLAlchemy
+            raise self._error(error, "used with these data") from error
 
     def put(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """Return an INSERT that can say what becomes of a row that is there."""
@@ -155,12 +151,15 @@ class Database:
 
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
-        """Tell whatever the library raises as a StoreError of one line."""
+        """Raise whatever the library raises as StoreAway or RowRejected, in one line."""
         try:
             yield
         except SQLAlchemyError as error:
-            kind = StoreAway if self.server and _is_away(error) else StoreError
-            raise kind(f"{self.label}: the store cannot be {what}: {_said(error)}") from error
+            raise self._error(error, what) from error
+
+    def _error(self, error: Exception, what: str) -> StoreError:
+        text = f"{self.label}: the store cannot be {what}: {faults.said(error)}"
+        return faults.kind(error)(text)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -213,10 +212,10 @@ class Database:
         try:
             with self.errors("opened"):
                 yield
-        except StoreError as error:
-            if _is_callers(error.__cause__):
-                raise StoreUnusable(str(error)) from error
+        except StoreUnusable:
             raise
+        except StoreError as error:
+            raise faults.kind_at_start(error.__cause__)(str(error)) from error
 
     def _prepare(self) -> None:
         # Before anything is changed: SQLite's journal mode too is written into the file.
@@ -288,31 +287,5 @@ def _touch(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        kind = StoreUnusable if error.errno in _CALLERS else StoreError
+        kind = faults.kind_at_start(error)
         raise kind(f"{path}: the store cannot be opened: {error.strerror}") from None
-
-
-def _said(error: SQLAlchemyError) -> str:
-    """Return what the database itself said, in one line."""
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return " ".join(str(cause).split()) or type(cause).__name__
-
-
-def _is_away(error: SQLAlchemyError) -> bool:
-    """Tell a server that is gone, stopping or starting from one that refuses a statement."""
-    if not isinstance(error, OperationalError):
-        return isinstance(error, DBAPIError) and error.connection_invalidated
-    state = getattr(error.orig, "sqlstate", None)
-    # 57P01 to 57P03: it is shut down, it crashed, it cannot take connections yet.
-    return error.connection_invalidated or state is None or str(state).startswith(("08", "57P"))
-
-
-def _is_callers(error: BaseException | None) -> bool:
-    cause = error.orig if isinstance(error, DBAPIError) else None
-    if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # without its detail
-        return code in _CALLERS_SQLITE
-    state = getattr(cause, "sqlstate", None)
-    if state is None:  # libpq tells of a refused log-in in words only
-        return any(words in str(cause) for words in _CALLERS_LIBPQ)
-    return str(state).startswith(_CALLERS_POSTGRES)
