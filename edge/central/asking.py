@@ -10,7 +10,7 @@ Receivers of one store take turns in the transaction that claims a request and t
 so none asks twice, and the numbers of their common key only go up.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
-from edge.central.desk import Instant, Message
 from edge.central.gaps import Gap
+from edge.central.message import Instant, Message
 from edge.central.notice import Kind, Notice
 from edge.central.replies import Answer
 from edge.central.schema import COMMAND, GAP
@@ -100,28 +100,24 @@ class Asker:
                     self._ask_unit(unit, list(rows), now, commands, notices)
         return commands, notices
 
-    def answered(self, answers: Sequence[Answer], now: Instant) -> list[Notice]:
-        """Note what units said. Raises StoreError."""
-        refusals = [answer for answer in answers if not answer.ok]
-        notices: list[Notice] = []
-        if not refusals:
-            return notices
-        with self._store.batch():
-            for answer in refusals:
-                changes: dict[Any, Any] = {GAP.c.answer: answer.text}
-                if answer.final:  # once more, and then it is given up at once
-                    asked, after = GAP.c.asked, GAP.c.ask_after
-                    changes[asked] = case((asked < TIMES - 1, TIMES - 1), else_=asked)
-                    changes[after] = case((asked >= TIMES, str(now)), else_=after)
-                mark = GAP.update().where(
-                    _OPEN, GAP.c.request == answer.to, GAP.c.unit == answer.unit.source
-                )
-                fresh = or_(GAP.c.answer.is_(None), GAP.c.answer != answer.text)
-                # Every receiver hears the answer; one says it.
-                if self._store.database.run(mark.where(fresh).values(changes)).rowcount:
-                    text = f"does not send what was asked for: {answer.text}"
-                    notices.append(Notice(Kind.ASKED, now.utc, answer.unit, text))
-        return notices
+    def answered(self, answer: Answer, now: Instant) -> list[Notice]:
+        """Note what a unit said, inside a batch; returns what there is to say."""
+        if answer.ok:
+            return []
+        changes: dict[Any, Any] = {GAP.c.answer: answer.text}
+        if answer.final:  # once more, and then it is given up at once
+            asked, after = GAP.c.asked, GAP.c.ask_after
+            changes[asked] = case((asked < TIMES - 1, TIMES - 1), else_=asked)
+            changes[after] = case((asked >= TIMES, str(now)), else_=after)
+        mark = GAP.update().where(
+            _OPEN, GAP.c.request == answer.to, GAP.c.unit == answer.unit.source
+        )
+        fresh = or_(GAP.c.answer.is_(None), GAP.c.answer != answer.text)
+        # Every receiver hears the answer; one says it.
+        if not self._store.database.run(mark.where(fresh).values(changes)).rowcount:
+            return []
+        text = f"does not send what was asked for: {answer.text}"
+        return [Notice(Kind.ASKED, now.utc, answer.unit, text)]
 
     def _due(self, now: Instant) -> list[_Row]:
         """Return the gaps of units that nothing is on its way from, in order."""

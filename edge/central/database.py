@@ -176,6 +176,24 @@ class Database:
                 raise
 
     @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction: what is written inside is undone unless the exit is a normal one.
+
+        The transaction goes on in both cases.
+        """
+        with self.errors("written"):
+            self.connection.exec_driver_sql("SAVEPOINT attempt")
+            try:
+                yield
+                self.connection.exec_driver_sql("RELEASE SAVEPOINT attempt")
+            except BaseException:
+                # If the whole transaction has ended, this fails too.
+                with suppress(SQLAlchemyError):
+                    self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT attempt")
+                    self.connection.exec_driver_sql("RELEASE SAVEPOINT attempt")
+                raise
+
+    @contextmanager
     def snapshot(self) -> Iterator[None]:
         """All that is read inside is of one moment; nothing can be written."""
         with self.errors("read"):

@@ -1,71 +1,81 @@
 """Takes what came from the broker: verify, judge, store, and say what happened.
 
 When `take` and `sweep` return, everything they did is durable; only then may a message be
-acknowledged. When they raise StoreError nothing of the batch was kept.
+acknowledged. When they raise StoreError nothing of the batch was kept. Whatever else a message
+raises concerns that message only: it is refused as `internal`, and the others are stored.
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Self
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
+from edge.central.examine import Finding, Refused, Went, examine
 from edge.central.gaps import Gap, Ledger
 from edge.central.judge import Entry, Verdict, judge, judge_head
-from edge.central.later import read_later
-from edge.central.notice import Kind, Notice
+from edge.central.message import Instant, Message
+from edge.central.notice import Failure, Kind, Notice
 from edge.central.recent import Recent
 from edge.central.refused import Refusal
-from edge.central.store import LARGEST_SEQUENCE, Head, Later, Record, Store
-from edge.mqtt.envelope import MAX_BYTES, Flaw, Rejected, Verified, parse_will, verify
+from edge.central.replies import Answer
+from edge.central.store import Head, Later, Record, Store
+from edge.errors import RowRejected, StoreError
+from edge.mqtt.envelope import MAX_BYTES, Flaw, Verified
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AttendanceEvent, AuditEvent, HealthData, StateData, Status
 from edge.mqtt.topics import Leaf, UnitName, parse
 
+__all__ = ["Desk", "Instant", "Message"]
+
 # What another key set or a newer program may accept: looked at again at each start.
-_REVISITED = (Flaw.UNKNOWN_KEY, Flaw.FOREIGN_KEY, Flaw.OUTSIDE_VALIDITY, Flaw.PAYLOAD)
+_REVISITED = (
+    Flaw.UNKNOWN_KEY,
+    Flaw.FOREIGN_KEY,
+    Flaw.OUTSIDE_VALIDITY,
+    Flaw.PAYLOAD,
+    Failure.INTERNAL,
+)
 _HEARD_S = 300.0  # a unit that was heard so lately is there: it says how it is every minute
 _REMEMBERED = 10_000  # topics and units that may be made up by whoever may publish
 
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A PUBLISH packet, without what only the transport needs."""
-
-    topic: str
-    payload: bytes
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Instant:
-    """Now, on the clock that people read and on the one that grace periods are measured with."""
-
-    utc: datetime
-    monotonic_ns: int
-
-    @classmethod
-    def now(cls) -> Self:
-        return cls(datetime.now(UTC), time.monotonic_ns())
-
-    def __str__(self) -> str:
-        return self.utc.isoformat(timespec="milliseconds")
+_Found = tuple[Message, Finding]
 
 
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    refusal: Refusal
-    flaw: Flaw
+@dataclass(slots=True)
+class _Outcome:
+    """What storing messages leads to, once the transaction is durable."""
+
+    notices: list[Notice] = field(default_factory=list)
+    stored: list[tuple[str, int]] = field(default_factory=list)
+    named: list[tuple[str, int]] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    remembered: list[tuple[Recent[Any, Any], Any]] = field(default_factory=list)
+
+    def news(self, recent: Recent[Any, Any], key: object, value: object) -> bool:
+        """Remember a value unless the transaction fails; returns whether it is news."""
+        self.remembered.append((recent, key))
+        return recent.put(key, value)
+
+    def undo(self) -> None:
+        """Forget what was remembered: nothing of it was stored."""
+        for recent, key in self.remembered:
+            recent.forget(key)
+
+    def add(self, other: "_Outcome") -> None:
+        self.notices += other.notices
+        self.stored += other.stored
+        self.named += other.named
+        self.heard += other.heard
+        self.remembered += other.remembered
 
 
-@dataclass(frozen=True, slots=True)
-class _Went:
-    """A Last Will: unsigned, so it is shown and nothing is concluded from it."""
-
-    unit: UnitName
-    session: int
-
-
-_Finding = Verified | _Refused | _Went | Later
+def _is_stores(error: Exception) -> bool:
+    """Tell a store that fails from a message that cannot be stored."""
+    return isinstance(error, StoreError) and not isinstance(error, RowRejected)
 
 
 class Desk:
@@ -80,48 +90,94 @@ class Desk:
             for unit, standing in store.standings().items()
         }
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
-        self._complained: Recent[tuple[str, Flaw], None] = Recent(_REMEMBERED)
+        self._complained: Recent[tuple[str, Flaw | Failure], None] = Recent(_REMEMBERED)
         self._heard: dict[str, int] = {}  # unit to when, monotonic
         self._moved = False  # whether a unit's other name became known of late
         self._stirred = True  # whether something came since the last look for healed gaps
+        self.answered: Callable[[Answer, Instant], Iterable[Notice]] = lambda _answer, _now: ()
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
-        """Judge and store a batch in one transaction. Raises StoreError."""
-        findings = [
-            self._examine(message, now) for message in messages if message.payload
-        ]  # an empty payload only removes a retained message
-        notices: list[Notice] = []
-        stored: list[tuple[str, int]] = []
-        named: list[tuple[str, int]] = []
-        with self._store.batch(_entries(findings)):
-            for finding in findings:
-                if isinstance(finding, _Refused):
-                    notices += self._refuse(finding, now)
-                elif isinstance(finding, Later):
-                    notices += self._keep(finding, stored, now)
-                elif isinstance(finding, _Went):
-                    notices += self._status(finding.unit, Status.OFFLINE, finding.session, now)
-                elif isinstance(finding.event, AttendanceEvent | AuditEvent):
-                    notices += self._record(finding, finding.event, stored, now)
-                else:
-                    notices += self._head(finding, finding.event.data, named, now)
-        for finding in findings:
-            if isinstance(finding, Verified):
-                self._heard[finding.unit.source] = now.monotonic_ns
-        self._count(stored, named, now)
-        return notices
+        """Judge and store a batch in one transaction. Raises StoreError.
 
-    def _count(
-        self, stored: list[tuple[str, int]], named: list[tuple[str, int]], now: Instant
-    ) -> None:
+        A message that cannot be processed is refused, and the rest is stored.
+        """
+        # An empty payload only removes a retained message.
+        found = [
+            (message, examine(message, self.keys, now)) for message in messages if message.payload
+        ]
+        if not found:
+            return []
+        try:
+            done = self._transact(found, now, self._put_together)
+        except Exception as error:
+            if _is_stores(error):
+                raise
+            done = self._transact(found, now, self._put_apart)
+        self._count(done, now)
+        return done.notices
+
+    def _transact(
+        self,
+        found: Sequence[_Found],
+        now: Instant,
+        put: Callable[[Sequence[_Found], _Outcome, Instant], None],
+    ) -> _Outcome:
+        done = _Outcome()
+        try:
+            with self._store.batch(_entries(found)):
+                put(found, done, now)
+        except BaseException:
+            done.undo()
+            raise
+        return done
+
+    def _put_together(self, found: Sequence[_Found], done: _Outcome, now: Instant) -> None:
+        for _, finding in found:
+            self._put(finding, done, now)
+
+    def _put_apart(self, found: Sequence[_Found], done: _Outcome, now: Instant) -> None:
+        """Store each message by itself: some message of the batch cannot be stored."""
+        for message, finding in found:
+            part = _Outcome()
+            try:
+                with self._store.attempt():
+                    self._put(finding, part, now)
+            except Exception as error:
+                part.undo()
+                if _is_stores(error):
+                    raise
+                part = _Outcome()
+                self._put(Refused.internal(message, error), part, now)
+            done.add(part)
+
+    def _put(self, finding: Finding, done: _Outcome, now: Instant) -> None:
+        """Store one finding, inside a transaction."""
+        if isinstance(finding, Refused):
+            self._refuse(finding, done, now)
+        elif isinstance(finding, Later):
+            self._keep(finding, done, now)
+        elif isinstance(finding, Went):
+            self._status(finding.unit, Status.OFFLINE, finding.session, done, now)
+        elif isinstance(finding, Answer):
+            done.notices += self.answered(finding, now)
+        else:
+            event = finding.event
+            if isinstance(event, AttendanceEvent | AuditEvent):
+                self._record(finding, event, done, now)
+            else:
+                self._head(finding, event.data, done, now)
+            done.heard.append(finding.unit.source)
+
+    def _count(self, done: _Outcome, now: Instant) -> None:
         """Note the numbers of a batch that is durable."""
-        for unit, sequence in stored:
+        self._heard.update(dict.fromkeys(done.heard, now.monotonic_ns))
+        for unit, sequence in done.stored:
             self._ledger(unit).arrived(sequence, now.monotonic_ns)
         if self._moved:
             self._part(now)
         self._moved = False
-        self._stirred |= bool(stored)
-        for unit, sequence in named:
+        self._stirred |= bool(done.stored)
+        for unit, sequence in done.named:
             self._ledger(unit).named(sequence, now.monotonic_ns)
 
     def connected(self, now: Instant) -> None:
@@ -158,77 +214,73 @@ class Desk:
         notices: list[Notice] = []
         for refusal in self._store.refusals(*_REVISITED):
             message = Message(refusal.topic, refusal.payload)
-            if isinstance(self._examine(message, now), Verified):
-                notices += self.take([message], now)
-                with self._store.batch():
-                    self._store.forgive(refusal)
+            notices += self._retry(message, now, partial(self._store.forgive, refusal))
         for later in self._store.laters():
-            message = Message(later.topic, later.jws.encode("ascii"))
-            if isinstance(self._examine(message, now), Verified):
-                notices += self.take([message], now)
-                with self._store.batch():
-                    self._store.drop_later(later.digest)
+            message = Message(later.topic, later.jws.encode("utf-8", "replace"))
+            notices += self._retry(message, now, partial(self._store.drop_later, later.digest))
         return notices
+
+    def _retry(self, message: Message, now: Instant, drop: Callable[[], None]) -> list[Notice]:
+        """Store a message that was kept apart, and drop it there; otherwise leave it as it is."""
+        finding = examine(message, self.keys, now)
+        if not isinstance(finding, Verified):
+            return []
+
+        def put(found: Sequence[_Found], done: _Outcome, now: Instant) -> None:
+            self._put_together(found, done, now)
+            drop()
+
+        try:
+            done = self._transact([(message, finding)], now, put)
+        except Exception as error:
+            if _is_stores(error):
+                raise
+            log.debug("a message cannot be processed yet", exc_info=error)
+            return []
+        self._count(done, now)
+        return done.notices
 
     # --- one message ------------------------------------------------------------------------
 
-    def _examine(self, message: Message, now: Instant) -> _Finding:
-        """Everything about a message that needs no store."""
-        try:
-            if message.topic.endswith(f"/{Leaf.STATE}") and message.payload[:1] == b"{":
-                return _Went(parse(message.topic)[0], parse_will(message.payload).session)
-            found = verify(message.payload, self.keys, message.topic, now.utc)
-            _check_number(found)
-        except Rejected as error:
-            later = _later(message) if error.flaw is Flaw.PAYLOAD else None
-            if later is not None:
-                return later
-            flaw, why = error.flaw, str(error)
-        except ValueError as error:  # the topic of a Last Will
-            flaw, why = Flaw.TOPIC, str(error)
-        else:
-            return found
-        return _Refused(Refusal.of(message.topic, flaw, why, message.payload, MAX_BYTES), flaw)
-
-    def _refuse(self, refused: _Refused, now: Instant) -> list[Notice]:
+    def _refuse(self, refused: Refused, done: _Outcome, now: Instant) -> None:
         refusal = refused.refusal
         try:
             unit, leaf = parse(refusal.topic)
         except ValueError:
             unit, leaf = None, Leaf.EVENT
         # A wrong key makes every health wrong: said once a run, not once a minute.
-        again = leaf is not Leaf.EVENT and not self._complained.put(
-            (refusal.topic, refused.flaw), None
-        )
-        if again:
-            return []
+        if leaf is not Leaf.EVENT and not done.news(
+            self._complained, (refusal.topic, refused.flaw), None
+        ):
+            self._store.count_refused(refusal)
+            return
         # Where every receiver gets every message, one of them says it.
-        if not self._store.refuse(refusal, str(now)):
-            return []
-        return [Notice(Kind.REFUSED, now.utc, unit, refusal.why, flaw=refused.flaw)]
+        if self._store.refuse(refusal, str(now)):
+            notice = Notice(Kind.REFUSED, now.utc, unit, refusal.why, flaw=refused.flaw)
+            done.notices.append(notice)
 
-    def _keep(self, later: Later, stored: list[tuple[str, int]], now: Instant) -> list[Notice]:
+    def _keep(self, later: Later, done: _Outcome, now: Instant) -> None:
         """Keep what a later contract brought; it is looked at again at each start."""
         if not self._store.add_later(later, str(now)):
-            return []
-        stored.append((later.unit, later.sequence))
+            return
+        done.stored.append((later.unit, later.sequence))
         text = f"event {later.sequence} is kept for a later version: {later.type} is not known here"
         unit = UnitName.from_source(later.unit)
-        return [Notice(Kind.REFUSED, now.utc, unit, text, flaw=Flaw.PAYLOAD)]
+        done.notices.append(Notice(Kind.REFUSED, now.utc, unit, text, flaw=Flaw.PAYLOAD))
 
     def _record(
         self,
         found: Verified,
         event: AttendanceEvent | AuditEvent,
-        stored: list[tuple[str, int]],
+        done: _Outcome,
         now: Instant,
-    ) -> list[Notice]:
+    ) -> None:
         entry = _entry(found, event)
         judgement = judge(entry, self._store.neighbours(entry))
         if judgement.verdict is Verdict.DUPLICATE:
             text = f"event {entry.sequence} came again and is stored once"
-            return [Notice(Kind.DUPLICATE, event.moment, found.unit, text, event)]
-        notices: list[Notice] = []
+            done.notices.append(Notice(Kind.DUPLICATE, event.moment, found.unit, text, event))
+            return
         if judgement.keep:
             subject = event.subject if isinstance(event, AttendanceEvent) else None
             self._store.add(
@@ -236,9 +288,9 @@ class Desk:
             )
             if judgement.verdict is Verdict.GENUINE:
                 self._store.date(event)
-                notices += self._move(event, now)
-            stored.append((entry.unit, entry.sequence))
-            notices.append(Notice(Kind.EVENT, event.moment, found.unit, event=event))
+                done.notices += self._move(event, now)
+            done.stored.append((entry.unit, entry.sequence))
+            done.notices.append(Notice(Kind.EVENT, event.moment, found.unit, event=event))
         else:
             topic, content = found.unit.topic(Leaf.EVENT), found.token.encode("ascii")
             refusal = Refusal.of(topic, Verdict.FORK, judgement.why, content, MAX_BYTES)
@@ -246,8 +298,7 @@ class Desk:
         if judgement.verdict is Verdict.FORK and self._store.note_fork(
             entry.unit, entry.sequence, entry.digest, judgement.why, str(now)
         ):
-            notices.append(Notice(Kind.FORK, now.utc, found.unit, judgement.why))
-        return notices
+            done.notices.append(Notice(Kind.FORK, now.utc, found.unit, judgement.why))
 
     def _move(self, event: AttendanceEvent | AuditEvent, now: Instant) -> Iterator[Notice]:
         """Note a unit's other name; its chain goes on from what was stored under the one before."""
@@ -263,18 +314,13 @@ class Desk:
                 yield Notice(Kind.FORK, now.utc, UnitName.from_source(move.unit), why)
 
     def _head(
-        self,
-        found: Verified,
-        data: StateData | HealthData,
-        named: list[tuple[str, int]],
-        now: Instant,
-    ) -> list[Notice]:
-        notices: list[Notice] = []
+        self, found: Verified, data: StateData | HealthData, done: _Outcome, now: Instant
+    ) -> None:
         unit = found.unit
         if isinstance(data, StateData):
-            notices += self._status(unit, data.status, data.session, now)
+            self._status(unit, data.status, data.session, done, now)
         if data.sequence == 0 or data.head is None:
-            return notices
+            return
         source = unit.source
         judgement = judge_head(
             data.sequence,
@@ -284,17 +330,18 @@ class Desk:
         )
         if judgement.verdict is Verdict.FORK:
             if self._store.note_fork(source, data.sequence, data.head, judgement.why, str(now)):
-                notices.append(Notice(Kind.FORK, now.utc, unit, judgement.why))
-            return notices
+                done.notices.append(Notice(Kind.FORK, now.utc, unit, judgement.why))
+            return
         head = Head(source, data.sequence, data.head, unit.topic(found.leaf), found.token)
         self._store.name_head(head, str(now))
-        named.append((source, data.sequence))
-        return notices
+        done.named.append((source, data.sequence))
 
-    def _status(self, unit: UnitName, status: Status, session: int, now: Instant) -> list[Notice]:
-        if not self._states.put(unit, (status, session)):
-            return []
-        return [Notice(Kind.STATE, now.utc, unit, f"{status}, session {session}")]
+    def _status(
+        self, unit: UnitName, status: Status, session: int, done: _Outcome, now: Instant
+    ) -> None:
+        if done.news(self._states, unit, (status, session)):
+            text = f"{status}, session {session}"
+            done.notices.append(Notice(Kind.STATE, now.utc, unit, text))
 
     def _report(self, source: str, gap: Gap, now: Instant) -> Iterator[Notice]:
         unit = UnitName.from_source(source)
@@ -337,18 +384,7 @@ def _entry(found: Verified, event: AttendanceEvent | AuditEvent) -> Entry:
     return Entry(event.source, event.id, event.number, found.digest, event.previous)
 
 
-def _entries(findings: Sequence[_Finding]) -> Iterator[Entry]:
-    for found in findings:
+def _entries(findings: Iterable[_Found]) -> Iterator[Entry]:
+    for _, found in findings:
         if isinstance(found, Verified) and isinstance(found.event, AttendanceEvent | AuditEvent):
             yield _entry(found, found.event)
-
-
-def _later(message: Message) -> Later | None:
-    return read_later(message.topic, message.payload.decode("ascii"))
-
-
-def _check_number(found: Verified) -> None:
-    """Refuse a number that the contract allows and the store cannot hold."""
-    event = found.event
-    if isinstance(event, AttendanceEvent | AuditEvent) and event.number > LARGEST_SEQUENCE:
-        raise Rejected(Flaw.PAYLOAD, f"sequence: is more than {LARGEST_SEQUENCE}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge.central.desk import Message
+from edge.central.message import Message
 
 
 class Handler(Protocol):

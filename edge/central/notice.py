@@ -23,8 +23,14 @@ class Kind(StrEnum):
     FORK = "fork"
 
 
+class Failure(StrEnum):
+    """Why a receiver refuses a message that breaks no rule of the contract."""
+
+    INTERNAL = "internal"  # this program cannot process it
+
+
 # A refused message with one of these was made with intent, or costs people their records.
-_LOUD_FLAWS = frozenset(
+_LOUD_FLAWS: frozenset[Flaw | Failure | None] = frozenset(
     {
         Flaw.ALGORITHM,
         Flaw.BAD_SIGNATURE,
@@ -32,6 +38,7 @@ _LOUD_FLAWS = frozenset(
         Flaw.OUTSIDE_VALIDITY,
         Flaw.TOPIC,
         Flaw.UNKNOWN_KEY,
+        Failure.INTERNAL,
     }
 )
 
@@ -45,7 +52,7 @@ class Notice:
     unit: UnitName | None  # None where the topic names none
     text: str = ""
     event: AttendanceEvent | AuditEvent | None = None
-    flaw: Flaw | None = None
+    flaw: Flaw | Failure | None = None
 
     @property
     def loud(self) -> bool:

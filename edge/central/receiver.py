@@ -7,9 +7,9 @@ from functools import partial
 from typing import TypeVar
 
 from edge.central.asking import Asker
-from edge.central.desk import Desk, Instant, Message
+from edge.central.desk import Desk
+from edge.central.message import Instant, Message
 from edge.central.notice import Notice
-from edge.central.replies import is_reply, read_reply
 from edge.errors import StoreAway
 from edge.mqtt.keys import KeySet
 
@@ -51,6 +51,8 @@ class Receiver:
         self._now = now
         self._new_keys = new_keys
         self._asker = asker
+        if asker is not None:
+            desk.answered = asker.answered
         self._rest = rest
         self._swept_ns = now().monotonic_ns
 
@@ -67,14 +69,7 @@ class Receiver:
         Waits for a server that is away: nothing is acknowledged meanwhile. Raises StoreError.
         """
         now = self._now()
-        answers = [message for message in messages if is_reply(message.topic)]
-        others = [message for message in messages if not is_reply(message.topic)]
-        self._say(self._patiently(lambda: self._desk.take(others, now)))
-        if self._asker is not None and answers:
-            read = [read_reply(message, self._desk.keys) for message in answers]
-            genuine = [each for each in read if each is not None]
-            asker = self._asker
-            self._say(self._patiently(lambda: asker.answered(genuine, now)))
+        self._say(self._patiently(lambda: self._desk.take(messages, now)))
 
     def idle(self) -> Sequence[Message]:
         """Report gaps when it is time to, and ask for them; returns the commands that do.
@@ -111,6 +106,15 @@ class Receiver:
                     raise
 
     def _say(self, notices: Iterable[Notice]) -> None:
+        """Show notices. One that cannot be shown is stored all the same: it stops nothing."""
         for notice in notices:
-            self._show(notice)
-        self._shown()
+            self._attempt(partial(self._show, notice))
+        self._attempt(self._shown)
+
+    def _attempt(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except BrokenPipeError:  # whoever reads our output went away
+            raise
+        except Exception as error:  # noqa: BLE001 - a full disk, or a text that nobody foresaw
+            log.warning("a notice cannot be shown (%s)", type(error).__name__)

@@ -23,3 +23,7 @@ class Recent(Generic[K, V]):
         if len(self._values) > self._limit:
             del self._values[next(iter(self._values))]
         return news
+
+    def forget(self, key: K) -> None:
+        """Make the next value of a key news."""
+        self._values.pop(key, None)

@@ -98,6 +98,15 @@ class Refusals:
             number, *found = rows[0]
             yield Refusal(*found)
 
+    def count(self, flaw: str, times: int) -> None:
+        """Count messages that are not kept."""
+        put = self._db.put(REFUSED_BEFORE)
+        more = {"times": REFUSED_BEFORE.c.times + put.excluded.times}
+        self._db.run(
+            put.on_conflict_do_update(index_elements=["flaw"], set_=more),
+            {"flaw": flaw, "times": times},
+        )
+
     def _make_room(self) -> None:
         number = REFUSED.c.number
         if self._db.one(select(func.max(number) - func.min(number))) < self._limit:
@@ -108,12 +117,7 @@ class Refusals:
             return
         gone = select(REFUSED.c.flaw, func.sum(REFUSED.c.times)).where(number <= oldest)
         for flaw, times in self._db.rows(gone.group_by(REFUSED.c.flaw)):
-            put = self._db.put(REFUSED_BEFORE)
-            more = {"times": REFUSED_BEFORE.c.times + put.excluded.times}
-            self._db.run(
-                put.on_conflict_do_update(index_elements=["flaw"], set_=more),
-                {"flaw": flaw, "times": int(times)},
-            )
+            self.count(flaw, int(times))
         self._db.run(delete(REFUSED).where(number <= oldest))
 
 

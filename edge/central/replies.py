@@ -1,16 +1,17 @@
 """What units answer to commands, as far as the receiver looks into it."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from edge.central.desk import Message
+from edge.central.message import Message
+from edge.errors import EnvelopeError
+from edge.mqtt.answer import verify_reply
 from edge.mqtt.authority import Flaw
-from edge.mqtt.command import REPLY_TYP
-from edge.mqtt.encoding import from_b64url, json_object
+from edge.mqtt.envelope import Flaw as EnvelopeFlaw
+from edge.mqtt.envelope import Rejected
 from edge.mqtt.keys import KeySet
 from edge.mqtt.topics import REPLY, ROOT, UnitName
 
-_MOST_BYTES = 65_536
-_TEXT_KEPT = 200  # characters
 # Reasons that waiting does not mend: nothing of it is kept, or our key may not ask.
 _FINAL = frozenset(
     {Flaw.BAD_DATA, Flaw.FAILED, Flaw.FOREIGN, Flaw.UNKNOWN_COMMAND, Flaw.WRONG_ROLE}
@@ -30,27 +31,25 @@ class Answer:
 
 def is_reply(topic: str) -> bool:
     """Tell an answer from the messages of the other topics."""
-    return topic.startswith(f"{ROOT}/") and f"/{REPLY}/" in topic
+    levels = topic.removeprefix(f"{ROOT}/").split("/")
+    return topic.startswith(f"{ROOT}/") and len(levels) == 5 and levels[3] == REPLY
 
 
-def read_reply(message: Message, keys: KeySet) -> Answer | None:
-    """Return what a unit answered; None where it is not genuine, or no answer."""
-    levels = message.topic.removeprefix(f"{ROOT}/").split("/")
-    if len(levels) != 5 or levels[3] != REPLY or len(message.payload) > _MOST_BYTES:
-        return None
+def read_reply(message: Message, keys: KeySet, now: datetime) -> Answer:
+    """Return what a unit answered. Raises Rejected.
+
+    `message` is one that `is_reply`; `now` judges whether the unit's key is valid.
+    """
+    *names, _, to = message.topic.removeprefix(f"{ROOT}/").split("/")
     try:
-        unit = UnitName(*levels[:3])
-        token = message.payload.decode("ascii")
-        header, content, _ = (from_b64url(part) for part in token.split("."))
-        kid, typ = (str(json_object(header).get(name)) for name in ("kid", "typ"))
-        key = keys.find(kid)
-        if typ != REPLY_TYP or key is None or key.unit != unit or not key.verifies(token):
-            return None
-        claims = json_object(content)
-    except ValueError:
-        return None
-    if claims.get("source") != unit.source or not isinstance(claims.get("ok"), bool):
-        return None
-    reason, text = claims.get("reason"), str(claims.get("text"))[:_TEXT_KEPT]
-    said = f"{text} ({reason})" if reason else text
-    return Answer(str(claims.get("to")), unit, claims["ok"], reason in _FINAL, said)
+        unit = UnitName(*names)
+    except ValueError as error:
+        raise Rejected(EnvelopeFlaw.TOPIC, str(error)) from None
+    try:
+        reply = verify_reply(message.payload, keys, unit, to, now)
+    except Rejected:
+        raise
+    except EnvelopeError as error:
+        raise Rejected(EnvelopeFlaw.PAYLOAD, str(error)) from None
+    text = f"{reply.text} ({reply.reason})" if reply.reason else reply.text
+    return Answer(reply.to, unit, reply.ok, reply.reason in _FINAL, text)

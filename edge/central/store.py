@@ -131,6 +131,21 @@ class Store:
         if not changed:
             self._newest = newest
 
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Inside a batch: all that is written inside is kept on a normal exit, else undone.
+
+        The batch goes on in both cases.
+        """
+        try:
+            with self.database.savepoint():
+                self._near, self._dating = Near(self.database), Dating(self.database)
+                yield
+                self._near.flush()
+                self._dating.flush()
+        finally:
+            self._near, self._dating = Near(self.database), Dating(self.database)
+
     @property
     def _here(self) -> Near:
         assert self._near is not None, "only inside a batch"
@@ -208,6 +223,10 @@ class Store:
     def refuse(self, refusal: Refusal, now: str) -> bool:
         """Keep a refused message; the same one again only counts. Returns whether it is news."""
         return self._refused.keep(refusal, now)
+
+    def count_refused(self, refusal: Refusal) -> None:
+        """Count a refused message without keeping it."""
+        self._refused.count(refusal.flaw, 1)
 
     def forgive(self, refusal: Refusal) -> None:
         """Remove a refused message that has been accepted since."""

@@ -20,8 +20,8 @@ from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.central.desk import Message
 from edge.central.handler import Handler
+from edge.central.message import Message
 from edge.errors import LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.client import connect, new_client

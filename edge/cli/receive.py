@@ -90,9 +90,9 @@ def run(args: argparse.Namespace) -> int:
         alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None
 
         def show(notice: Notice) -> None:
-            screen.show(notice)
-            if alarm is not None:
+            if alarm is not None:  # first: the screen may be a file on a full disk
                 alarm.take(notice)
+            screen.show(notice)
 
         asker = Asker(store, authority) if authority else None
 

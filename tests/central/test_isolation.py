@@ -1,0 +1,272 @@
+"""Whatever one message raises concerns that message alone: the others are stored and shown."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from central_parts import TurnedClock, Unit, keys_of
+from places import Place
+
+from edge.central import desk as desk_module
+from edge.central import examine
+from edge.central.desk import Desk
+from edge.central.message import Message
+from edge.central.notice import Failure, Kind, Notice
+from edge.central.receiver import Receiver
+from edge.central.store import Store
+from edge.errors import RowRejected, StoreAway, StoreError
+from edge.mqtt.encoding import digest
+from edge.mqtt.envelope import verify
+from edge.mqtt.topics import Leaf
+
+GRACE = 60.0
+ERRORS = [
+    OverflowError("date value out of range"),
+    RecursionError(),
+    ValueError("Exceeds the limit (4300 digits) for integer string conversion"),
+    TypeError("unhashable type: 'list'"),
+    KeyError("utc"),
+    UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    RowRejected("integer out of range"),
+]
+
+
+@pytest.fixture
+def unit() -> Unit:
+    return Unit()
+
+
+@pytest.fixture
+def other() -> Unit:
+    return Unit("gate-2")
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    with closing(place.open()) as store:
+        yield store
+
+
+class Spoiler:
+    """Makes one stage raise for one message."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch = patch
+
+    def raises(self, owner: Any, name: str, error: Exception, hit: Callable[[Any], bool]) -> None:
+        real = getattr(owner, name)
+
+        def stage(*arguments: Any, **named: Any) -> Any:
+            if any(hit(argument) for argument in arguments):
+                raise error
+            return real(*arguments, **named)
+
+        self._patch.setattr(owner, name, stage)
+
+
+@pytest.fixture
+def spoiler(monkeypatch: pytest.MonkeyPatch) -> Spoiler:
+    return Spoiler(monkeypatch)
+
+
+def identity(message: Message) -> tuple[object, ...]:
+    """Return by what the stages know a message."""
+    token = message.payload.decode()
+    event = verify(message.payload, keys_of(Unit(), Unit("gate-2")), message.topic).event
+    return message.payload, digest(token), event.id
+
+
+def is_of(message: Message) -> Callable[[Any], bool]:
+    known = identity(message)
+
+    def hit(argument: Any) -> bool:
+        entry = getattr(argument, "entry", argument)
+        marks = (argument, getattr(entry, "digest", None), getattr(entry, "id", None))
+        return any(mark in known for mark in marks if isinstance(mark, str | bytes))
+
+    return hit
+
+
+def refused(place: Place) -> list[tuple[Any, ...]]:
+    return place.rows("SELECT flaw, times, payload FROM refused ORDER BY number")
+
+
+STAGES = [
+    (examine, "verify"),
+    (desk_module, "judge"),
+    (Store, "add"),
+    (Store, "date"),
+    (Store, "move"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(("owner", "name"), STAGES, ids=lambda part: str(part)[-10:])
+def test_one_message_that_raises_is_refused_and_the_others_are_stored(
+    file_place: Place, unit: Unit, other: Unit, spoiler: Spoiler, owner: Any, name: str,
+    error: Exception,
+) -> None:  # fmt: skip
+    first, bad, last = unit.events(3)
+    batch = [first, bad, *other.events(2), last, unit.health()]
+    clock = TurnedClock.at_start()
+    with closing(file_place.open()) as store:
+        desk = Desk(store, keys_of(unit, other), GRACE, clock())
+        with pytest.MonkeyPatch.context() as patch:
+            Spoiler(patch).raises(owner, name, error, is_of(bad))
+            notices = desk.take(batch, clock())
+            assert desk.take([bad], clock()) == [], "it is reported once"
+        wrong = [notice for notice in notices if notice.kind is Kind.REFUSED]
+        assert [(notice.flaw, notice.loud) for notice in wrong] == [(Failure.INTERNAL, True)]
+        assert type(error).__name__ in wrong[0].text
+        assert [notice.kind for notice in notices].count(Kind.EVENT) == 4
+        assert store.tokens(unit.name.source) == [m.payload.decode() for m in (first, last)]
+        assert len(store.tokens(other.name.source)) == 2
+        assert refused(file_place) == [("internal", 2, bad.payload)]
+        # A program that can process it takes it at its next start.
+        again = Desk(store, keys_of(unit, other), GRACE, clock())
+        assert [notice.kind for notice in again.revisit(clock())] == [Kind.EVENT]
+        assert len(store.tokens(unit.name.source)) == 3
+    assert refused(file_place) == []
+
+
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "integer": {"sequence": 2**63},
+    "surrogate": {"id": "\ud800"},
+    "zero": {"id": "\0"},
+    "nothing": {"id": None},
+}
+
+
+@pytest.mark.parametrize("impossible", IMPOSSIBLE)
+def test_a_row_that_the_database_rejects_takes_no_other_with_it(
+    place: Place, store: Store, unit: Unit, other: Unit, impossible: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    good, bad = unit.events(2)
+    if impossible == "zero" and place.server is None:
+        pytest.skip("SQLite stores it")
+    real, hit = Store.add, is_of(bad)
+
+    def add(self: Store, record: Any, now: str) -> None:
+        if hit(record):
+            record = replace(record, entry=replace(record.entry, **IMPOSSIBLE[impossible]))
+        real(self, record, now)
+
+    monkeypatch.setattr(Store, "add", add)
+    clock = TurnedClock.at_start()
+    desk = Desk(store, keys_of(unit, other), GRACE, clock())
+    notices = desk.take([good, bad, *other.events(3)], clock())
+    assert [n.flaw for n in notices if n.kind is Kind.REFUSED] == [Failure.INTERNAL]
+    assert store.tokens(unit.name.source) == [good.payload.decode()]
+    assert len(store.tokens(other.name.source)) == 3
+    assert [flaw for flaw, *_ in refused(place)] == ["internal"]
+
+
+def test_every_message_may_raise(file_place: Place, unit: Unit, spoiler: Spoiler) -> None:
+    messages = unit.events(30)
+    spoiler.raises(Store, "add", OverflowError(), lambda _: True)
+    clock = TurnedClock.at_start()
+    with closing(file_place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        assert len(desk.take(messages, clock())) == 30
+    assert len(refused(file_place)) == 30
+
+
+def test_health_that_raises_is_reported_once_and_counted_each_time(
+    file_place: Place, unit: Unit, spoiler: Spoiler
+) -> None:
+    spoiler.raises(Store, "name_head", OverflowError(), lambda _: True)
+    clock = TurnedClock.at_start()
+    unit.event()
+    with closing(file_place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        notices = [notice for _ in range(5) for notice in desk.take([unit.health()], clock())]
+    assert [notice.flaw for notice in notices] == [Failure.INTERNAL]
+    kept = sum(times for _, times, _ in refused(file_place))
+    ((flaw, more),) = file_place.rows("SELECT flaw, times FROM refused_before")
+    assert (flaw, kept + more) == ("internal", 5)
+
+
+def test_a_poisoned_message_in_the_store_stops_no_start(
+    file_place: Place, unit: Unit, other: Unit, spoiler: Spoiler
+) -> None:
+    bad, good = unit.event(), other.event()
+    clock = TurnedClock.at_start()
+    with closing(file_place.open()) as store:
+        Desk(store, keys_of(), GRACE, clock()).take([bad, good], clock())
+        assert {flaw for flaw, *_ in refused(file_place)} == {"unknown-key"}
+        spoiler.raises(Store, "date", OverflowError(), is_of(bad))
+        desk = Desk(store, keys_of(unit, other), GRACE, clock())
+        assert [notice.unit for notice in desk.revisit(clock())] == [other.name]
+        assert desk.revisit(clock()) == []
+    assert [payload for *_, payload in refused(file_place)] == [bad.payload]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_store_that_is_away_meanwhile_loses_and_hides_nothing(
+    file_place: Place, unit: Unit, other: Unit, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    """What was to be said of a transaction that failed is said of the one that does not."""
+    messages = [
+        unit.state(), *unit.events(2), other.message(b"{}", Leaf.HEALTH), *other.events(2)
+    ]  # fmt: skip
+    real = Store.add
+    fails: Iterator[Exception | None] = iter(
+        [*([OverflowError()] if apart else []), None, None, StoreAway("the server is away")]
+    )
+
+    def add(self: Store, *arguments: Any) -> None:
+        error = next(fails, None)
+        if error is not None:
+            raise error
+        real(self, *arguments)
+
+    monkeypatch.setattr(Store, "add", add)
+    said: list[Notice] = []
+    with closing(file_place.open()) as store:
+        desk = Desk(store, keys_of(unit, other), GRACE, TurnedClock.at_start()())
+        receiver = Receiver(desk, said.append, TurnedClock.at_start(), rest=lambda _: True)
+        receiver.take(messages)
+        assert len(store.tokens(unit.name.source)) == 2
+    kinds = [notice.kind for notice in said]
+    assert kinds == [
+        Kind.STATE, Kind.EVENT, Kind.EVENT, Kind.REFUSED, Kind.EVENT, Kind.EVENT
+    ]  # fmt: skip
+
+
+def test_a_store_that_fails_refuses_nothing(
+    file_place: Place, unit: Unit, spoiler: Spoiler
+) -> None:
+    """A damaged file is no fault of a message: nothing is acknowledged."""
+    spoiler.raises(Store, "add", StoreError("disk image is malformed"), lambda _: True)
+    clock = TurnedClock.at_start()
+    with closing(file_place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        with pytest.raises(StoreError):
+            desk.take(unit.events(3), clock())
+    assert refused(file_place) == []
+
+
+def test_what_cannot_be_shown_is_stored_and_the_next_is_shown(
+    file_place: Place, unit: Unit
+) -> None:
+    shown: list[Notice] = []
+
+    def show(notice: Notice) -> None:
+        if not shown:
+            shown.append(notice)
+            raise OSError(28, "No space left on device")
+        shown.append(notice)
+
+    def flush() -> None:
+        raise OSError(28, "No space left on device")
+
+    clock = TurnedClock.at_start()
+    with closing(file_place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        receiver = Receiver(desk, show, clock, shown=flush)
+        receiver.take(unit.events(3))
+        assert len(store.tokens(unit.name.source)) == 3
+    assert len(shown) == 3
