@@ -8,7 +8,6 @@ What is told goes to the operator's terminal only, for a photo's file name holds
 """
 
 import re
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,11 +17,11 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from edge.errors import PhotoError, RosterError, SecretError
 from edge.inference.examiner import Face
-from edge.pictures import centred, from_image
+from edge.photos import open_photo
+from edge.pictures import centred
 from edge.roster import (
     DIMENSION,
     MAX_PHOTOS,
@@ -53,8 +52,6 @@ STILL_SCORE = 0.2
 # A second face is a bystander up to this share of the first one's width.
 BYSTANDER = 0.4
 
-_LONGEST_SIDE = 2048  # pixels; no face of interest needs more
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 # 18 digits, the usual gaps between their parts, and what tells one photo from the next:
 # 198503302003121002.jpg, 19850330 200312 1 002_1.jpg, 198503302003121002 (2).jpg
@@ -267,25 +264,6 @@ def _overflows(photo: Yuv, examiner: Examiner) -> bool:
     planes = (photo.y, photo.u, photo.v)
     further = examiner.examine(centred(planes, 2 * photo.width, 2 * photo.height))
     return any(face.box.width > photo.width for face in further)
-
-
-def open_photo(path: Path) -> Yuv:
-    """Return a photo, turned upright, its longer side at most 2048 pixels. Raises PhotoError."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow only warns of pictures that unpack to hundreds of megabytes.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_FORMATS) as image:
-                image.draft("RGB", (_LONGEST_SIDE, _LONGEST_SIDE))
-                image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-                return from_image(ImageOps.exif_transpose(image))
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise PhotoError(f"{path}: has too many pixels; scale the picture down") from None
-    except UnidentifiedImageError:
-        raise PhotoError(f"{path}: is no picture; save it as JPEG or PNG") from None
-    # Pillow's decoders raise these, too, for files that are damaged inside.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
-        raise PhotoError(f"{path}: cannot be read as a picture: {error}") from None
 
 
 def _keys(files: Files, tell: Tell) -> tuple[bytes, bytes]:

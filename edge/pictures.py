@@ -10,6 +10,8 @@ from PIL import Image
 
 from edge.types import Bytes2D, Yuv
 
+_SAMPLE_FORMAT, _BITS, _PHOTOMETRIC = 339, 258, 262  # tags of a TIFF
+_WHITES = (1.0, 255.0, 65535.0, 2.0**32)
 _BLACK = ((1, 0), (2, 128), (2, 128))  # a plane's divisor of the size, and its level where black
 
 
@@ -19,13 +21,48 @@ def plane_image(plane: Bytes2D) -> Image.Image:
     return Image.frombuffer("L", (width, height), np.ascontiguousarray(plane), "raw", "L", 0, 1)
 
 
+def eight_bit(image: Image.Image) -> Image.Image:
+    """Return a Pillow picture of any mode in mode L, RGB or YCbCr, 8 bits a channel.
+
+    More than 8 bits are scaled, white to 255. What is transparent shows white paper behind it.
+    """
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        return Image.fromarray(_scaled(image))
+    if image.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in image.info:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image).convert("RGB")
+    return image if image.mode in {"L", "RGB", "YCbCr"} else image.convert("RGB")
+
+
+def _scaled(image: Image.Image) -> Bytes2D:
+    """Return the levels of a picture with more than 8 bits, its white at 255."""
+    levels = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    if image.mode == "I" and tags and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1:
+        levels = levels.view(np.uint32)  # Pillow has no mode for them
+    if image.mode.startswith("I;16"):
+        white = 4095.0 if tags.get(_BITS, (16,))[0] == 12 else 65535.0
+    elif image.format == "PNG":  # of 16 bits, as Pillow before 11 opens it
+        white = 65535.0
+    else:
+        # The file does not say what is white: the least of the usual levels that holds all.
+        levels = np.where(np.isfinite(levels), levels, 0)
+        usual = _WHITES if image.mode == "F" else _WHITES[1:]
+        white = next((white for white in usual if levels.max() <= white), float(levels.max()))
+    scaled = np.clip(levels, 0, white) * np.float32(255 / white)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero
+        scaled = 255 - scaled
+    pixels: Bytes2D = np.rint(scaled, out=scaled).astype(np.uint8)
+    return pixels
+
+
 def from_image(image: Image.Image) -> Yuv:
     """Return a Pillow picture of any mode as `Yuv`; an odd last row or column is cut off.
 
-    A photo's EXIF rotation is the caller's to apply, with `ImageOps.exif_transpose`.
+    It is not turned by its EXIF orientation; `edge.photos` does that.
     """
-    if image.mode not in {"L", "RGB", "YCbCr"}:
-        image = image.convert("RGB")
+    image = eight_bit(image)
     even = image.crop((0, 0, image.width & ~1, image.height & ~1))
     y, u, v = even.convert("YCbCr").split()
     return Yuv(np.asarray(y), np.asarray(u.reduce(2)), np.asarray(v.reduce(2)))
@@ -55,8 +92,7 @@ def shrink(picture: Yuv, width: int, height: int) -> Yuv:
 def letterbox(image: Image.Image, width: int, height: int) -> Yuv:
     """Fit a picture into width x height pixels, its shape kept, black at the sides."""
     size = fitting(image.width, image.height, width, height)
-    if image.mode not in {"L", "RGB", "YCbCr"}:
-        image = image.convert("RGB")
+    image = eight_bit(image)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     fitted = from_image(image)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from edge.errors import CameraStalled, EndOfReplay, ReplayError
+from edge.errors import CameraStalled, EndOfReplay, PhotoError, ReplayError
+from edge.photos import read_photo
 from edge.pictures import centred, fitting, letterbox, shrink
 from edge.sensor import Wish
 from edge.settings import CameraSettings
@@ -142,10 +143,11 @@ def _source(path: Path, size: tuple[int, int], photo_s: float) -> Callable[[], I
 
 
 def _load_photo(size: tuple[int, int], path: Path) -> Yuv:
-    with _reading(path), Image.open(path) as image:
-        # JPEG only: decode near the wanted scale, and without the detour through RGB.
-        image.draft("YCbCr", (max(size), max(size)))
-        return letterbox(ImageOps.exif_transpose(image), *size)
+    try:
+        # YCbCr: a JPEG without the detour through RGB.
+        return letterbox(read_photo(path, max(size), "YCbCr"), *size)
+    except PhotoError as error:
+        raise ReplayError(str(error)) from None
 
 
 def _play_gif(path: Path, size: tuple[int, int]) -> Iterator[_Shot]:

@@ -212,9 +212,12 @@ def half(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda path: path.write_bytes(b""), "is no picture; save it as JPEG or PNG"),
-        (lambda path: path.write_text("a letter"), "is no picture"),
-        (half, "cannot be read as a picture: image file is truncated"),
+        (lambda path: path.write_bytes(b""), "the file is empty; copy it again"),
+        (
+            lambda path: path.write_text("a letter"),
+            "is not an image that can be read; save it as JPEG or PNG",
+        ),
+        (half, "cannot be decoded, it may be damaged (image file is truncated"),
         (edited(lambda im: im.resize((im.width // 4, im.height // 4))), "too small"),
         (edited(lambda im: im.filter(ImageFilter.GaussianBlur(8))), "blurred"),
         (edited(lambda im: ImageEnhance.Brightness(im).enhance(0.12)), "too dark"),
@@ -267,7 +270,7 @@ def test_a_picture_that_unpacks_to_gigabytes_is_refused_unread(desk: Desk) -> No
     desk.photo("astronaut", f"{EILEEN}.jpg")
     Image.new("1", (20_000, 20_000)).save(desk.files.photos / f"{OBAMA}.png")
     desk.enrol()
-    assert any(line.endswith("has too many pixels; scale the picture down") for line in desk.said)
+    assert any(line.endswith("has too many pixels; scale the image down") for line in desk.said)
 
 
 def test_a_photo_on_its_side_is_turned_by_its_exif(desk: Desk) -> None:

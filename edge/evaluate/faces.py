@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from edge.enrol import open_photo
 from edge.errors import LabelsError, PhotoError
 from edge.inference.examiner import Face
+from edge.photos import open_photo
 from edge.pictures import centred, fitting, shrink
 from edge.settings import CameraSettings, Settings
 from edge.types import Yuv

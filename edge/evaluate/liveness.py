@@ -13,7 +13,6 @@ import numpy as np
 
 from edge.attendance.evidence import MEMORY, Evidence
 from edge.attendance.policy import Look, Looks, Prompt, ns
-from edge.enrol import open_photo
 from edge.errors import LabelsError, PhotoError, ReplayError, SenyumError
 from edge.evaluate import metrics
 from edge.evaluate.charts import histogram_chart, tradeoff_chart
@@ -21,6 +20,7 @@ from edge.evaluate.drawing import even
 from edge.evaluate.faces import FRAMED, Bench, Progress, framed
 from edge.evaluate.labels import Labels, read
 from edge.evaluate.report import Report, Table, share
+from edge.photos import open_photo
 from edge.replay import played
 from edge.settings import Settings
 from edge.types import Frame, View

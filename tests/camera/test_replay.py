@@ -337,7 +337,9 @@ def test_a_damaged_photo_is_named_when_its_turn_comes(photos: Path, damage: byte
     camera = replay(photos)
     camera.read(1.0)
 
-    with pytest.raises(ReplayError, match=r"20\.png: cannot be read as a picture"):
+    with pytest.raises(
+        ReplayError, match=r"20\.png: (the file is empty|is not an image|cannot be decoded)"
+    ):
         camera.read(1.0)
 
 

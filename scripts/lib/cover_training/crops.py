@@ -14,13 +14,13 @@ from int8_training.progress import Progress
 from numpy.typing import NDArray
 
 from cover_training import painting
-from edge.enrol import open_photo
 from edge.evaluate.faces import framed
 from edge.inference.align import five_points, laid_out, similarity
 from edge.inference.cover import PLACED_BY, SIDE, TEMPLATE
 from edge.inference.examiner import Examiner
 from edge.inference.landmarks import Mesh
 from edge.inference.pixels import Closeup
+from edge.photos import open_photo
 from edge.pictures import from_image, to_image
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Bytes2D, Yuv

@@ -16,11 +16,11 @@ import numpy as np
 from int8_training.progress import Progress
 from PIL import Image
 
-from edge.enrol import open_photo
 from edge.errors import SenyumError
 from edge.evaluate.faces import framed
 from edge.inference.examiner import Examiner
 from edge.inference.landmarks import Mesh
+from edge.photos import open_photo
 from edge.pictures import to_image
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Yuv
