@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import Trouble
+from edge.wording import escaped
 
 SOCKET = Path("/run/systemd/journal/socket")
 BURST = 10  # entries of one kind that are written
@@ -75,7 +76,17 @@ def _journal_reads_stderr(environment: Mapping[str, str]) -> bool:
     return environment.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
 
 
-class PlainFormatter(logging.Formatter):
+class EscapingFormatter(logging.Formatter):
+    """Writes an entry as one line, and a traceback below it: no foreign text adds another."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of the library
+        return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - of the library
+        return "\n".join(map(escaped, super().formatException(ei).split("\n")))
+
+
+class PlainFormatter(EscapingFormatter):
     """One line an entry, with its code at the end."""
 
     def __init__(self, *, priority: bool = False) -> None:
@@ -100,7 +111,7 @@ class JournalHandler(logging.Handler):
         self._address = str(address)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._plain = PlainFormatter(priority=True)
-        self._message = logging.Formatter()
+        self._message = EscapingFormatter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send it, without ever waiting for the journal."""

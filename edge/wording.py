@@ -1,5 +1,6 @@
 """Words for people: what is wrong with a value, how many there are, and foreign text made safe."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -31,20 +32,33 @@ def plain(error: Mapping[str, Any]) -> str:
     return said.removeprefix("Value error, ").replace("Input should", "must", 1)
 
 
+_BEYOND_ASCII_JSON = re.compile(r"[^\n -\x7f]")
 _BEYOND_ASCII_TEXT = re.compile(r"[^ -~]")
+# Printable in the eyes of Python, and shown as nothing (Default_Ignorable_Code_Point) or a blank.
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
 
 
 def escaped(text: object) -> str:
     r"""Return foreign text (a file name, a cell, a message) as one line that is safe to display.
 
-    Every character that is not printable becomes `\xNN`, `\uNNNN` or `\UNNNNNNNN`. So does a byte
-    of a file name that is not UTF-8, which Python keeps as half a surrogate pair.
+    Every character that is invisible or not printable becomes `\xNN`, `\uNNNN` or `\UNNNNNNNN`. So
+    does a byte of a file name that is not UTF-8, which Python keeps as half a surrogate pair.
     """
     return _BEYOND_ASCII_TEXT.sub(lambda found: _stand_in(found[0]), str(text))
 
 
+def ascii_json(text: str) -> str:
+    r"""Return the same JSON text in printable ASCII and line breaks, which is safe to display."""
+    return _BEYOND_ASCII_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text).replace(
+        "\x7f", "\\u007f"
+    )
+
+
 def _stand_in(character: str) -> str:
-    if character.isprintable():
+    if character.isprintable() and not _INVISIBLE.match(character):
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # os.fsdecode: byte 0x80 to 0xFF

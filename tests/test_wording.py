@@ -1,13 +1,15 @@
 """Words for people."""
 
+import json
 import os
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.wording import counted, escaped
+from edge.wording import ascii_json, counted, escaped
 
 
 @pytest.mark.parametrize(
@@ -51,3 +53,23 @@ def test_whatever_is_escaped_is_one_printable_line(text: str) -> None:
     assert not any(
         unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl"} for character in shown
     )
+
+
+def test_no_code_point_of_all_that_there_are_hides_or_steers() -> None:
+    """Unicode's Default_Ignorable_Code_Point, and every category that is not shown."""
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    left = {c for c in escaped(every) if c > "~"}
+    shown = {"L", "M", "N", "P", "S"}
+    assert {unicodedata.category(c)[0] for c in left} <= shown
+    invisible = (
+        "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\ufe00\ufe0f\uffa0"
+    )
+    assert not left & {*invisible, *map(chr, range(0xE0000, 0xE1000))}
+    assert {"é", "ñ", "字", "…", "–", "😀"} <= left  # noqa: RUF001
+
+
+@given(st.recursive(st.text(st.characters()), lambda inner: st.dictionaries(st.text(), inner)))
+def test_json_in_ascii_is_the_same_json(value: object) -> None:
+    text = ascii_json(json.dumps(value, ensure_ascii=False))
+    assert json.loads(text) == json.loads(json.dumps(value))
+    assert all(" " <= character <= "~" for character in text)

@@ -51,12 +51,10 @@ class Alarm:
 
     def _work(self) -> None:
         while (notice := self._waiting.get()) is not None:
-            content = as_json(notice) + "\n"
             try:
-                done = subprocess.run(
-                    self._command, input=content.encode(), timeout=SECONDS, check=False
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
+                content = as_json(notice).encode() + b"\n"
+                done = subprocess.run(self._command, input=content, timeout=SECONDS, check=False)
+            except (OSError, ValueError, subprocess.TimeoutExpired) as error:
                 log.warning("--on-alarm: %s: %s", self._command[0], error)
                 continue
             if done.returncode:

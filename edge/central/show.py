@@ -17,6 +17,7 @@ from edge.central.notice import Kind, Notice
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName
 from edge.types import Outcome, Reason
+from edge.wording import ascii_json, escaped
 
 _STYLES = {
     Kind.DUPLICATE: "dim",
@@ -25,7 +26,6 @@ _STYLES = {
     Kind.HEALED: "green",
     Kind.REFUSED: "yellow",
 }
-_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _PERSON_CHARACTERS = 4  # enough to tell neighbours in a queue apart
 
 
@@ -38,11 +38,6 @@ def _zone(name: str, otherwise: str) -> ZoneInfo:
         return ZoneInfo(otherwise)
 
 
-def _printable(text: str) -> str:
-    """Text of a stranger without what could steer a terminal."""
-    return "".join(c if c.isprintable() else "�" for c in text)
-
-
 def unit_label(unit: UnitName | None) -> str:
     """Site and unit; the organisation is the same on nearly every line."""
     return "unknown unit" if unit is None else f"{unit.site}/{unit.name}"
@@ -51,7 +46,7 @@ def unit_label(unit: UnitName | None) -> str:
 def describe(event: AttendanceEvent | AuditEvent) -> str:
     """Say an event in words and figures: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
     if isinstance(event, AuditEvent):
-        return f"#{event.number} audit  {_printable(sentence(event.data))}"
+        return f"#{event.number} audit  {sentence(event.data)}"
     data = event.data
     parts = [f"#{event.number} {data.outcome}"]
     if data.reason is Reason.SPOOF:
@@ -71,23 +66,38 @@ def describe(event: AttendanceEvent | AuditEvent) -> str:
 
 
 def line(notice: Notice, zone: str) -> str:
-    """Write a notice as one line; `zone` (IANA) dates those that come from no place."""
+    """Write a notice as one line; `zone` (IANA) dates those that come from no place.
+
+    Whatever a stranger put into it is escaped.
+    """
     place = zone if notice.event is None else notice.event.data.place.zone
-    local = notice.at.astimezone(_zone(place, zone))
     if notice.kind is Kind.EVENT and notice.event is not None:
         words = describe(notice.event)
     elif notice.flaw is not None:
-        words = f"refused ({notice.flaw}): {_printable(notice.text)}"
+        words = f"refused ({notice.flaw}): {notice.text}"
     else:
         words = notice.text
     if notice.kind is Kind.FORK:
         words = f"fork in the chain: {words}"
     alarm = "ALARM  " if notice.loud else ""
-    return f"{local:%H:%M:%S %Z}  {alarm}{unit_label(notice.unit)}  {words}"
+    return escaped(
+        f"{_local(notice.at, _zone(place, zone)):%H:%M:%S %Z}  {alarm}{unit_label(notice.unit)}"
+        f"  {words}"
+    )
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # at the ends of the calendar, another zone's date may not exist
+        return moment
 
 
 def as_json(notice: Notice) -> str:
-    """Write a notice for a program: one flat object in one line, the event as it was signed."""
+    """Write a notice for a program: one flat object in one line of ASCII.
+
+    The event is as it was signed, though strings may be spelt in another way.
+    """
     content: dict[str, Any] = {
         "kind": notice.kind,
         "alarm": notice.loud,
@@ -98,11 +108,11 @@ def as_json(notice: Notice) -> str:
         content["flaw"] = notice.flaw
     if notice.text:
         content["text"] = notice.text
-    text = _ENCODER.encode(content)
+    text = ascii_json(json.dumps(content))
     if notice.event is None:
         return text
     # Written by pydantic at once: the way over a dictionary takes several times as long.
-    return f'{text[:-1]}, "event": {notice.event.model_dump_json()}}}'
+    return f'{text[:-1]}, "event": {ascii_json(notice.event.model_dump_json())}}}'
 
 
 def _utc(moment: datetime) -> str:

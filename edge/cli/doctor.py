@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edge.bulletin import RUNTIME
 from edge.errors import SettingsError
 from edge.owner import USER
+from edge.wording import ascii_json, escaped
 
 if TYPE_CHECKING:
     from edge.doctor import Finding
@@ -95,13 +96,13 @@ _MARKS = {"good": "ok", "bad": "BAD", "unchecked": "-"}
 
 
 def line(finding: "Finding", *, colour: bool = False) -> str:
-    """Return a finding as one line."""
+    """Return a finding as one line; whatever is foreign in it is escaped."""
     mark = f"{_MARKS[finding.verdict]:<4}"
     if colour:
         mark = f"\033[{_COLOURS[finding.verdict]}m{mark}\033[0m"
     code = f" [{finding.code}]" if finding.code else ""
     do = f"; {finding.do}" if finding.do else ""
-    return f"{mark}{finding.check}: {finding.text}{code}{do}"
+    return f"{mark}{escaped(f'{finding.check}: {finding.text}{code}{do}')}"
 
 
 def _tell(findings: "list[Finding]", *, as_json: bool) -> None:
@@ -112,7 +113,7 @@ def _tell(findings: "list[Finding]", *, as_json: bool) -> None:
             print(line(finding, colour=sys.stdout.isatty()))
         return
     content = {"ok": healthy(findings), "findings": [asdict(finding) for finding in findings]}
-    print(json.dumps(content, indent=2))
+    print(ascii_json(json.dumps(content, indent=2)))
 
 
 def _yes(question: str) -> bool:

@@ -15,7 +15,7 @@ from edge.central import bundle, sheet
 from edge.central.shelf import Loss, Period, Shelf
 from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
-from edge.wording import counted
+from edge.wording import ascii_json, counted
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 def _write_gaps(out: BinaryIO, shelf: Shelf) -> str:
     losses = shelf.losses()
     for loss in losses:
-        line = json.dumps(_as_object(loss), ensure_ascii=False)
+        line = ascii_json(json.dumps(_as_object(loss)))
         out.write(f"{line}\n".encode())
     return counted(len(losses), "gap")
 

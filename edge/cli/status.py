@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.bulletin import RUNTIME
+from edge.wording import ascii_json, escaped
 
 
 def add_parser(commands: Any) -> None:
@@ -34,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     stale = bulletin.age_s > STALE_S
     if options.json:
         content = {"running": True, "age_s": round(bulletin.age_s, 1), **asdict(bulletin)}
-        print(json.dumps(content, indent=2))
+        print(ascii_json(json.dumps(content, indent=2)))
     else:
-        print(bulletin.sentence)
+        print(escaped(bulletin.sentence))
         if stale:
             print(f"It has said nothing for {bulletin.age_s:.0f} s; see: journalctl -u senyum")
     return 1 if stale or bulletin.fault is not None else 0

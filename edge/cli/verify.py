@@ -12,7 +12,7 @@ from edge.central.proof import LONGEST_LINE, Finding, Verdict, judge
 from edge.central.receipts import Receipt, is_receipts, read_receipts
 from edge.errors import CallerError
 from edge.mqtt.keys import KeySet
-from edge.wording import counted
+from edge.wording import ascii_json, counted, escaped
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -54,21 +54,26 @@ def run(args: argparse.Namespace) -> int:
         except OSError as error:
             raise CallerError(f"{path}: cannot be read: {error.strerror}") from None
         good &= well
-        print(told)
+        for line in told:
+            print(escaped(line))
     return 0 if good else 1
 
 
-def _judged(path: Path, keys: KeySet, *, as_json: bool) -> tuple[bool, str]:
+def _judged(path: Path, keys: KeySet, *, as_json: bool) -> tuple[bool, list[str]]:
     lines = _lines(path)
     first = next(lines, b"")
     whole = chain([first] if first else [], lines)
     if is_receipts(first):
         receipts, findings = read_receipts(whole, keys)
         if as_json:
-            return not findings, json.dumps(_receipts_as_object(path, receipts, findings))
+            return not findings, [
+                ascii_json(json.dumps(_receipts_as_object(path, receipts, findings)))
+            ]
         return not findings, _receipts_in_words(path, receipts, findings)
     verdict = judge(whole, keys)
-    return verdict.good, json.dumps(_as_object(path, verdict)) if as_json else _words(path, verdict)
+    if as_json:
+        return verdict.good, [ascii_json(json.dumps(_as_object(path, verdict)))]
+    return verdict.good, _words(path, verdict)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -78,7 +83,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def _words(path: Path, verdict: Verdict) -> str:
+def _words(path: Path, verdict: Verdict) -> list[str]:
     lines = [f"{path}{told}" for told in _folded(verdict.findings)]
     lines += [f"{path}: note: {note}" for note in verdict.notes]
     if verdict.period is None and not verdict.accounts:
@@ -94,15 +99,15 @@ def _words(path: Path, verdict: Verdict) -> str:
         for account in verdict.accounts
     ]
     what = f"{events} of {counted(len(verdict.accounts), 'unit')}{days}"
-    return "\n".join([*lines, f"{path}: {_in_all(verdict.findings)} ({what})"])
+    return [*lines, f"{path}: {_in_all(verdict.findings)} ({what})"]
 
 
-def _receipts_in_words(path: Path, receipts: list[Receipt], findings: list[Finding]) -> str:
+def _receipts_in_words(path: Path, receipts: list[Receipt], findings: list[Finding]) -> list[str]:
     lines = [f"{path}{told}" for told in _folded(findings)]
     lines += [f"{path}:{each.line}: {each.unit}: {_said(each)}" for each in receipts]
     units = counted(len({each.unit for each in receipts}), "unit")
     what = f"{counted(len(receipts), 'receipt')} of {units}"
-    return "\n".join([*lines, f"{path}: {_in_all(findings)} ({what})"])
+    return [*lines, f"{path}: {_in_all(findings)} ({what})"]
 
 
 def _said(receipt: Receipt) -> str:

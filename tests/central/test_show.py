@@ -1,19 +1,23 @@
 import io
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal
 
 import pytest
 from central_parts import PERSON, START, Unit, keys_of
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from edge.central.audits import SENTENCES
 from edge.central.desk import Message
-from edge.central.notice import Kind, Notice
+from edge.central.notice import Failure, Kind, Notice
 from edge.central.show import Screen, line
 from edge.mqtt.envelope import Flaw, verify
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.seal import Head
+from edge.mqtt.topics import UnitName
 from edge.types import AuditCode
 
 ZONE = "Asia/Jakarta"
@@ -63,7 +67,7 @@ def test_an_audit_tells_its_facts_and_nobodys_whole_id() -> None:
     unit = unit_at_12()
     lost = unit.audit(AuditCode.CAMERA_LOST, why="fro\x1bzen", tried=3)
     assert line(notice_of(unit, lost), ZONE).endswith(
-        "#12 audit  camera-lost: no pictures come  why fro�zen  tried 3"
+        "#12 audit  camera-lost: no pictures come  why fro\\x1bzen  tried 3"
     )
     erased = unit.audit(AuditCode.PERSON_ERASED, person=PERSON, version=13, digest="ab" * 32)
     said = line(notice_of(unit, erased), ZONE)
@@ -126,6 +130,39 @@ def test_json_holds_the_event_and_the_alarm() -> None:
     assert said["event"]["subject"] == PERSON
     said = json.loads(printed(ALARMS[2][0], terminal=True, as_json=True))
     assert (said["alarm"], said["flaw"], said["unit"]) == (True, "bad-signature", UNIT.name.source)
+
+
+NAMES = st.none() | st.builds(UnitName, *[st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)] * 3)
+
+
+@given(
+    kind=st.sampled_from(Kind),
+    at=st.datetimes(timezones=st.just(UTC)),
+    unit=NAMES,
+    text=st.text(st.characters()),
+    flaw=st.none() | st.sampled_from(Flaw) | st.sampled_from(Failure),
+)
+def test_every_notice_can_be_shown_as_one_line(
+    kind: Kind, at: datetime, unit: UnitName | None, text: str, flaw: Flaw | Failure | None
+) -> None:
+    notice = Notice(kind, at, unit, text, flaw=flaw)
+    said = line(notice, ZONE)
+    assert said.isprintable()
+    assert (said.split("  ")[1] == "ALARM") == notice.loud
+    out = printed(notice, terminal=False, as_json=True)
+    assert out.removesuffix("\n").isprintable()
+    assert out.isascii()
+    assert json.loads(out)["kind"] == kind
+
+
+@pytest.mark.parametrize("year", [1, 9999])
+@pytest.mark.parametrize("zone", ["Asia/Jakarta", "America/Adak", "Atlantis/Capital"])
+def test_the_ends_of_the_calendar_can_be_shown(year: int, zone: str) -> None:
+    """Jakarta has no date for the last hours of the year 9999 in UTC, Adak none for the first."""
+    unit = unit_at_12(zone)
+    notice = notice_of(unit, unit.event())
+    for at in (datetime(year, 1, 1, tzinfo=UTC), datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)):
+        assert "#12 recorded" in line(replace(notice, at=at), zone if "/C" not in zone else ZONE)
 
 
 def printed(notice: Notice, *, terminal: bool, as_json: bool = False) -> str:

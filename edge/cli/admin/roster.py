@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.wording import counted
+from edge.wording import counted, escaped
 
 if TYPE_CHECKING:
     from edge.admin.rosters import Report, Source
@@ -138,7 +138,7 @@ def bring(
             others = done.others
             for topic in others:
                 print(
-                    f"{topic}: holds an older roster for a unit that is not among these; "
+                    f"{escaped(topic)}: holds an older roster for a unit that is not among these; "
                     "--remove-others takes it away"
                 )
             watch.wait(options.wait, _shown)
@@ -169,4 +169,5 @@ def _shown(report: "Report") -> None:
 def _table(reports: "list[Report]") -> None:
     width = max(len(each.unit.source) for each in reports)
     for each in reports:
-        print(f"  {each.unit.source:{width}}  {each.standing:11}  {each.about}".rstrip())
+        line = f"  {each.unit.source:{width}}  {each.standing:11}  {each.about}"
+        print(escaped(line).rstrip())

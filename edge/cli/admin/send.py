@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     from edge.mqtt.command import CommandName
     from edge.mqtt.keys import KeySet
     from edge.mqtt.topics import UnitName
+    from edge.wording import ascii_json, escaped
 
     name = CommandName(options.command)
     data = _data(options)
@@ -77,12 +78,14 @@ def run(options: argparse.Namespace) -> int:
     signed = sign(options.authority, unit, name, data, options.expires)
     reply = Errand(unit, keys, signed).run(broker, name, options.timeout)
     if options.json:
-        print(reply.model_dump_json())
-    else:
-        how = f"{name}:" if reply.ok else f"{name} refused ({reply.reason}):"
-        print(f"{unit.org}/{unit.site}/{unit.name}: {how} {reply.text}")
-        for setting, value in reply.data.get("settings", {}).items():
-            print(f"  {setting} = {value:g}")
+        print(ascii_json(reply.model_dump_json()))
+        return 0 if reply.ok else 1
+    how = f"{name}:" if reply.ok else f"{name} refused ({reply.reason}):"
+    print(escaped(f"{unit.org}/{unit.site}/{unit.name}: {how} {reply.text}"))
+    settings = reply.data.get("settings")
+    for setting, value in settings.items() if isinstance(settings, dict) else ():
+        figure = f"{value:g}" if isinstance(value, float) else value
+        print(escaped(f"  {setting} = {figure}"))
     return 0 if reply.ok else 1
 
 
