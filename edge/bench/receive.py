@@ -91,6 +91,7 @@ def _receiver(folder: Path, broker: BrokerSettings, number: int, store: list[str
         f"--broker={broker.host}:{broker.port}",
         f"--keys={folder / 'keys.json'}",
         f"--client-id=bench-receiver-{number}",
+        "--group=bench",
         "--json",
         *store,
     ]

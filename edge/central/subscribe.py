@@ -1,6 +1,6 @@
 """Receives from the broker: session kept, acknowledged only after the store committed.
 
-MQTT 5, or 3.1.1, without shared subscriptions: every receiver gets every event, stored once.
+MQTT 5, or 3.1.1, which has no shared subscriptions and no expiry of sessions.
 
 One thread does all: read what is there, hand it over as a batch, acknowledge the batch. So an
 acknowledgement never travels on another connection than its message came by, where the same
@@ -18,20 +18,18 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import LogLevel, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.central.handler import Handler
 from edge.central.message import Message
+from edge.central.subscriptions import Subscriptions
 from edge.errors import LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
+from edge.mqtt.topics import COMMAND, ROOT
 from edge.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
 
-# A server that is down over a long weekend finds its events waiting.
-SESSION_EXPIRY_S = 7 * 24 * 3600
 BATCH = 500  # messages in one commit; also how many may be unacknowledged
 # Larger ones the broker drops instead of sending: 16 times the largest message of the contract.
 PACKET_BYTES = 1024 * 1024
@@ -44,7 +42,6 @@ WAIT_S = 0.25  # the longest that a stop or an idle call waits
 # MQTT 5 reason codes, section 2.4.
 _UNSUPPORTED_PROTOCOL = 0x84
 _TAKEN_OVER = 0x8E
-_NO_SHARED = 0x9E
 _NO_SUBSCRIBERS = 0x10
 _COMMANDS = f"{ROOT}/+/+/+/{COMMAND}/#"
 _TRANSIENT = {
@@ -57,7 +54,7 @@ _TRANSIENT = {
 }
 
 
-class _Unreachable(Exception):
+class Unreachable(Exception):
     """An attempt to connect failed, and the next may not."""
 
 
@@ -76,25 +73,27 @@ class Subscriber:
     def __init__(
         self,
         broker: BrokerSettings,
-        group: str,
         client_id: str,
         handler: Handler,
         *,
+        group: str | None = None,
         replies: bool = False,
     ) -> None:
+        """With `group`, share the events with its other members, else get every one.
+
+        With `replies`, also receive what units answer to commands.
+        """
         self._broker = broker
-        self._group = group
         self._client_id = client_id
         self._handler = handler
         self._five = True  # speak MQTT 5
-        self._replies = replies  # whether to receive what units answer to commands
+        self._keep = True  # whether the broker is to keep the session
         self._client = self._make_client()
         self._inbox: list[_Held] = []
         self._stopped = False
         self._connack: ReasonCode | None = None
-        self._shared_offered = True
-        self._subscribed: dict[int, str] = {}  # packet identifier -> filter that waits for SUBACK
-        self._refused: dict[str, ReasonCode] = {}
+        self._resumed = False  # whether the broker had kept our session
+        self._subscriptions = Subscriptions(group, replies)
         self._farewell: ReasonCode | None = None
         self._detail = ""
         self._let_in = False  # ever
@@ -123,7 +122,7 @@ class Subscriber:
                     since = time.monotonic()
                     said = False
                     self._receive()
-                except _Unreachable as error:
+                except Unreachable as error:
                     # The first failure is said aloud; the rest would only fill the log.
                     level = logging.DEBUG if said else logging.WARNING
                     lasted = None if since is None else time.monotonic() - since
@@ -154,7 +153,7 @@ class Subscriber:
         return kind(f"broker {self._where}: {why}")
 
     def _make_client(self) -> mqtt.Client:
-        client = new_client(self._broker, self._client_id, five=self._five)
+        client = new_client(self._broker, self._client_id, five=self._five, keep=self._keep)
         client.manual_ack_set(True)
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
@@ -166,15 +165,15 @@ class Subscriber:
 
     def _connect(self) -> None:
         self._inbox.clear()  # of a connection that is gone: the broker sends it again
-        self._subscribed.clear()
-        self._refused.clear()
+        self._subscriptions.reset(five=self._five)
         self._connack = self._farewell = None
         self._detail = ""
         try:
             connect(
                 self._client,
                 self._broker,
-                SessionExpiryInterval=SESSION_EXPIRY_S,
+                keep=self._keep,
+                SessionExpiryInterval=self._subscriptions.expiry_s if self._keep else 0,
                 ReceiveMaximum=BATCH,
                 MaximumPacketSize=PACKET_BYTES,
             )
@@ -185,7 +184,7 @@ class Subscriber:
             ) from None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError):
             # A proxy whose broker is down does so too: waiting may help.
-            raise _Unreachable(
+            raise Unreachable(
                 "closed the connection during the TLS handshake, as a port without TLS does "
                 "(mqtt://HOST:PORT)"
             ) from None
@@ -196,7 +195,7 @@ class Subscriber:
         except ValueError:  # of the codec that host names go through
             raise self._refusal("its name is no host name") from None
         except OSError as error:
-            raise _Unreachable(error.strerror or str(error) or type(error).__name__) from None
+            raise Unreachable(error.strerror or str(error) or type(error).__name__) from None
         self._await(lambda: self._connack is not None, "no CONNACK")
         self._check_connack()
         self._subscribe()
@@ -205,11 +204,11 @@ class Subscriber:
         code = self._connack
         assert code is not None
         if code.value in _TRANSIENT:
-            raise _Unreachable(f"refused for now: {code}")
+            raise Unreachable(f"refused for now: {code}")
         if code.value == _UNSUPPORTED_PROTOCOL and self._five:
             self._five = False
             self._client = self._make_client()
-            raise _Unreachable("does not speak MQTT 5; going on by 3.1.1")
+            raise Unreachable("does not speak MQTT 5; going on by 3.1.1")
         if code.is_failure:
             raise self._refusal(
                 f"refused client {self._client_id}: {code}; "
@@ -217,41 +216,30 @@ class Subscriber:
             )
 
     def _subscribe(self) -> None:
-        # State and health are never shared: every receiver needs to know every chain's end.
-        for leaf in (Leaf.STATE, Leaf.HEALTH):
-            self._ask(subscription(leaf))
-        if self._replies:
-            self._ask(f"{ROOT}/+/+/+/{REPLY}/+")
-        shared = subscription(Leaf.EVENT, self._group)
-        self._shared_offered &= self._five
-        if self._shared_offered:
-            self._ask(shared)
-        self._await(lambda: not self._subscribed, "no SUBACK")
-        if self._refused.get(shared) == _NO_SHARED:
-            del self._refused[shared]
-            self._shared_offered = False
-        if not self._shared_offered:
+        wanted = self._subscriptions
+        self._ask(*wanted.others, wanted.events)
+        if wanted.disappointed:
+            # The session of this connection expires as early as that of a member.
+            raise Unreachable("has no shared subscriptions; going on without")
+        if wanted.group is not None and not wanted.shared:
             log.warning(
                 "broker %s has no shared subscriptions: every receiver gets every event, "
                 "and the store keeps each once",
                 self._where,
             )
-            self._ask(subscription(Leaf.EVENT))
-            self._await(lambda: not self._subscribed, "no SUBACK")
-        for wanted, code in self._refused.items():
+        for refused, code in wanted.refused.items():
             raise self._refusal(
-                f"refused the subscription {wanted}: {code}; "
+                f"refused the subscription {refused}: {code}; "
                 f"let client {self._client_id} read it in the broker's access list"
             )
+        if self._resumed:  # after the new subscription, so that nothing is missed between the two
+            self._client.unsubscribe(list(wanted.leftovers))
 
-    def _ask(self, wanted: str) -> None:
-        if self._five:
-            result, mid = self._client.subscribe(wanted, options=SubscribeOptions(qos=1))
-        else:
-            result, mid = self._client.subscribe(wanted, qos=1)
-        if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
-            raise _Unreachable("the connection was lost while subscribing")
-        self._subscribed[mid] = wanted
+    def _ask(self, *filters: str) -> None:
+        """Subscribe and wait for the answers."""
+        if not self._subscriptions.send(self._client, *filters):
+            raise Unreachable("the connection was lost while subscribing")
+        self._await(lambda: self._subscriptions.answered, "no SUBACK")
 
     def _await(self, arrived: Callable[[], bool], otherwise: str) -> None:
         """Turn the client's loop until `arrived`, at most ANSWER_S."""
@@ -259,7 +247,7 @@ class Subscriber:
         while not arrived():
             self._turn()
             if self._stopped or time.monotonic() > deadline:
-                raise _Unreachable(f"{otherwise} within {ANSWER_S:.0f} s")
+                raise Unreachable(f"{otherwise} within {ANSWER_S:.0f} s")
 
     def rest(self, seconds: float) -> bool:
         """Wait, unless `stop` comes; returns whether to go on."""
@@ -275,7 +263,7 @@ class Subscriber:
         while self._client.want_write() and time.monotonic() < deadline:
             try:
                 self._turn(deadline - time.monotonic())
-            except (_Unreachable, LinkError):
+            except (Unreachable, LinkError):
                 return
 
     # --- receiving --------------------------------------------------------------------------
@@ -335,12 +323,12 @@ class Subscriber:
         if self._connack is None:
             raise self._unanswered()
         if not self._connack.is_failure:
-            raise _Unreachable(f"{self._farewell or mqtt.error_string(result)}{self._detail}")
+            raise Unreachable(f"{self._farewell or mqtt.error_string(result)}{self._detail}")
 
     def _unanswered(self) -> Exception:
         """Return the error of a connection that ended before its CONNACK."""
         if not self._broker.tls:
-            return _Unreachable(
+            return Unreachable(
                 "ended the connection before it answered, as a port with TLS does "
                 f"(mqtts://HOST:PORT){self._detail}"
             )
@@ -354,23 +342,23 @@ class Subscriber:
         told = "alert" in self._detail.lower()
         if not self._let_in and (told or self._silences >= SILENCES):
             return self._refusal(why)
-        return _Unreachable(why)
+        return Unreachable(why)
 
     # --- called back by the client, inside its loop -------------------------------------------
 
     def _on_connect(
-        self, _client: Any, _data: Any, _flags: Any, code: ReasonCode, properties: Any
+        self, _client: Any, _data: Any, flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         self._connack = code
         self._silences = 0
-        self._shared_offered = getattr(properties, "SharedSubscriptionAvailable", 1) == 1
+        self._resumed = flags.session_present
+        if getattr(properties, "SharedSubscriptionAvailable", 1) == 0:
+            self._subscriptions.shared_offered = False
 
     def _on_subscribe(
         self, _client: Any, _data: Any, mid: int, codes: list[ReasonCode], _properties: Any
     ) -> None:
-        wanted = self._subscribed.pop(mid, None)
-        if wanted is not None and codes[0].is_failure:
-            self._refused[wanted] = codes[0]
+        self._subscriptions.answer(mid, codes[0])
 
     def _on_message(self, _client: Any, _data: Any, received: mqtt.MQTTMessage) -> None:
         message = Message(received.topic, bytes(received.payload))

@@ -1,6 +1,7 @@
 """`senyum receive`: prove, number and keep what the units send."""
 
 import argparse
+import logging
 import platform
 import signal
 from contextlib import ExitStack, closing
@@ -16,9 +17,12 @@ from edge.central.authority import Authority
 from edge.central.desk import Desk, Instant
 from edge.central.keyfile import KeyFile
 from edge.central.notice import Notice
+from edge.central.only import claim
 from edge.central.receiver import Receiver
+from edge.central.retirement import Retirement
 from edge.central.show import Screen
 from edge.central.subscribe import Subscriber
+from edge.central.subscriptions import FORMER_GROUP, SHARED_EXPIRY_S
 from edge.cli.broker import add_broker, broker_settings
 from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
@@ -26,6 +30,8 @@ from edge.mqtt.topics import Leaf, subscription
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
+
+log = logging.getLogger(__name__)
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -43,11 +49,20 @@ def add_parser(subparsers: "Subparsers") -> None:
     add_store(parser)
     parser.add_argument(
         "--group",
-        default="central",
-        help="receivers of one group share the events; give them one store (default: central)",
+        metavar="NAME",
+        help="share the events with the other receivers of this group (default: get every event)",
     )
     parser.add_argument(
-        "--client-id", metavar="ID", help="the broker keeps this receiver's place under it"
+        "--client-id",
+        metavar="ID",
+        help="the broker keeps what this receiver missed under this name; no two receivers may "
+        f"have the same (default: {_client_id(FORMER_GROUP)})",
+    )
+    parser.add_argument(
+        "--retire",
+        metavar="ID",
+        help="store what the broker keeps for the receiver with this client ID, which is stopped "
+        "for good, end its session, and exit; with --group if it had one",
     )
     parser.add_argument(
         "--grace",
@@ -76,14 +91,20 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.set_defaults(func=run)
 
 
+def _client_id(group: str) -> str:
+    return f"senyum-receive.{group}.{platform.node()}"
+
+
 def run(args: argparse.Namespace) -> int:
-    """Receive until SIGTERM or SIGINT; returns 0."""
+    """Receive until SIGTERM or SIGINT, or until another receiver is retired; returns 0."""
     broker = broker_settings(args)
     keys = KeyFile(args.keys)
     _check(args)
     authority = Authority.load(args.authority_key) if args.authority_key else None
-    client_id = args.client_id or f"senyum-receive.{args.group}.{platform.node()}"
+    # A receiver that shares nothing goes on with the session of earlier versions' default group.
+    client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
     with ExitStack() as stack:
+        stack.enter_context(closing(claim(broker, args.retire or client_id)))
         store = stack.enter_context(closing(open_store(args)))
         desk = Desk(store, keys.keys, args.grace, Instant.now())
         screen = Screen(Console(), args.zone, as_json=args.json)
@@ -102,7 +123,12 @@ def run(args: argparse.Namespace) -> int:
         receiver = Receiver(
             desk, show, new_keys=keys.changed, asker=asker, rest=rest, shown=screen.flush
         )
-        subscriber = Subscriber(broker, args.group, client_id, receiver, replies=asker is not None)
+        if args.retire:
+            subscriber: Subscriber = Retirement(broker, args.retire, receiver, group=args.group)
+        else:
+            subscriber = Subscriber(
+                broker, client_id, receiver, group=args.group, replies=asker is not None
+            )
 
         def stop(_number: int, _frame: Any) -> None:
             subscriber.stop()
@@ -115,6 +141,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
+    if args.retire and args.client_id:
+        raise CallerError("--retire names the client ID; leave --client-id out")
     try:
         subscription(Leaf.EVENT, args.group)
     except ValueError as error:
@@ -125,3 +153,9 @@ def _check(args: argparse.Namespace) -> None:
         raise CallerError(f"--zone {args.zone}: no such time zone; as Asia/Jakarta") from None
     if not 0 < args.grace <= 86_400:  # also refuses nan
         raise CallerError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
+    if args.group and not args.authority_key and not args.retire:
+        log.warning(
+            "--group without --authority-key: the broker drops the share of a member that stays "
+            "away for more than %d s, and nobody asks the devices for it",
+            SHARED_EXPIRY_S,
+        )

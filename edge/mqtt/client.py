@@ -34,15 +34,19 @@ ReasonCode.names = MappingProxyType(
 )
 
 
-def new_client(broker: BrokerSettings, client_id: str, *, five: bool = True) -> Client:
+def new_client(
+    broker: BrokerSettings, client_id: str, *, five: bool = True, keep: bool = True
+) -> Client:
     """Return a client that is not connected yet; with `five` it speaks MQTT 5, else 3.1.1.
+
+    Without `keep`, a session of MQTT 3.1.1 ends with the connection, as does an earlier one.
 
     Raises SecretError, which names the file, where a certificate, key or password is unusable.
     """
     client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
-        clean_session=None if five else False,
+        clean_session=None if five else not keep,
         protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
         reconnect_on_failure=five,  # or paho would go on to MQTT 3.1 by itself
     )
@@ -55,10 +59,11 @@ def new_client(broker: BrokerSettings, client_id: str, *, five: bool = True) -> 
     return client
 
 
-def connect(client: Client, broker: BrokerSettings, **values: int) -> None:
+def connect(client: Client, broker: BrokerSettings, *, keep: bool = True, **values: int) -> None:
     """Open the connection with a session that outlives it; OSError where it cannot be had.
 
-    `values` are further properties of an MQTT 5 CONNECT, or take the place of ours.
+    Without `keep`, an earlier session ends. `values` are further properties of an MQTT 5 CONNECT,
+    or take the place of ours.
     """
     if client.protocol != MQTTProtocolVersion.MQTTv5:
         client.connect(broker.host, broker.port, broker.keepalive)
@@ -67,7 +72,7 @@ def connect(client: Client, broker: BrokerSettings, **values: int) -> None:
         broker.host,
         broker.port,
         broker.keepalive,
-        clean_start=False,
+        clean_start=not keep,
         properties=properties(
             PacketTypes.CONNECT,
             **{

@@ -136,8 +136,8 @@ def test_two_receivers_of_a_group_share_the_load(
 ) -> None:
     messages = Unit().events(30)
     with (
-        receiving(tmp_path, mosquitto, name="one") as one,
-        receiving(tmp_path, mosquitto, name="two") as two,
+        receiving(tmp_path, mosquitto, "--group=central", name="one") as one,
+        receiving(tmp_path, mosquitto, "--group=central", name="two") as two,
     ):
         publish(mosquitto, *messages)
         one.until(lambda: len(one.tokens() + two.tokens()) == 30)

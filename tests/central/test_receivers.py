@@ -66,27 +66,25 @@ def until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("groups", [("central", "central"), ("central", "other")])
+@pytest.mark.parametrize("options", [[], ["--group=central"]])
 def test_one_of_two_is_killed_in_the_middle(
-    tmp_path: Path, broker: PrivateBroker, keys: Path, place: Place, groups: tuple[str, str]
+    tmp_path: Path, broker: PrivateBroker, keys: Path, place: Place, options: list[str]
 ) -> None:
-    """In one group they share the events; in two, both get every event."""
+    """Both get every event, or they share the events of their group."""
     for unit in UNITS:
         unit.head = type(unit.head)()
     messages = interleaved(60)
     with ExitStack() as stack:
         one, two = (
-            stack.enter_context(
-                started(tmp_path, broker, place, [name], f"--group={group}", "--grace=5")
-            )[0]
-            for name, group in zip(("one", "two"), groups, strict=True)
+            stack.enter_context(started(tmp_path, broker, place, [name], *options, "--grace=5"))[0]
+            for name in ("one", "two")
         )
         publish(broker, *messages[:100])
         until(lambda: len(stored(place)) > 20)
         one.end(signal.SIGKILL)
         publish(broker, *messages[100:])
         (again,) = stack.enter_context(
-            started(tmp_path, broker, place, ["one"], f"--group={groups[0]}", "--grace=5")
+            started(tmp_path, broker, place, ["one"], *options, "--grace=5")
         )
         until(lambda: len(stored(place)) >= len(messages))
         publish(broker, *(unit.health() for unit in UNITS))
@@ -101,7 +99,7 @@ def test_one_of_two_is_killed_in_the_middle(
 def test_gaps_forks_and_refusals_are_said_once_among_them(
     tmp_path: Path, broker: PrivateBroker, keys: Path, place: Place
 ) -> None:
-    """Each gets every event (two groups), so each finds the same."""
+    """Each gets every event, so each finds the same."""
     unit = Unit("door-0")
     first, lost, last = unit.events(3)
     rival = Unit("door-0")
@@ -110,9 +108,7 @@ def test_gaps_forks_and_refusals_are_said_once_among_them(
     forged = unit.message(last.payload[:-8] + b"AAAAAAAA")
     with ExitStack() as stack:
         both = [
-            stack.enter_context(
-                started(tmp_path, broker, place, [name], f"--group={name}", "--grace=1")
-            )[0]
+            stack.enter_context(started(tmp_path, broker, place, [name], "--grace=1"))[0]
             for name in ("one", "two")
         ]
 

@@ -4,7 +4,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from wires import OLD_REFUSAL, Wire
 from edge.bench.broker import PrivateBroker, free_port
 from edge.central.desk import Message
 from edge.central.subscribe import Subscriber
+from edge.central.subscriptions import OWN_EXPIRY_S, SHARED_EXPIRY_S
 from edge.errors import LinkError, LinkRefused, SenyumError, StoreError
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings
@@ -49,10 +50,12 @@ class Recording:
 class Running:
     """A subscriber in a thread of its own, and how it ended."""
 
-    def __init__(self, broker: BrokerSettings, client_id: str = ME) -> None:
+    def __init__(
+        self, broker: BrokerSettings, client_id: str = ME, group: str | None = None
+    ) -> None:
         self.handler = Recording()
         self.error: SenyumError | None = None
-        self.subscriber = Subscriber(broker, GROUP, client_id, self.handler)
+        self.subscriber = Subscriber(broker, client_id, self.handler, group=group)
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -86,8 +89,10 @@ class Running:
 
 
 @contextmanager
-def running(broker: BrokerSettings, client_id: str = ME) -> Iterator[Running]:
-    one = Running(broker, client_id)
+def running(
+    broker: BrokerSettings, client_id: str = ME, group: str | None = None
+) -> Iterator[Running]:
+    one = Running(broker, client_id, group)
     try:
         yield one
     finally:
@@ -210,7 +215,10 @@ def test_two_receivers_of_one_name_are_told_so(
 @pytest.mark.broker
 def test_two_receivers_of_a_group_share_the_load(mosquitto: PrivateBroker) -> None:
     settings = mosquitto.settings
-    with running(settings, "receiver-1") as first, running(settings, "receiver-2") as second:
+    with (
+        running(settings, "receiver-1", GROUP) as first,
+        running(settings, "receiver-2", GROUP) as second,
+    ):
         first.ready()
         second.ready()
         publish(settings, *numbered(*range(20)))
@@ -234,6 +242,7 @@ class ScriptedBroker:
         self, connack: bytes = bytes(3), refuse_shared: int = 0, farewell: bytes = b""
     ) -> None:
         self.filters: list[str] = []
+        self.expiries: list[int] = []
         self._connack = connack
         self._refuse_shared = refuse_shared
         self._farewell = farewell
@@ -244,6 +253,11 @@ class ScriptedBroker:
         self._thread.start()
 
     def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                self._serve_one()
+
+    def _serve_one(self) -> None:
         peer, _ = self._listener.accept()
         peer.settimeout(10.0)
         with peer, peer.makefile("rb") as stream:
@@ -251,6 +265,9 @@ class ScriptedBroker:
                 kind = head[0] >> 4
                 content = stream.read(self._length(stream.read))
                 if kind == 1:
+                    # Fixed fields of ten bytes, the length of the properties, and the first one.
+                    assert content[11] == 0x11  # session expiry interval
+                    self.expiries.append(struct.unpack(">I", content[12:16])[0])
                     peer.sendall(bytes([0x20, len(self._connack)]) + self._connack)
                     if self._connack[1]:
                         return
@@ -280,6 +297,7 @@ class ScriptedBroker:
             peer.sendall(self._farewell)
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._thread.join(5.0)
 
@@ -295,16 +313,17 @@ def test_without_shared_subscriptions_it_subscribes_plainly(
     connack: bytes, suback: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     broker = ScriptedBroker(connack, suback)
-    with running(broker.settings) as one:
+    with running(broker.settings, group=GROUP) as one:
         one.ready()
     broker.close()
     assert broker.filters[-1] == "senyum/v1/+/+/+/event"
+    assert broker.expiries == [SHARED_EXPIRY_S, OWN_EXPIRY_S]
     assert "no shared subscriptions" in warnings(caplog)[0]
 
 
 def test_a_refused_subscription_ends_with_one_line() -> None:
     broker = ScriptedBroker(refuse_shared=0x87)
-    with running(broker.settings) as one:
+    with running(broker.settings, group=GROUP) as one:
         said = one.failed()
     broker.close()
     assert "$share/central/senyum/v1/+/+/+/event" in said

@@ -43,7 +43,7 @@ class Central:
             with closing(Store(self.store)) as store:
                 desk = Desk(store, self._keys, self._grace_s, Instant.now())
                 receiver = _Announced(desk, self.notices.append, self._ready.set)
-                self._subscriber = Subscriber(self._broker, "central", "receiver", receiver)
+                self._subscriber = Subscriber(self._broker, "receiver", receiver)
                 receiver.start()
                 self._subscriber.run()
         except SenyumError as error:

@@ -1,0 +1,47 @@
+"""Notices a second receiver of one client ID on the same machine.
+
+The broker would give the connection to each of the two in turn, for ever.
+"""
+
+import os
+import socket
+import struct
+
+from edge.errors import CallerError
+from edge.settings import BrokerSettings
+
+_CREDENTIALS = struct.Struct("3i")  # process, user, group: SO_PEERCRED of unix(7)
+
+
+def claim(broker: BrokerSettings, client_id: str) -> socket.socket:
+    """Return what claims this client ID until it is closed, or the process ends.
+
+    Raises CallerError if another process of this user, or of root, has claimed it.
+    """
+    # An abstract socket (unix(7)) leaves no file behind, however the process ends.
+    address = f"\0senyum-receive {broker.host}:{broker.port} {client_id}"[:100]
+    mine = socket.socket(socket.AF_UNIX)
+    try:
+        mine.bind(address)
+        mine.listen()
+    except OSError:
+        mine.close()
+        if _owner(address) in {0, os.getuid()}:
+            raise CallerError(
+                f"client {client_id}: another receiver on this machine uses this client ID; "
+                "stop it, or give each its own --client-id"
+            ) from None
+        # Anybody may take the name; nobody else's process is to keep a receiver from starting.
+        mine = socket.socket(socket.AF_UNIX)
+    return mine
+
+
+def _owner(address: str) -> int | None:
+    """Return the user whose process listens there, None if there is none."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        try:
+            peer.connect(address)
+        except OSError:
+            return None
+        found = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return int(_CREDENTIALS.unpack(found)[1])
