@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -116,10 +117,9 @@ class PrivatePostgres:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
+        with suppress(StoreError):  # it may have ended already
             self.stop("immediate")
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _options(values: Mapping[str, object]) -> str:

@@ -123,7 +123,7 @@ class Asker:
         """Return the gaps of units that nothing is on its way from, in order."""
         names = ("unit", "first", "last", "asked", "ask_after", "wanted", "answer")
         query = select(*(GAP.c[name] for name in names)).where(_OPEN)
-        with self._store.database.errors("read"):
+        with self._store.database.reading():
             found = self._store.database.rows(query.order_by(GAP.c.unit, GAP.c.first))
         rows = [
             _Row(

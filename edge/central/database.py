@@ -1,4 +1,4 @@
-"""One connection to where the central store is: an SQLite file or a PostgreSQL database.
+"""The connection to where the central store is: an SQLite file or a PostgreSQL database.
 
 SQLite in WAL mode, synchronous FULL, and PostgreSQL with its commits waited for: what a
 transaction committed survives a power cut. Writers take turns, in both: a transaction that writes
@@ -7,32 +7,48 @@ begins with the lock that it needs, so that what it read stays true until it com
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Executable, Table, create_engine, literal, make_url, text
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Table,
+    create_engine,
+    event,
+    literal,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, CursorResult
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import QueuePool
 
 from edge.central import dating, faults, moving, schema
 from edge.central.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
-from edge.errors import StoreError, StoreUnusable
+from edge.errors import StoreAway, StoreError, StoreUnusable
 from edge.secrets import read_secret
 
 FETCH = 500  # rows of a long answer at a time
-BUSY_S = 10  # how long another receiver's transaction is waited for
+BUSY_S = 3.0  # how long another's lock is waited for at a time; SIGTERM waits no longer either
 # A receiver whose machine died must not hold the others' turn for hours.
 _SESSION = (
-    f"SET lock_timeout = '{BUSY_S}s'",
     "SET idle_in_transaction_session_timeout = '60s'",
     "SET tcp_keepalives_idle = 30",
     "SET tcp_keepalives_interval = 10",
     "SET tcp_keepalives_count = 3",
     "SET client_min_messages = warning",
 )
+# A server whose machine or network died is noticed within a minute.
+_LIBPQ: dict[str, float] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms
+}
 
 
 def is_url(where: Path | str) -> bool:
@@ -64,38 +80,41 @@ def parse_url(address: str) -> URL:
 
 
 class Database:
-    """The connection. Used by one thread; every method raises StoreError.
+    """The connection. Used by one thread; every method raises StoreAway or RowRejected.
 
-    StoreUnusable, raised by the constructor only, is a StoreError that the caller can mend.
+    It is made when it is needed. After a failure the next use begins with a new one, and one that
+    broke meanwhile is replaced by the pool. StoreUnusable, raised by the constructor only, is a
+    StoreError that the caller can correct. With `read_only` nothing is made, grown or locked.
     """
 
-    def __init__(self, where: Path | str, password: Path | None = None) -> None:
-        if is_url(where):
+    def __init__(
+        self, where: Path | str, password: Path | None = None, *, read_only: bool = False
+    ) -> None:
+        self._read_only = read_only
+        self.server = is_url(where)
+        if self.server:
             url = parse_url(str(where))
             self.label = url.set(drivername="postgresql").render_as_string()
             if password is not None:
                 secret = read_secret(password, "the password of the store").strip().decode()
                 url = url.set(password=secret)
-            self._engine = create_engine(
-                url,
-                poolclass=NullPool,
-                isolation_level="AUTOCOMMIT",
-                hide_parameters=True,
-                connect_args={"connect_timeout": BUSY_S},
-            )
+            arguments = {name: n for name, n in _LIBPQ.items() if name not in url.query}
         else:
             self.label = str(where)
-            _touch(Path(where))
-            self._engine = create_engine(
-                URL.create("sqlite", database=str(where)),
-                poolclass=NullPool,
-                isolation_level="AUTOCOMMIT",
-                hide_parameters=True,
-                connect_args={"timeout": float(BUSY_S)},
-            )
-        self.server = self._engine.dialect.name == "postgresql"
-        with self._opening():
-            self.connection = self._engine.connect()
+            url = _file_url(Path(where), read_only=read_only)
+            arguments = {"timeout": BUSY_S}
+        self._engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            connect_args=arguments,
+        )
+        event.listen(self._engine, "connect", self._prepare_session)
+        self._connection: Connection | None = None  # inside a transaction, snapshot or reading
         try:
             with self._opening():
                 self._prepare()
@@ -105,9 +124,13 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; nothing is pending outside a transaction."""
-        with suppress(SQLAlchemyError):
-            self.connection.close()
         self._engine.dispose()
+
+    @property
+    def connection(self) -> Connection:
+        """Return the connection that is in use."""
+        assert self._connection is not None, "only inside a transaction, a snapshot or reading"
+        return self._connection
 
     # --- statements -----------------------------------------------------------------------
 
@@ -149,24 +172,48 @@ class Database:
         put = self.put(table).on_conflict_do_nothing().returning(literal(1))
         return self.run(put, values).fetchone() is not None
 
+    def _error(self, error: Exception, what: str) -> StoreError:
+        text = f"{self.label}: the store cannot be {what}: {faults.said(error)}"
+        return faults.kind(error)(text)
+
     @contextmanager
-    def errors(self, what: str) -> Iterator[None]:
+    def _errors(self, what: str) -> Iterator[None]:
         """Raise whatever the library raises as StoreAway or RowRejected, in one line."""
         try:
             yield
         except SQLAlchemyError as error:
             raise self._error(error, what) from error
 
-    def _error(self, error: Exception, what: str) -> StoreError:
-        text = f"{self.label}: the store cannot be {what}: {faults.said(error)}"
-        return faults.kind(error)(text)
+    @contextmanager
+    def _connected(self, what: str) -> Iterator[None]:
+        if self._connection is not None:
+            with self._errors(what):
+                yield
+            return
+        with self._errors(what):
+            connection = self._engine.connect()
+        with connection:
+            self._connection = connection
+            try:
+                with self._errors(what):
+                    yield
+            except StoreAway:
+                # A file is opened again too: its disk may have been mounted anew.
+                connection.invalidate()
+                raise
+            finally:
+                self._connection = None
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Read inside: in the transaction if there is one, else each statement by itself."""
+        return self._connected("read")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is written inside is durable on a normal exit, and gone on any other."""
-        with self.errors("written"):
-            self._begin()
+        with self._connected("written"):
             try:
+                self._begin()
                 yield
                 self.connection.exec_driver_sql("COMMIT")
             except BaseException:
@@ -181,7 +228,7 @@ class Database:
 
         The transaction goes on in both cases.
         """
-        with self.errors("written"):
+        with self._errors("written"):
             self.connection.exec_driver_sql("SAVEPOINT attempt")
             try:
                 yield
@@ -196,7 +243,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """All that is read inside is of one moment; nothing can be written."""
-        with self.errors("read"):
+        with self._connected("read"):
             how = " ISOLATION LEVEL REPEATABLE READ READ ONLY" if self.server else ""
             self.connection.exec_driver_sql(f"BEGIN{how}")
             try:
@@ -206,19 +253,11 @@ class Database:
                     self.connection.exec_driver_sql("ROLLBACK")
 
     def _begin(self) -> None:
-        if self.connection.invalidated:  # the server went away: come back
-            self.connection.rollback()
-            self._prepare_session()
         if self.server:
             self.connection.exec_driver_sql("BEGIN")
-            try:
-                self.connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:key)"), {"key": APPLICATION_ID}
-                )
-            except SQLAlchemyError:
-                with suppress(SQLAlchemyError):
-                    self.connection.exec_driver_sql("ROLLBACK")
-                raise
+            self.connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": APPLICATION_ID}
+            )
         else:
             self.connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -228,8 +267,7 @@ class Database:
     def _opening(self) -> Iterator[None]:
         """Tell what nobody can use as a store from a disk that fails or a server that is down."""
         try:
-            with self.errors("opened"):
-                yield
+            yield
         except StoreUnusable:
             raise
         except StoreError as error:
@@ -237,43 +275,61 @@ class Database:
 
     def _prepare(self) -> None:
         # Before anything is changed: SQLite's journal mode too is written into the file.
-        self._refuse_others()
-        self._prepare_session()
-        with self.transaction():
-            if not schema.tables(self.connection):
-                schema.create(self.connection)
-                self._mark(new=True)
-            version = self._version()
-            if version == 1:
-                schema.dating_tables(self.connection)
-                dating.note_stored(self)
-                version = 2
-            if version == 2:
-                schema.asking_tables(self.connection)
-                version = 3
-            if version == 3:
-                schema.moving_tables(self.connection)
-                moving.note_stored(self)
-                version = SCHEMA_VERSION
-                self._mark(new=False)
-            if version != SCHEMA_VERSION:
-                raise StoreUnusable(
-                    f"{self.label}: the store has schema {version}, this program knows "
-                    f"{SCHEMA_VERSION}; use the senyum that wrote it, or a newer one"
-                )
+        with self._connected("read" if self._read_only else "opened"):
+            new = self._refuse_others()
+            if not new and self._version() == SCHEMA_VERSION:
+                return
+            if self._read_only:
+                raise StoreUnusable(self._outdated(0 if new else self._version()))
+            if not self.server:
+                self.connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            with self.transaction():
+                self._grow()
 
-    def _prepare_session(self) -> None:
-        if self.server:
-            for statement in _SESSION:
-                self.connection.exec_driver_sql(statement)
-            # An event is acknowledged after its commit: that has to be on the disk.
-            if self.one(text("SHOW synchronous_commit")) == "off":
-                self.connection.exec_driver_sql("SET synchronous_commit = on")
-        else:
-            self.connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            self.connection.exec_driver_sql("PRAGMA synchronous = FULL")
+    def _grow(self) -> None:
+        if not schema.tables(self.connection):
+            schema.create(self.connection)
+            self._mark(new=True)
+        version = self._version()
+        if version == 1:
+            schema.dating_tables(self.connection)
+            dating.note_stored(self)
+            version = 2
+        if version == 2:
+            schema.asking_tables(self.connection)
+            version = 3
+        if version == 3:
+            schema.moving_tables(self.connection)
+            moving.note_stored(self)
+            version = SCHEMA_VERSION
+            self._mark(new=False)
+        if version != SCHEMA_VERSION:
+            raise StoreUnusable(self._outdated(version))
 
-    def _refuse_others(self) -> None:
+    def _outdated(self, version: int) -> str:
+        if not version:
+            return f"{self.label}: the store is empty; name the one that `senyum receive` writes"
+        said = f"{self.label}: the store has schema {version}, this program knows {SCHEMA_VERSION}"
+        if version > SCHEMA_VERSION:
+            return f"{said}; use the senyum that wrote it, or a newer one"
+        return f"{said}; start `senyum receive` with it once, which makes it a new one"
+
+    def _prepare_session(self, connection: Any, _record: object) -> None:
+        """Prepare each connection that the pool makes."""
+        cursor = connection.cursor()
+        if not self.server:
+            cursor.execute("PRAGMA synchronous = FULL")
+            return
+        for statement in (f"SET lock_timeout = {BUSY_S * 1000:.0f}", *_SESSION):
+            cursor.execute(statement)
+        if self._read_only:
+            cursor.execute("SET default_transaction_read_only = on")
+        # An event is acknowledged after its commit: that has to be on the disk.
+        elif cursor.execute("SHOW synchronous_commit").fetchone() == ("off",):
+            cursor.execute("SET synchronous_commit = on")
+
+    def _refuse_others(self) -> bool:
+        """Leave another program's database as it is; returns whether this one is empty."""
         there = schema.tables(self.connection)
         if self.server:
             ours = VERSION.name in there
@@ -282,6 +338,7 @@ class Database:
         if there and not ours:
             what = "name a database" if self.server else "name a file"
             raise StoreUnusable(f"{self.label}: is another program's database; {what} of its own")
+        return not there
 
     def _version(self) -> int:
         if self.server:
@@ -300,6 +357,18 @@ class Database:
             db.execute(VERSION.update().values(version=SCHEMA_VERSION))
 
 
+def _file_url(path: Path, *, read_only: bool) -> URL:
+    if not read_only:
+        _touch(path)
+        return URL.create("sqlite", database=str(path))
+    query = {"mode": "ro", "uri": "true"}
+    with suppress(OSError):
+        read_only_disk = os.statvfs(path).f_flag & os.ST_RDONLY
+        if read_only_disk and not path.with_name(f"{path.name}-wal").exists():
+            query["immutable"] = "1"  # else SQLite has to make a file beside it
+    return URL.create("sqlite", database=path.absolute().as_uri(), query=query)
+
+
 def _touch(path: Path) -> None:
     """Make the file, for its owner only: SQLite gives its other files the mode of this one."""
     try:
@@ -307,3 +376,8 @@ def _touch(path: Path) -> None:
     except OSError as error:
         kind = faults.kind_at_start(error)
         raise kind(f"{path}: the store cannot be opened: {error.strerror}") from None
+    if not os.access(path.parent, os.W_OK):
+        raise StoreUnusable(
+            f"{path}: the store cannot be opened: SQLite makes files beside it, and "
+            f"{path.parent} cannot be written"
+        )

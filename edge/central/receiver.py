@@ -1,28 +1,19 @@
 """Joins the desk to the screen: what the subscriber hands its batches to."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar
 
 from edge.central.asking import Asker
 from edge.central.desk import Desk
 from edge.central.message import Instant, Message
 from edge.central.notice import Notice
-from edge.errors import StoreAway
+from edge.central.patience import Patience
 from edge.mqtt.keys import KeySet
 
 SWEEP_NS = 1_000_000_000  # between two looks for overdue gaps
-AWAY_S = 1.0  # between two tries of a server that does not answer
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
-    return True
 
 
 class Receiver:
@@ -36,14 +27,13 @@ class Receiver:
         *,
         new_keys: Callable[[], KeySet | None] = lambda: None,
         asker: Asker | None = None,
-        rest: Callable[[float], bool] = _sleep,
+        patiently: Patience | None = None,
         shown: Callable[[], None] = lambda: None,
     ) -> None:
         """`show` is called for each notice, and `shown` after the last of a batch.
 
         `new_keys` returns another key set once it is there; with `asker` gaps are asked for.
-
-        `rest` waits so many seconds, and tells whether to go on.
+        `patiently` waits for a store that does not answer.
         """
         self._desk = desk
         self._show = show
@@ -53,12 +43,12 @@ class Receiver:
         self._asker = asker
         if asker is not None:
             desk.answered = asker.answered
-        self._rest = rest
+        self._patiently = patiently or Patience()
         self._swept_ns = now().monotonic_ns
 
     def start(self) -> None:
-        """Look again at what was refused in earlier runs. Raises StoreError."""
-        self._say(self._desk.revisit(self._now()))
+        """Look again at what was refused in earlier runs. Raises Stopped."""
+        self._say(self._patiently(lambda: self._desk.revisit(self._now())))
 
     def connected(self) -> None:
         self._desk.connected(self._now())
@@ -66,7 +56,7 @@ class Receiver:
     def take(self, messages: Sequence[Message]) -> None:
         """Store a batch; when this returns it is durable.
 
-        Waits for a server that is away: nothing is acknowledged meanwhile. Raises StoreError.
+        Waits for a store that does not answer: nothing is acknowledged meanwhile. Raises Stopped.
         """
         now = self._now()
         self._say(self._patiently(lambda: self._desk.take(messages, now)))
@@ -74,7 +64,7 @@ class Receiver:
     def idle(self) -> Sequence[Message]:
         """Report gaps when it is time to, and ask for them; returns the commands that do.
 
-        Raises StoreError.
+        Raises Stopped.
         """
         now = self._now()
         if now.monotonic_ns - self._swept_ns < SWEEP_NS:
@@ -91,19 +81,6 @@ class Receiver:
         commands, notices = self._patiently(lambda: asker.ask(heard, now))
         self._say(notices)
         return commands
-
-    def _patiently(self, work: Callable[[], T]) -> T:
-        """Do it, again and again while the store's server is away."""
-        said = False
-        while True:
-            try:
-                return work()
-            except StoreAway as error:
-                if not said:
-                    log.warning("the store is away: %s; trying again", error)
-                said = True
-                if not self._rest(AWAY_S):
-                    raise
 
     def _say(self, notices: Iterable[Notice]) -> None:
         """Show notices. One that cannot be shown is stored all the same: it stops nothing."""

@@ -91,7 +91,7 @@ class Refusals:
         )
         number = 0
         while True:
-            with self._db.errors("read"):
+            with self._db.reading():
                 rows = self._db.rows(query.where(REFUSED.c.number > number))
             if not rows:
                 return

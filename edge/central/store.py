@@ -88,9 +88,8 @@ class Later:
 class Store:
     """An SQLite file, or a PostgreSQL database by its address (see `database.parse_url`).
 
-    Used by one thread; every method raises StoreError. Of refused messages the newest
-    `refused_kept` are held, the others counted. StoreUnusable, raised by the constructor only, is
-    a StoreError that the caller can mend.
+    Used by one thread; every method raises StoreError, as `Database` does. Of refused messages the
+    newest `refused_kept` are held, the others counted.
     """
 
     def __init__(
@@ -99,8 +98,9 @@ class Store:
         refused_kept: int = REFUSED_KEPT,
         *,
         password: Path | None = None,
+        read_only: bool = False,
     ) -> None:
-        self.database = Database(where, password)
+        self.database = Database(where, password, read_only=read_only)
         self._refused = Refusals(self.database, refused_kept)
         self._near: Near | None = None  # inside a batch
         self._dating: Dating | None = None  # likewise
@@ -152,7 +152,7 @@ class Store:
         return self._near
 
     def _number(self) -> int:
-        with self.database.errors("read"):
+        with self.database.reading():
             return int(self.database.one(select(func.max(EVENT.c.number))) or 0)
 
     def changed_by_others(self) -> bool:
@@ -310,24 +310,24 @@ class Store:
 
     def present(self, unit: str, gap: Gap) -> list[int]:
         """Return the numbers inside `gap` that are stored, ascending."""
-        with self.database.errors("read"):
+        with self.database.reading():
             return self._present(unit, gap)
 
     def holes(self, unit: str, gap: Gap) -> list[Gap]:
         """Return what is missing of `gap`: neither stored nor given under another name."""
-        with self.database.errors("read"):
+        with self.database.reading():
             return self._holes(unit, gap)
 
     def elsewhere(self, unit: str) -> list[Gap]:
         """Return the numbers of a chain that the unit gave under other names."""
-        with self.database.errors("read"):
+        with self.database.reading():
             return moving.apart(self.database, unit)
 
     def standings(self) -> dict[str, Standing]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
         missing: dict[str, list[Gap]] = defaultdict(list)
         reported: dict[str, list[Gap]] = defaultdict(list)
-        with self.database.errors("read"):
+        with self.database.reading():
             for unit, first, last in self.database.rows(_HOLES):
                 missing[unit].append(Gap(first, last))
             highest = {unit: int(last) for unit, last in self.database.rows(_HIGHEST)}
@@ -353,7 +353,7 @@ class Store:
         query = select(UNDATED.c.sequence, UNDATED.c.corrected).where(
             UNDATED.c.unit == unit, UNDATED.c.corrected.is_not(None)
         )
-        with self.database.errors("read"):
+        with self.database.reading():
             return dict(self.database.rows(query))
 
     def refusals(self, *flaws: str) -> Iterator[Refusal]:
@@ -366,7 +366,7 @@ class Store:
     def laters(self) -> list[Later]:
         """Return the events of later contracts."""
         names = ("unit", "sequence", "digest", "type", "topic", "jws")
-        with self.database.errors("read"):
+        with self.database.reading():
             rows = self.database.rows(
                 select(*(LATER.c[name] for name in names)).order_by(LATER.c.sequence)
             )
@@ -375,6 +375,6 @@ class Store:
     def tokens(self, unit: str) -> list[str]:
         """Return every stored JWS of a unit in the order of its chain."""
         query = select(EVENT.c.jws).where(EVENT.c.unit == unit)
-        with self.database.errors("read"):
+        with self.database.reading():
             rows = self.database.rows(query.order_by(EVENT.c.sequence, EVENT.c.number))
             return [token for (token,) in rows]

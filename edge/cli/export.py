@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     """Write what was asked for; returns 0."""
     period = None if args.gaps else _period(args)
     numbers = _numbers(args)
-    with closing(open_store(args, make=False)) as store, _output(args.out) as out:
+    with closing(open_store(args, read_only=True)) as store, _output(args.out) as out:
         shelf = Shelf(store)
         with shelf.snapshot():
             if period is None:

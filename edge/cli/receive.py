@@ -18,6 +18,7 @@ from edge.central.desk import Desk, Instant
 from edge.central.keyfile import KeyFile
 from edge.central.notice import Notice
 from edge.central.only import claim
+from edge.central.patience import Patience, Stopped
 from edge.central.receiver import Receiver
 from edge.central.retirement import Retirement
 from edge.central.show import Screen
@@ -27,11 +28,14 @@ from edge.cli.broker import add_broker, broker_settings
 from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
+from edge.notify import Notifier
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -105,8 +109,13 @@ def run(args: argparse.Namespace) -> int:
     client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
     with ExitStack() as stack:
         stack.enter_context(closing(claim(broker, args.retire or client_id)))
-        store = stack.enter_context(closing(open_store(args)))
-        desk = Desk(store, keys.keys, args.grace, Instant.now())
+        notifier = stack.enter_context(closing(Notifier()))
+        notifier.ready()  # before the store, which may be away for long
+        for number in _SIGNALS:
+            signal.signal(number, _leave)
+        patiently = Patience(status=notifier.status)
+        store = stack.enter_context(closing(patiently(lambda: open_store(args))))
+        desk = patiently(lambda: Desk(store, keys.keys, args.grace, Instant.now()))
         screen = Screen(Console(), args.zone, as_json=args.json)
         alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None
 
@@ -121,7 +130,12 @@ def run(args: argparse.Namespace) -> int:
             return subscriber.rest(seconds)
 
         receiver = Receiver(
-            desk, show, new_keys=keys.changed, asker=asker, rest=rest, shown=screen.flush
+            desk,
+            show,
+            new_keys=keys.changed,
+            asker=asker,
+            patiently=Patience(rest, notifier.status),
+            shown=screen.flush,
         )
         if args.retire:
             subscriber: Subscriber = Retirement(broker, args.retire, receiver, group=args.group)
@@ -133,11 +147,20 @@ def run(args: argparse.Namespace) -> int:
         def stop(_number: int, _frame: Any) -> None:
             subscriber.stop()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, stop)
-        receiver.start()
-        subscriber.run()
+        notifier.status("receiving")
+        try:
+            receiver.start()
+            subscriber.run()
+        except Stopped:
+            return 1 if args.retire else 0  # the session of the retired one is still there
     return 0
+
+
+def _leave(_number: int, _frame: Any) -> None:
+    """End while nothing was received yet."""
+    raise SystemExit(0)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -25,16 +25,16 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_store(args: argparse.Namespace, *, make: bool = True) -> Store:
-    """Open the store; with `make` a file is made where there is none. Raises StoreError."""
+def open_store(args: argparse.Namespace, *, read_only: bool = False) -> Store:
+    """Open the store; unless `read_only`, a file is made if there is none. Raises StoreError."""
     where: Path | str = args.store
     if isinstance(where, Path) and not where.parent.is_dir():
         raise CallerError(f"--store {where}: {where.parent} is no folder; make it first")
-    if isinstance(where, Path) and not make and not where.is_file():
+    if isinstance(where, Path) and read_only and not where.is_file():
         raise CallerError(f"--store {where}: is no file; name the store that `receive` writes")
     if isinstance(where, Path) and args.store_password_file:
         raise CallerError("--store-password-file: is for a server, and --store names a file")
-    return Store(where, password=args.store_password_file)
+    return Store(where, password=args.store_password_file, read_only=read_only)
 
 
 def _where(text: str) -> Path | str:

@@ -76,6 +76,8 @@ def test_the_password_comes_from_a_file_of_ours_or_of_libpq(
 ) -> None:
     server = server_place.server
     assert server is not None
+    with closing(server_place.open()):
+        pass
     secret = server.password_file.read_text().strip()
     wrong = tmp_path / "wrong"
     wrong.touch(0o600)
@@ -137,7 +139,7 @@ def test_commits_are_waited_for_whatever_the_server_says(server_place: Place) ->
     server_place.server.sql(
         f'ALTER DATABASE "{server_place.database}" SET synchronous_commit = off'
     )
-    with closing(server_place.open()) as store:
+    with closing(server_place.open()) as store, store.database.reading():
         shown = store.database.connection.exec_driver_sql("SHOW synchronous_commit").scalar()
     assert shown == "on"
 

@@ -17,7 +17,7 @@ from edge.central.desk import Desk, Message
 from edge.central.judge import Verdict
 from edge.central.notice import Kind, Notice
 from edge.central.store import Store
-from edge.errors import StoreError
+from edge.errors import StoreAway
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import MAX_BYTES, Flaw, sign, verify
 from edge.mqtt.keys import KeySet
@@ -315,12 +315,12 @@ def test_a_store_that_fails_keeps_nothing_of_the_batch(
 ) -> None:
     messages = unit.events(3)
     central.take(messages[0])
-    run = central.store.database.connection.exec_driver_sql
-    # Every write fails, as on a dead disk.
-    run("SET default_transaction_read_only = on" if place.server else "PRAGMA query_only = 1")
-    with pytest.raises(StoreError, match=r"events"):
+    # Every write of this connection fails, as on a dead disk.
+    broken = "SET default_transaction_read_only = on" if place.server else "PRAGMA query_only = 1"
+    with central.store.database.reading():
+        central.store.database.connection.exec_driver_sql(broken)
+    with pytest.raises(StoreAway, match=r"events"):
         central.take(*messages[1:])
-    run("SET default_transaction_read_only = off" if place.server else "PRAGMA query_only = 0")
     assert central.store.tokens(unit.name.source) == tokens(messages[:1])
 
 

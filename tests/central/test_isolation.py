@@ -14,6 +14,7 @@ from edge.central import examine
 from edge.central.desk import Desk
 from edge.central.message import Message
 from edge.central.notice import Failure, Kind, Notice
+from edge.central.patience import Patience
 from edge.central.receiver import Receiver
 from edge.central.store import Store
 from edge.errors import RowRejected, StoreAway, StoreError
@@ -21,6 +22,7 @@ from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import verify
 from edge.mqtt.topics import Leaf
 
+PATIENTLY = Patience(lambda _seconds: True)
 GRACE = 60.0
 ERRORS = [
     OverflowError("date value out of range"),
@@ -227,7 +229,7 @@ def test_a_store_that_is_away_meanwhile_loses_and_hides_nothing(
     said: list[Notice] = []
     with closing(file_place.open()) as store:
         desk = Desk(store, keys_of(unit, other), GRACE, TurnedClock.at_start()())
-        receiver = Receiver(desk, said.append, TurnedClock.at_start(), rest=lambda _: True)
+        receiver = Receiver(desk, said.append, TurnedClock.at_start(), patiently=PATIENTLY)
         receiver.take(messages)
         assert len(store.tokens(unit.name.source)) == 2
     kinds = [notice.kind for notice in said]

@@ -9,7 +9,7 @@ import pytest
 from central_parts import TurnedClock, Unit, keys_of
 from places import Place
 
-from edge.central import bundle, moving
+from edge.central import bundle
 from edge.central.desk import Desk, Message
 from edge.central.gaps import Gap
 from edge.central.moves import Move, elsewhere
@@ -197,7 +197,7 @@ def test_a_store_from_before_moves_were_known_reads_them_once(place: Place) -> N
                 store.database.connection.exec_driver_sql("PRAGMA user_version = 3")
     with closing(place.open()) as store:
         assert store.elsewhere(GATE.name.source) == [Gap(1, 4)]
-        assert moving.apart(store.database, LOBBY.name.source) == []
+        assert store.elsewhere(LOBBY.name.source) == []
     assert SCHEMA_VERSION == 4
 
 

@@ -189,5 +189,5 @@ def test_a_server_that_restarts_costs_nothing(
         server_place.server.start()
         until(lambda: len(stored(server_place)) == 40)
         assert one.end() == 0
-        assert "the store is away" in one.log
+        assert "the store does not answer" in one.log
     assert sorted(stored(server_place)) == sorted(tokens(messages))

@@ -42,7 +42,8 @@ def add(store: Store, *numbers: int) -> None:
 
 
 def pragma(store: Store, words: str) -> Any:
-    return store.database.connection.exec_driver_sql(f"PRAGMA {words}").scalar()
+    with store.database.reading():
+        return store.database.connection.exec_driver_sql(f"PRAGMA {words}").scalar()
 
 
 def test_what_a_batch_committed_is_there_after_reopening(store: Store, path: Path) -> None:

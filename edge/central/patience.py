@@ -1,0 +1,63 @@
+"""Waits for a store that cannot answer: nothing is given up, and nothing acknowledged meanwhile."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from edge.errors import StoreAway
+from edge.mqtt.backoff import Backoff
+
+LEAST_S = 0.5  # limits between two tries
+MOST_S = 15.0
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The receiver was asked to end while it waited for the store."""
+
+
+def sleep(seconds: float) -> bool:
+    """Wait so many seconds; returns that the wait is to go on."""
+    time.sleep(seconds)
+    return True
+
+
+class Patience:
+    """Does work again and again until the store answers. Says each outage once, and its end."""
+
+    def __init__(
+        self,
+        rest: Callable[[float], bool] = sleep,
+        status: Callable[[str], None] = lambda _sentence: None,
+    ) -> None:
+        """`rest` waits so many seconds and returns whether to go on; `status` is shown now."""
+        self._rest = rest
+        self._status = status
+
+    def __call__(self, work: Callable[[], T]) -> T:
+        """Return what `work` does, which raises StoreAway while it cannot. Raises Stopped."""
+        try:
+            return work()
+        except StoreAway as error:
+            log.warning("the store does not answer: %s; waiting for it", error)
+            return self._wait(work, error)
+
+    def _wait(self, work: Callable[[], T], error: StoreAway) -> T:
+        since = time.monotonic()
+        backoff = Backoff(LEAST_S, MOST_S)
+        while True:
+            self._status(f"waiting for the store: {error}")
+            if not self._rest(backoff.next()):
+                raise Stopped
+            try:
+                done = work()
+            except StoreAway as again:
+                log.debug("the store still does not answer: %s", again)
+                error = again
+            else:
+                log.warning("the store answers again after %.0f s", time.monotonic() - since)
+                self._status("receiving")
+                return done
