@@ -75,6 +75,10 @@ class SecretError(CallerError):
     """A key file is missing, readable by others, or not a key."""
 
 
+class AlgorithmMissing(SenyumError):
+    """The installed libraries lack an algorithm that signatures need."""
+
+
 class CertificateError(CallerError):
     """A certificate, a request or an authority cannot be used, or would be overwritten."""
 

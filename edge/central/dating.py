@@ -8,7 +8,7 @@ signed stays as it was. Of several anchors the nearest counts; they may come in 
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
@@ -17,13 +17,13 @@ from sqlalchemy import bindparam, select
 from edge.central.schema import ANCHOR, EVENT, UNDATED
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import from_b64url
-from edge.mqtt.payload import ANY_EVENT, AttendanceEvent, AuditEvent
+from edge.mqtt.limits import is_moment
+from edge.mqtt.payload import ANY_EVENT, OF_ANCHOR, AttendanceEvent, AuditEvent
 from edge.types import AuditCode
 
 if TYPE_CHECKING:
     from edge.central.database import Database
 
-_LARGEST_NS = 2**63 - 1  # SQLite's integer
 _WAITING = 1000  # rows that wait to be written together; a whole store may be gone through
 
 
@@ -44,21 +44,16 @@ class Anchor:
             or detail.get("boot_id") != clock.boot_id
         ):
             return None
-        try:
-            monotonic_ns = int(str(detail["monotonic_ns"]))
-            utc = datetime.fromisoformat(str(detail["utc"]))
-        except (KeyError, ValueError):
+        monotonic_ns, utc = (detail.get(name) for name in OF_ANCHOR)
+        # What is there is of the form that the model demands of it.
+        if not isinstance(monotonic_ns, str) or not isinstance(utc, str):
             return None
-        valid = 0 <= monotonic_ns <= _LARGEST_NS and utc.tzinfo is not None
-        return cls(monotonic_ns, utc) if valid else None
+        return cls(int(monotonic_ns), datetime.fromisoformat(utc))
 
     def date(self, monotonic_ns: int) -> str | None:
-        """Return the UTC of another moment of the same boot; None where no calendar has it."""
-        try:
-            moment = self.utc + timedelta(microseconds=(monotonic_ns - self.monotonic_ns) // 1000)
-            return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        except OverflowError:
-            return None
+        """Return the UTC of another moment of the same boot; None if it is outside the limits."""
+        moment = self.utc + timedelta(microseconds=(monotonic_ns - self.monotonic_ns) // 1000)
+        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if is_moment(moment) else None
 
 
 class Dating:
@@ -79,7 +74,7 @@ class Dating:
         clock = event.data.clock
         if anchor is not None:
             self._anchor(event, anchor)
-        elif clock.state is ClockState.UNSYNCHRONIZED and int(clock.monotonic_ns) <= _LARGEST_NS:
+        elif clock.state is ClockState.UNSYNCHRONIZED:
             monotonic_ns = int(clock.monotonic_ns)
             row = {
                 "id": event.id,

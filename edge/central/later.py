@@ -4,12 +4,11 @@ Only what its unit signed gets so far. What every version of an event has (Cloud
 and `type`, the number) is read, and nothing of the rest.
 """
 
-import json
 import re
 
-from edge.central.near import LARGEST_SEQUENCE
 from edge.central.store import Later
-from edge.mqtt.encoding import digest, from_b64url
+from edge.mqtt.encoding import digest, from_b64url, json_object
+from edge.mqtt.limits import MAX_SEQUENCE
 from edge.mqtt.payload import AUDIT, HEALTH, RECORDED, REFUSED, STATE
 from edge.mqtt.topics import Leaf, UnitName, parse
 
@@ -24,7 +23,7 @@ def read_later(topic: str, token: str) -> Later | None:
     The caller has verified the signature, and that the key is that of the topic's unit.
     """
     unit, leaf = parse(topic)
-    content = json.loads(from_b64url(token.split(".")[1]))
+    content = json_object(from_b64url(token.split(".")[1]))
     type_, number = content.get("type"), content.get("sequence")
     if (
         leaf is not Leaf.EVENT
@@ -33,7 +32,7 @@ def read_later(topic: str, token: str) -> Later | None:
         or type_ in _KNOWN
         or not isinstance(number, str)
         or not _SEQUENCE.fullmatch(number)
-        or not 0 < int(number) <= LARGEST_SEQUENCE
+        or not 0 < int(number) <= MAX_SEQUENCE
         or _unit(content.get("source")) != unit
     ):
         return None

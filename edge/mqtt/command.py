@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge.mqtt.adjust import Adjustable
 from edge.mqtt.authority import Flaw
-from edge.mqtt.payload import Moment, Text, UnitUrn, UuidV7
-from edge.wording import plain
+from edge.mqtt.limits import MAX_NUMBER
+from edge.mqtt.payload import Moment, Text, UnitUrn, UuidV7, Whole
 
 COMMAND_TYP: Final = "senyum-command+jws"
 REPLY_TYP: Final = "senyum-reply+jws"
@@ -21,8 +21,8 @@ MAX_BYTES: Final = 16_384  # of a command
 MAX_REPLY_BYTES: Final = 65_536
 
 # A JSON number that every language reads exactly.
-Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
-Sequence = Annotated[int, Field(ge=1, le=2**53 - 1)]
+Number = Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole]
+Sequence = Number
 CommandText = Annotated[str, Field(pattern=r"^[a-z-]{1,32}$")]
 
 
@@ -131,12 +131,3 @@ DATA: Final[Mapping[CommandName, type[AnyData]]] = {
     CommandName.RELOAD: NoData,
     CommandName.SETTINGS: SettingsData,
 }
-
-
-def what_is_wrong(error: ValidationError) -> str:
-    """Say the first thing, without quoting what was sent."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    # The names of members that are none of ours are the sender's words, too.
-    where = "" if first["type"] == "extra_forbidden" else ".".join(map(str, first["loc"][:1]))
-    said = plain(first)
-    return f"{where}: {said}" if where else said

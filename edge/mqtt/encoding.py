@@ -1,10 +1,14 @@
-"""base64url as JOSE spells it, strict JSON, and the digest that links one event to the next."""
+"""base64url as JOSE spells it, JSON within the limits, and the digest that links two events."""
 
 import base64
 import binascii
+import codecs
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
+
+from edge.mqtt.limits import MAX_DEPTH, MAX_NUMBER, is_number, is_text, too_deep
 
 
 def b64url(content: bytes) -> str:
@@ -33,29 +37,73 @@ def digest(token: str) -> str:
 
 
 def json_object(content: bytes) -> dict[str, Any]:
-    """Read a JSON object in UTF-8; ValueError, which quotes nothing of it, where it is none.
+    """Read a JSON object in UTF-8 within the limits of `edge.mqtt.limits`.
 
-    A name given twice is refused, for readers differ in which of the two they take; so are NaN
-    and the infinities, which Python reads and JSON has not.
+    ValueError, which quotes nothing of it, says what is wrong. A name given twice is refused, for
+    readers differ in which of the two they take; so is a byte order mark, which some drop.
     """
+    if content.startswith(codecs.BOM_UTF8):
+        raise ValueError("begins with a byte order mark; save it as UTF-8 without one")
+    if too_deep(content):
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels")
     try:
-        value = _DECODER.decode(content.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise ValueError("is not JSON, or names a field twice") from None
+        text = content.decode("utf-8")
+        value = _DECODER.decode(text)
+    except _BeyondLimit as error:
+        raise ValueError(str(error)) from None
+    except ValueError:
+        raise ValueError("is not JSON in UTF-8") from None
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")  # noqa: TRY004 - one error class for wrong JSON
+    # Without an escape there is no such character: JSON takes none, nor UTF-8 a lone surrogate.
+    if "\\" in text and not all(is_text(each) for each in _texts(value)):
+        raise ValueError("holds a control character or a lone surrogate, escaped")
     return value
+
+
+class _BeyondLimit(ValueError):
+    """JSON that is no JSON of the contract."""
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) != len(pairs):
-        raise ValueError("a name is given twice")
+        raise _BeyondLimit("gives a name twice")
     return content
+
+
+def _integer(digits: str) -> int:
+    # The length first: to turn thousands of digits into a number takes long, or fails.
+    value = int(digits) if len(digits) <= len(str(-MAX_NUMBER)) else MAX_NUMBER + 1
+    return int(_checked(value))
+
+
+def _checked(value: float) -> float:
+    if not is_number(value):
+        raise _BeyondLimit(f"holds a number beyond {MAX_NUMBER}")
+    return value
 
 
 def _no_number(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, the names of members included."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict):
+            waiting += [*part.keys(), *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique,
+    parse_int=_integer,
+    parse_float=lambda digits: _checked(float(digits)),
+    parse_constant=_no_number,
+)

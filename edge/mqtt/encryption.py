@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from edge.errors import SecretError
+from edge.mqtt.encoding import from_b64url, json_object
+from edge.mqtt.keys import entries
 from edge.mqtt.topics import UnitName
 from edge.secrets import read_secret, sync_folder, write_secret
 
@@ -55,7 +58,7 @@ class EncryptionKey:
         except OSError as error:
             raise SecretError(f"{path}: the {_WHAT} cannot be made: {error.strerror}") from None
         try:
-            return cls(_imported(json.loads(read_secret(path, _WHAT)), ("d",)))
+            return cls(_imported(json_object(read_secret(path, _WHAT)), ("d",)))
         except ValueError:
             raise SecretError(
                 f"{path}: the {_WHAT} is no private JWK of X25519; bring the file back from a "
@@ -108,15 +111,11 @@ def recipients(path: Path) -> dict[UnitName, Recipient]:
 
     Raises SecretError, which names the file and the entry.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        entries = [entry for entry in content["keys"] if entry.get("use") == USE]
-    except OSError as error:
-        raise SecretError(f"{path}: the key set cannot be read: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise SecretError(f'{path}: is not a JWK set, {{"keys": [...]}}') from None
     found = {}
-    for number, entry in enumerate(entries):
+    encrypting = (
+        entry for entry in entries(path) if isinstance(entry, dict) and entry.get("use") == USE
+    )
+    for number, entry in enumerate(encrypting):
         try:
             recipient = Recipient.of(entry)
         except ValueError as error:
@@ -132,6 +131,9 @@ def _imported(jwk: Mapping[str, Any], more: tuple[str, ...]) -> OKPKey:
             raise ValueError("is not of kty OKP and crv X25519")  # noqa: TRY301
         key = OKPKey.import_key({name: jwk[name] for name in ("kty", "crv", "x", *more)})
         key.thumbprint()
+        # Refused here and not when a roster is wrapped: a point that has no secret with any key.
+        public = X25519PublicKey.from_public_bytes(from_b64url(jwk["x"]))
+        X25519PrivateKey.generate().exchange(public)
     except (AttributeError, KeyError, TypeError, ValueError, JoseError):
         raise ValueError("is no X25519 key") from None
     return key

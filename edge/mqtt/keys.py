@@ -24,8 +24,18 @@ from joserfc import jws
 from joserfc.errors import JoseError
 
 from edge.errors import SecretError
-from edge.mqtt.algorithms import ALGORITHMS, REGISTRY, Key, imported, is_lower_s, known, lower_s
-from edge.mqtt.encoding import b64url
+from edge.mqtt.algorithms import (
+    ALGORITHMS,
+    REGISTRY,
+    Key,
+    imported,
+    is_lower_s,
+    known,
+    lower_s,
+    require,
+)
+from edge.mqtt.encoding import b64url, json_object
+from edge.mqtt.limits import EARLIEST, LATEST, whole
 from edge.mqtt.topics import UnitName
 from edge.secrets import read_secret, write_secret
 
@@ -79,6 +89,7 @@ class SigningKey:
     @classmethod
     def generate(cls, alg: str) -> tuple[Self, bytes]:
         """Make a key that is in no file yet; returns it and what its file is to hold."""
+        require(alg)
         key = ALGORITHMS[alg].generate()
         return cls(key, alg), json.dumps({**key.as_dict(private=True), "alg": alg}).encode()
 
@@ -137,11 +148,8 @@ def begun(path: Path) -> Path:
 
 
 def _private(text: bytes) -> tuple[Key, str]:
-    try:
-        jwk = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError("is not JSON") from None
-    if not isinstance(jwk, dict) or not known(jwk.get("alg")):
+    jwk = json_object(text)
+    if not known(jwk.get("alg")):
         raise ValueError("is not a JWK with a known alg")
     return imported(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
@@ -205,7 +213,7 @@ class PublicKey(VerifyingKey):
 def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Read what every entry of a JWK set has: the fields of a VerifyingKey.
 
-    ValueError names the field.
+    ValueError names the field. Raises AlgorithmMissing.
     """
     if not isinstance(entry, Mapping):
         raise ValueError("is not an object")  # noqa: TRY004 - one error class for a wrong file
@@ -235,15 +243,14 @@ def _registered(entry: Mapping[str, Any]) -> PublicKey:
 
 
 def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
-    seconds = entry.get(name)
-    if seconds is None:
+    if name not in entry:
         return None
+    seconds = whole(entry[name])
     if type(seconds) is not int:
         raise ValueError(f"{name}: is not a whole number of seconds since 1970")
-    try:
-        return datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, OSError, ValueError):
-        raise ValueError(f"{name}: is out of range") from None
+    if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():
+        raise ValueError(f"{name}: is not from {EARLIEST:%Y-%m-%d} to {LATEST:%Y-%m-%d}")
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _signing(entry: Mapping[str, Any]) -> PublicKey | None:
@@ -308,12 +315,11 @@ def entries(path: Path) -> list[Any]:
 def entries_of(content: bytes) -> list[Any]:
     """Return the entries of a JWK set, unread; ValueError."""
     try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        raise ValueError("the key set is not JSON") from None
-    if not isinstance(found, dict) or not isinstance(found.get("keys"), list):
+        listed: Any = json_object(content).get("keys")
+    except ValueError as error:
+        raise ValueError(f'is not a JWK set, {{"keys": [...]}}: it {error}') from None
+    if not isinstance(listed, list):
         raise ValueError('is not a JWK set, {"keys": [...]}')  # noqa: TRY004 - as for the rest
-    listed: list[Any] = found["keys"]
     return listed
 
 

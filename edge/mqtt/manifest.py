@@ -10,7 +10,8 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edge.mqtt.payload import Digest, Moment, Sha256, UnitUrn, UuidV7
+from edge.mqtt.limits import MAX_NUMBER
+from edge.mqtt.payload import Digest, Moment, Sha256, UnitUrn, UuidV7, Whole, fault
 from edge.mqtt.topics import ROOT, UnitName
 
 TYP: Final = "senyum-roster+jws"
@@ -35,7 +36,7 @@ class Chunk(_Strict):
 
     name: ChunkName
     sha256: Sha256
-    size: Annotated[int, Field(gt=_OVERHEAD, le=CHUNK_BYTES)]
+    size: Annotated[int, Field(gt=_OVERHEAD, le=CHUNK_BYTES), Whole]
 
 
 class Wrapped(_Strict):
@@ -50,10 +51,10 @@ class Manifest(_Strict):
 
     id: UuidV7
     aud: UnitUrn
-    version: Annotated[int, Field(ge=1, le=2**53 - 1)]
+    version: Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole]
     iat: Moment
     digest: Sha256
-    size: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole]
     embedder: Sha256
     at: UnitUrn
     chunks: Annotated[tuple[Chunk, ...], Field(min_length=1, max_length=MOST_CHUNKS)]
@@ -91,6 +92,4 @@ def parse_manifest(content: bytes | str) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise ValueError(f"{where}: {first['msg']}") from None
+        raise ValueError(fault(error)) from None

@@ -40,16 +40,16 @@ from edge.mqtt.command import (
     AnyData,
     Command,
     CommandName,
-    what_is_wrong,
 )
 from edge.mqtt.ledger import Ask, Done, Effect, Ledger
+from edge.mqtt.limits import as_text
+from edge.mqtt.payload import fault
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.seal import Sealer
 from edge.mqtt.topics import COMMAND, REPLY, UnitName
 
 log = logging.getLogger(__name__)
 
-TEXT = 200  # characters of an answer's sentence
 REMEMBERED = 256  # commands of this process that a second one of is a replay
 _NAMED = ("id", "name", "number")
 
@@ -145,7 +145,7 @@ class Orders:
         try:
             return self._obey(order, command)
         except OutboxError as error:  # nothing was stored, and so nothing done
-            raise OrderRefused(Flaw.FAILED, str(error)[:TEXT], order) from None
+            raise OrderRefused(Flaw.FAILED, as_text(str(error)), order) from None
 
     def _obey(self, order: Order, command: Command) -> bool:
         """Obey and answer; returns whether to restart then."""
@@ -168,7 +168,7 @@ class Orders:
             number=command.number,
             ok=True,
             reason=None,
-            text=prepared.text[:TEXT],
+            text=as_text(prepared.text),
             data=dict(prepared.data),
         )
         audit: dict[str, Any] | None = None
@@ -219,11 +219,11 @@ class Orders:
             data = DATA[name].model_validate_json(json.dumps(content))
             return self._hands.prepare(name, data)
         except ValidationError as error:
-            raise OrderRefused(Flaw.BAD_DATA, what_is_wrong(error), order) from None
+            raise OrderRefused(Flaw.BAD_DATA, fault(error), order) from None
         except SenyumError as error:
             bad = name is CommandName.SETTINGS and isinstance(error, SettingsError)
             flaw = Flaw.BAD_DATA if bad else Flaw.FAILED
-            raise OrderRefused(flaw, str(error)[:TEXT], order) from None
+            raise OrderRefused(flaw, as_text(str(error)), order) from None
         except Exception as error:
             raise OrderRefused(Flaw.FAILED, f"failed ({type(error).__name__})", order) from error
 
@@ -250,7 +250,7 @@ class Orders:
 
     def _refuse(self, claims: Mapping[str, Any], refusal: OrderRefused) -> None:
         """Answer, as far as what was signed says whom; quotes nothing that is not of its form."""
-        said = {"ok": False, "reason": refusal.flaw, "text": str(refusal)[:TEXT], "data": {}}
+        said = {"ok": False, "reason": refusal.flaw, "text": as_text(str(refusal)), "data": {}}
         for known in (("id", "name", "number"), ("id",)):
             to, name, number = (claims.get(each) if each in known else None for each in _NAMED)
             try:
@@ -265,7 +265,7 @@ def _command(order: Order, topic_name: str, *, retained: bool) -> Command:
     try:
         command = Command.model_validate(dict(order.claims))
     except ValidationError as error:
-        raise OrderRefused(Flaw.MALFORMED, what_is_wrong(error), order) from None
+        raise OrderRefused(Flaw.MALFORMED, fault(error), order) from None
     if command.name != topic_name:
         raise OrderRefused(Flaw.MALFORMED, "the topic names another command", order)
     if command.exp < command.iat:

@@ -4,16 +4,30 @@ Strict: a field that is missing, unknown, of another type or out of range is an 
 fields come with a new version in `type`, so that nobody reads half of what was signed.
 """
 
-from datetime import UTC, datetime
+import re
+from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
+from edge.mqtt import limits
 from edge.mqtt.authority import Flaw
 from edge.mqtt.clock import ClockState
+from edge.mqtt.limits import MAX_NUMBER
 from edge.mqtt.topics import UnitName
 from edge.types import AuditCode, Direction, Outcome, Reason
+from edge.wording import plain
 
 RECORDED: Final = "senyum.attendance.recorded.v1"
 REFUSED: Final = "senyum.attendance.refused.v1"
@@ -21,17 +35,27 @@ AUDIT: Final = "senyum.unit.audit.v1"
 STATE: Final = "senyum.unit.state.v1"
 HEALTH: Final = "senyum.unit.health.v1"
 
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+# Which reason goes with which outcome: the models and the schemas are made of this table.
+REASONS: Final[Mapping[Outcome, frozenset[Reason]]] = {
+    Outcome.RECORDED: frozenset({Reason.ACCEPTED}),
+    Outcome.REFUSED: frozenset({Reason.NOT_KNOWN, Reason.NO_SMILE, Reason.SPOOF}),
+}
+
+
+Whole = BeforeValidator(limits.whole)
+Integer = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
+Count = Annotated[int, Field(ge=0, le=MAX_NUMBER), Whole]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$", description="base64url SHA-256")]
 # 128 bits of HMAC; an 18-digit person number can never pass for one.
 PersonId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
-Text = Annotated[str, Field(max_length=200)]
+Text = Annotated[str, Field(max_length=limits.MAX_TEXT, pattern=limits.TEXT)]
 Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
 Score = Annotated[float, Field(ge=0.0, le=100.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Field(ge=0.0)]
+Size = Annotated[float, Field(ge=0.0, le=MAX_NUMBER)]
+Figure = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 
 
 # What a pattern can say is said by it, and not by code: the schemas of docs/contract take it over.
@@ -39,14 +63,8 @@ UuidV7 = Annotated[
     str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 ]
 UnitUrn = Annotated[str, Field(pattern=r"^urn:senyum(:[a-z0-9-]{1,32}){3}$")]
-_DAY = (  # of a real calendar, the years 1000 to 9999
-    r"([1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
-    r"|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
-    r"|([1-9][0-9](0[48]|[2468][048]|[13579][26])|([2468][048]|[13579][26])00)-02-29)"
-)
-Moment = Annotated[
-    str, Field(pattern=rf"^{_DAY}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{{6}}Z$")
-]
+Moment = Annotated[str, Field(pattern=limits.MOMENT)]
+Nanoseconds = Annotated[str, Field(pattern=limits.NANOSECONDS)]
 
 
 class _Strict(BaseModel):
@@ -62,7 +80,7 @@ class ClockData(_Strict):
     state: ClockState
     boot_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
     # CLOCK_MONOTONIC since that boot; a string because it outgrows the 2^53 of a JSON number.
-    monotonic_ns: Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,18})$")]
+    monotonic_ns: Nanoseconds
 
 
 class Place(_Strict):
@@ -94,10 +112,10 @@ class Thresholds(_Strict):
     liveness_frames: Count  # judged, before somebody counts as alive; twice as many refuse
     smile: Score | None
     smile_rise: Score | None  # points above the face before the smile
-    smile_timeout: Annotated[float, Field(gt=0.0)] | None  # seconds
-    motion: Annotated[float, Field(ge=0.0)] | None  # of the mouth, distances between the eyes
-    reaction: Seconds | None  # after the prompt, before which no answer counts
-    prompt_delay: Seconds | None  # the prompt came a random time up to this later
+    smile_timeout: Annotated[float, Field(gt=0.0, le=MAX_NUMBER)] | None  # seconds
+    motion: Size | None  # of the mouth, distances between the eyes
+    reaction: Size | None  # seconds after the prompt, before which no answer counts
+    prompt_delay: Size | None  # seconds; the prompt came a random time up to this later
 
     @model_validator(mode="after")
     def _smile_whole_or_not_at_all(self) -> Self:
@@ -149,14 +167,35 @@ class AttendanceData(_Versions):
     place: Place
     clock: ClockData
 
+    @model_validator(mode="after")
+    def _reason_is_of_the_outcome(self) -> Self:
+        if self.reason not in REASONS[self.outcome]:
+            raise ValueError("outcome and reason contradict each other")
+        return self
+
 
 class AuditData(_Versions):
     """Something about the unit itself, in the same chain."""
 
     code: AuditCode
-    detail: Annotated[dict[Name, Text | int | float | bool | None], Field(max_length=32)]
+    detail: Annotated[dict[Name, Text | Integer | Figure | bool | None], Field(max_length=32)]
     place: Place
     clock: ClockData
+
+    @model_validator(mode="after")
+    def _anchor_is_a_moment(self) -> Self:
+        if self.code is AuditCode.CLOCK_ANCHOR:
+            for name, kind in OF_ANCHOR.items():
+                if name in self.detail:
+                    kind.validate_python(self.detail[name])
+        return self
+
+
+# What a clock-anchor says of one moment, on the clock of the boot and in UTC.
+OF_ANCHOR: Final[Mapping[str, TypeAdapter[str]]] = {
+    "monotonic_ns": TypeAdapter(Nanoseconds),
+    "utc": TypeAdapter(Moment),
+}
 
 
 class Status(StrEnum):
@@ -166,26 +205,34 @@ class Status(StrEnum):
     OFFLINE = "offline"
 
 
-class StateData(_Versions):
-    """Birth of a session, or its orderly end."""
+class _Position(_Strict):
+    """Where a unit's chain stands."""
 
-    status: Status
     session: Count  # counts the starts of this outbox, from 1
     sequence: Count  # of the newest event; 0 where there is none
     head: Digest | None  # its digest
+
+    @model_validator(mode="after")
+    def _an_event_has_a_digest(self) -> Self:
+        if (self.sequence == 0) != (self.head is None):
+            raise ValueError("head is null exactly where sequence is 0")
+        return self
+
+
+class StateData(_Position, _Versions):
+    """Birth of a session, or its orderly end."""
+
+    status: Status
     clock: ClockData
 
 
-class HealthData(_Strict):
+class HealthData(_Position):
     """How the unit is, once a minute."""
 
-    session: Count
-    sequence: Count
-    head: Digest | None
     outbox_depth: Count  # events that the broker has not acknowledged
-    temperature_c: float | None
+    temperature_c: Figure | None
     disk_free_bytes: Count | None
-    frame_rate: Annotated[float, Field(ge=0.0)] | None  # frames a second
+    frame_rate: Size | None  # frames a second
     last_error: Text | None
     refused_commands: Count  # since the start
     last_refusal: Flaw | None  # why the last one was
@@ -225,7 +272,7 @@ class ChainedEvent(CloudEvent):
     """An event of the unit's numbered chain."""
 
     # Zero-padded so that it sorts as text.
-    sequence: Annotated[str, Field(pattern=r"^0+[1-9][0-9]*$", min_length=20, max_length=20)]
+    sequence: Annotated[str, Field(pattern=limits.SEQUENCE, min_length=20, max_length=20)]
     previous: Digest | None = None
 
     @model_validator(mode="after")
@@ -285,6 +332,19 @@ AnyEvent = Annotated[
 ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def fault(error: ValidationError) -> str:
+    """Say where the first fault is and what; quotes nothing of what was sent."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    # The names of members that are none of ours are the sender's words, too.
+    known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
+    safe = takewhile(_NAME.fullmatch, map(str, known))
+    where = ".".join(safe)
+    return f"{where}: {plain(first)}" if where else plain(first)
+
+
 _MAY_BE_ABSENT = ("previous", "subject")
 
 
@@ -295,7 +355,6 @@ def encode(event: CloudEvent) -> bytes:
 
 
 def timestamp(utc_ns: int) -> str:
-    """RFC 3339, UTC, microseconds."""
-    seconds, rest = divmod(utc_ns, 1_000_000_000)
-    moment = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None, microsecond=rest // 1000)
+    """RFC 3339, UTC, microseconds; the nearest limit of the contract if it is outside."""
+    moment = limits.as_moment(utc_ns).replace(tzinfo=None)
     return moment.isoformat(timespec="microseconds") + "Z"

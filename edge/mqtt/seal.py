@@ -16,6 +16,7 @@ from edge.mqtt.command import REPLY_TYP, Answer, Reply
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import sign
 from edge.mqtt.keys import SigningKey
+from edge.mqtt.limits import as_text
 from edge.settings import UnitSettings
 from edge.types import Attempt, Event, Life, Match, Outcome
 
@@ -106,7 +107,7 @@ class Sealer:
             )
         else:
             data = payload.AuditData(
-                code=event.code, detail=dict(event.detail), clock=clock, **common.situation
+                code=event.code, detail=_detail(event.detail), clock=clock, **common.situation
             )
             signed = payload.AuditEvent(**attributes, type=payload.AUDIT, data=data)
         return Sealed(signed.id, sign(signed, self._key))
@@ -209,9 +210,16 @@ class _Common:
 
 def _versions(context: Context) -> dict[str, Any]:
     return {
-        "software": context.software,
+        "software": as_text(context.software),
         "models": dict(context.models),
         "roster": context.roster,
+    }
+
+
+def _detail(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a reader takes: a text may come from a file, a device or another program."""
+    return {
+        name: as_text(value) if isinstance(value, str) else value for name, value in detail.items()
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.mqtt.clock import ClockReading, ClockState
+from edge.mqtt.limits import EARLIEST, LATEST, as_moment
 from edge.mqtt.payload import timestamp
 from edge.types import AuditCode
 
@@ -46,7 +47,9 @@ class ClockWatch:
             if abs(moved_ns) >= STEP_SECONDS * 1e9:
                 detail = {"seconds": round(moved_ns / 1e9, 3), "state": reading.state}
                 yield Finding(AuditCode.CLOCK_STEPPED, reading.monotonic_ns, detail)
-        if self._undated and reading.state is ClockState.SYNCHRONIZED:
+        synchronized = reading.state is ClockState.SYNCHRONIZED
+        # At a limit it was cut there: such a clock dates nothing, whoever vouches for it.
+        if self._undated and synchronized and EARLIEST < as_moment(reading.utc_ns) < LATEST:
             self._undated = False
             detail = {
                 "boot_id": reading.boot_id,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from places import Place
 
 from edge.central.desk import Desk, Message
+from edge.central.gaps import Gap
 from edge.central.judge import Verdict
 from edge.central.notice import Kind, Notice
 from edge.central.store import Store
@@ -157,11 +158,10 @@ def test_a_topic_that_names_no_unit(central: Central, unit: Unit) -> None:
     assert (notice.flaw, notice.unit) == (Flaw.TOPIC, None)
 
 
-def test_a_number_beyond_the_store(central: Central) -> None:
-    unit = Unit(head=Head(2**63 - 1, "A" * 43))
-    (notice,) = central.take(unit.event())
-    assert notice.flaw is Flaw.PAYLOAD
-    assert "sequence" in notice.text
+def test_the_largest_number_is_stored(central: Central) -> None:
+    unit = Unit(head=Head(2**63 - 2, "A" * 43))
+    assert kinds(central.take(unit.event())) == [Kind.EVENT]
+    assert central.store.standings()[unit.name.source].missing == (Gap(1, 2**63 - 2),)
 
 
 def test_an_emptied_retained_topic_says_nothing(central: Central, unit: Unit) -> None:

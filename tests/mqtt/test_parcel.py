@@ -87,7 +87,7 @@ def test_the_largest_manifest_fits() -> None:
     [
         {"version": 0},
         {"version": "12"},
-        {"version": 12.0},
+        {"version": 12.5},
         {"version": True},
         {"digest": PARCEL.digest.upper()},
         {"size": PARCEL.size + 1},

@@ -94,7 +94,8 @@ def _data(options: argparse.Namespace) -> dict[str, Any]:
     from pydantic import ValidationError
 
     from edge.errors import CallerError
-    from edge.mqtt.command import DATA, CommandName, what_is_wrong
+    from edge.mqtt.command import DATA, CommandName
+    from edge.mqtt.payload import fault
 
     data: dict[str, Any] = {}
     for option in ("first", "last"):
@@ -112,7 +113,7 @@ def _data(options: argparse.Namespace) -> dict[str, Any]:
         wanted = DATA[name].model_validate(data, strict=False)
     except ValidationError as error:
         given = ", ".join(f"--{each}" for each in data) or "nothing"
-        raise CallerError(f"{name} with {given}: {what_is_wrong(error)}") from None
+        raise CallerError(f"{name} with {given}: {fault(error)}") from None
     content: dict[str, Any] = wanted.model_dump(mode="json", exclude_unset=True)
     return content
 

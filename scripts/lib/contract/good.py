@@ -11,7 +11,7 @@ from edge.errors import Trouble
 from edge.mqtt.authority import Flaw
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import b64url, from_b64url
-from edge.mqtt.payload import Status, Will
+from edge.mqtt.payload import Status, Will, timestamp
 from edge.mqtt.seal import Vitals
 from edge.mqtt.topics import Leaf
 from edge.types import AuditCode, Life, Reason
@@ -43,6 +43,14 @@ def _events(key: SteadyKey) -> Iterator[Vector]:
     nobody = {"person": None, "match": None, "smile": None, "smile_threshold": None}
     photo = {"life": Life(live=False, score=0.12, frames=18, cues={"texture": 0.12})}
     changes: dict[Reason, dict[str, Any]] = {Reason.NOT_KNOWN: nobody, Reason.SPOOF: photo}
+    reading = SetClock().read()
+    details: dict[AuditCode, dict[str, Any]] = {
+        AuditCode.CLOCK_ANCHOR: {
+            "boot_id": reading.boot_id,
+            "monotonic_ns": str(reading.monotonic_ns),
+            "utc": timestamp(reading.utc_ns),
+        }
+    }
     events = {
         "recorded": (cast.unit(key).recorded(), "recorded after a smile"),
         "recorded-no-smile-asked": (
@@ -58,7 +66,10 @@ def _events(key: SteadyKey) -> Iterator[Vector]:
             if reason is not Reason.ACCEPTED
         },
         **{
-            f"audit-{code}": (cast.unit(key).audit(code, count=2, why="a test"), f"audit: {code}")
+            f"audit-{code}": (
+                cast.unit(key).audit(code, **details.get(code, {"count": 2, "why": "a test"})),
+                f"audit: {code}",
+            )
             for code in AuditCode
         },
     }
@@ -100,7 +111,8 @@ def _clocks() -> Iterator[Vector]:
         name="clock-unsynchronized",
         topic=lost.topic(),
         message=lost.recorded(),
-        about="time says 1970 and nobody vouches for it: the time of receipt decides about the key",
+        about="the clock says 1970, so time is the earliest there is; nobody vouches for it: "
+        "the time of receipt decides about the key",
     )
 
 

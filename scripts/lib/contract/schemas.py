@@ -15,10 +15,12 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from contract import words
 from edge.mqtt import clock, command, manifest, payload
-from edge.mqtt.algorithms import ALGORITHMS
+from edge.mqtt.algorithms import ALGORITHMS, REFUSED_POINTS, Algorithm
 from edge.mqtt.authority import ROLES, UNITS, Role
+from edge.mqtt.encoding import b64url
 from edge.mqtt.encryption import ALG, USE
 from edge.mqtt.envelope import CTY, TYP
+from edge.mqtt.limits import EARLIEST, LATEST
 from edge.mqtt.topics import Leaf
 from edge.types import AuditCode, Direction, Outcome, Reason
 
@@ -26,6 +28,7 @@ Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DIGEST: Final = "^[A-Za-z0-9_-]{43}$"  # base64url of 32 bytes
+COORDINATE: Final = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"  # in its one canonical spelling
 # Whatever is null where no smile was asked; nothing else among the limits may be.
 SMILE: Final = tuple(
     name
@@ -66,6 +69,27 @@ _CHAIN: Final = {
 }
 
 
+_POSITION: Final = {
+    "if": {"properties": {"sequence": {"const": 0}}},
+    "then": {"properties": {"head": {"type": "null"}}},
+    "else": {"properties": {"head": {"type": "string"}}},
+}
+_ANCHOR: Final = {
+    "if": {"properties": {"code": {"const": AuditCode.CLOCK_ANCHOR.value}}},
+    "then": {
+        "properties": {
+            "detail": {
+                "type": "object",
+                "properties": {
+                    name: {"type": "string", **kind.json_schema()}
+                    for name, kind in payload.OF_ANCHOR.items()
+                },
+            }
+        }
+    },
+}
+
+
 def _outcome(outcome: Outcome) -> Schema:
     return {"data": {"type": "object", "properties": {"outcome": {"const": outcome.value}}}}
 
@@ -75,6 +99,13 @@ def _recorded() -> Schema:
     outcome = _outcome(Outcome.RECORDED)
     outcome["data"]["properties"]["liveness"] = live
     return outcome
+
+
+def _reasons(outcome: Outcome) -> Schema:
+    return {
+        "if": {"properties": {"outcome": {"const": outcome.value}}},
+        "then": {"properties": {"reason": {"enum": sorted(payload.REASONS[outcome])}}},
+    }
 
 
 def _liveness(judged: bool, *, any_frames: bool) -> Schema:
@@ -109,6 +140,10 @@ RULES: Final[dict[type[BaseModel], list[Schema]]] = {
         },
     ],
     payload.AuditEvent: [_CHAIN],
+    payload.AttendanceData: [_reasons(outcome) for outcome in Outcome],
+    payload.AuditData: [_ANCHOR],
+    payload.StateData: [_POSITION],
+    payload.HealthData: [_POSITION],
     command.ReplayData: [{"anyOf": [_given("first", "last"), _given("begin", "end")]}],
     command.Reply: [
         {
@@ -291,12 +326,22 @@ def _kinds() -> list[Schema]:
                 "kty": {"const": kind.kty},
                 "crv": {"const": kind.crv},
                 "alg": {"const": alg},
-                **{member: {"type": "string", "pattern": DIGEST} for member in kind.members},
+                **{
+                    member: {"type": "string", "pattern": COORDINATE, **_refused(kind)}
+                    for member in kind.members
+                },
             },
             "required": ["kty", "crv", "alg", *kind.members],
         }
         for alg, kind in ALGORITHMS.items()
     ]
+
+
+def _refused(kind: Algorithm) -> Schema:
+    """Return what no coordinate of a key is: a point of small order, or one spelt otherwise."""
+    if kind.crv != "Ed25519":
+        return {}
+    return {"not": {"enum": sorted(map(b64url, REFUSED_POINTS))}}
 
 
 def keys() -> Schema:
@@ -315,7 +360,7 @@ def _encrypting() -> Schema:
         "description": "What rosters are encrypted to; it verifies nothing.",
         "properties": {
             **{member: {"const": value} for member, value in fixed.items()},
-            "x": {"type": "string", "pattern": DIGEST},
+            "x": {"type": "string", "pattern": COORDINATE},
         },
         "required": [*fixed, "x"],
     }
@@ -342,14 +387,19 @@ def authorities() -> Schema:
 
 
 def _key_set(name: str, description: str, own: Schema, kinds: list[Schema]) -> Schema:
+    bounds = {
+        "type": "integer",
+        "minimum": int(EARLIEST.timestamp()),
+        "maximum": int(LATEST.timestamp()),
+    }
     seconds = "seconds since 1970, inclusive; absent: no bound"
     key = {
         "type": "object",
         "properties": {
             "kid": {"type": "string", "pattern": DIGEST, "description": "RFC 7638 thumbprint."},
             **own,
-            "nbf": {"type": "integer", "description": f"Not valid before: {seconds}."},
-            "exp": {"type": "integer", "description": f"Not valid after: {seconds}."},
+            "nbf": {**bounds, "description": f"Not valid before: {seconds}."},
+            "exp": {**bounds, "description": f"Not valid after: {seconds}."},
             "d": False,  # a private key has no business here
         },
         "required": ["kid", *own],

@@ -50,7 +50,7 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
     },
     "AttendanceData": {
         "outcome": "How the attempt ended.",
-        "reason": "Why it ended so.",
+        "reason": "Why it ended so: `accepted` exactly where outcome is `recorded`.",
         "direction": "Which way people pass this unit, as it is set up.",
         "smile": (
             "Smile score, 0 to 100, cut to one decimal. Null where no smile was asked: for exempt "
@@ -72,23 +72,22 @@ FIELDS: Final[dict[str, dict[str, str]]] = {
         "place": "Where the unit hangs.",
         "clock": "The clock at the instant of `time`.",
     },
+    "_Position": {
+        "session": "Counts the starts of the unit's outbox, from 1.",
+        "sequence": "Number of the unit's newest event; 0 where there is none yet.",
+        "head": (
+            "Digest of that event, as the next one's `previous` will have it; null exactly where "
+            "there is none yet. Shows a cut-off tail."
+        ),
+    },
     "StateData": {
         "status": (
             "Whether the unit is there. A signed `offline` is an orderly end; after a loss the "
             "broker sends the unsigned Last Will instead."
         ),
-        "session": "Counts the starts of the unit's outbox, from 1.",
-        "sequence": "Number of the unit's newest event; 0 where there is none yet.",
-        "head": (
-            "Digest of that event, as the next one's `previous` will have it; null where there is "
-            "none yet. Shows a cut-off tail."
-        ),
         "clock": "The clock at the instant of `time`.",
     },
     "HealthData": {
-        "session": "As in `state`.",
-        "sequence": "Number of the unit's newest event; 0 where there is none yet.",
-        "head": "Digest of that event; null where there is none yet. Shows a cut-off tail.",
         "outbox_depth": "Events that no broker has acknowledged yet.",
         "temperature_c": "Temperature of the processor, degrees Celsius; null where unknown.",
         "disk_free_bytes": "Free bytes where events are kept; null where unknown.",
