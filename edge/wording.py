@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,3 +67,22 @@ def _stand_in(character: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+# They show nothing and change nothing of the text around them: soft hyphen, zero-width space,
+# left-to-right marks as Windows puts around what it copies, and the byte order mark.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u202a\u202c\u2060\u2066\u2069\ufeff]")
+
+
+def visible(text: str) -> str:
+    """Return text without characters that show nothing, its white space as single spaces."""
+    return " ".join(_INVISIBLE.sub("", text).split())
+
+
+def named(character: str) -> str:
+    """Return a character as `U+200B ZERO WIDTH SPACE`."""
+    name = unicodedata.name(character, "")
+    if not name:
+        is_control = unicodedata.category(character) == "Cc"
+        name = "(control character)" if is_control else "(character without a name)"
+    return f"U+{ord(character):04X} {name}"

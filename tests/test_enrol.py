@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from image_files import jpeg_of_a_phone, png
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from edge import cli
 from edge.enrol import Files, Result, enrol, for_stills
-from edge.errors import PhotoError, RosterError, SecretError
+from edge.errors import PeopleError, PhotoError, RosterError, SecretError
 from edge.inference.examiner import Examiner
 from edge.pictures import from_image
-from edge.roster import load, make_key, person_id, read, read_key, save
+from edge.roster import DIMENSION, Person, load, make_key, person_id, read, read_key, save
 from edge.roster.content import stripped
 from edge.settings import InferenceSettings
 
@@ -36,6 +38,7 @@ class Desk:
     folder: Path
     examiner: Examiner
     said: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     progress: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -58,12 +61,22 @@ class Desk:
         shutil.copy(FACES / f"{face}.jpg", path)
         return path
 
-    def enrol(self, *, remove_others: bool = False) -> Result:
+    def enrol(
+        self, *, remove_others: bool = False, yes: bool = False, answer: bool = False
+    ) -> Result:
         self.said.clear()
+        self.asked.clear()
+
+        def ask(question: str) -> bool:
+            self.asked.append(question)
+            return answer
+
         return enrol(
             self.files,
             self.examiner,
             remove_others=remove_others,
+            yes=yes,
+            ask=ask,
             tell=self.said.append,
             progress=lambda seen, total: self.progress.append((seen, total)),
         )
@@ -158,11 +171,171 @@ def test_swapped_photos_can_be_mended(desk: Desk) -> None:
 
 def test_others_are_removed_only_on_request(three: Desk) -> None:
     three.people(OBAMA)
+    three.photo("obama", f"{OBAMA}_1.jpg")
     assert three.enrol().removed == 0
-    result = three.enrol(remove_others=True)
+    result = three.enrol(remove_others=True, yes=True)
     assert (result.removed, result.size, result.version) == (2, 1, 3)
+    assert result.complete
+    assert three.said[-2:] == [
+        "not on the list: Person 1 (…003)",
+        "not on the list: Person 2 (…007)",
+    ]
     assert three.enrolled() == {OBAMA: 2}
     assert three.who("biden") is None
+
+
+def test_more_than_a_twentieth_is_not_removed_even_if_asked(three: Desk) -> None:
+    three.people(OBAMA)
+    result = three.enrol(remove_others=True, answer=True)
+    assert (result.removed, result.staying, result.complete) == (0, 2, False)
+    assert three.enrolled() == {OBAMA: 2, BIDEN: 1, EILEEN: 1}
+    assert three.asked == []
+    assert three.said[-1] == (
+        "2 people not removed: that is 67% of the roster; check the list, "
+        "and say --yes to remove more than 5%"
+    )
+
+
+def crowded(desk: Desk, more: int) -> list[str]:
+    """Enrol `more` invented people beside those that are there; returns their numbers."""
+    key, org_key = (read_key(path, "the key") for path in (desk.files.key, desk.files.org_key))
+    roster = read(desk.files.roster, key)
+    numbers = [f"19700101200001{1}{serial:03}" for serial in range(1, more + 1)]
+    chance = np.random.default_rng(0).standard_normal((more, 1, DIMENSION)).astype(np.float32)
+    chance /= np.linalg.norm(chance, axis=2, keepdims=True)
+    people = tuple(
+        Person(person_id(number, org_key), number, f"Extra {number[-3:]}", False, template)
+        for number, template in zip(numbers, chance, strict=True)
+    )
+    save(desk.files.roster, key, replace(roster, people=(*roster.people, *people)))
+    return numbers
+
+
+@pytest.mark.parametrize("answer", [True, False])
+def test_a_few_are_removed_if_the_operator_confirms_who(three: Desk, answer: bool) -> None:
+    *staying, _, _ = crowded(three, 40)
+    three.people(OBAMA, BIDEN, EILEEN, *staying)
+    result = three.enrol(remove_others=True, answer=answer)
+    assert three.asked == ["Remove 2 people from the roster?"]
+    assert "not on the list: Extra 039 (…039)" in three.said
+    assert (result.removed, result.staying) == ((2, 0) if answer else (0, 2))
+    assert result.complete is answer
+    assert len(three.enrolled()) == (41 if answer else 43)
+
+
+def add_line(desk: Desk, line: str) -> None:
+    earlier = desk.files.people.read_text(encoding="utf-8")
+    desk.files.people.write_text(f"{earlier}\n{line}", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda desk: add_line(desk, '198503022010011002,"Budi,no'),
+        lambda desk: add_line(desk, ",,ya"),
+        lambda desk: add_line(desk, "199001012022211003,Newcomer,no"),
+        lambda desk: (desk.files.photos / f"{OBAMA}_3.jpg").write_bytes(b"no picture"),
+        lambda desk: desk.photo("biden", f"{OBAMA}_3.jpg"),
+        lambda desk: desk.photo("biden", "198503022010011002.jpg"),
+        lambda desk: desk.photo("biden", "holiday.jpg"),
+        lambda desk: os.mkfifo(desk.files.photos / f"{OBAMA}_3.jpg"),
+    ],
+    ids=["quote", "row", "nobody", "damaged", "another", "unlisted", "name", "fifo"],
+)
+def test_nobody_is_removed_after_any_problem(three: Desk, spoil: Callable[[Desk], object]) -> None:
+    three.people(OBAMA)
+    three.photo("obama", f"{OBAMA}_1.jpg")
+    spoil(three)
+    result = three.enrol(remove_others=True, yes=True, answer=True)
+    assert (result.removed, result.staying, result.complete) == (0, 2, False)
+    assert set(three.enrolled()) == {OBAMA, BIDEN, EILEEN}
+    assert any(line.startswith("2 people not removed: correct the lines") for line in three.said)
+
+
+def test_a_number_can_be_corrected_in_one_go(three: Desk) -> None:
+    shutil.rmtree(three.files.photos)
+    corrected = f"{BIDEN[:-1]}4"
+    three.people(OBAMA, EILEEN, corrected)
+    three.photo("biden", f"{corrected}.jpg")
+    assert not three.enrol().complete  # the face is somebody's
+    assert three.enrol(remove_others=True, yes=True).complete
+    assert set(three.enrolled()) == {OBAMA, EILEEN, corrected}
+
+
+def test_a_line_that_cannot_be_read_leaves_its_person_as_they_are(three: Desk) -> None:
+    shutil.rmtree(three.files.photos)
+    three.photo("obama3", f"{OBAMA}.jpg")
+    three.files.people.write_text(
+        f'number,name,exempt\n{BIDEN},"Joe,no\n{OBAMA},Barack,ya\n{EILEEN},Eileen",no\n'
+    )
+    result = three.enrol()
+    assert (result.enrolled, result.unread, result.left_out) == (1, 2, 0)
+    assert [line.partition("people.csv: ")[2][:20] for line in three.said[:2]] == [
+        "line 2, name: a quot",
+        "line 4, name: a quot",
+    ]
+    key = read_key(three.files.key, "the key")
+    names = {person.number: person.name for person in read(three.files.roster, key).people}
+    assert names == {OBAMA: "Barack", BIDEN: "Person 1", EILEEN: "Person 2"}
+    assert three.enrolled() == {OBAMA: 1, BIDEN: 1, EILEEN: 1}
+
+
+def test_a_list_of_wrong_lines_alone_changes_nothing(three: Desk) -> None:
+    earlier = three.files.roster.read_bytes()
+    three.files.people.write_text("number,name,exempt\n1,A,no\n2,B,no\n")
+    with pytest.raises(PeopleError, match="no line can be used; correct those named above"):
+        three.enrol(remove_others=True, yes=True)
+    assert len(three.said) == 2
+    assert three.files.roster.read_bytes() == earlier
+
+
+def test_a_roster_that_another_program_changed_meanwhile_is_left_alone(three: Desk) -> None:
+    key = read_key(three.files.key, "the key")
+
+    def erase(_seen: int, _total: int) -> None:
+        now = read(three.files.roster, key)
+        save(three.files.roster, key, replace(now, version=9, people=now.people[1:]))
+
+    with pytest.raises(RosterError, match="another program changed it in the meantime"):
+        enrol(three.files, three.examiner, tell=three.said.append, progress=erase)
+    assert read(three.files.roster, key).version == 9
+
+
+def test_whatever_lies_beside_good_photos_is_named_and_they_are_used(desk: Desk) -> None:
+    desk.people(OBAMA, EILEEN)
+    desk.photo("obama", f"{OBAMA}/a.jpg")
+    desk.photo("astronaut", f"{EILEEN}.jpg")
+    own = desk.files.photos / OBAMA
+    os.mkfifo(own / "pipe.jpg")
+    (own / "folder").mkdir()
+    (own / "loop.jpg").symlink_to("loop.jpg")
+    (own / "zero.jpg").symlink_to("/dev/zero")
+    (own / os.fsdecode(b"Andr\xe9\n\x1b[2J.jpg")).write_bytes(b"")
+    for litter in (".DS_Store", "._a.jpg", "Thumbs.db", "@eaDir", "__MACOSX"):
+        (own / litter).touch()
+    result = desk.enrol()
+    assert (result.enrolled, result.refused, result.left_out) == (2, 5, 0)
+    said = dict(line.split(": ", 1) for line in desk.said if line.startswith(f"{own}/"))
+    assert {Path(path).name: why.partition(";")[0] for path, why in said.items()} == {
+        r"Andr\xe9\x0a\x1b[2J.jpg": "the file is empty",
+        "folder": "cannot be read: it is a folder, not a regular file",
+        "loop.jpg": "cannot be read: Too many levels of symbolic links",
+        "pipe.jpg": "cannot be read: it is a pipe (FIFO), not a regular file",
+        "zero.jpg": "cannot be read: it is a device, not a regular file",
+    }
+
+
+def test_a_photo_from_a_phone_in_the_south_and_one_of_16_bits(desk: Desk) -> None:
+    desk.people(OBAMA, BIDEN)
+    with Image.open(FACES / "obama.jpg") as portrait:
+        lying = portrait.rotate(90, expand=True)
+    (desk.files.photos / f"{OBAMA}.jpg").write_bytes(jpeg_of_a_phone(lying, 6))
+    with Image.open(FACES / "biden.jpg") as portrait:
+        grey = np.asarray(portrait.convert("L")).astype(np.uint16) * 257
+    (desk.files.photos / f"{BIDEN}.png").write_bytes(png(grey[:, :, None], 0, 16))
+    assert desk.enrol().complete
+    assert desk.who("obama2") == OBAMA
+    assert desk.who("biden") == BIDEN
 
 
 def test_earlier_photos_stay_where_no_new_one_will_do(three: Desk) -> None:
@@ -327,7 +500,10 @@ def test_the_sixth_photo_and_strays_are_named(desk: Desk) -> None:
     result = desk.enrol()
     assert result.refused == 2
     assert desk.enrolled() == {OBAMA: 5}
-    assert f"{desk.files.photos / BIDEN}.jpg: belongs to nobody" in "\n".join(desk.said)
+    assert (
+        f"{desk.files.photos / BIDEN}.jpg: no usable line of the list has this number"
+        in "\n".join(desk.said)
+    )
     assert f"{desk.files.photos / OBAMA}-6.jpg: left aside" in "\n".join(desk.said)
     assert desk.said[-1].endswith("line 3 (…007): left out, there is no photo; add "
                                   "<person number>.jpg and enrol again")  # fmt: skip
@@ -422,6 +598,19 @@ def test_the_command_ends_with_1_where_somebody_was_left_out(
     desk.photo("obama", f"{OBAMA}.jpg")
     assert command(desk) == 1
     assert "1 enrolled, 1 left out." in capsys.readouterr().out
+
+
+def test_the_command_removes_nobody_without_yes_where_there_is_no_terminal(
+    three: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *staying, _ = crowded(three, 40)
+    three.people(OBAMA, BIDEN, EILEEN, *staying)
+    assert command(three, "--remove-others") == 1
+    out = capsys.readouterr().out
+    assert "not on the list: Extra 040 (…040)" in out
+    assert "1 person not removed: that was not confirmed; --yes confirms it" in out
+    assert command(three, "--remove-others", "--yes") == 0
+    assert "1 removed" in capsys.readouterr().out
 
 
 def test_the_command_ends_with_2_where_the_list_is_wrong(

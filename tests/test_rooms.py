@@ -11,7 +11,7 @@ import pytest
 EDGE = Path(__file__).parent.parent / "edge"
 
 EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner", "journal", "wording"}
-EVERYONE |= {"supplied_files", "photos"}
+EVERYONE |= {"supplied_files", "photos", "csv_lists"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
@@ -21,6 +21,7 @@ ROOMS: dict[str, set[str]] = {
     "secrets": {"errors"},
     "wording": set(),
     "supplied_files": set(),
+    "csv_lists": {"errors"},
     "photos": {"types", "errors"},
     "owner": set(),
     "journal": {"errors"},

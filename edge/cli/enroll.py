@@ -4,29 +4,30 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.wording import counted
 
-Tell = Callable[[str], None]
-Progress = Callable[[int, int], None]
-
 _DESCRIPTION = """\
 Check photos and write the encrypted roster that units recognise people with.
 
-people.csv  columns number, name, exempt; UTF-8; commas or semicolons. The number is
-            the 18-digit person number. exempt: yes or no (ya, tidak, 1, 0, empty).
+people.csv  columns number, name, exempt; UTF-8; commas, semicolons or tabs. The number
+            is the 18-digit person number. exempt: yes or no (ya, tidak, 1, 0, empty).
+            A row is one line: no cell contains a line break.
 photos      one to five a person: photos/<number>.jpg, photos/<number>_2.jpg,
-            or photos/<number>/ with any file names in it.
+            or photos/<number>/ with any file names in it. JPEG, PNG, WebP, BMP, GIF, TIFF.
 
 Enrolling again adds the people of the list to the roster that is there. New photos
-take the place of old ones; people who are not on the list stay.
+replace old ones; people who are not on the list stay. Each line and each photo that
+cannot be used is named, and the others are used.
 """
 _EPILOG = """\
 exit status:
   0  everybody on the list is in the roster, and every photo was used
-  1  the roster was written, but somebody or some photo was left out
+  1  the roster was written, but a line of the list or a photo was left out, or
+     --remove-others did not remove anybody
   2  nothing was written: the list, a key, or the roster is at fault, or no photo will do
 """
 _PLAIN_EVERY = 100  # people between two lines of progress where there is no terminal
@@ -59,8 +60,10 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--remove-others",
         action="store_true",
-        help="take people who are not on the list out of the roster",
+        help="remove people who are not on the list from the roster, if every line and photo could "
+        "be used; lists them and asks first, and refuses to remove more than 5 %% without --yes",
     )
+    parser.add_argument("--yes", action="store_true", help="confirms --remove-others")
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
     parser.set_defaults(func=run)
 
@@ -87,13 +90,15 @@ def run(options: argparse.Namespace) -> int:
     if files.units is not None and files.units.resolve() == files.roster.resolve():
         raise CallerError(f"--for-units {files.units}: is the roster itself; name another file")
     examiner = Examiner(for_stills(settings.inference))
-    with _terminal() as (tell, progress):
+    with _terminal() as terminal:
         result = enrol(
             files,
             examiner,
             remove_others=options.remove_others,
-            tell=tell,
-            progress=progress,
+            yes=options.yes,
+            ask=terminal.ask,
+            tell=terminal.tell,
+            progress=terminal.progress,
         )
     parts = {
         "enrolled": result.enrolled,
@@ -102,17 +107,30 @@ def run(options: argparse.Namespace) -> int:
         "left out": result.left_out,
     }
     print(", ".join(f"{count} {what}" for what, count in parts.items() if count) + ".")
+    if result.unread:
+        print(f"{counted(result.unread, 'line')} of the list not used; see above.")
     if result.refused:
         print(f"{counted(result.refused, 'photo')} not used; see above.")
+    if result.staying:
+        print(f"{counted(result.staying, 'person')} not on the list not removed; see above.")
     print(f"{files.roster}: version {result.version}, {counted(result.size, 'person')}.")
     return 0 if result.complete else 1
 
 
+@dataclass(frozen=True, slots=True)
+class _Terminal:
+    """How enrolment talks to the operator."""
+
+    tell: Callable[[str], None]
+    progress: Callable[[int, int], None]
+    ask: Callable[[str], bool]
+
+
 @contextmanager
-def _terminal() -> Iterator[tuple[Tell, Progress]]:
+def _terminal() -> Iterator[_Terminal]:
     """Show a progress bar with lines above it on a terminal, plain lines elsewhere."""
     if not sys.stdout.isatty():
-        yield print, _plain_progress
+        yield _Terminal(print, _plain_progress, lambda _: False)
         return
     from rich.progress import (
         BarColumn,
@@ -125,10 +143,25 @@ def _terminal() -> Iterator[tuple[Tell, Progress]]:
     columns = TextColumn("looking at photos"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TextColumn("people"), TimeRemainingColumn(), transient=True) as bar:
         task = bar.add_task("photos")
-        yield (
+
+        def ask(question: str) -> bool:
+            if not sys.stdin.isatty():
+                return False
+            bar.stop()  # every photo was looked at
+            return _answer(question)
+
+        yield _Terminal(
             lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
             lambda seen, total: bar.update(task, completed=seen, total=total),
+            ask,
         )
+
+
+def _answer(question: str) -> bool:
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes", "ya"}
+    except EOFError:
+        return False
 
 
 def _plain_progress(seen: int, total: int) -> None:

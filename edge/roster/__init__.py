@@ -4,7 +4,15 @@ from edge.roster.content import MAX_PHOTOS, Person, Roster, stripped
 from edge.roster.file import load, read, save
 from edge.roster.keys import KEY_BYTES, make_key, read_key
 from edge.roster.limits import Estimate, estimate, in_force
-from edge.roster.people import Entry, check_number, mask, person_id, read_people
+from edge.roster.people import (
+    Entry,
+    PeopleList,
+    check_number,
+    mask,
+    person_id,
+    read_people,
+    read_people_list,
+)
 from edge.roster.search import DIMENSION, Gallery, fuse
 
 __all__ = [
@@ -14,6 +22,7 @@ __all__ = [
     "Entry",
     "Estimate",
     "Gallery",
+    "PeopleList",
     "Person",
     "Roster",
     "check_number",
@@ -27,6 +36,7 @@ __all__ = [
     "read",
     "read_key",
     "read_people",
+    "read_people_list",
     "save",
     "stripped",
 ]

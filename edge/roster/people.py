@@ -10,19 +10,23 @@ A person number is 18 digits:
 It exposes birth date and sex, so nothing here repeats one in a message: `mask` shows the serial.
 """
 
-import csv
 import hashlib
 import hmac
-import io
 import re
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from edge.csv_lists import ListProblem, Row, read_list, summary
 from edge.errors import PeopleError
+from edge.wording import named, visible
 
-_SEPARATORS = re.compile(r"[\s.\-]")
+_SEPARATORS = re.compile(r"[\s.\-\u2010-\u2015\u2212]")  # with the hyphens and dashes of Unicode
+_APOSTROPHES = "'`\u2018\u2019\u02bc\u00b4\uff07"  # a spreadsheet's sign for text, and its likes
+_FORMULA = re.compile(r'="([^"]*)"')
+_OTHER = re.compile(r"[^0-9]")
 _DIGITS = re.compile(r"[0-9]{18}")
 # What a spreadsheet makes of 18 digits that it took for a quantity: 1.98503E+17 or 1,98503E+17.
 _SPREADSHEET = re.compile(r"[0-9]([.,][0-9]+)?E\+?17", re.IGNORECASE)
@@ -37,6 +41,9 @@ _COLUMNS: Mapping[str, frozenset[str]] = {
     "name": frozenset({"name", "nama"}),
     "exempt": frozenset({"exempt"}),
 }
+_LONGEST_NAME = 200  # characters
+_MOST_DIGITS = 7  # of a name; a birth date has 8
+_JOINERS = "\u200c\u200d"  # invisible, but they change how some scripts are written
 _YES = frozenset({"yes", "ya", "y", "true", "1"})
 _NO = frozenset({"no", "tidak", "n", "false", "0", ""})
 
@@ -54,15 +61,11 @@ class Entry:
 def check_number(text: str, today: date) -> str:
     """Return the 18 digits of a person number, without the spaces, dots and hyphens between them.
 
-    Only the impossible is refused. Raises PeopleError, which says which part is wrong and leaves
-    it to the caller to say where; it never repeats the number.
+    An apostrophe before them, invisible characters and the ="…" of spreadsheets are left out, too.
+    Only the impossible is refused. Raises PeopleError, which says which part is wrong and leaves it
+    to the caller to say where; it never repeats the number.
     """
-    number = _SEPARATORS.sub("", text.removeprefix("'"))
-    if not _DIGITS.fullmatch(number):
-        if _SPREADSHEET.fullmatch(text.strip()):
-            raise PeopleError(f"a spreadsheet turned the person number into 1.9E+17; {_AS_TEXT}")
-        wrong = f"{len(number)} digits" if re.fullmatch(r"[0-9]+", number) else "something else"
-        raise PeopleError(f"a person number has 18 digits, this is {wrong if number else 'empty'}")
+    number = _digits(text)
     try:
         birth = date(int(number[:4]), int(number[4:6]), int(number[6:8]))
     except ValueError:
@@ -90,6 +93,25 @@ def check_number(text: str, today: date) -> str:
     return number
 
 
+def _digits(text: str) -> str:
+    plain = visible(text)
+    if formula := _FORMULA.fullmatch(plain):
+        plain = formula[1]
+    number = _SEPARATORS.sub("", plain.lstrip(_APOSTROPHES))
+    if not number:
+        raise PeopleError("is empty; write the 18 digits of the person number")
+    if not _DIGITS.fullmatch(number):
+        if _SPREADSHEET.fullmatch(plain):
+            raise PeopleError(f"a spreadsheet turned the person number into 1.9E+17; {_AS_TEXT}")
+        if other := _OTHER.search(number):
+            place = text.index(other[0]) + 1
+            raise PeopleError(
+                f"a person number has 18 digits; character {place} is {named(other[0])}"
+            )
+        raise PeopleError(f"a person number has 18 digits, this has {len(number)} digits")
+    return number
+
+
 def mask(number: str) -> str:
     """Return what may be shown of a checked person number: its serial."""
     return f"…{number[-3:]}"
@@ -103,98 +125,84 @@ def person_id(number: str, org_key: bytes) -> str:
     return hmac.new(org_key, number.encode("ascii"), hashlib.sha256).digest()[:16].hex()
 
 
+@dataclass(frozen=True, slots=True)
+class PeopleList:
+    """A list of people, as far as it can be used."""
+
+    entries: tuple[Entry, ...]
+    problems: tuple[ListProblem, ...]  # of the lines that were left out
+
+
 def read_people(path: Path) -> tuple[Entry, ...]:
-    """Read a csv list of people: columns number, name, exempt, in any order and letter case.
+    """Read a CSV list of people of which every line can be used.
 
-    UTF-8 with or without a byte order mark, parted by commas or semicolons. Raises PeopleError
-    for the first line that is wrong and names the other wrong lines; nothing is left out quietly.
+    Raises PeopleError, which names all lines that cannot; nothing is left out silently.
     """
-    text = _text(path)
-    delimiter = ";" if ";" in text.partition("\n")[0] else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    entries: dict[str, Entry] = {}
-    wrong: dict[int, str] = {}
-    try:
-        columns = _columns(path, next(reader, []))
-        for line, cells in _rows(reader):
-            try:
-                entry = _entry(line, cells, columns)
-                if entry.number in entries:
-                    raise PeopleError(  # noqa: TRY301 - told like the other faults of a line
-                        f"the same person number as line {entries[entry.number].line}; "
-                        "keep one of the two"
-                    )
-                entries[entry.number] = entry
-            except PeopleError as error:
-                wrong[line] = str(error)
-    except csv.Error as error:
-        raise PeopleError(
-            f"{path}: line {reader.line_num}: cannot be read as csv: {error}"
-        ) from None
-    if wrong:
-        (line, why), *others = wrong.items()
-        more = f"; lines {_list(n for n, _ in others)} are wrong too" if others else ""
-        raise PeopleError(f"{path}: line {line}: {why}{more}")
-    if not entries:
-        raise PeopleError(f"{path}: lists nobody; write one line a person below the header")
-    return tuple(entries.values())
+    people = read_people_list(path)
+    if people.problems:
+        raise PeopleError(summary(path, people.problems))
+    return people.entries
 
 
-def _text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise PeopleError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise PeopleError(
-            f"{path}: line {line} is not UTF-8 (byte 0x{content[error.start]:02X} at position "
-            f'{error.start}); save the list as "CSV UTF-8"'
-        ) from None
+def read_people_list(path: Path) -> PeopleList:
+    """Read a CSV list of people: columns number, name, exempt, in any order and letter case.
 
-
-def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    """Return where each column stands."""
-    found = [cell.strip().lower() for cell in header]
-    columns: dict[str, int] = {}
-    for column, spellings in _COLUMNS.items():
-        places = [place for place, cell in enumerate(found) if cell in spellings]
-        if not places:
-            there = ", ".join(repr(cell) for cell in found if cell) or "nothing"
-            raise PeopleError(
-                f"{path}: column {column!r} is missing; the first line names {there}, "
-                "and must name number, name and exempt"
-            )
-        if len(places) > 1:
-            raise PeopleError(f"{path}: column {column!r} is there {len(places)} times; keep one")
-        columns[column] = places[0]
-    return columns
-
-
-def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
-    """Yield what is not blank, with its line number."""
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield reader.line_num, cells  # type: ignore[attr-defined]  # no public type of it
-
-
-def _entry(line: int, cells: list[str], columns: Mapping[str, int]) -> Entry:
-    if len(cells) <= max(columns.values()):
-        raise PeopleError(f"has {len(cells)} cells; the header has more")
+    A line with a problem is left out and reported. Of lines that give one number to different
+    people all are left out, because none of them can be trusted. Raises PeopleError if the list as
+    a whole cannot be read, or names nobody.
+    """
+    listed = read_list(path, _COLUMNS, PeopleError)
+    problems = list(listed.problems)
+    found: dict[str, list[Entry]] = {}
     today = datetime.now(UTC).date()
-    number = check_number(cells[columns["number"]].strip(), today)
-    name = " ".join(cells[columns["name"]].split())
-    if not name:
-        raise PeopleError("the name is empty")
-    exempt = cells[columns["exempt"]].strip().lower()
+    for row in listed.rows:
+        try:
+            entry = _entry(row, today)
+            found.setdefault(entry.number, []).append(entry)
+        except _CellFault as fault:
+            problems.append(ListProblem(row.line, *fault.args))
+    entries = []
+    for first, *others in found.values():
+        same = all((first.name, first.exempt) == (other.name, other.exempt) for other in others)
+        if same:
+            entries.append(first)
+        for entry in others if same else [first, *others]:
+            another = others[0] if entry is first else first
+            what = f"is the same person number as on line {another.line}; keep one of the two"
+            problems.append(ListProblem(entry.line, "number", what))
+    if not entries and not problems:
+        raise PeopleError(f"{path}: lists nobody; write one line a person below the header")
+    return PeopleList(tuple(entries), tuple(sorted(problems, key=lambda each: each.line)))
+
+
+class _CellFault(Exception):
+    """A cell cannot be used; `args`: its column, and what is wrong."""
+
+
+def _entry(row: Row, today: date) -> Entry:
+    try:
+        number = check_number(row.cells["number"], today)
+    except PeopleError as error:
+        raise _CellFault("number", str(error)) from None
+    exempt = visible(row.cells["exempt"]).lower()
     if exempt not in _YES | _NO:
-        raise PeopleError("exempt is neither yes nor no")
-    return Entry(line, number, name, exempt in _YES)
+        raise _CellFault("exempt", "is neither yes nor no; write one of them")
+    return Entry(row.line, number, _name(row.cells["name"]), exempt in _YES)
 
 
-def _list(lines: Iterator[int], most: int = 10) -> str:
-    shown = [str(line) for line in lines]
-    tail = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + tail
+def _name(cell: str) -> str:
+    name = unicodedata.normalize("NFC", visible(cell))
+    if not name:
+        raise _CellFault("name", "is empty; write the name")
+    if len(name) > _LONGEST_NAME:
+        raise _CellFault("name", f"has {len(name)} characters; {_LONGEST_NAME} are the most")
+    for character in name:
+        if character == "\ufffd":
+            raise _CellFault("name", "lost a letter when the list was saved; type it again")
+        if not character.isprintable() and character not in _JOINERS:
+            raise _CellFault("name", f"contains {named(character)}; type the name again")
+    digits = sum(character.isdigit() for character in name)
+    if digits > _MOST_DIGITS:
+        # Of a person number, from a cell that was shifted or a row that was swallowed.
+        raise _CellFault("name", f"contains {digits} digits; check the commas and quotation marks")
+    return name

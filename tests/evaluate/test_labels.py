@@ -31,15 +31,16 @@ def test_lists_as_programs_write_them(tmp_path: Path, content: str) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("", "column 'file' is missing; the first line names nothing"),
-        ("file,happy\na.jpg,1\n", "column 'smile' is missing; the first line names file, happy"),
+        ("", "column 'file' is missing; line 1 names nothing"),
+        ("file,happy\na.jpg,1\n", "column 'smile' is missing; line 1 names 'file', 'happy'"),
         ("file,smile\n", "holds no labels"),
-        ("file,smile\na.jpg\n", "line 2: has 1 cells, the first line has 2"),
-        ("file,smile\na.jpg,\n", "line 2: smile is empty"),
-        ("file,smile,smile\na.jpg,1,0\n", "column 'smile' is there more than once"),
-        ("file,smile\na.jpg,1\nb.jpg,0\na.jpg,0\n", "line 4 names the same file as line 2"),
-        (b"file,smile\n\xff.jpg,1\n", "is not UTF-8"),
-        ('file,smile\n"a.jpg,1\n', "cannot be read as csv"),
+        ("file,smile\na.jpg\n", "line 2: has 1 cells, the header has 2"),
+        ("file,smile\na.jpg,\n", "line 2, smile: is empty"),
+        ("file,smile,smile\na.jpg,1,0\n", "column 'smile' is there 2 times"),
+        ("file,smile\na.jpg,1\nb.jpg,0\na.jpg,0\n", "line 4, file: names the same file as line 2"),
+        (b"file,smile\n\xff.jpg,1\n", "line 2, file: character 1 (byte \\xff) is not UTF-8"),
+        ("file,smile\n,1\na.jpg\n", "line 2, file: is empty; line 3: has 1 cells"),
+        ('file,smile\n"a.jpg,1\n', "line 2, file: a quotation mark opens here"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: str | bytes, says: str) -> None:
