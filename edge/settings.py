@@ -5,57 +5,42 @@ Secrets are never settings: a setting names the file, and `edge.secrets` reads i
 """
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
+from typing import Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from edge.camera_settings import CameraSettings, InferenceSettings, QualityLimits
 from edge.types import Direction
+from edge.values import (
+    FilePath,
+    Host,
+    Name,
+    Pin,
+    Seconds,
+    Section,
+    Share,
+    Username,
+    Zone,
+)
 from edge.wording import plain
+
+# All settings can be imported from here.
+__all__ = ["CameraSettings", "InferenceSettings", "QualityLimits"]
 
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
 STATE_DIR = Path("/var/lib/senyum")
 
-# One level of an MQTT topic and one part of the unit's URN (docs/wire.md).
-Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
-Even = Annotated[int, Field(ge=64, le=4096, multiple_of=2)]
-Pin = Annotated[int, Field(ge=0, le=27)]
 
-
-def known_zone(zone: str) -> str:
-    """Return the zone if it is one; ValueError."""
-    try:
-        ZoneInfo(zone)
-    except (ValueError, KeyError, OSError, RecursionError):  # the last for a thousand dots
-        raise ValueError("not an IANA time zone such as Asia/Jakarta") from None
-    return zone
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PlaceSettings(_Section):
+class PlaceSettings(Section):
     """Where the unit hangs; written into every event."""
 
     latitude: float = Field(default=0.0, ge=-90.0, le=90.0, description="degrees, WGS 84")
     longitude: float = Field(default=0.0, ge=-180.0, le=180.0, description="degrees, WGS 84")
-    zone: Annotated[str, AfterValidator(known_zone)] = Field(
-        default="Asia/Jakarta", description="IANA time zone"
-    )
+    zone: Zone = Field(default="Asia/Jakarta", description="IANA time zone")
 
 
-class UnitSettings(_Section):
+class UnitSettings(Section):
     """Who this unit is; the three names are its topic and its URN."""
 
     org: Name = "org"
@@ -70,91 +55,11 @@ class UnitSettings(_Section):
         return f"urn:senyum:{self.org}:{self.site}:{self.name}"
 
 
-class CameraSettings(_Section):
-    """Which camera, how large, how fast."""
-
-    driver: Literal["picamera2", "replay"] = "picamera2"
-    number: int = Field(default=0, ge=0, le=15, description="camera number of libcamera")
-    main_width: Even = 1280
-    main_height: Even = 960
-    lores_width: Even = 320
-    lores_height: Even = 240
-    fps: float = Field(default=15.0, ge=1.0, le=60.0, description="frames a second")
-    idle_fps: float = Field(
-        default=7.5, ge=1.0, le=60.0, description="the same while nobody is in view; at most fps"
-    )
-    rotation: Literal[0, 90, 180, 270] = Field(
-        default=0, description="degrees clockwise, of the picture, until heads are up"
-    )
-    mirror: bool = False
-    zoom: float = Field(
-        default=1.0, ge=1.0, le=4.0, description="of the middle, for people far away"
-    )
-    focus_m: float = Field(
-        default=0.7, ge=0.1, le=10.0, description="metres; of a lens that can be moved"
-    )
-    mains_hz: Literal[0, 50, 60] = Field(default=50, description="of the lamps; 0: they are steady")
-    wide_range: bool = Field(
-        default=False, description="wide dynamic range of the sensor, where it has it"
-    )
-    face_stops: float = Field(
-        default=3.0,
-        ge=0.0,
-        le=6.0,
-        description="most that a face may change the exposure; 0: metering is the camera's own",
-    )
-    warm_c: float = Field(
-        default=72.0, ge=40.0, le=85.0, description="degrees Celsius; fewer frames from here on"
-    )
-    stall_timeout: Seconds = Field(default=1.0, description="seconds without a frame")
-    replay: Path | None = Field(default=None, description="folder of photos or a video file")
-    replay_loop: bool = False
-
-    @model_validator(mode="after")
-    def _replay_has_a_path(self) -> Self:
-        if self.driver == "replay" and self.replay is None:
-            raise ValueError("driver replay needs camera.replay: a folder of photos or a video")
-        return self
-
-
-class QualityLimits(_Section):
-    """Which faces can be judged; also the gates of enrolment.
-
-    Levels are those of luma, 0 (black) to 255, in the crop that identity is judged by.
-    """
-
-    min_face_px: float = Field(
-        default=80.0, ge=16.0, le=2000.0, description="pixels, about the face's width"
-    )
-    min_sharpness: float = Field(default=20.0, ge=0.0, description="variance of the Laplacian")
-    min_bright: float = Field(
-        default=70.0, ge=0.0, le=255.0, description="level of the face's brightest hundredth"
-    )
-    min_backlit_bright: float = Field(
-        default=100.0, ge=0.0, le=255.0, description="the same where the surroundings glare"
-    )
-    max_luma: float = Field(default=225.0, ge=0.0, le=255.0, description="mean level")
-    min_contrast: float = Field(default=12.0, ge=0.0, le=128.0, description="deviation of level")
-    max_yaw: float = Field(default=35.0, ge=5.0, le=90.0, description="degrees")
-    max_pitch: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
-    max_roll: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
-
-
-class InferenceSettings(_Section):
-    """The networks."""
-
-    models: Path | None = Field(default=None, description="folder; default: the shipped models")
-    threads: int = Field(default=1, ge=1, le=8)
-    detector_score: Share = Field(default=0.5, description="least confidence of a face")
-    smile_frames: int = Field(default=3, ge=1, le=15, description="frames the smile is smoothed")
-    quality: QualityLimits = QualityLimits()
-
-
-class RosterSettings(_Section):
+class RosterSettings(Section):
     """Who can be recognised, and how near is near enough."""
 
-    file: Path = STATE_DIR / "roster.senyum"
-    key: Path = Path("/etc/senyum/roster.key")
+    file: FilePath = STATE_DIR / "roster.senyum"
+    key: FilePath = Path("/etc/senyum/roster.key")
     threshold: float = Field(
         default=0.62, ge=-1.0, le=1.0, description="cosine; the least, and of a small roster"
     )
@@ -177,7 +82,7 @@ class RosterSettings(_Section):
         return self
 
 
-class AttendanceSettings(_Section):
+class AttendanceSettings(Section):
     """The rules of one attempt."""
 
     smile: bool = Field(default=True, description="false: nobody is asked to smile")
@@ -194,7 +99,7 @@ class AttendanceSettings(_Section):
     several_ratio: Share = Field(default=0.7, description="second face's width over the first's")
 
 
-class LivenessSettings(_Section):
+class LivenessSettings(Section):
     """What tells a person from a photo or a screen (docs/session.md, docs/accuracy.md)."""
 
     threshold: Share = Field(default=0.5, description="mean score of the judged frames, or more")
@@ -213,7 +118,7 @@ class LivenessSettings(_Section):
     )
 
 
-class GpioSettings(_Section):
+class GpioSettings(Section):
     """Pins by BCM number, polarity, brightness and volume."""
 
     factory: Literal["lgpio", "mock"] = "lgpio"
@@ -235,30 +140,30 @@ class GpioSettings(_Section):
         return self
 
 
-class OtherBrokerSettings(_Section):
+class OtherBrokerSettings(Section):
     """A broker to turn to while those before it cannot be reached; what is left out is as there."""
 
-    host: str
+    host: Host
     port: int | None = Field(default=None, ge=1, le=65535)
     tls: bool | None = None
-    ca: Path | None = None
-    certificate: Path | None = None
-    certificate_key: Path | None = None
-    username: str | None = None
-    password: Path | None = None
+    ca: FilePath | None = None
+    certificate: FilePath | None = None
+    certificate_key: FilePath | None = None
+    username: Username | None = None
+    password: FilePath | None = None
 
 
-class BrokerSettings(_Section):
+class BrokerSettings(Section):
     """Where events go."""
 
-    host: str = "localhost"
+    host: Host = "localhost"
     port: int = Field(default=1883, ge=1, le=65535)
     tls: bool = False
-    ca: Path | None = Field(default=None, description="PEM; default: the system's authorities")
-    certificate: Path | None = Field(default=None, description="PEM of the unit's certificate")
-    certificate_key: Path | None = Field(default=None, description="PEM of its key, mode 0600")
-    username: str | None = None
-    password: Path | None = Field(default=None, description="file, mode 0600")
+    ca: FilePath | None = Field(default=None, description="PEM; default: the system's authorities")
+    certificate: FilePath | None = Field(default=None, description="PEM of the unit's certificate")
+    certificate_key: FilePath | None = Field(default=None, description="PEM of its key, mode 0600")
+    username: Username | None = None
+    password: FilePath | None = Field(default=None, description="file, mode 0600")
     keepalive: int = Field(default=30, ge=5, le=600, description="seconds")
     window: int = Field(default=20, ge=1, le=1000, description="events sent and not acknowledged")
     backoff_min: Seconds = Field(
@@ -302,14 +207,16 @@ class BrokerSettings(_Section):
             raise ValueError("certificate and certificate_key go together")
         if not self.tls and (self.ca or self.certificate):
             raise ValueError("ca and certificate need tls = true")
+        if self.password is not None and self.username is None:
+            raise ValueError("password needs username: MQTT 3.1.1 sends none without it")
         return self
 
 
-class OutboxSettings(_Section):
+class OutboxSettings(Section):
     """Where events wait, and how long they are kept afterwards."""
 
-    file: Path = STATE_DIR / "outbox.db"
-    signing_key: Path = STATE_DIR / "signing.key"
+    file: FilePath = STATE_DIR / "outbox.db"
+    signing_key: FilePath = STATE_DIR / "signing.key"
     signing_algorithm: Literal["Ed25519", "ES256"] = Field(
         default="Ed25519", description="of a key that is yet to be made"
     )
@@ -323,19 +230,19 @@ class OutboxSettings(_Section):
     )
 
 
-class AuthoritySettings(_Section):
+class AuthoritySettings(Section):
     """Who may tell this unit what to do (docs/commands.md)."""
 
-    keys: Path = Field(
+    keys: FilePath = Field(
         default=Path("/etc/senyum/authorities.json"),
         description="JWK set; without the file nobody may",
     )
 
 
-class ClockSettings(_Section):
+class ClockSettings(Section):
     """Who is asked whether the clock is right."""
 
-    state_file: Path | None = Field(
+    state_file: FilePath | None = Field(
         default=None, description="where `senyum clock-watch` answers; unset: the kernel is asked"
     )
     stale_after: Seconds = Field(default=60.0, description="older, an answer counts for nothing")
@@ -359,6 +266,20 @@ class Settings(BaseSettings):
     outbox: OutboxSettings = OutboxSettings()
     clock: ClockSettings = ClockSettings()
     authority: AuthoritySettings = AuthoritySettings()
+
+    @model_validator(mode="after")
+    def _files_differ(self) -> Self:
+        written = {
+            "roster.file": self.roster.file,
+            "roster.key": self.roster.key,
+            "outbox.file": self.outbox.file,
+            "outbox.signing_key": self.outbox.signing_key,
+            "authority.keys": self.authority.keys,
+        }
+        for name, path in written.items():
+            if same := [other for other in written if written[other] == path and other != name]:
+                raise ValueError(f"{name} and {same[0]} are the same file, {path}")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -11,11 +11,14 @@ import pytest
 EDGE = Path(__file__).parent.parent / "edge"
 
 EVERYONE = {"types", "errors", "settings", "secrets", "pictures", "owner", "journal", "wording"}
-EVERYONE |= {"supplied_files", "photos", "csv_lists"}
+EVERYONE |= {"supplied_files", "photos", "csv_lists", "camera_settings", "values", "zones"}
 # Room -> rooms it may import beside EVERYONE and itself.
 ROOMS: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
+    "camera_settings": set(),
+    "values": set(),
+    "zones": set(),
     "settings": {"types", "errors"},
     "configuration": {"settings", "errors"},
     "secrets": {"errors"},

@@ -29,7 +29,7 @@ from sqlalchemy.pool import QueuePool
 from edge.central import dating, faults, moving, schema
 from edge.central.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
 from edge.errors import StoreAway, StoreError, StoreUnusable
-from edge.secrets import read_secret
+from edge.secrets import read_secret_line
 
 FETCH = 500  # rows of a long answer at a time
 BUSY_S = 3.0  # how long another's lock is waited for at a time; SIGTERM waits no longer either
@@ -96,7 +96,7 @@ class Database:
             url = parse_url(str(where))
             self.label = url.set(drivername="postgresql").render_as_string()
             if password is not None:
-                secret = read_secret(password, "the password of the store").strip().decode()
+                secret = read_secret_line(password, "the password of the store")
                 url = url.set(password=secret)
             arguments = {name: n for name, n in _LIBPQ.items() if name not in url.query}
         else:

@@ -7,9 +7,9 @@ from edge.doctor.goldens import differences
 from edge.doctor.patient import Patient
 from edge.errors import ModelError, RosterError, SecretError, Trouble
 from edge.inference.models import Models
-from edge.mqtt.client import tls_context
 from edge.mqtt.keys import SigningKey
-from edge.mqtt.trust import ends_at, expiry
+from edge.mqtt.tls import tls_context
+from edge.mqtt.trust import ends_at, expiry, remarks
 from edge.owner import acting_as
 from edge.roster import load as load_roster
 from edge.roster import read_key
@@ -85,12 +85,14 @@ def certificates(patient: Patient) -> Iterator[Finding]:
         except SecretError as error:
             yield bad(check, Trouble.CREDENTIALS, str(error))
             continue
+        more = "".join(f"; {sentence}" for sentence in remarks(broker, today))
         ending = expiry(broker, today)
         if ending is not None:
             code, text = ending
             yield bad(check, code, text, _RENEW[code])
         elif broker.certificate is None:
-            yield good(check, "none is used")
+            yield good(check, f"none is used{more}")
         else:
             ends = ends_at(broker.certificate)
-            yield good(check, "is used" if ends is None else f"good until {ends:%Y-%m-%d}")
+            text = "is used" if ends is None else f"good until {ends:%Y-%m-%d}"
+            yield good(check, text + more)

@@ -18,10 +18,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.doctor.finding import Ailment, Finding, bad, good, unchecked
 from edge.doctor.patient import Patient
 from edge.errors import OutboxError, SecretError, Trouble
-from edge.mqtt.client import CONNECT_SECONDS, new_client, tls_context
+from edge.mqtt.client import CONNECT_SECONDS, new_client
 from edge.mqtt.connection import unconnected
 from edge.mqtt.outbox_look import look
 from edge.mqtt.reasons import Ended, of_connack, of_puback
+from edge.mqtt.tls import tls_context
 from edge.mqtt.topics import Leaf, UnitName
 from edge.owner import acting_as
 from edge.settings import BrokerSettings

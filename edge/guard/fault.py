@@ -18,10 +18,12 @@ from types import FrameType
 from typing import Protocol
 
 from edge.guard import Level, say
+from edge.supplied_files import as_text, read_regular
 
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
 CGROUPS = Path("/sys/fs/cgroup")
 SERVICE = "senyum.service"
+_BYTES = 256 * 1024  # of a settings file, as edge/configuration.py has it
 
 # (lit, seconds): the out-of-order pattern of edge/gpio/patterns.py; a test holds them together.
 RHYTHM = ((True, 0.15), (False, 0.35), (True, 0.15), (False, 0.35), (True, 0.8), (False, 1.2))
@@ -45,11 +47,11 @@ def red_led(config: Path) -> RedLed:
     A settings file that keeps the daemon down must not keep the cue down too.
     """
     try:
-        gpio = tomllib.loads(config.read_text(encoding="utf-8-sig")).get("gpio", {})
+        gpio = tomllib.loads(as_text(read_regular(config, _BYTES))).get("gpio", {})
         factory, pin = gpio.get("factory", "lgpio"), gpio.get("red", 27)
         active_high = gpio.get("red_active_high", True)
         usable = type(pin) is int and 0 <= pin <= 27 and isinstance(active_high, bool)
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         usable = False
     return RedLed(str(factory), pin, active_high) if usable else RedLed()
 

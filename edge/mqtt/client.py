@@ -1,9 +1,6 @@
 """A paho client set up as the settings say: MQTT 5 or 3.1.1, TLS, certificate, password."""
 
-import os
 import socket
-import ssl
-from pathlib import Path
 from types import MappingProxyType
 
 from paho.mqtt.client import Client
@@ -12,8 +9,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.errors import SecretError
-from edge.secrets import read_secret
+from edge.mqtt.tls import tls_context
+from edge.secrets import read_secret_line
 from edge.settings import BrokerSettings
 
 CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
@@ -55,7 +52,7 @@ def new_client(
     if broker.tls:
         client.tls_set_context(tls_context(broker))
     if broker.username is not None or broker.password is not None:
-        client.username_pw_set(broker.username, _password(broker.password))
+        client.username_pw_set(broker.username, _password(broker))
     return client
 
 
@@ -107,43 +104,9 @@ class Packed(Properties):
         return packed
 
 
-def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
-    """Return a context that checks the broker's name and authority, and shows our certificate."""
-    try:
-        context = ssl.create_default_context(cafile=broker.ca)
-    except (OSError, ssl.SSLError):
-        raise SecretError(f"{broker.ca}: broker.ca is no readable PEM of authorities") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if broker.certificate is None or broker.certificate_key is None:
-        return context
-    # OpenSSL reads key files itself and in files only; the mode is checked as for every secret.
-    read_secret(broker.certificate_key, "the certificate's key")
-    key = secret_path(broker.certificate_key)
-    try:
-        context.load_cert_chain(broker.certificate, key, password="")
-    except (OSError, ssl.SSLError):
-        raise SecretError(
-            f"{broker.certificate}: broker.certificate and broker.certificate_key "
-            f"({key}) are no PEM certificate and its unencrypted key"
-        ) from None
-    return context
-
-
-def secret_path(path: Path) -> Path:
-    """Return where `read_secret` finds it."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder and (credential := Path(folder) / path.name).is_file():
-        return credential
-    return path
-
-
-def _password(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return read_secret(path, "the broker password").decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise SecretError(f"{path}: the broker password is not UTF-8 text") from None
+def _password(broker: BrokerSettings) -> str | None:
+    path = broker.password
+    return None if path is None else read_secret_line(path, "the broker password")
 
 
 def _send_at_once(_client: Client, _userdata: object, sock: object) -> None:

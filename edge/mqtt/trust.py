@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cryptography import x509
-
-from edge.errors import Trouble
-from edge.mqtt.client import secret_path
+from edge.errors import CertificateError, Trouble
+from edge.mqtt.bundle import Bundle, named, read_bundle, read_certificates
+from edge.secrets import LARGEST, secret_path
 from edge.settings import BrokerSettings
+from edge.supplied_files import read_regular
 from edge.wording import counted
 
 AHEAD = timedelta(days=30)  # an expiry is announced so long before
@@ -45,15 +45,16 @@ def _stamp_of(path: Path) -> tuple[int, int, int, int] | None:
 def expiry(broker: BrokerSettings, now: datetime) -> tuple[Trouble, str] | None:
     """Return what to announce of a certificate that ends within AHEAD, or has ended.
 
-    Our own counts before the authorities of `broker.ca`, of which the first to end counts.
+    Our own counts before the CA certificates of `broker.ca`, of which the last to end counts: the
+    successor of one that expires may lie there already. `remarks` names the others.
     """
     files = (
-        (Trouble.CERTIFICATE_EXPIRES, "the unit's certificate", broker.certificate),
-        (Trouble.AUTHORITY_EXPIRES, "the broker's authority", broker.ca),
+        (Trouble.CERTIFICATE_EXPIRES, "the unit's certificate", broker.certificate, min),
+        (Trouble.AUTHORITY_EXPIRES, "the broker's authority", broker.ca, max),
     )
-    for trouble, what, path in files:
-        ends = None if path is None else ends_at(path)
-        if ends is None or ends - now > AHEAD:
+    for trouble, what, path, which in files:
+        ends = which(_ends(path), default=None)
+        if path is None or ends is None or ends - now > AHEAD:
             continue
         days = (ends - now).days
         when = f"expired on {ends:%Y-%m-%d}" if days < 0 else f"expires in {counted(days, 'day')}"
@@ -61,10 +62,31 @@ def expiry(broker: BrokerSettings, now: datetime) -> tuple[Trouble, str] | None:
     return None
 
 
+def remarks(broker: BrokerSettings, now: datetime) -> tuple[str, ...]:
+    """Return a sentence for each certificate of `broker.ca` that cannot serve, or ends soon."""
+    try:
+        bundle = None if broker.ca is None else _bundle(broker.ca)
+        if bundle is None:
+            return ()
+        ending = (one for one in bundle.serving(now) if one.not_valid_after_utc - now <= AHEAD)
+        soon = (f"{named(one)} ends on {one.not_valid_after_utc:%Y-%m-%d}" for one in ending)
+        return (*bundle.remarks(now), *soon)
+    except (OSError, CertificateError):  # said by whoever connects with it
+        return ()
+
+
 def ends_at(path: Path) -> datetime | None:
     """Return when the first of a PEM file's certificates ends; None where it cannot be read."""
+    return min(_ends(path), default=None)
+
+
+def _ends(path: Path | None) -> list[datetime]:
     try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError):  # told by whoever connects with it
-        return None
-    return min((one.not_valid_after_utc for one in found), default=None)
+        content = b"" if path is None else read_regular(path, LARGEST)
+        return [one.not_valid_after_utc for one in read_certificates(content, str(path))]
+    except (OSError, CertificateError):  # said by whoever connects with it
+        return []
+
+
+def _bundle(path: Path) -> Bundle:
+    return read_bundle(read_regular(path, LARGEST), "broker.ca")

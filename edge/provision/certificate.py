@@ -1,6 +1,5 @@
 """Whether a request is this unit's, and whether a certificate fits it."""
 
-from collections.abc import Iterable
 from datetime import datetime
 from itertools import pairwise
 
@@ -8,9 +7,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
 
 from edge.errors import CertificateError
+from edge.mqtt.bundle import UNREADABLE, name_of, named
 from edge.mqtt.certificate import common_name
 from edge.mqtt.topics import UnitName
 
@@ -21,31 +20,8 @@ def asks_for(pem: bytes | None, unit: UnitName, key: ec.EllipticCurvePrivateKey)
         found = x509.load_pem_x509_csr(pem or b"")
     except ValueError:
         return False
-    same_name = _name(found.subject) == common_name(unit)
+    same_name = name_of(found.subject) == common_name(unit)
     return same_name and _public(found.public_key()) == _public(key.public_key())
-
-
-def read_certificates(pem: bytes, what: str) -> list[x509.Certificate]:
-    """Read a PEM bundle; CertificateError, which begins with `what`."""
-    try:
-        return x509.load_pem_x509_certificates(pem)
-    except ValueError:
-        raise CertificateError(f"{what} is no certificate in PEM") from None
-
-
-def check_authorities(found: Iterable[x509.Certificate], now: datetime, what: str) -> None:
-    """Raise CertificateError where one is no authority, or has expired."""
-    for one in found:
-        try:
-            basic = one.extensions.get_extension_for_class(x509.BasicConstraints).value
-        except x509.ExtensionNotFound:
-            basic = None  # of version 1, as some old authorities are
-        if basic is not None and not basic.ca:
-            raise CertificateError(
-                f"{what} is no authority's certificate: it names {_named(one)}; give the "
-                "certificate of the authority that issued the broker's"
-            )
-        _check_not_expired(one, now, f"{what} ({_named(one)})")
 
 
 def check_certificate(
@@ -67,18 +43,18 @@ def check_certificate(
             "certificate is not for this unit's key; have one issued for the request of this unit"
         )
     wanted = common_name(unit)
-    if _named(own) != wanted:
-        raise CertificateError(f"certificate names {_named(own)}, and the unit is {wanted}")
+    if named(own) != wanted:
+        raise CertificateError(f"certificate names {named(own)}, and the unit is {wanted}")
     for one in chain:
-        _check_not_expired(one, now, f"certificate of {_named(one)}")
+        _check_not_expired(one, now, f"certificate of {named(one)}")
     for issued, issuer in pairwise(chain):
         if not _issued(issued, issuer):
-            raise CertificateError(f"certificate of {_named(issued)} is not from the next in file")
+            raise CertificateError(f"certificate of {named(issued)} is not from the next in file")
     if authorities and not any(_issued(chain[-1], one) for one in authorities):
-        named = ", ".join(map(_named, authorities))
+        known = ", ".join(map(named, authorities))
         raise CertificateError(
-            f"certificate was issued by {_name(chain[-1].issuer)}, which is not in broker.ca "
-            f"({named}); add that authority's certificate there"
+            f"certificate was issued by {name_of(chain[-1].issuer)}, which is not in broker.ca "
+            f"({known}); add that authority's certificate there"
         )
 
 
@@ -92,18 +68,9 @@ def _check_not_expired(one: x509.Certificate, now: datetime, what: str) -> None:
 def _issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         one.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, InvalidSignature):
         return False
     return True
-
-
-def _named(one: x509.Certificate) -> str:
-    return _name(one.subject)
-
-
-def _name(name: x509.Name) -> str:
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value)[:80] if found else name.rfc4514_string()[:80]
 
 
 def _public(key: object) -> bytes:

@@ -1,36 +1,41 @@
 """What a unit is told about itself: a TOML file, or the answers of a technician."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
-from edge.configuration import explain
+from edge.configuration import LARGEST, explain, line_of, parse_toml, respelt
 from edge.errors import SettingsError
-from edge.settings import CameraSettings, GpioSettings, Name, known_zone
+from edge.settings import CameraSettings, GpioSettings
+from edge.supplied_files import check_line, read_regular
 from edge.types import Direction
+from edge.values import Host, Name, Section, Username, Zone
+from edge.wording import plain
 
 NAME = "senyum-claim.toml"
-_LARGEST = 256 * 1024  # bytes; of a claim and of each file that it names
 _PEM = "-----BEGIN "
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def _line(secret: SecretStr) -> SecretStr:
+    check_line(secret.get_secret_value())
+    return secret
 
 
-class ClaimedPlace(_Part):
+Password = Annotated[SecretStr, AfterValidator(_line)]
+
+
+class ClaimedPlace(Section):
     """Where the unit hangs; nothing here has a default, for a default would be a wrong place."""
 
     latitude: float = Field(ge=-90.0, le=90.0, description="degrees, WGS 84")
     longitude: float = Field(ge=-180.0, le=180.0, description="degrees, WGS 84")
-    zone: Annotated[str, AfterValidator(known_zone)] = Field(description="IANA time zone")
+    zone: Zone = Field(description="IANA time zone")
 
 
-class ClaimedUnit(_Part):
+class ClaimedUnit(Section):
     """Who the unit is."""
 
     org: Name
@@ -40,27 +45,27 @@ class ClaimedUnit(_Part):
     place: ClaimedPlace
 
 
-class ClaimedOther(_Part):
+class ClaimedOther(Section):
     """A broker to turn to while the first is away; authority and password are the first's."""
 
-    host: str = Field(min_length=1, max_length=253)
+    host: Host
     port: int | None = Field(default=None, ge=1, le=65535, description="as of the first")
     tls: bool | None = Field(default=None, description="as of the first")
 
 
-class ClaimedBroker(_Part):
+class ClaimedBroker(Section):
     """Where events go."""
 
-    host: str = Field(min_length=1, max_length=253)
+    host: Host
     port: int | None = Field(default=None, ge=1, le=65535, description="8883 with TLS, else 1883")
     tls: bool = True
     ca: str | None = Field(default=None, description="PEM, or a file beside the claim")
-    username: str | None = None
-    password: SecretStr | None = Field(default=None, min_length=1, description="wiped afterwards")
+    username: Username | None = None
+    password: Password | None = Field(default=None, description="wiped afterwards")
     others: tuple[ClaimedOther, ...] = Field(default=(), max_length=7)
 
 
-class Claim(_Part):
+class Claim(Section):
     """All of it. A part that is left out stays as it is on a unit that was provisioned before."""
 
     unit: ClaimedUnit | None = None
@@ -79,6 +84,7 @@ class Documents:
 
     where: str  # for messages
     claim: Claim
+    remarks: tuple[str, ...] = ()  # on what is used in another spelling than written
     ca: bytes | None = None
     certificate: bytes | None = None
     authorities: bytes | None = None
@@ -87,28 +93,36 @@ class Documents:
     def read(cls, file: Path) -> Self:
         """Read a claim file and what it names, whole. Raises SettingsError."""
         try:
-            content = tomllib.loads(_bytes(file).decode("utf-8-sig"))
-        except ValueError as error:  # of the decoder too
+            content, text = parse_toml(_bytes(file))
+        except ValueError as error:
             raise SettingsError(f"{file}: cannot be read as TOML in UTF-8: {error}") from None
-        return cls.of(content, str(file), file.parent)
+        return cls.of(content, str(file), file.parent, text)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any], where: str, folder: Path) -> Self:
-        """Check what was read or answered; files are looked for in `folder`."""
+    def of(cls, content: Mapping[str, Any], where: str, folder: Path, text: str = "") -> Self:
+        """Check what was read or answered; files are looked for in `folder`.
+
+        `text` is what it was read from, for the numbers of lines.
+        """
         try:
             claim = Claim.model_validate(content)
         except ValidationError as error:
-            location = error.errors(include_url=False)[0]["loc"]
-            if "password" in location:  # what it is must not reach a log
-                name = ".".join(map(str, location))
-                raise SettingsError(f"{where}: {name}: is not a text with content") from None
-            raise SettingsError(explain(error, where, "claim")) from None
+            first = error.errors(include_url=False)[0]
+            if "password" in first["loc"]:  # what it is must not reach a log
+                name = ".".join(map(str, first["loc"]))
+                line = line_of(text, first["loc"])
+                at = f"{where}: line {line}" if line else where
+                why = plain(first) if first["type"] == "value_error" else "is not a text"
+                raise SettingsError(f"{at}: {name}: {why}") from None
+            raise SettingsError(explain(error, where, "claim", text)) from None
         ca = None if claim.broker is None else claim.broker.ca
         if claim.broker is not None and ca is not None and not claim.broker.tls:
             raise SettingsError(f"{where}: broker.ca needs broker.tls = true")
+        shown = claim.model_dump(mode="json", exclude={"broker": {"password"}})
         return cls(
             where,
             claim,
+            tuple(sorted(respelt(content, shown))),
             _document(ca, _PEM, folder),
             _document(claim.certificate, _PEM, folder),
             _document(claim.authorities, "{", folder),
@@ -126,10 +140,6 @@ def _document(value: str | None, opening: str, folder: Path) -> bytes | None:
 
 def _bytes(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
-            content = opened.read(_LARGEST + 1)
+        return read_regular(file, LARGEST)
     except OSError as error:
         raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
-    if len(content) > _LARGEST:
-        raise SettingsError(f"{file}: is larger than {_LARGEST // 1024} KiB, which no claim is")
-    return content

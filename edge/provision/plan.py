@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from edge.configuration import respelt
 from edge.errors import CertificateError, OutboxDamaged, ProvisionError
 from edge.mqtt.authority import Authorities
+from edge.mqtt.bundle import UNREADABLE, read_bundle, read_certificates
 from edge.mqtt.certificate import as_pem, common_name, load_key, make_request, new_key
 from edge.mqtt.encryption import EncryptionKey, beside
 from edge.mqtt.keys import SigningKey, begun
@@ -20,12 +23,7 @@ from edge.mqtt.outbox_look import look, taken
 from edge.mqtt.topics import UnitName
 from edge.owner import Owner, acting_as
 from edge.provision import toml
-from edge.provision.certificate import (
-    asks_for,
-    check_authorities,
-    check_certificate,
-    read_certificates,
-)
+from edge.provision.certificate import asks_for, check_certificate
 from edge.provision.claim import Claim, Documents
 from edge.provision.present import (
     AUTHORITIES,
@@ -40,8 +38,9 @@ from edge.provision.present import (
 )
 from edge.provision.staging import NewFile
 from edge.roster import KEY_BYTES
-from edge.secrets import read_secret
+from edge.secrets import LARGEST, read_secret
 from edge.settings import STATE_DIR, Settings
+from edge.supplied_files import read_regular
 
 PUBLIC, PRIVATE = 0o644, 0o600
 _HEADER = (
@@ -70,6 +69,7 @@ class Plan:
     request: bytes  # for a certificate, PEM
     registration: Mapping[str, Any]  # of the signing key, for the central server
     recipient: Mapping[str, Any]  # of the key that rosters are encrypted to, for the same list
+    remarks: tuple[str, ...]  # sentences on what is used otherwise than given, or cannot serve
     files: tuple[NewFile, ...] = field(repr=False)  # only those that differ from what is there
 
 
@@ -85,7 +85,7 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     drafts = _Drafts(machine, settings.outbox.file.parent)
     tls_key = _tls_key(drafts, settings.outbox.file.parent / TLS_KEY)
     asked = make_request(common_name(unit), tls_key)
-    _check_documents(documents, settings, unit, tls_key, machine.now())
+    remarks = _check_documents(documents, settings, unit, tls_key, machine.now())
     if documents.certificate is not None:
         pair = str(machine.config.parent / CERTIFICATE), str(drafts.state / TLS_KEY)
         settings = _with_certificate(content, pair, documents.where)
@@ -105,7 +105,9 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     if content != present.content:
         drafts.public(machine.config.name, (_HEADER + "\n" + toml.dumps(content)).encode())
     public = signing_key.registration(unit), encrypting.registration(unit)
-    return Plan(settings, unit, moved_from, asked, *public, tuple(drafts.files))
+    written = respelt(content, settings.model_dump(mode="json"))
+    said = (*documents.remarks, *sorted(written), *remarks)
+    return Plan(settings, unit, moved_from, asked, *public, said, tuple(drafts.files))
 
 
 class _Drafts:
@@ -232,28 +234,33 @@ def _check_documents(
     unit: UnitName,
     key: ec.EllipticCurvePrivateKey,
     now: datetime,
-) -> None:
+) -> tuple[str, ...]:
+    """Return remarks on what is accepted and does not serve. Raises CallerError."""
     where = documents.where
+    ca = settings.broker.ca
+    authorities: list[x509.Certificate] = []
+    remarks: tuple[str, ...] = ()
     try:
-        authorities = []
         if documents.ca is not None:
-            authorities = read_certificates(documents.ca, "broker.ca")
-            check_authorities(authorities, now, "broker.ca")
+            bundle = read_bundle(documents.ca, "broker.ca")
+            remarks, authorities = bundle.remarks(now), list(bundle.serving(now))
+        elif ca is not None and documents.certificate is not None:
+            authorities = read_certificates(read_regular(ca, LARGEST), str(ca))
         if documents.certificate is not None:
-            if not authorities and settings.broker.ca is not None:
-                pem = settings.broker.ca.read_bytes()
-                authorities = read_certificates(pem, str(settings.broker.ca))
             chain = read_certificates(documents.certificate, "certificate")
             check_certificate(chain, key.public_key(), unit, authorities, now)
     except CertificateError as error:
         raise CertificateError(f"{where}: {error}") from None
+    except UNREADABLE:
+        raise CertificateError(f"{where}: certificate has fields that cannot be read") from None
     except OSError as error:
-        raise ProvisionError(f"{error.filename}: cannot be read: {error.strerror}") from None
+        raise ProvisionError(f"{ca}: cannot be read: {error.strerror}") from None
     if documents.authorities is not None:
         try:
             Authorities.read(documents.authorities)
         except ValueError as error:
             raise ProvisionError(f"{where}: authorities {error}") from None
+    return remarks
 
 
 # --- keys ----------------------------------------------------------------------------------------

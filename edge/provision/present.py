@@ -32,7 +32,7 @@ class Present:
     @classmethod
     def read(cls, file: Path) -> Self:
         """Read it; empty where there is none. Raises SettingsError."""
-        return cls(file, read_file(file) if file.exists() else {})
+        return cls(file, read_file(file)[0] if file.exists() else {})
 
     @property
     def unit(self) -> UnitName | None:

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from edge.errors import SecretError
-from edge.secrets import read_secret, write_secret
+from edge.secrets import read_secret_line, write_secret
 
 KEY_BYTES = 32
 
@@ -24,7 +24,7 @@ def read_key(path: Path, what: str) -> bytes:
 
     `what` names the key in messages. Raises SecretError.
     """
-    text = read_secret(path, what).strip()
+    text = read_secret_line(path, what).encode()
     if _HEX.fullmatch(text):
         return bytes.fromhex(text.decode("ascii"))
     try:

@@ -11,7 +11,7 @@ from wireunit import Listener, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
 from edge.errors import SecretError
-from edge.mqtt.client import tls_context
+from edge.mqtt.tls import tls_context
 from edge.settings import BrokerSettings
 
 pytestmark = [

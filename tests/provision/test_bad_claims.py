@@ -116,7 +116,7 @@ def test_an_authority_that_has_expired_or_is_none(desk: Desk, tmp_path: Path) ->
     leaf = Authority(tmp_path, "sound").certify("broker", ec_public())
     pem = leaf.public_bytes(Encoding.PEM).decode()
     said = refused(desk, claim(broker={"host": "b", "ca": pem}))
-    assert "broker.ca is no authority's certificate: it names broker" in said
+    assert "broker.ca (broker) is not a CA certificate" in said
 
 
 def ec_public() -> Any:

@@ -209,7 +209,7 @@ def test_what_is_wrong_is_left_on_the_card(desk: Desk) -> None:
     assert desk.snapshot() == before
     assert file.exists()
     said = (desk.boot / "senyum-error.txt").read_text()
-    assert said.startswith(f"{file}: unit.site is 'Kantor Wali Kota'")
+    assert said.startswith(f"{file}: line 3: unit.site is 'Kantor Wali Kota'")
     desk.insert(claim())
     at_boot(desk.machine, [desk.boot])
     assert not (desk.boot / "senyum-error.txt").exists()

@@ -81,8 +81,16 @@ class Authority:
             .not_valid_before(now - timedelta(days=2))
             .not_valid_after(now + timedelta(days=days))
         )
+        own = x509.SubjectKeyIdentifier.from_public_key
+        issuing = self._key.public_key()
+        extensions = [*extensions, own(key)]
+        if subject == issuer:
+            extensions.append(_usage())
+        else:
+            extensions.append(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuing))
         for extension in extensions:
-            builder = builder.add_extension(extension, critical=False)
+            critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
+            builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, hashes.SHA256())
 
 
@@ -92,3 +100,9 @@ def _name(common: str) -> x509.Name:
 
 def _basic(*, ca: bool) -> x509.BasicConstraints:
     return x509.BasicConstraints(ca=ca, path_length=None)
+
+
+def _usage() -> x509.KeyUsage:
+    others = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
+    without = dict.fromkeys((*others, "key_agreement", "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **without)

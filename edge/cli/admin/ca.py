@@ -209,10 +209,10 @@ def _passphrase(options: argparse.Namespace, *, new: bool = False) -> bytes:
     import getpass
 
     from edge.errors import CertificateError
-    from edge.secrets import read_secret
+    from edge.secrets import read_secret_line
 
     if options.passphrase_file is not None:
-        return read_secret(options.passphrase_file, "the passphrase").rstrip(b"\r\n")
+        return read_secret_line(options.passphrase_file, "the passphrase").encode()
     if not sys.stdin.isatty():
         raise CertificateError("no terminal to ask for the passphrase: name a --passphrase-file")
     given = getpass.getpass("Passphrase of the authority's key: ")
