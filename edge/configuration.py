@@ -19,7 +19,7 @@ from edge.wording import escaped, plain
 log = logging.getLogger(__name__)
 
 
-LARGEST = 256 * 1024  # bytes of a file of settings, or of a claim
+LARGEST = 250_000  # bytes of a file of settings, or of a claim
 # tomllib takes quadratic time for a name of many parts; ours have three.
 _LONG_NAME = re.compile(r"(?:[^\s.\"'=#]++[ \t]*+\.[ \t]*+){32}")
 _HEADER = re.compile(r"\s*\[{1,2}\s*([^\]#]+?)\s*\]{1,2}\s*(?:#.*)?")
@@ -91,10 +91,13 @@ def parse_toml(content: bytes) -> tuple[dict[str, Any], str]:
     except RecursionError:
         raise ValueError("tables or lists are nested too deeply") from None
     except ValueError as error:
+        lines = text.rstrip().split("\n")
         at = re.search(r"at line (\d+)", str(error))
-        key = _KEY.match(text.split("\n")[int(at[1]) - 1]) if at else None
+        number = min(int(at[1]), len(lines)) if at else len(lines)
+        key = _KEY.match(lines[number - 1])
+        said = str(error) if at else f"{error}, line {number}"
         named = f"; the name there is {escaped(key[1])}" if key else ""
-        raise ValueError(f"{error}{named}") from None
+        raise ValueError(f"{said}{named}") from None
 
 
 def read_file(file: Path) -> tuple[dict[str, Any], str]:

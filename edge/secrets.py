@@ -12,7 +12,7 @@ from pathlib import Path
 from edge.errors import SecretError
 from edge.supplied_files import as_text, check_line, open_regular, read_whole
 
-LARGEST = 256 * 1024  # bytes of any key file; the largest take a few hundred
+LARGEST = 250_000  # bytes of any key file; the largest take a few hundred
 
 
 def secret_path(path: Path) -> Path:
@@ -51,7 +51,7 @@ def read_secret_line(path: Path, what: str) -> str:
     """Return a secret that is one line of text: a password, a passphrase, a key in hex.
 
     A byte order mark before it and the line end after it do not belong to it. Everything else
-    that cannot be seen is refused: see `edge.supplied_files.check_line`. Raises SecretError, as above.
+    that cannot be seen is refused: see `edge.supplied_files.check_line`. Raises SecretError.
     """
     try:
         return check_line(as_text(read_secret(path, what)).rstrip("\r\n"))

@@ -5,11 +5,14 @@ know them. A unit therefore uses and signs today's name.
 """
 
 import difflib
+import re
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, available_timezones
 
 # Names of the database that are not places: a copy of the machine's setting, other countings.
 _NO_PLACES = ("Factory", "localtime", "posixrules", "posix/", "right/")
+
+_PLAUSIBLE = re.compile(r"(?=.{1,64}$)[A-Z][A-Za-z0-9_+-]*(/[A-Z][A-Za-z0-9_+-]*){0,2}", re.ASCII)
 
 
 def current_name(zone: str) -> str:
@@ -27,7 +30,7 @@ def current_name(zone: str) -> str:
     if known:
         return name
     every = available_timezones()
-    if not every and len(name) <= 64 and name.isascii() and name.replace("/", "a").isidentifier():
+    if not every and _PLAUSIBLE.fullmatch(name) and not name.startswith(_NO_PLACES):
         return name
     near = difflib.get_close_matches(zone[:64], every, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""

@@ -151,5 +151,5 @@ def test_a_claim_that_is_none(desk: Desk) -> None:
         with pytest.raises(CallerError, match=said):
             Documents.read(file)
     file.write_bytes(b"#" * 300_000)
-    with pytest.raises(CallerError, match="larger than 256 KiB"):
+    with pytest.raises(CallerError, match=r"larger than 0\.25 MB"):
         Documents.read(file)
