@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from edge.central.examine import Finding, Refused, Went, examine
+from edge.central.examine import Finding, Refused, Went, address, examine
 from edge.central.gaps import Gap, Ledger
 from edge.central.judge import Entry, Verdict, judge, judge_head
 from edge.central.message import Instant, Message
@@ -24,7 +24,7 @@ from edge.errors import RowRejected, StoreError
 from edge.mqtt.envelope import MAX_BYTES, Flaw, Verified
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AttendanceEvent, AuditEvent, HealthData, StateData, Status
-from edge.mqtt.topics import Leaf, UnitName, parse
+from edge.mqtt.topics import Leaf, UnitName
 
 __all__ = ["Desk", "Instant", "Message"]
 
@@ -244,12 +244,9 @@ class Desk:
 
     def _refuse(self, refused: Refused, done: _Outcome, now: Instant) -> None:
         refusal = refused.refusal
-        try:
-            unit, leaf = parse(refusal.topic)
-        except ValueError:
-            unit, leaf = None, Leaf.EVENT
+        unit, leaf = address(refusal.topic)
         # A wrong key makes every health wrong: said once a run, not once a minute.
-        if leaf is not Leaf.EVENT and not done.news(
+        if leaf in (Leaf.STATE, Leaf.HEALTH) and not done.news(
             self._complained, (refusal.topic, refused.flaw), None
         ):
             self._store.count_refused(refusal)

@@ -8,7 +8,7 @@ from edge.central.message import Instant, Message
 from edge.central.near import LARGEST_SEQUENCE
 from edge.central.notice import Failure
 from edge.central.refused import Refusal
-from edge.central.replies import Answer, is_reply, read_reply
+from edge.central.replies import Answer, is_reply, read_reply, reply_unit
 from edge.central.store import Later
 from edge.mqtt.envelope import MAX_BYTES, Flaw, Rejected, Verified, parse_will, verify
 from edge.mqtt.keys import KeySet
@@ -50,6 +50,18 @@ class Went:
 
 
 Finding = Verified | Refused | Went | Later | Answer
+
+
+def address(topic: str) -> tuple[UnitName | None, Leaf | None]:
+    """Return whose topic it is, and the kind; None if it is not of this contract, or a reply's."""
+    try:
+        return reply_unit(topic), None
+    except ValueError:
+        pass
+    try:
+        return parse(topic)
+    except ValueError:
+        return None, None
 
 
 def examine(message: Message, keys: KeySet, now: Instant) -> Finding:

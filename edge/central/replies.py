@@ -35,17 +35,24 @@ def is_reply(topic: str) -> bool:
     return topic.startswith(f"{ROOT}/") and len(levels) == 5 and levels[3] == REPLY
 
 
+def reply_unit(topic: str) -> UnitName:
+    """Return whose answer comes by a topic; ValueError if nobody's."""
+    if not is_reply(topic):
+        raise ValueError("is not the topic of an answer")
+    return UnitName(*topic.removeprefix(f"{ROOT}/").split("/")[:3])
+
+
 def read_reply(message: Message, keys: KeySet, now: datetime) -> Answer:
     """Return what a unit answered. Raises Rejected.
 
     `message` is one that `is_reply`; `now` judges whether the unit's key is valid.
     """
-    *names, _, to = message.topic.removeprefix(f"{ROOT}/").split("/")
     try:
-        unit = UnitName(*names)
+        unit = reply_unit(message.topic)
     except ValueError as error:
         raise Rejected(EnvelopeFlaw.TOPIC, str(error)) from None
     try:
+        to = message.topic.rpartition("/")[2]
         reply = verify_reply(message.payload, keys, unit, to, now)
     except Rejected:
         raise

@@ -1,0 +1,212 @@
+"""`scripts/fuzz_signed`: hand a real receiver what registered keys signed, good and bad."""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from edge.central.examine import Refused, examine
+from edge.central.message import Instant, Message
+from edge.cli import main as senyum
+from edge.mqtt.keys import KeySet, SigningKey
+from edge.mqtt.topics import UnitName
+from signed_fuzzing.central import CONFIGURATIONS, Central, Configuration, Fault
+from signed_fuzzing.generate import FuzzUnit, Generator, Made
+from signed_fuzzing.good import GoodUnit
+from signed_fuzzing.referee import Referee, Ruling
+
+CHUNK = 1000  # messages between two looks into the store
+GOOD = 10  # messages between two good ones
+_VALID = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC))
+_FAULTS = 20  # of one configuration, after which the rest is only counted
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was sent, and what has to be stored of it."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    accepted: dict[str, Made] = field(default_factory=dict)  # events by token, to be stored
+    refused: int = 0
+    kept: int = 0  # of a later contract: stored as such, or refused
+    faults: list[str] = field(default_factory=list)
+
+    def fault(self, text: str) -> None:
+        self.faults.append(text)
+        if len(self.faults) <= _FAULTS:
+            print(f"FAULT: {text}", flush=True)
+
+
+class Run:
+    """One configuration, with keys of its own."""
+
+    def __init__(self, configuration: Configuration, folder: Path, seed: int) -> None:
+        self.configuration = configuration
+        self._folder = folder
+        self._good = GoodUnit(folder)
+        entries = [self._good.key.registration(self._good.name)]
+        units = []
+        for name, alg in (("fuzz-1", "Ed25519"), ("fuzz-2", "ES256"), ("fuzz-3", "Ed25519")):
+            key, unit = (
+                SigningKey.load_or_create(folder / name, alg),
+                UnitName("kota", "depok", name),
+            )
+            entries.append(key.registration(unit, *_VALID))
+            units.append(FuzzUnit(unit.source, key))
+        (folder / "keys.json").write_text(json.dumps({"keys": entries}))
+        self._keys = KeySet.of(entries)
+        self.generator = Generator(seed, units)
+        self.referee = Referee(entries)
+        self.tally = Tally()
+        self._number = 0  # of the newest event that was looked at
+
+    def go(self, numbers: Sequence[int]) -> Tally:
+        """Send these messages, and look what became of them."""
+        words = ["admin", "keys", f"--authority={self._folder / 'authority.key'}"]
+        senyum([*words, "--units=urn:senyum:*:*:*", f"--add-to={self._folder / 'all.json'}"])
+        with Central.open(self.configuration, self._folder) as central:
+            try:
+                self._send(central, numbers)
+                central.end()
+            except Fault as fault:
+                self.tally.fault(str(fault))
+            for text in (*central.printed(), *central.commands()):
+                self.tally.fault(text)
+            left_out = set(self._good.tokens) - central.good_in_raw()
+            if left_out:
+                self.tally.fault(f"export --raw leaves out {len(left_out)} good events")
+        return self.tally
+
+    def _send(self, central: Central, numbers: Sequence[int]) -> None:
+        central.start()
+        chunks = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
+        for at, chunk in enumerate(chunks):
+            if at == len(chunks) // 2:
+                central.end()
+                central.start()  # looks again at what was refused
+            made = [self._make(number) for number in chunk]
+            messages = []
+            for place, each in enumerate(made):
+                messages.append((each.topic, each.payload))
+                if place % GOOD == GOOD - 1:
+                    messages.append(self._good.event())
+            messages.append(self._good.event())
+            central.publish(messages)
+            self._wait(central)
+            self._look(central, made)
+
+    def _wait(self, central: Central) -> None:
+        """Wait for the last good event: what came before it was handled before it."""
+        source, count = self._good.name.source, len(self._good.tokens)
+        query = f"SELECT count(*) FROM event WHERE unit = '{source}'"  # noqa: S608 - our own name
+        central.wait(
+            lambda: central.rows(query) == [(count,)],
+            f"not all of {count} good events are stored: {central.rows(query)}",
+        )
+
+    def _make(self, number: int) -> Made:
+        made = self.generator.make(number)
+        ruling = self.referee.judge(made)
+        self.tally.sent[f"{made.kind} {ruling}"] += 1
+        if made.kind == "reply" and not self.configuration.asks:
+            return made  # nobody listens
+        if ruling is Ruling.REFUSE:
+            self.tally.refused += 1
+        elif ruling is Ruling.KEEP:
+            self.tally.kept += 1
+        elif made.kind == "event":
+            token = made.payload.decode("ascii")
+            self.tally.accepted[token] = made
+            made.unit.accepted(token, int(json.loads(made.body)["sequence"]))
+        return made
+
+    def _look(self, central: Central, made: Sequence[Made]) -> None:
+        """Hold the store against what the referee ruled."""
+        query = f"SELECT number, jws FROM event WHERE number > {self._number} ORDER BY number"  # noqa: S608
+        rows = central.rows(query)
+        self._number = rows[-1][0] if rows else self._number
+        stored = {token for _, token in rows}
+        ours = {each.payload.decode("latin-1"): each for each in made}
+        wanted = {token for token in ours if token in self.tally.accepted}
+        for token in (stored & ours.keys()) - wanted:
+            self.tally.fault(f"message {ours[token].number}: accepted against the contract")
+        for token in wanted - stored:
+            self.tally.fault(f"message {ours[token].number}: is not stored")
+        ((later,),) = central.rows("SELECT count(*) FROM later")
+        ((kept,),) = central.rows("SELECT coalesce(sum(times), 0) FROM refused")
+        ((gone,),) = central.rows("SELECT coalesce(sum(times), 0) FROM refused_before")
+        ((internal,),) = central.rows("SELECT count(*) FROM refused WHERE flaw = 'internal'")
+        said = f"{int(kept) + int(gone)} were refused and {later} kept for later"
+        if int(kept) + int(gone) + later != self.tally.refused + self.tally.kept:
+            self.tally.fault(f"{said}, of {self.tally.refused} and {self.tally.kept}")
+            for text in self._suspects(made):
+                self.tally.fault(text)
+            self.tally.refused = int(kept) + int(gone) + later - self.tally.kept
+        if internal:
+            self.tally.fault(f"{internal} messages raised what nobody expected")
+
+    def _suspects(self, made: Sequence[Made]) -> Iterator[str]:
+        """Yield the messages on which our own reader and the referee do not agree."""
+        for each in made:
+            ruling = self.referee.judge(each)
+            found = examine(Message(each.topic, each.payload), self._keys, Instant.now())
+            refused = isinstance(found, Refused)
+            if ruling is not Ruling.KEEP and refused != (ruling is Ruling.REFUSE):
+                why = found.refusal.why if isinstance(found, Refused) else "accepted"
+                yield f"message {each.number} ({each.kind}): {ruling} by the contract, {why[:300]}"
+
+
+def main() -> int:
+    """Fuzz; returns 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/fuzz_signed",
+        description="Send a real `senyum receive` messages that registered keys signed, through a "
+        "real broker, to SQLite and PostgreSQL, each with and without a command key.",
+    )
+    parser.add_argument("--messages", type=int, default=5000, help="in all (default: 5,000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=[each.name for each in CONFIGURATIONS])
+    parser.add_argument("--show", type=int, metavar="NUMBER", help="print one message, send none")
+    options = parser.parse_args()
+    chosen = [each for each in CONFIGURATIONS if options.only in (None, each.name)]
+    began, faults, sent = time.monotonic(), 0, Counter[str]()
+    share = -(-options.messages // len(chosen))
+    for at, configuration in enumerate(chosen):
+        with tempfile.TemporaryDirectory(prefix="senyum-signed-") as name:
+            run = Run(configuration, Path(name), options.seed)
+            if options.show is not None:
+                return _show(run, options.show)
+            numbers = range(at * share, min((at + 1) * share, options.messages))
+            from_ = time.monotonic()
+            tally = run.go(numbers)
+        sent += tally.sent
+        faults += len(tally.faults)
+        seconds = time.monotonic() - from_
+        print(
+            f"{configuration.name}: {tally.sent.total():,} messages in {seconds:.0f} s, "
+            f"{len(tally.accepted):,} events accepted, {tally.refused:,} messages refused, "
+            f"{len(tally.faults)} faults",
+            flush=True,
+        )
+    for kind, count in sorted(sent.items()):
+        print(f"  {kind:20} {count:9,}")
+    seconds = time.monotonic() - began
+    print(f"{sent.total():,} signed messages in {seconds:.0f} s, {faults} faults")
+    return 1 if faults else 0
+
+
+def _show(run: Run, number: int) -> int:
+    made = run.generator.make(number)
+    print(f"{made.topic!a}\n{made.header[:2000]!a}\n{made.body[:20_000]!a}")
+    print(f"{made.kind}, by the contract: {run.referee.judge(made)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
