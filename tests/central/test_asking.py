@@ -258,4 +258,5 @@ def test_an_answer_that_is_not_the_units_is_refused(
         message = Message(message.topic, json.dumps({"to": command["id"]}).encode())
     one.take(message)
     assert one.said[-1].kind is Kind.REFUSED
-    assert one.store.database.rows(select(GAP.c.answer)) == [(None,)]
+    with one.store.database.reading():
+        assert one.store.database.rows(select(GAP.c.answer)) == [(None,)]

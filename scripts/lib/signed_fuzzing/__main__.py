@@ -1,6 +1,8 @@
 """`scripts/fuzz_signed`: hand a real receiver what registered keys signed, good and bad."""
 
 import argparse
+import contextlib
+import io
 import json
 import sys
 import tempfile
@@ -69,7 +71,8 @@ class Run:
     def go(self, numbers: Sequence[int]) -> Tally:
         """Send these messages, and look what became of them."""
         words = ["admin", "keys", f"--authority={self._folder / 'authority.key'}"]
-        senyum([*words, "--units=urn:senyum:*:*:*", f"--add-to={self._folder / 'all.json'}"])
+        with contextlib.redirect_stdout(io.StringIO()):
+            senyum([*words, "--units=urn:senyum:*:*:*"])
         with Central.open(self.configuration, self._folder) as central:
             try:
                 self._send(central, numbers)
