@@ -118,8 +118,6 @@ def _lines(path: Path, content: bytes, error: type[CallerError]) -> Iterator[tup
             raise error(f"{path}: is damaged UTF-16; {_SAVE}") from None
     else:
         text = content.decode("utf-8-sig", "surrogateescape")
-    if "\0" in text[:100]:
-        raise error(f"{path}: is not UTF-8 text; {_SAVE}")
     for number, line in enumerate(_LINE_END.split(text), 1):
         if visible(line):
             yield number, line
@@ -134,6 +132,8 @@ def _header(
 ) -> tuple[tuple[str, ...], str]:
     """Return the names of the columns, and what separates cells."""
     number, line = first
+    if "\0" in line:  # UTF-16 without a byte order mark, or not text at all
+        raise error(f"{path}: is not UTF-8 text; {_SAVE}")
     found: dict[str, tuple[str, ...]] = {}
     fault = ""
     for candidate in delimiter or _DELIMITERS:

@@ -39,7 +39,10 @@ def sort_photos(
     aside = 0
     for path in shelf:
         is_folder = os.path.isdir(path)  # noqa: PTH112 - does not raise
-        name = _NAME.fullmatch(visible(path.name if is_folder else path.stem))
+        # With or without a suffix: the dots may also be those between the parts of the number.
+        name = _NAME.fullmatch(visible(path.name)) or (
+            None if is_folder else _NAME.fullmatch(visible(path.stem))
+        )
         number = "".join(name.groups()) if name else ""
         if number in listed:
             try:

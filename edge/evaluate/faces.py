@@ -1,6 +1,7 @@
 """Pictures to faces, as the daemon sees them: a frame of the camera, its leading face."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +22,7 @@ FRAMED = (
     "larger than the camera's and never enlarged; the largest face counts."
 )
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
+_SHOWN = 10  # problems
 
 
 class Examiner(Protocol):
@@ -47,7 +49,7 @@ class Seen:
 
     faces: dict[str, Face | None]  # by name as listed; None: no face was found
     missing: int  # files that are not there
-    unreadable: int  # files that are no picture, or damaged
+    problems: tuple[str, ...]  # of files that are not pictures, or damaged: name and what to do
 
     @property
     def found(self) -> int:
@@ -55,13 +57,19 @@ class Seen:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {"missing": self.missing, "unreadable": self.unreadable}
+        return {"missing": self.missing, "unreadable": len(self.problems)}
 
     @property
     def notes(self) -> list[str]:
-        """One line for each kind of file that was left out."""
-        said = {"not there": self.missing, "unreadable as a picture": self.unreadable}
-        return [f"left out: {counted(n, 'listed file')}, {what}" for what, n in said.items() if n]
+        """One line for each kind of file that was left out, and for the first unreadable ones."""
+        return left_out(self.missing, self.problems)
+
+
+def left_out(missing: int, problems: Sequence[str]) -> list[str]:
+    """Return what to say of listed files that are not there, and of those that cannot be read."""
+    said = {"not there": missing, "unreadable": len(problems)}
+    lines = [f"left out: {counted(n, 'listed file')}, {what}" for what, n in said.items() if n]
+    return [*lines, *problems[:_SHOWN]]
 
 
 def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
@@ -74,26 +82,27 @@ def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
         raise LabelsError(f"{folder}: no such folder of pictures")
     listed = list(dict.fromkeys(names))
     faces: dict[str, Face | None] = {}
-    missing = unreadable = 0
+    missing = 0
+    problems: list[str] = []
     for done, name in enumerate(listed):
         bench.progress(done, len(listed))
         path = folder / name
-        if not path.is_file():
+        if not os.path.lexists(path):  # unlike the methods of Path it never raises
             missing += 1
             continue
         try:
             picture = framed(open_photo(path), bench.settings.camera)
-        except PhotoError:
-            unreadable += 1
+        except PhotoError as error:
+            problems.append(str(error))
             continue
         faces[name] = next(iter(bench.examiner.examine(picture)), None)
     bench.progress(len(listed), len(listed))
     if not faces:
         raise LabelsError(
             f"{folder}: none of {counted(len(listed), 'file')} can be used "
-            f"({missing} not there, {unreadable} no picture); mend the folder or the list"
+            f"({missing} not there, {len(problems)} no picture); mend the folder or the list"
         )
-    return Seen(faces, missing, unreadable)
+    return Seen(faces, missing, tuple(problems))
 
 
 def framed(photo: Yuv, camera: CameraSettings) -> Yuv:
@@ -122,7 +131,7 @@ def pictures(folder: Path) -> list[str]:
     found = sorted(
         path.relative_to(folder).as_posix()
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file()
+        if path.suffix.lower() in SUFFIXES and os.path.isfile(path)  # noqa: PTH113 - never raises
     )
     if not found:
         raise LabelsError(f"{folder}: no pictures in this folder")

@@ -4,6 +4,7 @@ Terms and rates are those of ISO/IEC 30107-3: APCER for each kind of attack, BPC
 faces, ACER the mean of BPCER and the worst APCER.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,14 +18,13 @@ from edge.errors import LabelsError, PhotoError, ReplayError, SenyumError
 from edge.evaluate import metrics
 from edge.evaluate.charts import histogram_chart, tradeoff_chart
 from edge.evaluate.drawing import even
-from edge.evaluate.faces import FRAMED, Bench, Progress, framed
+from edge.evaluate.faces import FRAMED, Bench, Progress, framed, left_out
 from edge.evaluate.labels import Labels, read
 from edge.evaluate.report import Report, Table, share
 from edge.photos import open_photo
 from edge.replay import played
 from edge.settings import Settings
 from edge.types import Frame, View
-from edge.wording import counted
 
 _ANY = "attack"  # the kind of attacks where the list names none
 _BETWEEN_S = 0.1  # of the frames of a video that are judged
@@ -185,22 +185,20 @@ def _scores(
 ) -> tuple[dict[int, float | None], list[str]]:
     """Return the score of each line's file, and what was left out."""
     scores: dict[int, float | None] = {}
-    absent = damaged = 0
+    absent = 0
+    problems: list[str] = []
     for done, row in enumerate(listed.rows):
         progress(done, len(listed.rows))
         path = folder / row.cells["file"]
-        if not path.is_file():
+        if not os.path.lexists(path):  # unlike the methods of Path it never raises
             absent += 1
             continue
         try:
             scores[row.line] = judge(row.line, path)
-        except (PhotoError, ReplayError):
-            damaged += 1
+        except (PhotoError, ReplayError) as error:
+            problems.append(str(error))
     progress(len(listed.rows), len(listed.rows))
-    said = {"not there": absent, "unreadable": damaged}
-    return scores, [
-        f"left out: {counted(n, 'listed file')}, {what}" for what, n in said.items() if n
-    ]
+    return scores, left_out(absent, problems)
 
 
 def _each(listed: Labels, videos: Mapping[int, Watched], threshold: float) -> list[dict[str, Any]]:

@@ -68,7 +68,9 @@ def write(report: Report, folder: Path, command: str, digests: Mapping[str, str]
         for chart in report.charts:
             chart.image.save(folder / f"{chart.name}.png", optimize=True)
         (folder / "figures.json").write_text(as_json(report) + "\n", encoding="utf-8")
-        (folder / "index.html").write_text(_page(report, command, digests), encoding="utf-8")
+        page = _page(report, command, digests)
+        # A file name in it need not be UTF-8.
+        (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise CallerError(f"{folder}: the report cannot be written: {error.strerror}") from None
 

@@ -84,14 +84,14 @@ def evaluate(plan: Plan, bench: Bench) -> Report:
     if len(album) < 2:
         raise LabelsError(f"{plan.labels or plan.images}: fewer than two people have a photo")
     notes, faces, listed = seen.notes, seen.found, len(seen.faces)
-    missing, unreadable = seen.missing, seen.unreadable
+    missing, problems = seen.missing, seen.problems
     others: list[Photo] = []
     if plan.distractors is not None:
         crowd = look(pictures(plan.distractors), plan.distractors, bench)
         others = [None if face is None else face.template for face in crowd.faces.values()]
         notes += [f"distractors {note}" for note in crowd.notes]
         faces, listed = faces + crowd.found, listed + len(others)
-        missing, unreadable = missing + crowd.missing, unreadable + crowd.unreadable
+        missing, problems = missing + crowd.missing, problems + crowd.problems
     cast = _casting(album, others, plan, frames)
     notes += _shortcomings(plan, cast)
 
@@ -122,7 +122,7 @@ def evaluate(plan: Plan, bench: Bench) -> Report:
         "images": listed,
         "images_found": faces,
         "missing": missing,
-        "unreadable": unreadable,
+        "unreadable": len(problems),
         "gallery": gallery.size,
         "people_tried": len({attempt.person for attempt in cast.known}),
         "strangers": int(false.size),

@@ -25,11 +25,13 @@ from edge.roster.content import SALT_BYTES, Content, Roster, pack, unpack
 from edge.roster.keys import key_id
 from edge.roster.search import Gallery
 from edge.roster.wipe import put
+from edge.supplied_files import read_regular
 
 _MAGIC = b"\x89SENYUM\n"
 _FORMAT = 1
 _HEADER = struct.Struct("<8sH8s12sQ")
 _TAG_BYTES = 16
+_MOST_BYTES = 1 << 30  # 200,000 people with five photos each
 
 _WAY_OUT = "restore a copy, or move it away and enrol again"
 
@@ -73,7 +75,7 @@ def write(path: Path, key: bytes, plain: bytes | bytearray) -> None:
 def content(path: Path, key: bytes, embedder: str | None = None) -> Content:
     """Read what the file says. Raises RosterError as `load` does."""
     try:
-        sealed = path.read_bytes()
+        sealed = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
         raise RosterError(f"{path}: there is no roster; make one with: senyum enroll") from None
     except OSError as error:

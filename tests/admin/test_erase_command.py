@@ -1,6 +1,8 @@
 """`senyum admin erase` where something stands in its way; the whole way is test_roster_way."""
 
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,39 @@ def test_what_is_wrong_changes_nothing(
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1
     assert said[0].startswith("senyum: ")
+
+
+def test_a_number_file_as_an_editor_on_windows_saves_it(words: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "number.txt"
+    file.write_bytes(b"\xef\xbb\xbf" + ANI.number.encode() + b"\r\n")
+    org_key = ["--org-key", str(tmp_path / "organisation.key")]
+    assert main([*words, "--number-file", str(file), *org_key]) == 1
+    assert versions(tmp_path) == (4, [BUDI.id])
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (os.mkfifo, "cannot be read: it is a pipe (FIFO), not a regular file"),
+        (Path.mkdir, "cannot be read: it is a folder, not a regular file"),
+        (lambda path: path.write_bytes(b"\xff"), "is not UTF-8 text"),
+        (
+            lambda path: path.write_text(f"{ANI.number}\n{BUDI.number}"),
+            "this has 36 digits",
+        ),
+        (lambda path: path.write_text("\u0661"), "character 1 is U+0661 ARABIC-INDIC DIGIT ONE"),
+    ],
+)
+def test_a_number_file_that_holds_no_number_erases_nobody(
+    words: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    make: Callable[[Path], object],
+    says: str,
+) -> None:
+    file = tmp_path / "number.txt"
+    make(file)
+    org_key = ["--org-key", str(tmp_path / "organisation.key")]
+    assert main([*words, "--number-file", str(file), *org_key]) == 2
+    assert says in capsys.readouterr().err
+    assert versions(tmp_path) == (3, [ANI.id, BUDI.id])

@@ -100,7 +100,8 @@ def test_pictures_by_kind_of_attack(sketches: Sketches) -> None:
     assert figures["apcer"] == {"print": 0, "screen": 0}
     assert (figures["bpcer"], figures["acer"]) == (0, 0)
     assert report.charts[0].name == "det"
-    assert len(report.notes) == 2
+    assert report.notes[-1].startswith(f"{sketches.folder}/torn.png: is not an image")
+    assert len(report.notes) == 3
 
 
 def video(folder: Path, name: str, frames: list[tuple[int, float]]) -> str:

@@ -76,6 +76,7 @@ def _person(options: argparse.Namespace) -> str:
 
     from edge.errors import CallerError, PeopleError
     from edge.roster import check_number, person_id, read_key
+    from edge.supplied_files import read_regular
 
     if options.person is not None:
         if not re.fullmatch(r"[0-9a-f]{32}", options.person):
@@ -84,10 +85,14 @@ def _person(options: argparse.Namespace) -> str:
     if options.org_key is None:
         raise CallerError("--number-file: needs --org-key, which turns the number into the id")
     try:
-        standard = str(options.number_file) == "-"
-        text = sys.stdin.readline() if standard else options.number_file.read_text()
-    except (OSError, UnicodeDecodeError):
-        raise CallerError(f"{options.number_file}: the number cannot be read") from None
+        if str(options.number_file) == "-":
+            text = sys.stdin.readline()
+        else:
+            text = read_regular(options.number_file, 4096).decode("utf-8-sig")
+    except OSError as error:
+        raise CallerError(f"{options.number_file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CallerError(f"{options.number_file}: is not UTF-8 text; write one number") from None
     try:
         number = check_number(text.strip(), datetime.now(UTC).date())
     except PeopleError as error:
