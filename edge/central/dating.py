@@ -136,7 +136,8 @@ def _anchors(db: "Database", unit: str, boot_id: str) -> list[Anchor]:
         .order_by(ANCHOR.c.monotonic_ns)
     )
     rows = db.rows(query, unit=unit, boot_id=boot_id)
-    return [Anchor(monotonic_ns, datetime.fromisoformat(utc)) for monotonic_ns, utc in rows]
+    found = [Anchor(monotonic_ns, datetime.fromisoformat(utc)) for monotonic_ns, utc in rows]
+    return [anchor for anchor in found if is_moment(anchor.utc)]  # earlier versions stored any
 
 
 def _corrected(anchors: list[Anchor], monotonic_ns: int) -> str | None:

@@ -8,7 +8,7 @@ from edge.central.asking import Asker
 from edge.central.desk import Desk
 from edge.central.message import Instant, Message
 from edge.central.notice import Notice
-from edge.central.patience import Patience
+from edge.central.patience import Patience, Stopped
 from edge.mqtt.keys import KeySet
 
 SWEEP_NS = 1_000_000_000  # between two looks for overdue gaps
@@ -45,6 +45,7 @@ class Receiver:
             desk.answered = asker.answered
         self._patiently = patiently or Patience()
         self._swept_ns = now().monotonic_ns
+        self._failed: set[str] = set()  # what was logged of chores that fail
 
     def start(self) -> None:
         """Look again at what was refused in earlier runs. Raises Stopped."""
@@ -70,17 +71,41 @@ class Receiver:
         if now.monotonic_ns - self._swept_ns < SWEEP_NS:
             return ()
         self._swept_ns = now.monotonic_ns
+        commands: list[Message] = []
+        self._chore("new keys cannot be used", lambda: self._trust(now))
+        self._chore("gaps cannot be looked for", lambda: self._sweep(now))
+        self._chore("gaps cannot be asked for", lambda: commands.extend(self._ask(now)))
+        return commands
+
+    def _trust(self, now: Instant) -> None:
         keys = self._new_keys()
         if keys is not None:
             self._say(self._patiently(lambda: self._desk.trust(keys, now)))
+
+    def _sweep(self, now: Instant) -> None:
         self._say(self._patiently(lambda: self._desk.sweep(now)))
-        if self._asker is None:
-            return ()
+
+    def _ask(self, now: Instant) -> Sequence[Message]:
         asker = self._asker
+        if asker is None:
+            return ()
         heard = partial(self._desk.heard, now=now)
         commands, notices = self._patiently(lambda: asker.ask(heard, now))
         self._say(notices)
         return commands
+
+    def _chore(self, failed: str, work: Callable[[], None]) -> None:
+        """Do what is not about one message; whatever it raises, messages go on being stored."""
+        try:
+            work()
+        except (Stopped, BrokenPipeError):
+            raise
+        except Exception as error:
+            level = logging.DEBUG if failed in self._failed else logging.ERROR
+            log.log(level, "%s (%s); trying again", failed, type(error).__name__, exc_info=error)
+            self._failed.add(failed)
+        else:
+            self._failed.discard(failed)
 
     def _say(self, notices: Iterable[Notice]) -> None:
         """Show notices. One that cannot be shown is stored all the same: it stops nothing."""

@@ -142,6 +142,22 @@ def test_a_moment_outside_the_limits_is_left_undated(tmp_path: Path) -> None:
     assert take(tmp_path / "store.db", unit, [event, anchor]) == {}
 
 
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_an_impossible_anchor_that_an_earlier_version_stored_dates_nothing(
+    tmp_path: Path, year: str
+) -> None:
+    unit = Waking()
+    unit.at(0.0, wrong=-1.5e8)
+    event = unit.stranger()
+    path, boot = tmp_path / "store.db", unit.clock.reading.boot_id
+    take(path, unit, [])
+    with closing(sqlite3.connect(path)) as db:
+        row = (unit.name.source, boot, 1, f"{year}-01-01T00:00:00+00:00", 1)
+        db.execute("INSERT INTO anchor VALUES (?, ?, ?, ?, ?)", row)
+        db.commit()
+    assert take(path, unit, [event]) == {}
+
+
 def test_another_boot_is_not_dated(tmp_path: Path) -> None:
     unit = Waking()
     unit.at(0.0, wrong=-1.5e8, boot=OTHER_BOOT)

@@ -3,8 +3,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from central_parts import TurnedClock, Unit, keys_of
+from central_parts import TurnedClock, Unit, keys_of, signing_key
 
+from edge.central.asking import Asker
+from edge.central.authority import Authority
 from edge.central.desk import Desk
 from edge.central.notice import Notice
 from edge.central.receiver import Receiver
@@ -60,3 +62,56 @@ def test_time_without_a_connection_counts_towards_no_gap(room: Room, unit: Unit)
     assert room.wait(GRACE - 1) == []
     room.receiver.take([second])
     assert room.wait(5 * GRACE) == []
+
+
+def fails(*_arguments: object) -> None:
+    raise IndexError
+
+
+@pytest.mark.parametrize("chore", ["trust", "sweep", "ask"])
+def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
+    tmp_path: Path,
+    unit: Unit,
+    chore: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = TurnedClock.at_start()
+    said: list[Notice] = []
+    with closing(Store(tmp_path / "events.db")) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        asker = Asker(store, Authority(signing_key("authority")))
+        owner: object = asker if chore == "ask" else desk
+        real = getattr(owner, chore)
+        monkeypatch.setattr(owner, chore, fails)
+        receiver = Receiver(desk, said.append, clock, asker=asker, new_keys=lambda: keys_of(unit))
+        for message in unit.events(5):
+            clock.turn(1.0)
+            assert receiver.idle() == []
+            receiver.take([message])
+        assert len(store.tokens(unit.name.source)) == 5
+        errors = [entry for entry in caplog.records if entry.levelname == "ERROR"]
+        assert [entry.getMessage().endswith("(IndexError); trying again") for entry in errors] == [
+            True
+        ]
+        monkeypatch.setattr(owner, chore, real)
+        clock.turn(1.0)
+        receiver.idle()
+        monkeypatch.setattr(owner, chore, fails)
+        clock.turn(1.0)
+        receiver.idle()
+        assert len([entry for entry in caplog.records if entry.levelname == "ERROR"]) == 2
+
+
+def test_a_reader_that_left_ends_it(tmp_path: Path, unit: Unit) -> None:
+    """As `senyum receive | head`: nobody sees an alarm any more."""
+
+    def show(_notice: Notice) -> None:
+        raise BrokenPipeError
+
+    with closing(Store(tmp_path / "events.db")) as store:
+        desk = Desk(store, keys_of(unit), GRACE, TurnedClock.at_start()())
+        receiver = Receiver(desk, show, TurnedClock.at_start())
+        with pytest.raises(BrokenPipeError):
+            receiver.take(unit.events(1))
+        assert len(store.tokens(unit.name.source)) == 1
