@@ -17,6 +17,7 @@ from edge.values import (
     Host,
     Name,
     Pin,
+    Protocol,
     Seconds,
     Section,
     Share,
@@ -151,6 +152,7 @@ class OtherBrokerSettings(Section):
     certificate_key: FilePath | None = None
     username: Username | None = None
     password: FilePath | None = None
+    protocol: Protocol | None = None
 
 
 class BrokerSettings(Section):
@@ -164,6 +166,7 @@ class BrokerSettings(Section):
     certificate_key: FilePath | None = Field(default=None, description="PEM of its key, mode 0600")
     username: Username | None = None
     password: FilePath | None = Field(default=None, description="file, mode 0600")
+    protocol: Protocol = Field(default="auto", description="version of MQTT; auto: 5, else 3.1.1")
     keepalive: int = Field(default=30, ge=5, le=600, description="seconds")
     window: int = Field(default=20, ge=1, le=1000, description="events sent and not acknowledged")
     backoff_min: Seconds = Field(

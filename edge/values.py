@@ -7,9 +7,9 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from edge.supplied_files import check_line
 from edge.zones import current_name
@@ -102,6 +102,9 @@ Even = Annotated[int, Field(ge=64, le=4096, multiple_of=2)]
 Pin = Annotated[int, Field(ge=0, le=27)]
 Host = Annotated[str, AfterValidator(host_name)]
 Username = Annotated[str, AfterValidator(_username)]
+ProtocolName = Literal["auto", "5", "3.1.1"]  # of MQTT
+# In TOML 5 may be a number too.
+Protocol = Annotated[ProtocolName, BeforeValidator(lambda said: "5" if said == 5 else said)]
 Zone = Annotated[str, AfterValidator(current_name)]
 AnyPath = Annotated[Path, AfterValidator(_path)]  # of a file or a folder
 FilePath = Annotated[AnyPath, AfterValidator(_file)]

@@ -1,7 +1,6 @@
 """One command to one unit: signed, published, and its answer awaited."""
 
 import secrets
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +63,6 @@ class Errand:
         self._unit = unit
         self._keys = keys
         self._signed = signed
-        self._changed = threading.Condition()
         self._reply: Reply | None = None
         self._false: str | None = None  # what is wrong with an answer that came
         self._state = "it was never connected to this broker"
@@ -81,25 +79,20 @@ class Errand:
             post.subscribe(topics)
             post.publish(self._unit.below(COMMAND, name), self._signed.token, retain=False)
             post.settle()
-            with self._changed:
-                self._changed.wait_for(lambda: self._reply is not None, seconds)
+            post.wait(seconds, lambda: self._reply is not None)
         if self._reply is None:
             raise LinkError(self._silence(seconds))
         return self._reply
 
     def _hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002 - Post's
-        with self._changed:
-            try:
-                if topic.startswith(self._unit.below(REPLY)):
-                    now = datetime.now(UTC)
-                    self._reply = verify_reply(
-                        payload, self._keys, self._unit, self._signed.id, now
-                    )
-                else:
-                    self._look(topic, payload)
-            except EnvelopeError as error:
-                self._false = str(error)
-            self._changed.notify()
+        try:
+            if topic.startswith(self._unit.below(REPLY)):
+                now = datetime.now(UTC)
+                self._reply = verify_reply(payload, self._keys, self._unit, self._signed.id, now)
+            else:
+                self._look(topic, payload)
+        except EnvelopeError as error:
+            self._false = str(error)
 
     def _look(self, topic: str, payload: bytes) -> None:
         """Keep what the unit's own words say of it, for the case that no answer comes."""

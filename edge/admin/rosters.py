@@ -7,7 +7,6 @@ that `state` carries.
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -183,7 +182,7 @@ class Load:
 
 
 class Watch:
-    """What the units say, and what the broker retains. `hear` is for any thread."""
+    """What the units say, and what the broker retains."""
 
     def __init__(
         self,
@@ -196,7 +195,6 @@ class Watch:
         self._keys = keys
         self._digest = digest
         self._manifests = manifests
-        self._changed = threading.Condition()
         self._reports = {unit: Report(unit) for unit in units}
         self._heard_at = time.monotonic()
         self.manifests: dict[str, bytes] = {}  # retained, by topic
@@ -204,43 +202,36 @@ class Watch:
 
     def reports(self) -> list[Report]:
         """Return how far each unit is, in order."""
-        with self._changed:
-            return [self._reports[unit] for unit in sorted(self._reports)]
+        return [self._reports[unit] for unit in sorted(self._reports)]
 
     def hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002
         """Take a message in; what is not signed by the unit counts for nothing."""
-        with self._changed:
-            self._heard_at = time.monotonic()
-            levels = topic.split("/")
-            if levels[-1] == LEAF:
-                self.manifests[topic] = payload
-            elif levels[-2] == LEAF:
-                self.chunks.add(topic) if payload else self.chunks.discard(topic)
-            else:
-                self._hear_unit(topic, levels, payload)
-            self._changed.notify_all()
+        self._heard_at = time.monotonic()
+        levels = topic.split("/")
+        if levels[-1] == LEAF:
+            self.manifests[topic] = payload
+        elif levels[-2] == LEAF:
+            self.chunks.add(topic) if payload else self.chunks.discard(topic)
+        else:
+            self._hear_unit(topic, levels, payload)
 
-    def settle(self) -> None:
+    def settle(self, post: Post) -> None:
         """Wait until the broker has sent what it retains."""
         while (left := self._heard_at + LOOK_SECONDS - time.monotonic()) > 0:
-            time.sleep(left)
+            post.wait(left)
 
-    def wait(self, seconds: float, done: Callable[[Report], None]) -> None:
+    def wait(self, post: Post, seconds: float, done: Callable[[Report], None]) -> None:
         """Wait until every unit has answered, or so long; `done` is told of each."""
-        deadline = time.monotonic() + seconds
         told: set[UnitName] = set()
-        while True:
-            with self._changed:
-                ended = [each for each in self._reports.values() if each.answered]
-                left = deadline - time.monotonic()
-                if len(told) == len(ended) < len(self._reports) and left > 0:
-                    self._changed.wait(left)
-            for each in ended:
-                if each.unit not in told:
-                    told.add(each.unit)
-                    done(each)
-            if len(told) == len(self._reports) or left <= 0:
-                return
+
+        def tell() -> bool:
+            for unit, report in self._reports.items():
+                if report.answered and unit not in told:
+                    told.add(unit)
+                    done(report)
+            return len(told) == len(self._reports)
+
+        post.wait(seconds, tell)
 
     def _hear_unit(self, topic: str, levels: Sequence[str], payload: bytes) -> None:
         try:
@@ -314,7 +305,7 @@ def push(
         for pattern in (f"{ROOT}/{org}/+/+/{LEAF}", f"{manifest_topic(at)}/+")
     ]
     post.subscribe(filters)
-    watch.settle()
+    watch.settle(post)
     post.unsubscribe(filters)
     listen(post, load.manifests)
     for at in load.at.values():

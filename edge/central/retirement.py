@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 
 from edge.central.handler import Handler
 from edge.central.message import Message
-from edge.central.subscribe import Subscriber, Unreachable
+from edge.central.subscribe import Subscriber
 from edge.errors import LinkError
+from edge.mqtt.connection import Connection, Hello
+from edge.mqtt.reasons import Ended
+from edge.mqtt.waker import Waker
 from edge.settings import BrokerSettings
 from edge.wording import counted
 
@@ -44,11 +47,9 @@ class Retirement(Subscriber):
         stored = counted(self._drain.messages, "message")
         log.info("client %s is retired: %s taken over", self._client_id, stored)
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, connection: Connection) -> None:
         """Ask for nothing new, so that what waits in the session becomes less."""
-        if not self._keep:
-            return
-        if not self._resumed and not self._begun:
+        if not connection.resumed and not self._begun:
             self._end_session()
             raise LinkError(
                 f"broker {self._where}: keeps no session of client {self._client_id}, so nothing "
@@ -56,25 +57,22 @@ class Retirement(Subscriber):
             )
         self._begun = True
         wanted = self._subscriptions
-        self._client.unsubscribe([wanted.events, *wanted.others, *wanted.leftovers])
+        connection.unsubscribe([wanted.events, *wanted.others, *wanted.leftovers])
 
     def _end_session(self) -> None:
         """Connect once more without a session, which ends the one that is kept."""
-        self._stopped = self._keep = False
+        hello, waker = Hello(self._client_id, session=0), Waker()
         for _ in range(TRIES):
-            self._client.disconnect()
-            self._client = self._make_client()
             try:
-                self._connect()
-            except Unreachable as error:
+                self._version.connect(
+                    lambda five: Connection(self._broker, hello, waker, five=five)
+                ).close()
+            except Ended as error:
                 why = str(error)
-                self.rest(self._broker.backoff_min)
+                waker.wait(self._broker.backoff_min)
             else:
-                self._disconnect()
                 return
-        raise LinkError(
-            f"broker {self._where}: the session of client {self._client_id} is still there: {why}"
-        )
+        raise LinkError(f"{why}; the session of client {self._client_id} is still there")
 
 
 class _Drain(Handler):

@@ -7,11 +7,9 @@ one of them, also to one that is away, for as long as the broker keeps its sessi
 
 from dataclasses import dataclass, field
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from edge.mqtt.connection import Connection
 from edge.mqtt.topics import REPLY, ROOT, Leaf, subscription
 
 # A server that is down over a long weekend finds its events waiting.
@@ -31,7 +29,8 @@ class Subscriptions:
 
     group: str | None = None  # None: not shared
     replies: bool = False  # whether to receive what units answer to commands
-    shared_offered: bool = True  # as far as the broker has said
+    offered: bool = True  # whether the broker shares events by MQTT 5, as far as it has said
+    five: bool = True  # whether the connection is MQTT 5; 3.1.1 has no shared subscriptions
     expected: bool = False  # whether the connection was opened to share events
     refused: dict[str, ReasonCode] = field(default_factory=dict)  # filter -> why
     _waiting: dict[int, str] = field(default_factory=dict)  # packet identifier -> filter
@@ -44,7 +43,7 @@ class Subscriptions:
     @property
     def shared(self) -> bool:
         """Whether events are shared on this connection."""
-        return self.group is not None and self.shared_offered
+        return self.group is not None and self.offered and self.five
 
     @property
     def disappointed(self) -> bool:
@@ -77,25 +76,17 @@ class Subscriptions:
             for group in dict.fromkeys((self.group or FORMER_GROUP, FORMER_GROUP))
         )
 
-    def reset(self, *, five: bool) -> None:
-        """Begin a connection, by MQTT 5 or by 3.1.1, which has no shared subscriptions."""
+    def begin(self, *, five: bool) -> None:
+        """Begin a connection, by MQTT 5 or by 3.1.1."""
         self.refused.clear()
         self._waiting.clear()
-        self.shared_offered &= five
+        self.five = five
         self.expected = self.shared
 
-    def send(self, client: Client, *filters: str) -> bool:
-        """Subscribe with QoS 1; returns False if the connection was lost meanwhile."""
-        five = client.protocol == MQTTProtocolVersion.MQTTv5
+    def send(self, connection: Connection, *filters: str) -> None:
+        """Subscribe with QoS 1; raises Ended if the connection is lost meanwhile."""
         for wanted in filters:
-            if five:
-                result, mid = client.subscribe(wanted, options=SubscribeOptions(qos=1))
-            else:
-                result, mid = client.subscribe(wanted, qos=1)
-            if result is not MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
-                return False
-            self._waiting[mid] = wanted
-        return True
+            self._waiting[connection.subscribe([wanted], retained=True)] = wanted
 
     def answer(self, mid: int, code: ReasonCode) -> None:
         """Note the broker's answer to a subscription."""
@@ -103,6 +94,6 @@ class Subscriptions:
         if wanted is None or not code.is_failure:
             return
         if self.shared and code.value == _NO_SHARED:
-            self.shared_offered = False
+            self.offered = False
         else:
             self.refused[wanted] = code

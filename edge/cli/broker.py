@@ -2,12 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from edge.errors import CallerError
 from edge.settings import BrokerSettings
+from edge.values import ProtocolName
 from edge.wording import plain
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -26,6 +28,12 @@ def add_broker(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, metavar="PEM", help="its key, mode 0600")
     parser.add_argument("--username")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="mode 0600")
+    parser.add_argument(
+        "--protocol",
+        choices=get_args(ProtocolName),
+        default="auto",
+        help="version of MQTT; auto: 5, or 3.1.1 if the broker does not speak 5 (default: auto)",
+    )
 
 
 def broker_settings(args: argparse.Namespace) -> BrokerSettings:
@@ -53,6 +61,7 @@ def broker_settings(args: argparse.Namespace) -> BrokerSettings:
             certificate_key=args.key,
             username=args.username,
             password=args.password_file,
+            protocol=args.protocol,
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

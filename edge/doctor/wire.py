@@ -8,22 +8,21 @@ session and leaves no will, so that a daemon at work is not disturbed.
 import contextlib
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import Self
-
-from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.doctor.finding import Ailment, Finding, bad, good, unchecked
 from edge.doctor.patient import Patient
 from edge.errors import OutboxError, SecretError, Trouble
-from edge.mqtt.client import CONNECT_SECONDS, new_client
-from edge.mqtt.connection import unconnected
+from edge.mqtt.client import CONNECT_SECONDS
+from edge.mqtt.connection import Connection, Hello
+from edge.mqtt.envelope import CONTENT_TYPE
 from edge.mqtt.outbox_look import look
-from edge.mqtt.reasons import Ended, of_connack, of_puback
+from edge.mqtt.reasons import Ended, of_puback, unconnected
 from edge.mqtt.tls import tls_context
 from edge.mqtt.topics import Leaf, UnitName
+from edge.mqtt.version import Version
+from edge.mqtt.waker import Waker
 from edge.owner import acting_as
 from edge.settings import BrokerSettings
 from edge.wording import counted
@@ -96,8 +95,7 @@ def probe(check: str, broker: BrokerSettings, unit: UnitName, token: str | None)
     except SecretError as error:
         return bad(check, Trouble.CREDENTIALS, str(error))
     except Ended as error:
-        text = str(error).removeprefix(f"{check}: ")
-        return bad(check, error.trouble, text, _DO.get(error.trouble, ""))
+        return bad(check, error.trouble, error.why, _DO.get(error.trouble, ""))
     if trouble is not None:
         return bad(check, trouble, "connected, but events are not let in", _DO.get(trouble, ""))
     return good(check, "lets events in")
@@ -124,57 +122,32 @@ def _shake_hands(broker: BrokerSettings) -> None:
 
 
 class _Probe:
-    """One short connection. Raises Ended and SecretError."""
+    """One short connection, by the version that the daemon would speak too.
+
+    Raises Ended and SecretError.
+    """
 
     def __init__(self, broker: BrokerSettings, client_id: str) -> None:
-        """Connect by MQTT 5, or by 3.1.1 where the broker speaks no other."""
-        self._where = f"{broker.host}:{broker.port}"
-        self._answers: deque[ReasonCode] = deque()
-        self._client = new_client(broker, client_id)
-        with contextlib.ExitStack() as undo:
-            undo.callback(self._drop)
-            reason = self._connect(broker)
-            if of_connack(reason.value).trouble is Trouble.PROTOCOL:
-                self._drop()
-                self._client = new_client(broker, client_id, five=False)
-                reason = self._connect(broker)
-            if reason.is_failure:
-                trouble = of_connack(reason.value).trouble or Trouble.REFUSED
-                raise Ended(f"broker {self._where}: refused us: {reason}", trouble)
-            undo.pop_all()
+        self._waker = Waker()
+        hello = Hello(client_id, content_type=CONTENT_TYPE, session=0)
+        self._connection = Version(broker).connect(
+            lambda five: Connection(broker, hello, self._waker, five=five)
+        )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._drop()
+        self._connection.close()
+        self._waker.close()
 
     def publish(self, topic: str, token: str) -> Trouble | None:
         """Return why an event is not let in, or None where it is."""
-        self._client.publish(topic, token, qos=1)
-        return of_puback(self._answer().value).trouble
-
-    def _connect(self, broker: BrokerSettings) -> ReasonCode:
-        self._client.on_connect = lambda _c, _u, _f, reason, _p: self._answers.append(reason)
-        self._client.on_publish = lambda _c, _u, _m, reason, _p: self._answers.append(reason)
-        try:
-            self._client.connect(broker.host, broker.port, broker.keepalive)
-        except (OSError, ValueError) as error:
-            raise unconnected(self._where, error) from None
-        return self._answer()
-
-    def _answer(self) -> ReasonCode:
-        """Wait for what the broker says next."""
+        self._connection.publish(topic, token, 1, retain=False)
         deadline = time.monotonic() + ANSWER_S
-        while not self._answers:
-            if time.monotonic() > deadline:
-                raise Ended(f"broker {self._where}: does not answer", Trouble.SILENT)
-            if self._client.loop(0.1) != MQTTErrorCode.MQTT_ERR_SUCCESS and not self._answers:
-                text = "ended the connection instead of answering"
-                raise Ended(f"broker {self._where}: {text}", Trouble.CLOSED)
-        return self._answers.popleft()
-
-    def _drop(self) -> None:
-        if (sock := self._client.socket()) is not None:
-            sock.close()
+        while not self._connection.acks:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._connection.ended("does not answer", Trouble.SILENT)
+            self._connection.turn(left)
+        return of_puback(self._connection.acks.popleft().reason.value).trouble

@@ -7,7 +7,6 @@ a person has to mend something; so the next in the list is tried at once, and al
 seldom as a single one.
 """
 
-import logging
 import random
 from collections.abc import Sequence
 
@@ -15,60 +14,29 @@ from edge.mqtt.backoff import Backoff
 from edge.mqtt.pace import Pace
 from edge.mqtt.reasons import Remedy
 from edge.mqtt.trust import Files
+from edge.mqtt.version import Version
 from edge.settings import BrokerSettings
-
-log = logging.getLogger(__name__)
 
 
 class Candidate:
-    """One broker, and what we know of it.
-
-    Which version it speaks: MQTT 5, until it says that it does not, or ends the connection
-    unanswered and lets us in by 3.1.1. It may have done so for another reason (a proxy whose
-    broker was down), so then 5 is tried once more before 3.1.1 is believed.
-    """
+    """One broker, and what we know of it."""
 
     def __init__(self, broker: BrokerSettings, pace: Pace) -> None:
         self.broker = broker
         self.where = f"{broker.host}:{broker.port}"
+        self.version = Version(broker)
         self.backoff = Backoff(broker.backoff_min, broker.backoff_max)
         self.files = Files(broker)
         self.due_at = 0.0
-        self.five = True  # speak MQTT 5 to it next
-        self._ask_again_at = 0.0  # whether it speaks 5 now
-        self._doubt = self._last_doubt = False
         self._pace = pace
-
-    def choose(self, now: float) -> bool:
-        """Return whether to speak MQTT 5 to it now."""
-        if not self.five and not self._doubt and now >= self._ask_again_at:
-            self.five = True
-        return self.five
 
     def failed(self, remedy: Remedy, now: float) -> None:
         """Note that there is no connection, or no longer one."""
-        if self.five and (remedy is Remedy.OLDER or (self._last_doubt and remedy is Remedy.DOUBT)):
-            log.info("broker %s does not speak MQTT 5: going on by 3.1.1", self.where)
-            self.five, self._ask_again_at = False, now + self._pace.newer
-            self._doubt = self._last_doubt = False
-            return  # at once
-        if self._doubt or remedy is Remedy.DOUBT:
-            self.five = not self.five
-            self._doubt = not self.five
-        if remedy in (Remedy.SLOW, Remedy.OLDER):
+        if remedy is Remedy.SLOW:
             wait = self._pace.slow * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load
         else:
             wait = self.backoff.next()
         self.due_at = now + wait
-
-    def reached(self) -> bool:
-        """Note that it let us in; False: leave again and ask once more, whether it speaks 5."""
-        if self._doubt:
-            self.five, self._doubt, self._last_doubt = True, False, True
-            return False
-        if self.five:
-            self._last_doubt = False
-        return True
 
     def settled(self) -> None:
         """Note that the connection has lasted."""

@@ -5,7 +5,6 @@ still to be sent is in the outbox and nowhere else.
 """
 
 import contextlib
-import os
 import select
 import socket
 import ssl
@@ -23,8 +22,16 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import Trouble
-from edge.mqtt.client import CONNECT_SECONDS, Packed, connect, new_client, properties
-from edge.mqtt.envelope import CONTENT_TYPE
+from edge.mqtt.client import (
+    CONNECT_SECONDS,
+    PACKET_BYTES,
+    RECEIVE_MAXIMUM,
+    SESSION_SECONDS,
+    Packed,
+    connect,
+    new_client,
+    properties,
+)
 from edge.mqtt.reasons import (
     Ended,
     Refused,
@@ -32,7 +39,9 @@ from edge.mqtt.reasons import (
     Verdict,
     of_connack,
     of_disconnect,
+    unconnected,
 )
+from edge.mqtt.waker import Waker
 from edge.settings import BrokerSettings
 
 WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away
@@ -41,32 +50,7 @@ LAST_WORDS_BYTES = 65_536  # looked through for a goodbye, once a connection fai
 QOS_NOT_SUPPORTED = 0x9B
 UNLIMITED = 268_435_460  # bytes; MQTT knows no longer packet
 _LOST = Verdict(Trouble.LOST, Remedy.AGAIN)
-
-
-class Waker:
-    """Lets any thread end another's wait on a connection, or on nothing."""
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def wake(self) -> None:
-        os.eventfd_write(self.fd, 1)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until woken, at most so long."""
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        poll.poll(max(seconds, 0.0) * 1000)
-        self.clear()
-
-    def clear(self) -> None:
-        try:
-            os.eventfd_read(self.fd)
-        except BlockingIOError:
-            return
-
-    def close(self) -> None:
-        os.close(self.fd)
+_NOT_MQTT = Verdict(Trouble.PROTOCOL, Remedy.AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,50 +79,73 @@ class Heard:
     mid: int  # 0: of QoS 0, and there is nothing to acknowledge
 
 
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Who connects, and what it asks of the broker; what MQTT 3.1.1 cannot ask, it goes without."""
+
+    client_id: str
+    will: tuple[str, bytes] | None = None  # topic and payload, retained
+    content_type: str | None = None  # of all that it publishes
+    session: int = SESSION_SECONDS  # kept so long after it went; 0: none, and begin with none
+    receive_maximum: int = RECEIVE_MAXIMUM  # messages that may be on their way to it
+    packet_bytes: int = PACKET_BYTES  # of the largest packet that may be sent to it
+
+
 class Connection:
     """An open connection. Raises Ended, in every method, when it was refused or has ended.
 
     Refused, one of them, says that a person must mend the settings first. With `five` it is MQTT
-    5, else 3.1.1: without will delay, content type, limits of the broker, and reasons.
+    5, else 3.1.1: without will delay, content type, limits of the broker, and reasons. Which of
+    them a broker speaks: `edge.mqtt.version`.
     """
 
     def __init__(
-        self,
-        broker: BrokerSettings,
-        client_id: str,
-        will_topic: str,
-        will: bytes,
-        waker: Waker,
-        *,
-        five: bool = True,
+        self, broker: BrokerSettings, hello: Hello, waker: Waker, *, five: bool = True
     ) -> None:
         self.acks: deque[Ack] = deque()
         self.granted: deque[Granted] = deque()
         self.heard: deque[Heard] = deque()
         self.five = five
+        self.resumed = False  # whether the broker had kept our session
+        self.shares = five  # whether the broker offers shared subscriptions
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
         self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
         self.waker = waker
-        self._content = Packed(PacketTypes.PUBLISH, ContentType=CONTENT_TYPE) if five else None
+        self._version = "MQTT 5" if five else "MQTT 3.1.1"
+        self._content: Packed | None = None
+        # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
+        self._overhead = 5 + 2 + 2 + 1
+        if five and hello.content_type is not None:
+            self._content = Packed(PacketTypes.PUBLISH, ContentType=hello.content_type)
+            self._overhead += 3 + len(hello.content_type)
         self._retains = True
         self._accepted = False
         self._ended: str | None = None
         self._verdict = _LOST
         self._detail = ""
         self._where = f"{broker.host}:{broker.port}"
-        self._client = self._prepared(broker, client_id, will_topic, will)
+        self._client = self._prepared(broker, hello)
         try:
-            connect(self._client, broker)
+            connect(
+                self._client,
+                broker,
+                keep=hello.session > 0,
+                SessionExpiryInterval=hello.session,
+                ReceiveMaximum=hello.receive_maximum,
+                MaximumPacketSize=hello.packet_bytes,
+            )
         except (OSError, ValueError) as error:  # a name that is no name is a ValueError
             raise unconnected(self._where, error) from None
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._accepted:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or waker.stopped:
                 self.drop()
-                raise Ended(
-                    f"broker {self._where}: takes connections but does not answer", Trouble.SILENT
-                )
+                raise self.ended(f"does not answer by {self._version}", Trouble.SILENT)
             self.turn(deadline - time.monotonic())
+
+    def ended(self, why: str, trouble: Trouble) -> Ended:
+        """Return the error of a connection that its user gives up."""
+        return Ended(self._where, why, trouble)
 
     def publish(self, topic: str, token: str | bytes, qos: int, *, retain: bool) -> int:
         """Queue a message and return its packet id; `turn` sends it."""
@@ -176,9 +183,7 @@ class Connection:
 
     def takes(self, topic: str, token: str | bytes) -> bool:
         """Whether the broker takes a packet as large as this message's."""
-        # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
-        overhead = 5 + 2 + 2 + (4 + len(CONTENT_TYPE))
-        return overhead + len(topic) + len(token) <= self.packet_maximum
+        return self._overhead + len(topic) + len(token) <= self.packet_maximum
 
     def turn(self, seconds: float) -> None:
         """Send and receive; where there is nothing of either, wait until woken or so long."""
@@ -194,12 +199,28 @@ class Connection:
         if self.waker.fd in ready:
             self.waker.clear()
         if pending or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
-            self._client.loop_read()
+            self._read()
         if self._client.want_write():
             self._client.loop_write()
         self._client.loop_misc()
         if self._ended is not None:
             self._end(self._ended)
+
+    def read_on(self, most: int) -> None:
+        """Take in what has arrived already, until so many messages are heard."""
+        before = -1
+        while before < len(self.heard) < most:
+            before = len(self.heard)
+            self._read()
+        if self._ended is not None:
+            self._end(self._ended)
+
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+        except Exception as error:  # noqa: BLE001 - whatever bytes make paho's reading fail
+            self._verdict = _NOT_MQTT
+            self._end(f"sent what is not {self._version} ({type(error).__name__})")
 
     def close(self) -> None:
         """Say goodbye, so that the broker drops the will; at most for GOODBYE_SECONDS."""
@@ -220,10 +241,8 @@ class Connection:
         if (sock := self._client.socket()) is not None:
             sock.close()
 
-    def _prepared(
-        self, broker: BrokerSettings, client_id: str, will_topic: str, will: bytes
-    ) -> Client:
-        client = new_client(broker, client_id, five=self.five)
+    def _prepared(self, broker: BrokerSettings, hello: Hello) -> Client:
+        client = new_client(broker, hello.client_id, five=self.five, keep=hello.session > 0)
         client.max_inflight_messages_set(0)  # the link counts them itself
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -235,10 +254,12 @@ class Connection:
         client.on_socket_close = self._on_socket_close
         # With this set paho only queues, and `turn` alone touches the socket.
         client.on_socket_register_write = lambda _client, _userdata, _sock: None
-        delay = None
-        if self.five:
-            delay = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_SECONDS)
-        client.will_set(will_topic, will, qos=1, retain=True, properties=delay)
+        if hello.will is not None:
+            topic, payload = hello.will
+            delay = None
+            if self.five:
+                delay = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_SECONDS)
+            client.will_set(topic, payload, qos=1, retain=True, properties=delay)
         return client
 
     def _end(self, why: str) -> NoReturn:
@@ -246,23 +267,21 @@ class Connection:
         verdict = self._verdict
         if verdict is _LOST and not self._accepted:
             # Of a certificate TLS 1.3 judges only now; else it may be one that never saw MQTT 5.
-            why = "ended the connection instead of answering"
-            verdict = (
-                Verdict(Trouble.CERTIFICATE_REFUSED, Remedy.AGAIN)
-                if "ALERT" in self._detail.upper()
-                else Verdict(Trouble.CLOSED, Remedy.DOUBT)
-            )
+            why = f"ended the connection instead of answering by {self._version}"
+            trouble = Trouble.CLOSED
+            if "ALERT" in self._detail.upper():
+                trouble = Trouble.CERTIFICATE_REFUSED
+            verdict = Verdict(trouble, Remedy.AGAIN)
         detail = f" ({self._detail})" if self._detail and self._detail not in why else ""
-        refused = not self._accepted and verdict.remedy in (Remedy.SLOW, Remedy.OLDER)
+        refused = not self._accepted and verdict.remedy is Remedy.SLOW
         kind = Refused if refused else Ended
-        trouble = verdict.trouble or Trouble.LOST
-        raise kind(f"broker {self._where}: {why}{detail}", trouble, verdict.remedy)
+        raise kind(self._where, why + detail, verdict.trouble or Trouble.LOST, verdict.remedy)
 
     def _on_connect(
         self,
         _client: Client,
         _userdata: object,
-        _flags: ConnectFlags,
+        flags: ConnectFlags,
         reason: ReasonCode,
         limits: Properties | None,
     ) -> None:
@@ -275,10 +294,12 @@ class Connection:
             self._verdict = of_connack(QOS_NOT_SUPPORTED)
             return
         self._accepted = True
+        self.resumed = flags.session_present
         self._client.on_log = None  # paho writes a line for every packet as long as one listens
         self.receive_maximum = getattr(limits, "ReceiveMaximum", self.receive_maximum)
         self.packet_maximum = getattr(limits, "MaximumPacketSize", self.packet_maximum)
         self._retains = getattr(limits, "RetainAvailable", 1) == 1
+        self.shares &= getattr(limits, "SharedSubscriptionAvailable", 1) == 1
 
     def _on_disconnect(
         self,
@@ -358,20 +379,3 @@ def goodbye(stream: bytes) -> int | None:
             return stream[at] if 0 < size <= len(stream) - at else 0
         at += size
     return None
-
-
-def unconnected(where: str, error: Exception) -> Ended:
-    """Return, in words, why no connection came about."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why = f"its certificate is refused: {error.verify_message}; check broker.ca and its name"
-        return Refused(f"broker {where}: {why}", Trouble.BROKER_CERTIFICATE)
-    if isinstance(error, ssl.SSLError):
-        said = error.reason or str(error)
-        refused = "ALERT" in said.upper()
-        trouble = Trouble.CERTIFICATE_REFUSED if refused else Trouble.TLS_FAILED
-        return Ended(f"broker {where}: TLS failed: {said}", trouble)
-    why = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, TimeoutError):
-        why = "no answer in time"
-    kind = Refused if isinstance(error, ValueError) else Ended
-    return kind(f"broker {where}: {why}", Trouble.UNREACHABLE)

@@ -32,8 +32,9 @@ from edge.errors import LinkError, SecretError, SenyumError, Trouble
 from edge.journal import facts
 from edge.mqtt.brokers import Brokers, Candidate
 from edge.mqtt.client import CONNECT_SECONDS, new_client
-from edge.mqtt.connection import Connection, Waker
+from edge.mqtt.connection import Connection, Hello
 from edge.mqtt.courier import Archive, Courier
+from edge.mqtt.envelope import CONTENT_TYPE
 from edge.mqtt.grumble import Grumble
 from edge.mqtt.listening import Listener, Listening
 from edge.mqtt.outbox import Reader
@@ -44,6 +45,7 @@ from edge.mqtt.scout import Find, Scout
 from edge.mqtt.seal import Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
 from edge.mqtt.trust import expiry
+from edge.mqtt.waker import Waker
 from edge.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,10 @@ class Link(threading.Thread):
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
         self._unit = UnitName.of(sealer.context.unit)
-        self._will = Will(status=Status.OFFLINE, session=session).model_dump_json().encode()
+        will = Will(status=Status.OFFLINE, session=session).model_dump_json().encode()
+        self._hello = Hello(
+            self._unit.client_id, (self._unit.topic(Leaf.STATE), will), content_type=CONTENT_TYPE
+        )
         self._changed = changed
         self._sealer = sealer
         self._pace = pace
@@ -154,7 +159,7 @@ class Link(threading.Thread):
         until = time.monotonic() + timeout
         self._listening.close(timeout / 2)
         self._closing_at = time.monotonic()
-        self._waker.wake()
+        self._waker.stop()
         if self.is_alive():
             self.join(max(0.0, until - time.monotonic()))
         elif self.state is LinkState.IDLE:
@@ -214,10 +219,9 @@ class Link(threading.Thread):
             if self._brokers.renewed():
                 return
 
-    def _dial(self, candidate: Candidate, waker: Waker, five: bool) -> Connection:
-        topic = self._unit.topic(Leaf.STATE)
-        return Connection(
-            candidate.broker, self._unit.client_id, topic, self._will, waker, five=five
+    def _dial(self, candidate: Candidate, waker: Waker) -> Connection:
+        return candidate.version.connect(
+            lambda five: Connection(candidate.broker, self._hello, waker, five=five)
         )
 
     # --- connected -----------------------------------------------------------------------------
@@ -225,11 +229,7 @@ class Link(threading.Thread):
     def _visit(self, candidate: Candidate) -> None:
         """Connect and serve until closed; raises LinkError when the broker is lost."""
         candidate.files.used = stamp = candidate.files.stamp()
-        connection = self._dial(candidate, self._waker, candidate.choose(time.monotonic()))
-        if not candidate.reached():
-            connection.close()
-            return
-        find: Find | None = Find(candidate, connection, stamp)
+        find: Find | None = Find(candidate, self._dial(candidate, self._waker), stamp)
         try:
             while find is not None:
                 self._at = find.candidate
@@ -302,8 +302,6 @@ class Link(threading.Thread):
                 self._renew()
         better = self._brokers.better(self._at)
         if better and self._scout is None and now >= self._back_at and self._courier.quiet:
-            for candidate in better:
-                candidate.choose(now)
             self._send_scout(better)
 
     # --- another connection --------------------------------------------------------------------
@@ -339,7 +337,7 @@ class Link(threading.Thread):
                 self._courier.standing = Trouble.CREDENTIALS
                 self._files_at = now + self._pace.back
                 self._about_files.about(f"{error}; {_KEPT}", Trouble.CREDENTIALS)
-        if scout.found is not None and scout.found.reached():
+        if scout.found is not None:
             self._found_at = now
             return
         self._recall()

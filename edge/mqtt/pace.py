@@ -16,5 +16,4 @@ class Pace:
     rarely: float = 3600.0
     aside: float = 60.0  # before an event that was set aside is tried again; doubles to `rarely`
     files: float = 30.0  # between two looks at the certificate's and the password's files
-    newer: float = 6 * 3600.0  # before a broker that refused MQTT 5 is asked again
     fetch: float = 10.0  # for the next part of a roster, then it is asked for again; doubles

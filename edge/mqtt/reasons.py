@@ -4,9 +4,11 @@ A reason that stands in no table below (a later version of MQTT, a broker's own 
 treated as the table's default.
 """
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Self
 
 from edge.errors import LinkError, LinkRefused, Trouble
 
@@ -17,8 +19,6 @@ class Remedy(Enum):
     TAKEN = auto()  # nothing: this is delivery
     AGAIN = auto()  # later, by the back-off; another broker at once, where there is one
     SLOW = auto()  # a person has to mend something: seldom, and told loudly
-    OLDER = auto()  # the same broker at once, by MQTT 3.1.1
-    DOUBT = auto()  # as AGAIN, but by the other protocol version: it may have been that
     BLAME = auto()  # as AGAIN, and the event may be the cause: set aside when it happens again
     ASIDE = auto()  # this event alone waits; those behind it pass
 
@@ -37,10 +37,10 @@ def _verdicts(remedy: Remedy, troubles: Mapping[int, Trouble]) -> dict[int, Verd
 
 # MQTT 5, section 2.4. The codes of MQTT 3.1.1 are turned into these before they come here.
 CONNACK: Mapping[int, Verdict] = {
-    **_verdicts(Remedy.OLDER, {0x84: Trouble.PROTOCOL}),
     **_verdicts(
         Remedy.SLOW,
         {
+            0x84: Trouble.PROTOCOL,  # `edge.mqtt.version` has tried the other one
             0x85: Trouble.CLIENT_ID,
             0x86: Trouble.PASSWORD,
             0x87: Trouble.NOT_AUTHORIZED,
@@ -137,13 +137,49 @@ def of_disconnect(code: int) -> Verdict:
 
 
 class Ended(LinkError):
-    """There is no connection to the broker, or no longer one."""
+    """There is no connection to a broker, or no longer one: `where` which, and `why`."""
 
-    def __init__(self, message: str, trouble: Trouble, remedy: Remedy = Remedy.AGAIN) -> None:
-        super().__init__(message)
+    def __init__(
+        self, where: str, why: str, trouble: Trouble, remedy: Remedy = Remedy.AGAIN
+    ) -> None:
+        super().__init__(f"broker {where}: {why}")
+        self.where = where
+        self.why = why
         self.trouble = trouble
         self.remedy = remedy
+
+    def also(self, more: str) -> Self:
+        """Return the same with more words."""
+        return type(self)(self.where, f"{self.why}; {more}", self.trouble, self.remedy)
 
 
 class Refused(Ended, LinkRefused):
     """There is none because what we were told of the broker is wrong."""
+
+
+def unconnected(where: str, error: Exception) -> Ended:
+    """Return, in words, why no connection came about."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = (
+            f"its certificate was refused: {error.verify_message}; check its authority "
+            "(broker.ca, --ca) and its name"
+        )
+        return Refused(where, why, Trouble.BROKER_CERTIFICATE)
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError):
+        # A proxy whose broker is down does so too: waiting may help.
+        why = (
+            "closed the connection during the TLS handshake, as a port without TLS does "
+            "(mqtt://, tls = false)"
+        )
+        return Ended(where, why, Trouble.TLS_FAILED)
+    if isinstance(error, ssl.SSLError):
+        said = error.reason or str(error)
+        refused = "ALERT" in said.upper()
+        trouble = Trouble.CERTIFICATE_REFUSED if refused else Trouble.TLS_FAILED
+        return Refused(where, f"TLS failed: {said}; check port, certificate and key", trouble)
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, TimeoutError):
+        why = "no answer in time"
+    if isinstance(error, ValueError):  # of the codec that host names go through
+        return Refused(where, "its name is not a host name", Trouble.UNREACHABLE)
+    return Ended(where, why, Trouble.UNREACHABLE)

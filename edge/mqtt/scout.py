@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from edge.errors import SenyumError
 from edge.mqtt.brokers import Candidate
-from edge.mqtt.connection import Connection, Waker
+from edge.mqtt.connection import Connection
 from edge.mqtt.trust import Stamp
+from edge.mqtt.waker import Waker
 
-Dial = Callable[[Candidate, Waker, bool], Connection]
+Dial = Callable[[Candidate, Waker], Connection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,6 @@ class Scout(threading.Thread):
         super().__init__(name="scout", daemon=True)
         self.brokers = tuple(brokers)
         self.failures: list[tuple[Candidate, Exception]] = []
-        self._versions = [candidate.five for candidate in brokers]
         self._dial = dial
         self._wake = wake
         self.back = False  # everything was tried, or one was found
@@ -39,12 +39,12 @@ class Scout(threading.Thread):
     def run(self) -> None:
         waker = Waker()
         try:
-            for candidate, five in zip(self.brokers, self._versions, strict=True):
+            for candidate in self.brokers:
                 if self._abandoned:
                     break
                 stamp = candidate.files.stamp()
                 try:
-                    connection = self._dial(candidate, waker, five)
+                    connection = self._dial(candidate, waker)
                 except SenyumError as error:
                     self.failures.append((candidate, error))
                     continue

@@ -5,9 +5,10 @@ from wires import ScriptedBroker
 from wireunit import UNIT, until
 
 from edge.errors import Trouble
-from edge.mqtt.connection import Connection, Waker, goodbye
+from edge.mqtt.connection import Connection, Hello, goodbye
 from edge.mqtt.reasons import Ended, Remedy
 from edge.mqtt.topics import Leaf
+from edge.mqtt.waker import Waker
 
 PONG = b"\xd0\x00"
 QUOTA = b"\xe0\x02\x97\x00"
@@ -51,7 +52,7 @@ def test_a_goodbye_is_heard_although_a_write_failed(
     waker = Waker()
     said = PONG * 500 + bytes([0xE0, 0x02, code, 0x00])
     with ScriptedBroker(lambda _number, _time: said) as broker:
-        connection = Connection(broker.settings, "one", UNIT.topic(Leaf.STATE), b"{}", waker)
+        connection = Connection(broker.settings, Hello("one"), waker)
         # Claims that the scripted broker reads as those of event 1.
         token = "e30.eyJzZXF1ZW5jZSI6IjEifQ.x"
         connection.publish(UNIT.topic(Leaf.EVENT), token, 1, retain=False)

@@ -12,7 +12,7 @@ from wireunit import UNIT, Listener, WireUnit, until
 from edge.bench.broker import PrivateBroker, free_port
 from edge.errors import LinkError, LinkRefused, SecretError
 from edge.mqtt.client import new_client
-from edge.mqtt.connection import GOODBYE_SECONDS, WILL_DELAY_SECONDS, Connection, Waker
+from edge.mqtt.connection import GOODBYE_SECONDS, WILL_DELAY_SECONDS, Connection, Hello
 from edge.mqtt.encoding import digest
 from edge.mqtt.envelope import parse_will, verify
 from edge.mqtt.link import LinkState
@@ -21,6 +21,7 @@ from edge.mqtt.pace import Pace
 from edge.mqtt.payload import ChainedEvent, HealthEvent, StateEvent, Status, Will
 from edge.mqtt.seal import Vitals
 from edge.mqtt.topics import Leaf
+from edge.mqtt.waker import Waker
 from edge.settings import BrokerSettings
 
 pytestmark = pytest.mark.broker
@@ -81,7 +82,7 @@ def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> No
     topic = UNIT.topic(Leaf.STATE)
     will = Will(status=Status.OFFLINE, session=3).model_dump_json().encode()
     with Listener(broker.settings) as listener:
-        vanished = Connection(broker.settings, UNIT.client_id, topic, will, Waker())
+        vanished = Connection(broker.settings, Hello(UNIT.client_id, (topic, will)), Waker())
         vanished.drop()
         time.sleep(WILL_DELAY_SECONDS - 5)
         assert listener.messages == []
@@ -365,7 +366,7 @@ def answering(connack: bytes) -> Iterator[BrokerSettings]:
 
 
 def connection(broker: BrokerSettings) -> Connection:
-    return Connection(broker, UNIT.client_id, UNIT.topic(Leaf.STATE), b"{}", Waker())
+    return Connection(broker, Hello(UNIT.client_id), Waker())
 
 
 def test_closing_gives_up_a_peer_that_does_not_read_and_does_not_spin() -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from wires import OLD_REFUSAL, ScriptedBroker, Wire
+from wires import ScriptedBroker, Wire
 from wireunit import FAST, Listener, WireUnit, attempt, until
 
 from edge.bench.broker import PrivateBroker, free_port
@@ -90,41 +90,10 @@ def test_each_is_tried_as_seldom_as_a_single_one() -> None:
     assert all(75 <= count <= 130 for count in tries.values())  # one in 4 s on average
 
 
-@pytest.mark.parametrize("remedy", [Remedy.SLOW, Remedy.OLDER])
-def test_what_a_person_must_mend_is_tried_seldom(remedy: Remedy) -> None:
-    brokers = three()
-    one = brokers.all[0]
-    one.five = False
-    one.failed(remedy, 0.0)
+def test_what_a_person_must_mend_is_tried_seldom() -> None:
+    one = three().all[0]
+    one.failed(Remedy.SLOW, 0.0)
     assert 75.0 <= one.due_at <= 125.0
-
-
-def test_a_broker_of_the_older_version_is_remembered_and_asked_again_later() -> None:
-    brokers = Brokers((BrokerSettings(),), Pace(newer=1000.0))
-    one = brokers.all[0]
-    assert one.choose(0.0)
-    one.failed(Remedy.OLDER, 0.0)
-    assert one.due_at == 0.0  # at once
-    assert not one.choose(1.0)
-    assert one.reached()
-    one.failed(Remedy.AGAIN, 500.0)
-    assert not one.choose(999.0)
-    assert one.choose(1000.0)
-
-
-def test_a_connection_that_ends_unanswered_is_no_proof_of_the_older_version() -> None:
-    one = Brokers((BrokerSettings(),), Pace()).all[0]
-    one.failed(Remedy.DOUBT, 0.0)
-    assert not one.choose(0.0)
-    one.failed(Remedy.DOUBT, 0.0)  # nor did that help
-    assert one.choose(0.0)
-    one.failed(Remedy.DOUBT, 0.0)
-    assert not one.choose(0.0)
-    assert not one.reached()  # once more by MQTT 5, to be sure
-    assert one.choose(0.0)
-    assert one.reached()  # it was a proxy whose broker had been down
-    one.failed(Remedy.AGAIN, 0.0)
-    assert one.choose(0.0)
 
 
 # --- over, and back: real brokers ------------------------------------------------------------
@@ -357,56 +326,3 @@ def test_a_half_open_connection_without_events_is_given_up_by_keepalive(
             until(lambda: unit.changes == [True], 5.0)
             wire.blocked = True
             until(lambda: unit.changes == [True, False], 20.0)
-
-
-# --- MQTT 3.1.1 ------------------------------------------------------------------------------
-
-
-@pytest.mark.broker
-@pytest.mark.parametrize("refusal", [OLD_REFUSAL, b"\x20\x03\x00\x84\x00", b""])
-def test_a_broker_of_the_older_version_gets_everything(
-    broker: PrivateBroker, tmp_path: Path, refusal: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A real broker behind a door that lets only 3.1.1 through, or closes without a word."""
-    with (
-        caplog.at_level(logging.INFO, "edge.mqtt"),
-        Wire(broker.port, refusal) as wire,
-        Listener(broker.settings) as listener,
-        WireUnit(tmp_path, wire.settings) as unit,
-    ):
-        unit.record(20)
-        until(lambda: len(listener.events()) == 20, 10.0)
-        until(lambda: unit.link.delivered == 20, 5.0)
-        assert unit.changes == [True]
-        seen = len(wire.versions)
-        wire.cut()
-        until(lambda: unit.changes == [True, False, True], 5.0)
-        assert wire.versions[seen:] == [4]  # remembered
-        unit.record(5)
-        until(lambda: unit.link.delivered == 25, 5.0)
-    assert caplog.text.count("going on by 3.1.1") == 1
-
-
-@pytest.mark.broker
-def test_a_broker_that_learns_mqtt_5_is_asked_again(broker: PrivateBroker, tmp_path: Path) -> None:
-    with (
-        Wire(broker.port, OLD_REFUSAL) as wire,
-        WireUnit(tmp_path, wire.settings, pace=Pace(newer=1.0)) as unit,
-    ):
-        until(lambda: unit.changes == [True], 5.0)
-        assert wire.versions == [5, 4]
-        wire.refusal = None
-        time.sleep(1.1)
-        wire.cut()
-        until(lambda: unit.changes == [True, False, True], 5.0)
-        assert wire.versions == [5, 4, 5]
-
-
-@pytest.mark.broker
-def test_a_door_that_is_shut_for_a_while_does_not_lose_mqtt_5(
-    broker: PrivateBroker, tmp_path: Path
-) -> None:
-    """As a proxy whose broker is down: it closes whatever comes."""
-    with Wire(broker.port, b"", times=1) as wire, WireUnit(tmp_path, wire.settings) as unit:
-        until(lambda: unit.changes == [True], 10.0)
-        assert wire.versions == [5, 4, 5]

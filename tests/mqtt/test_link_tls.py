@@ -84,7 +84,7 @@ def test_a_refused_certificate_is_told_once_and_no_event_is_lost(
         "stranger": settings(tls_broker, ours, theirs.issue("unit")),
         "imposter-broker": settings(tls_broker, theirs, ours.issue("unit")),
     }[who]
-    says = "certificate is refused" if who == "imposter-broker" else "alert"
+    says = "certificate was refused" if who == "imposter-broker" else "alert"
     with tls_broker, caplog.at_level(logging.DEBUG, "edge.mqtt"):
         with WireUnit(tmp_path, wrong) as unit:
             unit.record(3)

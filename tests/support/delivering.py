@@ -58,7 +58,7 @@ class Enroller:
         watch = Watch(KeySet.load(self.keys), [UNIT], digest_of(roster), load.manifests)
         with Post(broker, "admin", watch.hear) as post:
             self.pushed: Pushed = push(post, watch, load, self.commander.key)
-            watch.wait(seconds, lambda _: None)
+            watch.wait(post, seconds, lambda _: None)
         return watch
 
 

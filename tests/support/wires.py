@@ -13,6 +13,7 @@ from edge.bench.broker import free_port
 from edge.settings import BrokerSettings
 
 CHUNK = 65_536
+SILENCE = b"(silence)"
 OLD_REFUSAL = b"\x20\x02\x00\x01"  # CONNACK of MQTT 3.1.1: unacceptable protocol version
 
 
@@ -79,7 +80,7 @@ class Wire(_Server):
     """Passes on to `target`. With `blocked` it swallows what both sides send.
 
     `refusal` is what a client that speaks MQTT 5 gets, before the connection is closed, the first
-    `times` that it comes.
+    `times` that it comes; with SILENCE it gets nothing, and the connection stays open.
     """
 
     def __init__(self, target: int, refusal: bytes | None = None, times: float = math.inf) -> None:
@@ -96,7 +97,10 @@ class Wire(_Server):
             self.versions.append(first[first.index(b"MQTT") + 4])
         again = self.versions.count(5) > self._times
         if self.refusal is not None and self.versions[-1] == 5 and not again:
-            peer.sendall(self.refusal)
+            if self.refusal is SILENCE:
+                peer.recv(CHUNK)
+            else:
+                peer.sendall(self.refusal)
             return
         with socket.create_connection(("127.0.0.1", self._target)) as target:
             self._sockets.append(target)

@@ -127,7 +127,7 @@ def bring(
     with Post(broker_settings(options), f"senyum-admin.{secrets.token_hex(8)}", watch.hear) as post:
         if load is None:
             listen(post, source.recipients)
-            watch.settle()
+            watch.settle(post)
         else:
             done = push(post, watch, load, source.authority, remove_others=options.remove_others)
             sent = f"{counted(done.chunks, 'chunk')} for {counted(len(load.manifests), 'unit')}"
@@ -141,7 +141,7 @@ def bring(
                     f"{escaped(topic)}: holds an older roster for a unit that is not among these; "
                     "--remove-others takes it away"
                 )
-            watch.wait(options.wait, _shown)
+            watch.wait(post, options.wait, _shown)
     reports = watch.reports()
     _table(reports)
     if options.receipts is not None:
