@@ -109,10 +109,11 @@ class Wire(_Server):
             self._pump(peer, target)
 
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # reset, as by a broker that is killed
             while data := source.recv(CHUNK):
                 if not self.blocked:
                     sink.sendall(data)
+        with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_RDWR)
 
 
