@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "central": {"mqtt"},
     "admin": {"mqtt", "roster", "enrol", "central"},
     "tally": {"mqtt", "guard"},
-    "doctor": {"bulletin", "camera", "inference", "gpio", "mqtt", "roster"},
+    "doctor": {"bulletin", "camera", "inference", "gpio", "mqtt", "provision", "roster"},
     "absence": {"guard"},
     "faults": {"absence", "tally"},
     "past": {"guard"},

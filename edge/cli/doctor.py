@@ -54,10 +54,11 @@ def _wire(text: str) -> tuple[str, int]:
 
 def run(options: argparse.Namespace) -> int:
     from edge.bulletin import read
-    from edge.configuration import load_unit
+    from edge.configuration import load_unit, remarks
     from edge.doctor import Ailment, Finding, Patient, Verdict, examine, healthy
     from edge.mqtt.clock import SystemClock
     from edge.owner import service
+    from edge.provision.boot import BOOT
 
     # libcamera and lgpio say much that is not for a technician.
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
@@ -77,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
         SystemClock(settings.clock.state_file, settings.clock.stale_after),
         service(options.user),
         read(options.runtime),
+        boot=BOOT,
+        remarks=remarks(options.config),
         ask=_yes if asks else None,
         loopback=loopback,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from edge.errors import SettingsError
 from edge.owner import USER
+from edge.wording import escaped
 
 
 def add_parser(commands: Any) -> None:
@@ -48,7 +49,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from edge.owner import Owner, service
-    from edge.provision.apply import BOOT, at_boot, provision, receipt, wipe
+    from edge.provision.apply import provision, receipt
+    from edge.provision.boot import BOOT, at_boot, unapplied, wipe
     from edge.provision.cameras import count
     from edge.provision.plan import Machine
     from edge.settings import CONFIG_FILE
@@ -58,12 +60,16 @@ def run(options: argparse.Namespace) -> int:
     config = (options.config or CONFIG_FILE).absolute()
     machine = Machine(config, Owner(os.geteuid(), os.getegid()), service(options.user), count)
     if options.boot:
-        done = at_boot(machine, options.boot_folder or BOOT)
+        folders = options.boot_folder or BOOT
+        done = at_boot(machine, folders)
         print(done.sentence if done else "no claim on the boot partition; nothing to do")
+        for remark in (*done.plan.remarks, *unapplied(folders)) if done else ():
+            print(escaped(remark))
         return 0
-    done = provision(_documents(options, config), machine)
+    documents = _documents(options, config)
+    done = provision(documents, machine)
     if options.wipe:
-        wipe(options.file)
+        wipe(options.file, documents)
     print(receipt(done, config.parent))
     print("Next: systemctl restart senyum, then senyum doctor")
     return 0

@@ -10,6 +10,8 @@ from edge.errors import Trouble
 Check = Callable[[Patient], Finding | Iterable[Finding]]
 
 CHECKS: dict[str, Check] = {
+    "settings": papers.settings,
+    "claim": papers.claim,
     "power": machine.power,
     "temperature": machine.temperature,
     "clock": machine.clock,

@@ -12,6 +12,7 @@ class Ailment(StrEnum):
     """What the doctor finds beyond the troubles that a running unit has a word for."""
 
     SETTINGS = "settings-wrong"
+    CLAIM = "claim-not-applied"
     NOT_RUNNING = "daemon-not-running"
     HANGS = "daemon-hangs"
     UNDER_VOLTAGE = "under-voltage"

@@ -1,4 +1,4 @@
-"""Models, roster, keys and certificates: files that have to be there and to fit each other."""
+"""Files that have to be there and to fit each other: settings, claim, models, roster, keys."""
 
 from collections.abc import Iterator
 
@@ -11,6 +11,7 @@ from edge.mqtt.keys import SigningKey
 from edge.mqtt.tls import tls_context
 from edge.mqtt.trust import ends_at, expiry, remarks
 from edge.owner import acting_as
+from edge.provision.boot import unapplied
 from edge.roster import load as load_roster
 from edge.roster import read_key
 from edge.wording import counted
@@ -20,6 +21,17 @@ _RENEW = {
     Trouble.AUTHORITY_EXPIRES: "add its successor's certificate to that file",
 }
 _MAKE = "senyum provision makes it; then register it with central: senyum keys"
+
+
+def settings(patient: Patient) -> Finding:
+    """Whether settings are used as they are written."""
+    return good("settings", "; ".join(patient.remarks) or "can be read")
+
+
+def claim(patient: Patient) -> Iterator[Finding]:
+    """Whether a claim on the boot partition was applied; nothing if there is none."""
+    for sentence in unapplied(patient.boot):
+        yield bad("claim", Ailment.CLAIM, sentence)
 
 
 def models(patient: Patient) -> Finding:

@@ -1,6 +1,6 @@
 """What is examined, and by what means; tests hand in other ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ class Patient:
     owner: Owner  # of the state
     bulletin: Bulletin | None = None
     root: Path = Path("/")  # of /sys and /proc
+    boot: Sequence[Path] = ()  # where a claim may lie
+    remarks: Sequence[str] = ()  # on settings that are used in another spelling than written
     ask: Callable[[str], bool] | None = None  # a person at the terminal: yes or no
     loopback: Mapping[str, int] = field(default_factory=dict)  # part to the pin wired to it
     open_camera: Callable[[CameraSettings], Camera] = open_camera

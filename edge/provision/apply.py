@@ -1,22 +1,17 @@
-"""Provisions a unit: by a claim file, with or without a person there."""
+"""Provisions a unit from what it is given, all or nothing."""
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.errors import ProvisionError, SenyumError
+from edge.errors import ProvisionError
 from edge.provision import present
-from edge.provision.claim import NAME, Documents
+from edge.provision.claim import Documents
 from edge.provision.plan import Machine, Plan, prepare
-from edge.provision.staging import Staging, overwrite
-from edge.secrets import sync_folder
+from edge.provision.staging import Staging
 
-# Of Raspberry Pi OS since Bookworm, and before.
-BOOT = (Path("/boot/firmware"), Path("/boot"))
-RECEIPT, COMPLAINT, REQUEST = "senyum-receipt.txt", "senyum-error.txt", "senyum-request.csr"
-
+REQUEST = "senyum-request.csr"  # beside the receipt on the boot partition
 
 _WIPED = (
     "The claim was overwritten and removed. Flash may keep copies of it where no program",
@@ -56,33 +51,6 @@ def provision(documents: Documents, machine: Machine) -> Done:
     return Done(plan, tuple(file.path for file in plan.files))
 
 
-def at_boot(machine: Machine, folders: Sequence[Path] = BOOT) -> Done | None:
-    """Finish what was begun, and take the claim that lies in the first folder that has one.
-
-    The claim is wiped and a receipt, with the request for a certificate, left in its place. What
-    is wrong with a claim is written beside it, for whoever put the card in. None: there is no
-    claim. Raises SenyumError.
-    """
-    Staging(machine.config.parent).finish()
-    claim = next((path for folder in folders if (path := folder / NAME).is_file()), None)
-    if claim is None:
-        return None
-    if _wiping_began(claim):  # power went then; it was taken before
-        wipe(claim)
-        return None
-    folder = claim.parent
-    try:
-        done = provision(Documents.read(claim), machine)
-    except SenyumError as error:
-        _leave(folder / COMPLAINT, f"{error}\nNothing was changed.\n")
-        raise
-    _leave(folder / REQUEST, done.plan.request.decode())
-    _leave(folder / RECEIPT, receipt(done))
-    wipe(claim)
-    (folder / COMPLAINT).unlink(missing_ok=True)
-    return done
-
-
 def receipt(done: Done, folder: Path | None = None) -> str:
     """Return what a person may know afterwards: nothing in it is secret.
 
@@ -98,39 +66,14 @@ def receipt(done: Done, folder: Path | None = None) -> str:
         f"It hangs at {where} and reports to {broker.host}:{broker.port}.",
         "",
     ]
+    if plan.remarks:
+        lines += ["Please note:", *plan.remarks, ""]
     if folder is None:
         lines += [*_WIPED, ""]
     if broker.tls and broker.certificate is None:
         lines += [f"{request} asks for a certificate;", *_BRING_IN, ""]
     lines += ["For the central server's keys.json:", keys, ""]
     return "\n".join(lines)
-
-
-def wipe(claim: Path) -> None:
-    """Overwrite a claim and remove it. Raises ProvisionError."""
-    try:
-        overwrite(claim)
-    except OSError as error:
-        raise ProvisionError(
-            f"{claim}: cannot be wiped: {error.strerror}; remove it, for it may hold a password"
-        ) from None
-
-
-def _wiping_began(claim: Path) -> bool:
-    try:
-        with claim.open("rb") as file:
-            return file.read(1) in (b"", b"\0")
-    except OSError as error:
-        raise ProvisionError(f"{claim}: cannot be read: {error.strerror}") from None
-
-
-def _leave(path: Path, text: str) -> None:
-    """Write a note on the boot partition; one that cannot be written stops nothing."""
-    try:
-        path.write_text(text, encoding="utf-8")
-        sync_folder(path.parent)
-    except OSError:
-        return
 
 
 def _make_folders(machine: Machine, state: Path) -> None:

@@ -1,7 +1,8 @@
 """What a unit is told about itself: a TOML file, or the answers of a technician."""
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -88,15 +89,20 @@ class Documents:
     ca: bytes | None = None
     certificate: bytes | None = None
     authorities: bytes | None = None
+    digest: str = ""  # SHA-256 of the claim's file, hex
 
     @classmethod
     def read(cls, file: Path) -> Self:
         """Read a claim file and what it names, whole. Raises SettingsError."""
         try:
-            content, text = parse_toml(_bytes(file))
+            raw = _bytes(file)
+            content, text = parse_toml(raw)
         except ValueError as error:
             raise SettingsError(f"{file}: cannot be read as TOML in UTF-8: {error}") from None
-        return cls.of(content, str(file), file.parent, text)
+        if not content:
+            raise SettingsError(f"{file}: is empty; write [unit] and [broker] into it")
+        documents = cls.of(content, str(file), file.parent, text)
+        return replace(documents, digest=hashlib.sha256(raw).hexdigest())
 
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str, folder: Path, text: str = "") -> Self:

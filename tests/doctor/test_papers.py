@@ -37,6 +37,30 @@ def test_a_network_that_was_altered_or_gives_something_else(tmp_path: Path) -> N
     assert said(found) == ("bad", "model-wrong")
 
 
+def test_what_is_written_otherwise_and_what_waits_on_the_boot_partition(tmp_path: Path) -> None:
+    remark = "unit.place.zone is 'Asia/Ujung_Pandang': Asia/Makassar is used; write that"
+    examined = patient(tmp_path, boot=[tmp_path], remarks=[remark])
+    assert papers.settings(examined).text == remark
+    assert list(papers.claim(examined)) == []
+    (tmp_path / "senyum-claim.toml.txt").touch()
+    (finding,) = papers.claim(examined)
+    assert said(finding) == ("bad", "claim-not-applied")
+    assert "rename it to senyum-claim.toml" in finding.text
+
+
+def test_a_ca_that_does_not_serve_is_named_beside_one_that_does(tmp_path: Path) -> None:
+    old, new = Authority(tmp_path, "old", days=-1.0), Authority(tmp_path, "new")
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(old.pem.read_bytes() + new.pem.read_bytes())
+    examined = patient(tmp_path, {"broker": {"host": "b", "tls": True, "ca": ca}})
+    (finding,) = papers.certificates(examined)
+    assert said(finding) == ("good", None)
+    assert "broker.ca (old) expired on" in finding.text
+    ca.write_bytes(old.pem.read_bytes())
+    (finding,) = papers.certificates(examined)
+    assert said(finding) == ("bad", "authority-expires")
+
+
 def test_the_roster(tmp_path: Path) -> None:
     examined = patient(tmp_path)
     assert said(papers.roster(examined)) == ("bad", "roster-unusable")

@@ -16,7 +16,7 @@ from edge.mqtt.envelope import verify
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AuditEvent
 from edge.mqtt.topics import Leaf
-from edge.provision.apply import at_boot
+from edge.provision.boot import at_boot
 from edge.roster import DIMENSION, Person, Roster, read_key, save
 from edge.sensor import Wish
 from edge.types import AuditCode, Frame, Yuv

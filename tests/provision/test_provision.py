@@ -19,7 +19,7 @@ from edge.mqtt.keys import SigningKey
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Head, Sealed
 from edge.mqtt.topics import UnitName
-from edge.provision.apply import at_boot
+from edge.provision.boot import at_boot
 from edge.roster import read_key
 
 
