@@ -48,6 +48,7 @@ class Trouble(StrEnum):
     # connected, and events go out
     NOT_LISTENING = "not-listening"  # the broker lets us hear no commands
     AUTHORITIES = "authorities-unusable"  # nobody new can give orders
+    COMMANDS = "commands-unavailable"  # the file of obeyed commands cannot be opened
     # connected, and all is well for now
     CERTIFICATE_EXPIRES = "certificate-expires"
     AUTHORITY_EXPIRES = "authority-expires"

@@ -66,6 +66,7 @@ class Handover:
         self.link: Link | None = None
         self._sealer: Sealer | None = None
         self.why_not: str | None = None  # nobody can be recognised
+        self._unloaded = False  # the file could not be used at the start
         try:
             self.gallery = keeper.load()  # in force
             if self.gallery.size == 0:
@@ -73,7 +74,7 @@ class Handover:
         except RosterError as error:
             if not wait_for_delivery:
                 raise
-            self.gallery, self.why_not = empty(), str(error)
+            self.gallery, self.why_not, self._unloaded = empty(), str(error), True
         if self.why_not is not None:
             if not wait_for_delivery:
                 raise RosterError(self.why_not)
@@ -84,6 +85,7 @@ class Handover:
         self._again_ns = 0
         self._also: list[str] = []  # manifests that wait for the same receipt
         self._settled = 0  # version whose receipt was given
+        self._unsettled = 0  # version whose receipt was given, and the ledger still owes it
 
     @classmethod
     def open(
@@ -106,6 +108,7 @@ class Handover:
             settings.roster.file.with_name(settings.roster.file.name + ".incoming"),
             self,
             fetch=self._fetch,
+            again=self._again,
             say=self._say,
             refusals=refusals,
             now=sealer.believed_now,
@@ -160,6 +163,27 @@ class Handover:
             counted(gallery.size, "person"),
         )
         self._use(gallery)
+
+    # --- for a thread that tries again ---------------------------------------------------------
+
+    def retry(self) -> None:
+        """Do what the disk did not allow before: load the roster, remember the receipt given.
+
+        Raises RosterError.
+        """
+        if self._unsettled:
+            with self._lock:
+                if self._keeper.ledger.version == self._unsettled:  # else a newer one owes it
+                    self._keeper.told()
+                self._unsettled = 0
+        if self._unloaded and self._newest.size == 0:
+            with self._lock:
+                gallery = self._keeper.load()
+            self._unloaded = False
+            if gallery.size:
+                self._use(gallery)
+            else:
+                self.why_not = self._nobody()
 
     # --- for the main loop ---------------------------------------------------------------------
 
@@ -220,7 +244,8 @@ class Handover:
             try:
                 self._keeper.told()
             except RosterError as error:
-                log.warning("%s; it is told again after the next start", error)
+                self._unsettled = version
+                log.warning("%s; will try again", error)
             self._settled = version
             asked = dict.fromkeys([ledger.owed.to, *self._also])
             self._also.clear()
@@ -238,6 +263,10 @@ class Handover:
     def _fetch(self, listener: Delivery, topics: Sequence[str]) -> None:
         if self.link is not None:
             self.link.fetch(listener, topics)
+
+    def _again(self, listener: Delivery, topic: str, payload: bytes, seconds: float) -> None:
+        if self.link is not None:
+            self.link.again(listener, topic, payload, seconds)
 
     def _nobody(self) -> str:
         return f"{self._keeper.file}: nobody is enrolled; run senyum enroll first"

@@ -27,6 +27,7 @@ class Tally:
     store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
     link_trouble: Trouble | None = None  # what stands in the way of events, or soon will
     authorities_trouble: Trouble | None = None
+    commands_trouble: Trouble | None = None
     waiting: int = 0  # events that no broker has taken
     power: Callable[[], Power | None] = read_power  # what the watcher beside has seen
 
@@ -49,7 +50,13 @@ class Tally:
     @property
     def codes(self) -> tuple[Trouble, ...]:
         """All that is wrong, as docs/troubleshooting.md has it; the worst first."""
-        lasting = self.trouble, weakness(self.power()), self.link_trouble, self.authorities_trouble
+        lasting = (
+            self.trouble,
+            weakness(self.power()),
+            self.link_trouble,
+            self.authorities_trouble,
+            self.commands_trouble,
+        )
         return tuple(trouble for trouble in lasting if trouble is not None)
 
     def sentence(self, enrolled: int) -> str:

@@ -45,12 +45,13 @@ class Teller:
         self._boot_id = clock.read().boot_id
         self._started_ns = time.monotonic_ns()
 
-    def tell(self, frame: Frame | None) -> None:
-        """`frame` is the one that was just judged, if one was."""
+    def tell(self, frame: Frame | None, commands: Trouble | None) -> None:
+        """`frame` is the one that was just judged, if one was; `commands`: what ails them."""
         tally = self._tally
         tally.waiting = max(self._outbox.sequence - self._link.delivered, 0)
         tally.link_trouble = self._link.trouble
         damaged = self._authorities.damaged
+        tally.commands_trouble = commands
         tally.authorities_trouble = Trouble.AUTHORITIES if damaged else None
         sentence = tally.sentence(self._enrolled())
         self._notifier.status(sentence)

@@ -227,7 +227,7 @@ class Unit:
         self._recorder.start()
         self._link.start()
         self._announce()
-        self._commands.begin()
+        self._commands.begin(self._handover.retry)
         self._feed.start()
         ready = False
         status_at = rate_at = time.monotonic_ns()
@@ -264,7 +264,7 @@ class Unit:
                 self._past.tend(self._audit)
                 if self._absence.bears(now):
                     self._notifier.alive()
-                self._teller.tell(frame)
+                self._teller.tell(frame, self._commands.trouble)
                 self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure

@@ -12,7 +12,7 @@ from edge.errors import RosterError
 from edge.handover import AGAIN_NS, Handover
 from edge.mqtt.command import Answer
 from edge.mqtt.manifest import Manifest
-from edge.roster import Gallery, Roster, save
+from edge.roster import Gallery, Roster, keeper, save
 from edge.roster.content import pack, stripped, unpack
 from edge.roster.keeper import Keeper
 from edge.types import AuditCode
@@ -149,3 +149,60 @@ def test_without_a_roster_it_waits_where_it_knows_whom_for(tmp_path: Path) -> No
     assert "there is no roster" in str(Loop(tmp_path).handover.why_not)
     with pytest.raises(RosterError, match="there is no roster"):
         Loop(tmp_path, wait=False)
+
+
+def test_a_roster_that_the_disk_kept_from_being_loaded_is_loaded_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Brought by hand: the ledger has to be written first, and the disk is full."""
+    save(tmp_path / "roster.senyum", KEY, roster(2, BUDI, tombstones={ANI.id: 2}))
+    with monkeypatch.context() as full:
+        full.setattr(keeper, "write_ledger", no_room)
+        loop = Loop(tmp_path)
+        assert "no room" in str(loop.handover.why_not)
+        with pytest.raises(RosterError, match="no room"):
+            loop.handover.retry()
+        assert loop.waiting == []
+    loop.handover.retry()
+    (gallery,) = loop.waiting
+    loop.handover.used(gallery)
+    assert loop.handover.why_not is None
+    loop.turn()
+    assert loop.codes() == ["roster-installed"]
+    loop.handover.retry()
+    assert len(loop.waiting) == 1
+
+
+def test_a_receipt_that_was_given_is_remembered_once_the_disk_takes_it(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.deliver(roster(2, ANI))
+    loop.handover.used(loop.waiting[0])
+    with monkeypatch.context() as full:
+        full.setattr(keeper, "write_ledger", no_room)
+        loop.turn()
+        until(lambda: loop.answers, 10.0)
+    loop.handover.retry()
+    again = Loop(tmp_path)
+    again.turn()
+    assert again.told == []
+
+
+def test_a_newer_roster_still_owes_its_receipt(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.deliver(roster(2, ANI))
+    loop.handover.used(loop.waiting[0])
+    with monkeypatch.context() as full:
+        full.setattr(keeper, "write_ledger", no_room)
+        loop.turn()
+        until(lambda: loop.answers, 10.0)
+    loop.deliver(roster(3, ANI), OTHER)
+    loop.handover.retry()
+    again = Loop(tmp_path)
+    again.turn()
+    assert again.codes() == ["roster-installed"]
+
+
+def no_room(path: Path, _ledger: object) -> None:
+    raise RosterError(f"{path}: cannot be written: no room")

@@ -1,17 +1,20 @@
-"""Puts the parts of commanding together for one unit, and keeps them away where they fail."""
+"""Puts the parts of commanding together for one unit, and tries again what the disk refuses."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from edge.commands.steward import Change, Steward, change_of, forget, with_overrides
-from edge.errors import OutboxError
+from edge.errors import OutboxError, SenyumError, Trouble
+from edge.journal import facts
 from edge.mqtt.authority import AuthorityFile
 from edge.mqtt.clock import Clock, ClockState
+from edge.mqtt.grumble import Grumble
 from edge.mqtt.ledger import Ask, Ledger
 from edge.mqtt.link import Link
 from edge.mqtt.listening import Listener
@@ -27,6 +30,7 @@ from edge.types import AuditCode, Cue
 log = logging.getLogger(__name__)
 
 FILE = "commands.sqlite"  # in the folder of the outbox
+AGAIN_S = 10.0  # between two tries of what the disk refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Doors:
 
 
 class Commands:
-    """A unit's commands. Where their ledger cannot be had, none is heard, and all else goes on.
+    """A unit's commands. While their ledger cannot be opened, each is refused; all else goes on.
 
     `settings` are the unit's, with what was set by command laid over them. Then `attach`, which
     needs the rest of the unit; then the link is built with `listeners` and `archive`, and told.
@@ -54,10 +58,11 @@ class Commands:
         self._doors: Doors | None = None
         self._reread = reread
         self.refusals = Refusals()
-        self._ledger: Ledger | None = None
+        self.trouble: Trouble | None = None  # what was set or asked for by command is not applied
         self._orders: Orders | None = None
         self._steward: Steward | None = None
         self._replay: Replay | None = None
+        self._ending = threading.Event()
         self._opened = ExitStack()
 
         def now_us() -> int | None:
@@ -65,12 +70,21 @@ class Commands:
             known = reading.state is not ClockState.UNSYNCHRONIZED
             return reading.utc_ns // 1000 if known else None
 
+        self._ledger = Ledger(base.outbox.file.parent / FILE, now_us)
+        self._opened.callback(self._ledger.close)
+        self._opened.callback(self._ending.set)
+        self._asks: Sequence[Ask] = ()
         try:
-            self._ledger = Ledger(base.outbox.file.parent / FILE, now_us)
-            self._opened.callback(self._ledger.close)
             self.settings = with_overrides(base, self._ledger)
+            self._asks = self._ledger.replays()
         except OutboxError as error:
-            log.error("%s; no command is heard until the next start", error)  # noqa: TRY400 - told
+            self.trouble = Trouble.COMMANDS
+            log.error(  # noqa: TRY400 - expected
+                "%s; commands are refused, and what was set by command is not applied, until it "
+                "can be opened",
+                error,
+                extra=facts(code=self.trouble),
+            )
 
     def attach(
         self,
@@ -82,8 +96,6 @@ class Commands:
     ) -> None:
         """Make ready to obey. `load` reads the roster's file. Raises OutboxError."""
         self._doors = doors
-        if self._ledger is None:
-            return
         reader = Reader(outbox.file)
         self._opened.callback(reader.close)
         self._steward = Steward(
@@ -122,16 +134,17 @@ class Commands:
     def archive(self, reader: Reader) -> Replay:
         """Return what the link sends again, beginning with what a restart interrupted."""
         ledger = self._ledger
-        finished = (lambda _: None) if ledger is None else (lambda ask: forget(ledger, ask))
+        finished = partial(forget, ledger)
         self._replay = Replay(reader, self._base.outbox.replay_rate, finished)
-        if ledger is not None:
-            self._replay.asked.extend(ledger.replays())
+        self._replay.asked.extend(self._asks)
         return self._replay
 
-    def begin(self) -> None:
-        """Tell the chain of what was obeyed when the power went; in a thread of its own."""
-        if self._orders is not None:
-            threading.Thread(target=self._tell_untold, name="untold", daemon=True).start()
+    def begin(self, retry: Callable[[], None] = lambda: None) -> None:
+        """Do what the power, or the disk, cut short; in a thread of its own, until `close`.
+
+        `retry` does what others could not, and raises a SenyumError while it cannot.
+        """
+        threading.Thread(target=self._catch_up, args=(retry,), name="retry", daemon=True).start()
 
     def stored(self, ref: int, *, stored: bool) -> None:
         """Hear what became of an audit event."""
@@ -146,9 +159,14 @@ class Commands:
             self._doors.audit(AuditCode.COMMANDS_REFUSED, counts)
 
     def vitals(self, vitals: Vitals) -> Vitals:
-        """Add what was refused."""
+        """Add what was refused, and what is wrong if nothing worse is."""
         refusals = self.refusals
-        return replace(vitals, refused_commands=refusals.total, last_refusal=refusals.last)
+        return replace(
+            vitals,
+            refused_commands=refusals.total,
+            last_refusal=refusals.last,
+            last_error=vitals.last_error or self.trouble,
+        )
 
     def close(self) -> None:
         """Close the files."""
@@ -164,9 +182,30 @@ class Commands:
         assert self.link is not None  # nothing is heard before there is one
         self.link.say(topic, token)
 
+    def _catch_up(self, retry: Callable[[], None]) -> None:
+        tries = [self._resume, self._tell_untold, retry]
+        about = [Grumble() for _ in tries]
+        while True:
+            for one, grumble in zip(tries, about, strict=True):
+                try:
+                    one()
+                except SenyumError as error:
+                    grumble.about(str(error))
+                else:
+                    grumble.forget()
+            if self._ending.wait(AGAIN_S):
+                return
+
     def _tell_untold(self) -> None:
-        try:
-            if self._orders is not None:
-                self._orders.tell_untold()
-        except OutboxError as error:
-            log.warning("%s", error)
+        if self._orders is not None and self.trouble is None:
+            self._orders.tell_untold()
+
+    def _resume(self) -> None:
+        """Apply what the ledger holds, if it could not be read at the start. Raises OutboxError."""
+        if self.trouble is None or self._steward is None:
+            return
+        self._steward.resume()
+        for ask in self._ledger.replays():
+            self._ask(ask)
+        self.trouble = None
+        log.info("%s: can be opened again; commands are obeyed", self._ledger.file)

@@ -1,7 +1,7 @@
 """What this unit does when it is ordered: answers, shows itself, sends again, takes new settings.
 
-Everything here runs in the listening thread. What the main loop has to take (rules, a roster) is
-handed to it as a Change, for a moment when nobody's attempt is under way.
+Everything here runs in the listening thread, but for `resume`. What the main loop has to take
+(rules, a roster) is handed to it as a Change, for a moment when nobody's attempt is under way.
 """
 
 import logging
@@ -108,6 +108,7 @@ class Steward:
         self._audit, self._stop = audit, stop
         self._supervised = supervised
         self._began = time.monotonic()
+        self._taking = threading.Lock()
         self._telling = threading.Condition()
         self._awaited: int | None = None
         self._outcome: bool | None = None
@@ -151,7 +152,18 @@ class Steward:
 
     def use_roster(self, gallery: Gallery) -> None:
         """Take a roster that was delivered, with the settings as they are or are about to be."""
-        self._take(change_of(self._present.settings, gallery))
+        with self._taking:
+            self._take(change_of(self._present.settings, gallery))
+
+    def resume(self) -> None:
+        """Apply what was set by command before the start, if the ledger could not be read then.
+
+        Raises OutboxError.
+        """
+        with self._taking:
+            settings = with_overrides(self._base, self._ledger)
+            if settings != self._present.settings:
+                self._take(change_of(settings, self._present.gallery))
 
     # --- for the main loop -----------------------------------------------------------------------
 
@@ -213,8 +225,9 @@ class Steward:
 
         def take(_: Ask | None) -> None:
             # The roster is as it was, so its limits are, which take a second to find.
-            limits = settings.model_copy(update={"roster": self._present.limits.roster})
-            self._take(Change(settings, limits, self._present.gallery))
+            with self._taking:
+                limits = settings.model_copy(update={"roster": self._present.limits.roster})
+                self._take(Change(settings, limits, self._present.gallery))
 
         stored: dict[str, float | None] = {name.value: None for name in data.reset}
         stored.update({name.value: new for name, new in data.set.items()})
@@ -243,9 +256,10 @@ class Steward:
             return Prepared(f"restarts to take {said}", data, audit=detail, restart=True)
 
         def take(_: Ask | None) -> None:
-            self._base = base
-            if changed:
-                self._take(change_of(settings, gallery))
+            with self._taking:
+                self._base = base
+                if changed:
+                    self._take(change_of(settings, gallery))
 
         return Prepared(f"changed: {said}", data, audit=detail, act=take)
 

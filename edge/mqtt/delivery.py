@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 NAME = "roster"  # of what is answered, where a reply to a command has the command's
 TEXT = 200  # characters of an answer's sentence
+AGAIN_S = 60.0  # before what the disk did not take is tried again
 
 
 class Shelf(Protocol):
@@ -86,6 +87,7 @@ class _Gathering:
     manifest: Manifest
     key: bytes
     basket: Basket
+    token: bytes  # the manifest as it came
 
     def topics(self) -> list[str]:
         """Return the topics of what is missing."""
@@ -107,10 +109,12 @@ class Delivery:
         say: Callable[[Answer], None],
         refusals: Refusals,
         now: Callable[[], datetime | None],
+        again: Callable[["Delivery", str, bytes, float], None] = lambda *_: None,
         reserve_bytes: int = 0,
     ) -> None:
         """Gather in `folder`. `fetch` gets retained messages.
 
+        `again` has a message heard once more, after so many seconds.
         `now` is None while the time is not known. A roster is not fetched where less than
         `reserve_bytes` of the disk would be free beside it.
         """
@@ -125,6 +129,9 @@ class Delivery:
         self._refusals = refusals
         self._now = now
         self._reserve_bytes = reserve_bytes
+        self._again = again
+        self._token = b""  # the manifest that is worked on, as it came
+        self._failed_id: str | None = None  # of the manifest that the disk did not take
         self._gathering: _Gathering | None = None
         self._about = Grumble()
 
@@ -140,6 +147,7 @@ class Delivery:
         if not payload:  # the authority took it back from the broker
             return
         manifest: Manifest | None = None
+        self._token = payload
         try:
             order = self._authorities.current().verify(
                 payload, TYP, Role.ROSTER, self._unit, now=self._now(), most_bytes=MANIFEST_BYTES
@@ -175,7 +183,7 @@ class Delivery:
         free = shutil.disk_usage(self._folder.parent).free
         if free < 2 * manifest.size + self._reserve_bytes:
             raise OrderRefused(Flaw.FAILED, f"the disk has no room for {manifest.size} bytes of it")
-        self._gathering = _Gathering(manifest, key, Basket(self._folder, manifest))
+        self._gathering = _Gathering(manifest, key, Basket(self._folder, manifest), self._token)
         log.info("roster version %d is being fetched", manifest.version)
         self._go_on(self._gathering)
 
@@ -183,6 +191,7 @@ class Delivery:
         gathering = self._gathering
         if gathering is None or not payload:
             return
+        self._token = gathering.token
         try:
             if not gathering.basket.add(topic.rpartition("/")[2], payload):
                 self._about.about(
@@ -216,9 +225,13 @@ class Delivery:
 
     def _refuse(self, error: OrderRefused, manifest: Manifest | None) -> None:
         """Count a refusal, and answer it, unless nobody known signed what is refused."""
+        if error.flaw is Flaw.FAILED and manifest is not None and self._tried_again(manifest):
+            return
         self._refusals.add(error.flaw, f"roster: {error}")
         if manifest is not None:
-            if self._gathering is not None and self._gathering.manifest.id == manifest.id:
+            gathering = self._gathering
+            ours = gathering is not None and gathering.manifest.id == manifest.id
+            if ours and error.flaw is not Flaw.FAILED:
                 self._drop()
             self._answer(manifest.id, manifest.version, error.flaw, str(error))
         elif error.order is not None:
@@ -241,14 +254,23 @@ class Delivery:
         """Say that this unit could not, and keep what is gathered for the next time."""
         known = isinstance(error, SenyumError)
         why = str(error) if known else f"the disk does not take the roster: {error}"
-        self._about.about(f"{why}; it is tried again when it is sent again, or on the next start")
+        self._about.about(f"{why}; will try again in {AGAIN_S:.0f} s")
         self._fetch(self, ())
-        if manifest is not None:
+        if manifest is not None and not self._tried_again(manifest):
             self._answer(manifest.id, manifest.version, Flaw.FAILED, "the disk does not take it")
+
+    def _tried_again(self, manifest: Manifest) -> bool:
+        """Have the manifest heard again later; returns whether it has failed before."""
+        before, self._failed_id = self._failed_id, manifest.id
+        self._again(self, self._topic, self._token, AGAIN_S)
+        return before == manifest.id
 
     def _drop(self) -> None:
         """Want nothing any more."""
         self._gathering = None
+        if self._failed_id is not None:
+            self._failed_id = None
+            self._again(self, self._topic, b"", 0.0)  # in place of what was to be heard again
         self._fetch(self, ())
         try:
             clear(self._folder)

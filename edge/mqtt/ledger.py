@@ -5,12 +5,13 @@ both or neither, and a command that is delivered again is answered and not obeye
 threads may use a ledger.
 """
 
+import contextlib
 import json
 import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,32 +80,20 @@ class Done:
 
 
 class Ledger:
-    """Opening makes the file if there is none; a damaged one is set aside.
+    """Opens the file when it is first needed, and tries again each time that this fails.
 
-    Raises OutboxError from every method. `now_us` gives UTC microseconds since 1970, or None
-    while the time is not known.
+    A missing file is made; a damaged one is set aside. Raises OutboxError from every method.
+    `now_us` gives UTC microseconds since 1970, or None while the time is not known.
     """
 
     def __init__(self, file: Path, now_us: Callable[[], int | None]) -> None:
         self.file = file
+        self._now_us = now_us
         self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+        self._made_us: int | None = None
+        self._closed = False
         self.renewed = False  # whether a damaged one was set aside
-        with told(file):
-            try:
-                file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                self._db = _open(file)
-            except OSError as error:
-                raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                self._set_aside(error)
-                self._db = _open(file)
-            self._made_us: int | None = self._db.execute("SELECT at_us FROM made").fetchone()[0]
-            if self._made_us is None and (now := now_us()) is not None:
-                self._made_us = now
-                with transaction(self._db):
-                    self._db.execute("UPDATE made SET at_us = ?", (now,))
 
     @property
     def made_us(self) -> int | None:
@@ -112,12 +101,15 @@ class Ledger:
 
         What was signed before may have been obeyed already, by a ledger that is gone.
         """
-        return self._made_us
+        with self._opened():
+            return self._made_us
 
     def close(self) -> None:
         """Close; a second time does nothing."""
         with self._lock:
-            self._db.close()
+            self._closed = True
+            if self._db is not None:
+                self._db.close()
 
     def last(self, kid: str) -> int:
         """Return the highest number of an authority that was obeyed; 0 where none was."""
@@ -131,23 +123,23 @@ class Ledger:
 
     def add(self, done: Done, effect: Effect) -> Ask | None:
         """Store a number with its effect, durable on return; returns the replay with its id."""
-        with self._lock, told(self.file), transaction(self._db):
+        with self._opened() as db, transaction(db):
             audit = None if done.audit is None else json.dumps(done.audit)
             row = (done.kid, done.number, done.digest, done.topic, done.reply, audit)
-            self._db.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?, ?)", row)
-            self._db.execute(
+            db.execute("INSERT INTO done VALUES (?, ?, ?, ?, ?, ?)", row)
+            db.execute(
                 "DELETE FROM done WHERE kid = ?1 AND audit IS NULL AND number <= "
                 "(SELECT number FROM done WHERE kid = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
                 (done.kid, KEEP),
             )
             for name, value in effect.settings.items():
                 if value is None:
-                    self._db.execute("DELETE FROM setting WHERE name = ?", (name,))
+                    db.execute("DELETE FROM setting WHERE name = ?", (name,))
                 else:
-                    self._db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
+                    db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (name, value))
             if (ask := effect.replay) is None:
                 return None
-            cursor = self._db.execute(
+            cursor = db.execute(
                 'INSERT INTO replay (first, last, begin, "end") VALUES (?, ?, ?, ?)',
                 (ask.first, ask.last, ask.begin, ask.end),
             )
@@ -179,16 +171,49 @@ class Ledger:
     # --- SQLite --------------------------------------------------------------------------------
 
     def _rows(self, query: str, *values: Any) -> list[Any]:
-        with self._lock, told(self.file):
-            return self._db.execute(query, values).fetchall()
+        with self._opened() as db:
+            return db.execute(query, values).fetchall()
 
     def _row(self, query: str, *values: Any) -> Any:
-        with self._lock, told(self.file):
-            return self._db.execute(query, values).fetchone()
+        with self._opened() as db:
+            return db.execute(query, values).fetchone()
 
     def _write(self, query: str, *values: Any) -> None:
-        with self._lock, told(self.file), transaction(self._db):
-            self._db.execute(query, values)
+        with self._opened() as db, transaction(db):
+            db.execute(query, values)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection to one thread; opens it if that has not succeeded yet."""
+        with self._lock, told(self.file):
+            if self._closed:
+                raise OutboxError(f"{self.file}: is closed")
+            if self._db is None:
+                try:
+                    self._db = self._open()
+                except OSError as error:
+                    raise OutboxError(f"{self.file}: cannot be made: {error.strerror}") from None
+            yield self._db
+
+    def _open(self) -> sqlite3.Connection:
+        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            db = _open(self.file)
+        except sqlite3.OperationalError:  # says nothing against the file
+            raise
+        except sqlite3.DatabaseError as error:
+            self._set_aside(error)
+            db = _open(self.file)
+        try:
+            self._made_us = db.execute("SELECT at_us FROM made").fetchone()[0]
+            if self._made_us is None and (now := self._now_us()) is not None:
+                with transaction(db):
+                    db.execute("UPDATE made SET at_us = ?", (now,))
+                self._made_us = now
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def _set_aside(self, why: Exception) -> None:
         """Keep a damaged file for whoever wants to know, and begin anew."""

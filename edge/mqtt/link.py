@@ -119,7 +119,8 @@ class Link(threading.Thread):
             archive=archive,
             listening=self._listening,
         )
-        self.fetch, self.announce = self._listening.fetch, self._courier.announce
+        self.fetch, self.again = self._listening.fetch, self._listening.again
+        self.announce = self._courier.announce
         self._closing_at: float | None = None
         self._about_broker = Grumble()
         self._about_files = Grumble()

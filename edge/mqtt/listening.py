@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 CAPACITY = 40  # messages that may wait: twice what a broker may have on its way to us
 SAID = 64  # messages that may wait to be sent
+_NO_CONNECTION = 0  # the first is 1
 
 
 class Listener(Protocol):
@@ -89,6 +90,7 @@ class Listening(threading.Thread):
         self._fetcher: Listener | None = None
         self._changed = threading.Condition()
         self._inbox: deque[_Work] = deque()
+        self._repeats: dict[Listener, tuple[float, Heard]] = {}  # when, monotonic
         self._closing = False
         self._done: deque[_Work] = deque()
         self._saying: deque[_Said] = deque(maxlen=SAID)
@@ -109,6 +111,15 @@ class Listening(threading.Thread):
         self._fetcher = listener
         self._fetching.want(topics)
         self._wake()
+
+    def again(self, listener: Listener, topic: str, payload: bytes, seconds: float) -> None:
+        """Have a listener hear a message once more, after so many seconds; the last one asked for.
+
+        A restart forgets it.
+        """
+        with self._changed:
+            self._repeats[listener] = time.monotonic() + seconds, Heard(topic, payload, False, 0)
+            self._changed.notify()
 
     def close(self, timeout: float) -> bool:
         """Finish the message in hand, leave the rest to the broker; False if that took longer."""
@@ -132,7 +143,14 @@ class Listening(threading.Thread):
 
     def _next(self) -> _Work | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._inbox or self._closing)
+            while not self._closing and not self._inbox:
+                now = time.monotonic()
+                for listener, (at, heard) in list(self._repeats.items()):
+                    if at <= now:
+                        del self._repeats[listener]
+                        return _Work(listener, heard, _NO_CONNECTION)
+                first = min((at for at, _ in self._repeats.values()), default=None)
+                self._changed.wait(None if first is None else first - now)
             return None if self._closing else self._inbox.popleft()
 
     # --- for the link's thread -----------------------------------------------------------------

@@ -107,6 +107,7 @@ class Orders:
         self._say = say
         self._refusals = refusals
         self._telling = threading.Lock()
+        self._owing = True  # whether the chain may lack what was obeyed
         self._answered: deque[str] = deque(maxlen=REMEMBERED)  # digests
 
     def filters(self, unit: UnitName) -> tuple[str, ...]:
@@ -135,9 +136,20 @@ class Orders:
             self._hands.restart()
 
     def tell_untold(self) -> None:
-        """Tell the chain of what was obeyed when the power went; raises OutboxError."""
-        for done in self._ledger.untold():
-            self._tell(done)
+        """Add to the chain what was obeyed and is missing there. Raises OutboxError.
+
+        The power went before it was added, or the disk did not take it. What it does not take now
+        is left for the next call.
+        """
+        if not self._owing:
+            return
+        self._owing = False
+        try:
+            for done in self._ledger.untold():
+                self._tell(done)
+        except OutboxError:
+            self._owing = True
+            raise
 
     # --- judged ----------------------------------------------------------------------------------
 
@@ -234,19 +246,20 @@ class Orders:
         try:
             self._tell(done)
         except OutboxError as error:
-            log.warning("%s; the chain is told at the next start", error)
+            self._owing = True
+            log.warning("%s; it is added to the chain later", error)
         self._say(done.topic, done.reply)
 
     def _tell(self, done: Done) -> None:
         """Tell the chain, unless another thread just did."""
         with self._telling:
             present = self._ledger.find(done.kid, done.digest)
-            if (
-                present is not None
-                and present.audit is not None
-                and self._hands.tell(present.audit)
-            ):
+            if present is None or present.audit is None:
+                return
+            if self._hands.tell(present.audit):
                 self._ledger.tell(present)
+            else:
+                self._owing = True
 
     def _refuse(self, claims: Mapping[str, Any], refusal: OrderRefused) -> None:
         """Answer, as far as what was signed says whom; quotes nothing that is not of its form."""

@@ -36,10 +36,23 @@ def told(file: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0)
         if code in _NO_ROOM:
             raise OutboxFull(f"{file}: the disk is full; make room on it") from error
+        if code & 0xFF == sqlite3.SQLITE_CANTOPEN and _no_inode(file.parent):
+            raise OutboxFull(
+                f"{file}: the disk has no inode left for another file; remove files from it (df -i)"
+            ) from error
         kind = OutboxDamaged if code & 0xFF in _DAMAGE else OutboxError  # whatever its detail
         raise kind(f"{file}: {error}") from error
     except UnicodeDecodeError as error:  # see ILLEGIBLE
         raise OutboxDamaged(f"{file}: is damaged ({error.reason})") from error
+
+
+def _no_inode(folder: Path) -> bool:
+    """Whether the file system of a folder counts inodes, and none is left."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:

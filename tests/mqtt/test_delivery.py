@@ -18,7 +18,7 @@ from wireunit import FAST, UNIT, Listener, WireUnit, until
 from edge.admin.rosters import Load
 from edge.bench.broker import PrivateBroker
 from edge.mqtt.authority import Flaw, sign_order
-from edge.mqtt.delivery import Delivery
+from edge.mqtt.delivery import AGAIN_S, Delivery
 from edge.mqtt.manifest import TYP, Manifest, chunk_topic, manifest_topic
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.topics import UnitName
@@ -259,6 +259,39 @@ def test_a_disk_without_room_keeps_its_room(bench: Bench) -> None:
     bench.delivery._reserve_bytes = 0
     bench.deliver(SMALL)
     assert bench.rack.installed == [5]
+
+
+def test_what_the_disk_does_not_take_is_tried_again_and_answered_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[tuple[str, bytes]] = []
+
+    def again(_: Delivery, topic: str, payload: bytes, seconds: float) -> None:
+        assert seconds in {AGAIN_S, 0.0}
+        later[:] = [(topic, payload)] if payload else []
+
+    bench.delivery._again = again
+    load = bench.load()
+    bench.hear(TOPIC, bench.manifest(load))
+    with monkeypatch.context() as full:
+        full.setattr(Rack, "install", no_room)
+        for topic, chunk in bench.chunks(load):
+            bench.hear(topic, chunk)
+        for _ in range(3):  # and each time that it is tried again
+            bench.hear(*later[0])
+    bench.delivery._reserve_bytes = 2**62
+    bench.hear(*later[0])
+    bench.delivery._reserve_bytes = 0
+    assert [each.reason for each in bench.rack.answers] == [Flaw.FAILED]
+    assert bench.rack.installed == []
+    bench.hear(*later[0])
+    assert bench.rack.installed == [5]
+    assert later == []
+    assert bench.refusals.total == 0
+
+
+def no_room(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 @pytest.fixture(scope="module")

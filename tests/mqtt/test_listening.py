@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from orders import Voice
 from wires import ScriptedBroker, Wire
-from wireunit import UNIT, Listener, WireUnit, until
+from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
 from edge.errors import Trouble
-from edge.mqtt.listening import CAPACITY
+from edge.mqtt.listening import CAPACITY, Listening
 from edge.mqtt.topics import UnitName
 
 pytestmark = pytest.mark.broker
@@ -194,3 +194,14 @@ def test_a_refused_subscription_is_told_and_events_go_on(tmp_path: Path) -> None
             until(lambda: unit.link.trouble == Trouble.NOT_LISTENING, 10.0)
             broker.grants = 1
             until(lambda: unit.link.trouble is None, 10.0)
+
+
+def test_what_is_to_be_heard_again_comes_between_other_messages(tmp_path: Path) -> None:
+    """Of several for one listener the last, in the listening thread, without a broker."""
+    ear = Ear()
+    listening = Listening(UNIT, [ear], lambda: None, FAST)
+    listening.start()
+    listening.again(ear, TOPIC, b"never", 600.0)
+    listening.again(ear, TOPIC, b"again", 0.01)
+    until(lambda: ear.payloads == [b"again"], 10.0)
+    assert listening.close(10.0)

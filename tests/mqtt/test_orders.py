@@ -299,6 +299,7 @@ def test_a_new_ledger_takes_nothing_from_before_it(tmp_path: Path, commander: Co
     """What was obeyed by a ledger that is gone must not be obeyed again."""
     token = commander.command("identify")
     desk = Desk(tmp_path / "unit", commander)
+    assert desk.ledger.made_us == 0
     desk.ledger.close()
     (tmp_path / "unit" / "commands.sqlite").unlink()
     later = int((time.time() + 1) * 1e6)
@@ -387,16 +388,18 @@ def test_the_ledger_stays_small(desk: Desk) -> None:
 
 def test_a_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
     file = tmp_path / "commands.sqlite"
-    Ledger(file, lambda: None).close()
+    first = Ledger(file, lambda: None)
+    assert first.made_us is None
+    first.close()
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_bytes(b"nonsense" * 1000)
     ledger = Ledger(file, lambda: 5)
-    assert ledger.renewed
     assert ledger.made_us == 5
+    assert ledger.renewed
     assert len(list(tmp_path.glob("commands.sqlite.damaged-*"))) == 1
     ledger.close()
     again = Ledger(file, lambda: 9)
-    assert (again.renewed, again.made_us) == (False, 5)
+    assert (again.made_us, again.renewed) == (5, False)
     again.close()
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -45,3 +45,52 @@ def ext4_on_btrfs(folder: Path) -> Iterator[Path]:
     finally:
         for place in reversed(places):
             subprocess.run(["umount", "-l", place], check=False, stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def small_ext4(folder: Path, inodes: int = 64, mib: int = 16) -> Iterator[Path]:
+    """Mount an ext4 of so many inodes and MiB at `folder`/small; skips where it cannot."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    image, place = folder / "small.img", folder / "small"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(mib * MIB)
+    try:
+        command("mkfs.ext4", "-q", "-N", inodes, image)
+        command("mount", "-o", "loop", image, place)
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        pytest.skip("this machine does not let us mount")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", place], check=False, stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def inodes_taken(folder: Path, left: int = 0) -> Iterator[None]:
+    """Take every inode of a file system but `left`, for the time of the block."""
+    taken = folder / "taken"
+    taken.mkdir()
+    try:
+        for number in range(os.statvfs(folder).f_ffree - left):
+            (taken / str(number)).touch()
+        yield
+    finally:
+        for file in taken.iterdir():
+            file.unlink()
+        taken.rmdir()
+
+
+@contextmanager
+def blocks_taken(folder: Path) -> Iterator[None]:
+    """Take every block of a file system, for the time of the block."""
+    ballast = folder / "ballast"
+    try:
+        for size in (1 << 16, 1 << 10):  # large pieces, then what is left between them
+            with suppress(OSError), ballast.open("ab", buffering=0) as file:
+                while file.write(bytes(size)):
+                    pass
+        yield
+    finally:
+        ballast.unlink()

@@ -7,15 +7,17 @@ after is all that is done about it: nothing, where the unit recovers by itself.
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from authority import Authority
+from disks import inodes_taken
 from receiving import Central
 from trial_site import PATIENCE, Site, outcomes
 from wires import Wire
@@ -69,7 +71,7 @@ QUICK = {
     "roster altered",
     "authorities damaged",
 }
-NEEDS_ROOT = {"disk full", "disk read-only"}
+NEEDS_ROOT = {"disk full", "disk read-only", "no inode for commands at the start"}
 
 
 def fault(name: str) -> Callable[[Fault], Fault]:
@@ -176,6 +178,20 @@ def _(site: Site) -> Iterator[Shown]:
         site.door.play("empty")
         ballast.unlink()
         until(lambda: site.bulletin and not site.bulletin.codes, PATIENCE)
+
+
+@fault("no inode for commands at the start")
+def _(site: Site) -> Iterator[Shown]:
+    with _own_disk(site):
+        site.stop()
+        # As a power cut leaves them: the outbox has all its files, the ledger of commands has not.
+        with closing(sqlite3.connect(site.settings.outbox.file)) as kept_open:
+            kept_open.execute("SELECT count(*) FROM event").fetchone()
+            with inodes_taken(site.state):
+                site.start()
+                yield Shown(Trouble.COMMANDS)
+                site.pass_by()
+            until(lambda: site.bulletin and not site.bulletin.codes, PATIENCE)
 
 
 @fault("disk read-only")
