@@ -16,6 +16,7 @@ from edge.central.message import Message
 from edge.central.notice import Failure, Kind, Notice
 from edge.central.patience import Patience
 from edge.central.receiver import Receiver
+from edge.central.replies import is_reply
 from edge.central.store import Store
 from edge.errors import RowRejected, StoreAway, StoreError
 from edge.mqtt.encoding import digest
@@ -272,3 +273,10 @@ def test_what_cannot_be_shown_is_stored_and_the_next_is_shown(
         receiver.take(unit.events(3))
         assert len(store.tokens(unit.name.source)) == 3
     assert len(shown) == 3
+
+
+def test_a_site_may_be_called_reply() -> None:
+    """Which topic is a reply's is told by its level, not by the word."""
+    assert is_reply("senyum/v1/kota/depok/lobby-1/reply/01890a5d-ac96-774b-bcce-b302099a8057")
+    for topic in ("senyum/v1/kota/reply/lobby-1/event", "senyum/v1/reply/x/lobby-1/state", "reply"):
+        assert not is_reply(topic)
