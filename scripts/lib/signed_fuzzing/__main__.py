@@ -89,45 +89,49 @@ class Run:
     def _send(self, central: Central, numbers: Sequence[int]) -> None:
         central.start()
         chunks = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
+        before: list[Made] = []  # what the receiver is at work on
         for at, chunk in enumerate(chunks):
+            made = [self._make(number) for number in chunk]
+            self._check(central, before)
             if at == len(chunks) // 2:
                 central.end()
                 central.start()  # looks again at what was refused
-            made = [self._make(number) for number in chunk]
             messages = []
-            for place, each in enumerate(made):
+            for place, (each, ruling) in enumerate(made):
+                self._count(each, ruling)
                 messages.append((each.topic, each.payload))
                 if place % GOOD == GOOD - 1:
                     messages.append(self._good.event())
             messages.append(self._good.event())
             central.publish(messages)
-            self._wait(central)
-            self._look(central, made)
+            before = [each for each, _ in made]
+        self._check(central, before)
 
-    def _wait(self, central: Central) -> None:
-        """Wait for the last good event: what came before it was handled before it."""
+    def _check(self, central: Central, made: Sequence[Made]) -> None:
+        """Wait for the last good event, before which all others came, and look into the store."""
         source, count = self._good.name.source, len(self._good.tokens)
         query = f"SELECT count(*) FROM event WHERE unit = '{source}'"  # noqa: S608 - our own name
         central.wait(
             lambda: central.rows(query) == [(count,)],
-            f"not all of {count} good events are stored: {central.rows(query)}",
+            f"not all of {count} good events are stored",
         )
+        self._look(central, made)
 
-    def _make(self, number: int) -> Made:
+    def _make(self, number: int) -> tuple[Made, Ruling]:
         made = self.generator.make(number)
         ruling = self.referee.judge(made)
-        self.tally.sent[f"{made.kind} {ruling}"] += 1
-        if made.kind == "reply" and not self.configuration.asks:
-            return made  # nobody listens
-        if ruling is Ruling.REFUSE:
-            self.tally.refused += 1
-        elif ruling is Ruling.KEEP:
-            self.tally.kept += 1
-        elif made.kind == "event":
+        if ruling is Ruling.ACCEPT and made.kind == "event":
             token = made.payload.decode("ascii")
             self.tally.accepted[token] = made
             made.unit.accepted(token, int(json.loads(made.body)["sequence"]))
-        return made
+        return made, ruling
+
+    def _count(self, made: Made, ruling: Ruling) -> None:
+        """Note what was sent."""
+        self.tally.sent[f"{made.kind} {ruling}"] += 1
+        if made.kind != "reply" or self.configuration.asks:  # else nobody listens
+            self.tally.refused += ruling is Ruling.REFUSE
+            self.tally.kept += ruling is Ruling.KEEP
 
     def _look(self, central: Central, made: Sequence[Made]) -> None:
         """Hold the store against what the referee ruled."""

@@ -64,7 +64,7 @@ class Central:
     @contextmanager
     def open(cls, configuration: Configuration, folder: Path) -> Iterator["Central"]:
         """Start the servers and connect; `folder` holds keys.json and authority.key."""
-        with PrivateBroker(folder / "broker") as broker:
+        with PrivateBroker(folder / "broker", options=["max_inflight_messages 500"]) as broker:
             postgres = PrivatePostgres() if configuration.server else None
             try:
                 if postgres is not None:
