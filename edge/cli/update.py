@@ -54,7 +54,7 @@ def _seconds(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     from contextlib import closing
 
-    from edge.update.release import Machine, Release, load_keys
+    from edge.update.release import SPARE_BYTES, Machine, Release, load_keys
     from edge.update.service import WATCH, Systemd
     from edge.update.updater import Updater
     from edge.update.versions import Versions
@@ -66,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     if options.file is None:
         print(in_force(versions))
         return 0
-    with closing(Release(options.file, load_keys(options.keys))) as release:
+    keys = load_keys(options.keys)
+    versions.root.mkdir(parents=True, exist_ok=True)
+    with closing(Release(options.file, keys, versions.root, SPARE_BYTES)) as release:
         # A terminal that goes away must not leave the unit stopped half way.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         updater.update(

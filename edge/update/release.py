@@ -6,6 +6,10 @@
 
 The environment is relocatable: the only link in it goes to the distribution's Python. The file is
 trusted for its signature alone; `release-keys.json` is a JWK set of the keys that may sign one.
+
+The file may lie where others write. What is verified is therefore copied to a file without a name
+while its digest is computed, and only that copy is unpacked. No more is copied, and no more is
+unpacked, than the signed manifest announces.
 """
 
 import hashlib
@@ -17,11 +21,12 @@ import re
 import shutil
 import sys
 import tarfile
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, BinaryIO, Literal
+from typing import IO, Annotated, BinaryIO, Literal, cast
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -29,12 +34,19 @@ from joserfc.jwk import OKPKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from edge.errors import SecretError, UpdateRefused
-from edge.secrets import read_secret, write_secret
+from edge.mqtt.algorithms import Key, imported
+from edge.mqtt.encoding import from_b64url, json_object
+from edge.secrets import LARGEST, read_secret, write_secret
+from edge.supplied_files import open_regular, read_regular
 
 TYP = "senyum-release+jws"
 ALG = "Ed25519"
 MANIFEST = "release.json"  # the same words, inside the environment
 _MOST_HEADER = 16_384  # bytes
+# Of a tar beyond twice its files' content: headers, padding, the end.
+_OVERHEAD = 1 << 20
+_MORE = "it holds more than was signed"
+SPARE_BYTES = 64 * 1024 * 1024  # that stay free for the unit, whatever is unpacked
 _PYTHON = re.compile(r"/usr/bin/python3\.\d{1,2}", re.ASCII)
 
 Version = Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}\.\d{1,4}(?:[a-z0-9.+-]{0,32})$")]
@@ -66,42 +78,62 @@ class Machine:
         return cls(platform.machine(), "{}.{}".format(*sys.version_info))
 
 
-def load_keys(path: Path) -> dict[str, OKPKey]:
+def load_keys(path: Path) -> dict[str, Key]:
     """Return the public keys that may sign a release, by thumbprint. Raises SecretError."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["keys"]
-        keys = [OKPKey.import_key({k: e[k] for k in ("kty", "crv", "x")}) for e in entries]
+        listed = json_object(read_regular(path, LARGEST)).get("keys")
+        if not isinstance(listed, list) or not listed:
+            raise ValueError('is not a JWK set, {"keys": [...]}, with a key')  # noqa: TRY301
+        keys = [_key(number, entry) for number, entry in enumerate(listed)]
     except FileNotFoundError:
         raise SecretError(
             f"{path}: the keys that may sign a release are not there, so none is accepted; name "
             "them with --keys, or install a package that was built with --release-keys"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, JoseError):
-        raise SecretError(f"{path}: is no JWK set of Ed25519 public keys") from None
+    except OSError as error:
+        raise SecretError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SecretError(f"{path}: the keys of releases: {error}") from None
     return {key.thumbprint(): key for key in keys}
+
+
+def _key(number: int, entry: object) -> Key:
+    try:
+        if not isinstance(entry, dict):
+            raise ValueError("is not an object")  # noqa: TRY004, TRY301 - one class for wrong files
+        return imported(entry, ALG, ())
+    except ValueError as error:
+        raise ValueError(f"keys[{number}] {error}") from None
 
 
 class Release:
     """An opened release file whose signature and digest were seen to hold."""
 
-    def __init__(self, path: Path, keys: dict[str, OKPKey]) -> None:
-        """Open, and verify all of it; raises UpdateRefused, which says what is wrong."""
+    def __init__(
+        self, path: Path, keys: Mapping[str, Key], folder: Path | None = None, spare_bytes: int = 0
+    ) -> None:
+        """Read and verify all of the file; raises UpdateRefused, which says what is wrong.
+
+        The copy takes room in `folder` (None: that for temporary files), where `spare_bytes` stay
+        free.
+        """
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb")
+            with open_regular(path) as source:
+                token = source.readline(_MOST_HEADER)  # without an end, no signature holds
+                self.manifest = _verified(path, token, keys)
+                self._check_room(folder, spare_bytes)
+                self._copy: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - `close`
+                try:
+                    self._take(source)
+                except BaseException:
+                    self._copy.close()
+                    raise
         except OSError as error:
-            raise UpdateRefused(f"{path}: cannot be read: {error.strerror}") from None
-        try:
-            token = self._file.readline(_MOST_HEADER)  # without an end, no signature holds
-            self.manifest = _verified(path, token, keys)
-            self._begin = self._file.tell()
-            self._check_digest()
-        except BaseException:
-            self._file.close()
-            raise
+            raise UpdateRefused(f"{path}: cannot be copied: {error.strerror}") from None
 
     def close(self) -> None:
-        self._file.close()
+        self._copy.close()
 
     def require(self, machine: Machine) -> None:
         """Raise UpdateRefused where the release is for another machine than this."""
@@ -119,38 +151,75 @@ class Release:
 
     def unpack(self, folder: Path) -> None:
         """Write the environment into an empty folder, durably. Raises UpdateRefused, OSError."""
-        self._file.seek(self._begin)
+        self._copy.seek(0)
+        left = self.manifest.unpacked
         try:
-            with lzma.open(self._file) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
-                for member in tar:
-                    _write(tar, member, folder)
-        except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+            with lzma.open(self._copy) as plain:
+                bounded = cast("IO[bytes]", _Bounded(plain, 2 * left + _OVERHEAD))
+                with tarfile.open(fileobj=bounded, mode="r|") as tar:
+                    for member in tar:
+                        left -= member.size
+                        if member.size < 0 or left < 0:
+                            raise tarfile.TarError(_MORE)  # noqa: TRY301 - as of other archives
+                        _write(tar, member, folder)
+        except (tarfile.TarError, lzma.LZMAError, EOFError, ValueError) as error:
             raise UpdateRefused(f"{self.path}: the archive in it is damaged ({error})") from None
         for parent, folders, _ in os.walk(folder):
             _sync(Path(parent))
             for name in folders:
                 Path(parent, name).chmod(0o755)
 
-    def _check_digest(self) -> None:
-        digest = hashlib.sha256()
-        size = 0
-        while block := self._file.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-        if size != self.manifest.size:
+    def _check_room(self, folder: Path | None, spare_bytes: int) -> None:
+        where = Path(tempfile.gettempdir()) if folder is None else folder
+        free, needed = shutil.disk_usage(where).free, self.manifest.size + spare_bytes
+        if free < needed:
             raise UpdateRefused(
-                f"{self.path}: holds {size} bytes where {self.manifest.size} were signed; "
-                "copy it again"
+                f"{self.path}: {needed // 2**20} MiB are needed in {where} and {free // 2**20} are "
+                "free; make room"
+            )
+
+    def _take(self, source: BinaryIO) -> None:
+        """Copy what was signed, and verify the copy."""
+        digest = hashlib.sha256()
+        size, signed = 0, self.manifest.size
+        # One byte more than was signed tells that there are more.
+        while block := source.read(min(1 << 20, signed + 1 - size)):
+            size += len(block)
+            if size > signed:
+                raise UpdateRefused(
+                    f"{self.path}: holds more than the {signed} bytes signed; copy it again"
+                )
+            digest.update(block)
+            self._copy.write(block)
+        if size < signed:
+            raise UpdateRefused(
+                f"{self.path}: holds {size} bytes where {signed} were signed; copy it again"
             )
         if digest.hexdigest() != self.manifest.sha256:
             raise UpdateRefused(f"{self.path}: was altered after it was signed; copy it again")
 
 
-def _verified(path: Path, token: bytes, keys: dict[str, OKPKey]) -> Manifest:
+class _Bounded:
+    """A file of which only so many bytes can be read: an archive may unpack to any size."""
+
+    def __init__(self, file: IO[bytes], most: int) -> None:
+        self._file = file
+        self._left = most
+
+    def read(self, size: int) -> bytes:
+        """Return at most `size` bytes; raises tarfile.TarError beyond the limit."""
+        content = self._file.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise tarfile.TarError(_MORE)
+        return content
+
+
+def _verified(path: Path, token: bytes, keys: Mapping[str, Key]) -> Manifest:
     try:
         text = token.decode("ascii").strip()
-        header = jws.extract_compact(text.encode()).headers()
-    except (ValueError, JoseError):
+        header = json_object(from_b64url(text.split(".")[0]))
+    except ValueError:
         raise UpdateRefused(f"{path}: is not a release of Senyum") from None
     if header.get("typ") != TYP or header.get("alg") != ALG:
         raise UpdateRefused(f"{path}: is not a release of Senyum (typ {header.get('typ')!r:.40})")
@@ -162,10 +231,12 @@ def _verified(path: Path, token: bytes, keys: dict[str, OKPKey]) -> Manifest:
     except (ValueError, JoseError):
         raise UpdateRefused(f"{path}: the signature does not hold") from None
     try:
-        return Manifest.model_validate_json(signed.payload)
+        return Manifest.model_validate(json_object(signed.payload))
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise UpdateRefused(f"{path}: what it says of itself is not valid ({field})") from None
+    except ValueError as error:
+        raise UpdateRefused(f"{path}: what it says of itself {error}") from None
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
@@ -215,7 +286,7 @@ def make_key(private: Path, public: Path) -> None:
         file.write(public_set([key]))
 
 
-def public_set(keys: Iterable[OKPKey]) -> str:
+def public_set(keys: Iterable[Key]) -> str:
     """Return a JWK set of public keys, whatever else their files said."""
     entries = [{**key.as_dict(private=False), "kid": key.thumbprint()} for key in keys]
     return json.dumps({"keys": entries}, indent=1) + "\n"
@@ -230,9 +301,9 @@ def write(
     Raises SecretError and UpdateRefused.
     """
     try:
-        key = OKPKey.import_key(json.loads(read_secret(key_file, "release key")))
-    except (ValueError, JoseError):
-        raise SecretError(f"{key_file}: the release key is no Ed25519 JWK") from None
+        key = imported(json_object(read_secret(key_file, "the release key")), ALG, ("d",))
+    except ValueError as error:
+        raise SecretError(f"{key_file}: the release key {error}") from None
     (environment / MANIFEST).write_text(json.dumps(manifest) + "\n", encoding="utf-8")
     draft = to.with_name(to.name + ".tar.xz")
     with _packed(environment, draft, preset) as unpacked:

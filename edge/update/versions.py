@@ -20,14 +20,13 @@ from pathlib import Path
 
 from edge.errors import UpdateError
 from edge.secrets import sync_folder
-from edge.update.release import MANIFEST, Release
+from edge.update.release import MANIFEST, SPARE_BYTES, Release
 
 ROOT = Path("/var/lib/senyum-releases")
 UNSAID = "-"  # the version of an environment that does not say it
 PACKAGED = Path("/usr/lib/senyum")  # what the Debian package brought
 _PARTIAL = ".partial-"
-_ROOM = 1.6  # of the release's size, with its bytecode, and
-SPARE_BYTES = 64 * 1024 * 1024  # beyond it, so that the unit itself never lacks room
+_ROOM = 1.6  # of the release's size, with its bytecode
 
 
 def order(version: str) -> tuple[int, ...] | None:
