@@ -10,16 +10,17 @@ Receivers of one store take turns in the transaction that claims a request and t
 so none asks twice, and the numbers of their common key only go up.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import and_, bindparam, case, func, or_, select
 
-from edge.central.gaps import Gap
+from edge.central.gaps import Gap, in_words
 from edge.central.message import Instant, Message
+from edge.central.missing import THIS_GAP
 from edge.central.notice import Kind, Notice
 from edge.central.replies import Answer
 from edge.central.schema import COMMAND, GAP
@@ -32,6 +33,7 @@ FIRST_WAIT = timedelta(minutes=1)  # doubles each time
 LONGEST_WAIT = timedelta(hours=1)
 SLOWEST = 5.0  # events a second at which a unit may be replaying
 SPAN = 5000  # numbers of one request
+PAGE = 100  # gaps of a unit that are read at a time
 SPARSE = 200  # so many stored numbers between two gaps are sent once more, rather than asked apart
 LIVES = timedelta(hours=1)  # of a request; a unit that was away longer is asked anew
 
@@ -66,12 +68,24 @@ class _Row:
     unit: str
     gap: Gap
     asked: int
-    ask_after: datetime | None
     wanted: int | None  # numbers that were missing when it was last asked for
     answer: str | None
+    outage: str
+    holes: list[Gap]  # what is still missing of it
+
+    @property
+    def key(self) -> dict[str, object]:
+        return {"of": self.unit, "a": self.gap.first, "z": self.gap.last}
+
+    @property
+    def times(self) -> int:
+        """Return how often it was asked for in vain: what came since counts as an answer."""
+        came = self.wanted is not None and sum(map(len, self.holes)) < self.wanted
+        return 0 if came else self.asked
 
 
 _OPEN = and_(GAP.c.healed_at.is_(None), GAP.c.given_up_at.is_(None))
+_THIS = GAP.update().where(THIS_GAP)
 
 
 class Asker:
@@ -91,13 +105,13 @@ class Asker:
         """
         commands: list[Message] = []
         notices: list[Notice] = []
-        if not any(heard(row.unit) for row in self._due(now)):  # the usual case needs no lock
+        if not any(map(heard, self._due(now))):  # the usual case needs no lock
             return commands, notices
         with self._store.batch():
-            for source, rows in groupby(self._due(now), key=lambda row: row.unit):
-                if heard(source) and len(commands) < UNITS:
-                    unit = UnitName.from_source(source)
-                    self._ask_unit(unit, list(rows), now, commands, notices)
+            for source in filter(heard, self._due(now)):
+                if len(commands) == UNITS:
+                    break
+                self._ask_unit(UnitName.from_source(source), now, commands, notices)
         return commands, notices
 
     def answered(self, answer: Answer, now: Instant) -> list[Notice]:
@@ -119,66 +133,83 @@ class Asker:
         text = f"does not send what was asked for: {answer.text}"
         return [Notice(Kind.ASKED, now.utc, answer.unit, text)]
 
-    def _due(self, now: Instant) -> list[_Row]:
-        """Return the gaps of units that nothing is on its way from, in order."""
-        names = ("unit", "first", "last", "asked", "ask_after", "wanted", "answer")
-        query = select(*(GAP.c[name] for name in names)).where(_OPEN)
+    def _due(self, now: Instant) -> list[str]:
+        """Return the units that something is missing of and nothing is on its way from."""
+        waits_until = func.coalesce(func.max(GAP.c.ask_after), "")
+        query = select(GAP.c.unit).where(_OPEN).group_by(GAP.c.unit)
+        query = query.having(waits_until <= str(now)).order_by(GAP.c.unit)
         with self._store.database.reading():
-            found = self._store.database.rows(query.order_by(GAP.c.unit, GAP.c.first))
-        rows = [
-            _Row(
-                unit,
-                Gap(first, last),
-                asked,
-                after and datetime.fromisoformat(after),
-                wanted,
-                answer,
-            )
-            for unit, first, last, asked, after, wanted, answer in found
-        ]
-        waits = {row.unit for row in rows if row.ask_after and row.ask_after > now.utc}
-        return [row for row in rows if row.unit not in waits]
+            return [unit for (unit,) in self._store.database.rows(query)]
+
+    def _missing(self, unit: str) -> Iterator[_Row]:
+        """Yield the gaps of a unit that something is missing of, ascending, read as needed."""
+        names = ("first", "last", "asked", "wanted", "answer", "outage")
+        query = select(*(GAP.c[name] for name in names)).where(_OPEN, GAP.c.unit == unit)
+        query = query.order_by(GAP.c.first).limit(PAGE)
+        after = 0
+        while page := self._store.database.rows(query.where(GAP.c.first > after)):
+            after = page[-1][0]
+            gaps = [Gap(first, last) for first, last, *_ in page]
+            holes = self._store.holes({unit: gaps}).get(unit, [])
+            at = 0
+            for gap, found in zip(gaps, page, strict=True):
+                end = bisect_right(holes, gap.last, at, key=_first)
+                if end > at:
+                    asked, wanted, answer, outage = found[2:]
+                    yield _Row(unit, gap, asked, wanted, answer, outage, holes[at:end])
+                at = end
 
     def _ask_unit(
-        self,
-        unit: UnitName,
-        rows: list[_Row],
-        now: Instant,
-        commands: list[Message],
-        notices: list[Notice],
+        self, unit: UnitName, now: Instant, commands: list[Message], notices: list[Notice]
     ) -> None:
-        missing = [(row, holes) for row in rows if (holes := self._holes(row))]
-        hopeless = [row for row, holes in missing if _times(row, holes) >= TIMES]
-        for row in hopeless:
-            self._set(row, given_up_at=str(now))
-            notices.append(Notice(Kind.GIVEN_UP, now.utc, unit, _epitaph(row)))
-        missing = [(row, holes) for row, holes in missing if row not in hopeless]
-        if not missing:
+        """Ask for the first numbers that are missing, and give up what came before in vain."""
+        hopeless: list[_Row] = []
+        rows: list[_Row] = []
+        for row in self._missing(unit.source):
+            if rows and row.gap.first - rows[0].holes[0].first >= SPAN:
+                break
+            (hopeless if row.times >= TIMES else rows).append(row)
+        if hopeless:
+            notices.append(self._give_up(unit, hopeless, now))
+        if not rows:
             return
-        gap = _span(hole for _, holes in missing for hole in holes)
-        asked = [(row, holes) for row, holes in missing if any(gap.common(hole) for hole in holes)]
-        times = max(_times(row, holes) for row, holes in asked)
-        wait = min(self._first_wait * 2**times, LONGEST_WAIT)
+        gap = _span(hole for row in rows for hole in row.holes)
+        asked = [row for row in rows if any(gap.common(hole) for hole in row.holes)]
+        wait = min(self._first_wait * 2 ** max(row.times for row in asked), LONGEST_WAIT)
         after = now.utc + wait + timedelta(seconds=len(gap) / SLOWEST)
         number = self._next_number(now)
         request = self._commander.replay(unit, gap, number, now.utc, now.utc + LIVES)
-        for row, holes in asked:
-            self._set(
-                row,
-                asked=_times(row, holes) + 1,
-                wanted=sum(map(len, holes)),
-                ask_after=after.astimezone(UTC).isoformat(timespec="milliseconds"),
-                request=request.id,
-                answer=None,
-            )
+        ask_after = after.astimezone(UTC).isoformat(timespec="milliseconds")
+        changes = {"ask_after": ask_after, "request": request.id, "answer": None}
+        values = [{**row.key, "n": row.times + 1, "w": sum(map(len, row.holes))} for row in asked]
+        counts: dict[str, Any] = {"asked": bindparam("n"), "wanted": bindparam("w")}
+        self._store.database.run(_THIS.values({**changes, **counts}), values)
         commands.append(request.message)
         notices.append(Notice(Kind.ASKED, now.utc, unit, f"is asked again for {_numbers(gap)}"))
 
-    def _holes(self, row: _Row) -> list[Gap]:
-        return self._store.holes(row.unit, row.gap)
-
-    def _set(self, row: _Row, **values: object) -> None:
-        self._store.database.run(GAP.update().where(_is(row)).values(values))
+    def _give_up(self, unit: UnitName, rows: list[_Row], now: Instant) -> Notice:
+        """Ask no more; an alarm for the first of an outage, for the others a line."""
+        db = self._store.database
+        outage = rows[0].outage
+        others = select(GAP.c.first).where(
+            GAP.c.unit == unit.source, GAP.c.outage == outage, GAP.c.given_up_at.is_not(None)
+        )
+        ongoing = db.one(others.limit(1)) is not None
+        db.run(_THIS.values(given_up_at=str(now)), [row.key for row in rows])
+        gaps = tuple(row.gap for row in rows)
+        words = in_words(gaps, "missing and given up")
+        requests = max(1, *(row.asked for row in rows))
+        answer = next((row.answer for row in rows if row.answer), None)
+        said = f'; the unit says: "{answer}"' if answer else ""
+        return Notice(
+            Kind.GIVEN_UP,
+            now.utc,
+            unit,
+            f"{words}, after {requests} requests in vain{said}",
+            gaps=gaps,
+            outage=outage,
+            ongoing=ongoing,
+        )
 
     def _next_number(self, now: Instant) -> int:
         """Take the next number of our key: never one that was used, by this store or another.
@@ -197,16 +228,6 @@ class Asker:
         return number
 
 
-def _is(row: _Row) -> ColumnElement[bool]:
-    return and_(GAP.c.unit == row.unit, GAP.c.first == row.gap.first, GAP.c.last == row.gap.last)
-
-
-def _times(row: _Row, holes: list[Gap]) -> int:
-    """Return how often it was asked for in vain: what came since counts as an answer."""
-    came = row.wanted is not None and sum(map(len, holes)) < row.wanted
-    return 0 if came else row.asked
-
-
 def _span(holes: Iterable[Gap]) -> Gap:
     """Return what one request asks for: from the first hole on, while the next is close."""
     rest: Iterator[Gap] = iter(holes)
@@ -223,6 +244,5 @@ def _numbers(gap: Gap) -> str:
     return str(gap).partition(" is ")[0].partition(" are ")[0]
 
 
-def _epitaph(row: _Row) -> str:
-    said = f'; the unit says: "{row.answer}"' if row.answer else ""
-    return f"{row.gap} and given up, after {max(row.asked, 1)} requests in vain{said}"
+def _first(gap: Gap) -> int:
+    return gap.first

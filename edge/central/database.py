@@ -301,6 +301,9 @@ class Database:
         if version == 3:
             schema.moving_tables(self.connection)
             moving.note_stored(self)
+            version = 4
+        if version == 4:
+            schema.outage_columns(self.connection)
             version = SCHEMA_VERSION
             self._mark(new=False)
         if version != SCHEMA_VERSION:

@@ -7,12 +7,13 @@ raises concerns that message only: it is refused as `internal`, and the others a
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from edge.central.chains import Chains
 from edge.central.examine import Finding, Refused, Went, address, examine
-from edge.central.gaps import Gap, Ledger
 from edge.central.judge import Entry, Verdict, judge, judge_head
 from edge.central.message import Instant, Message
 from edge.central.notice import Failure, Kind, Notice
@@ -20,7 +21,7 @@ from edge.central.recent import Recent
 from edge.central.refused import Refusal
 from edge.central.replies import Answer
 from edge.central.store import Head, Later, Record, Store
-from edge.errors import RowRejected, StoreError
+from edge.errors import RowRejected, StoreAway, StoreError
 from edge.mqtt.envelope import MAX_BYTES, Flaw, Verified
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AttendanceEvent, AuditEvent, HealthData, StateData, Status
@@ -54,6 +55,7 @@ class _Outcome:
     named: list[tuple[str, int]] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     remembered: list[tuple[Recent[Any, Any], Any]] = field(default_factory=list)
+    moved: bool = False  # whether a unit's other name became known
 
     def news(self, recent: Recent[Any, Any], key: object, value: object) -> bool:
         """Remember a value unless the transaction fails; returns whether it is news."""
@@ -71,6 +73,7 @@ class _Outcome:
         self.named += other.named
         self.heard += other.heard
         self.remembered += other.remembered
+        self.moved |= other.moved
 
 
 def _is_stores(error: Exception) -> bool:
@@ -84,16 +87,10 @@ class Desk:
     def __init__(self, store: Store, keys: KeySet, grace_s: float, now: Instant) -> None:
         self._store = store
         self.keys = keys
-        self._grace_ns = int(grace_s * 1e9)
-        self._ledgers = {
-            unit: Ledger.resume(standing, self._grace_ns, now.monotonic_ns)
-            for unit, standing in store.standings().items()
-        }
+        self._chains = Chains(store, grace_s, now)
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
         self._complained: Recent[tuple[str, Flaw | Failure], None] = Recent(_REMEMBERED)
         self._heard: dict[str, int] = {}  # unit to when, monotonic
-        self._moved = False  # whether a unit's other name became known of late
-        self._stirred = True  # whether something came since the last look for healed gaps
         self.answered: Callable[[Answer, Instant], Iterable[Notice]] = lambda _answer, _now: ()
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
@@ -171,19 +168,14 @@ class Desk:
     def _count(self, done: _Outcome, now: Instant) -> None:
         """Note the numbers of a batch that is durable."""
         self._heard.update(dict.fromkeys(done.heard, now.monotonic_ns))
-        for unit, sequence in done.stored:
-            self._ledger(unit).arrived(sequence, now.monotonic_ns)
-        if self._moved:
-            self._part(now)
-        self._moved = False
-        self._stirred |= bool(done.stored)
-        for unit, sequence in done.named:
-            self._ledger(unit).named(sequence, now.monotonic_ns)
+        self._chains.count(done.stored, done.named, now)
+        if done.moved:
+            with suppress(StoreAway):  # the next sweep tries again; the batch is stored
+                self._chains.moved(now)
 
     def connected(self, now: Instant) -> None:
         """Note that messages can arrive again: the time before counts towards no gap."""
-        for ledger in self._ledgers.values():
-            ledger.restart(now.monotonic_ns)
+        self._chains.restart(now)
 
     def heard(self, source: str, now: Instant) -> bool:
         """Tell whether something genuine of this unit came lately."""
@@ -197,17 +189,7 @@ class Desk:
 
     def sweep(self, now: Instant) -> list[Notice]:
         """Report gaps whose grace is over, and those that healed. Raises StoreError."""
-        changed = self._learn_from_others(now) or self._stirred
-        overdue = {unit: ledger.sweep(now.monotonic_ns) for unit, ledger in self._ledgers.items()}
-        notices: list[Notice] = []
-        if changed or any(overdue.values()):
-            with self._store.batch():
-                for source, gaps in overdue.items():
-                    for gap in gaps:
-                        notices += self._report(source, gap, now)
-                notices += self._heal(now)
-        self._stirred = False
-        return notices
+        return self._chains.sweep(now)
 
     def revisit(self, now: Instant) -> list[Notice]:
         """Accept what was refused only for want of a key that is registered by now."""
@@ -285,7 +267,7 @@ class Desk:
             )
             if judgement.verdict is Verdict.GENUINE:
                 self._store.date(event)
-                done.notices += self._move(event, now)
+                done.notices += self._move(event, done, now)
             done.stored.append((entry.unit, entry.sequence))
             done.notices.append(Notice(Kind.EVENT, event.moment, found.unit, event=event))
         else:
@@ -297,12 +279,14 @@ class Desk:
         ):
             done.notices.append(Notice(Kind.FORK, now.utc, found.unit, judgement.why))
 
-    def _move(self, event: AttendanceEvent | AuditEvent, now: Instant) -> Iterator[Notice]:
+    def _move(
+        self, event: AttendanceEvent | AuditEvent, done: _Outcome, now: Instant
+    ) -> Iterator[Notice]:
         """Note a unit's other name; its chain goes on from what was stored under the one before."""
         move = self._store.move(event)
         if move is None:
             return
-        self._moved = True
+        done.moved = True
         last = self._store.digests(move.origin, move.sequence - 1)
         if last and event.previous not in last:
             why = f"event {event.number} does not follow event {event.number - 1} of {move.origin}"
@@ -339,42 +323,6 @@ class Desk:
         if done.news(self._states, unit, (status, session)):
             text = f"{status}, session {session}"
             done.notices.append(Notice(Kind.STATE, now.utc, unit, text))
-
-    def _report(self, source: str, gap: Gap, now: Instant) -> Iterator[Notice]:
-        unit = UnitName.from_source(source)
-        for part in self._store.report_gap(source, gap, str(now)):
-            yield Notice(Kind.GAP, now.utc, unit, str(part))
-
-    def _heal(self, now: Instant) -> Iterator[Notice]:
-        for source, gap in self._store.heal_gaps(str(now)):
-            text = str(gap).replace("missing", "no longer missing")
-            yield Notice(Kind.HEALED, now.utc, UnitName.from_source(source), text)
-
-    # --- the chains -------------------------------------------------------------------------
-
-    def _ledger(self, unit: str) -> Ledger:
-        return self._ledgers.setdefault(unit, Ledger(self._grace_ns))
-
-    def _part(self, now: Instant) -> None:
-        """Wait for no number that a unit gave under another name, as far as is known by now."""
-        for unit, ledger in self._ledgers.items():
-            if ledger.holes or ledger.apart:
-                # A name that a unit came back to had all before it elsewhere, until it is told
-                # where it went away.
-                for gap in ledger.elsewhere(self._store.elsewhere(unit)):
-                    for hole in self._store.holes(unit, gap):
-                        ledger.wanted(hole, now.monotonic_ns)
-
-    def _learn_from_others(self, now: Instant) -> bool:
-        """Fill holes with what another receiver has put into the same store; whether it did."""
-        changed = self._store.changed_by_others()
-        if changed:
-            self._part(now)
-        for unit, ledger in self._ledgers.items():
-            for hole in ledger.holes if changed else ledger.overdue(now.monotonic_ns):
-                for sequence in self._store.present(unit, hole):
-                    ledger.arrived(sequence, now.monotonic_ns)
-        return changed
 
 
 def _entry(found: Verified, event: AttendanceEvent | AuditEvent) -> Entry:

@@ -6,9 +6,11 @@ inside a hole shows that the later ones are still on their way: their grace begi
 long backlog is not mistaken for a loss.
 """
 
-from bisect import bisect_right, insort
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+_SHOWN = 5  # ranges in one sentence
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,9 +24,15 @@ class Gap:
         return self.last - self.first + 1
 
     def __str__(self) -> str:
+        one = self.first == self.last
+        return f"event {self.numbers} is missing" if one else f"events {self.numbers} are missing"
+
+    @property
+    def numbers(self) -> str:
+        """Return the range, for people."""
         if self.first == self.last:
-            return f"event {self.first} is missing"
-        return f"events {self.first}–{self.last} are missing"  # noqa: RUF001 - a range, for people
+            return str(self.first)
+        return f"{self.first}–{self.last}"  # noqa: RUF001 - a range
 
     def common(self, other: "Gap") -> "Gap | None":
         """Return the numbers in both, or None."""
@@ -33,13 +41,49 @@ class Gap:
 
     def without(self, others: Iterable["Gap"]) -> "list[Gap]":
         """Return what is left when the numbers of `others` are taken out, ascending."""
-        left: list[Gap] = []
-        first = self.first
-        for other in sorted(others):
+        return list(subtract([self], sorted(others)))
+
+
+def subtract(gaps: Iterable[Gap], others: Iterable[Gap]) -> Iterator[Gap]:
+    """Yield what is left of `gaps` without the numbers of `others`, in one pass over both.
+
+    Both ascend by their first number; `gaps` do not overlap each other.
+    """
+    rest = iter(others)
+    other = next(rest, None)
+    taken = 0  # the last number of all `others` so far
+    for gap in gaps:
+        first = max(gap.first, taken + 1)
+        while other is not None and other.first <= gap.last:
             if other.first > first:
-                left += filter(None, [Gap(first, other.first - 1).common(self)])
-            first = max(first, other.last + 1)
-        return [*left, Gap(first, self.last)] if first <= self.last else left
+                yield Gap(first, other.first - 1)
+            taken = max(taken, other.last)
+            first = max(first, taken + 1)
+            other = next(rest, None)
+        if first <= gap.last:
+            yield Gap(first, gap.last)
+
+
+def whole(gaps: Iterable[Gap], missing: Iterable[Gap]) -> Iterator[Gap]:
+    """Yield those of `gaps` of which no number is in `missing`; both ascend and are disjoint."""
+    rest = iter(missing)
+    other = next(rest, None)
+    for gap in gaps:
+        while other is not None and other.last < gap.first:
+            other = next(rest, None)
+        if other is None or other.first > gap.last:
+            yield gap
+
+
+def in_words(gaps: Sequence[Gap], state: str = "missing") -> str:
+    """Return that these are missing, as a sentence: each range of a few, the extent of many."""
+    if len(gaps) == 1:
+        return str(gaps[0]).replace("missing", state)
+    count = sum(len(gap) for gap in gaps)
+    text = f"{count} events between {gaps[0].first} and {gaps[-1].last} are {state}"
+    if len(gaps) > _SHOWN:
+        return f"{text}, in {len(gaps)} gaps"
+    return f"{text}: {', '.join(gap.numbers for gap in gaps)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +106,24 @@ class _Hole:
 
 @dataclass(slots=True)
 class Ledger:
-    """The numbers of one unit."""
+    """The numbers of one unit. Its cost grows with the number of holes, never with a number."""
 
     grace_ns: int
     highest: int = 0
     apart: tuple[Gap, ...] = ()  # numbers that nobody waits for: given under other names
     _holes: list[_Hole] = field(default_factory=list)  # ascending, disjoint
+    # Since when all holes above a number wait: both ascend, and one hole lies between two of them.
+    _restarts: list[tuple[int, int]] = field(default_factory=list)
 
     @classmethod
     def resume(cls, standing: Standing, grace_ns: int, now_ns: int) -> "Ledger":
         """Continue from what is stored; holes that nobody reported get a fresh grace period."""
         ledger = cls(grace_ns, standing.highest, standing.apart)
-        reported = sorted(standing.reported)
-        for gap in standing.missing:
-            ledger._holes.extend(_split(gap, reported, now_ns))
+        news = list(subtract(standing.missing, sorted(standing.reported)))
+        known = subtract(standing.missing, news)
+        ledger._holes = [_Hole(gap.first, gap.last, now_ns, reported=False) for gap in news]
+        ledger._holes += [_Hole(gap.first, gap.last, now_ns, reported=True) for gap in known]
+        ledger._holes.sort(key=_first)
         return ledger
 
     @property
@@ -83,24 +131,40 @@ class Ledger:
         """Return all numbers that are missing now, reported or not."""
         return tuple(Gap(hole.first, hole.last) for hole in self._holes)
 
-    def arrived(self, sequence: int, now_ns: int) -> None:
-        """Note that an event of this number is stored. Twice is as good as once."""
+    def arrived(self, sequence: int, now_ns: int) -> bool:
+        """Note that an event of this number is stored; returns whether it was missing."""
         if sequence > self.highest:
             self.named(sequence - 1, now_ns)
             self.highest = sequence
-            return
-        at = bisect_right(self._holes, sequence, key=lambda hole: hole.first) - 1
+            return False
+        at = bisect_right(self._holes, sequence, key=_first) - 1
         if at < 0 or sequence > self._holes[at].last:
-            return
+            return False
         hole = self._holes[at]
         parts = []
         if hole.first < sequence:
             parts.append(_Hole(hole.first, sequence - 1, hole.since_ns, hole.reported))
         if sequence < hole.last:
-            parts.append(_Hole(sequence + 1, hole.last, now_ns, hole.reported))
+            parts.append(_Hole(sequence + 1, hole.last, hole.since_ns, hole.reported))
         self._holes[at : at + 1] = parts
-        for later in self._holes[at + len(parts) :]:
-            later.since_ns = now_ns
+        self._restart_after(sequence, now_ns)
+        return True
+
+    def misses(self, gap: Gap) -> bool:
+        """Tell whether any number of this gap is missing."""
+        at = bisect_right(self._holes, gap.last, key=_first) - 1
+        return at >= 0 and self._holes[at].last >= gap.first
+
+    def _restart_after(self, sequence: int, now_ns: int) -> None:
+        """Begin the grace of all holes above a number anew, without touching each of them."""
+        restarts = self._restarts
+        while restarts and restarts[-1][0] >= sequence:
+            restarts.pop()
+        if restarts:
+            next_hole = bisect_right(self._holes, restarts[-1][0], key=_first)
+            if next_hole == len(self._holes) or self._holes[next_hole].first > sequence:
+                restarts.pop()  # it holds for no hole that this one does not hold for
+        restarts.append((sequence, now_ns))
 
     def named(self, sequence: int, now_ns: int) -> None:
         """Note that the unit has numbered its events up to `sequence`, whether or not they came."""
@@ -108,60 +172,59 @@ class Ledger:
             self._holes.append(_Hole(self.highest + 1, sequence, now_ns, reported=False))
             self.highest = sequence
 
-    def elsewhere(self, gaps: Sequence[Gap]) -> list[Gap]:
-        """Note which numbers were given under other names, as it is known now: no hole is there.
+    def returned(self, gaps: Sequence[Gap]) -> list[Gap]:
+        """Return what was believed to be given under other names, and is not of `gaps`."""
+        return list(subtract(self.apart, gaps))
 
-        Returns those of which it was believed until now and is no longer, for `wanted`.
-        """
-        self._holes = [
-            _Hole(part.first, part.last, hole.since_ns, hole.reported)
-            for hole in self._holes
-            for part in Gap(hole.first, hole.last).without(gaps)
-        ]
-        back = [part for gap in self.apart for part in gap.without(gaps)]
+    def elsewhere(self, gaps: Sequence[Gap]) -> None:
+        """Note which numbers were given under other names, as it is known now: no hole is there."""
+        at = 0
+        left = []
+        for part in subtract(self.holes, gaps):
+            while self._holes[at].last < part.first:
+                at += 1
+            hole = self._holes[at]
+            left.append(_Hole(part.first, part.last, hole.since_ns, hole.reported))
+        self._holes = left
         self.apart = tuple(gaps)
-        return back
 
-    def wanted(self, gap: Gap, now_ns: int) -> None:
-        """Note that these numbers are missing after all."""
-        for part in gap.without(self.holes):
-            hole = _Hole(part.first, part.last, now_ns, reported=False)
-            insort(self._holes, hole, key=lambda other: other.first)
+    def wanted(self, gaps: Sequence[Gap], now_ns: int) -> None:
+        """Note that these numbers, ascending, are missing after all."""
+        if gaps:
+            self.named(gaps[-1].last, now_ns)
+        self._holes += [
+            _Hole(part.first, part.last, now_ns, reported=False)
+            for part in list(subtract(gaps, self.holes))
+        ]
+        self._holes.sort(key=_first)
 
     def restart(self, now_ns: int) -> None:
         """Begin every grace period anew: nothing could arrive until now."""
-        for hole in self._holes:
-            hole.since_ns = now_ns
+        self._restarts = [(0, now_ns)]
 
     def sweep(self, now_ns: int) -> tuple[Gap, ...]:
         """Return the holes whose grace is over, each once."""
-        overdue = self.overdue(now_ns)
-        for hole in self._overdue(now_ns):
+        overdue = self._overdue(now_ns)
+        for hole in overdue:
             hole.reported = True
-        return overdue
+        return tuple(Gap(hole.first, hole.last) for hole in overdue)
 
     def overdue(self, now_ns: int) -> tuple[Gap, ...]:
         """Return the holes that the next sweep would report."""
         return tuple(Gap(hole.first, hole.last) for hole in self._overdue(now_ns))
 
     def _overdue(self, now_ns: int) -> list[_Hole]:
-        return [
-            hole
-            for hole in self._holes
-            if not hole.reported and now_ns - hole.since_ns >= self.grace_ns
-        ]
+        found = []
+        at, restarted_ns = 0, 0
+        for hole in self._holes:
+            while at < len(self._restarts) and self._restarts[at][0] < hole.first:
+                restarted_ns = self._restarts[at][1]
+                at += 1
+            since_ns = max(hole.since_ns, restarted_ns)
+            if not hole.reported and now_ns - since_ns >= self.grace_ns:
+                found.append(hole)
+        return found
 
 
-def _split(gap: Gap, reported: Iterable[Gap], now_ns: int) -> Iterable[_Hole]:
-    """Cut a hole where what was reported begins and ends."""
-    first = gap.first
-    for known in reported:
-        part = Gap(first, gap.last).common(known) if first <= gap.last else None
-        if part is None:
-            continue
-        if first < part.first:
-            yield _Hole(first, part.first - 1, now_ns, reported=False)
-        yield _Hole(part.first, part.last, now_ns, reported=True)
-        first = part.last + 1
-    if first <= gap.last:
-        yield _Hole(first, gap.last, now_ns, reported=False)
+def _first(hole: _Hole) -> int:
+    return hole.first

@@ -6,7 +6,9 @@ name by name, to where the unit went away from the new name, if it ever had that
 missing of that time is missing still.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,16 +42,38 @@ class Move:
 
 def elsewhere(moves: Iterable[Move], unit: str) -> list[Gap]:
     """Return the numbers of a chain that a unit gave under other names, as far as is known."""
-    known = sorted(moves, key=lambda move: move.sequence, reverse=True)
-    found = []
-    for move in known:
-        if move.unit != unit:
-            continue
-        begin, name = move.sequence, move.origin
-        for earlier in known:
-            if earlier.sequence < begin and earlier.unit == name:
-                begin, name = earlier.sequence, earlier.origin
-                if name == unit:
-                    break
-        found.append(Gap(begin if name == unit else 1, move.sequence - 1))
-    return sorted(found)
+    return by_unit(moves).get(unit, [])
+
+
+def by_unit(moves: Iterable[Move]) -> dict[str, list[Gap]]:
+    """Return for each unit the numbers that it gave under other names, ascending, disjoint."""
+    names: dict[str, list[Move]] = defaultdict(list)
+    for move in sorted(moves, key=_sequence):
+        names[move.unit].append(move)
+    return {unit: _joined(_before(move, names) for move in own) for unit, own in names.items()}
+
+
+def _before(move: Move, names: Mapping[str, list[Move]]) -> Gap:
+    """Return the numbers before a move, back to where the unit went away from that name."""
+    begin, name = move.sequence, move.origin
+    while name != move.unit:
+        earlier = names.get(name, [])
+        at = bisect_left(earlier, begin, key=_sequence) - 1
+        if at < 0:
+            return Gap(1, move.sequence - 1)
+        begin, name = earlier[at].sequence, earlier[at].origin
+    return Gap(begin, move.sequence - 1)
+
+
+def _joined(gaps: Iterable[Gap]) -> list[Gap]:
+    found: list[Gap] = []
+    for gap in sorted(gaps):
+        if found and gap.first <= found[-1].last:
+            found[-1] = Gap(found[-1].first, max(found[-1].last, gap.last))
+        else:
+            found.append(gap)
+    return found
+
+
+def _sequence(move: Move) -> int:
+    return move.sequence

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from edge.central.gaps import Gap
-from edge.central.moves import Move, elsewhere
+from edge.central.moves import Move, by_unit
 from edge.central.schema import EVENT, MOVE
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.payload import ANY_EVENT, AUDIT, AttendanceEvent, AuditEvent
@@ -35,7 +35,7 @@ def note_stored(db: "Database") -> None:
             note(db, event)
 
 
-def apart(db: "Database", unit: str) -> list[Gap]:
-    """Return the numbers of a chain that the unit gave under other names."""
+def apart(db: "Database") -> dict[str, list[Gap]]:
+    """Return for each unit the numbers of its chain that it gave under other names."""
     rows = db.rows(select(MOVE.c.unit, MOVE.c.sequence, MOVE.c.origin))
-    return elsewhere([Move(*row) for row in rows], unit)
+    return by_unit(Move(*row) for row in rows)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from edge.central.gaps import Gap
 from edge.mqtt.envelope import Flaw
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName
@@ -53,8 +54,18 @@ class Notice:
     text: str = ""
     event: AttendanceEvent | AuditEvent | None = None
     flaw: Flaw | Failure | None = None
+    gaps: tuple[Gap, ...] = ()  # the numbers that it is about, ascending
+    outage: str = ""  # RFC 3339: when the first of the numbers was reported
+    ongoing: bool = False  # said before of this outage, which is not over
+
+    @property
+    def over(self) -> bool:
+        """Whether an outage that was an alarm has ended."""
+        return self.kind is Kind.HEALED and not self.ongoing
 
     @property
     def loud(self) -> bool:
         """Whether somebody has to look at it."""
+        if self.ongoing:
+            return False
         return self.kind in {Kind.GAP, Kind.GIVEN_UP, Kind.FORK} or self.flaw in _LOUD_FLAWS

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 APPLICATION_ID = 0x53454E43  # "SENC", in SQLite's header: this file is a central store
 
 _INT = BigInteger().with_variant(Integer(), "sqlite")  # 64 bits in both
@@ -85,9 +85,11 @@ GAP = _table(
     _text("request", optional=True),  # id of the last command
     _text("answer", optional=True),
     _text("given_up_at", optional=True),
+    _text("outage", optional=True),  # since version 5: when the first gap of it was reported
     Index(
-        "gap_open",
+        "gap_open_first",  # since version 5
         "unit",
+        "first",
         sqlite_where=text("healed_at IS NULL"),
         postgresql_where=text("healed_at IS NULL"),
     ),
@@ -179,29 +181,40 @@ def dating_tables(db: Connection) -> None:
 def asking_tables(db: Connection) -> None:
     """Grow from version 2 to 3, in SQLite: no server has an older one."""
     METADATA.create_all(db, [LATER, COMMAND])
-    for name, columns in (
-        ("head", ("topic TEXT", "jws TEXT", "received_at TEXT")),
-        (
-            "gap",
-            (
-                "asked INTEGER NOT NULL DEFAULT 0",
-                "ask_after TEXT",
-                "wanted INTEGER",
-                "request TEXT",
-                "answer TEXT",
-                "given_up_at TEXT",
-            ),
-        ),
-    ):
-        for column in columns:
-            db.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column}")
-    for index in (*EVENT.indexes, *GAP.indexes):
+    _add_columns(db, "head", "topic TEXT", "jws TEXT", "received_at TEXT")
+    _add_columns(
+        db,
+        "gap",
+        "asked INTEGER NOT NULL DEFAULT 0",
+        "ask_after TEXT",
+        "wanted INTEGER",
+        "request TEXT",
+        "answer TEXT",
+        "given_up_at TEXT",
+    )
+    for index in EVENT.indexes:
         index.create(db, checkfirst=True)
 
 
 def moving_tables(db: Connection) -> None:
     """Grow from version 3 to 4; the caller reads the stored events into them."""
     METADATA.create_all(db, [MOVE])
+
+
+def outage_columns(db: Connection) -> None:
+    """Grow from version 4 to 5."""
+    _add_columns(db, GAP.name, "outage TEXT")
+    db.exec_driver_sql("DROP INDEX IF EXISTS gap_open")
+    for index in GAP.indexes:
+        index.create(db, checkfirst=True)
+    db.execute(GAP.update().values(outage=GAP.c.reported_at))
+
+
+def _add_columns(db: Connection, table: str, *columns: str) -> None:
+    there = {column["name"] for column in inspect(db).get_columns(table)}
+    for column in columns:
+        if column.partition(" ")[0] not in there:
+            db.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
 
 
 def tables(db: Connection) -> set[str]:

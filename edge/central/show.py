@@ -93,8 +93,8 @@ def _local(moment: datetime, zone: ZoneInfo) -> datetime:
         return moment
 
 
-def as_json(notice: Notice) -> str:
-    """Write a notice for a program: one flat object in one line of ASCII.
+def as_json(notice: Notice, **more: object) -> str:
+    """Write a notice for a program: one flat object in one line of ASCII, with `more` in it.
 
     The event is as it was signed, though strings may be spelt in another way.
     """
@@ -108,7 +108,11 @@ def as_json(notice: Notice) -> str:
         content["flaw"] = notice.flaw
     if notice.text:
         content["text"] = notice.text
-    text = ascii_json(json.dumps(content))
+    if notice.gaps:
+        content["first"], content["last"] = notice.gaps[0].first, notice.gaps[-1].last
+        content["count"] = sum(gap.last - gap.first + 1 for gap in notice.gaps)
+        content["outage"], content["over"] = notice.outage, notice.over
+    text = ascii_json(json.dumps(content | more))
     if notice.event is None:
         return text
     # Written by pydantic at once: the way over a dictionary takes several times as long.

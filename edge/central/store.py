@@ -4,50 +4,29 @@ Several receivers may share one, in an SQLite file of their machine or on a Post
 chain is judged inside the writing transaction, and writers take turns.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import bindparam, delete, func, select, text
+from sqlalchemy import bindparam, delete, func, select
 
 from edge.central import moving
 from edge.central.database import Database
 from edge.central.dating import Dating
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
+from edge.central.missing import Change, Gaps, Missing
 from edge.central.moves import Move
 from edge.central.near import LARGEST_SEQUENCE, Near
 from edge.central.refused import REFUSED_KEPT, Refusal, Refusals
-from edge.central.schema import EVENT, FORK, GAP, HEAD, LATER, UNDATED
+from edge.central.schema import EVENT, FORK, HEAD, LATER, MOVE, UNDATED
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 
 __all__ = ["LARGEST_SEQUENCE", "Head", "Later", "Record", "Refusal", "Store"]
 
-# The holes between neighbouring numbers, 1 being the first that is expected.
-_HOLES = text("""
-SELECT unit, before + 1, sequence - 1 FROM (
-    SELECT unit, sequence, lag(sequence, 1, CAST(0 AS BIGINT))
-        OVER (PARTITION BY unit ORDER BY sequence) AS before
-    FROM (SELECT unit, sequence FROM event UNION SELECT unit, sequence FROM later) AS known
-) AS pairs WHERE sequence > before + 1
-""")
-_HIGHEST = text(
-    "SELECT unit, max(sequence) FROM"
-    " (SELECT unit, sequence FROM event UNION ALL SELECT unit, sequence FROM later) AS known"
-    " GROUP BY unit"
-)
-_PRESENT = text(
-    "SELECT sequence FROM event WHERE unit = :unit AND sequence BETWEEN :first AND :last"
-    " UNION SELECT sequence FROM later WHERE unit = :unit AND sequence BETWEEN :first AND :last"
-    " ORDER BY sequence"
-)
-_THIS_GAP = (
-    (GAP.c.unit == bindparam("of"))
-    & (GAP.c.first == bindparam("a"))
-    & (GAP.c.last == bindparam("z"))
-)
+_ARRIVALS = 5000  # events that are read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +80,7 @@ class Store:
         read_only: bool = False,
     ) -> None:
         self.database = Database(where, password, read_only=read_only)
+        self._missing = Missing(self.database)
         self._refused = Refusals(self.database, refused_kept)
         self._near: Near | None = None  # inside a batch
         self._dating: Dating | None = None  # likewise
@@ -155,10 +135,21 @@ class Store:
         with self.database.reading():
             return int(self.database.one(select(func.max(EVENT.c.number))) or 0)
 
-    def changed_by_others(self) -> bool:
-        """Tell whether another receiver has stored events since the last call."""
-        before, self._newest = self._newest, self._number()
-        return before != self._newest
+    def arrivals(self) -> Iterator[tuple[str, int]]:
+        """Yield the units and numbers of events that other receivers stored since the last call.
+
+        Own ones may be among them.
+        """
+        columns = (EVENT.c.number, EVENT.c.unit, EVENT.c.sequence)
+        query = select(*columns).order_by(EVENT.c.number).limit(_ARRIVALS)
+        while True:
+            with self.database.reading():
+                rows = self.database.rows(query.where(EVENT.c.number > self._newest))
+            if not rows:
+                return
+            for number, unit, sequence in rows:
+                self._newest = number
+                yield unit, sequence
 
     # --- inside a batch -------------------------------------------------------------------
 
@@ -260,93 +251,40 @@ class Store:
             FORK, unit=unit, sequence=sequence, digest=digest, why=why, found_at=now
         )
 
-    def report_gap(self, unit: str, gap: Gap, now: str) -> list[Gap]:
-        """Remember that numbers are missing; returns those that are news, as they lie.
+    def note_gaps(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[Change]:
+        """Remember which numbers are missing and which gaps were filled; returns what is news.
 
-        Other receivers may have reported some of them, and others may have come meanwhile.
+        Other receivers may have noted some of it, and events may have come meanwhile.
         """
-        known = [other for other in self._open_gaps(unit) if other.common(gap)]
-        news = [part for hole in self._holes(unit, gap) for part in hole.without(known)]
-        put = self.database.put(GAP)
-        # The same numbers may have been healed: by a move, before it was known where it led from.
-        afresh = {
-            column.name: put.excluded[column.name] for column in GAP.c if not column.primary_key
-        }
-        put = put.on_conflict_do_update(index_elements=GAP.primary_key.columns, set_=afresh)
-        for part in news:
-            row = {"unit": unit, "first": part.first, "last": part.last, "reported_at": now}
-            self.database.run(put, row)
-        return news
-
-    def heal_gaps(self, now: str) -> list[tuple[str, Gap]]:
-        """Mark the gaps that were filled since; returns them with their units."""
-        query = select(GAP.c.unit, GAP.c.first, GAP.c.last).where(GAP.c.healed_at.is_(None))
-        healed = []
-        for unit, first, last in self.database.rows(query.order_by(GAP.c.unit, GAP.c.first)):
-            gap = Gap(first, last)
-            if not self._holes(unit, gap):
-                mark = GAP.update().where(_THIS_GAP).values(healed_at=now)
-                self.database.run(mark, {"of": unit, "a": first, "z": last})
-                healed.append((unit, gap))
-        return healed
-
-    def _open_gaps(self, unit: str) -> list[Gap]:
-        query = select(GAP.c.first, GAP.c.last).where(
-            GAP.c.unit == bindparam("unit"), GAP.c.healed_at.is_(None)
-        )
-        return [Gap(first, last) for first, last in self.database.rows(query, unit=unit)]
-
-    def _holes(self, unit: str, gap: Gap) -> list[Gap]:
-        present = [Gap(number, number) for number in self._present(unit, gap)]
-        return gap.without([*present, *moving.apart(self.database, unit)])
-
-    def _present(self, unit: str, gap: Gap) -> list[int]:
-        if self._near is not None:
-            self._near.flush()
-        rows = self.database.rows(_PRESENT, unit=unit, first=gap.first, last=gap.last)
-        return [sequence for (sequence,) in rows]
+        self._here.flush()
+        return self._missing.note(overdue, healed, now)
 
     # --- reading --------------------------------------------------------------------------
 
-    def present(self, unit: str, gap: Gap) -> list[int]:
-        """Return the numbers inside `gap` that are stored, ascending."""
-        with self.database.reading():
-            return self._present(unit, gap)
+    def present(self, wanted: Gaps) -> Iterator[tuple[str, Gap]]:
+        """Yield the ranges of stored numbers inside of gaps, by unit."""
+        return self._missing.present(wanted)
 
-    def holes(self, unit: str, gap: Gap) -> list[Gap]:
-        """Return what is missing of `gap`: neither stored nor given under another name."""
-        with self.database.reading():
-            return self._holes(unit, gap)
+    def holes(self, wanted: Gaps) -> dict[str, list[Gap]]:
+        """Return what is missing inside of gaps: neither stored nor given under another name."""
+        return self._missing.holes(wanted)
 
-    def elsewhere(self, unit: str) -> list[Gap]:
-        """Return the numbers of a chain that the unit gave under other names."""
+    def reported(self) -> dict[str, list[Gap]]:
+        """Return the gaps that are open, by unit, ascending."""
+        return self._missing.reported()
+
+    def moves(self) -> int:
+        """Return how many moves are known: whether it is worth asking where they lead."""
         with self.database.reading():
-            return moving.apart(self.database, unit)
+            return int(self.database.one(select(func.count()).select_from(MOVE)) or 0)
+
+    def apart(self) -> dict[str, list[Gap]]:
+        """Return for each unit the numbers of its chain that it gave under other names."""
+        return self._missing.apart()
 
     def standings(self) -> dict[str, Standing]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
-        missing: dict[str, list[Gap]] = defaultdict(list)
-        reported: dict[str, list[Gap]] = defaultdict(list)
-        with self.database.reading():
-            for unit, first, last in self.database.rows(_HOLES):
-                missing[unit].append(Gap(first, last))
-            highest = {unit: int(last) for unit, last in self.database.rows(_HIGHEST)}
-            for unit, last in self.database.rows(select(HEAD.c.unit, HEAD.c.sequence)):
-                stored = highest.get(unit, 0)
-                if last > stored:
-                    missing[unit].append(Gap(stored + 1, last))
-                    highest[unit] = last
-            apart = {unit: moving.apart(self.database, unit) for unit in missing}
-            for unit, gaps in missing.items():
-                missing[unit] = [part for gap in gaps for part in gap.without(apart[unit])]
-            for unit in highest:
-                reported[unit] = sorted(self._open_gaps(unit))
-        return {
-            unit: Standing(
-                last, tuple(missing[unit]), tuple(reported[unit]), tuple(apart.get(unit, ()))
-            )
-            for unit, last in highest.items()
-        }
+        return self._missing.standings()
 
     def corrected(self, unit: str) -> dict[int, str]:
         """Return the time that an anchor gave each event of no certain time, by its number."""

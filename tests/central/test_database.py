@@ -183,8 +183,7 @@ def test_neighbours_count_what_this_batch_added(store: Store) -> None:
         assert store.neighbours(record(29).entry).after == {"d29"}
         assert store.neighbours(record(3, "rival").entry).same == {"d3"}
         assert store.neighbours(record(3).entry).same_id == "d3"
-        assert store.present(UNIT, Gap(1, 40)) == [1, 2, 3, 30]
-    assert store.present(UNIT, Gap(1, 40)) == [1, 2, 3, 30]
+    assert list(store.present({UNIT: [Gap(1, 40)]})) == [(UNIT, Gap(1, 3)), (UNIT, Gap(30, 30))]
 
 
 def test_an_id_is_stored_once_whatever_the_program_believes(store: Store) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from central_parts import Unit
+from central_parts import START, Unit
 from days import ANI, BUDI, Door, take
 from places import Place
 
@@ -240,7 +240,7 @@ def test_a_unit_that_is_named_like_a_formula(
 def test_gaps_are_listed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     door = Door()
     with closing(place.open()) as store, store.batch():
-        store.report_gap(door.name.source, Gap(4, 6), "2026-03-02T00:00:00.000+00:00")
+        store.note_gaps({door.name.source: [Gap(4, 6)]}, {}, START)
     (line,) = export(place, "--gaps", capsys=capsys).splitlines()
     found = json.loads(line)
     assert (found["unit"], found["first"], found["last"]) == (door.name.source, 4, 6)

@@ -71,12 +71,12 @@ def test_numbers_of_the_name_before_are_no_gap(store: Store) -> None:
     assert central.after(2 * GRACE) == []
     standing = store.standings()[GATE.name.source]
     assert (standing.highest, standing.missing) == (7, ())
-    assert store.holes(GATE.name.source, Gap(1, 7)) == []
+    assert store.holes({GATE.name.source: [Gap(1, 7)]}) == {}
     gate.event()
     central.take(gate.event())
     assert central.after(2 * GRACE) == [(Kind.GAP, "event 8 is missing")]
     again = Receiver(store, LOBBY, GATE)
-    assert again.desk._ledgers[GATE.name.source].holes == (Gap(8, 8),)
+    assert again.desk._chains._ledgers[GATE.name.source].holes == (Gap(8, 8),)
 
 
 def test_a_gap_that_was_reported_before_the_move_was_read_heals(store: Store) -> None:
@@ -108,7 +108,7 @@ def test_who_comes_back_misses_only_what_was_lost_under_that_name(store: Store) 
     central.take(*before[:3], *others, back, lobby.event())
     said = [(Kind.GAP, "events 4–5 are missing")]  # noqa: RUF001 - as it is told
     assert central.after(2 * GRACE) == said
-    assert store.elsewhere(LOBBY.name.source) == [Gap(6, 9)]
+    assert store.apart()[LOBBY.name.source] == [Gap(6, 9)]
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -163,7 +163,7 @@ def test_a_move_that_contradicts_itself_is_none(store: Store) -> None:
     ):
         central.take(unit.audit(AuditCode.MOVED, **detail))
     central.take(unit.audit(AuditCode.STARTED, **{"from": source, "last": 6}))
-    assert store.elsewhere(GATE.name.source) == []
+    assert store.apart() == {}
     assert central.after(2 * GRACE) == [(Kind.GAP, "events 1–2 are missing")]  # noqa: RUF001
 
 
@@ -196,9 +196,8 @@ def test_a_store_from_before_moves_were_known_reads_them_once(place: Place) -> N
             else:
                 store.database.connection.exec_driver_sql("PRAGMA user_version = 3")
     with closing(place.open()) as store:
-        assert store.elsewhere(GATE.name.source) == [Gap(1, 4)]
-        assert store.elsewhere(LOBBY.name.source) == []
-    assert SCHEMA_VERSION == 4
+        assert store.apart() == {GATE.name.source: [Gap(1, 4)]}
+    assert SCHEMA_VERSION == 5
 
 
 def verdict(store: Store) -> Verdict:

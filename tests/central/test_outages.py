@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from central_parts import Unit
+from central_parts import START, Unit
 from old_stores import make
 from places import Place
 from processes import PROGRAM, Process, publish
@@ -29,14 +29,17 @@ from edge.mqtt.keys import add_registration
 
 UNIT = Unit().name.source
 NOW = "2026-03-02T00:31:04.000+00:00"
+GAPS = {UNIT: [Gap(1, 9)]}
 
 READS: dict[str, Callable[[Store], object]] = {
-    "changed_by_others": lambda store: store.changed_by_others(),
+    "arrivals": lambda store: list(store.arrivals()),
+    "moves": lambda store: store.moves(),
     "corrected": lambda store: store.corrected(UNIT),
-    "elsewhere": lambda store: store.elsewhere(UNIT),
-    "holes": lambda store: store.holes(UNIT, Gap(1, 9)),
+    "apart": lambda store: store.apart(),
+    "holes": lambda store: store.holes(GAPS),
     "laters": lambda store: store.laters(),
-    "present": lambda store: store.present(UNIT, Gap(1, 9)),
+    "present": lambda store: list(store.present(GAPS)),
+    "reported": lambda store: store.reported(),
     "refusals": lambda store: list(store.refusals("topic")),
     "standings": lambda store: store.standings(),
     "tokens": lambda store: store.tokens(UNIT),
@@ -153,9 +156,9 @@ class closing_lock:  # noqa: N801 - as contextlib's
 
 def write_both(store: Store) -> None:
     with store.batch():
-        if not store.present(UNIT, Gap(1, 1)):
+        if not list(store.present({UNIT: [Gap(1, 1)]})):
             store.add(record(1), NOW)
-        store.report_gap(UNIT, Gap(2, 3), NOW)
+        store.note_gaps({UNIT: [Gap(2, 3)]}, {}, START)
 
 
 def test_a_server_that_turned_read_only_is_waited_for(server_place: Place) -> None:
@@ -262,7 +265,7 @@ def test_what_only_reads_needs_no_lock_and_changes_nothing(place: Place) -> None
     with closing(place.open()) as store:
         add(store, 1)
         with store.batch():
-            store.report_gap(UNIT, Gap(2, 3), NOW)
+            store.note_gaps({UNIT: [Gap(2, 3)]}, {}, START)
     lock = f"SELECT pg_advisory_xact_lock({APPLICATION_ID})"
     with locked(place, lock):
         ended = export(place, "--gaps")

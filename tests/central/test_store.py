@@ -1,7 +1,8 @@
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
+from edge.central.missing import AGAIN, Change
 from edge.central.refused import Refusal
 from edge.central.store import Head, Record, Store
 from edge.errors import StoreError, StoreUnusable
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
 NOW = "2026-03-02T00:31:04.000+00:00"
+AT = datetime.fromisoformat(NOW)
 
 
 @pytest.fixture
@@ -84,32 +87,52 @@ def test_a_named_head_only_moves_on(store: Store) -> None:
         assert (store.head(UNIT, 5), store.head(UNIT, 4)) == ("d5", None)
 
 
+def report(store: Store, *gaps: Gap, healed: Sequence[Gap] = ()) -> list[Change]:
+    with store.batch():
+        return store.note_gaps({UNIT: gaps}, {UNIT: healed} if healed else {}, AT)
+
+
+def change(gap: Gap, *, healed: bool, ongoing: bool) -> Change:
+    return Change(UNIT, (gap,), NOW, healed, ongoing)
+
+
 def test_standing_after_a_restart(store: Store) -> None:
     add(store, 2, 3, 6)
     with store.batch():
         store.name_head(Head(UNIT, 8, "d8"), NOW)
-        assert store.report_gap(UNIT, Gap(4, 5), NOW) == [Gap(4, 5)]
-        assert store.report_gap(UNIT, Gap(4, 5), NOW) == []
+    assert [each.gaps for each in report(store, Gap(4, 5))] == [(Gap(4, 5),)]
+    assert report(store, Gap(4, 5)) == []
     assert store.standings() == {UNIT: Standing(8, (Gap(1, 1), Gap(4, 5), Gap(7, 8)), (Gap(4, 5),))}
-    assert store.present(UNIT, Gap(1, 5)) == [2, 3]
+    assert list(store.present({UNIT: [Gap(1, 5)]})) == [(UNIT, Gap(2, 3))]
 
 
 def test_a_gap_is_reported_and_healed_once_however_it_is_cut(store: Store) -> None:
     """Receivers of one store see the same numbers missing, in other pieces."""
     add(store, 1, 4, 9)
-    with store.batch():
-        assert store.report_gap(UNIT, Gap(2, 3), NOW) == [Gap(2, 3)]
-        assert store.report_gap(UNIT, Gap(3, 8), NOW) == [Gap(5, 8)]
-        assert store.report_gap(UNIT, Gap(2, 8), NOW) == []
-        assert store.heal_gaps(NOW) == []
+    assert report(store, Gap(2, 3)) == [change(Gap(2, 3), healed=False, ongoing=False)]
+    assert report(store, Gap(3, 8)) == [change(Gap(5, 8), healed=False, ongoing=True)]
+    assert report(store, Gap(2, 8)) == []
     add(store, 2, 3, 5)
+    healed = [Gap(2, 3)]
+    assert report(store, healed=healed) == [change(Gap(2, 3), healed=True, ongoing=True)]
+    assert report(store, healed=healed) == []
+    add(store, 6, 7, 8)
+    last = change(Gap(5, 8), healed=True, ongoing=False)
+    assert report(store, healed=[Gap(5, 8)]) == [last], "the last of the outage"
+    later = AT + AGAIN
     with store.batch():
-        assert store.heal_gaps(NOW) == [(UNIT, Gap(2, 3))]
-        assert store.heal_gaps(NOW) == []
-        store.add(record(6), NOW)
-        store.add(record(7), NOW)
-        store.add(record(8), NOW)
-        assert store.heal_gaps(NOW) == [(UNIT, Gap(5, 8))], "what this very batch stored counts"
+        (another,) = store.note_gaps({UNIT: [Gap(10, 11)]}, {}, later)
+    assert not another.ongoing
+
+
+def test_what_is_missing_for_ever_silences_no_later_outage(store: Store) -> None:
+    add(store, 1, 3)
+    assert not report(store, Gap(2, 2))[0].ongoing
+    with store.batch():
+        (soon,) = store.note_gaps({UNIT: [Gap(4, 4)]}, {}, AT + AGAIN / 2)
+        (later,) = store.note_gaps({UNIT: [Gap(5, 6)]}, {}, AT + 2 * AGAIN)
+    assert (soon.ongoing, soon.outage) == (True, NOW)
+    assert (later.ongoing, later.outage) == (False, (AT + 2 * AGAIN).isoformat("T", "milliseconds"))
 
 
 def test_a_unit_known_only_by_its_state_has_a_standing(store: Store) -> None:
@@ -171,11 +194,11 @@ def test_long_words_of_a_stranger_are_cut() -> None:
 
 def test_another_process_is_noticed(store: Store, path: Path) -> None:
     add(store, 1)
-    assert not store.changed_by_others()
+    assert list(store.arrivals()) == []
     with closing(Store(path)) as other:
         add(other, 2)
-    assert store.changed_by_others()
-    assert not store.changed_by_others()
+    assert [number for _, number in store.arrivals()] == [2]
+    assert list(store.arrivals()) == []
 
 
 def test_only_its_owner_reads_it(store: Store, path: Path) -> None:

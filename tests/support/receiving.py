@@ -1,6 +1,5 @@
 """The real receiver in a thread of its own, and what it said and stored."""
 
-import re
 import sqlite3
 import threading
 from collections import Counter
@@ -17,8 +16,6 @@ from edge.central.subscribe import Subscriber
 from edge.errors import SenyumError
 from edge.mqtt.keys import KeySet
 from edge.settings import BrokerSettings
-
-_RANGE = re.compile(r"events? (\d+)(?:\D(\d+))? ")
 
 
 class Central:
@@ -68,10 +65,8 @@ class Central:
         return [notice for notice in list(self.notices) if notice.kind is kind]
 
     def numbers(self, kind: Kind) -> list[range]:
-        """Return what the lines of this kind (GAP or HEALED) name, as a person reads them."""
-        found = [_RANGE.match(notice.text) for notice in self.said(kind)]
-        assert all(found), self.said(kind)
-        return [range(int(m[1]), int(m[2] or m[1]) + 1) for m in found if m]
+        """Return what the lines of this kind (GAP or HEALED) name."""
+        return [range(gap.first, gap.last + 1) for notice in self.said(kind) for gap in notice.gaps]
 
     def stored(self) -> dict[int, str]:
         """Return every stored JWS by its number; no number and no id may be there twice."""

@@ -1,0 +1,326 @@
+"""Missing numbers cost what their count asks for, however large they are; one alarm an outage."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from central_parts import START, TurnedClock, Unit, keys_of, signing_key
+from hypothesis import given
+from hypothesis import strategies as st
+from places import Place
+from sqlalchemy import event as sqlalchemy_event
+
+from edge.central.alarm import Alarm
+from edge.central.asking import Asker
+from edge.central.authority import Authority
+from edge.central.desk import Desk, Instant, Message
+from edge.central.gaps import Gap, Ledger, Standing, subtract, whole
+from edge.central.moves import Move, by_unit
+from edge.central.near import LARGEST_SEQUENCE
+from edge.central.notice import Kind, Notice
+from edge.central.receiver import Receiver
+from edge.central.store import Store
+from edge.mqtt.envelope import Flaw
+
+GRACE = 10.0
+numbers = st.integers(1, 60)
+
+
+def gaps_of(found: set[int]) -> list[Gap]:
+    """Return a set as ranges that do not touch."""
+    firsts = sorted(n for n in found if n - 1 not in found)
+    lasts = sorted(n for n in found if n + 1 not in found)
+    return [Gap(first, last) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def numbers_of(gaps: Iterator[Gap]) -> set[int]:
+    return {n for gap in gaps for n in range(gap.first, gap.last + 1)}
+
+
+ranges = st.builds(lambda first, more: Gap(first, first + more), numbers, st.integers(0, 9))
+
+
+@given(st.sets(numbers), st.lists(ranges))
+def test_a_difference_of_ranges_is_that_of_the_sets(left: set[int], others: list[Gap]) -> None:
+    found = list(subtract(gaps_of(left), sorted(others)))
+    assert numbers_of(iter(found)) == left - numbers_of(iter(others))
+    assert all(a.last < b.first for a, b in pairwise(found))
+
+
+@given(st.sets(numbers), st.sets(numbers))
+def test_what_is_whole_has_no_number_missing(known: set[int], missing: set[int]) -> None:
+    gaps = gaps_of(known)
+    expected = [gap for gap in gaps if not numbers_of(iter([gap])) & missing]
+    assert list(whole(gaps, gaps_of(missing))) == expected
+
+
+class PlainLedger:
+    """What a ledger does, number by number."""
+
+    def __init__(self) -> None:
+        self.highest = 0
+        self.since: dict[int, int] = {}
+
+    def arrived(self, n: int, now: int) -> None:
+        if n > self.highest:
+            self.named(n - 1, now)
+            self.highest = n
+        elif self.since.pop(n, None) is not None:
+            for other in self.since:
+                if other > n:
+                    self.since[other] = now
+
+    def named(self, n: int, now: int) -> None:
+        for missing in range(self.highest + 1, n + 1):
+            self.since[missing] = now
+        self.highest = max(self.highest, n)
+
+
+steps = st.tuples(st.sampled_from(["arrived", "arrived", "named", "restart"]), numbers)
+
+
+@given(st.lists(steps, max_size=40))
+def test_a_ledger_waits_as_if_it_looked_at_each_number(taken: list[tuple[str, int]]) -> None:
+    ledger, plain = Ledger(grace_ns=10), PlainLedger()
+    now = 0
+    for now, (what, n) in enumerate(taken, start=1):
+        if what == "restart":
+            ledger.restart(now)
+            plain.since = dict.fromkeys(plain.since, now)
+        else:
+            getattr(ledger, what)(n, now)
+            getattr(plain, what)(n, now)
+    assert numbers_of(iter(ledger.holes)) == set(plain.since)
+    for later in range(now, now + 12):
+        overdue = {n for n, since in plain.since.items() if later - since >= 10}
+        assert numbers_of(iter(ledger.overdue(later))) == overdue
+    assert len(ledger._restarts) <= len(ledger.holes) + 1 + len(taken) // 2
+
+
+@given(st.sets(numbers), st.sets(numbers), st.sets(numbers))
+def test_a_ledger_resumed_or_corrected_holds_what_is_missing(
+    missing: set[int], reported: set[int], apart: set[int]
+) -> None:
+    standing = Standing(60, tuple(gaps_of(missing)), tuple(gaps_of(reported)))
+    ledger = Ledger.resume(standing, 0, 0)
+    assert numbers_of(iter(ledger.holes)) == missing
+    assert numbers_of(iter(ledger.overdue(0))) == missing - reported
+    assert ledger.returned(gaps_of(apart)) == []
+    ledger.elsewhere(gaps_of(apart))
+    assert numbers_of(iter(ledger.holes)) == missing - apart
+    back = ledger.returned([])
+    ledger.elsewhere([])
+    assert numbers_of(iter(back)) == apart
+    ledger.wanted(back, 0)
+    assert numbers_of(iter(ledger.holes)) == missing | apart
+
+
+def test_a_name_that_was_had_twice_is_traced_back_to_where_it_went_away() -> None:
+    moves = [Move("b", 5, "a"), Move("a", 8, "b"), Move("b", 11, "a"), Move("c", 4, "x")]
+    assert by_unit(moves) == {"a": [Gap(5, 7)], "b": [Gap(1, 4), Gap(8, 10)], "c": [Gap(1, 3)]}
+    many = [Move("u", n, "x") for n in range(2, 5000)]
+    assert by_unit(many) == {"u": [Gap(1, 4998)]}
+
+
+# --- what it costs -----------------------------------------------------------------------------
+
+
+@contextmanager
+def counted(store: Store) -> Iterator[dict[str, int]]:
+    """Count the statements, and the rows that they read or write."""
+    count = {"statements": 0, "rows": 0}
+
+    def executed(
+        _connection: Any, cursor: Any, _text: Any, values: Any, _context: Any, many: bool
+    ) -> None:
+        count["statements"] += 1
+        if many:
+            count["rows"] += len(values)
+
+    real = store.database.rows
+
+    def rows(*arguments: Any, **values: Any) -> list[Any]:
+        found = real(*arguments, **values)
+        count["rows"] += len(found)
+        return found
+
+    engine = store.database._engine
+    sqlalchemy_event.listen(engine, "after_cursor_execute", executed)
+    store.database.rows = rows  # type: ignore[method-assign]
+    try:
+        yield count
+    finally:
+        sqlalchemy_event.remove(engine, "after_cursor_execute", executed)
+        del store.database.rows
+
+
+class Walking(TurnedClock):
+    """A clock on which both kinds of time go on."""
+
+    def turn(self, seconds: float) -> Instant:
+        later = self.instant.utc + timedelta(seconds=seconds)
+        self.instant = Instant(later, self.instant.monotonic_ns + int(seconds * 1e9))
+        return self.instant
+
+
+def whole_life(place: Place, gaps: int) -> dict[str, int]:
+    """Lose every other event, report it, ask for it, get it: return what the store had to do."""
+    unit = Unit()
+    messages = unit.events(2 * gaps + 1)
+    clock = Walking.at_start()
+    said: list[Notice] = []
+    with closing(place.open()) as store, closing(place.open()) as second:
+        asker = Asker(store, Authority(signing_key("authority")))
+        receiver = Receiver(
+            Desk(store, keys_of(unit), GRACE, clock()), said.append, clock, asker=asker
+        )
+        other = Desk(second, keys_of(unit), GRACE, clock())
+        with counted(store) as count:
+            receiver.take(messages[::2])
+            clock.turn(GRACE)
+            receiver.idle()
+            for start in range(1, len(messages), 200):
+                other.take(messages[start : start + 200 : 2], clock())  # by another receiver
+                clock.turn(1.0)
+                receiver.idle()
+            clock.turn(1.0)
+            receiver.idle()
+        assert store.reported() == {}
+    assert [notice.text for notice in said if notice.kind is Kind.GAP] == [
+        f"{gaps} events between 2 and {2 * gaps} are missing, in {gaps} gaps"
+    ]
+    assert [notice.over for notice in said if notice.kind is Kind.HEALED][-1:] == [True]
+    return count
+
+
+def test_twice_as_many_gaps_cost_at_most_twice_as_much(
+    place: Place, request: pytest.FixtureRequest, tmp_path: Any
+) -> None:
+    server = place.server
+    another = (
+        Place(server.create(f"{place.database}_more"), server, f"{place.database}_more")
+        if server
+        else Place(tmp_path / "more.db")
+    )
+    few, many = whole_life(place, 250), whole_life(another, 500)
+    assert many["statements"] <= 2 * few["statements"]
+    assert many["rows"] <= 2 * few["rows"]
+
+
+def test_a_report_of_many_gaps_is_a_few_statements(place: Place) -> None:
+    unit = Unit()
+    messages = unit.events(401)
+    clock = Walking.at_start()
+    with closing(place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        desk.take(messages[::2], clock())
+        with counted(store) as count:
+            (notice,) = desk.sweep(clock.turn(GRACE))
+        assert count["statements"] <= 20
+        assert len(notice.gaps) == 200
+
+
+def test_the_largest_numbers_cost_what_small_ones_do(place: Place) -> None:
+    unit = Unit()
+    first = unit.event()
+    unit.head = type(unit.head)(LARGEST_SEQUENCE - 2, "A" * 43)
+    late = unit.event()
+    clock = Walking.at_start()
+    with closing(place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        desk.take([first, late], clock())
+        (notice,) = desk.sweep(clock.turn(GRACE))
+        assert notice.gaps == (Gap(2, LARGEST_SEQUENCE - 2),)
+        assert store.holes({unit.name.source: [Gap(1, LARGEST_SEQUENCE)]}) == {
+            unit.name.source: [
+                Gap(2, LARGEST_SEQUENCE - 2), Gap(LARGEST_SEQUENCE, LARGEST_SEQUENCE)
+            ]
+        }  # fmt: skip
+        assert Desk(store, keys_of(unit), GRACE, clock()).sweep(clock.turn(GRACE)) == []
+
+
+# --- alarms ------------------------------------------------------------------------------------
+
+
+class Program:
+    """Stands in for the operator's program: runs when it is let, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.may_run = threading.Event()
+        self.runs = threading.Condition()
+
+    def run(self, _command: Any, *, input: bytes, **_options: Any) -> SimpleNamespace:  # noqa: A002
+        self.may_run.wait(60.0)
+        with self.runs:
+            self.heard.append(json.loads(input))
+            self.runs.notify_all()
+        return SimpleNamespace(returncode=0)
+
+    def until(self, count: int) -> list[dict[str, Any]]:
+        with self.runs:
+            assert self.runs.wait_for(lambda: len(self.heard) >= count, 60.0)
+            return list(self.heard)
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Program:
+    found = Program()
+    monkeypatch.setattr("edge.central.alarm.subprocess.run", found.run)
+    return found
+
+
+def notice(kind: Kind, unit: Unit, **more: Any) -> Notice:
+    return Notice(kind, START, unit.name, "text", **more)
+
+
+def test_a_flood_from_one_device_delays_no_alarm_of_another(program: Program) -> None:
+    loud, quiet = Unit("loud-1"), Unit("quiet-2")
+    made_up = [Unit(f"made-up-{number}") for number in range(7)]
+    with closing(Alarm("program")) as alarm:
+        for number in range(5000):
+            alarm.take(notice(Kind.FORK, loud))
+            alarm.take(notice(Kind.REFUSED, made_up[number % 7], flaw=Flaw.TOPIC))
+        alarm.take(notice(Kind.GAP, quiet, gaps=(Gap(2, 3),), outage="o"))
+        assert len(alarm._waiting) <= 3
+        program.may_run.set()
+        heard = program.until(4)
+    units = [each["unit"] for each in heard]
+    assert quiet.name.source in units
+    assert sum(1 + each.get("more", 0) for each in heard) == 10_001
+    gap = next(each for each in heard if each["kind"] == "gap")
+    assert (gap["first"], gap["last"], gap["count"], gap["over"]) == (2, 3, 2, False)
+
+
+def test_an_outage_is_one_alarm_and_one_end(program: Program, place: Place) -> None:
+    unit = Unit()
+    messages = unit.events(41)
+    program.may_run.set()
+    clock = Walking.at_start()
+    with closing(place.open()) as store, closing(Alarm("program")) as alarm:
+        receiver = Receiver(Desk(store, keys_of(unit), GRACE, clock()), alarm.take, clock)
+
+        def later(*messages: Message) -> None:
+            receiver.take(messages)
+            for seconds in (GRACE, 1.0):
+                clock.turn(seconds)
+                receiver.idle()
+
+        for number in range(0, 20, 2):  # each second number is lost, one after another
+            later(messages[number])
+        for number in range(1, 19, 2):
+            later(messages[number])
+        heard = program.until(2)
+        assert [(each["kind"], each["alarm"], each["over"]) for each in heard] == [
+            ("gap", True, False),
+            ("healed", False, True),
+        ]
+        assert heard[0]["outage"] == heard[1]["outage"]
+        later(messages[40])
+        assert program.until(3)[2]["count"] == 21, "another outage"
