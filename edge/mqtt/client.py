@@ -1,7 +1,6 @@
 """A paho client set up as the settings say: MQTT 5 or 3.1.1, TLS, certificate, password."""
 
 import socket
-from types import MappingProxyType
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -19,16 +18,31 @@ RECEIVE_MAXIMUM = 20  # messages that may be on their way to us
 PACKET_BYTES = 131_072  # of the largest message that the broker may send us
 
 
-# Mosquitto answers an event that is too large with PUBACK 0x95, which the standard has for other
-# packets only; paho would take that for nonsense and end the connection, again and again.
-ReasonCode.names = MappingProxyType(
-    {
-        code: names
-        if code < 0x80
-        else {name: [*{*packets, PacketTypes.PUBACK}] for name, packets in names.items()}
-        for code, names in ReasonCode.names.items()
-    }
-)
+def _unpack(self: ReasonCode, buffer: bytes | bytearray) -> int:
+    """Take the code from the first byte; returns how many bytes were read."""
+    self.value = buffer[0]
+    return 1
+
+
+def _name(self: ReasonCode) -> str:
+    """Return the standard's words for the code, of another packet if need be."""
+    names = self.names.get(self.value, {})
+    own = [name for name, packets in names.items() if self.packetType in packets]
+    return next(iter([*own, *names]), f"reason code 0x{self.value:02x}")
+
+
+# paho ends the connection at a code that the standard does not list for the packet. Mosquitto
+# answers an event that is too large with PUBACK 0x95, which is listed for other packets only.
+ReasonCode.unpack = _unpack  # type: ignore[method-assign]
+ReasonCode.getName = _name  # type: ignore[method-assign]
+
+
+class _Client(Client):
+    def _handle_disconnect(self) -> None:
+        """Keep the reason of a DISCONNECT without properties, which paho 2.1 skips."""
+        if 0 < self._in_packet["remaining_length"] < 3:
+            self._in_packet["remaining_length"] = 3
+        super()._handle_disconnect()
 
 
 def new_client(
@@ -40,7 +54,7 @@ def new_client(
 
     Raises SecretError, which names the file, where a certificate, key or password is unusable.
     """
-    client = Client(
+    client = _Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         clean_session=None if five else not keep,

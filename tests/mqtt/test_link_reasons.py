@@ -13,7 +13,6 @@ from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.bench.broker import PrivateBroker
 from edge.errors import Trouble
-from edge.mqtt.client import new_client
 from edge.mqtt.link import LinkState
 from edge.mqtt.pace import Pace
 from edge.mqtt.reasons import (
@@ -27,7 +26,6 @@ from edge.mqtt.reasons import (
 )
 from edge.mqtt.topics import Leaf
 from edge.mqtt.window import STRIKES
-from edge.settings import BrokerSettings
 from edge.types import Audit, AuditCode
 
 EVENT = UNIT.topic(Leaf.EVENT)
@@ -40,8 +38,7 @@ def disconnect(code: int) -> bytes:
 
 def test_every_reason_of_the_standard_has_its_row() -> None:
     """A reason that no table names gets a default, which for these would be wrong."""
-    new_client(BrokerSettings(), "x")
-    for code, names in ReasonCode.names.items():
+    for code, names in ReasonCode(PacketTypes.CONNACK).names.items():
         for packets in names.values():
             if PacketTypes.CONNACK in packets and code not in (0x00, 0x80, 0x83):
                 assert code in CONNACK, hex(code)
@@ -49,6 +46,19 @@ def test_every_reason_of_the_standard_has_its_row() -> None:
                 unrelated = code in (0x8F, 0x94, 0x9E, 0x9F, 0xA0, 0xA1, 0xA2)
                 assert unrelated or code in DISCONNECT, hex(code)
     assert {0x00, 0x10, 0x87, 0x90, 0x97, 0x99} <= set(PUBACK)
+
+
+@pytest.mark.parametrize(
+    "packet", [PacketTypes.CONNACK, PacketTypes.PUBACK, PacketTypes.DISCONNECT]
+)
+def test_any_reason_is_taken_in_any_packet(packet: int) -> None:
+    reason = ReasonCode(packet)
+    for code in range(256):
+        assert reason.unpack(bytes((code,))) == 1
+        assert (reason.value, reason.is_failure) == (code, code >= 0x80)
+        assert str(reason)
+    assert str(ReasonCode(PacketTypes.PUBACK, identifier=0x95)) == "Packet too large"
+    assert str(ReasonCode(PacketTypes.PUBACK, identifier=0xF0)) == "reason code 0xf0"
 
 
 def test_reasons_of_a_later_standard_are_tried_again() -> None:
