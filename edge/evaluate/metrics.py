@@ -53,13 +53,20 @@ class Folds(NamedTuple):
     thresholds: Values
 
 
+def _without_last_bits(scores: Values) -> Values:
+    """Round, so that scores that are equal but for the CPU's rounding stay equal."""
+    return np.asarray(np.round(scores, 6))
+
+
 def auc(scores: Values, truths: Truths) -> float:
     """Return how often a true one scores above a false one; a tie counts half.
 
     The Mann-Whitney statistic from mid-ranks; equals the area under the ROC curve. Both classes
     must be there.
     """
-    _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    _, places, counts = np.unique(
+        _without_last_bits(scores), return_inverse=True, return_counts=True
+    )
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[places.reshape(-1)]
     true = int(truths.sum())
     above = ranks[truths].sum() - true * (true + 1) / 2
@@ -99,6 +106,7 @@ def best_threshold(scores: Values, truths: Truths) -> float:
 
     Thresholds lie half-way between neighbouring scores, or just beyond the outermost.
     """
+    scores = _without_last_bits(scores)
     order = np.argsort(scores, kind="stable")
     ordered, true = scores[order], truths[order]
     # right[i]: the i lowest are refused, the others accepted

@@ -28,6 +28,9 @@ _HIGHEST_SHARE = 2e-2  # of the pairs: the line begins there
 _LOWEST_SHARE = 1e-3  # and ends there, or where fewer than _LEAST_PAIRS are left
 _LEAST_PAIRS = 20
 _POINTS = 12  # of the line
+# Cosine for one normal deviate. Strangers' lie at 0.05 to 0.15; below this the people are copies of
+# a few, and what spread there is comes from rounding.
+_LEAST_SPREAD = 1e-3
 _GROUPS = 10  # of people, one of them left out at a time
 _LONE = 0.15  # nearest to each other, and so far ahead of the next: not two strangers
 # Two people who both resemble a stranger are as a rule closer together than this many scales of
@@ -156,7 +159,7 @@ def _without(pairs: _Pairs, group: NDArray[np.intp], number: int) -> _Pairs:
 
 
 def _fit(pairs: _Pairs) -> Tail | None:
-    """Lay the line through the tail; None where there is none, as of people all alike."""
+    """Fit the line to the tail; None if there are too few pairs or the people are all alike."""
     count = pairs.people * (pairs.people - 1) // 2
     lowest = max(_LOWEST_SHARE, _LEAST_PAIRS / count)
     ranks = np.unique(np.geomspace(lowest, _HIGHEST_SHARE, _POINTS) * count).astype(np.intp)
@@ -166,7 +169,7 @@ def _fit(pairs: _Pairs) -> Tail | None:
     normal = NormalDist()
     deviates = [-normal.inv_cdf((rank - 0.5) / count) for rank in ranks.tolist()]
     spread, level = np.polyfit(deviates, cosines.astype(np.float64), 1)
-    return Tail(float(level), float(spread)) if spread > 0 else None
+    return Tail(float(level), float(spread)) if spread >= _LEAST_SPREAD else None
 
 
 def _between(least: float, value: float, most: float) -> float:
