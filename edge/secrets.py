@@ -4,6 +4,7 @@ A key comes from the service's credentials directory first (systemd's LoadCreden
 the path that a setting names.
 """
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -18,8 +19,9 @@ LARGEST = 250_000  # bytes of any key file; the largest take a few hundred
 def secret_path(path: Path) -> Path:
     """Return where a secret lies: with systemd's credentials, under the same name, or at `path`."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder and (credential := Path(folder) / path.name).is_file():
-        return credential
+    with contextlib.suppress(OSError):  # a name that no file can have; whoever opens it reports it
+        if folder and (credential := Path(folder) / path.name).is_file():
+            return credential
     return path
 
 

@@ -198,6 +198,7 @@ class Authority:
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool
     ) -> x509.Certificate:
         now = datetime.now(UTC)
+        of_authority = self._key.public_key()
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -208,6 +209,26 @@ class Authority:
             .not_valid_after(now + timedelta(hours=1))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(of_authority), critical=False
+            )
+            .add_extension(
+                x509.KeyUsage(
+                    digital_signature=not authority,
+                    content_commitment=False,
+                    key_encipherment=False,
+                    data_encipherment=False,
+                    key_agreement=False,
+                    key_cert_sign=authority,
+                    crl_sign=authority,
+                    encipher_only=False,
+                    decipher_only=False,
+                ),
+                critical=True,
+            )
         )
         return builder.sign(self._key, hashes.SHA256())
 

@@ -307,6 +307,7 @@ def test_a_password_that_is_away_for_a_moment_ends_nothing(
     """As when it is renewed: the link must be there once the file is back."""
     password = tmp_path / "password"
     password.touch(0o600)
+    password.write_text("secret")
     known = broker.settings.model_copy(update={"username": "unit", "password": password})
     with Listener(broker.settings) as listener, WireUnit(tmp_path, known) as unit:
         until(lambda: unit.changes == [True], 5.0)
