@@ -30,8 +30,9 @@ def eight_bit(image: Image.Image) -> Image.Image:
         return Image.fromarray(_scaled(image))
     if image.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in image.info:
         image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(paper, image).convert("RGB")
+        paper = Image.new("RGB", image.size, "white")
+        paper.paste(image, mask=image)
+        return paper
     return image if image.mode in {"L", "RGB", "YCbCr"} else image.convert("RGB")
 
 

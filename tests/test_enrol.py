@@ -624,29 +624,50 @@ def test_the_command_ends_with_2_where_the_list_is_wrong(
     assert not desk.files.roster.exists()
 
 
-def test_on_a_terminal_there_is_a_bar_and_the_same_lines(desk: Desk) -> None:
-    desk.people(OBAMA, BIDEN)
-    desk.photo("obama", f"{OBAMA}.jpg")
+def on_a_terminal(desk: Desk, *more: str, answer: bytes = b"") -> tuple[int, bytes]:
+    """Run the command on a terminal, with an answer to a question; returns status and screen."""
     master, terminal = os.openpty()
     program = [sys.executable, "-c", "from edge.cli import main; raise SystemExit(main())"]
     files = desk.files
     words = ["--people", str(files.people), "--photos", str(files.photos)]
-    words += ["--roster", str(files.roster), "--key", str(files.key)]
+    words += ["--roster", str(files.roster), "--key", str(files.key), *more]
     child = subprocess.Popen(
         [*program, "enroll", *words],
+        stdin=terminal,
         stdout=terminal,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "300"},
     )
     os.close(terminal)
     shown = b""
-    with contextlib.suppress(OSError), os.fdopen(master, "rb", buffering=0) as screen:
+    with contextlib.suppress(OSError), os.fdopen(master, "r+b", buffering=0) as screen:
         while part := screen.read(4096):  # ends with EIO where the last writer has closed
             shown += part
-    assert child.wait(timeout=30) == 1
+            if answer and b"[y/N] " in shown:
+                screen.write(answer)
+                answer = b""
+    return child.wait(timeout=30), shown
+
+
+def test_on_a_terminal_there_is_a_bar_and_the_same_lines(desk: Desk) -> None:
+    desk.people(OBAMA, BIDEN)
+    desk.photo("obama", f"{OBAMA}.jpg")
+    status, shown = on_a_terminal(desk)
+    assert status == 1
     assert b"looking at photos" in shown
     assert b"line 3 (\xe2\x80\xa6003): left out" in shown
     assert b"1 enrolled, 1 left out." in shown
+
+
+@pytest.mark.parametrize(("answer", "removed"), [(b"y\n", 1), (b"\n", 0), (b"\x04", 0)])
+def test_on_a_terminal_the_operator_is_asked(three: Desk, answer: bytes, removed: int) -> None:
+    *staying, _ = crowded(three, 40)
+    three.people(OBAMA, BIDEN, EILEEN, *staying)
+    status, shown = on_a_terminal(three, "--remove-others", answer=answer)
+    assert b"not on the list: Extra 040" in shown
+    assert b"Remove 1 person from the roster? [y/N]" in shown
+    assert status == (0 if removed else 1)
+    assert len(three.enrolled()) == 43 - removed
 
 
 def test_who_was_erased_is_remembered_and_enrolled_again_only_by_intent(three: Desk) -> None:

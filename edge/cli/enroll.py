@@ -158,9 +158,10 @@ def _terminal() -> Iterator[_Terminal]:
 
 
 def _answer(question: str) -> bool:
+    print(f"{question} [y/N] ", end="", flush=True)  # `input` would ask on standard error
     try:
-        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes", "ya"}
-    except EOFError:
+        return sys.stdin.readline().strip().lower() in {"y", "yes", "ya"}
+    except UnicodeDecodeError:
         return False
 
 

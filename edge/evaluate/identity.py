@@ -23,7 +23,7 @@ _RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}
 
 def evaluate(images: Path, pairs: Path, bench: Bench) -> Report:
     """Compare every pair of a list `a,b,same,fold`. Raises LabelsError."""
-    listed = read(pairs, "a", "b", "same", "fold")
+    listed = read(pairs, "a", "b", "same", "fold", truths=("same",))
     listed.both([listed.truth(row, "same") for row in listed.rows], "same")
     seen = look((row.cells[side] for row in listed.rows for side in ("a", "b")), images, bench)
     usable = [r for r in listed.rows if r.cells["a"] in seen.faces and r.cells["b"] in seen.faces]

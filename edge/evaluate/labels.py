@@ -22,12 +22,9 @@ class Labels:
 
     def truth(self, row: Row, column: str) -> bool:
         """Return a cell that is 0 or 1. Raises LabelsError."""
-        text = visible(row.cells[column]).lower()
-        if text not in _YES | _NO:
-            raise LabelsError(
-                f"{self.path}: line {row.line}: {column} is {row.cells[column]!r}; write 0 or 1"
-            )
-        return text in _YES
+        if problem := _no_truth(row, column):
+            raise LabelsError(f"{self.path}: {problem}")
+        return visible(row.cells[column]).lower() in _YES
 
     def both(self, truths: Sequence[bool], column: str) -> None:
         """Raise LabelsError unless there is a 0 and a 1 among `truths`."""
@@ -39,10 +36,11 @@ class Labels:
                 )
 
 
-def read(path: Path, *needed: str, key: str | None = None) -> Labels:
+def read(path: Path, *needed: str, key: str | None = None, truths: Sequence[str] = ()) -> Labels:
     """Read a list that must have the columns `needed`; no two lines may share the cell `key`.
 
-    Raises LabelsError, which names the file and the lines.
+    The cells of the columns `truths` are 0 or 1. Raises LabelsError, which names the file and the
+    lines.
     """
     spellings: Mapping[str, frozenset[str]] = {column: frozenset({column}) for column in needed}
     found = read_list(path, spellings, LabelsError)
@@ -52,6 +50,11 @@ def read(path: Path, *needed: str, key: str | None = None) -> Labels:
         problems += [
             ListProblem(row.line, column, "is empty") for column in needed if not row.cells[column]
         ]
+        problems += [
+            problem
+            for column in truths
+            if row.cells[column] and (problem := _no_truth(row, column))
+        ]
         if key is not None and (other := first.setdefault(row.cells[key], row.line)) != row.line:
             what = f"names the same {key} as line {other}; keep one of the two"
             problems.append(ListProblem(row.line, key, what))
@@ -60,3 +63,11 @@ def read(path: Path, *needed: str, key: str | None = None) -> Labels:
     if not found.rows:
         raise LabelsError(f"{path}: holds no labels; write one line a file below the header")
     return Labels(path, found.columns, found.rows)
+
+
+def _no_truth(row: Row, column: str) -> ListProblem | None:
+    """Return what is wrong with a cell that should be 0 or 1."""
+    cell = row.cells[column]
+    if visible(cell).lower() in _YES | _NO:
+        return None
+    return ListProblem(row.line, column, f"is {cell!r}; write 0 or 1")

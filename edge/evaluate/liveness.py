@@ -90,7 +90,7 @@ def evaluate(
             "liveness: this build judges no liveness, so there is nothing to evaluate; "
             "install one whose models/manifest.toml lists a liveness model"
         )
-    listed = read(labels, "file", "live", key="file")
+    listed = read(labels, "file", "live", key="file", truths=("live",))
     listed.both([listed.truth(row, "live") for row in listed.rows], "live")
     if not folder.is_dir():
         raise LabelsError(f"{folder}: no such folder")

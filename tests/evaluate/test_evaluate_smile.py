@@ -67,7 +67,7 @@ def test_fewer_than_two_people_are_no_share(sketches: Sketches) -> None:
         (["a.png,1", "gone.png,0"], "no usable line has smile 0"),
         (["a.png,1", "faceless.png,0"], "no usable line has smile 0"),
         (["gone.png,1", "lost.png,0"], r"none of 2 files can be used \(2 not there"),
-        (["a.png,yes", "b.png,maybe"], "line 3: smile is 'maybe'"),
+        (["a.png,yes", "b.png,maybe"], "line 3, smile: is 'maybe'"),
     ],
 )
 def test_what_cannot_be_measured_is_an_error(

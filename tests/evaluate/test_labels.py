@@ -59,8 +59,16 @@ def test_a_list_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_truth_is_0_or_1(tmp_path: Path) -> None:
     labels = read(written(tmp_path, "file,smile\na.jpg,0.7\n"), "file", "smile")
-    with pytest.raises(LabelsError, match=r"line 2: smile is '0\.7'; write 0 or 1"):
+    with pytest.raises(LabelsError, match=r"line 2, smile: is '0\.7'; write 0 or 1"):
         labels.truth(labels.rows[0], "smile")
+
+
+def test_all_cells_that_are_no_truth_are_named_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "file,smile\na,x\nb,1\nc,\u200b1\nd,\u0661\n")
+    with pytest.raises(
+        LabelsError, match=r"line 2, smile: is 'x'; .*; line 5, smile: is '\u0661';"
+    ):
+        read(path, "file", "smile", truths=("smile",))
 
 
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
