@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from contract import __main__ as writer
-from contract.vector import GENUINE, UNSIGNED
+from contract.vector import EMPTY, GENUINE, UNSIGNED
 
 from edge.central.desk import Desk, Instant, Message
 from edge.central.judge import Verdict
@@ -76,7 +76,7 @@ def test_names_are_unique_and_a_series_lies_together() -> None:
 
 
 def test_every_verdict_has_its_vectors_and_its_words() -> None:
-    verdicts = {*Flaw, *Verdict, UNSIGNED}
+    verdicts = {*Flaw, *Verdict, EMPTY, UNSIGNED}
     assert {row["verdict"] for row in ROWS} == {str(verdict) for verdict in verdicts}
     page = (CONTRACT / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{verdict}` |" in page for verdict in verdicts)
@@ -137,6 +137,9 @@ def say(desk: Desk, row: Row) -> str:
             return notice.flaw.value
         if notice.kind in {Kind.FORK, Kind.DUPLICATE}:
             return notice.kind.value
+    if not content:
+        assert notices == []
+        return EMPTY
     if content.startswith(b"{"):
         assert [notice.kind for notice in notices] == [Kind.STATE]
         return UNSIGNED

@@ -6,6 +6,7 @@ from typing import Final
 from contract.unit import NOON
 
 GENUINE: Final = "genuine"
+EMPTY: Final = "empty"  # removes a retained message
 UNSIGNED: Final = "unsigned"  # a Last Will
 RECEIVED: Final = NOON + 60
 

@@ -1,28 +1,19 @@
-# What a shell lacks: JSON read strictly, and JSON Schema in the words that the contract uses.
-
-# Text to an object, or an error: no name twice, nothing behind it, no NaN.
-def parse:
-  . as $text
-  | (try fromjson catch null) as $value
-  | [scan("\"(?:[^\"\\\\]|\\\\.)*\"\\s*:?")] as $strings
-  | if ($value | type) == "object"
-      and ([$strings[] | select(endswith(":"))] | length) == ([$value | .. | objects | keys[]] | length)
-      and ($text | gsub("\"(?:[^\"\\\\]|\\\\.)*\""; "") | test("nan|inf"; "i") | not)
-    then $value
-    else error("malformed")
-    end;
+# JSON Schema in the words that the contract uses, and what a message says.
+include "strict";
 
 # The $ of JSON Schema is the end of the text and nothing else.
-def matches($pattern): test($pattern | sub("\\$$"; "\\z"));
+def matches($pattern): test($pattern | gsub("\\$"; "\\z"));
 
 def fits($root; $s):
   . as $v
   | def unless_any(f): . == null or f;
+    if ($s | type) == "boolean" then $s else
     ($s["$ref"] | unless_any(split("/")[-1] as $name | $v | fits($root; $root["$defs"][$name])))
     and ($s.type | unless_any(. as $t | $v | type == $t
           or ($t == "integer" and type == "number" and floor == .)))
     and (($s | has("const") | not) or $v == $s.const)
     and ($s.enum | unless_any(any(.[]; . == $v)))
+    and ($s.not | unless_any(. as $p | $v | fits($root; $p) | not))
     and ($s.anyOf | unless_any(any(.[]; . as $p | $v | fits($root; $p))))
     and ($s.allOf | unless_any(all(.[]; . as $p | $v | fits($root; $p))))
     and ($s.if | unless_any(
@@ -41,34 +32,51 @@ def fits($root; $s):
           all(($s.required // [])[]; . as $name | $v | has($name))
       and ($s.maxProperties | unless_any(. >= ($v | length)))
       and all($v | to_entries[]; . as $e
-        | [($s.properties // {})[$e.key] // empty,
+        | [($s.properties // {} | select(has($e.key)) | .[$e.key]),
            (($s.patternProperties // {}) | to_entries[] | .key as $p | select($e.key | matches($p)) | .value)]
         | if . == [] then $s.additionalProperties != false
-          else all(.[]; . as $p | $e.value | fits($root; $p)) end)));
+          else all(.[]; . as $p | $e.value | fits($root; $p)) end)))
+    end;
 
-# A protected header, and the key that it names: what the shell needs of both, in one line.
-def header($keys):
+# A key set: a line for each key that verifies, with what the shell needs of it.
+def trusted($schema):
   parse
+  | if fits($schema; $schema) and ([.keys[].kid] | length == (unique | length)) then .keys[] else error("wrong") end
+  | select(.use != "enc")
+  | [.kid, .unit, .alg, .x, .y // "-", (.nbf, .exp | . // "null")] | @tsv;
+
+# A protected header, in one line; $payload is only held against the limit of nesting.
+def header($payload):
+  if $payload | shallow then . else error("malformed") end
+  | parse
   | if del(.alg, .kid, .typ, .cty) == {} and all(.[]; type == "string") then . else error("malformed") end
-  | . as $header
-  | ([$keys.keys[] | select(.kid == $header.kid)][0] // {}) as $key
-  | [.alg, .typ, .cty, $key.unit, $key.alg, $key.x, $key.y, ($key | .nbf, .exp | . // "null")]
-  | map(. // "-") | @tsv;
+  | [.alg, .typ, .cty, .kid] | map(if . == null or . == "" then "-" else . end) | @tsv;
+
+def belongs_on:
+  {"senyum.attendance.recorded.v1": "event", "senyum.attendance.refused.v1": "event",
+   "senyum.unit.audit.v1": "event", "senyum.unit.state.v1": "state", "senyum.unit.health.v1": "health"}
+  [.type | strings];
+
+# The name that a unit had before, of a `moved` that does not contradict itself.
+def moved_from:
+  select(.data.code == "moved") | .source as $now | .sequence as $sequence | .data.detail
+  | select((.last | type) == "number" and (.last | floor == . and . >= 1))
+  | select((.last + 1 | tostring) == ($sequence | sub("^0*"; "")))
+  | .from | strings | select(. != $now and test("^urn:senyum(:[a-z0-9-]{1,32}){3}\\z"));
 
 # An event whose signature is in order: the verdict on what it says, and what a store needs of it.
 def judged($unit; $leaf; $nbf; $exp; $received; $schemas):
   parse
-  | . as $event
-  | [("event", "state", "health") | select(. as $kind | $event | fits($schemas[$kind]; $schemas[$kind]))] as $kinds
-  | if $kinds == [] then "payload"
-    elif $kinds != [$leaf] then "type"
+  | if belongs_on // $leaf | . != $leaf then "type"
+    elif fits($schemas[$leaf]; $schemas[$leaf]) | not then "payload"
     elif .source != $unit then "topic"
     else
       (if .data.clock.state == "unsynchronized" then $received  # nobody vouches for time
        else (.time[:19] + "Z" | fromdate) + ("0" + .time[19:26] | tonumber) end) as $when
       | if $when < ($nbf // $when) or $when > ($exp // $when) then "outside-validity"
         else "genuine",
-          ([.id, (.sequence // "-" | sub("^0*"; "")), .previous, .data.sequence, .data.head]
+          ([.id, (.sequence // "-" | sub("^0*"; "")), .previous, (.data.sequence // 0 | floor | fabs), .data.head,
+            ([moved_from][0])]
            | map(. // "-") | @tsv)
         end
     end;
