@@ -274,10 +274,13 @@ class Desk:
             topic, content = found.unit.topic(Leaf.EVENT), found.token.encode("ascii")
             refusal = Refusal.of(topic, Verdict.FORK, judgement.why, content, MAX_BYTES)
             self._store.refuse(refusal, str(now))
-        if judgement.verdict is Verdict.FORK and self._store.note_fork(
-            entry.unit, entry.sequence, entry.digest, judgement.why, str(now)
-        ):
-            done.notices.append(Notice(Kind.FORK, now.utc, found.unit, judgement.why))
+        if judgement.verdict is Verdict.FORK:
+            # An event is stored once and said to be a fork then, whatever a head said before.
+            fresh = self._store.note_fork(
+                entry.unit, entry.sequence, entry.digest, judgement.why, str(now)
+            )
+            if fresh or judgement.keep:
+                done.notices.append(Notice(Kind.FORK, now.utc, found.unit, judgement.why))
 
     def _move(
         self, event: AttendanceEvent | AuditEvent, done: _Outcome, now: Instant

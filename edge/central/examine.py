@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from edge.central.later import read_later
 from edge.central.message import Instant, Message
-from edge.central.near import LARGEST_SEQUENCE
 from edge.central.notice import Failure
 from edge.central.refused import Refusal
 from edge.central.replies import Answer, is_reply, read_reply, reply_unit
 from edge.central.store import Later
 from edge.mqtt.envelope import MAX_BYTES, Flaw, Rejected, Verified, parse_will, verify
 from edge.mqtt.keys import KeySet
-from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import Leaf, UnitName, parse
 
 log = logging.getLogger(__name__)
@@ -85,7 +83,6 @@ def _found(message: Message, keys: KeySet, now: Instant) -> Finding:
         return Went(unit, parse_will(message.payload).session)
     try:
         found = verify(message.payload, keys, message.topic, now.utc)
-        _check_number(found)
     except Rejected as error:
         later = _later(message) if error.flaw is Flaw.PAYLOAD else None
         if later is None:
@@ -96,10 +93,3 @@ def _found(message: Message, keys: KeySet, now: Instant) -> Finding:
 
 def _later(message: Message) -> Later | None:
     return read_later(message.topic, message.payload.decode("ascii"))
-
-
-def _check_number(found: Verified) -> None:
-    """Refuse a number that the contract allows and the store cannot hold."""
-    event = found.event
-    if isinstance(event, AttendanceEvent | AuditEvent) and event.number > LARGEST_SEQUENCE:
-        raise Rejected(Flaw.PAYLOAD, f"sequence: is more than {LARGEST_SEQUENCE}")

@@ -36,7 +36,8 @@ class Move:
             UnitName.from_source(str(origin))
         except ValueError:
             return None
-        believed = origin != event.source and last == event.number - 1 and event.number > 1
+        follows = not isinstance(last, bool) and last == event.number - 1 > 0
+        believed = follows and origin != event.source
         return cls(event.source, event.number, str(origin)) if believed else None
 
 

@@ -12,11 +12,11 @@ from sqlalchemy import select, text
 
 from edge.central.judge import Entry, Neighbours
 from edge.central.schema import EVENT, HEAD
+from edge.mqtt.limits import MAX_SEQUENCE
 
 if TYPE_CHECKING:
     from edge.central.database import Database
 
-LARGEST_SEQUENCE = 2**63 - 1  # of both databases' integers
 _CLOSE = 8  # numbers that lie no further apart are fetched as one run
 
 # The events of the numbers `first` to `last` of a unit; on a server of many such runs at once.
@@ -55,7 +55,7 @@ class Near:
         self._fetch_numbers(
             (entry.unit, number)
             for entry in wanted
-            for number in range(entry.sequence - 1, min(entry.sequence + 1, LARGEST_SEQUENCE) + 1)
+            for number in range(entry.sequence - 1, min(entry.sequence + 1, MAX_SEQUENCE) + 1)
         )
         ids = [entry.id for entry in wanted]
         self._ids.update(dict.fromkeys(ids))

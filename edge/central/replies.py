@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge.central.message import Message
-from edge.errors import EnvelopeError
 from edge.mqtt.answer import verify_reply
 from edge.mqtt.authority import Flaw
 from edge.mqtt.envelope import Flaw as EnvelopeFlaw
@@ -51,12 +50,7 @@ def read_reply(message: Message, keys: KeySet, now: datetime) -> Answer:
         unit = reply_unit(message.topic)
     except ValueError as error:
         raise Rejected(EnvelopeFlaw.TOPIC, str(error)) from None
-    try:
-        to = message.topic.rpartition("/")[2]
-        reply = verify_reply(message.payload, keys, unit, to, now)
-    except Rejected:
-        raise
-    except EnvelopeError as error:
-        raise Rejected(EnvelopeFlaw.PAYLOAD, str(error)) from None
+    to = message.topic.rpartition("/")[2]
+    reply = verify_reply(message.payload, keys, unit, to, now)
     text = f"{reply.text} ({reply.reason})" if reply.reason else reply.text
     return Answer(reply.to, unit, reply.ok, reply.reason in _FINAL, text)

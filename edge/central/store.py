@@ -19,12 +19,12 @@ from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
 from edge.central.missing import Change, Gaps, Missing
 from edge.central.moves import Move
-from edge.central.near import LARGEST_SEQUENCE, Near
+from edge.central.near import Near
 from edge.central.refused import REFUSED_KEPT, Refusal, Refusals
 from edge.central.schema import EVENT, FORK, HEAD, LATER, MOVE, UNDATED
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 
-__all__ = ["LARGEST_SEQUENCE", "Head", "Later", "Record", "Refusal", "Store"]
+__all__ = ["Head", "Later", "Record", "Refusal", "Store"]
 
 _ARRIVALS = 5000  # events that are read at a time
 

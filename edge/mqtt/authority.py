@@ -11,11 +11,11 @@ server's `keys.json` (`edge.mqtt.keys`), in which each key says what it may orde
 Nothing is trusted on first use. A message passes only if all of this holds, in this order:
 
 1. it is no larger than the caller allows (too-large);
-2. it is three parts of canonical base64url, its header exactly `alg`, `kid` and `typ`, and `typ`
-   is the one that is awaited (malformed);
+2. it is three parts of canonical base64url, its payload not nested too deep, its header exactly
+   `alg`, `kid` and `typ`, and `typ` is the one that is awaited (malformed);
 3. `kid` is known, with that very `alg`, and valid now as far as the time is known (unknown-key);
 4. the signature is that key's (forged);
-5. the payload is a JSON object (malformed);
+5. the payload is a JSON object within the limits of `edge.mqtt.limits` (malformed);
 6. the key has the role that is needed (wrong-role), and its `senyum:units` and the message's
    `aud` both name this unit (foreign).
 """
@@ -32,6 +32,7 @@ from typing import Any, Self
 from edge.errors import SecretError, SenyumError
 from edge.mqtt.encoding import digest, from_b64url, json_object
 from edge.mqtt.keys import SigningKey, VerifyingKey, each_once, entries, entries_of, verifying
+from edge.mqtt.limits import MAX_DEPTH, too_deep
 from edge.mqtt.topics import URN, UnitName
 from edge.secrets import read_secret
 from edge.wording import counted
@@ -277,6 +278,8 @@ def _parts(token: bytes) -> tuple[str, dict[str, str], bytes]:
         header = json_object(first)
     except ValueError:
         raise OrderRefused(Flaw.MALFORMED, "is not a compact JWS") from None
+    if too_deep(content):
+        raise OrderRefused(Flaw.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels")
     if header.keys() != _HEADER or not all(isinstance(each, str) for each in header.values()):
         raise OrderRefused(Flaw.MALFORMED, "the header is not exactly alg, kid and typ")
     return text, header, content

@@ -62,6 +62,8 @@ def _series() -> dict[str, list[Row]]:
         """Return the unit after so many events, to go on otherwise than it did."""
         return _copy(stood[number], first_id=100)
 
+    second = other(1)
+    stranger = second.recorded(person="e" * 32)
     return {
         "chain": [_row(event, f"event {n} of a chain of ten") for n, event in enumerate(e, 1)],
         "chain-gap": [
@@ -87,6 +89,23 @@ def _series() -> dict[str, list[Row]]:
             _row(two, "event 2"),
             _row(other(1).recorded(person="f" * 32), "another event 2, signed too", FORK),
             _row(three, "event 3 follows the first of the two"),
+        ],
+        "chain-fork-second": [
+            _row(one, "event 1"),
+            _row(two, "event 2"),
+            _row(stranger, "another event 2", FORK),
+            _row(second.recorded(), "event 3 follows the second of the two: it follows one"),
+        ],
+        "chain-named-twice": [
+            _row(
+                other(1).health(head=Head(2, digest("another"))),
+                "health names another event 2",
+                missing="1-2",
+                leaf=Leaf.HEALTH,
+            ),
+            _row(stood[2].state(), "state names the true event 2", FORK, "1-2", Leaf.STATE),
+            _row(one, "event 1", missing="2"),
+            _row(two, "event 2, as the state named it and the health did not", FORK),
         ],
         "chain-begun-anew": [
             _row(one, "event 1"),

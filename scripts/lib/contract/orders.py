@@ -12,7 +12,7 @@ from contract import cast
 from contract.unit import NOON, SteadyKey, Unit, ids
 from edge.mqtt.authority import Flaw, Role, register
 from edge.mqtt.command import COMMAND_TYP, MAX_BYTES, Answer, CommandName
-from edge.mqtt.encoding import b64url
+from edge.mqtt.encoding import b64url, from_b64url
 from edge.mqtt.envelope import TYP
 from edge.mqtt.payload import timestamp
 from edge.mqtt.topics import COMMAND, REPLY, Leaf, UnitName
@@ -31,6 +31,7 @@ _UNITS: Final = ("urn:senyum:example:office:*",)
 _2026: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _LAST: Final = 41  # the highest number that the unit obeyed of each authority
 _NUMBER: Final = 42
+_DEEP: Final = b"[" * 6000 + b"]" * 6000
 Json = dict[str, Any]
 
 
@@ -158,6 +159,10 @@ def _unproven() -> Iterator[Ordered]:
         ("forged", Flaw.FORGED, _signed(_claims(), STRANGER, kid=ED25519.kid), "another's key"),
         ("swapped", Flaw.FORGED, f"{first}.{b64url(b'{}')}.{signature}", "another payload"),
         ("array", Flaw.MALFORMED, _signed(b"[]"), "no object"),
+        ("deep", Flaw.MALFORMED, f"{first}.{b64url(_DEEP)}.{signature}", "nested 6,000 deep"),
+        ("bom", Flaw.MALFORMED, _signed(b"\xef\xbb\xbf{}"), "a byte order mark"),
+        ("nul", Flaw.MALFORMED, _signed(_claims(data={"a": "\0"})), "U+0000, escaped"),
+        ("surrogate", Flaw.MALFORMED, _signed(_claims(data={"a": "\ud800"})), "half a pair"),
         ("twice", Flaw.MALFORMED, _signed(b'{"id":1,"id":2}'), "a name given twice"),
         ("role", Flaw.WRONG_ROLE, _signed(_claims(), ROSTERS), "a key for rosters alone"),
         ("elsewhere", Flaw.FOREIGN, _signed(_claims(), ELSEWHERE), "a key for another site"),
@@ -223,6 +228,8 @@ def _wrong() -> Iterator[Ordered]:
         "number-0": {"number": 0},
         "number-text": {"number": "42"},
         "number-53": {"number": 2**53},
+        "number-half": {"number": 42.5},
+        "exp-9999": {"exp": "9999-12-31T23:59:59.999999Z"},
         "exp": {"exp": "2026-08-17"},
         "backward": {"exp": timestamp((NOON - 61) * 10**9)},
         "more": {"more": True},
@@ -278,6 +285,38 @@ def replies() -> Iterator[Answered]:
         ("typ", _as_event(payload), "signed as an event is"),
     ):
         yield Answered(name=f"reply-{name}", message=message, verdict=REFUSED, about=about)
+    yield from _wrong_replies(good)
+
+
+def _wrong_replies(good: str) -> Iterator[Answered]:
+    """Yield what the unit signed and no reader takes."""
+    whole = json.loads(from_b64url(good.split(".")[1]))
+    changes: dict[str, Json] = {
+        "reason-list": {"ok": False, "reason": []},
+        "reason-unknown": {"ok": False, "reason": "no-mood"},
+        "reason-missing": {"ok": False},
+        "reason-of-success": {"reason": "failed"},
+        "text-surrogate": {"text": "\ud800"},
+        "text-nul": {"text": "\0"},
+        "text-escape": {"text": "\x1b[2J"},
+        "text-201": {"text": "x" * 201},
+        "text-object": {"text": {}},
+        "number-53": {"number": 2**53},
+        "data-null": {"data": None},
+        "time-9999": {"time": "9999-12-31T23:59:59.000000Z"},
+        "more": {"more": 1},
+    }
+    contents = {name: json.dumps({**whole, **change}) for name, change in changes.items()}
+    text = json.dumps(whole)
+    contents["twice"] = text.replace("{", '{"ok":false,', 1)
+    contents["bom"] = "\ufeff" + text
+    contents["data-deep"] = text.replace('"data": {', '"data": {"a":' + _DEEP.decode() + ",", 1)
+    header = good.split(".", maxsplit=1)[0]
+    for name, content in contents.items():
+        message = cast.ED25519.close(f"{header}.{b64url(content.encode())}")
+        yield Answered(
+            name=f"reply-{name}", message=message, verdict=REFUSED, about=f"wrong: {name}"
+        )
 
 
 def _answer(**content: Any) -> Answer:

@@ -8,7 +8,7 @@ import io
 import json
 from typing import Final
 
-from contract import cast, chains, good, orders, rosters, wrong
+from contract import cast, chains, edges, good, moving, orders, rosters, wrong
 from contract.vector import Vector
 
 COLUMNS: Final = (
@@ -18,7 +18,13 @@ COLUMNS: Final = (
 
 def every() -> tuple[Vector, ...]:
     """Return all vectors, those of one series in the order of their arrival."""
-    return (*good.vectors(), *chains.vectors(), *wrong.vectors())
+    return (
+        *good.vectors(),
+        *chains.vectors(),
+        *moving.vectors(),
+        *wrong.vectors(),
+        *edges.vectors(),
+    )
 
 
 def files() -> dict[str, bytes]:

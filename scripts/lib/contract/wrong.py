@@ -2,11 +2,25 @@
 
 import hmac
 import json
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from contract import cast
-from contract.unit import NOON, P256_ORDER, PERSON, SetClock, SteadyKey
+from contract.spoiling import (
+    CONTENT,
+    HEADER,
+    PAYLOAD,
+    SIGNATURE,
+    TOKEN,
+    changed,
+    flipped,
+    header,
+    packed,
+    parsed,
+    put,
+    signed,
+)
+from contract.unit import NOON, P256_ORDER, PERSON, SetClock
 from contract.vector import Vector
 from edge.mqtt import payload
 from edge.mqtt.clock import ClockState
@@ -15,13 +29,9 @@ from edge.mqtt.envelope import MAX_BYTES, TYP, Flaw
 from edge.mqtt.topics import ROOT, Leaf
 from edge.types import Reason
 
-Json = dict[str, Any]
 Made = Iterator[tuple[str, Flaw, str | bytes, str]]  # name, verdict, message, about
 
-_TOKEN: Final = cast.unit().recorded().decode()
-_HEADER, _PAYLOAD, _SIGNATURE = _TOKEN.split(".")
 _ES256_TOKEN: Final = cast.unit(cast.ES256).recorded().decode()
-_CONTENT: Final = from_b64url(_PAYLOAD)
 
 
 def vectors() -> Iterator[Vector]:
@@ -37,59 +47,26 @@ def vectors() -> Iterator[Vector]:
     yield from _wills()
 
 
-def _parsed(part: str) -> Json:
-    content: Json = json.loads(from_b64url(part))
-    return content
-
-
-def _packed(content: Json) -> str:
-    return b64url(json.dumps(content, separators=(",", ":")).encode())
-
-
-def _header(**changes: Any) -> Json:
-    """Return the header of a good event with changes; None takes a member away."""
-    content = {**_parsed(_HEADER), **changes}
-    return {name: value for name, value in content.items() if value is not None}
-
-
-def _signed(content: bytes, key: SteadyKey = cast.ED25519, **header: Any) -> str:
-    """Sign with a unit's own key, as if it was the unit that went wrong."""
-    return key.close(f"{_packed(_header(kid=key.kid, alg=key.alg, **header))}.{b64url(content)}")
-
-
-def _with(change: Callable[[Json], object], token: str = _TOKEN, **header: Any) -> str:
-    content = _parsed(token.split(".")[1])
-    change(content)
-    return _signed(json.dumps(content, separators=(",", ":")).encode(), **header)
-
-
-def _flipped(text: str, place: int) -> str:
-    """Change the lowest bit that a character of base64url stands for."""
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    other = letters[letters.index(text[place]) ^ 1]
-    return f"{text[:place]}{other}{text[place + 1 :]}"
-
-
 def _sizes_and_shapes() -> Made:
     bad = Flaw.MALFORMED
-    long = _with(lambda e: e["data"].update(software="x" * MAX_BYTES))
+    long = changed(lambda e: e["data"].update(software="x" * MAX_BYTES))
     yield "oversized", Flaw.OVERSIZED, long, f"more than {MAX_BYTES} bytes"
-    yield "two-parts", bad, f"{_HEADER}.{_PAYLOAD}", "the signature is missing"
-    yield "four-parts", bad, f"{_TOKEN}.{_SIGNATURE}", "one part too many"
-    yield "truncated", bad, _TOKEN[: len(_HEADER) + 100], "cut off in the payload"
-    yield "padded", bad, f"{_TOKEN}==", "padded base64url"
-    standard = _SIGNATURE.replace("-", "+").replace("_", "/")
-    yield "base64", bad, f"{_HEADER}.{_PAYLOAD}.{standard}", "base64, not base64url"
-    yield "not-canonical", bad, _flipped(_TOKEN, -1), "unused bits of the last character are set"
-    yield "line-end", bad, f"{_TOKEN}\n", "a line end behind it"
-    yield "space", bad, f" {_TOKEN}", "a space before it"
-    yield "not-utf8", bad, b"\xff\xfe" + _TOKEN.encode(), "bytes that are no UTF-8"
-    entry = {"protected": _HEADER, "signature": _SIGNATURE}
-    flat = json.dumps({"payload": _PAYLOAD, **entry})
+    yield "two-parts", bad, f"{HEADER}.{PAYLOAD}", "the signature is missing"
+    yield "four-parts", bad, f"{TOKEN}.{SIGNATURE}", "one part too many"
+    yield "truncated", bad, TOKEN[: len(HEADER) + 100], "cut off in the payload"
+    yield "padded", bad, f"{TOKEN}==", "padded base64url"
+    standard = SIGNATURE.replace("-", "+").replace("_", "/")
+    yield "base64", bad, f"{HEADER}.{PAYLOAD}.{standard}", "base64, not base64url"
+    yield "not-canonical", bad, flipped(TOKEN, -1), "unused bits of the last character are set"
+    yield "line-end", bad, f"{TOKEN}\n", "a line end behind it"
+    yield "space", bad, f" {TOKEN}", "a space before it"
+    yield "not-utf8", bad, b"\xff\xfe" + TOKEN.encode(), "bytes that are no UTF-8"
+    entry = {"protected": HEADER, "signature": SIGNATURE}
+    flat = json.dumps({"payload": PAYLOAD, **entry})
     yield "json-serialization", bad, flat, "the JSON serialization of the same JWS"
-    general = json.dumps({"payload": _PAYLOAD, "signatures": [entry, entry]})
+    general = json.dumps({"payload": PAYLOAD, "signatures": [entry, entry]})
     yield "two-signatures", bad, general, "the JSON serialization with two signatures"
-    yield "plain-event", bad, _CONTENT, "the event without an envelope"
+    yield "plain-event", bad, CONTENT, "the event without an envelope"
 
 
 def _headers() -> Made:
@@ -98,11 +75,11 @@ def _headers() -> Made:
         ("not-json", b"{", "cut off"),
         (
             "duplicate",
-            from_b64url(_HEADER).replace(b"{", b'{"alg":"none",', 1),
+            from_b64url(HEADER).replace(b"{", b'{"alg":"none",', 1),
             "alg twice: readers differ in which they take",
         ),
     ):
-        token = cast.ED25519.close(f"{b64url(content)}.{_PAYLOAD}")
+        token = cast.ED25519.close(f"{b64url(content)}.{PAYLOAD}")
         yield f"header-{name}", Flaw.MALFORMED, token, f"header: {about}"
     jwk = {name: cast.UNREGISTERED.private[name] for name in ("kty", "crv", "x")}
     for name, extra in (
@@ -111,7 +88,7 @@ def _headers() -> Made:
         ("crit", {"crit": ["b64"], "b64": False}),
         ("kid-number", {"kid": 1}),
     ):
-        token = cast.ED25519.close(f"{_packed(_header(**extra))}.{_PAYLOAD}")
+        token = cast.ED25519.close(f"{packed(header(**extra))}.{PAYLOAD}")
         yield f"header-{name}", Flaw.MALFORMED, token, "header: other than four strings"
     for name, change in (
         ("typ-other", {"typ": "JWT"}),
@@ -120,56 +97,56 @@ def _headers() -> Made:
         ("cty-other", {"cty": "json"}),
         ("cty-missing", {"cty": None}),
     ):
-        token = cast.ED25519.close(f"{_packed(_header(**change))}.{_PAYLOAD}")
+        token = cast.ED25519.close(f"{packed(header(**change))}.{PAYLOAD}")
         yield name, Flaw.TYPE, token, "typ or cty is not that of this topic"
-    none = _packed(_header(alg="none"))
-    yield "alg-none", Flaw.ALGORITHM, f"{none}.{_PAYLOAD}.", "not signed at all"
-    yield "alg-none-signed", Flaw.ALGORITHM, f"{none}.{_PAYLOAD}.{_SIGNATURE}", "alg none"
-    signed = f"{_packed(_header(alg='HS256'))}.{_PAYLOAD}"
+    none = packed(header(alg="none"))
+    yield "alg-none", Flaw.ALGORITHM, f"{none}.{PAYLOAD}.", "not signed at all"
+    yield "alg-none-signed", Flaw.ALGORITHM, f"{none}.{PAYLOAD}.{SIGNATURE}", "alg none"
+    signed = f"{packed(header(alg='HS256'))}.{PAYLOAD}"
     secret = from_b64url(cast.ED25519.private["x"])
     mac = b64url(hmac.digest(secret, signed.encode(), "sha256"))
     yield "alg-hs256", Flaw.ALGORITHM, f"{signed}.{mac}", "a MAC made with the public key"
     for alg in ("EdDSA", "ES256", "ed25519", None):
-        token = cast.ED25519.close(f"{_packed(_header(alg=alg))}.{_PAYLOAD}")
+        token = cast.ED25519.close(f"{packed(header(alg=alg))}.{PAYLOAD}")
         name = f"alg-{alg or 'missing'}".replace("ed25519", "lower-case").lower()
         yield name, Flaw.ALGORITHM, token, f"alg {alg} with a key that is registered for Ed25519"
 
 
 def _keys() -> Made:
-    unknown = _signed(_CONTENT, cast.UNREGISTERED)
+    unknown = signed(CONTENT, cast.UNREGISTERED)
     yield "kid-unknown", Flaw.UNKNOWN_KEY, unknown, "a key that nobody registered"
-    token = cast.ED25519.close(f"{_packed(_header(kid=None))}.{_PAYLOAD}")
+    token = cast.ED25519.close(f"{packed(header(kid=None))}.{PAYLOAD}")
     yield "kid-missing", Flaw.UNKNOWN_KEY, token, "no kid"
-    neighbour = _signed(_CONTENT, cast.NEIGHBOUR)
+    neighbour = signed(CONTENT, cast.NEIGHBOUR)
     yield "kid-of-another-unit", Flaw.FOREIGN_KEY, neighbour, "a key of door 3 on door 1's topic"
     for name, key, about in (
         ("key-expired", cast.RETIRED, "a key of this unit whose time was over"),
         ("key-not-yet-valid", cast.COMING, "a key of this unit whose time has not come"),
     ):
-        yield name, Flaw.OUTSIDE_VALIDITY, _signed(_CONTENT, key), about
+        yield name, Flaw.OUTSIDE_VALIDITY, signed(CONTENT, key), about
 
 
 def _signatures() -> Made:
     bad = Flaw.BAD_SIGNATURE
-    place = len(_HEADER) + 1 + len(_PAYLOAD) // 2
-    yield "flip-payload", bad, _flipped(_TOKEN, place), "one bit of the payload"
-    yield "flip-signature", bad, _flipped(_TOKEN, len(_TOKEN) - 40), "one bit of the signature"
-    turned = _packed(dict(reversed(_header().items())))
-    yield "changed-header", bad, f"{turned}.{_PAYLOAD}.{_SIGNATURE}", "header in another order"
+    place = len(HEADER) + 1 + len(PAYLOAD) // 2
+    yield "flip-payload", bad, flipped(TOKEN, place), "one bit of the payload"
+    yield "flip-signature", bad, flipped(TOKEN, len(TOKEN) - 40), "one bit of the signature"
+    turned = packed(dict(reversed(header().items())))
+    yield "changed-header", bad, f"{turned}.{PAYLOAD}.{SIGNATURE}", "header in another order"
     # Its last character but four is of `kid`; the header stays JSON and names no key.
-    kid = from_b64url(_HEADER).replace(
-        cast.ED25519.kid.encode(), _flipped(cast.ED25519.kid, 9).encode()
+    kid = from_b64url(HEADER).replace(
+        cast.ED25519.kid.encode(), flipped(cast.ED25519.kid, 9).encode()
     )
-    flip = f"{b64url(kid)}.{_PAYLOAD}.{_SIGNATURE}"
+    flip = f"{b64url(kid)}.{PAYLOAD}.{SIGNATURE}"
     yield "flip-kid", Flaw.UNKNOWN_KEY, flip, "one bit of the header, in kid"
-    forged = cast.UNREGISTERED.close(f"{_HEADER}.{_PAYLOAD}")
+    forged = cast.UNREGISTERED.close(f"{HEADER}.{PAYLOAD}")
     yield "forged", bad, forged, "another key under the unit's kid"
-    yield "cut-signature", bad, _TOKEN[:-2], "the signature's last byte is missing"
-    yield "no-signature", bad, f"{_HEADER}.{_PAYLOAD}.", "an empty signature under alg Ed25519"
+    yield "cut-signature", bad, TOKEN[:-2], "the signature's last byte is missing"
+    yield "no-signature", bad, f"{HEADER}.{PAYLOAD}.", "an empty signature under alg Ed25519"
     other = cast.unit()
     other.recorded()
     stolen = other.recorded().decode().rpartition(".")[2]
-    yield "signature-of-another", bad, f"{_HEADER}.{_PAYLOAD}.{stolen}", "the signature of event 2"
+    yield "signature-of-another", bad, f"{HEADER}.{PAYLOAD}.{stolen}", "the signature of event 2"
 
 
 def _not_json() -> Made:
@@ -177,18 +154,18 @@ def _not_json() -> Made:
     for name, content, about in (
         ("empty", b"", "nothing"),
         ("array", b"[]", "an array"),
-        ("cut", _CONTENT[:-1], "cut off"),
-        ("nan", _CONTENT.replace(b'"smile":77.7', b'"smile":NaN', 1), "NaN is no JSON"),
-        ("not-utf8", _CONTENT.replace(b"Asia", b"\xff\xfe\xfd\xfc"), "signed, and no UTF-8"),
-        ("duplicate", _CONTENT.replace(b"{", b'{"id":"x",', 1), "a name twice"),
+        ("cut", CONTENT[:-1], "cut off"),
+        ("nan", CONTENT.replace(b'"smile":77.7', b'"smile":NaN', 1), "NaN is no JSON"),
+        ("not-utf8", CONTENT.replace(b"Asia", b"\xff\xfe\xfd\xfc"), "signed, and no UTF-8"),
+        ("duplicate", CONTENT.replace(b"{", b'{"id":"x",', 1), "a name twice"),
         (
             "duplicate-inside",
-            _CONTENT.replace(b'"smile":77.7', b'"smile":10,"smile":77.7', 1),
+            CONTENT.replace(b'"smile":77.7', b'"smile":10,"smile":77.7', 1),
             "a name twice, further in",
         ),
-        ("two", _CONTENT + _CONTENT, "two objects"),
+        ("two", CONTENT + CONTENT, "two objects"),
     ):
-        yield f"payload-{name}", bad, _signed(content), f"payload: {about}"
+        yield f"payload-{name}", bad, signed(content), f"payload: {about}"
 
 
 def _payloads() -> Made:
@@ -214,13 +191,13 @@ def _payloads() -> Made:
         ("extra", {"note": "x"}, "an attribute too many"),
         ("data-null", {"data": None}, "no data"),
     ):
-        yield f"event-{name}", Flaw.PAYLOAD, _with(lambda e, c=changes: e.update(c)), about  # type: ignore[misc] # mypy knows no default of a lambda
+        yield f"event-{name}", Flaw.PAYLOAD, changed(lambda e, c=changes: e.update(c)), about  # type: ignore[misc] # mypy knows no default of a lambda
     for name in ("specversion", "id", "source", "type", "time", "subject", "sequence", "data"):
-        missing = _with(lambda e, n=name: e.pop(n))  # type: ignore[misc]
+        missing = changed(lambda e, n=name: e.pop(n))  # type: ignore[misc]
         yield f"event-no-{name}", Flaw.PAYLOAD, missing, f"{name} is missing"
-    headless = _with(lambda e: e.pop("previous"), follower)
+    headless = changed(lambda e: e.pop("previous"), follower)
     yield "event-no-previous", Flaw.PAYLOAD, headless, "event 2 without previous"
-    nobody = _with(lambda e: e.update(type=payload.RECORDED), unknown)
+    nobody = changed(lambda e: e.update(type=payload.RECORDED), unknown)
     yield "event-nobody-recorded", Flaw.PAYLOAD, nobody, "recorded, and nobody is"
 
 
@@ -244,22 +221,15 @@ def _data() -> Made:
         ("live-not-judged", "liveness.judged", False, "live, and not judged"),
         ("frames-half", "thresholds.agreeing_frames", 2.5, "half a picture"),
     ):
-        token = _with(lambda e, p=path, v=value: _put(e["data"], p, v))  # type: ignore[misc]
+        token = changed(lambda e, p=path, v=value: put(e["data"], p, v))  # type: ignore[misc]
         yield f"data-{name}", Flaw.PAYLOAD, token, about
     for name in ("smile", "thresholds", "clock", "place", "models", "software"):
-        token = _with(lambda e, n=name: e["data"].pop(n))  # type: ignore[misc]
+        token = changed(lambda e, n=name: e["data"].pop(n))  # type: ignore[misc]
         yield f"data-no-{name}", Flaw.PAYLOAD, token, f"data.{name} is missing"
 
 
-def _put(content: Json, path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    for parent in parents:
-        content = content[parent]
-    content[last] = value
-
-
 def _topics() -> Iterator[Vector]:
-    unit, good = cast.unit(), _TOKEN.encode()
+    unit, good = cast.unit(), TOKEN.encode()
     name = unit.name
     strange = (
         ("v2", f"senyum/v2/{name.org}/{name.site}/{name.name}/event", "of another version"),
@@ -275,13 +245,13 @@ def _topics() -> Iterator[Vector]:
             verdict=Flaw.TOPIC,
             about=f"topic {about}",
         )
-    dressed = _with(lambda _: None, unit.state().decode())
-    event_as_state = _signed(_CONTENT, typ=TYP[Leaf.STATE])
-    elsewhere = _with(lambda e: e.update(source=cast.DOOR_3.source))
+    dressed = changed(lambda _: None, unit.state().decode())
+    event_as_state = signed(CONTENT, typ=TYP[Leaf.STATE])
+    elsewhere = changed(lambda e: e.update(source=cast.DOOR_3.source))
     for kind, topic, token, flaw, about in (
-        ("of-another-unit", cast.DOOR_3.topic(Leaf.EVENT), _TOKEN, Flaw.FOREIGN_KEY, "of door 3"),
+        ("of-another-unit", cast.DOOR_3.topic(Leaf.EVENT), TOKEN, Flaw.FOREIGN_KEY, "of door 3"),
         ("and-source-differ", unit.topic(), elsewhere, Flaw.TOPIC, "of door 1, source door 3"),
-        ("state-for-event", unit.topic(Leaf.STATE), _TOKEN, Flaw.TYPE, "state, typ of event"),
+        ("state-for-event", unit.topic(Leaf.STATE), TOKEN, Flaw.TYPE, "state, typ of event"),
         ("state-as-event", unit.topic(), dressed, Flaw.TYPE, "event and its typ, type of state"),
         (
             "event-as-state",
@@ -306,8 +276,8 @@ def _es256() -> Iterator[Vector]:
     raw = from_b64url(signature)
     mirrored = raw[:32] + (P256_ORDER - int.from_bytes(raw[32:])).to_bytes(32)
     der = cast.ES256.raw(signed.encode(), der=True)
-    header = {**_parsed(signed.split(".")[0]), "alg": "Ed25519"}
-    other = f"{_packed(header)}.{signed.split('.')[1]}.{signature}"
+    header = {**parsed(signed.split(".")[0]), "alg": "Ed25519"}
+    other = f"{packed(header)}.{signed.split('.')[1]}.{signature}"
     for name, token, flaw, about in (
         ("mirrored", f"{signed}.{b64url(mirrored)}", Flaw.BAD_SIGNATURE, "the greater of two s"),
         ("der", f"{signed}.{b64url(der)}", Flaw.BAD_SIGNATURE, "the signature as ASN.1"),

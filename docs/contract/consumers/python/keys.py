@@ -1,5 +1,8 @@
 """The key set that a central server trusts."""
 
+import hashlib
+import json
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -18,6 +21,10 @@ def trusted(raw, schema):
         x, y = (int.from_bytes(b64(key.get(name, "")), "big") for name in "xy")
         if key["kid"] in keys:
             raise ValueError(f"{key['kid']}: is listed twice")
+        own = {name: key[name] for name in ("crv", "kty", "x", "y") if name in key}
+        thumbprint = hashlib.sha256(json.dumps(own, separators=(",", ":")).encode()).digest()
+        if b64(key["kid"]) != thumbprint:
+            raise ValueError(f"{key['kid']}: is not the thumbprint")
         if key["alg"] == "ES256":  # a ValueError where the point is not on the curve
             key["public"] = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
         elif key["alg"] == "Ed25519":

@@ -1,6 +1,7 @@
 """What a store adds to the proof of a message: duplicates, forks, moves, what is missing."""
 
 import re
+from itertools import pairwise
 
 URN = re.compile(r"urn:senyum(:[a-z0-9-]{1,32}){3}")
 
@@ -62,7 +63,7 @@ class Store:
 
 
 def between(numbers):
-    return [(a + 1, b - 1) for a, b in zip(numbers, numbers[1:], strict=False) if a + 1 < b]
+    return [(a + 1, b - 1) for a, b in pairwise(numbers) if a + 1 < b]
 
 
 def moved_from(event):

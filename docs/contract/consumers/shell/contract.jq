@@ -43,7 +43,7 @@ def trusted($schema):
   parse
   | if fits($schema; $schema) and ([.keys[].kid] | length == (unique | length)) then .keys[] else error("wrong") end
   | select(.use != "enc")
-  | [.kid, .unit, .alg, .x, .y // "-", (.nbf, .exp | . // "null")] | @tsv;
+  | [.kid, .unit, .alg, .x, .y // "-", (.nbf, .exp | . // "null"), ({crv, kty, x, y} | del(.[] | nulls) | tojson)] | @tsv;
 
 # A protected header, in one line; $payload is only held against the limit of nesting.
 def header($payload):
