@@ -22,11 +22,11 @@ from edge.central.authority import Authority
 from edge.central.desk import Desk, Instant, Message
 from edge.central.gaps import Gap, Ledger, Standing, subtract, whole
 from edge.central.moves import Move, by_unit
-from edge.central.near import LARGEST_SEQUENCE
 from edge.central.notice import Kind, Notice
 from edge.central.receiver import Receiver
 from edge.central.store import Store
 from edge.mqtt.envelope import Flaw
+from edge.mqtt.limits import MAX_SEQUENCE
 
 GRACE = 10.0
 numbers = st.integers(1, 60)
@@ -229,17 +229,17 @@ def test_a_report_of_many_gaps_is_a_few_statements(place: Place) -> None:
 def test_the_largest_numbers_cost_what_small_ones_do(place: Place) -> None:
     unit = Unit()
     first = unit.event()
-    unit.head = type(unit.head)(LARGEST_SEQUENCE - 2, "A" * 43)
+    unit.head = type(unit.head)(MAX_SEQUENCE - 2, "A" * 43)
     late = unit.event()
     clock = Walking.at_start()
     with closing(place.open()) as store:
         desk = Desk(store, keys_of(unit), GRACE, clock())
         desk.take([first, late], clock())
         (notice,) = desk.sweep(clock.turn(GRACE))
-        assert notice.gaps == (Gap(2, LARGEST_SEQUENCE - 2),)
-        assert store.holes({unit.name.source: [Gap(1, LARGEST_SEQUENCE)]}) == {
+        assert notice.gaps == (Gap(2, MAX_SEQUENCE - 2),)
+        assert store.holes({unit.name.source: [Gap(1, MAX_SEQUENCE)]}) == {
             unit.name.source: [
-                Gap(2, LARGEST_SEQUENCE - 2), Gap(LARGEST_SEQUENCE, LARGEST_SEQUENCE)
+                Gap(2, MAX_SEQUENCE - 2), Gap(MAX_SEQUENCE, MAX_SEQUENCE)
             ]
         }  # fmt: skip
         assert Desk(store, keys_of(unit), GRACE, clock()).sweep(clock.turn(GRACE)) == []
