@@ -193,11 +193,13 @@ def test_a_password_that_changed_is_waited_for_while_it_runs(server_place: Place
                     b"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                     b" WHERE usename = 'senyum'"
                 )
-                with pytest.raises(StoreAway, match="password authentication failed"):
-                    add(store, 1)
-                with pytest.raises(StoreUnusable, match="password authentication failed"):
-                    server_place.open()
-                owner.execute(f"ALTER ROLE senyum PASSWORD '{secret}'".encode())
+                try:
+                    with pytest.raises(StoreAway, match="password authentication failed"):
+                        add(store, 1)
+                    with pytest.raises(StoreUnusable, match="password authentication failed"):
+                        server_place.open()
+                finally:  # the other tests use it too
+                    owner.execute(f"ALTER ROLE senyum PASSWORD '{secret}'".encode())
             add(store, 1)
         finally:
             server.sql("DROP ROLE owner")
