@@ -7,7 +7,6 @@ raises concerns that message only: it is refused as `internal`, and the others a
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -91,6 +90,7 @@ class Desk:
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
         self._complained: Recent[tuple[str, Flaw | Failure], None] = Recent(_REMEMBERED)
         self._heard: dict[str, int] = {}  # unit to when, monotonic
+        self._unsaid: list[Notice] = []  # of what was looked at again before the store went away
         self.answered: Callable[[Answer, Instant], Iterable[Notice]] = lambda _answer, _now: ()
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
@@ -166,12 +166,16 @@ class Desk:
             done.heard.append(finding.unit.source)
 
     def _count(self, done: _Outcome, now: Instant) -> None:
-        """Note the numbers of a batch that is durable."""
+        """Note the numbers of a batch that is durable: whatever this raises, it is acknowledged."""
         self._heard.update(dict.fromkeys(done.heard, now.monotonic_ns))
-        self._chains.count(done.stored, done.named, now)
-        if done.moved:
-            with suppress(StoreAway):  # the next sweep tries again; the batch is stored
+        try:
+            self._chains.count(done.stored, done.named, now)
+            if done.moved:
                 self._chains.moved(now)
+        except StoreAway:
+            pass  # the next sweep tries again
+        except Exception as error:
+            log.error("numbers cannot be counted (%s)", type(error).__name__, exc_info=error)  # noqa: TRY400
 
     def connected(self, now: Instant) -> None:
         """Note that messages can arrive again: the time before counts towards no gap."""
@@ -193,34 +197,34 @@ class Desk:
 
     def revisit(self, now: Instant) -> list[Notice]:
         """Accept what was refused only for want of a key that is registered by now."""
-        notices: list[Notice] = []
         for refusal in self._store.refusals(*_REVISITED):
             message = Message(refusal.topic, refusal.payload)
-            notices += self._retry(message, now, partial(self._store.forgive, refusal))
+            self._retry(message, now, partial(self._store.forgive, refusal))
         for later in self._store.laters():
             message = Message(later.topic, later.jws.encode("utf-8", "replace"))
-            notices += self._retry(message, now, partial(self._store.drop_later, later.digest))
+            self._retry(message, now, partial(self._store.drop_later, later.digest))
+        notices, self._unsaid = self._unsaid, []
         return notices
 
-    def _retry(self, message: Message, now: Instant, drop: Callable[[], None]) -> list[Notice]:
+    def _retry(self, message: Message, now: Instant, drop: Callable[[], None]) -> None:
         """Store a message that was kept apart, and drop it there; otherwise leave it as it is."""
-        finding = examine(message, self.keys, now)
-        if not isinstance(finding, Verified):
-            return []
 
         def put(found: Sequence[_Found], done: _Outcome, now: Instant) -> None:
             self._put_together(found, done, now)
             drop()
 
         try:
+            finding = examine(message, self.keys, now)
+            if not isinstance(finding, Verified):
+                return
             done = self._transact([(message, finding)], now, put)
         except Exception as error:
             if _is_stores(error):
                 raise
             log.debug("a message cannot be processed yet", exc_info=error)
-            return []
+            return
         self._count(done, now)
-        return done.notices
+        self._unsaid += done.notices
 
     # --- one message ------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from places import Place
 
 from edge.central import desk as desk_module
 from edge.central import examine
+from edge.central.chains import Chains
 from edge.central.desk import Desk
 from edge.central.message import Message
 from edge.central.notice import Failure, Kind, Notice
@@ -280,3 +281,39 @@ def test_a_site_may_be_called_reply() -> None:
     assert is_reply("senyum/v1/kota/depok/lobby-1/reply/01890a5d-ac96-774b-bcce-b302099a8057")
     for topic in ("senyum/v1/kota/reply/lobby-1/event", "senyum/v1/reply/x/lobby-1/state", "reply"):
         assert not is_reply(topic)
+
+
+def test_what_is_durable_is_acknowledged_whatever_counting_it_raises(
+    file_place: Place, unit: Unit, spoiler: Spoiler
+) -> None:
+    clock = TurnedClock.at_start()
+    with closing(file_place.open()) as store:
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        spoiler.raises(Chains, "count", OverflowError(), lambda _: True)
+        notices = desk.take(unit.events(3), clock())
+    assert [notice.kind for notice in notices] == [Kind.EVENT] * 3
+
+
+def test_a_store_that_goes_away_while_it_is_looked_through_hides_nothing(
+    file_place: Place, unit: Unit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was accepted before it went away is said when it is back."""
+    said: list[Notice] = []
+    clock = TurnedClock.at_start()
+    with closing(file_place.open()) as store:
+        Desk(store, keys_of(), GRACE, clock()).take(unit.events(3), clock())
+        real = Store.forgive
+        fails = iter([None, StoreAway("the disk is full"), None, None])
+
+        def forgive(self: Store, *arguments: Any) -> None:
+            error = next(fails)
+            if error is not None:
+                raise error
+            real(self, *arguments)
+
+        monkeypatch.setattr(Store, "forgive", forgive)
+        desk = Desk(store, keys_of(unit), GRACE, clock())
+        Receiver(desk, said.append, clock, patiently=PATIENTLY).start()
+        assert len(store.tokens(unit.name.source)) == 3
+    assert [notice.kind for notice in said] == [Kind.EVENT] * 3
+    assert refused(file_place) == []
