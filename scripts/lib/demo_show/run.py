@@ -31,7 +31,7 @@ _PAUSES = {"smile_timeout": 4.0, "cool_down": 15.0}
 _LIVE_PAUSES = {"smile_timeout": 8.0, "cool_down": 60.0}
 _NOTES_NS = 800_000_000  # from the record until both notes have sounded and the light is still on
 _NOT_JUDGED = "No network judges liveness here: only a smile after the prompt speaks for life."
-_JUDGED = "Liveness was never tried on real prints and screens, only on simulated ones."
+_JUDGED = "Liveness does not detect real prints and screens reliably (docs/accuracy.md)."
 _HONESTY = "The people are photos, their smiles generated onsets, the print is a simulated one."
 
 
