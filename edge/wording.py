@@ -71,12 +71,12 @@ def _stand_in(character: str) -> str:
 
 # They show nothing and change nothing of the text around them: soft hyphen, zero-width space,
 # left-to-right marks as Windows puts around what it copies, and the byte order mark.
-_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u202a\u202c\u2060\u2066\u2069\ufeff]")
+_LEFT_OUT = re.compile("[\u00ad\u200b\u200e\u202a\u202c\u2060\u2066\u2069\ufeff]")
 
 
 def visible(text: str) -> str:
     """Return text without characters that show nothing, its white space as single spaces."""
-    return " ".join(_INVISIBLE.sub("", text).split())
+    return " ".join(_LEFT_OUT.sub("", text).split())
 
 
 def named(character: str) -> str:
