@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.wording import escaped
+
 if TYPE_CHECKING:
     from edge.evaluate.faces import Bench, Progress
     from edge.evaluate.report import Report
@@ -191,16 +193,22 @@ def _groups(options: argparse.Namespace, bench: "Bench") -> "Report":
 
 def _print(report: "Report") -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    def text(cell: str) -> Text:
+        return Text(escaped(cell))  # it may be of a list: neither markup nor control characters
 
     console = Console()
     for table in report.tables:
-        shown = Table(*table.columns, title=table.title or None, title_justify="left")
+        title = text(table.title) if table.title else None
+        columns = (Column(text(column)) for column in table.columns)
+        shown = Table(*columns, title=title, title_justify="left")
         for row in table.rows:
-            shown.add_row(*row)
+            shown.add_row(*map(text, row))
         console.print(shown)
     for note in report.notes:
-        console.print(note, markup=False, highlight=False)
+        console.print(text(note))
 
 
 @contextmanager

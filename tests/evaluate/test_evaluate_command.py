@@ -137,3 +137,18 @@ def test_a_list_that_will_not_do_is_one_line_and_2(
     assert said.out == ""
     (line,) = (line for line in said.err.splitlines() if line.startswith("senyum: "))
     assert says in line
+
+
+def test_what_a_list_holds_is_shown_as_it_is(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = listed(
+        photos,
+        "file,sex",
+        *("obama/0.jpg,[/red]", "biden/0.jpg,a\x1b[2Jb"),
+    )
+    assert main(["evaluate", "groups", "--images", str(photos), "--labels", labels]) == 0
+    shown = capsys.readouterr().out
+    assert "[/red]" in shown
+    assert r"a\x1b[2Jb" in shown
+    assert "\x1b" not in shown
