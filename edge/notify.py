@@ -34,6 +34,10 @@ class Notifier:
     def alive(self) -> None:
         self._send("WATCHDOG=1")
 
+    def extend(self, seconds: int) -> None:
+        """Ask systemd to wait so much longer for READY."""
+        self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000}")
+
     def stopping(self) -> None:
         self._send("STOPPING=1")
 

@@ -41,7 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "gpio": set(),
     "guard": set(),
     "mqtt": set(),
-    "central": {"mqtt"},
+    "central": {"mqtt", "notify"},
     "admin": {"mqtt", "roster", "enrol", "central"},
     "tally": {"mqtt", "guard"},
     "doctor": {"bulletin", "camera", "inference", "gpio", "mqtt", "provision", "roster"},

@@ -31,9 +31,12 @@ class Patience:
     def __init__(
         self,
         rest: Callable[[float], bool] = sleep,
-        status: Callable[[str], None] = lambda _sentence: None,
+        status: Callable[[str | None], None] = lambda _why: None,
     ) -> None:
-        """`rest` waits so many seconds and returns whether to go on; `status` is shown now."""
+        """`rest` waits so many seconds and returns whether to go on.
+
+        `status` gets the reason why the store does not answer, and None once it does.
+        """
         self._rest = rest
         self._status = status
 
@@ -49,7 +52,7 @@ class Patience:
         since = time.monotonic()
         backoff = Backoff(LEAST_S, MOST_S)
         while True:
-            self._status(f"waiting for the store: {error}")
+            self._status(str(error))
             if not self._rest(backoff.next()):
                 raise Stopped
             try:
@@ -59,5 +62,5 @@ class Patience:
                 error = again
             else:
                 log.warning("the store answers again after %.0f s", time.monotonic() - since)
-                self._status("receiving")
+                self._status(None)
                 return done

@@ -14,6 +14,7 @@ from collections import deque
 
 from edge.central.handler import Handler
 from edge.central.message import Message
+from edge.central.status import ReceiverStatus
 from edge.central.subscriptions import Subscriptions
 from edge.errors import LinkError, LinkRefused, Trouble
 from edge.mqtt.backoff import Backoff
@@ -22,6 +23,7 @@ from edge.mqtt.reasons import Ended, Refused
 from edge.mqtt.topics import COMMAND, ROOT
 from edge.mqtt.version import Version
 from edge.mqtt.waker import Waker
+from edge.notify import Notifier
 from edge.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -55,11 +57,13 @@ class Subscriber:
         *,
         group: str | None = None,
         replies: bool = False,
+        status: ReceiverStatus | None = None,
     ) -> None:
         """With `group`, share the events with its other members, else get every one.
 
-        With `replies`, also receive what units answer to commands.
+        With `replies`, also receive what units answer to commands. `status` is kept up to date.
         """
+        self._status = status or ReceiverStatus(Notifier({}))
         self._broker = broker
         self._where = f"{broker.host}:{broker.port}"
         self._client_id = client_id
@@ -91,6 +95,7 @@ class Subscriber:
                     self._let_in, self._silences = True, 0
                     self._subscribe(connection)
                     log.info("receiving from broker %s as %s", self._where, self._client_id)
+                    self._status.connected(self._where, self._client_id)
                     self._handler.connected()
                     since = time.monotonic()
                     said = False
@@ -105,6 +110,7 @@ class Subscriber:
                 hint = self._hint if lasted is not None and lasted < SHORT_S else ""
                 log.log(level, "%s; trying again%s", error, hint)
                 said = True
+                self._status.disconnected(str(error))
                 # A broker that drops us at once, again and again, is not reached either.
                 if lasted is not None and lasted > self._broker.backoff_max:
                     backoff.reset()
@@ -113,6 +119,7 @@ class Subscriber:
     def rest(self, seconds: float) -> bool:
         """Wait, unless `stop` comes; returns whether to go on."""
         until = time.monotonic() + seconds
+        self._status.alive()
         while not self._waker.stopped and (left := until - time.monotonic()) > 0:
             self._waker.wait(left)
         return not self._waker.stopped
@@ -207,6 +214,7 @@ class Subscriber:
                 for heard in batch:
                     connection.acknowledge(heard)
             self._commands.extend(self._handler.idle())
+            self._status.alive()
             self._command(connection)
 
     def _command(self, connection: Connection) -> None:

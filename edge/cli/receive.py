@@ -4,6 +4,7 @@ import argparse
 import logging
 import platform
 import signal
+import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,13 @@ from edge.central.asking import Asker
 from edge.central.authority import Authority
 from edge.central.desk import Desk, Instant
 from edge.central.keyfile import KeyFile
-from edge.central.notice import Notice
+from edge.central.notice import Kind, Notice
 from edge.central.only import claim
 from edge.central.patience import Patience, Stopped
 from edge.central.receiver import Receiver
 from edge.central.retirement import Retirement
 from edge.central.show import Screen
+from edge.central.status import ReceiverStatus
 from edge.central.subscribe import Subscriber
 from edge.central.subscriptions import FORMER_GROUP, SHARED_EXPIRY_S
 from edge.cli.broker import add_broker, broker_settings
@@ -29,6 +31,7 @@ from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
 from edge.notify import Notifier
+from edge.settings import BrokerSettings
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -106,20 +109,28 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     authority = Authority.load(args.authority_key) if args.authority_key else None
     # A receiver that shares nothing goes on with the session of earlier versions' default group.
-    client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
+    args.client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
     with ExitStack() as stack:
-        stack.enter_context(closing(claim(broker, args.retire or client_id)))
+        stack.enter_context(closing(claim(broker, args.retire or args.client_id)))
         notifier = stack.enter_context(closing(Notifier()))
-        notifier.ready()  # before the store, which may be away for long
+        status = ReceiverStatus(notifier)
         for number in _SIGNALS:
             signal.signal(number, _leave)
-        patiently = Patience(status=notifier.status)
+
+        def sleep(seconds: float) -> bool:
+            status.alive()
+            time.sleep(seconds)
+            return True
+
+        patiently = Patience(sleep, status.store_is)
         store = stack.enter_context(closing(patiently(lambda: open_store(args))))
         desk = patiently(lambda: Desk(store, keys.keys, args.grace, Instant.now()))
         screen = Screen(Console(), args.zone, as_json=args.json)
         alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None
 
         def show(notice: Notice) -> None:
+            if notice.kind is Kind.EVENT:
+                status.stored()
             if alarm is not None:  # first: the screen may be a file on a full disk
                 alarm.take(notice)
             screen.show(notice)
@@ -134,28 +145,33 @@ def run(args: argparse.Namespace) -> int:
             show,
             new_keys=keys.changed,
             asker=asker,
-            patiently=Patience(rest, notifier.status),
+            patiently=Patience(rest, status.store_is),
             shown=screen.flush,
         )
-        if args.retire:
-            subscriber: Subscriber = Retirement(broker, args.retire, receiver, group=args.group)
-        else:
-            subscriber = Subscriber(
-                broker, client_id, receiver, group=args.group, replies=asker is not None
-            )
+        subscriber = _subscriber(args, broker, receiver, status)
 
         def stop(_number: int, _frame: Any) -> None:
             subscriber.stop()
 
         for number in _SIGNALS:
             signal.signal(number, stop)
-        notifier.status("receiving")
         try:
             receiver.start()
             subscriber.run()
         except Stopped:
             return 1 if args.retire else 0  # the session of the retired one is still there
     return 0
+
+
+def _subscriber(
+    args: argparse.Namespace, broker: BrokerSettings, receiver: Receiver, status: ReceiverStatus
+) -> Subscriber:
+    if args.retire:
+        return Retirement(broker, args.retire, receiver, group=args.group)
+    replies = args.authority_key is not None
+    return Subscriber(
+        broker, args.client_id, receiver, group=args.group, replies=replies, status=status
+    )
 
 
 def _leave(_number: int, _frame: Any) -> None:

@@ -34,7 +34,7 @@ from edge.mqtt.encoding import digest, from_b64url, json_object
 from edge.mqtt.keys import SigningKey, VerifyingKey, each_once, entries, entries_of, verifying
 from edge.mqtt.limits import MAX_DEPTH, too_deep
 from edge.mqtt.topics import URN, UnitName
-from edge.secrets import read_secret
+from edge.secrets import read_secret, secret_path
 from edge.wording import counted
 
 log = logging.getLogger(__name__)
@@ -162,7 +162,11 @@ def signing_key(path: Path, role: Role) -> SigningKey:
     Raises SecretError; also where the file says that the key was registered for other roles alone,
     for then every unit would answer `wrong-role`.
     """
-    if not path.is_file():
+    try:
+        missing = not secret_path(path).is_file()
+    except OSError as error:
+        raise SecretError(f"{path}: the key cannot be read: {error.strerror}") from None
+    if missing:
         raise SecretError(
             f"{path}: no such key; make one: senyum admin keys --role {role} --authority {path}"
         )

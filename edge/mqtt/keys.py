@@ -37,7 +37,7 @@ from edge.mqtt.algorithms import (
 from edge.mqtt.encoding import b64url, json_object
 from edge.mqtt.limits import EARLIEST, LATEST, whole
 from edge.mqtt.topics import UnitName
-from edge.secrets import read_secret, write_secret
+from edge.secrets import read_secret, secret_path, write_secret
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class SigningKey:
         """
         marker = begun(path)
         try:
-            missing = not path.exists()
+            missing = not secret_path(path).exists()
             lost = missing and marker.exists()
         except OSError as error:
             raise SecretError(f"{path}: the {_WHAT} cannot be read: {error.strerror}") from None

@@ -224,7 +224,7 @@ class Away:
 
 def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
     rests: list[float] = []
-    shown: list[str] = []
+    shown: list[str | None] = []
 
     def rest(seconds: float) -> bool:
         rests.append(seconds)
@@ -240,9 +240,7 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
     assert len(rests) == 30
     assert max(rests) <= MOST_S
     assert max(rests[:2]) <= 1.0
-    assert shown == [f"waiting for the store: reason {n}" for n in range(29, -1, -1)] + [
-        "receiving"
-    ]
+    assert shown == [*(f"reason {n}" for n in range(29, -1, -1)), None]
 
 
 def test_a_stop_ends_the_waiting() -> None:

@@ -1,5 +1,7 @@
 """Receivers that share only the store, receivers of a group, and receivers that never come back."""
 
+import json
+import logging
 import os
 import re
 import signal
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from central_parts import Unit
+from paho.mqtt.client import MQTTMessage
 from places import Place
 from processes import PROGRAM, Process, publish
 from wires import OLD_REFUSAL, Wire
@@ -20,11 +23,16 @@ from edge.bench.broker import PrivateBroker, free_port
 from edge.central import only
 from edge.central.message import Message
 from edge.central.only import claim
+from edge.central.subscriptions import SHARED_EXPIRY_S
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.keys import add_registration
+from edge.mqtt.encoding import from_b64url
+from edge.mqtt.keys import SigningKey, add_registration
+from edge.mqtt.topics import COMMAND
 from edge.settings import BrokerSettings
 
 pytestmark = pytest.mark.broker
+
+log = logging.getLogger(__name__)
 
 GROUP = "--group=payroll"
 COUNT = 39
@@ -275,3 +283,59 @@ def test_without_a_command_key_a_group_is_warned_of(
     one = start("one", GROUP)
     assert "--group without --authority-key" in one.log
     assert one.end() == 0
+
+
+class Device:
+    """Sends events again that it is asked for, as a device's outbox does."""
+
+    def __init__(self, unit: Unit, broker: PrivateBroker) -> None:
+        self._sent: dict[int, Message] = {}
+        self._client = new_client(broker.settings, unit.name.client_id)
+        self._client.on_message = self._asked
+        connect(self._client, broker.settings)
+        self._client.loop_start()
+        self._client.subscribe(unit.name.below(COMMAND, "replay"), qos=1)
+
+    def send(self, messages: list[Message]) -> None:
+        for message in messages:
+            self._sent[len(self._sent) + 1] = message
+            self._client.publish(message.topic, message.payload, qos=1).wait_for_publish(10.0)
+
+    def _asked(self, _client: object, _data: object, command: MQTTMessage) -> None:
+        wanted = json.loads(from_b64url(command.payload.split(b".")[1].decode()))["data"]
+        for number in range(wanted["first"], wanted["last"] + 1):
+            message = self._sent[number]
+            self._client.publish(message.topic, message.payload, qos=1)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.mark.slow
+def test_what_the_broker_dropped_for_a_dead_member_is_asked_for(
+    tmp_path: Path, unit: Unit, broker: PrivateBroker, start: Start
+) -> None:
+    """The survivor sees the gap and the device sends it again, until the share is its own."""
+    key = tmp_path / "authority.key"
+    SigningKey.load_or_create(key)
+    options = (GROUP, f"--authority-key={key}", "--grace=5")
+    one, two = start("one", *options), start("two", *options)
+    with closing(Device(unit, broker)) as device:
+        one.end(signal.SIGKILL)
+        killed = time.monotonic()
+        messages: list[Message] = []
+        while time.monotonic() < killed + SHARED_EXPIRY_S + 10.0:
+            messages += (new := unit.events(2))
+            device.send(new)
+            time.sleep(1.0)
+        withheld = len(messages) - len(start.tokens())
+        lasted = start.until_stored(messages, 300.0)
+    log.info(
+        "%d of %d events withheld; all stored %.0f s after the last",
+        withheld,
+        len(messages),
+        lasted,
+    )
+    assert "asked" in {line["kind"] for line in two.said}
+    assert two.end() == 0
