@@ -197,6 +197,7 @@ class Subscriber:
             while connection.granted:
                 granted = connection.granted.popleft()
                 self._subscriptions.answer(granted.mid, granted.reasons[0])
+            self._take(connection)  # some brokers go on only when that is acknowledged
 
     # --- receiving --------------------------------------------------------------------------
 
@@ -206,16 +207,20 @@ class Subscriber:
         while not self._waker.stopped:
             if not connection.heard:
                 connection.turn(WAIT_S)
-            connection.read_on(BATCH)
-            batch = list(connection.heard)
-            connection.heard.clear()
-            if batch:
-                self._handler.take([Message(heard.topic, heard.payload) for heard in batch])
-                for heard in batch:
-                    connection.acknowledge(heard)
+            self._take(connection)
             self._commands.extend(self._handler.idle())
             self._status.alive()
             self._command(connection)
+
+    def _take(self, connection: Connection) -> None:
+        """Hand over what has come, all of it in one commit, and acknowledge it."""
+        connection.read_on(BATCH)
+        batch = list(connection.heard)
+        connection.heard.clear()
+        if batch:
+            self._handler.take([Message(heard.topic, heard.payload) for heard in batch])
+            for heard in batch:
+                connection.acknowledge(heard)
 
     def _command(self, connection: Connection) -> None:
         """Send what is to be sent, as many at a time as the broker takes."""

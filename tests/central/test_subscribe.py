@@ -239,13 +239,20 @@ class ScriptedBroker:
     """Answers CONNECT and SUBSCRIBE with what it was given, and keeps the filters asked for."""
 
     def __init__(
-        self, connack: bytes = bytes(3), refuse_shared: int = 0, farewell: bytes = b""
+        self,
+        connack: bytes = bytes(3),
+        refuse_shared: int = 0,
+        farewell: bytes = b"",
+        retained: bytes = b"",
     ) -> None:
+        """`retained` is a PUBLISH before each SUBACK, which waits for its acknowledgement."""
         self.filters: list[str] = []
         self.expiries: list[int] = []
         self._connack = connack
         self._refuse_shared = refuse_shared
         self._farewell = farewell
+        self._retained = retained
+        self._waiting: list[bytes] = []  # SUBSCRIBEs
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
         self.settings = IMPATIENT.model_copy(update={"port": port})
@@ -271,8 +278,13 @@ class ScriptedBroker:
                     peer.sendall(bytes([0x20, len(self._connack)]) + self._connack)
                     if self._connack[1]:
                         return
+                elif kind == 8 and self._retained:
+                    self._waiting.append(content)
+                    peer.sendall(self._retained)
                 elif kind == 8:
                     self._suback(peer, content)
+                elif kind == 4:
+                    self._suback(peer, self._waiting.pop(0))
                 elif kind == 14:
                     return
 
@@ -319,6 +331,14 @@ def test_without_shared_subscriptions_it_subscribes_plainly(
     assert broker.filters[-1] == "senyum/v1/+/+/+/event"
     assert broker.expiries == [SHARED_EXPIRY_S, OWN_EXPIRY_S]
     assert "no shared subscriptions" in warnings(caplog)[0]
+
+
+def test_a_broker_that_answers_only_once_what_it_sent_is_acknowledged() -> None:
+    broker = ScriptedBroker(retained=b"\x32\x07\x00\x01t\x00\x01\x00x")
+    with running(broker.settings) as one:
+        one.ready()
+        one.until(lambda: one.handler.payloads == [b"x"] * 3)
+    broker.close()
 
 
 def test_a_refused_subscription_ends_with_one_line() -> None:

@@ -1,0 +1,73 @@
+"""A unit's wire side that obeys commands, as the daemon does: replay among them."""
+
+import json
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from wireunit import FAST, UNIT, WireUnit
+
+from edge.commands import Commands, Doors, change_of
+from edge.mqtt.authority import Role, register
+from edge.mqtt.clock import ClockReading, ClockState, SystemClock
+from edge.mqtt.keys import SigningKey
+from edge.mqtt.seal import Sealer
+from edge.roster import Gallery
+from edge.roster.search import DIMENSION
+from edge.settings import AuthoritySettings, BrokerSettings, OutboxSettings, Settings
+
+
+class SetClock(SystemClock):
+    """This machine's, which the test takes for disciplined."""
+
+    def read(self) -> ClockReading:
+        return replace(super().read(), state=ClockState.SYNCHRONIZED)
+
+
+class Obedient:
+    """A unit's wire side that obeys the commands of `authority`."""
+
+    def __init__(self, folder: Path, authority: SigningKey, stack: ExitStack) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        registration = register(authority, [Role.COMMAND], [UNIT.source])
+        authorities = folder / "authorities.json"
+        authorities.write_text(json.dumps({"keys": [registration]}))
+        settings = Settings(
+            outbox=OutboxSettings(file=folder / "outbox.db", replay_rate=100.0),
+            authority=AuthoritySettings(keys=authorities),
+        )
+        self.commands = Commands(settings, SetClock(), None)
+        stack.callback(self.commands.close)
+
+    def start(self, broker: BrokerSettings, stack: ExitStack) -> WireUnit:
+        made = WireUnit(
+            self.folder,
+            broker,
+            pace=replace(FAST, health=1.0),
+            clock=SetClock(),
+            archive=self.commands.archive,
+            listeners=[_Late(self.commands)],
+        )
+        nobody = Gallery((), np.empty((0, DIMENSION), np.float32))
+        doors = Doors(lambda _: None, lambda _: None, lambda _code, _detail: 0, lambda: None)
+        sealer: Sealer = made.signer.sealer
+        present = change_of(self.commands.settings, nobody)
+        self.commands.attach(sealer, made.outbox, present, lambda: nobody, doors)
+        self.commands.link = made.link
+        return stack.enter_context(made)
+
+
+class _Late:
+    """The commands' listener, which is made after the outbox that the link is made with."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    def filters(self, unit: object) -> tuple[str, ...]:
+        return (UNIT.below("command", "+"),)
+
+    def heard(self, topic: str, payload: bytes, retained: bool) -> None:
+        (listener,) = self._commands.listeners
+        listener.heard(topic, payload, retained)
