@@ -148,15 +148,15 @@ class Unit:
             passive=self._pipeline.judges_liveness,
             chance=secrets.SystemRandom().random,
         )
-        signing_key = SigningKey.load_or_create(
-            settings.outbox.signing_key, settings.outbox.signing_algorithm
-        )
+        kept = settings.outbox
+        signing_key = SigningKey.load_or_create(kept.signing_key, kept.signing_algorithm)
         outbox = Outbox(
-            settings.outbox.file,
-            settings.outbox.retention_days,
-            settings.outbox.retention_events,
-            signing_key=settings.outbox.signing_key,
-            reserve_bytes=settings.outbox.reserve_mb * MIB,
+            kept.file,
+            kept.retention_days,
+            kept.retention_events,
+            signing_key=kept.signing_key,
+            source=settings.unit.source,
+            reserve_bytes=kept.reserve_mb * MIB,
         )
         opened.callback(outbox.close)
         self._outbox = outbox

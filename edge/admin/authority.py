@@ -30,6 +30,8 @@ def prepare(path: Path, alg: str, roles: Iterable[Role]) -> tuple[SigningKey, Ca
     if there:
         key = SigningKey.load_or_create(path, alg)
         content = read_secret(path, "the authority's key")
+        if json.loads(content).get("x") != key.public()["x"]:
+            raise SecretError(f"{path}: was replaced while it was read; run this again")
     else:
         key, content = SigningKey.generate(alg)
     known = granted(content)

@@ -34,6 +34,7 @@ from edge.mqtt.encoding import digest
 from edge.mqtt.keys import SigningKey, begun
 from edge.mqtt.numbers import Numbers
 from edge.mqtt.outbox_check import check, connect, told
+from edge.mqtt.outbox_look import check_owner
 from edge.mqtt.outbox_mend import KEEP, mend
 from edge.mqtt.outbox_schema import VERSION, drafted, migrate, put_in_place
 from edge.mqtt.retention import Retention
@@ -107,6 +108,9 @@ class Outbox(_Connection):
     With `signing_key`, the file of the key that signs, no number is ever used twice under it: an
     outbox is not made for a key that has signed events of another one, and a damaged one is set
     aside and goes on in a new file. `renewal` tells of that until it is told in the chain.
+
+    `source` is the unit's URN. An outbox of another unit is damage, as far as the key's numbers
+    tell; for a key that has signed nothing yet it is refused.
     """
 
     def __init__(
@@ -117,6 +121,7 @@ class Outbox(_Connection):
         clock: Callable[[], float] = time.time,
         *,
         signing_key: Path | None = None,
+        source: str | None = None,
         reserve_bytes: int = 0,
         free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
@@ -137,7 +142,7 @@ class Outbox(_Connection):
             if signing_key is not None:  # an outbox from before there were markers gets one now
                 self._numbers = Numbers(begun(signing_key))
                 undo.callback(self._close_numbers)
-            self._check_or_mend(file, signing_key)
+            self._check_or_mend(file, signing_key, source)
             if self._numbers is not None:
                 self._numbers.migrating(VERSION)
             _migrate(file)
@@ -218,11 +223,15 @@ class Outbox(_Connection):
 
     # --- at the start and the end ----------------------------------------------------------------
 
-    def _check_or_mend(self, file: Path, signing_key: Path | None) -> None:
+    def _check_or_mend(self, file: Path, signing_key: Path | None, source: str | None) -> None:
         """Look at the file, and renew it where it is damaged. Raises OutboxError."""
         mark = None if self._numbers is None else self._numbers.mark
+        known = signing_key is not None and signing_key.exists()
+        kid = SigningKey.load_or_create(signing_key).kid if signing_key and known else None
         try:
-            check(file, mark)
+            check(file, mark, kid)
+            if mark is None and source is not None:
+                check_owner(file, source, kid)
         except OutboxDamaged as damage:
             if self._numbers is None or signing_key is None or mark is None:
                 raise OutboxDamaged(f"{damage}; {KEEP}") from damage

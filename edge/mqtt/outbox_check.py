@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxRefused
-from edge.mqtt.encoding import digest, from_b64url
+from edge.mqtt.encoding import digest, from_b64url, json_object
 from edge.mqtt.numbers import Mark
 from edge.mqtt.outbox_schema import APPLICATION_ID, VERSION, serves
 
@@ -74,9 +74,10 @@ def _ascii(content: bytes) -> str:
     return content.decode("ascii", "replace").replace("\ufffd", "?")
 
 
-def check(file: Path, mark: Mark | None) -> None:
+def check(file: Path, mark: Mark | None, kid: str | None = None) -> None:
     """Return where the file is a sound outbox, the one that `mark` speaks of where there is one.
 
+    `kid` is the id of the key that signs: it tells whose events are that `mark` does not name.
     Raises OutboxDamaged, OutboxRefused for a file that is none of ours, or not ours to open, and
     OutboxError (OutboxFull) where what SQLite keeps beside it cannot be had.
     """
@@ -95,7 +96,7 @@ def check(file: Path, mark: Mark | None) -> None:
                 found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":
                     raise OutboxDamaged(f"{file}: is damaged ({found})")
-            _chain(db, file, version, mark)
+            _chain(db, file, version, mark, kid)
     except ILLEGIBLE as error:
         code = getattr(error, "sqlite_errorcode", 0)
         with told(file):
@@ -125,7 +126,9 @@ def _kind(db: sqlite3.Connection, file: Path, mark: Mark | None) -> int:
     return version
 
 
-def _chain(db: sqlite3.Connection, file: Path, version: int, mark: Mark | None) -> None:
+def _chain(
+    db: sqlite3.Connection, file: Path, version: int, mark: Mark | None, kid: str | None
+) -> None:
     """Hold the newest events' links against each other, and the last against the mark."""
     counters = dict(db.execute("SELECT name, value FROM counter").fetchall())
     wanted = {"session", "delivered"} | ({"epoch", "base"} if version > 1 else set())
@@ -156,6 +159,9 @@ def _chain(db: sqlite3.Connection, file: Path, version: int, mark: Mark | None) 
         raise OutboxDamaged(f"{file}: events after {sequence} were delivered and are gone")
     if mark is not None:
         _against(mark, file, counters.get("epoch", 0), sequence, last)
+        at_base = base > 0 and (mark.sequence, mark.digest) == (base, base_digest)
+        if sequence > mark.sequence and not at_base:
+            _own(db, mark, file, sequence, kid)
 
 
 def _against(mark: Mark, file: Path, epoch: int, sequence: int, last: str | None) -> None:
@@ -165,6 +171,34 @@ def _against(mark: Mark, file: Path, epoch: int, sequence: int, last: str | None
         raise OutboxDamaged(f"{file}: ends at event {sequence}, and {mark.sequence} was stored")
     if sequence == mark.sequence and last != mark.digest:
         raise OutboxDamaged(f"{file}: event {sequence} is not the one that was stored")
+
+
+def _own(db: sqlite3.Connection, mark: Mark, file: Path, newest: int, kid: str | None) -> None:
+    """Hold a file that goes on beyond the mark, as after a power cut, against another unit's."""
+    query = "SELECT jws FROM event WHERE sequence = ?"
+    row = db.execute(query, (mark.sequence,)).fetchone()
+    if row is not None:
+        if digest(row[0]) != mark.digest:
+            raise OutboxDamaged(
+                f"{file}: is of another unit or key: event {mark.sequence} is not the one that was "
+                "stored"
+            )
+        return
+    # That event is past retention, or there was none yet.
+    (token,) = db.execute(query, (newest,)).fetchone() or ("",)
+    if newest > mark.reserved or (kid is not None and signed_by(token) != kid):
+        raise OutboxDamaged(
+            f"{file}: is of another unit or key: its event {newest} was not signed here"
+        )
+
+
+def signed_by(jws: str) -> str | None:
+    """Return the key id of a stored event; None where it cannot be read."""
+    try:
+        kid = json_object(from_b64url(jws.split(".", maxsplit=1)[0])).get("kid")
+    except ValueError:
+        return None
+    return kid if isinstance(kid, str) else None
 
 
 def read(jws: str, *path: str) -> Any:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import OutboxError
-from edge.mqtt.outbox_check import connect, read, told
+from edge.errors import OutboxError, OutboxRefused
+from edge.mqtt.outbox_check import connect, read, signed_by, told
+from edge.wording import escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,21 @@ def look(file: Path) -> Contents:
     if newest is None:
         return Contents(delivered, delivered)
     return Contents(int(newest[0]), delivered, str(newest[1]))
+
+
+def check_owner(file: Path, source: str, kid: str | None) -> None:
+    """Raise OutboxRefused if the newest event is of another unit and of another key than `kid`.
+
+    A unit that was renamed by `senyum provision` goes on with its outbox; but it has signed before,
+    which is noted beside its key, and this is for keys that have not.
+    """
+    contents = look(file)
+    if contents.token is None or contents.source == source or signed_by(contents.token) == kid:
+        return
+    raise OutboxRefused(
+        f"{file}: is the outbox of {escaped(contents.source)}, and this unit is {source}; move it "
+        "away, or bring the signing key and its .begun file of that unit too"
+    )
 
 
 def moved(newest: str | None, source: str) -> dict[str, Any] | None:

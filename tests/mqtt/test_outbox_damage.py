@@ -81,13 +81,13 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Disk]:
     folder = tmp_path_factory.mktemp("disks")
     killed = make(folder / "b", closed=False)
     cut = Disk(killed.copy(folder / "cut"), killed.signer, killed.events)
-    lose_what_was_not_synced(cut.folder / "signing.key.begun")
+    lose_what_was_not_synced(cut.folder / "signing.key.begun", digest(cut.events[1]))
     return {"closed": make(folder / "a", closed=True), "killed": killed, "cut": cut}
 
 
-def lose_what_was_not_synced(marker: Path) -> None:
+def lose_what_was_not_synced(marker: Path, first: str) -> None:
     """Leave of the marker what a power cut does: the reservation, and the boot before."""
-    mark = Mark(2, 0, 1, BLOCK + 1, 1, 1, None, "another-boot")
+    mark = Mark(2, 0, 1, BLOCK + 1, 1, 1, first, "another-boot")
     marker.write_bytes(b"".join(numbers._format(count, mark) for count in (1, 2)))
 
 
@@ -242,7 +242,7 @@ def test_the_link_delivers_over_the_numbers_that_a_renewal_left_out(
 ) -> None:
     disk = disks["closed"]
     folder = damage_event_70(disk, tmp_path / "disk")
-    lose_what_was_not_synced(folder / "signing.key.begun")
+    lose_what_was_not_synced(folder / "signing.key.begun", digest(disk.events[1]))
     saved = set(range(DELIVERED + 1, EVENTS + 1)) - {70}
     with ScriptedBroker() as broker, WireUnit(folder, broker.settings) as unit:
         assert unit.outbox.head().sequence == BLOCK + 2
