@@ -31,7 +31,8 @@ from typing import Any, Self
 
 from edge.errors import SecretError, SenyumError
 from edge.mqtt.encoding import digest, from_b64url, json_object
-from edge.mqtt.keys import SigningKey, VerifyingKey, each_once, entries, entries_of, verifying
+from edge.mqtt.jwks import entries, entries_of
+from edge.mqtt.keys import SigningKey, VerifyingKey, each_once, verifying
 from edge.mqtt.limits import MAX_DEPTH, too_deep
 from edge.mqtt.topics import URN, UnitName
 from edge.secrets import read_secret, secret_path

@@ -18,7 +18,7 @@ from joserfc.jwk import OKPKey
 
 from edge.errors import SecretError
 from edge.mqtt.encoding import from_b64url, json_object
-from edge.mqtt.keys import entries
+from edge.mqtt.jwks import entries
 from edge.mqtt.topics import UnitName
 from edge.secrets import read_secret, sync_folder, write_secret
 

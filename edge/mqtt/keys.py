@@ -35,6 +35,8 @@ from edge.mqtt.algorithms import (
     require,
 )
 from edge.mqtt.encoding import b64url, json_object
+from edge.mqtt.encryption import USE, Recipient
+from edge.mqtt.jwks import entries
 from edge.mqtt.limits import EARLIEST, LATEST, whole
 from edge.mqtt.topics import UnitName
 from edge.secrets import read_secret, secret_path, write_secret
@@ -42,7 +44,6 @@ from edge.secrets import read_secret, secret_path, write_secret
 log = logging.getLogger(__name__)
 
 _WHAT = "signing key"
-_ENCRYPTS = "enc"  # `use` of an entry that signs nothing (edge.mqtt.encryption)
 
 
 class SigningKey:
@@ -219,6 +220,8 @@ def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("is not an object")  # noqa: TRY004 - one error class for a wrong file
     if "d" in entry:
         raise ValueError("d: is a private key; keep it where it signs and register the public one")
+    if entry.get("use", "sig") != "sig":
+        raise ValueError("use: is not sig")
     alg = entry.get("alg")
     if not known(alg):
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
@@ -255,25 +258,29 @@ def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
 
 def _signing(entry: Mapping[str, Any]) -> PublicKey | None:
     """Read one entry of a key set; None for a key that signs nothing."""
-    encrypts = isinstance(entry, Mapping) and entry.get("use") == _ENCRYPTS
-    return None if encrypts else _registered(entry)
+    if isinstance(entry, Mapping) and entry.get("use") == USE:
+        Recipient.of(entry)
+        return None
+    return _registered(entry)
 
 
 def each_once(
     registrations: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], _K | None]
 ) -> Iterable[_K]:
     """Return the keys that `read` makes of entries; ValueError names the entry and the field."""
-    keys: dict[str, _K] = {}
+    keys: list[_K] = []
+    seen: set[str] = set()
     for number, entry in enumerate(registrations):
         try:
             key = read(entry)
         except ValueError as error:
             raise ValueError(f"keys[{number}] {error}") from None
-        if key is not None and key.kid in keys:
+        if entry["kid"] in seen:
             raise ValueError(f"keys[{number}] kid: is listed twice")
+        seen.add(entry["kid"])
         if key is not None:
-            keys[key.kid] = key
-    return keys.values()
+            keys.append(key)
+    return keys
 
 
 class KeySet:
@@ -300,27 +307,6 @@ class KeySet:
             return cls.of(entries(path))
         except ValueError as error:
             raise SecretError(f"{path}: {error}") from None
-
-
-def entries(path: Path) -> list[Any]:
-    """Return the entries of a JWK set file, unread; SecretError."""
-    try:
-        return entries_of(path.read_bytes())
-    except OSError as error:
-        raise SecretError(f"{path}: the key set cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise SecretError(f"{path}: {error}") from None
-
-
-def entries_of(content: bytes) -> list[Any]:
-    """Return the entries of a JWK set, unread; ValueError."""
-    try:
-        listed: Any = json_object(content).get("keys")
-    except ValueError as error:
-        raise ValueError(f'is not a JWK set, {{"keys": [...]}}: it {error}') from None
-    if not isinstance(listed, list):
-        raise ValueError('is not a JWK set, {"keys": [...]}')  # noqa: TRY004 - as for the rest
-    return listed
 
 
 def add_registration(
