@@ -15,14 +15,17 @@ finds what no signature covers, and accidents; it is no signature itself.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, BinaryIO
 
+from edge.central.entries import Defect, Note, UnitEvidence
+from edge.central.evidence import Evidence
 from edge.central.gaps import Gap
-from edge.central.shelf import Link, Period, Shelf
-from edge.mqtt.topics import Leaf, UnitName
+from edge.central.shelf import Period, Shelf
+from edge.mqtt.envelope import MAX_BYTES
+from edge.mqtt.topics import Leaf
 
 KIND = "senyum-export"
 VERSION = 1
@@ -39,7 +42,9 @@ def encode(line: dict[str, Any]) -> bytes:
 def write(
     out: BinaryIO,
     shelf: Shelf,
+    evidence: Evidence,
     period: Period,
+    report: Callable[[Defect], None],
     *,
     site: str | None = None,
     name: str | None = None,
@@ -47,7 +52,8 @@ def write(
 ) -> int:
     """Write the events of a period, perhaps of one site or of units of one name; returns how many.
 
-    Raises StoreError, and OSError as `out` does.
+    What is stored is written as it is stored, also if it is not as it was signed; a row that
+    cannot be a line is left out, and reported. Raises StoreError, and OSError as `out` does.
     """
     hasher = hashlib.sha256()
     lines = events = 0
@@ -60,7 +66,7 @@ def write(
         "site": site,
         "unit": name,
     }
-    for line in chain([header], _lines(shelf, shelf.units(site, name), period)):
+    for line in chain([header], _lines(shelf, evidence.units(site, name), report)):
         content = encode(line)
         hasher.update(content)
         out.write(content)
@@ -70,26 +76,34 @@ def write(
     return events
 
 
-def _lines(shelf: Shelf, units: list[UnitName], period: Period) -> Iterator[dict[str, Any]]:
-    for unit in units:
-        numbers = [item.event.number for item in shelf.items([unit], period)]
-        if not numbers:
+def _lines(
+    shelf: Shelf, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
+) -> Iterator[dict[str, Any]]:
+    for found in units:
+        if not found.numbers:
             continue
-        gap = Gap(min(numbers), max(numbers))
+        unit, gap = found.unit, Gap(min(found.numbers), max(found.numbers))
         before, after = shelf.neighbours(unit, gap)
         topic = unit.topic(Leaf.EVENT)
-        yield from (_message("before", topic, link) for link in before)
-        yield from (_message("event", topic, link) for link in shelf.chain(unit, gap))
-        yield from (_message("after", topic, link) for link in after)
+        parts = [("before", before), ("event", shelf.chain(unit, gap)), ("after", after)]
+        for kind, links in parts:
+            for link in links:
+                line = _message(kind, topic, link.received_at, link.jws)
+                if line is not None:
+                    yield line
+                else:
+                    text = f"event {link.sequence}: holds no signed message, and is left out"
+                    report(Defect(Note.ALTERED, unit.source, text))
         head = None if after else shelf.head(unit)
         if head is not None:
-            yield {
-                "kind": "head",
-                "topic": head.topic,
-                "received_at": head.received_at,
-                "jws": head.jws,
-            }
+            line = _message("head", head.topic, head.received_at, head.jws)
+            if line is not None:
+                yield line
 
 
-def _message(kind: str, topic: str, link: Link) -> dict[str, Any]:
-    return {"kind": kind, "topic": topic, "received_at": link.received_at, "jws": link.jws}
+def _message(kind: str, topic: Any, received_at: Any, jws: Any) -> dict[str, Any] | None:
+    """Return the line of a message; None for a row that cannot be one."""
+    parts = (topic, received_at, jws)
+    if not all(isinstance(part, str) and len(part) <= MAX_BYTES for part in parts):
+        return None
+    return {"kind": kind, "topic": topic, "received_at": received_at, "jws": jws}

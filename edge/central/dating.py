@@ -7,6 +7,7 @@ such event of that boot a corrected time. It is stored beside the event, never i
 signed stays as it was. Of several anchors the nearest counts; they may come in any order.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -50,10 +51,16 @@ class Anchor:
             return None
         return cls(int(monotonic_ns), datetime.fromisoformat(utc))
 
-    def date(self, monotonic_ns: int) -> str | None:
-        """Return the UTC of another moment of the same boot; None if it is outside the limits."""
+    def date(self, monotonic_ns: int) -> datetime | None:
+        """Return another moment of the same boot, UTC; None if it is outside the limits."""
         moment = self.utc + timedelta(microseconds=(monotonic_ns - self.monotonic_ns) // 1000)
-        return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if is_moment(moment) else None
+        return moment if is_moment(moment) else None
+
+
+def nearest(anchors: Iterable[Anchor], monotonic_ns: int) -> datetime | None:
+    """Return the moment that the nearest anchor gives, UTC; None if there are no anchors."""
+    best = min(anchors, key=lambda anchor: abs(anchor.monotonic_ns - monotonic_ns), default=None)
+    return None if best is None else best.date(monotonic_ns)
 
 
 class Dating:
@@ -136,15 +143,23 @@ def _anchors(db: "Database", unit: str, boot_id: str) -> list[Anchor]:
         .order_by(ANCHOR.c.monotonic_ns)
     )
     rows = db.rows(query, unit=unit, boot_id=boot_id)
-    found = [Anchor(monotonic_ns, datetime.fromisoformat(utc)) for monotonic_ns, utc in rows]
-    return [anchor for anchor in found if is_moment(anchor.utc)]  # earlier versions stored any
+    found = [_stored(monotonic_ns, utc) for monotonic_ns, utc in rows]
+    return [anchor for anchor in found if anchor is not None]
+
+
+def _stored(monotonic_ns: int, utc: str) -> Anchor | None:
+    """Read a row; None if it is impossible, as an older program may have stored it."""
+    try:
+        moment = datetime.fromisoformat(utc)
+    except ValueError:
+        return None
+    possible = moment.tzinfo is not None and is_moment(moment)
+    return Anchor(monotonic_ns, moment) if possible else None
 
 
 def _corrected(anchors: list[Anchor], monotonic_ns: int) -> str | None:
-    if not anchors:
-        return None
-    nearest = min(anchors, key=lambda anchor: abs(anchor.monotonic_ns - monotonic_ns))
-    return nearest.date(monotonic_ns)
+    moment = nearest(anchors, monotonic_ns)
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _date_boot(db: "Database", unit: str, boot_id: str, anchors: list[Anchor]) -> None:

@@ -1,13 +1,35 @@
 """The key set file of a receiver, read again when it was changed."""
 
 import logging
+import os
+import stat
 from pathlib import Path
 
-from edge.errors import SecretError
+from edge.errors import CallerError, SecretError
 from edge.mqtt.keys import KeySet
 from edge.wording import counted
 
 log = logging.getLogger(__name__)
+
+
+def check_owner(path: Path) -> None:
+    """Refuse a key set whose name came from a store, unless root or the caller wrote it.
+
+    Whoever has the database could name a file of their own. Raises CallerError.
+    """
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise CallerError(
+            f"{path}: the key set that the store names cannot be read: {error.strerror}; name one "
+            "with --keys"
+        ) from None
+    others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if others or about.st_uid not in (0, os.geteuid()):
+        raise CallerError(
+            f"{path}: the store names this key set, and others than root and you may write it; "
+            "name one that you trust with --keys"
+        )
 
 
 class KeyFile:

@@ -8,10 +8,18 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any
 
 from edge.central import bundle
+from edge.central.chain import (
+    Fault,
+    Piece,
+    Signed,
+    breaks,
+    is_preliminary,
+    key_changes,
+    signed_parts,
+)
 from edge.central.gaps import Gap
 from edge.central.later import read_later
 from edge.central.moves import Move, elsewhere
@@ -25,19 +33,6 @@ from edge.mqtt.topics import UnitName
 
 LONGEST_LINE = 262_144  # bytes; a message has at most a quarter of it
 _EVENT_KINDS = ("before", "event", "after")
-
-
-class Fault(StrEnum):
-    """What is wrong with a file."""
-
-    ALTERED = "altered"
-    MISSING = "missing"
-    FORKED = "forked"
-    ORDER = "order"
-    DOUBLED = "doubled"
-    CUT = "cut"
-    REFUSED = "refused"  # the key set does not let it stand
-    UNPROVEN = "unproven"  # nothing is wrong, but nothing shows that nothing is
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +53,7 @@ class Account:
     first: int
     last: int
     proven: str  # by what its end is proven; empty where it is not
+    keys: list[Signed]  # which key signed which part, the evidence from outside included
 
 
 @dataclass(slots=True)
@@ -80,27 +76,12 @@ class Verdict:
         self.findings.append(Finding(fault, line, text))
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A genuine message of the file."""
-
-    line: int
-    kind: str
-    unit: UnitName
-    sequence: int
-    digest: str  # of a head: of the event that it names
-    previous: str | None = None
-    moment: datetime | None = None  # as signed; None where that is of no worth
-    day: date | None = None  # the same, where the unit hangs
-    moved: bool = False  # the name begins here: the number before is of another
-
-
 def judge(lines: Iterable[bytes], keys: KeySet) -> Verdict:
     """Judge the lines of a file, each with its end."""
     verdict = Verdict()
     hasher = hashlib.sha256()
     unit: UnitName | None = None
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     seen: set[UnitName] = set()
     number, ended = 0, False
     for number, raw in enumerate(lines, 1):
@@ -112,9 +93,9 @@ def judge(lines: Iterable[bytes], keys: KeySet) -> Verdict:
             _check_end(line, number, hasher.hexdigest(), verdict)
         elif number == 1:
             verdict.period = _header(line, verdict)
-        elif line is not None and (piece := _piece(line, number, keys, verdict)) is not None:
+        elif line is not None and (piece := _judged(line, number, keys, verdict)) is not None:
             if piece.unit != unit:
-                _close(pieces, verdict)
+                _close(pieces, keys, verdict)
                 pieces, unit = [], piece.unit
                 if unit in seen:
                     text = f"{unit.source} goes on here: lines were moved"
@@ -122,7 +103,7 @@ def judge(lines: Iterable[bytes], keys: KeySet) -> Verdict:
                 seen.add(unit)
             pieces.append(piece)
         hasher.update(raw)
-    _close(pieces, verdict)
+    _close(pieces, keys, verdict)
     _part(verdict)
     if not ended:
         verdict.add(Fault.CUT, None, f"ends after line {number} without the end of an export")
@@ -179,7 +160,16 @@ def _check_end(line: dict[str, Any], number: int, sha256: str, verdict: Verdict)
         verdict.add(Fault.ALTERED, number, text)
 
 
-def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) -> _Piece | None:
+def _judged(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) -> Piece | None:
+    """Verify the message of a line; whatever is wrong with it concerns this line alone."""
+    try:
+        return _piece(line, number, keys, verdict)
+    except Exception as error:  # noqa: BLE001 - the other lines are judged in any case
+        verdict.add(Fault.ALTERED, number, f"cannot be judged: {type(error).__name__}")
+        return None
+
+
+def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) -> Piece | None:
     """Verify the message of a line."""
     kind, topic, jws = line["kind"], line["topic"], line["jws"]
     try:
@@ -201,7 +191,7 @@ def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) ->
         unit = UnitName.from_source(later.unit)
         verdict.notes.append(f"line {number}: {later.type} is newer than this program")
         # What it names as the one before is only known to who knows its type.
-        return _Piece(number, kind, unit, later.sequence, later.digest)
+        return Piece(number, kind, unit, later.sequence, later.digest)
     event = found.event
     clock = event.data.clock.state
     moment = None if clock is ClockState.UNSYNCHRONIZED else event.moment
@@ -209,29 +199,37 @@ def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) ->
         day = moment and moment.astimezone(zone(event.data.place.zone)).date()
         if (move := Move.of(event)) is not None:
             verdict.moves.append(move)
-        return _Piece(
+        return Piece(
             number,
             kind,
             found.unit,
             event.number,
             digest(jws),
             event.previous or "",
+            found.kid,
             moment,
             day,
             moved=move is not None,
+            preliminary=is_preliminary(event),
         )
     if isinstance(event, AttendanceEvent | AuditEvent) or kind != "head":
         verdict.add(Fault.ALTERED, number, f"a message of {found.leaf} stands here as {kind}")
         return None
-    return _Piece(
-        number, kind, found.unit, event.data.sequence, event.data.head or "", moment=moment
+    return Piece(
+        number,
+        kind,
+        found.unit,
+        event.data.sequence,
+        event.data.head or "",
+        kid=found.kid,
+        moment=moment,
     )
 
 
 # --- chains --------------------------------------------------------------------------------------
 
 
-def _close(pieces: list[_Piece], verdict: Verdict) -> None:
+def _close(pieces: list[Piece], keys: KeySet, verdict: Verdict) -> None:
     """Judge all that the file has of one unit."""
     if not pieces:
         return
@@ -244,12 +242,15 @@ def _close(pieces: list[_Piece], verdict: Verdict) -> None:
         verdict.add(Fault.MISSING, pieces[0].line, text)
         return
     _link(unit, events, verdict)
+    for found in key_changes([*events, *heads], keys):
+        verdict.add(found.fault, found.piece.line, f"{unit.source}: {found.text}")
     _begin(unit, events, verdict)
     proven = _end(unit, events, heads, verdict)
-    verdict.accounts.append(Account(unit.source, len(set(own)), min(own), max(own), proven))
+    account = Account(unit.source, len(set(own)), min(own), max(own), proven, signed_parts(events))
+    verdict.accounts.append(account)
 
 
-def _ordered(events: list[_Piece], verdict: Verdict) -> Iterator[_Piece]:
+def _ordered(events: list[Piece], verdict: Verdict) -> Iterator[Piece]:
     """Yield each event once, by number; what stood elsewhere is told."""
     at: dict[str, int] = {}
     highest = 0
@@ -266,31 +267,16 @@ def _ordered(events: list[_Piece], verdict: Verdict) -> Iterator[_Piece]:
     yield from sorted(kept.values(), key=lambda piece: (piece.sequence, piece.line))
 
 
-def _link(unit: UnitName, events: list[_Piece], verdict: Verdict) -> None:
+def _link(unit: UnitName, events: list[Piece], verdict: Verdict) -> None:
     """Look for missing numbers, and for events that do not follow one another."""
-    by_number: dict[int, list[_Piece]] = {}
-    for piece in events:
-        by_number.setdefault(piece.sequence, []).append(piece)
-    last: int | None = None
-    for number, here in by_number.items():
-        if len(here) > 1:
-            lines = " and ".join(str(piece.line) for piece in here)
-            text = f"{unit.source}: {len(here)} events have the number {number} (lines {lines})"
-            verdict.add(Fault.FORKED, here[-1].line, text)
-        if last is not None and number > last + 1 and here[0].moved:
-            verdict.apart.append((unit, Gap(last + 1, number - 1), here[0].line))
-        elif last is not None and number > last + 1:
-            text = f"{unit.source}: {Gap(last + 1, number - 1)}"
-            verdict.add(Fault.MISSING, here[0].line, text)
-        before = {piece.digest for piece in by_number.get(number - 1, [])}
-        for piece in here:
-            if before and piece.previous is not None and piece.previous not in before:
-                text = f"{unit.source}: event {number} does not follow event {number - 1}"
-                verdict.add(Fault.FORKED, piece.line, text)
-        last = number
+    for found in breaks(events):
+        if found.gap is not None and found.piece.moved:
+            verdict.apart.append((unit, found.gap, found.piece.line))
+        else:
+            verdict.add(found.fault, found.piece.line, f"{unit.source}: {found.text}")
 
 
-def _begin(unit: UnitName, events: list[_Piece], verdict: Verdict) -> None:
+def _begin(unit: UnitName, events: list[Piece], verdict: Verdict) -> None:
     """Hold the first event against what was before it."""
     first = events[0]
     if first.kind == "event" and first.moved:
@@ -313,7 +299,7 @@ def _part(verdict: Verdict) -> None:
                 verdict.notes.append(f"{unit.source}: had another name at {numbers}")
 
 
-def _end(unit: UnitName, events: list[_Piece], heads: list[_Piece], verdict: Verdict) -> str:
+def _end(unit: UnitName, events: list[Piece], heads: list[Piece], verdict: Verdict) -> str:
     """Hold the last event against what came after it, or against what the unit said of its end."""
     after = [piece for piece in events if piece.kind == "after"]
     last = max(piece.sequence for piece in events)
@@ -341,7 +327,7 @@ def _end(unit: UnitName, events: list[_Piece], heads: list[_Piece], verdict: Ver
     return f"its word{when} up to event {head.sequence}"
 
 
-def _evidence(unit: UnitName, given: list[_Piece], where: str, verdict: Verdict) -> None:
+def _evidence(unit: UnitName, given: list[Piece], where: str, verdict: Verdict) -> None:
     """Hold what is given as evidence from outside of the days against its own time."""
     if verdict.period is None:
         return

@@ -7,7 +7,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edge.central.proof import Fault, Finding
+from edge.central.chain import Fault
+from edge.central.proof import Finding
 from edge.errors import EnvelopeError
 from edge.mqtt.answer import kept_reply
 from edge.mqtt.command import REPLY_TYP, Reply

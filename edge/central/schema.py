@@ -164,6 +164,10 @@ COMMAND = _table("command", _text("kid", key=True), _int("number"))
 # Since version 4: where a unit's chain goes on under this name.
 MOVE = _table("move", _text("unit", key=True), _int("sequence", key=True), _text("origin"))
 
+# Made when a receiver first starts with the store: the key set that it uses, for `export`. Not part
+# of METADATA: a store without it is as good, and every version of this program leaves it alone.
+KEY_FILE = Table("key_file", MetaData(), Column("path", Text, primary_key=True), _text("noted_at"))
+
 # PostgreSQL has no place of its own for it.
 VERSION = Table("senyum_store", METADATA, Column("version", Integer, nullable=False))
 

@@ -1,30 +1,36 @@
-"""Reads what is stored, for those who take it elsewhere: by unit, by number, by day.
+"""Reads what is stored, for those who take it elsewhere: by unit, by number, by time.
 
-Days are those of the place where the unit hangs. An event whose clock nobody had set is dated by
-an anchor where there is one (`edge.central.dating`); else by its own word, unless that is after it
-was received or from before any unit still had it, and then by its receipt.
+Nothing here is verified: `edge.central.checking` does that. Columns only say where to look.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
+from datetime import date, datetime
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import and_, or_, select, text
+from sqlalchemy import bindparam, or_, select, text
 
+from edge.central.checking import COLUMNS, LATER_COLUMNS, Row
 from edge.central.gaps import Gap
-from edge.central.schema import EVENT, FORK, GAP, HEAD, UNDATED
+from edge.central.schema import (
+    ANCHOR,
+    EVENT,
+    FORK,
+    GAP,
+    HEAD,
+    KEY_FILE,
+    LATER,
+    MOVE,
+    tables,
+)
 from edge.central.store import Store
-from edge.errors import StoreError
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.payload import ANY_EVENT, AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName
 
-_LONGEST = timedelta(days=90)  # that a unit keeps an event that was not delivered yet, and more
-_MARGIN = timedelta(hours=15)  # between UTC and any zone
+_LARGEST = 2**63 - 1
 
 # All that is known of a unit's chain, whichever version of the contract an event is of.
 _CHAIN = text(
@@ -40,14 +46,27 @@ _AFTER = text(
     "SELECT min(sequence) FROM (SELECT sequence FROM event WHERE unit = :unit AND sequence > :n"
     " UNION ALL SELECT sequence FROM later WHERE unit = :unit AND sequence > :n) AS known"
 )
-
-
-class Dated(StrEnum):
-    """What the time of an event is worth."""
-
-    SURE = ""
-    CORRECTED = "time-corrected"  # by an anchor
-    UNCERTAIN = "time-uncertain"
+# Where the columns say that a time lies: the first and last number in it, and those beside it. An
+# event that the unit was not sure of is where an anchor put it, or where it was received.
+_IN_TIME = text(
+    "SELECT min(e.sequence), max(e.sequence) FROM event e LEFT JOIN undated u ON u.id = e.id"
+    " WHERE e.unit = :unit AND (e.time BETWEEN :first AND :last"
+    " OR u.corrected BETWEEN :first AND :last"
+    " OR (u.id IS NOT NULL AND e.received_at BETWEEN :first AND :last))"
+)
+_SURE = "NOT EXISTS (SELECT 1 FROM undated u WHERE u.id = event.id)"
+_BEFORE_TIME = text(
+    f"SELECT sequence FROM event WHERE unit = :unit AND time < :first AND {_SURE}"  # noqa: S608
+    " ORDER BY sequence DESC LIMIT 1"
+)
+_AFTER_TIME = text(
+    f"SELECT sequence FROM event WHERE unit = :unit AND time > :last AND {_SURE}"  # noqa: S608
+    " ORDER BY sequence LIMIT 1"
+)
+_SOURCES = text(
+    "SELECT unit FROM event GROUP BY unit UNION SELECT unit FROM later GROUP BY unit"
+    " UNION SELECT unit FROM head"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +81,23 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A stored event and when it was."""
-
-    unit: UnitName
-    event: AttendanceEvent | AuditEvent
-    moment: datetime  # in the zone of the place
-    dated: Dated
-
-
-@dataclass(frozen=True, slots=True)
 class Link:
-    """An event of a chain as it was signed."""
+    """An event of a chain as it was signed; of a damaged row every value may be of any type."""
 
     sequence: int
-    jws: str
-    received_at: str
+    jws: Any
+    received_at: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The signed state or health that names the end of a chain."""
+    """What is stored as the signed state or health that names the end of a chain."""
 
-    topic: str
-    jws: str
-    received_at: str
+    sequence: Any
+    digest: Any
+    topic: Any
+    jws: Any
+    received_at: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,71 +121,107 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
+def unit_of(source: object) -> UnitName | None:
+    """Return the unit that a column names; None for anything else."""
+    try:
+        return UnitName.from_source(source) if isinstance(source, str) else None
+    except ValueError:
+        return None
+
+
 class Shelf:
     """The readers' side of a store, inside `snapshot`. What goes wrong there is a StoreError."""
 
     def __init__(self, store: Store) -> None:
         self._db = store.database
 
-    def snapshot(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
         """Read one moment of the store, whatever receivers write meanwhile."""
-        return self._db.snapshot()
+        with self._db.snapshot(), self._bytes_as_they_are():
+            yield
+
+    def key_file(self) -> Path | None:
+        """Return the key set that a receiver last used with this store, if any did."""
+        with self._db.reading():
+            if KEY_FILE.name not in tables(self._db.connection):
+                return None
+            query = select(KEY_FILE.c.path).order_by(KEY_FILE.c.noted_at.desc()).limit(1)
+            path = self._db.one(query)
+            return Path(path) if isinstance(path, str) else None
 
     def units(self, site: str | None = None, name: str | None = None) -> list[UnitName]:
         """Return the units that anything is stored of, perhaps of one site or of one name."""
-        sources = self._db.rows(select(EVENT.c.unit).distinct().order_by(EVENT.c.unit))
-        found = [UnitName.from_source(source) for (source,) in sources]
-        return [unit for unit in found if site in (None, unit.site) and name in (None, unit.name)]
+        known = filter(None, map(unit_of, self._sources()))
+        return sorted(
+            unit for unit in known if site in (None, unit.site) and name in (None, unit.name)
+        )
 
-    def items(self, units: Sequence[UnitName], period: Period) -> Iterator[Item]:
-        """Yield the events of a period, unit by unit, in the order of their chains."""
-        first = datetime.combine(period.first, time(), UTC) - _MARGIN
-        last = datetime.combine(period.last, time(), UTC) + timedelta(days=1) + _MARGIN
-        undated = select(UNDATED.c.id)
-        for unit in units:
-            of_unit = and_(
-                EVENT.c.unit == unit.source,
-                or_(
-                    EVENT.c.time.between(first.isoformat(), last.isoformat()),
-                    EVENT.c.id.in_(undated.where(UNDATED.c.unit == unit.source)),
-                ),
-            )
+    def strays(self) -> Iterator[Row]:
+        """Yield the rows whose column `unit` does not name a unit."""
+        named = [unit.source for unit in self.units()]
+        if len(named) == len(self._sources()):
+            return
+        query = select(*(EVENT.c[name] for name in COLUMNS)).where(
+            or_(EVENT.c.unit.not_in(named), EVENT.c.unit.is_(None))
+        )
+        for row in self._db.stream(query):
+            yield Row(EVENT.name, dict(zip(COLUMNS, row, strict=True)))
+
+    def locate(self, unit: UnitName, first: datetime, last: datetime) -> Gap | None:
+        """Return the numbers around a time, as far as the columns know; None if there are none.
+
+        An event beside the time on each side is among them, if it is stored.
+        """
+        about = {"unit": unit.source, "first": first.isoformat(), "last": last.isoformat()}
+        found = [*self._db.rows(_IN_TIME, **about)[0]]
+        for query in (_BEFORE_TIME, _AFTER_TIME):
+            found += [number for (number,) in self._db.rows(query, **about)]
+        numbers = [number for number in found if type(number) is int]
+        return Gap(min(numbers), max(numbers)) if numbers else None
+
+    def rows(self, unit: UnitName, gap: Gap) -> Iterator[Row]:
+        """Yield the rows stored under these numbers of a unit, those of table `later` last."""
+        for table, names in ((EVENT, COLUMNS), (LATER, LATER_COLUMNS)):
             query = (
-                select(
-                    EVENT.c.number,
-                    EVENT.c.jws,
-                    EVENT.c.received_at,
-                    UNDATED.c.id,
-                    UNDATED.c.corrected,
+                select(*(table.c[name] for name in names))
+                .where(
+                    table.c.unit == bindparam("unit"),
+                    table.c.sequence.between(bindparam("a"), bindparam("z")),
                 )
-                .join(UNDATED, UNDATED.c.id == EVENT.c.id, isouter=True)
-                .where(of_unit)
-                .order_by(EVENT.c.sequence, EVENT.c.number)
+                .order_by(table.c.sequence)
             )
-            for _, jws, received_at, uncertain, corrected in self._db.stream(query):
-                item = self._item(unit, jws, received_at, uncertain is not None, corrected)
-                if item.moment.date() in period:
-                    yield item
+            for row in self._db.stream(query, unit=unit.source, a=gap.first, z=gap.last):
+                yield Row(table.name, dict(zip(names, row, strict=True)))
 
-    def _item(
-        self, unit: UnitName, jws: str, received_at: str, uncertain: bool, corrected: str | None
-    ) -> Item:
-        event = read_event(jws)
-        if event is None:
-            raise StoreError(f"{self._db.label}: an event of {unit.source} is damaged")
-        moment, dated = event.moment, Dated.SURE
-        if corrected is not None:
-            moment, dated = datetime.fromisoformat(corrected), Dated.CORRECTED
-        elif uncertain:
-            dated = Dated.UNCERTAIN
-            received = datetime.fromisoformat(received_at)
-            if not received - _LONGEST <= moment <= received:
-                moment = received
-        return Item(unit, event, moment.astimezone(zone(event.data.place.zone)), dated)
+    def beside(self, unit: UnitName, gap: Gap, count: int) -> tuple[Gap | None, Gap | None]:
+        """Return up to `count` numbers that are stored next before and next after these."""
+        found: list[Gap | None] = []
+        for query, n, step in ((_BEFORE, gap.first, -count), (_AFTER, gap.last, count)):
+            next_one = self._db.rows(query, unit=unit.source, n=n)[0][0]
+            if type(next_one) is not int:
+                found.append(None)
+            else:
+                low, high = sorted((next_one, next_one + step))
+                found.append(Gap(max(low, -_LARGEST), min(high, _LARGEST)))
+        return found[0], found[1]
 
-    def forks(self) -> frozenset[tuple[str, int]]:
-        """Return the numbers of which more than one thing was signed."""
-        return frozenset((u, n) for u, n in self._db.rows(select(FORK.c.unit, FORK.c.sequence)))
+    def forks(self, unit: UnitName) -> frozenset[int]:
+        """Return the numbers of which more than one thing was signed, as was noted."""
+        query = select(FORK.c.sequence).where(FORK.c.unit == bindparam("unit"))
+        return frozenset(number for (number,) in self._db.rows(query, unit=unit.source))
+
+    def moves(self) -> list[tuple[Any, Any]]:
+        """Return the units and numbers at which chains go on under another name, as was noted."""
+        return [(unit, n) for unit, n in self._db.rows(select(MOVE.c.unit, MOVE.c.sequence))]
+
+    def anchors(self, unit: UnitName, boot_id: str) -> list[int]:
+        """Return the numbers of the anchors of a boot, as was noted."""
+        query = select(ANCHOR.c.sequence).where(
+            ANCHOR.c.unit == bindparam("unit"), ANCHOR.c.boot_id == bindparam("boot")
+        )
+        rows = self._db.rows(query, unit=unit.source, boot=boot_id)
+        return [number for (number,) in rows if type(number) is int]
 
     def chain(self, unit: UnitName, gap: Gap) -> Iterator[Link]:
         """Yield what is stored of these numbers, in order."""
@@ -191,27 +238,42 @@ class Shelf:
 
     def head(self, unit: UnitName) -> Proof | None:
         """Return the signed message that names the end of a chain, if one was kept."""
-        query = select(HEAD.c.topic, HEAD.c.jws, HEAD.c.received_at).where(
-            HEAD.c.unit == unit.source, HEAD.c.jws.is_not(None)
+        names = ("sequence", "digest", "topic", "jws", "received_at")
+        query = select(*(HEAD.c[name] for name in names)).where(
+            HEAD.c.unit == bindparam("unit"), HEAD.c.jws.is_not(None)
         )
-        rows = self._db.rows(query)
+        rows = self._db.rows(query, unit=unit.source)
         return Proof(*rows[0]) if rows else None
 
-    def losses(self) -> list[Loss]:
-        """Return the gaps that are open."""
+    def losses(self) -> Iterator[Loss | str]:
+        """Yield the gaps that are open; of a damaged row what is wrong with it."""
         names = ("unit", "first", "last", "reported_at", "asked", "answer", "given_up_at")
         query = select(*(GAP.c[name] for name in names)).where(GAP.c.healed_at.is_(None))
-        rows = self._db.rows(query.order_by(GAP.c.unit, GAP.c.first))
-        return [
-            Loss(UnitName.from_source(unit), Gap(first, last), *rest)
-            for unit, first, last, *rest in rows
-        ]
+        kinds = (int, int, str, int, str | None, str | None)
+        for unit, *rest in self._db.stream(query.order_by(GAP.c.unit, GAP.c.first)):
+            name, (first, last, *others) = unit_of(unit), rest
+            if name is not None and all(map(isinstance, rest, kinds)):
+                yield Loss(name, Gap(first, last), *others)
+            else:
+                yield f"{unit}, {first} to {last}: is damaged"
+
+    def _sources(self) -> list[Any]:
+        return [source for (source,) in self._db.rows(_SOURCES)]
+
+    @contextmanager
+    def _bytes_as_they_are(self) -> Iterator[None]:
+        """Read text that is not UTF-8, which SQLite stores like any other."""
+        driver = self._db.connection.connection.driver_connection
+        if self._db.server or driver is None:
+            yield
+            return
+        before = driver.text_factory
+        driver.text_factory = _decoded
+        try:
+            yield
+        finally:
+            driver.text_factory = before
 
 
-def read_event(jws: str) -> AttendanceEvent | AuditEvent | None:
-    """Read the payload of a JWS, unverified; None where it is no event."""
-    try:
-        event = ANY_EVENT.validate_json(from_b64url(jws.split(".")[1]))
-    except (ValueError, IndexError):
-        return None
-    return event if isinstance(event, AttendanceEvent | AuditEvent) else None
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")

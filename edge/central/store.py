@@ -21,7 +21,7 @@ from edge.central.missing import Change, Gaps, Missing
 from edge.central.moves import Move
 from edge.central.near import Near
 from edge.central.refused import REFUSED_KEPT, Refusal, Refusals
-from edge.central.schema import EVENT, FORK, HEAD, LATER, MOVE, UNDATED
+from edge.central.schema import EVENT, FORK, HEAD, KEY_FILE, LATER, MOVE, UNDATED
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 
 __all__ = ["Head", "Later", "Record", "Refusal", "Store"]
@@ -244,6 +244,14 @@ class Store:
             values,
         )
         self._here.name_head(head.unit, head.sequence, head.digest)
+
+    def note_key_file(self, path: Path, now: str) -> None:
+        """Remember which key set this receiver uses; `export` verifies with it by default."""
+        with self.database.transaction():
+            KEY_FILE.create(self.database.connection, checkfirst=True)
+            self.database.run(delete(KEY_FILE))
+            row = {"path": str(path.resolve()), "noted_at": now}
+            self.database.run(KEY_FILE.insert(), row)
 
     def note_fork(self, unit: str, sequence: int, digest: str, why: str, now: str) -> bool:
         """Remember a fork; returns whether it is news."""

@@ -5,32 +5,50 @@ import io
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edge.central import bundle, sheet
+from edge.central.entries import Defect, Note
+from edge.central.evidence import Evidence
+from edge.central.keyfile import check_owner
 from edge.central.shelf import Loss, Period, Shelf
+from edge.central.shifts import CONTEXT
 from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
-from edge.wording import ascii_json, counted
+from edge.mqtt.keys import KeySet
+from edge.wording import ascii_json, counted, escaped
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 _EPILOG = """\
-columns of the table (CSV, UTF-8):
+columns of the table (CSV, UTF-8), one line a shift:
   person_id      opaque; person_number is joined to it with --roster or --people
-  first_in       first attempt of the day that was recorded, in the time of the place
-  last_out       last one, if it is another; a unit that marks in and out is taken at its word
-  smile          0 to 100 of the first in; empty where no smile was asked
-  status         recorded, or refused and the reason of the last attempt
-  notes          time-corrected (by an anchor), time-uncertain, fork (see docs/central.md)
+  day            working day on which the shift began
+  in_day, first_in, out_day, last_out
+                 first and last recorded attempt of the shift, each in the time of its place; with
+                 its UTC offset if the two differ in that
+  hours          between them, with two decimals
+  smile          0 to 100 of the first in; empty if no smile was asked for
+  status         recorded; refused and the reason of the last attempt; altered or unproven if
+                 nothing genuine is stored; "events missing" for a unit, from in_day to out_day
+  notes          altered, unproven, gap, fork, time-corrected (by an anchor), time-uncertain
 
-A cell that a spreadsheet would take for a formula or a quantity begins with an apostrophe.
+Without --day-start a shift may cross midnight; docs/central.md says how attempts are paired. A cell
+that a spreadsheet would take for a formula or a quantity begins with an apostrophe.
+
+exit status:
+  0  all is proven
+  1  something is altered, missing, forked or not proven: a line for each on standard error, and
+     the file is written all the same
+  2  the store or the key set cannot be read
 """
+_SHOWN = 20  # defects of one kind that are told of one unit
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -44,12 +62,24 @@ def add_parser(subparsers: "Subparsers") -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_store(parser)
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="JWK set of the units' keys (default: the file that `receive` uses with this store)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--raw", action="store_true", help="signed events as JSON Lines")
     what.add_argument("--gaps", action="store_true", help="open gaps as JSON Lines")
     parser.add_argument("--from", dest="first", type=_day, metavar="YYYY-MM-DD")
     parser.add_argument(
         "--to", dest="last", type=_day, metavar="YYYY-MM-DD", help="default: the same day"
+    )
+    parser.add_argument(
+        "--day-start",
+        type=_time,
+        metavar="HH:MM",
+        help="begin of the working day at the place; no shift crosses it",
     )
     parser.add_argument("--site", help="only this site")
     parser.add_argument("--unit", help="only units of this name")
@@ -65,29 +95,86 @@ def add_parser(subparsers: "Subparsers") -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write what was asked for; returns 0."""
+    """Write what was asked for; returns 1 if something is wrong with it, else 0."""
     period = None if args.gaps else _period(args)
     numbers = _numbers(args)
+    complaints = _Complaints()
     with closing(open_store(args, read_only=True)) as store, _output(args.out) as out:
         shelf = Shelf(store)
+        keys = None if period is None else _keys(args, shelf)
         with shelf.snapshot():
-            if period is None:
-                said = _write_gaps(out, shelf)
+            if period is None or keys is None:
+                said = _write_gaps(out, shelf, complaints)
             elif args.raw:
-                count = bundle.write(out, shelf, period, site=args.site, name=args.unit)
+                evidence = Evidence(shelf, keys, period, complaints.take, _remark)
+                count = bundle.write(
+                    out, shelf, evidence, period, complaints.take, site=args.site, name=args.unit
+                )
                 said = counted(count, "event")
             else:
-                said = _write_sheet(out, shelf, period, args, numbers)
-    print(said, file=sys.stderr)
-    return 0
+                context = CONTEXT if args.day_start is None else timedelta(days=1)
+                evidence = Evidence(shelf, keys, period, complaints.take, _remark, context=context)
+                said = _write_sheet(out, evidence, period, args, numbers)
+    complaints.end()
+    print(said + complaints.summary(), file=sys.stderr)
+    return 0 if complaints.count == 0 else 1
 
 
-def _write_gaps(out: BinaryIO, shelf: Shelf) -> str:
-    losses = shelf.losses()
-    for loss in losses:
-        line = ascii_json(json.dumps(_as_object(loss)))
-        out.write(f"{line}\n".encode())
-    return counted(len(losses), "gap")
+class _Complaints:
+    """Tells what is wrong, line by line; of many alike the first, and how many there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._alike: Counter[tuple[str, str]] = Counter()
+
+    def take(self, defect: Defect) -> None:
+        self.count += 1
+        alike = (defect.unit, str(defect.note))
+        self._alike[alike] += 1
+        if self._alike[alike] <= _SHOWN:
+            _tell(f"{defect.note}: {defect.unit}: {defect.text}")
+
+    def end(self) -> None:
+        for (unit, note), count in self._alike.items():
+            if count > _SHOWN:
+                _tell(f"{note}: {unit}: and {count - _SHOWN} more")
+
+    def summary(self) -> str:
+        return "" if self.count == 0 else f"; NOT GOOD: {counted(self.count, 'fault')}"
+
+
+def _remark(text: str) -> None:
+    _tell(f"note: {text}")
+
+
+def _tell(text: str) -> None:
+    print(escaped(f"senyum export: {text}"), file=sys.stderr)
+
+
+def _keys(args: argparse.Namespace, shelf: Shelf) -> KeySet:
+    """Return the key set that was named, or the one that the receiver uses."""
+    path = args.keys
+    if path is None:
+        path = shelf.key_file()
+        if path is None:
+            raise CallerError(
+                "--keys is missing, and the store names no key set of a receiver; name the JWK "
+                "set of the units' keys"
+            )
+        check_owner(path)
+        _remark(f"verified with the receiver's key set, {path}")
+    return KeySet.load(path)
+
+
+def _write_gaps(out: BinaryIO, shelf: Shelf, complaints: _Complaints) -> str:
+    count = 0
+    for loss in shelf.losses():
+        if isinstance(loss, Loss):
+            out.write(ascii_json(json.dumps(_as_object(loss))).encode() + b"\n")
+            count += 1
+        else:
+            complaints.take(Defect(Note.ALTERED, "table gap", loss))
+    return counted(count, "gap")
 
 
 def _as_object(loss: Loss) -> dict[str, object]:
@@ -104,14 +191,14 @@ def _as_object(loss: Loss) -> dict[str, object]:
 
 def _write_sheet(
     out: BinaryIO,
-    shelf: Shelf,
+    evidence: Evidence,
     period: Period,
     args: argparse.Namespace,
     numbers: Mapping[str, str] | None,
 ) -> str:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True)
-    items = shelf.items(shelf.units(args.site, args.unit), period)
-    count = sheet.write(text, items, shelf.forks(), numbers, plain=args.plain)
+    units = evidence.units(args.site, args.unit)
+    count = sheet.write(text, units, period, numbers, day_start=args.day_start, plain=args.plain)
     text.detach()
     said = f"{counted(count.lines, 'line')} of {counted(count.events, 'attempt')}"
     if count.strangers:
@@ -161,6 +248,13 @@ def _day(text: str) -> date:
     if found is None or not 2000 <= found.year < 9999:
         raise argparse.ArgumentTypeError(f"{text} is no day, as 2026-03-02")
     return found
+
+
+def _time(text: str) -> time:
+    try:
+        return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - of any place
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is not a time, as 06:00") from None
 
 
 @contextmanager

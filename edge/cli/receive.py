@@ -124,6 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
         patiently = Patience(sleep, status.store_is)
         store = stack.enter_context(closing(patiently(lambda: open_store(args))))
+        patiently(lambda: store.note_key_file(args.keys, str(Instant.now())))
         desk = patiently(lambda: Desk(store, keys.keys, args.grace, Instant.now()))
         screen = Screen(Console(), args.zone, as_json=args.json)
         alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None

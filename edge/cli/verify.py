@@ -8,6 +8,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.central.chain import Signed
 from edge.central.proof import LONGEST_LINE, Finding, Verdict, judge
 from edge.central.receipts import Receipt, is_receipts, read_receipts
 from edge.errors import CallerError
@@ -17,6 +18,7 @@ from edge.wording import ascii_json, counted, escaped
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
+_SHOWN = 8  # parts of a chain whose keys are named
 _EPILOG = """\
 exit status:
   0  every file is what its units signed, whole; of receipts: each line is
@@ -96,10 +98,20 @@ def _words(path: Path, verdict: Verdict) -> list[str]:
         f"{path}: {account.unit}: {counted(account.events, 'event')}, "
         f"{account.first} to {account.last}"
         + (f"; its end is shown by {account.proven}" if account.proven else "")
+        + f"; signed with {_signed(account.keys)}"
         for account in verdict.accounts
     ]
     what = f"{events} of {counted(len(verdict.accounts), 'unit')}{days}"
     return [*lines, f"{path}: {_in_all(verdict.findings)} ({what})"]
+
+
+def _signed(parts: list[Signed]) -> str:
+    """Return which key signed which numbers, as words."""
+    if len(parts) == 1:
+        return f"key {parts[0].kid}"
+    shown = [f"key {part.kid} ({part.first} to {part.last})" for part in parts[:_SHOWN]]
+    more = len(parts) - len(shown)
+    return ", ".join([*shown, f"and {more} more parts"] if more else shown)
 
 
 def _receipts_in_words(path: Path, receipts: list[Receipt], findings: list[Finding]) -> list[str]:
@@ -149,6 +161,7 @@ def _as_object(path: Path, verdict: Verdict) -> dict[str, object]:
                 "first": account.first,
                 "last": account.last,
                 "proven": account.proven,
+                "keys": [asdict(part) for part in account.keys],
             }
             for account in verdict.accounts
         ],

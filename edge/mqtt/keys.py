@@ -295,6 +295,14 @@ class KeySet:
     def find(self, kid: str) -> PublicKey | None:
         return self._keys.get(kid)
 
+    def of_unit(self, unit: UnitName) -> list[PublicKey]:
+        """Return the keys of one unit."""
+        return [key for key in self._keys.values() if key.unit == unit]
+
+    def units(self) -> set[UnitName]:
+        """Return the units that have a key."""
+        return {key.unit for key in self._keys.values()}
+
     @classmethod
     def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
         """Build from entries of a JWK set; ValueError names the entry and the field."""

@@ -3,21 +3,26 @@
 import csv
 import io
 import json
+import os
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
-from central_parts import START, Unit
-from days import ANI, BUDI, Door, take
+from central_parts import START, Unit, keys_of
+from days import ANI, BUDI, Door, key_file, take
 from places import Place
 
 from edge import roster
 from edge.central import sheet
+from edge.central.entries import Defect
+from edge.central.evidence import Evidence
 from edge.central.gaps import Gap
 from edge.central.shelf import Period, Shelf
-from edge.central.store import Store
 from edge.cli import main
 from edge.mqtt.clock import ClockState
 from edge.roster.search import DIMENSION
@@ -25,20 +30,40 @@ from edge.types import Direction, Reason
 
 DAY = "2026-03-02"
 NUMBER = "198503152010011004"
+DOORS = ("lobby-1", "gate-2", "hall-3", "in-1", "out-1", "both-1", "-1-2")
 
 
 def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+@cache
+def keys() -> Path:
+    """Return the key set of all doors here."""
+    folder = Path(mkdtemp(dir=os.environ["PYTEST_KEYS"]))
+    return key_file(folder, *(Door(name) for name in DOORS))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _folder_of_keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    keys.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_KEYS", str(tmp_path_factory.mktemp("keys")))
+        yield
+
+
 def export(place: Place, *options: str, capsys: pytest.CaptureFixture[str]) -> str:
-    assert main(["export", *place.options, *options]) == 0
-    return capsys.readouterr().out
+    status = main(["export", *place.options, f"--keys={keys()}", *options])
+    out, err = capsys.readouterr()
+    assert status == 0, err
+    return out
 
 
 def fill(place: Place, *messages: object, units: tuple[Unit, ...], at: str) -> None:
+    """Store messages, and at last what each unit says of its end."""
+    health = [unit.health() for unit in units]
     with closing(place.open()) as store:
-        take(store, *messages, units=units, at=at)  # type: ignore[arg-type] # of messages
+        take(store, *messages, *health, units=units, at=at)  # type: ignore[arg-type] # of messages
 
 
 def test_first_in_and_last_out_by_the_clock_of_the_place(
@@ -62,8 +87,11 @@ def test_first_in_and_last_out_by_the_clock_of_the_place(
             "person_id": ANI,
             "person_number": "",
             "day": DAY,
-            "first_in": "07:31:04",
-            "last_out": "18:15:00",
+            "in_day": DAY,
+            "first_in": "07:31:04+07:00",
+            "out_day": DAY,
+            "last_out": "18:15:00+09:00",
+            "hours": "8.73",
             "zone": "Asia/Jakarta Asia/Jayapura",
             "site": "depok",
             "unit": "lobby-1 gate-2",
@@ -75,8 +103,11 @@ def test_first_in_and_last_out_by_the_clock_of_the_place(
             "person_id": BUDI,
             "person_number": "",
             "day": DAY,
+            "in_day": DAY,
             "first_in": "06:58:00",
+            "out_day": "",
             "last_out": "",
+            "hours": "",
             "zone": "Asia/Jakarta",
             "site": "depok",
             "unit": "lobby-1",
@@ -110,7 +141,8 @@ def test_a_unit_that_marks_in_and_out_is_taken_at_its_word(
     fill(file_place, *messages, units=(door,), at="2026-03-02T18:00:00")
     found = table(export(file_place, f"--from={DAY}", capsys=capsys))
     assert [(line["first_in"], line["last_out"]) for line in found] == [
-        ("08:00:00", "07:10:00"),
+        ("", "07:10:00"),
+        ("08:00:00", ""),
         ("09:00:00", ""),
     ]
 
@@ -160,8 +192,11 @@ def test_a_fork_is_marked(file_place: Place, capsys: pytest.CaptureFixture[str])
     rival.head = door.head
     messages = [first, door.passes(BUDI), rival.at("2026-03-02T00:40:00").passes(BUDI)]
     fill(file_place, *messages, units=(door,), at="2026-03-02T18:00:00")
-    found = table(export(file_place, f"--from={DAY}", capsys=capsys))
-    assert [line["notes"] for line in found] == ["", "fork"]
+    options = [*file_place.options, f"--keys={keys()}", f"--from={DAY}"]
+    assert main(["export", *options]) == 1
+    out, err = capsys.readouterr()
+    assert [line["notes"] for line in table(out)] == ["", "fork"]
+    assert "2 events have the number 2" in err
 
 
 # --- person numbers ----------------------------------------------------------------------------
@@ -187,7 +222,8 @@ def test_numbers_come_from_the_roster_or_from_a_list_of_people(
         (f"--roster={tmp_path / 'roster.senyum'}", f"--key={tmp_path / 'roster.key'}"),
         (f"--people={listed}", f"--org-key={tmp_path / 'organisation.key'}"),
     ):
-        assert main(["export", *file_place.options, f"--from={DAY}", *options]) == 0
+        asked = [f"--keys={keys()}", f"--from={DAY}", *options]
+        assert main(["export", *file_place.options, *asked]) == 0
         out, err = capsys.readouterr()
         assert {line["person_id"]: line["person_number"] for line in table(out)} == joined
         assert "not on the list and without a number: 1 person" in err
@@ -256,7 +292,8 @@ def test_a_file_is_its_owners_and_whole(file_place: Place, tmp_path: Path) -> No
         at="2026-03-02T18:00:00",
     )
     out = tmp_path / "day.csv"
-    assert main(["export", *file_place.options, f"--from={DAY}", f"--out={out}"]) == 0
+    options = [f"--keys={keys()}", f"--from={DAY}", f"--out={out}"]
+    assert main(["export", *file_place.options, *options]) == 0
     assert out.stat().st_mode & 0o777 == 0o600
     assert len(table(out.read_text())) == 1
     assert not list(tmp_path.glob("*.new"))
@@ -280,7 +317,7 @@ def test_the_callers_mistakes_are_one_line(
 ) -> None:
     with closing(file_place.open()):
         pass
-    assert main(["export", *file_place.options, *options]) == 2
+    assert main(["export", *file_place.options, f"--keys={keys()}", *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
 
@@ -298,12 +335,15 @@ def test_many_events_are_read_a_part_at_a_time(place: Place) -> None:
     door = Door()
     messages = [door.at("2026-03-02T00:30:00").passes() for _ in range(1200)]
     fill(place, *messages, units=(door,), at="2026-03-02T18:00:00")
+    defects: list[Defect] = []
     with closing(place.open()) as store:
-        assert isinstance(store, Store)
         shelf = Shelf(store)
         with shelf.snapshot():
             day = Period(date(2026, 3, 2), date(2026, 3, 2))
-            assert sum(1 for _ in shelf.items(shelf.units(), day)) == 1200
+            evidence = Evidence(shelf, keys_of(door), day, defects.append, lambda _: None)
+            (found,) = evidence.units()
+            assert [item.number for item in found.items] == list(range(1, 1201))
             assert [link.sequence for link in shelf.chain(door.name, Gap(3, 2**60))] == list(
                 range(3, 1201)
             )
+    assert defects == []

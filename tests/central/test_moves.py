@@ -1,22 +1,22 @@
 """A unit that was moved: one chain, several names, and no gap between them."""
 
-import io
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 
 import pytest
 from central_parts import TurnedClock, Unit, keys_of
+from days import exported
 from places import Place
 
-from edge.central import bundle
+from edge.central.chain import Fault
 from edge.central.desk import Desk, Message
 from edge.central.gaps import Gap
 from edge.central.moves import Move, elsewhere
 from edge.central.notice import Kind
-from edge.central.proof import Fault, Verdict, judge
+from edge.central.proof import Verdict, judge
 from edge.central.schema import MOVE, SCHEMA_VERSION
-from edge.central.shelf import Period, Shelf
+from edge.central.shelf import Period
 from edge.central.store import Store
 from edge.types import AuditCode
 
@@ -202,10 +202,9 @@ def test_a_store_from_before_moves_were_known_reads_them_once(place: Place) -> N
 
 def verdict(store: Store) -> Verdict:
     """Judge what is exported of the day on which everything here happens."""
-    out, shelf = io.BytesIO(), Shelf(store)
-    with shelf.snapshot():
-        bundle.write(out, shelf, Period(date(2026, 3, 2), date(2026, 3, 2)))
-    return judge(out.getvalue().splitlines(keepends=True), keys_of(LOBBY, GATE))
+    keys = keys_of(LOBBY, GATE)
+    content = exported(store, Period(date(2026, 3, 2), date(2026, 3, 2)), keys)
+    return judge(content.splitlines(keepends=True), keys)
 
 
 def test_an_export_of_a_moved_unit_proves_itself(store: Store) -> None:

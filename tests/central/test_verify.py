@@ -1,15 +1,15 @@
 """An exported day says by itself what was done to it."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import days
 import pytest
 from central_parts import keys_of, signing_key
 from days import ANI, BUDI, Door, later_of, take
@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from places import Place
 
 from edge.central import bundle
-from edge.central.proof import Fault, Verdict, judge
-from edge.central.shelf import Period, Shelf
+from edge.central.chain import Fault
+from edge.central.proof import Verdict, judge
+from edge.central.shelf import Period
 from edge.central.store import Store
 from edge.cli import main
 from edge.mqtt.keys import KeySet, add_registration
@@ -29,11 +30,7 @@ LOBBY, GATE = Door("lobby-1"), Door("gate-2")
 
 
 def write(store: Store, day: date = DAY) -> bytes:
-    out = io.BytesIO()
-    shelf = Shelf(store)
-    with shelf.snapshot():
-        bundle.write(out, shelf, Period(day, day), written=datetime(2026, 3, 3, tzinfo=UTC))
-    return out.getvalue()
+    return days.exported(store, Period(day, day), KEYS)
 
 
 def fill(store: Store, people: int = 3) -> None:

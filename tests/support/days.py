@@ -1,16 +1,23 @@
 """A unit that lives through days: who came when, by which clock."""
 
+import io
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from central_parts import Unit, keys_of
 
+from edge.central import bundle
 from edge.central.desk import Desk, Instant, Message
+from edge.central.entries import Defect
+from edge.central.evidence import Evidence
+from edge.central.shelf import Period, Shelf
 from edge.central.store import Store
 from edge.mqtt.clock import ClockState
 from edge.mqtt.encoding import digest, from_b64url
 from edge.mqtt.envelope import CTY, TYP
+from edge.mqtt.keys import KeySet, add_registration
 from edge.mqtt.payload import timestamp
 from edge.mqtt.topics import Leaf
 from edge.types import Attempt, AuditCode, Direction, Match, Outcome, Reason
@@ -73,6 +80,26 @@ class Door(Unit):
             monotonic_ns=str(reading.monotonic_ns),
             utc=timestamp(reading.utc_ns),
         )
+
+
+def key_file(folder: Path, *units: Unit) -> Path:
+    """Write the key set of units, in a file of its own; returns it."""
+    path = folder / "keys.json"
+    for unit in units:
+        add_registration(path, unit.key.registration(unit.name))
+    return path
+
+
+def exported(store: Store, period: Period, keys: KeySet) -> bytes:
+    """Return the signed events of some days, as `export --raw` writes them of an intact store."""
+    out = io.BytesIO()
+    shelf = Shelf(store)
+    defects: list[Defect] = []
+    with shelf.snapshot():
+        evidence = Evidence(shelf, keys, period, defects.append, lambda _: None)
+        written = datetime(2026, 3, 3, tzinfo=UTC)
+        bundle.write(out, shelf, evidence, period, defects.append, written=written)
+    return out.getvalue()
 
 
 def take(store: Store, *messages: Message, units: tuple[Unit, ...], at: str) -> None:
