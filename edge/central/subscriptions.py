@@ -16,7 +16,7 @@ from edge.mqtt.topics import REPLY, ROOT, Leaf, subscription
 OWN_EXPIRY_S = 7 * 24 * 3600
 # The broker gives an absent member its share until then, and drops it afterwards: long enough for
 # a restart of the service, short enough that a dead member withholds little.
-SHARED_EXPIRY_S = 30
+SHARED_EXPIRY_S = 20
 # Earlier versions had every receiver in a group, with this name unless another was given.
 FORMER_GROUP = "central"
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GRACE_S = 60.0
+# What a dead member holds is dropped by now: it is asked for at once, and reaches another member.
+SHARED_GRACE_S = SHARED_EXPIRY_S + 5.0
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -74,9 +78,9 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--grace",
         type=float,
-        default=60.0,
         metavar="SECONDS",
-        help="before a number that did not come is called missing (default: 60)",
+        help="before a number that did not come is called missing (default: "
+        f"{GRACE_S:.0f}, and {SHARED_GRACE_S:.0f} with --group)",
     )
     parser.add_argument(
         "--zone",
@@ -106,10 +110,9 @@ def run(args: argparse.Namespace) -> int:
     """Receive until SIGTERM or SIGINT, or until another receiver is retired; returns 0."""
     broker = broker_settings(args)
     keys = KeyFile(args.keys)
+    _complete(args)
     _check(args)
     authority = Authority.load(args.authority_key) if args.authority_key else None
-    # A receiver that shares nothing goes on with the session of earlier versions' default group.
-    args.client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
     with ExitStack() as stack:
         stack.enter_context(closing(claim(broker, args.retire or args.client_id)))
         notifier = stack.enter_context(closing(Notifier()))
@@ -180,9 +183,17 @@ def _leave(_number: int, _frame: Any) -> None:
     raise SystemExit(0)
 
 
-def _check(args: argparse.Namespace) -> None:
+def _complete(args: argparse.Namespace) -> None:
+    """Put in what depends on other options. Raises CallerError."""
     if args.retire and args.client_id:
         raise CallerError("--retire names the client ID; leave --client-id out")
+    # A receiver that shares nothing goes on with the session of earlier versions' default group.
+    args.client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
+    if args.grace is None:
+        args.grace = SHARED_GRACE_S if args.group else GRACE_S
+
+
+def _check(args: argparse.Namespace) -> None:
     try:
         subscription(Leaf.EVENT, args.group)
     except ValueError as error:

@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 GROUP = "--group=payroll"
 COUNT = 39
-GRACE_S = int(os.environ.get("GRACE_S", "40"))  # another one to measure with
 
 
 @pytest.fixture
@@ -321,7 +320,7 @@ def test_what_the_broker_dropped_for_a_dead_member_is_asked_for(
     """The survivor sees the gap and the device sends it again, until the share is its own."""
     key = tmp_path / "authority.key"
     SigningKey.load_or_create(key)
-    options = (GROUP, f"--authority-key={key}", f"--grace={GRACE_S}")
+    options = (GROUP, f"--authority-key={key}")
     one, two = start("one", *options), start("two", *options)
     with closing(Device(unit, broker)) as device:
         one.end(signal.SIGKILL)
@@ -339,8 +338,7 @@ def test_what_the_broker_dropped_for_a_dead_member_is_asked_for(
     late = [delay for delay in delays if delay > 3.0]
     until = max(at for token, at in sent.items() if stored[token] - at > 3.0) - killed
     log.info(
-        "grace %d s: %d of %d events withheld, those until %.0f s after the kill; at most %.0f s",
-        GRACE_S,
+        "%d of %d events withheld, those until %.0f s after the kill; stored %.0f s late at most",
         len(late),
         len(delays),
         until,
