@@ -37,8 +37,10 @@ from edge.admin.certificates import (
 )
 from edge.admin.register import Entry, Register
 from edge.errors import CertificateError
+from edge.mqtt.bundle import read_certificates
 from edge.mqtt.certificate import new_key
-from edge.secrets import read_secret
+from edge.secrets import LARGEST, read_secret
+from edge.supplied_files import read_regular
 
 # The file format stretches a passphrase little (PBKDF2, 2048 rounds): its length has to do it.
 SHORTEST_PASSPHRASE = 16
@@ -63,11 +65,15 @@ class Shelf:
 
     @property
     def certificate(self) -> x509.Certificate:
-        return x509.load_pem_x509_certificate(self._read(_CERTIFICATE))
+        path = str(self.folder / _CERTIFICATE)
+        return read_certificates(self._read(_CERTIFICATE), path)[0]
 
     @property
     def revocation_list(self) -> x509.CertificateRevocationList:
-        return x509.load_pem_x509_crl(self._read(_CRL))
+        try:
+            return x509.load_pem_x509_crl(self._read(_CRL))
+        except ValueError:
+            raise CertificateError(f"{self.crl_file}: is damaged; make it with crl") from None
 
     @property
     def register(self) -> Register:
@@ -89,7 +95,7 @@ class Shelf:
 
     def _read(self, name: str) -> bytes:
         try:
-            return (self.folder / name).read_bytes()
+            return read_regular(self.folder / name, LARGEST)
         except FileNotFoundError:
             raise CertificateError(
                 f"{self.folder}: is no certificate authority: no {name}; make one with init"
@@ -273,7 +279,7 @@ class CertificateAuthority:
 
 def _requested(path: Path, name: str) -> PublicKey:
     try:
-        own, key = read_request(path.read_bytes())
+        own, key = read_request(read_regular(path, LARGEST))
     except OSError as error:
         raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

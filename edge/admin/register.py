@@ -65,11 +65,11 @@ class Register:
     def load(cls, path: Path) -> Self:
         """Read the file; CertificateError where it is missing or damaged."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_bytes())
             return cls(int(content["crl"]), [_read(entry) for entry in content["certificates"]])
         except OSError as error:
             raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CertificateError(
                 f"{path}: is damaged; bring it back from a backup, for it says what is revoked"
             ) from None

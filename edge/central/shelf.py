@@ -29,6 +29,7 @@ from edge.central.schema import (
 )
 from edge.central.store import Store
 from edge.mqtt.topics import UnitName
+from edge.zones import RENAMED
 
 _LARGEST = 2**63 - 1
 
@@ -116,7 +117,7 @@ class Loss:
 def zone(name: str) -> ZoneInfo:
     """Return a zone by name, UTC where this machine's tzdata has none of that name."""
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(RENAMED.get(name, name))
     except (KeyError, ValueError, OSError):
         return ZoneInfo("UTC")
 

@@ -18,6 +18,7 @@ from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName
 from edge.types import Outcome, Reason
 from edge.wording import ascii_json, escaped
+from edge.zones import RENAMED
 
 _STYLES = {
     Kind.DUPLICATE: "dim",
@@ -33,7 +34,7 @@ _PERSON_CHARACTERS = 4  # enough to tell neighbours in a queue apart
 def _zone(name: str, otherwise: str) -> ZoneInfo:
     """Return a zone by name; a unit may name one that this machine's tzdata does not hold."""
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(RENAMED.get(name, name))
     except (KeyError, ValueError, OSError):
         return ZoneInfo(otherwise)
 

@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
@@ -32,6 +31,7 @@ from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
 from edge.notify import Notifier
 from edge.settings import BrokerSettings
+from edge.zones import current_name
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -199,9 +199,9 @@ def _check(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise CallerError(f"--group: {error}") from None
     try:
-        ZoneInfo(args.zone)
-    except (KeyError, ValueError, OSError):
-        raise CallerError(f"--zone {args.zone}: no such time zone; as Asia/Jakarta") from None
+        args.zone = current_name(args.zone)
+    except ValueError as error:
+        raise CallerError(f"--zone {args.zone}: {error}") from None
     if not 0 < args.grace <= 86_400:  # also refuses nan
         raise CallerError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
     if args.group and not args.authority_key and not args.retire:

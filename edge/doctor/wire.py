@@ -31,7 +31,6 @@ REFUSAL_S = 1.0  # for a certificate to be refused
 ANSWER_S = 5.0  # for each answer of the broker
 _DO = {
     Trouble.UNREACHABLE: "check network, broker.host and broker.port, and firewalls between",
-    Trouble.BROKER_CERTIFICATE: "give the authority that issued the broker's: senyum provision",
     Trouble.CERTIFICATE_REFUSED: "have a certificate issued: senyum provision --certificate PEM",
     Trouble.PASSWORD: "set the password anew: senyum provision",
     Trouble.NOT_AUTHORIZED: "let this unit write its own topics in the broker's access list",

@@ -77,7 +77,7 @@ class Bundle:
 
     what: str  # begins every sentence
     fit: tuple[x509.Certificate, ...]  # at least one; whatever the time
-    faults: tuple[str, ...]  # a sentence for each of the others
+    unfit: tuple[tuple[x509.Certificate, str], ...]  # each with what is wrong with it
 
     def serving(self, now: datetime) -> tuple[x509.Certificate, ...]:
         """Return those that have not expired. One that is not valid yet counts: clocks lag."""
@@ -88,16 +88,18 @@ class Bundle:
 
         Raises CertificateError, which is the first of them, if none does.
         """
-        expired = tuple(
-            f"{self.what} ({named(one)}) expired on "
-            f"{one.not_valid_after_utc:%Y-%m-%d}; remove it, and add its successor if need be"
-            for one in self.fit
-            if one.not_valid_after_utc < now
-        )
-        found = (*self.faults, *expired)
+        every = (*self.unfit, *((one, "") for one in self.fit))
+        said = ((one, _expired(one, now) or why) for one, why in every)
+        found = [f"{self.what} ({named(one)}) {why}" for one, why in said if why]
         if not self.serving(now):
             raise CertificateError(found[0])
-        return found
+        return tuple(found)
+
+
+def _expired(one: x509.Certificate, now: datetime) -> str:
+    ends = one.not_valid_after_utc
+    again = "remove it, and add its successor if need be"
+    return f"expired on {ends:%Y-%m-%d}; {again}" if ends < now else ""
 
 
 def read_bundle(content: bytes, what: str) -> Bundle:
@@ -106,16 +108,12 @@ def read_bundle(content: bytes, what: str) -> Bundle:
     Raises CertificateError, which begins with `what`, if it is not one or no certificate is fit;
     then it names the first fault.
     """
-    fit, faults = [], []
-    for one in read_certificates(content, what):
-        fault = unfit(one)
-        if fault is None:
-            fit.append(one)
-        else:
-            faults.append(f"{what} ({named(one)}) {fault}")
+    judged = [(one, unfit(one)) for one in dict.fromkeys(read_certificates(content, what))]
+    fit = tuple(one for one, why in judged if why is None)
+    wrong = tuple((one, why) for one, why in judged if why is not None)
     if not fit:
-        raise CertificateError(faults[0])
-    return Bundle(what, tuple(dict.fromkeys(fit)), tuple(dict.fromkeys(faults)))
+        raise CertificateError(f"{what} ({named(wrong[0][0])}) {wrong[0][1]}")
+    return Bundle(what, fit, wrong)
 
 
 def read_certificates(content: bytes, what: str) -> list[x509.Certificate]:

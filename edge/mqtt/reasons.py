@@ -157,13 +157,31 @@ class Refused(Ended, LinkRefused):
     """There is none because what we were told of the broker is wrong."""
 
 
+_ISSUER = "add the certificate of the CA that issued it (broker.ca, --ca)"
+_NAMES = "use a host name for which it was issued (broker.host, --broker)"
+# By OpenSSL's X509_V_ERR codes: what to do. Everything else is a rule of RFC 5280.
+_VERIFYING = {
+    2: _ISSUER,
+    7: _ISSUER,
+    9: "check the clock here and there",
+    10: "have the broker's certificate, or the CA's, renewed; check the clock here",
+    18: _ISSUER,
+    19: _ISSUER,
+    20: _ISSUER,
+    21: _ISSUER,
+    62: _NAMES,
+    64: _NAMES,
+}
+_AGAINST_RULES = (
+    "the broker's certificate, or that of a CA between, is against RFC 5280; have it issued again"
+)
+
+
 def unconnected(where: str, error: Exception) -> Ended:
     """Return, in words, why no connection came about."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = (
-            f"its certificate was refused: {error.verify_message}; check its authority "
-            "(broker.ca, --ca) and its name"
-        )
+        do = _VERIFYING.get(error.verify_code, _AGAINST_RULES)
+        why = f"its certificate was refused: {error.verify_message}; {do}"
         return Refused(where, why, Trouble.BROKER_CERTIFICATE)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError):
         # A proxy whose broker is down does so too: waiting may help.

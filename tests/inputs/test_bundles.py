@@ -25,6 +25,7 @@ from edge.admin.certificates import (
 from edge.errors import CertificateError, SecretError
 from edge.mqtt.bundle import read_bundle, read_certificates, unfit
 from edge.mqtt.certificate import distinguished
+from edge.mqtt.reasons import unconnected
 from edge.mqtt.tls import tls_context
 from edge.settings import BrokerSettings
 
@@ -98,6 +99,14 @@ def leaf(issuer: str, kind: str) -> x509.Certificate:
 
 def connects(client: ssl.SSLContext, chain: bytes, folder: Path) -> bool:
     """Whether a handshake in memory succeeds."""
+    try:
+        handshake(client, chain, folder)
+    except ssl.SSLError:
+        return False
+    return True
+
+
+def handshake(client: ssl.SSLContext, chain: bytes, folder: Path) -> None:
     private = key("leaf").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file = folder / "server.pem"
     file.write_bytes(chain + private)
@@ -114,9 +123,7 @@ def connects(client: ssl.SSLContext, chain: bytes, folder: Path) -> bool:
                 waiting.remove(side)
             except ssl.SSLWantReadError:
                 continue
-            except ssl.SSLError:
-                return False
-    return not waiting
+    assert not waiting
 
 
 def strict(authority: x509.Certificate) -> ssl.SSLContext:
@@ -261,7 +268,7 @@ def test_an_expired_ca_beside_its_successor_serves(tmp_path: Path) -> None:
         bundle = read_bundle(file.read_bytes(), "broker.ca")
         assert bundle.serving(NOW) == (root(),)
         (remark,) = bundle.remarks(NOW)
-        assert "Root" in remark
+        assert "Root) expired on" in remark
         context = tls_context(BrokerSettings(host=HOST, tls=True, ca=file))
         assert connects(context, pem(leaf("Root", "ca")), tmp_path)
 
@@ -272,6 +279,36 @@ def test_the_ca_is_named_as_the_fault(tmp_path: Path) -> None:
     file.write_bytes(pem(issue("RootNC", key("ca").public_key(), "RootNC", key("ca"), extensions)))
     with pytest.raises(SecretError, match=r"RootNC.* basicConstraints that are not critical"):
         tls_context(BrokerSettings(host=HOST, tls=True, ca=file))
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ("unknown", "add the certificate of the CA that issued it"),
+        ("expired", "renewed"),
+        ("name", "use a host name for which it was issued"),
+        ("rules", "is against RFC 5280"),
+    ],
+)
+def test_a_broker_that_is_refused_is_told_why(tmp_path: Path, made: str, says: str) -> None:
+    (tmp_path / "ca.pem").write_bytes(pem(root()))
+    public = key("leaf").public_key()
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key("ca").public_key())
+    extensions: dict[str, Extension] = {
+        "name": (x509.SubjectAlternativeName([x509.DNSName(HOST)]), False),
+        "rules": (identifier, False),
+    }
+    if made == "name":
+        extensions["name"] = (x509.SubjectAlternativeName([x509.DNSName("other.example")]), False)
+    if made == "rules":
+        del extensions["rules"]
+    by = "stranger" if made == "unknown" else "ca"
+    days = -1.0 if made == "expired" else 1.0
+    chain = pem(issue(HOST, public, "Root", key(by), [*extensions.values()], days))
+    context = tls_context(BrokerSettings(host=HOST, tls=True, ca=tmp_path / "ca.pem"))
+    with pytest.raises(ssl.SSLCertVerificationError) as caught:
+        handshake(context, chain, tmp_path)
+    assert says in str(unconnected(HOST, caught.value))
 
 
 def test_every_context_is_strict(tmp_path: Path) -> None:

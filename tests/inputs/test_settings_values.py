@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from edge.central import shelf
 from edge.cli.broker import broker_settings
 from edge.configuration import load, remarks
 from edge.errors import CallerError, SecretError, SettingsError
@@ -42,8 +43,8 @@ def write(tmp_path: Path, text: str) -> Path:
 
 
 def arguments(broker: str) -> Namespace:
-    nothing = dict.fromkeys(("ca", "cert", "key", "username", "password_file", "protocol"))
-    return Namespace(broker=broker, **nothing)
+    nothing = dict.fromkeys(("ca", "cert", "key", "username", "password_file"))
+    return Namespace(broker=broker, protocol="auto", **nothing)
 
 
 @given(host=NAME | st.ip_addresses(v=4).map(str))
@@ -285,6 +286,11 @@ def test_without_a_database_of_zones_the_unit_starts(
 
 
 SECRETS = st.text("abc \t\r\n\0\ufeff\u200bé", max_size=12).map(str.encode)
+
+
+@pytest.mark.parametrize("name", ["Asia/Ujung_Pandang", "Asia/Calcutta"])
+def test_a_receiver_dates_by_old_names_too(name: str) -> None:
+    assert shelf.zone(name).key == RENAMED[name]
 
 
 # --- passwords -----------------------------------------------------------------------------------
