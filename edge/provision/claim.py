@@ -14,7 +14,7 @@ from edge.settings import CameraSettings, GpioSettings
 from edge.supplied_files import check_line, read_regular
 from edge.types import Direction
 from edge.values import Host, Name, Section, Username, Zone
-from edge.wording import plain
+from edge.wording import escaped, plain
 
 NAME = "senyum-claim.toml"
 _PEM = "-----BEGIN "
@@ -148,4 +148,4 @@ def _bytes(file: Path) -> bytes:
     try:
         return read_regular(file, LARGEST)
     except OSError as error:
-        raise SettingsError(f"{file}: cannot be read: {error.strerror}") from None
+        raise SettingsError(f"{escaped(file)}: cannot be read: {error.strerror}") from None

@@ -165,6 +165,8 @@ def test_a_document_that_is_no_file_is_refused(desk: Desk) -> None:
 def test_a_document_with_an_impossible_name_is_refused(desk: Desk) -> None:
     desk.insert(claim(certificate="a\0b"))
     kept(desk, "NUL")
+    desk.insert(claim(certificate="a\nb.pem"))
+    kept(desk, r"a\\x0ab\.pem: cannot be read")
     desk.insert(claim(certificate="x" * 5000))
     kept(desk, "too long")
 
