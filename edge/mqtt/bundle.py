@@ -90,10 +90,11 @@ class Bundle:
         """
         every = (*self.unfit, *((one, "") for one in self.fit))
         said = ((one, _expired(one, now) or why) for one, why in every)
-        found = [f"{self.what} ({named(one)}) {why}" for one, why in said if why]
+        sentences = (f"{self.what} ({named(one)}) {why}" for one, why in said if why)
+        found = tuple(dict.fromkeys(sentences))
         if not self.serving(now):
             raise CertificateError(found[0])
-        return tuple(found)
+        return found
 
 
 def _expired(one: x509.Certificate, now: datetime) -> str:
