@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,9 +35,10 @@ class Tally:
     """What was sent, and what has to be stored of it."""
 
     sent: Counter[str] = field(default_factory=Counter)
-    accepted: dict[str, Made] = field(default_factory=dict)  # events by token, to be stored
+    accepted: set[str] = field(default_factory=set)  # the tokens of events that are to be stored
     refused: int = 0
     kept: int = 0  # of a later contract: stored as such, or refused
+    seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
 
     def fault(self, text: str) -> None:
@@ -79,7 +81,7 @@ class Run:
                 central.end()
             except Fault as fault:
                 self.tally.fault(str(fault))
-            for text in (*central.printed(), *central.commands()):
+            for text in (*central.printed(), *central.commands(self._good)):
                 self.tally.fault(text)
             left_out = set(self._good.tokens) - central.good_in_raw()
             if left_out:
@@ -102,17 +104,20 @@ class Run:
                 messages.append((each.topic, each.payload))
                 if place % GOOD == GOOD - 1:
                     messages.append(self._good.event())
-            messages.append(self._good.event())
+            messages += [self._good.event(), self._good.health()]
             central.publish(messages)
             before = [each for each, _ in made]
         self._check(central, before)
 
     def _check(self, central: Central, made: Sequence[Made]) -> None:
-        """Wait for the last good event, before which all others came, and look into the store."""
+        """Wait for the last good message, before which all others came; look into the store."""
         source, count = self._good.name.source, len(self._good.tokens)
-        query = f"SELECT count(*) FROM event WHERE unit = '{source}'"  # noqa: S608 - our own name
+        query = (
+            f"SELECT (SELECT count(*) FROM event WHERE unit = '{source}'),"  # noqa: S608 - our own
+            f" (SELECT max(sequence) FROM head WHERE unit = '{source}')"
+        )
         central.wait(
-            lambda: central.rows(query) == [(count,)],
+            lambda: central.rows(query) == [(count, count or None)],
             f"not all of {count} good events are stored",
         )
         self._look(central, made)
@@ -122,7 +127,7 @@ class Run:
         ruling = self.referee.judge(made)
         if ruling is Ruling.ACCEPT and made.kind == "event":
             token = made.payload.decode("ascii")
-            self.tally.accepted[token] = made
+            self.tally.accepted.add(token)
             made.unit.accepted(token, int(json.loads(made.body)["sequence"]))
         return made, ruling
 
@@ -178,29 +183,29 @@ def main() -> int:
     )
     parser.add_argument("--messages", type=int, default=5000, help="in all (default: 5,000)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2, help="configurations at a time (default: 2)")
     parser.add_argument("--only", choices=[each.name for each in CONFIGURATIONS])
     parser.add_argument("--show", type=int, metavar="NUMBER", help="print one message, send none")
     options = parser.parse_args()
     chosen = [each for each in CONFIGURATIONS if options.only in (None, each.name)]
+    if options.show is not None:
+        return _show(options.seed, options.show)
     began, faults, sent = time.monotonic(), 0, Counter[str]()
     share = -(-options.messages // len(chosen))
-    for at, configuration in enumerate(chosen):
-        with tempfile.TemporaryDirectory(prefix="senyum-signed-") as name:
-            run = Run(configuration, Path(name), options.seed)
-            if options.show is not None:
-                return _show(run, options.show)
-            numbers = range(at * share, min((at + 1) * share, options.messages))
-            from_ = time.monotonic()
-            tally = run.go(numbers)
-        sent += tally.sent
-        faults += len(tally.faults)
-        seconds = time.monotonic() - from_
-        print(
-            f"{configuration.name}: {tally.sent.total():,} messages in {seconds:.0f} s, "
-            f"{len(tally.accepted):,} events accepted, {tally.refused:,} messages refused, "
-            f"{len(tally.faults)} faults",
-            flush=True,
-        )
+    shares = [
+        range(at * share, min((at + 1) * share, options.messages)) for at in range(len(chosen))
+    ]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        seeds = [options.seed] * len(chosen)
+        for configuration, tally in zip(chosen, pool.map(_run, chosen, shares, seeds), strict=True):
+            sent += tally.sent
+            faults += len(tally.faults)
+            print(
+                f"{configuration.name}: {tally.sent.total():,} messages in {tally.seconds:.0f} s, "
+                f"{len(tally.accepted):,} events accepted, {tally.refused:,} messages refused, "
+                f"{len(tally.faults)} faults",
+                flush=True,
+            )
     for kind, count in sorted(sent.items()):
         print(f"  {kind:20} {count:9,}")
     seconds = time.monotonic() - began
@@ -208,10 +213,21 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def _show(run: Run, number: int) -> int:
-    made = run.generator.make(number)
+def _run(configuration: Configuration, numbers: Sequence[int], seed: int) -> Tally:
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="senyum-signed-") as name:
+        tally = Run(configuration, Path(name), seed).go(numbers)
+    tally.seconds = time.monotonic() - began
+    return tally
+
+
+def _show(seed: int, number: int) -> int:
+    with tempfile.TemporaryDirectory() as name:
+        run = Run(CONFIGURATIONS[0], Path(name), seed)
+        made = run.generator.make(number)
+        ruling = run.referee.judge(made)
     print(f"{made.topic!a}\n{made.header[:2000]!a}\n{made.body[:20_000]!a}")
-    print(f"{made.kind}, by the contract: {run.referee.judge(made)}")
+    print(f"{made.kind}, by the contract: {ruling}")
     return 0
 
 

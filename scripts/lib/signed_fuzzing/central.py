@@ -15,6 +15,7 @@ from typing import IO, Any
 from edge.bench.broker import PrivateBroker
 from edge.bench.postgres import PrivatePostgres
 from edge.mqtt.client import connect, new_client
+from signed_fuzzing.good import PERSON, GoodUnit
 
 PROGRAM = [sys.executable, "-c", "import sys; from edge.cli import main; sys.exit(main())"]
 SECONDS = 300.0  # for what the receiver has to catch up with
@@ -168,8 +169,11 @@ class Central:
             with log.with_suffix(".err").open(encoding="utf-8", newline="\n") as err:
                 yield from _wrong_lines("receive, to stderr", err)
 
-    def commands(self) -> Iterator[str]:
-        """Run the commands that read the store; yield what is wrong with them."""
+    def commands(self, good: GoodUnit) -> Iterator[str]:
+        """Run the commands that read the store; yield what is wrong with them.
+
+        Nothing may be wrong with the unit that is good.
+        """
         raw = self._folder / "raw.jsonl"
         keys = f"--keys={self._folder / 'keys.json'}"
         export = ["export", *self._store]
@@ -181,6 +185,15 @@ class Central:
             ["verify", keys, "--json", str(raw)],
         ):
             yield from self._command(words)
+            said = (self._folder / "command.out").read_text("utf-8")
+            if words[-1].startswith("--to") and PERSON not in said:
+                yield "export: leaves out the good person"
+            complaints = self._said(self._folder / "command").splitlines()
+            if "--json" in words:
+                complaints += [fault["text"] for fault in json.loads(said)["faults"]]
+            for line in complaints:
+                if good.name.name in line and ": note: " not in line:
+                    yield f"{words[0]}: complains of the good unit: {line[:500]}"
 
     def _command(self, words: list[str]) -> Iterator[str]:
         log = self._folder / "command"

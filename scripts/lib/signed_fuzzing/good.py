@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edge.mqtt.clock import ClockReading, ClockState
 from edge.mqtt.keys import SigningKey
-from edge.mqtt.seal import Context, Head, Sealer
+from edge.mqtt.seal import Context, Head, Sealer, Vitals
 from edge.mqtt.topics import Leaf, UnitName
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.types import Attempt, Match, Outcome, Reason
@@ -55,3 +55,8 @@ class GoodUnit:
         self._head = self._head.followed_by(token)
         self.tokens.append(token)
         return self.name.topic(Leaf.EVENT), token.encode("ascii")
+
+    def health(self) -> tuple[str, bytes]:
+        """Return a message that proves the end of the chain."""
+        token = self._sealer.health(Vitals(), 1, self._head, 0)
+        return self.name.topic(Leaf.HEALTH), token.encode("ascii")
