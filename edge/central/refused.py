@@ -11,6 +11,7 @@ from edge.central.schema import REFUSED, REFUSED_BEFORE
 
 # Whoever may publish can be refused as often as they like: without a bound they fill the disk.
 REFUSED_KEPT = 10_000
+_OVER = 0.01  # so many more may be kept for a while
 _TOPIC_KEPT = 256  # characters, more than any topic of the contract has
 _WHY_KEPT = 500  # characters
 
@@ -53,6 +54,7 @@ class Refusals:
     def __init__(self, db: Database, limit: int) -> None:
         self._db = db
         self._limit = limit
+        self._unlooked = limit  # kept since it was last looked how many there are
 
     def keep(self, refusal: Refusal, now: str) -> bool:
         """Keep a message; the same one again only counts. Returns whether it is news."""
@@ -108,13 +110,16 @@ class Refusals:
         )
 
     def _make_room(self) -> None:
+        """Look now and then how many are kept: to count them for each would delay good messages."""
+        self._unlooked += 1
+        if self._unlooked < self._limit * _OVER:
+            return
+        self._unlooked = 0
+        over = self._db.one(select(func.count()).select_from(REFUSED)) - self._limit
+        if over <= 0:
+            return
         number = REFUSED.c.number
-        if self._db.one(select(func.max(number) - func.min(number))) < self._limit:
-            return
-        # Not every number is taken on a server, so they are counted.
-        oldest = self._db.one(select(number).order_by(number.desc()).limit(1).offset(self._limit))
-        if oldest is None:
-            return
+        oldest = self._db.one(select(number).order_by(number).limit(1).offset(over - 1))
         gone = select(REFUSED.c.flaw, func.sum(REFUSED.c.times)).where(number <= oldest)
         for flaw, times in self._db.rows(gone.group_by(REFUSED.c.flaw)):
             self.count(flaw, int(times))

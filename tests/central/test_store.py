@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Executable
 
+from edge.central.database import Database
 from edge.central.gaps import Gap, Standing
 from edge.central.judge import Entry, Neighbours
 from edge.central.missing import AGAIN, Change
@@ -157,6 +159,29 @@ def test_a_refused_message_is_kept_once_and_counted(store: Store, path: Path) ->
 
 def refusal(number: int, flaw: str = "malformed") -> Refusal:
     return Refusal.of("a/b", flaw, "why", f"message {number}".encode(), keep=100)
+
+
+def test_a_flood_of_refusals_costs_each_message_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many are kept is looked at now and then: it takes time, which others have to wait."""
+    looks: list[object] = []
+    real = Database.one
+
+    def one(self: Database, statement: Executable, **values: object) -> object:
+        looks.append(statement)
+        return real(self, statement, **values)
+
+    with closing(Store(tmp_path / "events.db", refused_kept=1000)) as store:
+        monkeypatch.setattr(Database, "one", one)
+        for part in range(3):
+            looks.clear()
+            with store.batch():
+                for number in range(1000):
+                    content = f"{part}.{number}".encode()
+                    store.refuse(Refusal.of("t", "payload", "why", content, 100), "now")
+            assert len(looks) <= 2 * 1000 / 10 + 5
+        assert 1000 <= len(list(store.refusals("payload"))) < 1010
 
 
 def test_a_flood_of_refusals_keeps_the_newest_and_counts_the_rest(path: Path) -> None:

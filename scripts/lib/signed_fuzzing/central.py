@@ -57,6 +57,7 @@ class Central:
         self._postgres = postgres
         self._file = folder / "events.db"
         self._logs: list[Path] = []
+        self._lost = 0  # connections
         self._process: subprocess.Popen[bytes] | None = None
         self._client = new_client(broker.settings, "fuzzer")
         self._client.max_inflight_messages_set(200)
@@ -154,6 +155,12 @@ class Central:
             return self._postgres.sql(query, "events")
         with closing(sqlite3.connect(self._file, timeout=30.0)) as db:
             return db.execute(query).fetchall()
+
+    def reconnected(self) -> bool:
+        """Whether the receiver lost its connection since the last call, as on a busy machine."""
+        count = sum(self._said(log).count("trying again") for log in self._logs)
+        before, self._lost = self._lost, count
+        return count > before
 
     @staticmethod
     def _said(log: Path) -> str:
