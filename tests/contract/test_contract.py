@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 from contract import __main__ as writer
+from contract.own import instant, missing, verdict
 from contract.vector import EMPTY, GENUINE, UNSIGNED
 
-from edge.central.desk import Desk, Instant, Message
+from edge.central.desk import Desk
 from edge.central.judge import Verdict
-from edge.central.notice import Kind
 from edge.central.store import Store
 from edge.mqtt.envelope import Flaw, Verified, verify
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import CloudEvent
-from edge.mqtt.topics import UnitName
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 Row = dict[str, str]
@@ -113,49 +112,12 @@ def judged(row: Row, keys: KeySet) -> Verified:
 def test_our_own_receiver_says_what_is_expected(tmp_path: Path, group: list[Row]) -> None:
     keys = KeySet.load(CONTRACT / "vectors" / "keys.json")
     with closing(Store(tmp_path / "events.db")) as store:
-        desk = Desk(store, keys, 60.0, instant(group[0]))
+        desk = Desk(store, keys, 60.0, instant(int(group[0]["received"])))
         for row in group:
-            said = say(desk, row)
-            assert (row["name"], said, missing(store, row)) == (
-                row["name"],
-                row["verdict"],
-                row["missing"],
-            )
-
-
-def instant(row: Row) -> Instant:
-    return Instant(datetime.fromtimestamp(int(row["received"]), UTC), 0)
-
-
-def say(desk: Desk, row: Row) -> str:
-    """Return the one word that the notices of a message come to."""
-    content = (CONTRACT / "vectors" / row["message"]).read_bytes()
-    notices = desk.take([Message(row["topic"], content)], instant(row))
-    for notice in notices:
-        if notice.kind is Kind.REFUSED:
-            assert notice.flaw is not None
-            return notice.flaw.value
-        if notice.kind in {Kind.FORK, Kind.DUPLICATE}:
-            return notice.kind.value
-    if not content:
-        assert notices == []
-        return EMPTY
-    if content.startswith(b"{"):
-        assert [notice.kind for notice in notices] == [Kind.STATE]
-        return UNSIGNED
-    return GENUINE
-
-
-def missing(store: Store, row: Row) -> str:
-    unit = row["topic"].split("/")[2:5]
-    try:
-        source = UnitName(*unit).source
-    except (TypeError, ValueError):
-        return "-"
-    standing = store.standings().get(source)
-    gaps = standing.missing if standing else ()
-    text = [str(gap.first) if len(gap) == 1 else f"{gap.first}-{gap.last}" for gap in gaps]
-    return ",".join(text) or "-"
+            content = (CONTRACT / "vectors" / row["message"]).read_bytes()
+            said = verdict(desk, row["topic"], content, int(row["received"]))
+            found = (row["name"], said, missing(store, row["topic"]))
+            assert found == (row["name"], row["verdict"], row["missing"])
 
 
 def test_the_index_of_the_keys_is_json() -> None:
