@@ -118,7 +118,8 @@ def _lines(path: Path, content: bytes, error: type[CallerError]) -> Iterator[tup
             raise error(f"{path}: is damaged UTF-16; {_SAVE}") from None
     else:
         text = content.decode("utf-8-sig", "surrogateescape")
-    for number, line in enumerate(_LINE_END.split(text), 1):
+    # Some programs put a byte order mark before one that is there.
+    for number, line in enumerate(_LINE_END.split(text.lstrip("\ufeff")), 1):
         if visible(line):
             yield number, line
 

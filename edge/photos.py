@@ -132,8 +132,7 @@ def _decode(content: bytes, side: int, mode: str) -> Image.Image:
         if prod(decoded) > _MOST_PIXELS or prod(full) > _MOST_PIXELS_REDUCED:
             raise PhotoError(_TOO_LARGE)
         image.load()
-        exif = _exif(content) or image.info.get("exif")  # a PNG may have it behind the pixels
-        turn = _TURNS.get(orientation(exif) if isinstance(exif, bytes) else 1)
+        turn = _TURNS.get(orientation(_exif(content) or _exif_of_png(image)))
         most = (2 * side, 2 * side)
         if image.mode in {"RGBA", "LA", "CMYK"}:
             image.thumbnail(most)
@@ -164,6 +163,19 @@ def _exif(content: bytes) -> bytes | None:
             if marker == 0xE1 and content.startswith(b"Exif\0", start):
                 return content[start:end]
     return None
+
+
+def _exif_of_png(image: Image.Image) -> bytes:
+    """Return the EXIF block of a PNG or WebP whose pixels are loaded, before which it may lie."""
+    exif = image.info.get("exif")
+    if isinstance(exif, bytes):
+        return exif
+    # ImageMagick writes it as a text: two empty or descriptive lines, its length, hexadecimal.
+    text = str(image.info.get("Raw profile type exif", ""))
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:]))
+    except ValueError:
+        return b""
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:

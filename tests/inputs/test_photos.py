@@ -105,6 +105,21 @@ def test_a_photo_is_turned_upright_whatever_else_its_exif_says(
 
 
 @inputs
+@given(blocks(), sides, seeds, st.booleans())
+def test_exif_as_imagemagick_puts_it_into_a_png(
+    folder: Path, block: tuple[bytes, int], side: int, seed: int, whole: bool
+) -> None:
+    content, stated = block
+    text = (b"Exif\0\0" + content).hex()
+    lines = [text[at : at + 72] for at in range(0, len(text), 72)]
+    profile = "\n".join(["", "exif", f"{len(content) + 6:8}", *lines, "" if whole else "x"])
+    chunk = b"Raw profile type exif\0" + profile.encode()
+    pixels = noise(side, 3, seed).astype(np.uint8)
+    image = read(folder, png(pixels, 2, 8, [(b"tEXt", chunk)]))
+    assert np.array_equal(pixels_of(image), turned(pixels, stated if whole else 1))
+
+
+@inputs
 @given(st.binary(max_size=300) | blocks().map(lambda block: block[0]), st.data())
 def test_damaged_exif_never_costs_a_photo(folder: Path, block: bytes, data: st.DataObject) -> None:
     block = block[: data.draw(st.integers(0, len(block)))]
