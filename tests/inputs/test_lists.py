@@ -55,7 +55,7 @@ def unaccounted(content: bytes, people: PeopleList) -> list[int]:
     known = [entry.line for entry in people.entries]
     known += [problem.line for problem in people.problems]
     header = min((n for n, line in lines.items() if visible(line)), default=0)
-    if lines[header].strip('" ').lower().startswith("sep="):
+    if re.fullmatch("sep=[;,\t|]+", lines[header].strip('" '), re.IGNORECASE):
         header = min(n for n, line in lines.items() if n > header and visible(line))
     assert not [line for line in known if line <= header]
     assert len(known) == len(set(known))
