@@ -190,9 +190,8 @@ def test_every_depth_of_a_png_is_scaled_to_8_bits(
     if colour >= 4:
         expected = over_white(expected[:, :, :-1], expected[:, :, -1:] / 255)
     image = read(folder, png(pixels, colour, bits))
-    assert (
-        np.abs(pixels_of(image) - expected).max() <= 2.5
-    )  # Pillow cuts off colour and alpha, the sum is rounded
+    # Pillow cuts off colour and alpha, and rounds their sum.
+    assert np.abs(pixels_of(image) - expected).max() <= 2.5
 
 
 @inputs
