@@ -31,6 +31,7 @@ from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
 from edge.notify import Notifier
 from edge.settings import BrokerSettings
+from edge.supplied_files import check_line
 from edge.zones import current_name
 
 if TYPE_CHECKING:
@@ -198,6 +199,11 @@ def _check(args: argparse.Namespace) -> None:
         subscription(Leaf.EVENT, args.group)
     except ValueError as error:
         raise CallerError(f"--group: {error}") from None
+    for option, name in (("--client-id", args.client_id), ("--retire", args.retire)):
+        try:
+            check_line(name or "default")
+        except ValueError as error:
+            raise CallerError(f"{option}: {error}") from None
     try:
         args.zone = current_name(args.zone)
     except ValueError as error:
