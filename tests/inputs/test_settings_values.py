@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge.central import shelf
+from edge.cli import main
 from edge.cli.broker import broker_settings
 from edge.configuration import load, remarks
 from edge.errors import CallerError, SecretError, SettingsError
@@ -167,6 +168,17 @@ def test_a_user_name_can_be_sent_and_seen(text: str) -> None:
     assert text.strip() == text
     assert text.isprintable()
     assert text.encode()
+
+
+@pytest.mark.parametrize("option", ["--client-id", "--retire"])
+@pytest.mark.parametrize("name", ["a\x1bb", "a\u200b", " a", "a\n"])
+def test_a_client_id_can_be_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, name: str
+) -> None:
+    keys = Path(__file__).parents[2] / "docs/contract/vectors/keys.json"
+    paths = ["--keys", str(keys), "--store", str(tmp_path / "store.db")]
+    assert main(["receive", "--broker", "localhost", *paths, option, name]) == 2
+    assert f"senyum: {option}: " in capsys.readouterr().err
 
 
 @given(text=st.text(string.printable + "\0\u0085é", max_size=30))
