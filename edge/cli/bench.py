@@ -30,6 +30,8 @@ MEANING = {
     "bytes_per_idle_hour": "bytes written to disk in an hour without events",
     "received_per_s": "events a second that two receivers verify and store, by database",
     "received_cpu_us": "CPU of those receivers for one event meanwhile, microseconds, by database",
+    "gaps_ms": "CPU, ms, of a receiver for the missing numbers of one unit, by gaps",
+    "gaps_ratio": "that of twice as many gaps over that of the former (bar 2)",
     "idle_cpu_share": "CPU share of one core, nobody in view, 15 frames a second",
     "busy_cpu_share": "the same with a face in view",
     "rss_mb": "MB resident, 7,000 people enrolled",
@@ -51,7 +53,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--part",
         action="append",
-        choices=["pipeline", "search", "delivery", "drain", "receive", "daemon"],
+        choices=["pipeline", "search", "delivery", "drain", "receive", "gaps", "daemon"],
         help="measure this only; may be repeated",
     )
     parser.add_argument(
@@ -77,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
             "delivery": lambda: delivery.measure(folder=folder),
             "drain": lambda: drain.measure(options.backlog, folder),
             "receive": _receive,
+            "gaps": lambda: _gaps(folder),
             "daemon": lambda: daemon.measure(options.faces, folder),
         }
         for name, measure in parts.items():
@@ -88,6 +91,15 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print_table(figures)
     return 0
+
+
+def _gaps(folder: Path) -> dict[str, Any]:
+    try:
+        from edge.bench import gaps
+    except ModuleNotFoundError as error:
+        print(f"no package {error.name} here: gaps are not measured", file=sys.stderr)
+        return {}
+    return gaps.measure(folder)
 
 
 def _receive() -> dict[str, Any]:
