@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import and_, bindparam, case, func, or_, select
+from sqlalchemy import and_, bindparam, case, func, or_, select, text
 
 from edge.central.gaps import Gap, in_words
 from edge.central.message import Instant, Message
@@ -85,6 +85,20 @@ class _Row:
 
 
 _OPEN = and_(GAP.c.healed_at.is_(None), GAP.c.given_up_at.is_(None))
+# From one unit to the next in the index, past all gaps of each.
+_DUE = text("""
+WITH RECURSIVE owner (unit) AS (
+    SELECT min(unit) FROM gap WHERE healed_at IS NULL AND given_up_at IS NULL
+    UNION ALL SELECT (
+        SELECT min(gap.unit) FROM gap
+        WHERE healed_at IS NULL AND given_up_at IS NULL AND gap.unit > owner.unit
+    ) FROM owner WHERE owner.unit IS NOT NULL
+)
+SELECT unit FROM owner WHERE unit IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM gap WHERE gap.unit = owner.unit
+        AND healed_at IS NULL AND given_up_at IS NULL AND ask_after > :now
+)
+""")
 _THIS = GAP.update().where(THIS_GAP)
 
 
@@ -135,11 +149,8 @@ class Asker:
 
     def _due(self, now: Instant) -> list[str]:
         """Return the units that something is missing of and nothing is on its way from."""
-        waits_until = func.coalesce(func.max(GAP.c.ask_after), "")
-        query = select(GAP.c.unit).where(_OPEN).group_by(GAP.c.unit)
-        query = query.having(waits_until <= str(now)).order_by(GAP.c.unit)
         with self._store.database.reading():
-            return [unit for (unit,) in self._store.database.rows(query)]
+            return [unit for (unit,) in self._store.database.rows(_DUE, now=str(now))]
 
     def _missing(self, unit: str) -> Iterator[_Row]:
         """Yield the gaps of a unit that something is missing of, ascending, read as needed."""

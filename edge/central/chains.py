@@ -4,14 +4,14 @@ Looking costs a few statements, however many numbers are missing of however many
 only reads is asked outside of the transaction, in which other receivers could not write.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from operator import attrgetter
 
-from edge.central.gaps import Gap, Ledger, in_words, subtract, whole
+from edge.central.gaps import Gap, Ledger, in_words, whole
 from edge.central.message import Instant
-from edge.central.missing import Change
+from edge.central.missing import Change, Gaps
 from edge.central.notice import Kind, Notice
 from edge.central.store import Store
 from edge.mqtt.topics import UnitName
@@ -84,14 +84,23 @@ class Chains:
                 changes = self._store.note_gaps(overdue, healed, now.utc)
         for unit in overdue:
             self._ledgers[unit].sweep(now.monotonic_ns)
+        self._note(changes, healed)
+        self._filled.clear()
+        return [_notice(change, now) for change in changes]
+
+    def _note(self, changes: Iterable[Change], healed: Gaps) -> None:
+        """Keep what is reported as the store has it now."""
         for unit, gaps in healed.items():
-            self._reported[unit] = list(subtract(self._reported[unit], gaps))
+            known = self._reported[unit]
+            for gap in gaps:
+                del known[bisect_left(known, gap)]
         for change in changes:
             if not change.healed:
                 known = self._reported.setdefault(change.unit, [])
-                known[:] = sorted([*known, *change.gaps])
-        self._filled.clear()
-        return [_notice(change, now) for change in changes]
+                later = not known or known[-1] < change.gaps[0]
+                known += change.gaps
+                if not later:
+                    known.sort()
 
     def _ledger(self, unit: str) -> Ledger:
         return self._ledgers.setdefault(unit, Ledger(self._grace_ns))

@@ -6,9 +6,10 @@ inside a hole shows that the later ones are still on their way: their grace begi
 long backlog is not mistaken for a loss.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 _SHOWN = 5  # ranges in one sentence
 
@@ -114,6 +115,8 @@ class Ledger:
     _holes: list[_Hole] = field(default_factory=list)  # ascending, disjoint
     # Since when all holes above a number wait: both ascend, and one hole lies between two of them.
     _restarts: list[tuple[int, int]] = field(default_factory=list)
+    _idle_until_ns: int = 0  # nothing is overdue before
+    _settled: int = 0  # all holes below are reported
 
     @classmethod
     def resume(cls, standing: Standing, grace_ns: int, now_ns: int) -> "Ledger":
@@ -190,8 +193,10 @@ class Ledger:
 
     def wanted(self, gaps: Sequence[Gap], now_ns: int) -> None:
         """Note that these numbers, ascending, are missing after all."""
-        if gaps:
-            self.named(gaps[-1].last, now_ns)
+        if not gaps:
+            return
+        self.named(gaps[-1].last, now_ns)
+        self._settled = min(self._settled, gaps[0].first)
         self._holes += [
             _Hole(part.first, part.last, now_ns, reported=False)
             for part in list(subtract(gaps, self.holes))
@@ -214,15 +219,27 @@ class Ledger:
         return tuple(Gap(hole.first, hole.last) for hole in self._overdue(now_ns))
 
     def _overdue(self, now_ns: int) -> list[_Hole]:
+        if now_ns < self._idle_until_ns:
+            return []
         found = []
+        start = bisect_left(self._holes, self._settled, key=_first)
         at, restarted_ns = 0, 0
-        for hole in self._holes:
+        if start < len(self._holes):
+            at = bisect_left(self._restarts, (self._holes[start].first, 0))
+            restarted_ns = self._restarts[at - 1][1] if at else 0
+        next_ns = now_ns + self.grace_ns  # of holes that are not there yet
+        settled = self.highest + 1
+        for hole in islice(self._holes, start, None):
             while at < len(self._restarts) and self._restarts[at][0] < hole.first:
                 restarted_ns = self._restarts[at][1]
                 at += 1
-            since_ns = max(hole.since_ns, restarted_ns)
-            if not hole.reported and now_ns - since_ns >= self.grace_ns:
-                found.append(hole)
+            if not hole.reported:
+                settled = min(settled, hole.first)
+                due_ns = max(hole.since_ns, restarted_ns) + self.grace_ns
+                next_ns = min(next_ns, due_ns)
+                if due_ns <= now_ns:
+                    found.append(hole)
+        self._idle_until_ns, self._settled = next_ns, settled
         return found
 
 

@@ -5,12 +5,10 @@ costs grows with the gaps and with the events inside them, never with the number
 """
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, select, text
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 AGAIN = timedelta(hours=1)
 Gaps = Mapping[str, Sequence[Gap]]  # by unit, ascending
 _Run = tuple[str, int, int]
+_ALL = Gap(1, 1)  # of a unit: what is asked does not depend on the numbers
 
 # The holes between neighbouring numbers, 1 being the first that is expected.
 _HOLES = text("""
@@ -83,6 +82,11 @@ UNION SELECT gap.unit, gap.first, gap.last, coalesce(outage, reported_at)
         AND other.healed_at IS NULL AND other.first < run.first)
 ORDER BY 2
 """
+# The outage of an open gap that was reported lately.
+_CURRENT = """
+SELECT run.unit, (SELECT coalesce(outage, reported_at) FROM gap WHERE gap.unit = run.unit
+    AND healed_at IS NULL AND reported_at > :lately ORDER BY gap.first LIMIT 1) FROM run
+"""
 THIS_GAP = (
     (GAP.c.unit == bindparam("of"))
     & (GAP.c.first == bindparam("a"))
@@ -96,15 +100,6 @@ class _Reported:
 
     gap: Gap
     outage: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Outage:
-    """The open gaps of a unit that belong together."""
-
-    began: str  # when its first gap was reported: the same for all of them
-    gaps: int
-    reported_at: str  # the last of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +119,9 @@ class Missing:
     def __init__(self, db: "Database") -> None:
         self._db = db
 
-    def _ask(self, query: str, of_server: str, wanted: Gaps) -> tuple[list[_Run], list[Any]]:
+    def _ask(
+        self, query: str, of_server: str, wanted: Gaps, **more: str
+    ) -> tuple[list[_Run], list[Any]]:
         """Ask about all gaps in one statement; returns what was asked about and the answer."""
         runs = [(unit, gap.first, gap.last) for unit, gaps in wanted.items() for gap in gaps]
         if not runs:
@@ -133,8 +130,8 @@ class Missing:
             if self._db.server:
                 units, firsts, lasts = map(list, zip(*runs, strict=True))
                 lists = {"units": units, "firsts": firsts, "lasts": lasts}
-                return runs, self._db.rows(text(_RUNS_OF_SERVER + of_server), **lists)
-            return runs, self._db.rows(text(_RUNS + query), runs=json.dumps(runs))
+                return runs, self._db.rows(text(_RUNS_OF_SERVER + of_server), **lists, **more)
+            return runs, self._db.rows(text(_RUNS + query), runs=json.dumps(runs), **more)
 
     def present(self, wanted: Gaps) -> Iterator[tuple[str, Gap]]:
         """Yield the ranges of stored numbers inside of gaps; in the order of `wanted`."""
@@ -170,14 +167,22 @@ class Missing:
                 found[unit].append(Gap(first, last))
         return found
 
-    def _outages(self, units: Collection[str]) -> dict[str, list[_Outage]]:
-        began = func.coalesce(GAP.c.outage, GAP.c.reported_at)
-        query = select(GAP.c.unit, began, func.count(), func.max(GAP.c.reported_at)).where(
-            GAP.c.healed_at.is_(None), GAP.c.unit.in_(sorted(units))
-        )
-        found: dict[str, list[_Outage]] = defaultdict(list)
-        for unit, *outage in self._db.rows(query.group_by(GAP.c.unit, began)):
-            found[unit].append(_Outage(*outage))
+    def _current(self, units: Iterable[str], lately: str) -> dict[str, str]:
+        """Return the outage of each unit that a gap was reported of lately and is open."""
+        _, rows = self._ask(_CURRENT, _CURRENT, {unit: [_ALL] for unit in units}, lately=lately)
+        return {unit: outage for unit, outage in rows if outage is not None}
+
+    def _ongoing(self, outages: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return those outages, by unit, of which a gap is open."""
+        found = set()
+        for unit, began in outages:
+            query = select(GAP.c.first).where(
+                GAP.c.unit == unit,
+                GAP.c.healed_at.is_(None),
+                func.coalesce(GAP.c.outage, GAP.c.reported_at) == began,
+            )
+            if self._db.one(query.limit(1)) is not None:
+                found.add((unit, began))
         return found
 
     def standings(self) -> dict[str, Standing]:
@@ -212,26 +217,30 @@ class Missing:
         lately = (now - AGAIN).isoformat(timespec="milliseconds")
         missing = self.holes(overdue)
         known, to_heal = self._known(missing), self._known(healed)
-        units = missing.keys() | healed.keys()
-        outages = self._outages(units)
-        changes: list[Change] = []
-        for unit in sorted(units):
-            named = set(healed.get(unit, ()))
-            filled = [each for each in to_heal.get(unit, []) if each.gap in named]
+        current = self._current(missing, lately)
+        news: dict[str, tuple[Gap, ...]] = {}
+        for unit, gaps in missing.items():
             before = (each.gap for each in known.get(unit, []))
-            news = tuple(subtract(missing.get(unit, ()), before))
-            recent = [each.began for each in outages[unit] if each.reported_at > lately]
-            outage = max(recent, default=at)
-            left = Counter({each.began: each.gaps for each in outages[unit]})
-            left.subtract(each.outage for each in filled)
-            left[outage] += len(news)
-            for began, of_it in groupby(sorted(filled, key=_outage_first), attrgetter("outage")):
-                gaps = tuple(each.gap for each in of_it)
-                changes.append(Change(unit, gaps, began, healed=True, ongoing=left[began] > 0))
-            if news:
-                changes.append(Change(unit, news, outage, healed=False, ongoing=bool(recent)))
-        self._write(changes, at)
-        return changes
+            if found := tuple(subtract(gaps, before)):
+                news[unit] = found
+        filled: dict[tuple[str, str], list[Gap]] = defaultdict(list)
+        for unit, whole in healed.items():
+            named = set(whole)
+            for each in to_heal.get(unit, []):
+                if each.gap in named:
+                    filled[unit, each.outage].append(each.gap)
+        self._write(news, current, filled, at)
+        ongoing = self._ongoing(filled)
+        return [
+            *(
+                Change(unit, tuple(gaps), began, healed=True, ongoing=(unit, began) in ongoing)
+                for (unit, began), gaps in sorted(filled.items())
+            ),
+            *(
+                Change(unit, gaps, current.get(unit, at), healed=False, ongoing=unit in current)
+                for unit, gaps in news.items()
+            ),
+        ]
 
     def _known(self, wanted: Gaps) -> dict[str, list[_Reported]]:
         """Return the open gaps that have numbers of these."""
@@ -241,17 +250,20 @@ class Missing:
             found[unit].append(_Reported(Gap(first, last), outage))
         return found
 
-    def _write(self, changes: Iterable[Change], at: str) -> None:
-        news, filled = [], []
-        for change in changes:
-            for gap in change.gaps:
-                if change.healed:
-                    filled.append({"of": change.unit, "a": gap.first, "z": gap.last})
-                else:
-                    row = {"unit": change.unit, "first": gap.first, "last": gap.last}
-                    news.append({**row, "reported_at": at, "outage": change.outage})
+    def _write(
+        self,
+        news: Gaps,
+        current: Mapping[str, str],
+        filled: Mapping[tuple[str, str], Sequence[Gap]],
+        at: str,
+    ) -> None:
         if filled:
-            self._db.run(GAP.update().where(THIS_GAP).values(healed_at=at), filled)
+            rows = [
+                {"of": unit, "a": gap.first, "z": gap.last}
+                for (unit, _), gaps in filled.items()
+                for gap in gaps
+            ]
+            self._db.run(GAP.update().where(THIS_GAP).values(healed_at=at), rows)
         if news:
             put = self._db.put(GAP)
             # The same numbers may have been healed: by a move, before it was known from where.
@@ -260,8 +272,15 @@ class Missing:
                 index_elements=GAP.primary_key.columns,
                 set_={name: put.excluded[name] for name in columns},
             )
-            self._db.run(put, news)
-
-
-def _outage_first(reported: _Reported) -> tuple[str, Gap]:
-    return reported.outage, reported.gap
+            added = [
+                {
+                    "unit": unit,
+                    "first": gap.first,
+                    "last": gap.last,
+                    "reported_at": at,
+                    "outage": current.get(unit, at),
+                }
+                for unit, gaps in news.items()
+                for gap in gaps
+            ]
+            self._db.run(put, added)

@@ -87,6 +87,13 @@ GAP = _table(
     _text("given_up_at", optional=True),
     _text("outage", optional=True),  # since version 5: when the first gap of it was reported
     Index(
+        "gap_waiting",  # since version 5: units that are asked for something
+        "unit",
+        "ask_after",
+        sqlite_where=text("healed_at IS NULL AND given_up_at IS NULL"),
+        postgresql_where=text("healed_at IS NULL AND given_up_at IS NULL"),
+    ),
+    Index(
         "gap_open_first",  # since version 5
         "unit",
         "first",

@@ -33,8 +33,8 @@ from edge.errors import StoreError
 from edge.mqtt.keys import add_registration
 
 PATIENCE_S = 120.0  # for what has to happen in the end
-AWAY = "waiting for the store: "  # what the status says
-BACK = "receiving"
+AWAY = "Store away since "  # what the status says
+BACK = "the store is back"
 
 
 class Broken(AssertionError):
@@ -99,7 +99,8 @@ class Trial:
     def outages(self) -> int:
         """Return how many have ended."""
         return sum(
-            one.startswith(AWAY) and two == BACK for one, two in itertools.pairwise(self.statuses)
+            one.startswith(AWAY) and not two.startswith(AWAY)
+            for one, two in itertools.pairwise(self.statuses)
         )
 
     def until_away(self) -> None:
