@@ -272,7 +272,9 @@ class Program:
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     found = Program()
-    monkeypatch.setattr("edge.central.alarm.subprocess.run", found.run)
+    # Only of that module: the server of a test is started by the real one.
+    stand_in = SimpleNamespace(run=found.run, TimeoutExpired=TimeoutError)
+    monkeypatch.setattr("edge.central.alarm.subprocess", stand_in)
     return found
 
 
