@@ -341,3 +341,17 @@ def test_it_starts_before_its_server_and_outlives_restarts(
             assert "Traceback" not in one.log
         finally:
             one.kill()
+
+
+@pytest.mark.broker
+def test_a_start_that_waits_is_ended_by_sigterm(tmp_path: Path, broker: PrivateBroker) -> None:
+    unit = Unit()
+    add_registration(tmp_path / "keys.json", unit.key.registration(unit.name))
+    address = "--store=postgresql://senyum@127.0.0.1:1/events"
+    one = Process(tmp_path, broker.port, address, store=False)
+    try:
+        one.until(lambda: "the store does not answer" in one.log)
+        assert one.end() == 0
+        assert "Traceback" not in one.log
+    finally:
+        one.kill()
