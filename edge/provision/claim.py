@@ -13,7 +13,7 @@ from edge.errors import SettingsError
 from edge.settings import CameraSettings, GpioSettings
 from edge.supplied_files import check_line, read_regular
 from edge.types import Direction
-from edge.values import Host, Name, Section, Username, Zone
+from edge.values import Host, Name, Protocol, Section, Username, Zone
 from edge.wording import escaped, plain
 
 NAME = "senyum-claim.toml"
@@ -52,6 +52,7 @@ class ClaimedOther(Section):
     host: Host
     port: int | None = Field(default=None, ge=1, le=65535, description="as of the first")
     tls: bool | None = Field(default=None, description="as of the first")
+    protocol: Protocol | None = Field(default=None, description="as of the first")
 
 
 class ClaimedBroker(Section):
@@ -63,6 +64,7 @@ class ClaimedBroker(Section):
     ca: str | None = Field(default=None, description="PEM, or a file beside the claim")
     username: Username | None = None
     password: Password | None = Field(default=None, description="wiped afterwards")
+    protocol: Protocol | None = Field(default=None, description="version of MQTT; default: auto")
     others: tuple[ClaimedOther, ...] = Field(default=(), max_length=7)
 
 

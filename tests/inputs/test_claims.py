@@ -301,6 +301,7 @@ PATHS = [
     ("broker", "ca"),
     ("broker", "username"),
     ("broker", "password"),
+    ("broker", "protocol"),
     ("broker", "others"),
     ("certificate",),
     ("authorities",),

@@ -101,7 +101,10 @@ def test_a_certificate_comes_in(desk: Desk, tmp_path: Path) -> None:
 
 def test_others_and_what_is_tuned(desk: Desk) -> None:
     desk.config.write_text(desk.config.read_text() + "\n[broker]\nkeepalive = 77\n")
-    desk.provision(claim(broker={**BROKER, "others": [{"host": "second"}, {"host": "third"}]}))
+    others = [{"host": "second"}, {"host": "third", "protocol": "auto"}]
+    desk.provision(claim(broker={**BROKER, "protocol": "3.1.1", "others": others}))
+    versions = [each.protocol for each in desk.settings.broker.in_order]
+    assert versions == ["3.1.1", "3.1.1", "auto"]
     assert [each.host for each in desk.settings.broker.in_order] == [
         "broker.example.go.id",
         "second",
