@@ -348,6 +348,8 @@ class Connection:
         reasons: list[ReasonCode],
         _properties: Properties | None,
     ) -> None:
+        if not reasons:
+            raise ValueError("a SUBACK without reasons")
         self.granted.append(Granted(mid, tuple(reasons)))
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:

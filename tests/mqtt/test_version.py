@@ -376,6 +376,12 @@ PACKETS = st.one_of(
         st.integers(0, 255),
         st.binary(max_size=30),
     ),
+    st.builds(  # an answer to one of the first packets: PUBACK, SUBACK, UNSUBACK
+        lambda kind, mid, rest: bytes([kind, 2 + len(rest), 0, mid]) + rest,
+        st.sampled_from([0x40, 0x90, 0xB0]),
+        st.integers(0, 6),
+        st.binary(max_size=4),
+    ),
     st.builds(  # a CONNACK of any kind
         lambda flags, code, rest: bytes([0x20, 2 + len(rest), flags, code]) + rest,
         st.integers(0, 255),
@@ -383,6 +389,65 @@ PACKETS = st.one_of(
         st.binary(max_size=12),
     ),
 )
+
+
+class Babbling(Shut):
+    """Lets everybody in and answers each packet with `words`, then closes."""
+
+    def serve(self, peer: socket.socket) -> None:
+        first = peer.recv(65_536)
+        if len(first) > 8:
+            peer.sendall(b"\x20\x03\x00\x00\x00" if first[8] == 5 else b"\x20\x02\x00\x00")
+        peer.recv(65_536)
+        peer.sendall(self.words)
+
+
+@pytest.fixture(scope="module")
+def babbling() -> Iterator[Babbling]:
+    with Babbling() as one:
+        yield one
+
+
+@settings.get_profile("inputs")
+@given(words=st.lists(PACKETS, max_size=4).map(b"".join), protocol=st.sampled_from(["5", "3.1.1"]))
+def test_whatever_comes_after_the_welcome_ends_nobody(
+    babbling: Babbling, words: bytes, protocol: str
+) -> None:
+    """Receiver, admin command and doctor; the unit's thread outlives any exception anyhow."""
+    babbling.words = words
+    only = babbling.settings.model_copy(
+        update={"protocol": protocol, "backoff_min": 0.001, "backoff_max": 0.001}
+    )
+    found = probe("broker", only, UNIT, "e30.e30.x")
+    assert found.verdict in (Verdict.GOOD, Verdict.BAD)
+
+    def visit() -> None:
+        with Post(only, "admin", lambda *_: None) as post:
+            post.subscribe(["a"])
+            post.publish("a", b"x", retain=False)
+            post.settle()
+            post.wait(10.0)
+
+    with pytest.raises(LinkError):
+        visit()
+    handler = Hearing()
+    subscriber = Subscriber(only, "receiver", handler)
+    seen = babbling.accepted
+    ends: list[Exception] = []
+
+    def receive() -> None:
+        try:
+            subscriber.run()
+        except Exception as error:  # noqa: BLE001 - any of them would end the receiver
+            ends.append(error)
+
+    thread = threading.Thread(target=receive, daemon=True)
+    thread.start()
+    until(lambda: babbling.accepted > seen + 1 or ends, 10.0)
+    subscriber.stop()
+    thread.join(20.0)
+    assert not thread.is_alive()
+    assert all(isinstance(error, LinkError) for error in ends), ends
 
 
 @pytest.fixture(scope="module")
