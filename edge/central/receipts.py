@@ -7,6 +7,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from edge.central.chain import Fault
 from edge.central.proof import Finding
 from edge.errors import EnvelopeError
@@ -15,7 +17,7 @@ from edge.mqtt.command import REPLY_TYP, Reply
 from edge.mqtt.encoding import from_b64url, json_object
 from edge.mqtt.envelope import Flaw, Rejected, verify
 from edge.mqtt.keys import KeySet
-from edge.mqtt.payload import StateEvent
+from edge.mqtt.payload import PersonId, Sha256, StateEvent
 from edge.mqtt.topics import Leaf
 
 _NAME = "roster"  # of what such an answer is to, where a reply to a command has the command's
@@ -32,6 +34,15 @@ class Receipt:
     version: int | None = None  # of the roster that it answers to; None of a state
     erased: tuple[str, ...] = ()  # opaque ids
     refused: str = ""  # why
+
+
+class _Installed(BaseModel):
+    """What the answer to a roster says of the one that the unit has."""
+
+    model_config = ConfigDict(strict=True)
+
+    digest: Sha256 | None = None
+    erased: list[PersonId] = Field(default_factory=list)
 
 
 def is_receipts(first: bytes) -> bool:
@@ -51,6 +62,9 @@ def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], 
             findings.append(Finding(Fault.REFUSED if unsure else Fault.ALTERED, number, str(error)))
         except EnvelopeError as error:
             findings.append(Finding(Fault.ALTERED, number, str(error)))
+        except Exception as error:  # noqa: BLE001 - the other lines are judged in any case
+            text = f"cannot be judged: {type(error).__name__}"
+            findings.append(Finding(Fault.ALTERED, number, text))
     return receipts, findings
 
 
@@ -72,13 +86,16 @@ def _receipt(line: int, token: bytes, keys: KeySet) -> Receipt:
 def _of_reply(line: int, reply: Reply) -> Receipt:
     if reply.name != _NAME:
         raise EnvelopeError(f"is an answer to {reply.name}, and of no roster")
-    digest, erased = reply.data.get("digest"), reply.data.get("erased") or ()
+    try:
+        data = _Installed.model_validate(reply.data) if reply.ok else _Installed()
+    except ValidationError:
+        raise EnvelopeError("is an answer that names no roster as a unit does") from None
     return Receipt(
         line,
         reply.source,
         reply.time,
-        str(digest) if reply.ok and digest else None,
+        data.digest,
         reply.number,
-        tuple(str(person) for person in erased) if reply.ok else (),
+        tuple(data.erased),
         "" if reply.ok else f"{reply.reason}: {reply.text}",
     )
