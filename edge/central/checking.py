@@ -21,6 +21,7 @@ from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName, event_topic, parse
 
 _NOT_PROVEN = (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
+_IMPOSSIBLE = "was signed and is impossible"  # as an older contract allowed it
 _PERSON = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"[0-9]{20}")
 _YEARS = range(2000, 9000)
@@ -103,6 +104,9 @@ def _check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
     except Rejected as error:
         if error.flaw is Flaw.PAYLOAD:
             return _of_other_form(row, unit, received, topic, str(error))
+        if error.flaw is Flaw.MALFORMED and _is_signed(row.jws, topic, keys):
+            why = f"{_IMPOSSIBLE}: {error}"
+            return _unusable(row, unit, received, Fault.REFUSED, why)
         fault = Fault.REFUSED if error.flaw in _NOT_PROVEN else Fault.ALTERED
         return _unusable(row, unit, received, fault, str(error))
     event = found.event
@@ -119,6 +123,16 @@ def _check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
         Fault.ALTERED if wrong else None,
         ", ".join(wrong),
     )
+
+
+def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
+    """Whether a message is signed by a key of its unit, whatever it says."""
+    try:
+        kid = json_object(from_b64url(jws.split(".", maxsplit=1)[0])).get("kid")
+        key = keys.find(kid) if isinstance(kid, str) else None
+        return key is not None and key.unit == parse(topic)[0] and key.verifies(jws)
+    except ValueError:
+        return False
 
 
 def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) -> Piece:
@@ -190,13 +204,13 @@ def _of_other_form(
     content = json_object(from_b64url(row.jws.split(".")[1]))
     number = str(content.get("sequence"))
     if content.get("source") != owner.source or not _NUMBER.fullmatch(number):
-        return _unusable(row, unit, received, Fault.REFUSED, f"was signed and is impossible: {why}")
+        return _unusable(row, unit, received, Fault.REFUSED, f"{_IMPOSSIBLE}: {why}")
     return Checked(
         row,
         received,
         piece=Piece(row_number(row), "event", owner, int(number), digest(row.jws)),
         fault=Fault.REFUSED,
-        why=f"was signed and is impossible: {why}",
+        why=f"{_IMPOSSIBLE}: {why}",
         claims=tuple(_claims(row, content)),
     )
 

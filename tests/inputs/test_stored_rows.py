@@ -65,8 +65,8 @@ def folder() -> Path:
     with closing(sqlite3.connect(found / "events.db")) as db:
         for table in TABLES:
             db.executescript(LOOSE.format(table=table))
-        values = [SOURCE, 90, 91, "x", None, 0, None, 0, None, "y", None]
-        db.execute(f"INSERT INTO gap VALUES ({', '.join('?' * len(values))})", values)
+        names = "unit, first, last, reported_at, asked, answer"
+        db.execute(f"INSERT INTO gap ({names}) VALUES (?, 90, 91, 'x', 0, 'y')", [SOURCE])
         db.commit()
     return found
 
