@@ -24,6 +24,7 @@ _NOT_PROVEN = (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
 _IMPOSSIBLE = "was signed and is impossible"  # as an older contract allowed it
 _PERSON = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"[0-9]{20}")
+_SHOWN = 80  # characters of a column
 _YEARS = range(2000, 9000)
 COLUMNS = (
     "number",
@@ -60,7 +61,7 @@ class Row:
     def __str__(self) -> str:
         number = self.values.get("number")
         where = f"table {self.table}" if number is None else f"row {number}"
-        return f"{where}, event {self.sequence}"
+        return f"{where}, event {short(self.sequence)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,12 @@ def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) ->
     )
 
 
+def short(value: object) -> str:
+    """Return what stands in a column as text that fits into a line."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
 def row_number(row: Row) -> int:
     """Return the number of a row, 0 if it has none."""
     number = row.values.get("number")
@@ -185,8 +192,7 @@ def _differing(row: Row, found: Verified, event: AttendanceEvent | AuditEvent) -
     for name, value in signed.items():
         stored = row.values.get(name, value)  # table `later` has not all of them
         if type(stored) is not type(value) or stored != value:
-            shown = repr(stored) if len(repr(stored)) <= 80 else f"{repr(stored)[:77]}..."
-            yield f"{name} is {shown} and was signed as {value!r}"
+            yield f"{name} is {short(repr(stored))} and was signed as {value!r}"
 
 
 def _of_other_form(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 from edge.central.chain import Piece, key_changes
-from edge.central.checking import as_moment, check
+from edge.central.checking import as_moment, check, short
 from edge.central.dating import Anchor, nearest
 from edge.central.entries import (
     NOTES,
@@ -74,8 +74,8 @@ class Evidence:
     def units(self, site: str | None = None, name: str | None = None) -> Iterator[UnitEvidence]:
         """Read the units of a site, or of a name; reports rows that belong to no unit."""
         for row in self._shelf.strays():
-            unit = row.values["unit"]
-            self._report(Defect(Note.ALTERED, f"{unit}", f"{row}: is filed under no unit"))
+            filed = short(row.values["unit"])
+            self._report(Defect(Note.ALTERED, filed, f"{row}: is filed under no unit"))
         known = self._shelf.units(site, name)
         for unit in known:
             yield self.read(unit)
@@ -164,8 +164,8 @@ class Evidence:
             moves = [entry.move for entry in entries if entry.move is not None]
             self._moves += moves
             if not moves:
-                text = f"is said to have been moved at event {number}, and did not sign that"
-                self._report(Defect(Note.ALTERED, f"{source}", text))
+                text = f"is said to have been moved at event {short(number)}, and did not sign that"
+                self._report(Defect(Note.ALTERED, short(source), text))
         return self._moves
 
     def _numbers(self, entries: list[Entry]) -> Iterator[int]:

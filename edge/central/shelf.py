@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import bindparam, or_, select, text
 
-from edge.central.checking import COLUMNS, LATER_COLUMNS, Row
+from edge.central.checking import COLUMNS, LATER_COLUMNS, Row, short
 from edge.central.gaps import Gap
 from edge.central.schema import (
     ANCHOR,
@@ -256,7 +256,7 @@ class Shelf:
             if name is not None and all(map(isinstance, rest, kinds)):
                 yield Loss(name, Gap(first, last), *others)
             else:
-                yield f"{unit}, {first} to {last}: is damaged"
+                yield f"{short(unit)}, {short(first)} to {short(last)}: is damaged"
 
     def _sources(self) -> list[Any]:
         return [source for (source,) in self._db.rows(_SOURCES)]
