@@ -31,12 +31,15 @@ _PERSON_CHARACTERS = 4  # enough to tell neighbours in a queue apart
 
 
 @lru_cache(maxsize=64)
-def _zone(name: str, otherwise: str) -> ZoneInfo:
-    """Return a zone by name; a unit may name one that this machine's tzdata does not hold."""
+def _zone(name: str) -> tuple[ZoneInfo, str]:
+    """Return a zone by name, and what to say of it.
+
+    A unit may name one that this machine's tzdata does not hold: then it is UTC.
+    """
     try:
-        return ZoneInfo(RENAMED.get(name, name))
+        return ZoneInfo(RENAMED.get(name, name)), ""
     except (KeyError, ValueError, OSError):
-        return ZoneInfo(otherwise)
+        return ZoneInfo("UTC"), f"  (UTC: the time zone {name} is not known here)"
 
 
 def unit_label(unit: UnitName | None) -> str:
@@ -81,9 +84,10 @@ def line(notice: Notice, zone: str) -> str:
     if notice.kind is Kind.FORK:
         words = f"fork in the chain: {words}"
     alarm = "ALARM  " if notice.loud else ""
+    local, unknown = _zone(place)
     return escaped(
-        f"{_local(notice.at, _zone(place, zone)):%H:%M:%S %Z}  {alarm}{unit_label(notice.unit)}"
-        f"  {words}"
+        f"{_local(notice.at, local):%H:%M:%S %Z}  {alarm}{unit_label(notice.unit)}"
+        f"  {words}{unknown}"
     )
 
 

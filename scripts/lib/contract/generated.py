@@ -21,6 +21,7 @@ from contract import cast
 from contract.own import said
 from contract.vector import RECEIVED
 from contract.vectors import COLUMNS
+from edge.mqtt.envelope import Flaw
 from edge.mqtt.keys import KeySet
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a store for each message, and none to be kept
@@ -56,6 +57,8 @@ def write(folder: Path, seed: int, count: int) -> None:
             name = f"generated-{seed}-{made.number}"
             (folder / "vectors" / "messages" / name).write_bytes(made.payload)
             verdict, missing = said(Path(scratch) / name, keys, made.topic, made.payload, RECEIVED)
+            if verdict == Flaw.PAYLOAD and missing != "-":
+                continue  # kept for a later contract, which the consumers leave out
             path = f"messages/{name}"
             about = made.kind
             lines.writerow((name, name, made.topic, RECEIVED, path, verdict, missing, about))
