@@ -174,7 +174,8 @@ def _measure_store(folder: Path, where: Path | str, password: Path | None, event
     with closing(Store(where, password=password)) as store:
 
         def count() -> int:
-            return int(store.database.one(select(func.count()).select_from(EVENT)))
+            with store.database.reading():
+                return int(store.database.one(select(func.count()).select_from(EVENT)))
 
         return _run(folder, options, count, events)
 

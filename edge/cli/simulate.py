@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     _check(options)
     brokers, receivers = [], []
     for broker in options.broker:
-        one = {**vars(options), "broker": broker, "cert": None, "key": None}
+        one = {**vars(options), "broker": broker, "cert": None, "key": None, "protocol": "auto"}
         brokers.append(broker_settings(argparse.Namespace(**one)))
         receivers.append(("--broker", broker, *_credentials(options)))
     figures = simulate(

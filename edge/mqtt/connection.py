@@ -323,12 +323,9 @@ class Connection:
             while len(left) < LAST_WORDS_BYTES and (data := sock.recv(LAST_WORDS_BYTES)):
                 left += data
         if (code := goodbye(bytes(left))) is not None and self.five:
-            with contextlib.suppress(
-                KeyError, ValueError
-            ):  # a code that the standard does not list
-                reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
-                self._ended = f"sent us away: {reason}"
-                self._verdict = of_disconnect(code)
+            reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
+            self._ended = f"sent us away: {reason}"
+            self._verdict = of_disconnect(code)
 
     def _on_publish(
         self,

@@ -276,7 +276,7 @@ def test_a_photo_that_cannot_be_read_ends_the_replay_with_its_name(tmp_path: Pat
     assert ended.wait(10.0)
     feed.close()
     assert len(frames) == 1
-    assert "1.png: cannot be read" in str(feed.failure)
+    assert "1.png: is not an image that can be read" in str(feed.failure)
 
 
 @pytest.mark.parametrize("act", [noise, lambda: iter(()), lambda: itertools.repeat(100)])

@@ -41,8 +41,8 @@ def test_the_goodbye_among_what_was_left_unread(stream: bytes, code: int | None)
         (0x97, Trouble.QUOTA, Remedy.BLAME, "Quota"),
         (0x8E, Trouble.TAKEN_OVER, Remedy.SLOW, "taken over"),
         (0x00, Trouble.LOST, Remedy.AGAIN, "sent us away"),
-        (0x42, Trouble.LOST, Remedy.AGAIN, "lost"),  # in no standard
-        (0x10, Trouble.LOST, Remedy.AGAIN, "lost"),  # of another packet
+        (0x42, Trouble.LOST, Remedy.AGAIN, "reason code 0x42"),  # in no standard
+        (0x10, Trouble.LOST, Remedy.AGAIN, "No matching subscribers"),  # of another packet
     ],
 )
 def test_a_goodbye_is_heard_although_a_write_failed(
