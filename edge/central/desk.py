@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from edge.central.asking import Asker
 from edge.central.chains import Chains
 from edge.central.examine import Finding, Refused, Went, address, examine
 from edge.central.judge import Entry, Verdict, judge, judge_head
@@ -83,15 +84,23 @@ def _is_stores(error: Exception) -> bool:
 class Desk:
     """Where messages become events, refusals and alarms. One thread."""
 
-    def __init__(self, store: Store, keys: KeySet, grace_s: float, now: Instant) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: KeySet,
+        grace_s: float,
+        now: Instant,
+        asker: Asker | None = None,
+    ) -> None:
+        """With `asker`, missing numbers are asked for."""
         self._store = store
+        self._asker = asker
         self.keys = keys
         self._chains = Chains(store, grace_s, now)
         self._states: Recent[UnitName, tuple[Status, int]] = Recent(_REMEMBERED)
         self._complained: Recent[tuple[str, Flaw | Failure], None] = Recent(_REMEMBERED)
         self._heard: dict[str, int] = {}  # unit to when, monotonic
         self._unsaid: list[Notice] = []  # of what was looked at again before the store went away
-        self.answered: Callable[[Answer, Instant], Iterable[Notice]] = lambda _answer, _now: ()
 
     def take(self, messages: Sequence[Message], now: Instant) -> list[Notice]:
         """Judge and store a batch in one transaction. Raises StoreError.
@@ -156,7 +165,8 @@ class Desk:
         elif isinstance(finding, Went):
             self._status(finding.unit, Status.OFFLINE, finding.session, done, now)
         elif isinstance(finding, Answer):
-            done.notices += self.answered(finding, now)
+            if self._asker is not None:
+                done.notices += self._asker.answered(finding, now)
         else:
             event = finding.event
             if isinstance(event, AttendanceEvent | AuditEvent):
@@ -181,10 +191,16 @@ class Desk:
         """Note that messages can arrive again: the time before counts towards no gap."""
         self._chains.restart(now)
 
-    def heard(self, source: str, now: Instant) -> bool:
-        """Tell whether something genuine of this unit came lately."""
-        at = self._heard.get(source)
-        return at is not None and now.monotonic_ns - at < _HEARD_S * 1e9
+    def ask(self, now: Instant) -> tuple[list[Message], list[Notice]]:
+        """Return the commands that ask for missing numbers, and what to say. Raises StoreError."""
+        if self._asker is None:
+            return [], []
+
+        def heard(source: str) -> bool:
+            at = self._heard.get(source)
+            return at is not None and now.monotonic_ns - at < _HEARD_S * 1e9
+
+        return self._asker.ask(heard, now)
 
     def trust(self, keys: KeySet, now: Instant) -> list[Notice]:
         """Go on with another key set, and look again at what was refused. Raises StoreError."""

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from edge.central.asking import Asker
 from edge.central.desk import Desk
 from edge.central.message import Instant, Message
 from edge.central.notice import Notice
@@ -26,23 +25,19 @@ class Receiver:
         now: Callable[[], Instant] = Instant.now,
         *,
         new_keys: Callable[[], KeySet | None] = lambda: None,
-        asker: Asker | None = None,
         patiently: Patience | None = None,
         shown: Callable[[], None] = lambda: None,
     ) -> None:
         """`show` is called for each notice, and `shown` after the last of a batch.
 
-        `new_keys` returns another key set once it is there; with `asker` gaps are asked for.
-        `patiently` waits for a store that does not answer.
+        `new_keys` returns another key set once it is there. `patiently` waits for a store that does
+        not answer.
         """
         self._desk = desk
         self._show = show
         self._shown = shown
         self._now = now
         self._new_keys = new_keys
-        self._asker = asker
-        if asker is not None:
-            desk.answered = asker.answered
         self._patiently = patiently or Patience()
         self._swept_ns = now().monotonic_ns
         self._failed: set[str] = set()  # what was logged of chores that fail
@@ -86,11 +81,7 @@ class Receiver:
         self._say(self._patiently(lambda: self._desk.sweep(now)))
 
     def _ask(self, now: Instant) -> Sequence[Message]:
-        asker = self._asker
-        if asker is None:
-            return ()
-        heard = partial(self._desk.heard, now=now)
-        commands, notices = self._patiently(lambda: asker.ask(heard, now))
+        commands, notices = self._patiently(lambda: self._desk.ask(now))
         self._say(notices)
         return commands
 

@@ -129,7 +129,8 @@ def run(args: argparse.Namespace) -> int:
         patiently = Patience(sleep, status.store_is)
         store = stack.enter_context(closing(patiently(lambda: open_store(args))))
         patiently(lambda: store.note_key_file(args.keys, str(Instant.now())))
-        desk = patiently(lambda: Desk(store, keys.keys, args.grace, Instant.now()))
+        asker = Asker(store, authority) if authority else None
+        desk = patiently(lambda: Desk(store, keys.keys, args.grace, Instant.now(), asker))
         screen = Screen(Console(), args.zone, as_json=args.json)
         alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None
 
@@ -140,8 +141,6 @@ def run(args: argparse.Namespace) -> int:
                 alarm.take(notice)
             screen.show(notice)
 
-        asker = Asker(store, authority) if authority else None
-
         def rest(seconds: float) -> bool:
             return subscriber.rest(seconds)
 
@@ -149,7 +148,6 @@ def run(args: argparse.Namespace) -> int:
             desk,
             show,
             new_keys=keys.changed,
-            asker=asker,
             patiently=Patience(rest, status.store_is),
             shown=screen.flush,
         )

@@ -33,9 +33,9 @@ class Centre:
         self.clock = clock
         self.said: list[Notice] = []
         self.asked: list[dict[str, object]] = []
-        desk = Desk(self.store, keys_of(unit), GRACE, clock())
         asker = Asker(self.store, Authority(KEY))
-        self.receiver = Receiver(desk, self.said.append, clock, asker=asker)
+        desk = Desk(self.store, keys_of(unit), GRACE, clock(), asker)
+        self.receiver = Receiver(desk, self.said.append, clock)
 
     def take(self, *messages: Message) -> None:
         self.receiver.take(messages)

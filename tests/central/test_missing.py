@@ -177,9 +177,7 @@ def whole_life(place: Place, gaps: int) -> dict[str, int]:
     said: list[Notice] = []
     with closing(place.open()) as store, closing(place.open()) as second:
         asker = Asker(store, Authority(signing_key("authority")))
-        receiver = Receiver(
-            Desk(store, keys_of(unit), GRACE, clock()), said.append, clock, asker=asker
-        )
+        receiver = Receiver(Desk(store, keys_of(unit), GRACE, clock(), asker), said.append, clock)
         other = Desk(second, keys_of(unit), GRACE, clock())
         with counted(store) as count:
             receiver.take(messages[::2])

@@ -79,12 +79,12 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
     clock = TurnedClock.at_start()
     said: list[Notice] = []
     with closing(Store(tmp_path / "events.db")) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
         asker = Asker(store, Authority(signing_key("authority")))
+        desk = Desk(store, keys_of(unit), GRACE, clock(), asker)
         owner: object = asker if chore == "ask" else desk
         real = getattr(owner, chore)
         monkeypatch.setattr(owner, chore, fails)
-        receiver = Receiver(desk, said.append, clock, asker=asker, new_keys=lambda: keys_of(unit))
+        receiver = Receiver(desk, said.append, clock, new_keys=lambda: keys_of(unit))
         for message in unit.events(5):
             clock.turn(1.0)
             assert receiver.idle() == []
