@@ -25,6 +25,7 @@ from edge.mqtt.authority import AuthorityFile, Flaw, Order, OrderRefused, Role
 from edge.mqtt.command import Answer
 from edge.mqtt.encryption import EncryptionKey
 from edge.mqtt.grumble import Grumble
+from edge.mqtt.limits import as_text
 from edge.mqtt.manifest import (
     MANIFEST_BYTES,
     TYP,
@@ -39,7 +40,6 @@ from edge.mqtt.topics import UnitName
 log = logging.getLogger(__name__)
 
 NAME = "roster"  # of what is answered, where a reply to a command has the command's
-TEXT = 200  # characters of an answer's sentence
 AGAIN_S = 60.0  # before what the disk did not take is tried again
 
 
@@ -73,7 +73,7 @@ def answer(
         "number": version,
         "ok": flaw is None,
         "reason": flaw,
-        "text": text[:TEXT],
+        "text": as_text(text),
         "data": data,
     }
     try:

@@ -18,7 +18,7 @@ from wireunit import FAST, UNIT, Listener, WireUnit, until
 from edge.admin.rosters import Load
 from edge.bench.broker import PrivateBroker
 from edge.mqtt.authority import Flaw, sign_order
-from edge.mqtt.delivery import AGAIN_S, Delivery
+from edge.mqtt.delivery import AGAIN_S, Delivery, answer
 from edge.mqtt.manifest import TYP, Manifest, chunk_topic, manifest_topic
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.topics import UnitName
@@ -428,3 +428,11 @@ def test_seven_thousand_people_with_five_photos_over_a_narrow_broker(
         until(lambda: made.rack.installed == [1, 2], 90.0)
     assert load_version(made) == 2
     assert made.refusals.total == 0
+
+
+def test_a_refusal_is_answered_whatever_text_it_has() -> None:
+    said = answer(
+        "0192f000-0000-7000-8000-000000000000", 3, Flaw.FAILED, "roster\n\x1b[2J" + "x" * 300
+    )
+    assert said is not None
+    assert said.text.startswith("roster\ufffd\ufffd[2J")
