@@ -14,7 +14,7 @@ from edge.central.chain import Fault, Piece, is_preliminary
 from edge.central.later import read_later
 from edge.central.moves import Move
 from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import digest, from_b64url, json_object
+from edge.mqtt.encoding import digest, key_id, payload_of
 from edge.mqtt.envelope import Flaw, Rejected, Verified, verify
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
@@ -128,9 +128,8 @@ def _check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
 
 def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
     """Whether a message is signed by a key of its unit, whatever it says."""
+    key = keys.find(key_id(jws) or "")
     try:
-        kid = json_object(from_b64url(jws.split(".", maxsplit=1)[0])).get("kid")
-        key = keys.find(kid) if isinstance(kid, str) else None
         return key is not None and key.unit == parse(topic)[0] and key.verifies(jws)
     except ValueError:
         return False
@@ -207,7 +206,7 @@ def _of_other_form(
             return Checked(row, received, piece=piece)
         why = "sequence or digest differs from the signed message"
         return Checked(row, received, piece=piece, fault=Fault.ALTERED, why=why)
-    content = json_object(from_b64url(row.jws.split(".")[1]))
+    content = payload_of(row.jws)
     number = str(content.get("sequence"))
     if content.get("source") != owner.source or not _NUMBER.fullmatch(number):
         return _unusable(row, unit, received, Fault.REFUSED, f"{_IMPOSSIBLE}: {why}")
@@ -225,8 +224,8 @@ def _unusable(
     row: Row, unit: UnitName, received: datetime | None, fault: Fault, why: str
 ) -> Checked:
     try:
-        content = json_object(from_b64url(row.jws.split(".")[1]))
-    except (AttributeError, IndexError, ValueError):
+        content = payload_of(row.jws)
+    except (AttributeError, ValueError):
         content = {}
     claims = tuple(_claims(row, content))
     return Checked(row, received, None, _place(row, unit), fault, why, claims)

@@ -7,7 +7,7 @@ and `type`, the number) is read, and nothing of the rest.
 import re
 
 from edge.central.store import Later
-from edge.mqtt.encoding import digest, from_b64url, json_object
+from edge.mqtt.encoding import digest, payload_of
 from edge.mqtt.limits import MAX_SEQUENCE
 from edge.mqtt.payload import AUDIT, HEALTH, RECORDED, REFUSED, STATE
 from edge.mqtt.topics import Leaf, UnitName, parse
@@ -23,7 +23,7 @@ def read_later(topic: str, token: str) -> Later | None:
     The caller has verified the signature, and that the key is that of the topic's unit.
     """
     unit, leaf = parse(topic)
-    content = json_object(from_b64url(token.split(".")[1]))
+    content = payload_of(token)
     type_, number = content.get("type"), content.get("sequence")
     if (
         leaf is not Leaf.EVENT

@@ -14,7 +14,7 @@ from edge.central.proof import Finding
 from edge.errors import EnvelopeError
 from edge.mqtt.answer import kept_reply
 from edge.mqtt.command import REPLY_TYP, Reply
-from edge.mqtt.encoding import from_b64url, json_object
+from edge.mqtt.encoding import header_of
 from edge.mqtt.envelope import Flaw, Rejected, verify
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import PersonId, Sha256, StateEvent
@@ -70,7 +70,7 @@ def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], 
 
 def _receipt(line: int, token: bytes, keys: KeySet) -> Receipt:
     try:
-        header = json_object(from_b64url(token.decode("ascii").partition(".")[0]))
+        header = header_of(token.decode("ascii"))
     except ValueError:
         raise Rejected(Flaw.MALFORMED, "is nothing that a unit signs") from None
     key = keys.find(str(header.get("kid")))

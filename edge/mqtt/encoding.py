@@ -36,6 +36,25 @@ def digest(token: str) -> str:
     return b64url(hashlib.sha256(token.encode("ascii")).digest())
 
 
+def header_of(token: str) -> dict[str, Any]:
+    """Return the header of a compact JWS, unverified. Raises ValueError."""
+    return json_object(from_b64url(token.partition(".")[0]))
+
+
+def payload_of(token: str) -> dict[str, Any]:
+    """Return the payload of a compact JWS, unverified. Raises ValueError."""
+    return json_object(from_b64url(token.partition(".")[2].partition(".")[0]))
+
+
+def key_id(token: str) -> str | None:
+    """Return the `kid` of a compact JWS, unverified; None if it cannot be read."""
+    try:
+        kid = header_of(token).get("kid")
+    except ValueError:
+        return None
+    return kid if isinstance(kid, str) else None
+
+
 def json_object(content: bytes) -> dict[str, Any]:
     """Read a JSON object in UTF-8 within the limits of `edge.mqtt.limits`.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxRefused
-from edge.mqtt.encoding import digest, from_b64url, json_object
+from edge.mqtt.encoding import digest, from_b64url, key_id
 from edge.mqtt.numbers import Mark
 from edge.mqtt.outbox_schema import APPLICATION_ID, VERSION, serves
 
@@ -186,19 +186,10 @@ def _own(db: sqlite3.Connection, mark: Mark, file: Path, newest: int, kid: str |
         return
     # That event is past retention, or there was none yet.
     (token,) = db.execute(query, (newest,)).fetchone() or ("",)
-    if newest > mark.reserved or (kid is not None and signed_by(token) != kid):
+    if newest > mark.reserved or (kid is not None and key_id(token) != kid):
         raise OutboxDamaged(
             f"{file}: is of another unit or key: its event {newest} was not signed here"
         )
-
-
-def signed_by(jws: str) -> str | None:
-    """Return the key id of a stored event; None where it cannot be read."""
-    try:
-        kid = json_object(from_b64url(jws.split(".", maxsplit=1)[0])).get("kid")
-    except ValueError:
-        return None
-    return kid if isinstance(kid, str) else None
 
 
 def read(jws: str, *path: str) -> Any:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import OutboxError, OutboxRefused
-from edge.mqtt.outbox_check import connect, read, signed_by, told
+from edge.mqtt.encoding import key_id
+from edge.mqtt.outbox_check import connect, read, told
 from edge.wording import escaped
 
 
@@ -54,7 +55,7 @@ def check_owner(file: Path, source: str, kid: str | None) -> None:
     which is noted beside its key, and this is for keys that have not.
     """
     contents = look(file)
-    if contents.token is None or contents.source == source or signed_by(contents.token) == kid:
+    if contents.token is None or contents.source == source or key_id(contents.token) == kid:
         return
     raise OutboxRefused(
         f"{file}: is the outbox of {escaped(contents.source)}, and this unit is {source}; move it "

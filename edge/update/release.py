@@ -35,7 +35,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from edge.errors import SecretError, UpdateRefused
 from edge.mqtt.algorithms import Key, imported
-from edge.mqtt.encoding import from_b64url, json_object
+from edge.mqtt.encoding import header_of, json_object
 from edge.secrets import LARGEST, read_secret, write_secret
 from edge.supplied_files import open_regular, read_regular
 
@@ -218,7 +218,7 @@ class _Bounded:
 def _verified(path: Path, token: bytes, keys: Mapping[str, Key]) -> Manifest:
     try:
         text = token.decode("ascii").strip()
-        header = json_object(from_b64url(text.split(".")[0]))
+        header = header_of(text)
     except ValueError:
         raise UpdateRefused(f"{path}: is not a release of Senyum") from None
     if header.get("typ") != TYP or header.get("alg") != ALG:
