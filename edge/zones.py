@@ -22,12 +22,7 @@ def current_name(zone: str) -> str:
     on a unit is computed with it, and attendance is not to stop for it.
     """
     name = RENAMED.get(zone, zone)
-    try:
-        ZoneInfo(name)
-        known = not name.startswith(_NO_PLACES)
-    except (ValueError, KeyError, OSError, RecursionError):  # the last for a thousand dots
-        known = False
-    if known:
+    if find_zone(name) is not None and not name.startswith(_NO_PLACES):
         return name
     every = available_timezones()
     if not every and _PLAUSIBLE.fullmatch(name) and not name.startswith(_NO_PLACES):
@@ -35,6 +30,14 @@ def current_name(zone: str) -> str:
     near = difflib.get_close_matches(zone[:64], every, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise ValueError(f"not an IANA time zone such as Asia/Jakarta{hint}")
+
+
+def find_zone(name: str) -> ZoneInfo | None:
+    """Return a time zone by its name, of today or an old one; None if this machine has none."""
+    try:
+        return ZoneInfo(RENAMED.get(name, name))
+    except (ValueError, KeyError, OSError, RecursionError):  # the last for a thousand dots
+        return None
 
 
 # Of tzdata's file `backward`: today's name, and those it replaces.

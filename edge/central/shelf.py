@@ -28,10 +28,9 @@ from edge.central.schema import (
     tables,
 )
 from edge.central.store import Store
+from edge.mqtt.limits import MAX_SEQUENCE
 from edge.mqtt.topics import UnitName
-from edge.zones import RENAMED
-
-_LARGEST = 2**63 - 1
+from edge.zones import find_zone
 
 # All that is known of a unit's chain, whichever version of the contract an event is of.
 _CHAIN = text(
@@ -116,10 +115,7 @@ class Loss:
 @lru_cache(maxsize=64)
 def zone(name: str) -> ZoneInfo:
     """Return a zone by name, UTC where this machine's tzdata has none of that name."""
-    try:
-        return ZoneInfo(RENAMED.get(name, name))
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
+    return find_zone(name) or ZoneInfo("UTC")
 
 
 def unit_of(source: object) -> UnitName | None:
@@ -204,7 +200,7 @@ class Shelf:
                 found.append(None)
             else:
                 low, high = sorted((next_one, next_one + step))
-                found.append(Gap(max(low, -_LARGEST), min(high, _LARGEST)))
+                found.append(Gap(max(low, -MAX_SEQUENCE), min(high, MAX_SEQUENCE)))
         return found[0], found[1]
 
     def forks(self, unit: UnitName) -> frozenset[int]:

@@ -18,7 +18,7 @@ from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import UnitName
 from edge.types import Outcome, Reason
 from edge.wording import ascii_json, escaped
-from edge.zones import RENAMED
+from edge.zones import find_zone
 
 _STYLES = {
     Kind.DUPLICATE: "dim",
@@ -36,10 +36,10 @@ def _zone(name: str) -> tuple[ZoneInfo, str]:
 
     A unit may name one that this machine's tzdata does not hold: then it is UTC.
     """
-    try:
-        return ZoneInfo(RENAMED.get(name, name)), ""
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC"), f"  (UTC: the time zone {name} is not known here)"
+    found = find_zone(name)
+    if found is not None:
+        return found, ""
+    return ZoneInfo("UTC"), f"  (UTC: the time zone {name} is not known here)"
 
 
 def unit_label(unit: UnitName | None) -> str:
