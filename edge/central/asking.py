@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Protocol
 
 from sqlalchemy import and_, bindparam, case, func, or_, select, text
@@ -164,7 +165,7 @@ class Asker:
             holes = self._store.holes({unit: gaps}).get(unit, [])
             at = 0
             for gap, found in zip(gaps, page, strict=True):
-                end = bisect_right(holes, gap.last, at, key=_first)
+                end = bisect_right(holes, gap.last, at, key=attrgetter("first"))
                 if end > at:
                     asked, wanted, answer, outage = found[2:]
                     yield _Row(unit, gap, asked, wanted, answer, outage, holes[at:end])
@@ -196,7 +197,7 @@ class Asker:
         counts: dict[str, Any] = {"asked": bindparam("n"), "wanted": bindparam("w")}
         self._store.database.run(_THIS.values({**changes, **counts}), values)
         commands.append(request.message)
-        notices.append(Notice(Kind.ASKED, now.utc, unit, f"is asked again for {_numbers(gap)}"))
+        notices.append(Notice(Kind.ASKED, now.utc, unit, f"is asked again for {gap.events}"))
 
     def _give_up(self, unit: UnitName, rows: list[_Row], now: Instant) -> Notice:
         """Ask no more; an alarm for the first of an outage, for the others a line."""
@@ -249,11 +250,3 @@ def _span(holes: Iterable[Gap]) -> Gap:
             break
         last = min(hole.last, first.first + SPAN - 1)
     return Gap(first.first, last)
-
-
-def _numbers(gap: Gap) -> str:
-    return str(gap).partition(" is ")[0].partition(" are ")[0]
-
-
-def _first(gap: Gap) -> int:
-    return gap.first

@@ -10,8 +10,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 
 _SHOWN = 5  # ranges in one sentence
+_FIRST = attrgetter("first")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,8 +27,12 @@ class Gap:
         return self.last - self.first + 1
 
     def __str__(self) -> str:
-        one = self.first == self.last
-        return f"event {self.numbers} is missing" if one else f"events {self.numbers} are missing"
+        return f"{self.events} {'is' if self.first == self.last else 'are'} missing"
+
+    @property
+    def events(self) -> str:
+        """Return the range with its noun, for people."""
+        return f"event{'' if self.first == self.last else 's'} {self.numbers}"
 
     @property
     def numbers(self) -> str:
@@ -126,7 +132,7 @@ class Ledger:
         known = subtract(standing.missing, news)
         ledger._holes = [_Hole(gap.first, gap.last, now_ns, reported=False) for gap in news]
         ledger._holes += [_Hole(gap.first, gap.last, now_ns, reported=True) for gap in known]
-        ledger._holes.sort(key=_first)
+        ledger._holes.sort(key=_FIRST)
         return ledger
 
     @property
@@ -140,7 +146,7 @@ class Ledger:
             self.named(sequence - 1, now_ns)
             self.highest = sequence
             return False
-        at = bisect_right(self._holes, sequence, key=_first) - 1
+        at = bisect_right(self._holes, sequence, key=_FIRST) - 1
         if at < 0 or sequence > self._holes[at].last:
             return False
         hole = self._holes[at]
@@ -155,7 +161,7 @@ class Ledger:
 
     def misses(self, gap: Gap) -> bool:
         """Tell whether any number of this gap is missing."""
-        at = bisect_right(self._holes, gap.last, key=_first) - 1
+        at = bisect_right(self._holes, gap.last, key=_FIRST) - 1
         return at >= 0 and self._holes[at].last >= gap.first
 
     def _restart_after(self, sequence: int, now_ns: int) -> None:
@@ -164,7 +170,7 @@ class Ledger:
         while restarts and restarts[-1][0] >= sequence:
             restarts.pop()
         if restarts:
-            next_hole = bisect_right(self._holes, restarts[-1][0], key=_first)
+            next_hole = bisect_right(self._holes, restarts[-1][0], key=_FIRST)
             if next_hole == len(self._holes) or self._holes[next_hole].first > sequence:
                 restarts.pop()  # it holds for no hole that this one does not hold for
         restarts.append((sequence, now_ns))
@@ -201,7 +207,7 @@ class Ledger:
             _Hole(part.first, part.last, now_ns, reported=False)
             for part in list(subtract(gaps, self.holes))
         ]
-        self._holes.sort(key=_first)
+        self._holes.sort(key=_FIRST)
 
     def restart(self, now_ns: int) -> None:
         """Begin every grace period anew: nothing could arrive until now."""
@@ -222,7 +228,7 @@ class Ledger:
         if now_ns < self._idle_until_ns:
             return []
         found = []
-        start = bisect_left(self._holes, self._settled, key=_first)
+        start = bisect_left(self._holes, self._settled, key=_FIRST)
         at, restarted_ns = 0, 0
         if start < len(self._holes):
             at = bisect_left(self._restarts, (self._holes[start].first, 0))
@@ -241,7 +247,3 @@ class Ledger:
                     found.append(hole)
         self._idle_until_ns, self._settled = next_ns, settled
         return found
-
-
-def _first(hole: _Hole) -> int:
-    return hole.first

@@ -6,7 +6,7 @@ shows it. The format is `edge.central.bundle`'s.
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -16,16 +16,16 @@ from edge.central.chain import (
     Piece,
     Signed,
     breaks,
-    is_preliminary,
     key_changes,
     signed_parts,
 )
+from edge.central.checking import piece_of
 from edge.central.gaps import Gap
 from edge.central.later import read_later
 from edge.central.moves import Move, elsewhere
 from edge.central.shelf import Period, zone
 from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import digest, json_object
+from edge.mqtt.encoding import json_object
 from edge.mqtt.envelope import Flaw, Rejected, verify
 from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
@@ -199,19 +199,7 @@ def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) ->
         day = moment and moment.astimezone(zone(event.data.place.zone)).date()
         if (move := Move.of(event)) is not None:
             verdict.moves.append(move)
-        return Piece(
-            number,
-            kind,
-            found.unit,
-            event.number,
-            digest(jws),
-            event.previous or "",
-            found.kid,
-            moment,
-            day,
-            moved=move is not None,
-            preliminary=is_preliminary(event),
-        )
+        return replace(piece_of(found, event, number), kind=kind, day=day)
     if isinstance(event, AttendanceEvent | AuditEvent) or kind != "head":
         verdict.add(Fault.ALTERED, number, f"a message of {found.leaf} stands here as {kind}")
         return None

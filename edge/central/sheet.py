@@ -20,7 +20,7 @@ from typing import TextIO
 
 from edge.central.entries import Item, Lost, Note, UnitEvidence
 from edge.central.shelf import Period, zone
-from edge.central.shifts import Shift, shifts
+from edge.central.shifts import Shift, shifts, working_day
 from edge.errors import StoreError
 from edge.mqtt.topics import UnitName
 from edge.types import Direction, Outcome
@@ -134,9 +134,8 @@ def write(
     Raises StoreError, also if there is no room for temporary files.
     """
     try:
-        with closing(sqlite3.connect("")) as db:  # a temporary file
+        with closing(sqlite3.connect("", isolation_level=None)) as db:  # a temporary file
             db.executescript(_TABLES)
-            db.isolation_level = None
             db.execute("BEGIN")
             table = _Table(db, period, day_start)
             for unit in units:
@@ -211,7 +210,7 @@ class _Table:
                 self._put(person, shift.day, self._cells(shift, self._words(person, days)))
         refused: dict[date, Attempt] = {}
         for each in attempts:
-            day = _working_day(each.moment, self._day_start or time())
+            day = working_day(each.moment, self._day_start)
             if not each.recorded and day in self._period and not _belongs(each, day, found):
                 refused[day] = each  # the last of the day
         for day, each in refused.items():
@@ -319,11 +318,6 @@ def _attempt(row: tuple[object, ...]) -> Attempt:
 
 
 # --- lines ---------------------------------------------------------------------------------------
-
-
-def _working_day(moment: datetime, begin: time) -> date:
-    since = timedelta(hours=begin.hour, minutes=begin.minute)
-    return (moment.replace(tzinfo=None) - since).date()
 
 
 def _belongs(refused: Attempt, day: date, found: list[Shift[Attempt]]) -> bool:

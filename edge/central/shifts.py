@@ -67,12 +67,7 @@ def shifts(passages: Sequence[P], day_start: time | None = None) -> list[Shift[P
     None lets shifts cross midnight as this module says.
     """
     ordered = sorted(passages, key=lambda each: each.moment)
-    begin = (
-        timedelta(hours=0)
-        if day_start is None
-        else timedelta(hours=day_start.hour, minutes=day_start.minute)
-    )
-    days = [(each.moment.replace(tzinfo=None) - begin).date() for each in ordered]
+    days = [working_day(each.moment, day_start) for each in ordered]
     if _is_crowd(ordered):
         groups = _by_day(days)
     else:
@@ -89,6 +84,13 @@ def shifts(passages: Sequence[P], day_start: time | None = None) -> list[Shift[P
             )
         )
     return found
+
+
+def working_day(moment: datetime, day_start: time | None) -> date:
+    """Return the working day of a moment in the zone of the place; None begins it at midnight."""
+    begin = day_start or time()
+    since = timedelta(hours=begin.hour, minutes=begin.minute)
+    return (moment.replace(tzinfo=None) - since).date()
 
 
 def _is_crowd(ordered: Sequence[Passage]) -> bool:

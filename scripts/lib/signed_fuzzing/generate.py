@@ -19,7 +19,6 @@ from edge.mqtt.keys import SigningKey
 from signed_fuzzing.values import NUMBERS, STRINGS, Raw, of_field, written
 
 CONTRACT = Path(__file__).parents[3] / "docs" / "contract"
-LEAVES = ("event", "state", "health")
 TYP = {
     "event": "senyum-event+jws",
     "state": "senyum-state+jws",
