@@ -19,7 +19,7 @@ class Post:
     """An open connection, without a session: the broker keeps nothing for us.
 
     One thread does all, so `hear` is called only while a method waits. Raises LinkError, and
-    LinkRefused where a person has to mend something first.
+    LinkRefused if a person has to correct something first.
     """
 
     def __init__(self, broker: BrokerSettings, client_id: str, hear: Hear) -> None:
@@ -42,19 +42,19 @@ class Post:
         self._connection.unsubscribe(filters)
 
     def publish(self, topic: str, payload: bytes | str, *, retain: bool) -> None:
-        """Send a message of QoS 1, and wait until not too many wait for the broker's answer."""
+        """Send a message of QoS 1; wait while too many are not acknowledged."""
         self._flying.add(self._connection.publish(topic, payload, 1, retain=retain))
         self.settle(min(WINDOW, self._connection.receive_maximum) - 1)
 
     def settle(self, most: int = 0) -> None:
-        """Wait until the broker has taken all but so many messages."""
+        """Wait until at most `most` messages are not acknowledged."""
         while len(self._flying) > most:
             before = len(self._flying)
             if not self.wait(ANSWER_SECONDS, lambda: len(self._flying) < before):  # noqa: B023 - called here
                 raise self._connection.ended("does not answer; try again", Trouble.SILENT)
 
     def wait(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
-        """Hear what comes until `done`, at most so long; returns whether it is."""
+        """Receive until `done`, for at most `seconds`; returns whether it is done."""
         until = time.monotonic() + seconds
         while not done():
             left = until - time.monotonic()

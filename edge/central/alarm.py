@@ -28,7 +28,7 @@ class Alarm:
     """Hands each alarm to a program, as JSON on its standard input, one after another.
 
     Of one unit, one alarm of each kind waits and counts the others: a flood from one unit neither
-    fills the memory nor delays what is to be said of another.
+    fills the memory nor delays the alarms of another.
     """
 
     def __init__(self, command: str) -> None:
@@ -39,7 +39,7 @@ class Alarm:
             raise CallerError(f"--on-alarm: {error}") from None
         if not self._command:
             raise CallerError("--on-alarm: is empty; name a program")
-        self._waiting: dict[_Key, _Waiting] = {}  # in the order in which they are told
+        self._waiting: dict[_Key, _Waiting] = {}  # in the order of delivery
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="alarm", daemon=True)

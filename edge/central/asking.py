@@ -80,7 +80,7 @@ class _Row:
 
     @property
     def times(self) -> int:
-        """Return how often it was asked for in vain: what came since counts as an answer."""
+        """Return how often it was requested without success; numbers that came reset the count."""
         came = self.wanted is not None and sum(map(len, self.holes)) < self.wanted
         return 0 if came else self.asked
 
@@ -134,7 +134,7 @@ class Asker:
         if answer.ok:
             return []
         changes: dict[Any, Any] = {GAP.c.answer: answer.text}
-        if answer.final:  # once more, and then it is given up at once
+        if answer.final:  # one more request, then it is given up at once
             asked, after = GAP.c.asked, GAP.c.ask_after
             changes[asked] = case((asked < TIMES - 1, TIMES - 1), else_=asked)
             changes[after] = case((asked >= TIMES, str(now)), else_=after)
@@ -174,7 +174,7 @@ class Asker:
     def _ask_unit(
         self, unit: UnitName, now: Instant, commands: list[Message], notices: list[Notice]
     ) -> None:
-        """Ask for the first numbers that are missing, and give up what came before in vain."""
+        """Ask for the first numbers that are missing, and give up earlier gaps that never came."""
         hopeless: list[_Row] = []
         rows: list[_Row] = []
         for row in self._missing(unit.source):
@@ -217,7 +217,7 @@ class Asker:
             Kind.GIVEN_UP,
             now.utc,
             unit,
-            f"{words}, after {requests} requests in vain{said}",
+            f"{words}, after {requests} requests without success{said}",
             gaps=gaps,
             outage=outage,
             ongoing=ongoing,

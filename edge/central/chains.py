@@ -64,7 +64,7 @@ class Chains:
         self._reread_ns = None
 
     def restart(self, now: Instant) -> None:
-        """Begin every grace period anew: nothing could arrive until now."""
+        """Restart every grace period: nothing could arrive until now."""
         for ledger in self._ledgers.values():
             ledger.restart(now.monotonic_ns)
 

@@ -66,7 +66,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Of whom a row speaks that proves nothing, and when that was said to be."""
+    """A person and a moment that an unproven row names."""
 
     person: str  # opaque id
     moment: datetime
@@ -153,7 +153,7 @@ def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) ->
 
 
 def short(value: object) -> str:
-    """Return what stands in a column as text that fits into a line."""
+    """Return the value of a column as text that fits into a line."""
     text = str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 

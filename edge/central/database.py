@@ -198,7 +198,7 @@ class Database:
                 with self._errors(what):
                     yield
             except StoreAway:
-                # A file is opened again too: its disk may have been mounted anew.
+                # A file is opened again too: its disk may have been mounted again.
                 connection.invalidate()
                 raise
             finally:

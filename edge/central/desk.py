@@ -295,7 +295,7 @@ class Desk:
             refusal = Refusal.of(topic, Verdict.FORK, judgement.why, content, MAX_BYTES)
             self._store.refuse(refusal, str(now))
         if judgement.verdict is Verdict.FORK:
-            # An event is stored once and said to be a fork then, whatever a head said before.
+            # A stored event is reported as a fork even if a head was reported before.
             fresh = self._store.note_fork(
                 entry.unit, entry.sequence, entry.digest, judgement.why, str(now)
             )

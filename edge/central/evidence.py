@@ -164,7 +164,7 @@ class Evidence:
             moves = [entry.move for entry in entries if entry.move is not None]
             self._moves += moves
             if not moves:
-                text = f"is said to have been moved at event {short(number)}, and did not sign that"
+                text = f"is stored as moved at event {short(number)}, and did not sign that"
                 self._report(Defect(Note.ALTERED, short(source), text))
         return self._moves
 
@@ -267,7 +267,7 @@ class Evidence:
         found = verify(proof.jws, self._keys, proof.topic, received or self._now)
         event = found.event
         if isinstance(event, AttendanceEvent | AuditEvent) or found.unit != unit:
-            raise ValueError("is no state or health of this unit")
+            raise ValueError("is not a state or health of this unit")
         sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
         return Piece(
             0,

@@ -165,7 +165,7 @@ class Ledger:
         return at >= 0 and self._holes[at].last >= gap.first
 
     def _restart_after(self, sequence: int, now_ns: int) -> None:
-        """Begin the grace of all holes above a number anew, without touching each of them."""
+        """Restart the grace period of all holes above a number, without touching each of them."""
         restarts = self._restarts
         while restarts and restarts[-1][0] >= sequence:
             restarts.pop()
@@ -210,7 +210,7 @@ class Ledger:
         self._holes.sort(key=_FIRST)
 
     def restart(self, now_ns: int) -> None:
-        """Begin every grace period anew: nothing could arrive until now."""
+        """Restart every grace period: nothing could arrive until now."""
         self._restarts = [(0, now_ns)]
 
     def sweep(self, now_ns: int) -> tuple[Gap, ...]:

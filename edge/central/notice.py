@@ -20,7 +20,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     ASKED = "asked"  # a unit, for what is missing
     GAP = "gap"
-    GIVEN_UP = "given-up"  # a gap, after asking in vain
+    GIVEN_UP = "given-up"  # a gap, after the last request
     FORK = "fork"
 
 

@@ -37,7 +37,7 @@ def claim(broker: BrokerSettings, client_id: str) -> socket.socket:
 
 
 def _owner(address: str) -> int | None:
-    """Return the user whose process listens there, None if there is none."""
+    """Return the user whose process listens there, None if nobody does."""
     with socket.socket(socket.AF_UNIX) as peer:
         try:
             peer.connect(address)

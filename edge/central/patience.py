@@ -20,20 +20,20 @@ class Stopped(Exception):
 
 
 def sleep(seconds: float) -> bool:
-    """Wait so many seconds; returns that the wait is to go on."""
+    """Wait for some seconds; returns True: go on waiting."""
     time.sleep(seconds)
     return True
 
 
 class Patience:
-    """Does work again and again until the store answers. Says each outage once, and its end."""
+    """Repeats work until the store answers. Logs each outage once, and its end."""
 
     def __init__(
         self,
         rest: Callable[[float], bool] = sleep,
         status: Callable[[str | None], None] = lambda _why: None,
     ) -> None:
-        """`rest` waits so many seconds and returns whether to go on.
+        """`rest` waits for a number of seconds and returns whether to go on.
 
         `status` gets the reason why the store does not answer, and None once it does.
         """

@@ -11,7 +11,7 @@ from edge.central.schema import REFUSED, REFUSED_BEFORE
 
 # Whoever may publish can be refused as often as they like: without a bound they fill the disk.
 REFUSED_KEPT = 10_000
-_OVER = 0.01  # so many more may be kept for a while
+_OVER = 0.01  # share of the limit that may be kept beyond it for a while
 _TOPIC_KEPT = 256  # characters, more than any topic of the contract has
 _WHY_KEPT = 500  # characters
 

@@ -60,7 +60,7 @@ class Retirement(Subscriber):
         connection.unsubscribe([wanted.events, *wanted.others, *wanted.leftovers])
 
     def _end_session(self) -> None:
-        """Connect once more without a session, which ends the one that is kept."""
+        """Connect again without a session, which ends the one that is kept."""
         hello, waker = Hello(self._client_id, session=0), Waker()
         for _ in range(TRIES):
             try:

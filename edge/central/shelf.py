@@ -166,7 +166,7 @@ class Shelf:
             yield Row(EVENT.name, dict(zip(COLUMNS, row, strict=True)))
 
     def locate(self, unit: UnitName, first: datetime, last: datetime) -> Gap | None:
-        """Return the numbers around a time, as far as the columns know; None if there are none.
+        """Return the numbers around a time, as far as the columns know; None if nothing is stored.
 
         An event beside the time on each side is among them, if it is stored.
         """

@@ -94,7 +94,7 @@ def working_day(moment: datetime, day_start: time | None) -> date:
 
 
 def _is_crowd(ordered: Sequence[Passage]) -> bool:
-    """Whether so many attempts lie close together that grouping them would take long."""
+    """Whether too many attempts lie close together to be grouped in a short time."""
     pairs = zip(ordered, ordered[_MOST:], strict=False)
     return any(_seconds(one, other) <= _LONGEST_MARKED for one, other in pairs)
 

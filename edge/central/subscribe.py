@@ -32,7 +32,7 @@ BATCH = 500  # messages in one commit; also how many may be unacknowledged
 # Larger ones the broker drops instead of sending: 16 times the largest message of the contract.
 PACKET_BYTES = 1024 * 1024
 ANSWER_S = 10.0  # for SUBACK
-SILENCES = 3  # so many TLS connections without an answer are one
+SILENCES = 3  # TLS connections without an answer that count as a refusal
 SHORT_S = 5.0  # a connection that ended sooner was hardly the network's fault
 WAIT_S = 0.25  # the longest that an idle call waits
 SENDING = 20  # commands on their way

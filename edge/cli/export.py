@@ -48,7 +48,7 @@ exit status:
      the file is written all the same
   2  the store or the key set cannot be read
 """
-_SHOWN = 20  # defects of one kind that are told of one unit
+_SHOWN = 20  # defects of one kind that are printed of one unit
 
 
 def add_parser(subparsers: "Subparsers") -> None:
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class _Complaints:
-    """Tells what is wrong, line by line; of many alike the first, and how many there are."""
+    """Prints each defect as a line; of many of one kind the first ones and their number."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -51,7 +51,7 @@ class Files:
     roster: Path
     key: Path
     org_key: Path
-    units: Path | None = None  # the roster once more, without names and numbers, for units
+    units: Path | None = None  # a copy of the roster without names and numbers, for units
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +281,7 @@ def _may_remove(
 
 
 def _save(files: Files, key: bytes, new: Roster, old: Roster | None, tell: Tell) -> None:
-    """Write the roster, and once more for units. Raises RosterError."""
+    """Write the roster, and its copy for units. Raises RosterError."""
     if old is not None:
         now = read(files.roster, key)
         if (now.version, now.created) != (old.version, old.created):
@@ -311,7 +311,7 @@ def _remembering(new: Roster, old: Roster, path: Path, tell: Tell) -> Roster:
 def _person(
     entry: Entry, templates: Sequence[Floats], known: Person | None, org_key: bytes
 ) -> Person | None:
-    """Return the person as they will stand in the roster; None where they cannot."""
+    """Return the person as they will be in the roster; None if they cannot be."""
     if templates:
         ident = person_id(entry.number, org_key)
         return Person(ident, entry.number, entry.name, entry.exempt, np.stack(templates))

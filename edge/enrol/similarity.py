@@ -49,7 +49,7 @@ class DuplicateIndex:
 
 
 def agreeing(photos: Mapping[Path, Floats], tell: Tell) -> list[Floats]:
-    """Return the templates of the photos that most agree with; none where there is no majority."""
+    """Return the templates of the photos that most agree with; none if there is no majority."""
     if len(photos) < 2:
         return list(photos.values())
     templates = np.stack(list(photos.values()))

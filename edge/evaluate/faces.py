@@ -100,7 +100,7 @@ def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
     if not faces:
         raise LabelsError(
             f"{folder}: none of {counted(len(listed), 'file')} can be used "
-            f"({missing} not there, {len(problems)} no picture); mend the folder or the list"
+            f"({missing} not there, {len(problems)} not images); correct the folder or the list"
         )
     return Seen(faces, missing, tuple(problems))
 

@@ -65,7 +65,7 @@ def imported(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> Key:
     except (KeyError, TypeError, ValueError, JoseError):
         raise ValueError(f"is not a complete {alg} key") from None
     if alg == "Ed25519" and not _is_key_of_edwards(raw["x"]):
-        raise ValueError("is no Ed25519 key: its point is of small order, or not on the curve")
+        raise ValueError("is not an Ed25519 key: its point is of small order, or not on the curve")
     return key
 
 

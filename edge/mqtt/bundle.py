@@ -43,7 +43,7 @@ _OTHERS = (
     (b"CERTIFICATE REQUEST", "is a certificate request; have a certificate issued for it"),
     (b"CRL", "contains a revocation list; remove it"),
 )
-# What the library raises for certificates that are none, or only half.
+# What the library raises for bytes that are not a certificate, or a damaged one.
 UNREADABLE = (
     ValueError,
     TypeError,
@@ -135,10 +135,12 @@ def read_certificates(content: bytes, what: str) -> list[x509.Certificate]:
             try:
                 found += x509.load_pem_x509_certificates(block[0])
             except UNREADABLE:
-                raise CertificateError(f"{what}: block {number} is no certificate in PEM") from None
+                raise CertificateError(
+                    f"{what}: block {number} is not a certificate in PEM"
+                ) from None
     if not found:
         empty = "" if content.strip() else "is empty, and "
-        raise CertificateError(f"{what} {empty}is no certificate in PEM")
+        raise CertificateError(f"{what} {empty}is not a certificate in PEM")
     return found
 
 

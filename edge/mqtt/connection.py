@@ -207,7 +207,7 @@ class Connection:
             self._end(self._ended)
 
     def read_on(self, most: int) -> None:
-        """Take in what has arrived already, until so many messages are heard."""
+        """Read what has arrived already, up to `most` messages."""
         before = -1
         while before < len(self.heard) < most:
             before = len(self.heard)

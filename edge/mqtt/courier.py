@@ -181,7 +181,7 @@ class Courier:
             self._give_up_at = math.inf
         elif now >= self._give_up_at:
             connection.drop()
-            raise connection.ended("answers no event; connecting anew", Trouble.SILENT)
+            raise connection.ended("answers no event; reconnecting", Trouble.SILENT)
         self._note(now)
 
     @property

@@ -114,7 +114,7 @@ class Delivery:
     ) -> None:
         """Gather in `folder`. `fetch` gets retained messages.
 
-        `again` has a message heard once more, after so many seconds.
+        `again` delivers a message to this listener again after some seconds.
         `now` is None while the time is not known. A roster is not fetched where less than
         `reserve_bytes` of the disk would be free beside it.
         """

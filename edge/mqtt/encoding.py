@@ -74,7 +74,7 @@ def json_object(content: bytes) -> dict[str, Any]:
         raise ValueError("is not JSON in UTF-8") from None
     if not isinstance(value, dict):
         raise ValueError("is not a JSON object")  # noqa: TRY004 - one error class for wrong JSON
-    # Without an escape there is no such character: JSON takes none, nor UTF-8 a lone surrogate.
+    # Only an escape can give such a character: JSON and UTF-8 refuse it as it is.
     if "\\" in text and not all(is_text(each) for each in _texts(value)):
         raise ValueError("holds a control character or a lone surrogate, escaped")
     return value

@@ -248,7 +248,7 @@ def _event(content: bytes, leaf: Leaf) -> AnyEvent:
     """Read what was signed: rules 13 to 15."""
     kind = payload_object(content).get("type")
     if not isinstance(kind, str) or kind not in LEAF:
-        raise Rejected(Flaw.PAYLOAD, "type: is none of this contract")
+        raise Rejected(Flaw.PAYLOAD, "type: is not one of this contract")
     if LEAF[kind] is not leaf:
         raise Rejected(Flaw.TYPE, f"type {kind} does not belong on {leaf}")
     try:

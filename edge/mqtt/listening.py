@@ -113,7 +113,7 @@ class Listening(threading.Thread):
         self._wake()
 
     def again(self, listener: Listener, topic: str, payload: bytes, seconds: float) -> None:
-        """Have a listener hear a message once more, after so many seconds; the last one asked for.
+        """Deliver a message to a listener again after some seconds; it replaces an earlier one.
 
         A restart forgets it.
         """

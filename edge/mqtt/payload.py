@@ -338,7 +338,7 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 def fault(error: ValidationError) -> str:
     """Say where the first fault is and what; quotes nothing of what was sent."""
     first = error.errors(include_url=False, include_input=False)[0]
-    # The names of members that are none of ours are the sender's words, too.
+    # The names of unknown members are the sender's words, too.
     known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
     safe = takewhile(_NAME.fullmatch, map(str, known))
     where = ".".join(safe)

@@ -137,7 +137,7 @@ def of_disconnect(code: int) -> Verdict:
 
 
 class Ended(LinkError):
-    """There is no connection to a broker, or no longer one: `where` which, and `why`."""
+    """The connection to a broker failed or ended: `where` names the broker, `why` the reason."""
 
     def __init__(
         self, where: str, why: str, trouble: Trouble, remedy: Remedy = Remedy.AGAIN

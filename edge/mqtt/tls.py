@@ -56,5 +56,5 @@ def _authorities(broker: BrokerSettings) -> bytes | None:
         raise SecretError(f"{broker.ca}: broker.ca cannot be read: {error.strerror}") from None
     except CertificateError as error:
         raise SecretError(f"{broker.ca}: {error}") from None
-    # The bytes that were judged, not the file once more.
+    # The bytes that were judged; the file may have changed since.
     return b"".join(one.public_bytes(Encoding.DER) for one in bundle.fit)

@@ -3,7 +3,7 @@
 `auto` tries MQTT 5, and at once 3.1.1 where the broker refuses 5, ends the connection instead of
 answering, or stays silent. The version that was answered is remembered while the program runs;
 only if that one meets such an end is the other tried again. A broker that did not say why may
-have been starting: before 3.1.1 is believed of it, 5 is tried once more, now that it is up.
+have been starting: before 3.1.1 is believed of it, 5 is tried again, now that it is up.
 """
 
 import logging

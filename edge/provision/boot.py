@@ -33,7 +33,7 @@ def at_boot(machine: Machine, folders: Sequence[Path] = BOOT) -> Done | None:
 
     The claim is wiped and a receipt, with the request for a certificate, left in its place. What
     is wrong with a claim, or with the name of a file that looks like one, is written beside it,
-    for whoever put the card in. None: there is no claim. Raises SenyumError.
+    for whoever put the card in. Returns None without a claim. Raises SenyumError.
     """
     settings = machine.config.parent
     Staging(settings).finish()

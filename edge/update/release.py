@@ -200,7 +200,7 @@ class Release:
 
 
 class _Bounded:
-    """A file of which only so many bytes can be read: an archive may unpack to any size."""
+    """Limits how many bytes can be read: an archive may unpack to any size."""
 
     def __init__(self, file: IO[bytes], most: int) -> None:
         self._file = file

@@ -152,7 +152,7 @@ def test_what_does_not_come_is_asked_for_less_and_less_and_given_up(
     assert [command["number"] for command in by_time] == sorted(set(numbers))
     (end,) = [notice for notice in one.said + two.said if notice.kind is Kind.GIVEN_UP]
     assert end.loud
-    assert end.text == "event 2 is missing and given up, after 8 requests in vain"
+    assert end.text == "event 2 is missing and given up, after 8 requests without success"
     two.take(messages[1])
     clock.turn(1)
     two.idle()

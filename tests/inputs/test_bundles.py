@@ -336,7 +336,7 @@ def test_our_own_ca_passes_strict_verification(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"\n \n", "is empty"),
-        (b"no certificate", "no certificate in PEM"),
+        (b"no certificate", "not a certificate in PEM"),
         (root().public_bytes(Encoding.DER), "openssl x509 -inform der"),
         (b"-----BEGIN PKCS7-----\nAA==\n-----END PKCS7-----\n", "openssl pkcs7"),
         (pem(root())[:-40], "cut short"),

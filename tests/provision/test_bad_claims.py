@@ -57,9 +57,9 @@ def refused(desk: Desk, content: dict[str, Any], owner: Owner = ME) -> str:
         (claim(authorities="{}"), "authorities is not a JWK set"),
         (claim(authorities='{"keys": [{"kid": "a", "kty": "OKP", "d": "x"}]}'), "private key"),
         (claim(authorities='{"keys": [{"kid": "a", "kty": "OKP"}]}'), r"keys\[0\] alg: None"),
-        (claim(certificate="-----BEGIN nonsense"), "certificate is no certificate in PEM"),
+        (claim(certificate="-----BEGIN nonsense"), "certificate is not a certificate in PEM"),
         (claim(certificate="gone.pem"), "gone.pem: cannot be read: No such file"),
-        (claim(broker={**BROKER, "ca": "-----BEGIN nonsense"}), "broker.ca is no certificate"),
+        (claim(broker={**BROKER, "ca": "-----BEGIN nonsense"}), "broker.ca is not a certificate"),
     ],
 )
 def test_what_is_wrong_is_named(desk: Desk, content: dict[str, Any], said: str) -> None:
