@@ -107,7 +107,7 @@ class Undated:
 
 
 @dataclass(slots=True)
-class Entry:
+class RowEvidence:
     """What is kept of a row; the message itself may be large."""
 
     name: str  # of the row
@@ -127,9 +127,9 @@ class Entry:
     sure: bool = True  # of its moment
 
 
-def keep(checked: Checked) -> Entry:
+def keep(checked: Checked) -> RowEvidence:
     """Keep what is needed of a row."""
-    entry = Entry(
+    entry = RowEvidence(
         str(checked.row),
         checked.row.sequence,
         checked.piece,
@@ -176,12 +176,12 @@ def _plausible(own: datetime, received: datetime | None) -> datetime:
     return received
 
 
-def by_number(entries: list[Entry]) -> list[Entry]:
+def by_number(entries: list[RowEvidence]) -> list[RowEvidence]:
     """Sort by what was signed; a row without a place in the chain comes first."""
     return sorted(entries, key=lambda each: each.piece.sequence if each.piece else 0)
 
 
-def reaches(entries: list[Entry], moment: datetime, side: int) -> bool:
+def reaches(entries: list[RowEvidence], moment: datetime, side: int) -> bool:
     """Whether the outermost genuine event is beyond a moment, before (-1) or after it (1)."""
     for entry in entries:
         if entry.usable and entry.moment is not None:
@@ -189,7 +189,7 @@ def reaches(entries: list[Entry], moment: datetime, side: int) -> bool:
     return False
 
 
-def spans(entries: list[Entry]) -> list[Span]:
+def spans(entries: list[RowEvidence]) -> list[Span]:
     """Return between which moments each entry lies: its own, or those of its neighbours.
 
     For an entry with a moment of its own the first is that of the entry before, so that it is

@@ -16,8 +16,8 @@ from edge.central.entries import (
     NOTES,
     Dated,
     Defect,
-    Entry,
     Note,
+    RowEvidence,
     Span,
     UnitEvidence,
     by_number,
@@ -104,7 +104,7 @@ class Evidence:
 
     # --- reading --------------------------------------------------------------------------
 
-    def _entries(self, unit: UnitName) -> tuple[list[Entry], bool]:
+    def _entries(self, unit: UnitName) -> tuple[list[RowEvidence], bool]:
         """Return what is stored around the days, and whether nothing is stored after it."""
         gap = self._shelf.locate(unit, *self._window)
         entries = [] if gap is None else self._read(unit, gap)
@@ -124,10 +124,10 @@ class Evidence:
             after = self._shelf.beside(unit, whole, _PORTION)[1]
         return by_number(entries), is_last
 
-    def _read(self, unit: UnitName, gap: Gap) -> list[Entry]:
+    def _read(self, unit: UnitName, gap: Gap) -> list[RowEvidence]:
         return [keep(check(row, unit, self._keys)) for row in self._shelf.rows(unit, gap)]
 
-    def _date(self, unit: UnitName, entries: list[Entry]) -> None:
+    def _date(self, unit: UnitName, entries: list[RowEvidence]) -> None:
         """Date the events that the unit was not sure of, by its anchors."""
         boots = {entry.undated.boot_id for entry in entries if entry.undated is not None}
         anchors: dict[str, list[Anchor]] = {boot: [] for boot in boots}
@@ -168,7 +168,7 @@ class Evidence:
                 self._report(Defect(Note.ALTERED, short(source), text))
         return self._moves
 
-    def _numbers(self, entries: list[Entry]) -> Iterator[int]:
+    def _numbers(self, entries: list[RowEvidence]) -> Iterator[int]:
         """Yield which numbers are of the days, as the columns have them."""
         for entry, (since, until) in zip(entries, spans(entries), strict=True):
             place = zone(entry.zone)
@@ -184,7 +184,7 @@ class Evidence:
     # --- judging --------------------------------------------------------------------------
 
     def _judge(
-        self, unit: UnitName, entries: list[Entry], found: UnitEvidence, *, is_last: bool
+        self, unit: UnitName, entries: list[RowEvidence], found: UnitEvidence, *, is_last: bool
     ) -> frozenset[int]:
         """Report what is wrong with the chain; returns the numbers that are forked."""
         moves = {*self._all_moves(), *(entry.move for entry in entries if entry.move is not None)}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from edge.central.chain import Piece, breaks
-from edge.central.entries import NOTES, Defect, Entry, Lost, Mark, Note, Span, UnitEvidence
+from edge.central.entries import NOTES, Defect, Lost, Mark, Note, RowEvidence, Span, UnitEvidence
 from edge.central.gaps import Gap
 from edge.central.shelf import Period
 
@@ -39,7 +39,7 @@ class Judging:
         """Whether something between two moments, None if unknown, may be of the days."""
         return (since is None or since < self.end) and (until is None or until >= self._begin)
 
-    def row(self, entry: Entry, span: Span) -> None:
+    def row(self, entry: RowEvidence, span: Span) -> None:
         """Report a row that is not as it was signed, or proves nothing."""
         assert entry.fault is not None, "nothing is wrong with it"
         if entry.usable and entry.moment is not None:
