@@ -3,6 +3,7 @@
 The broker would give the connection to each of the two in turn, for ever.
 """
 
+import hashlib
 import os
 import socket
 import struct
@@ -18,8 +19,10 @@ def claim(broker: BrokerSettings, client_id: str) -> socket.socket:
 
     Raises CallerError if another process of this user, or of root, has claimed it.
     """
-    # An abstract socket (unix(7)) leaves no file behind, however the process ends.
-    address = f"\0senyum-receive {broker.host}:{broker.port} {client_id}"[:100]
+    # An abstract socket (unix(7)) leaves no file behind, however the process ends. Its name has
+    # 107 bytes at most, fewer than a host and a client ID may have.
+    claimed = f"{broker.host}:{broker.port} {client_id}"
+    address = f"\0senyum-receive {hashlib.sha256(os.fsencode(claimed)).hexdigest()}"
     mine = socket.socket(socket.AF_UNIX)
     try:
         mine.bind(address)

@@ -24,6 +24,7 @@ from edge.central import only
 from edge.central.message import Message
 from edge.central.only import claim
 from edge.central.subscriptions import SHARED_EXPIRY_S
+from edge.errors import CallerError
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.keys import SigningKey, add_registration
@@ -188,7 +189,17 @@ def test_a_strangers_process_does_not_keep_a_receiver_from_starting(
     with closing(claim(broker, "one")):
         monkeypatch.setattr(os, "getuid", lambda: 12345)
         monkeypatch.setattr(only, "_owner", lambda _: 54321)
-        claim(broker, "one").close()
+        with closing(claim(broker, "one")) as second:
+            assert second.getsockname() == ""
+
+
+def test_client_ids_that_differ_at_their_end_are_two_claims() -> None:
+    broker = BrokerSettings(host="b" * 60 + ".example", port=free_port())
+    with closing(claim(broker, "senyum-receive." + "é" * 60 + "1")):
+        with closing(claim(broker, "senyum-receive." + "é" * 60 + "2")) as second:
+            assert second.getsockname() != ""
+        with pytest.raises(CallerError, match="another receiver"):
+            claim(broker, "senyum-receive." + "é" * 60 + "1")
 
 
 def _default_name() -> str:
