@@ -206,7 +206,6 @@ def test_a_unit_of_any_number_goes_on(number: int) -> None:
 
 # --- text --------------------------------------------------------------------------------------
 
-FORBIDDEN = [*range(0x20), *range(0xD800, 0xE000)]
 CHARACTERS = st.characters(codec=None) | st.sampled_from([0x7F, 0x80, 0x9B, 0x2028, 0xFEFF]).map(
     chr
 )

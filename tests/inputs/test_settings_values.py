@@ -297,9 +297,6 @@ def test_without_a_database_of_zones_the_unit_starts(
         load(write(tmp_path, '[unit.place]\nzone = "not a zone"\n'))
 
 
-SECRETS = st.text("abc \t\r\n\0\ufeff\u200bé", max_size=12).map(str.encode)
-
-
 @pytest.mark.parametrize("name", ["Asia/Ujung_Pandang", "Asia/Calcutta"])
 def test_a_receiver_dates_by_old_names_too(name: str) -> None:
     assert shelf.zone(name).key == RENAMED[name]
@@ -307,11 +304,10 @@ def test_a_receiver_dates_by_old_names_too(name: str) -> None:
 
 # --- passwords -----------------------------------------------------------------------------------
 
+SECRETS = st.text("abc \t\r\n\0\ufeff\u200bé", max_size=12).map(str.encode)
 
-@given(
-    content=st.binary(max_size=40)
-    | st.text("abc \t\r\n\0\ufeff\u200bé", max_size=12).map(str.encode)
-)
+
+@given(content=st.binary(max_size=40) | SECRETS)
 @inputs
 def test_a_password_is_what_can_be_seen_or_is_refused(
     content: bytes, tmp_path_factory: pytest.TempPathFactory
