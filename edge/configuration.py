@@ -43,7 +43,9 @@ def explain(error: ValidationError, where: str, what: str = "settings", text: st
     more = error.error_count() - 1
     tail = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":
-        return f"{where}: {name} is no setting of Senyum; remove it or mend its spelling{tail}"
+        return (
+            f"{where}: {name} is not a setting of Senyum; remove it or correct its spelling{tail}"
+        )
     if first["type"] == "missing":
         return f"{where}: {name} {plain(first)}{tail}"
     # A rule about several settings of a section has the whole section as its input.

@@ -8,7 +8,7 @@ from typing import Any
 
 # By the type of the error, where the library's own sentence speaks to programmers.
 _PLAIN = {
-    "extra_forbidden": "is not known here; remove it or mend its spelling",
+    "extra_forbidden": "is not known here; remove it or correct its spelling",
     "missing": "is missing; add it",
 }
 _PATTERNS = {"^[a-z0-9-]{1,32}$": "must be 1 to 32 lower case letters, digits and hyphens"}

@@ -35,9 +35,9 @@ def test_the_environment_is_stronger_than_the_file(
     ("text", "says"),
     [
         ("[camera]\nfps = 99", "camera.fps is 99: must be less than or equal to 60"),
-        ("[camera]\nfsp = 9", "camera.fsp is no setting of Senyum"),
+        ("[camera]\nfsp = 9", "camera.fsp is not a setting of Senyum"),
         ('[unit]\nname = "Lobby 1"', "unit.name is 'Lobby 1': must be 1 to 32 lower case letters"),
-        ('[[broker.others]]\nhots = "a"', "broker.others.0.hots is no setting of Senyum"),
+        ('[[broker.others]]\nhots = "a"', "broker.others.0.hots is not a setting of Senyum"),
         ('[unit.place]\nzone = "Asia/Depok"', "unit.place.zone is 'Asia/Depok': not an IANA"),
         ("[unit.place]\nlatitude = 91", "unit.place.latitude is 91"),
         ("[gpio]\ngreen = 18", "gpio: a pin is used twice: green 18, red 27, buzzer 18"),
@@ -89,7 +89,7 @@ def test_a_wrong_variable_says_that_it_comes_from_the_environment(
     [
         ("SENYUM_KAMERA__FPS", "SENYUM_KAMERA__FPS: kamera is no section"),
         ("SENYUM_CAMERA", "environment: .*set one setting a variable"),
-        ("SENYUM_CAMERA__FSP", "SENYUM_CAMERA__FSP: camera.fsp is no setting"),
+        ("SENYUM_CAMERA__FSP", "SENYUM_CAMERA__FSP: camera.fsp is not a setting"),
     ],
 )
 def test_a_variable_that_sets_nothing_is_named(

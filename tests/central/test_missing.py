@@ -247,7 +247,7 @@ def test_the_largest_numbers_cost_what_small_ones_do(place: Place) -> None:
 
 
 class Program:
-    """Stands in for the operator's program: runs when it is let, and keeps what it was given."""
+    """Takes the place of the operator's program: runs when it may, and keeps what it was given."""
 
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []

@@ -210,7 +210,7 @@ def test_a_password_that_changed_is_waited_for_while_it_runs(server_place: Place
 
 
 class Away:
-    """Fails so many times, and then works."""
+    """Fails the given number of times, then works."""
 
     def __init__(self, times: int) -> None:
         self.left = times

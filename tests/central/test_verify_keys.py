@@ -50,7 +50,7 @@ def take_with(store: Store, messages: list[object], key_set: KeySet) -> None:
 
 
 def chain(*parts: tuple[Unit, int]) -> list[object]:
-    """Sign events in turn, each unit so many; the last one says how it is."""
+    """Sign the given number of events for each unit in turn, and the health of the last one."""
     messages: list[object] = []
     head = parts[0][0].head
     for unit, count in parts:

@@ -1,4 +1,4 @@
-"""Whatever stands in the lines of a file, `verify` names it, goes on and ends with 1."""
+"""Whatever the lines of a file contain, `verify` names it, goes on and ends with 1."""
 
 import contextlib
 import hashlib

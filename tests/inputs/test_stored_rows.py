@@ -1,4 +1,4 @@
-"""Whatever stands in the rows of a store, `export` names it, goes on and ends with 1."""
+"""Whatever the rows of a store contain, `export` names it, goes on and ends with 1."""
 
 import contextlib
 import csv

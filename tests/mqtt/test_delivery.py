@@ -204,7 +204,7 @@ def test_what_is_refused_changes_nothing(
     assert bench.rack.installed == [5]
     assert bench.rack.keeper.file.read_bytes() == before
     assert [(each.ok, each.reason) for each in bench.rack.answers] == [(False, flaw)] * answered
-    bench.deliver(roster(7, person(1)))  # and nothing stands in the way of the next
+    bench.deliver(roster(7, person(1)))  # and the next is taken
     assert bench.rack.installed == [5, 7]
 
 

@@ -146,7 +146,7 @@ def test_whatever_a_broker_did_what_it_speaks_is_found_on_the_second_try(
 
 # --- all who connect ---------------------------------------------------------------------------
 
-# Yields what does it once more, on whatever connection there is by then.
+# Yields a function that does it again, on the connection there is by then.
 Client = Callable[
     [BrokerSettings, Path, PrivateBroker], contextlib.AbstractContextManager[Callable[[], None]]
 ]

@@ -38,9 +38,9 @@ def refused(desk: Desk, content: dict[str, Any], owner: Owner = ME) -> str:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (claim(organisation="depok"), "claim: organisation is no setting"),
-        (claim(unit=unit(floor=3)), "claim: unit.floor is no setting"),
-        (claim(broker={**BROKER, "hots": "x"}), "claim: broker.hots is no setting"),
+        (claim(organisation="depok"), "claim: organisation is not a setting"),
+        (claim(unit=unit(floor=3)), "claim: unit.floor is not a setting"),
+        (claim(broker={**BROKER, "hots": "x"}), "claim: broker.hots is not a setting"),
         (claim(unit=unit(place={"zone": "Asia/Depok"})), "unit.place.zone is 'Asia/Depok'"),
         (claim(unit=unit(place={"latitude": 96.3})), "unit.place.latitude is 96.3"),
         (claim(unit=unit(place={"longitude": -181.0})), "unit.place.longitude is -181.0"),

@@ -49,7 +49,7 @@ def ext4_on_btrfs(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def small_ext4(folder: Path, inodes: int = 64, mib: int = 16) -> Iterator[Path]:
-    """Mount an ext4 of so many inodes and MiB at `folder`/small; skips where it cannot."""
+    """Mount an ext4 with this number of inodes and MiB at `folder`/small; skips where it cannot."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
     image, place = folder / "small.img", folder / "small"

@@ -44,7 +44,7 @@ class Device:
         )
 
     def begin(self, count: int) -> None:
-        """Have it record so many events."""
+        """Make it record this number of events."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{count}\n")
         self._process.stdin.flush()

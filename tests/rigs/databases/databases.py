@@ -266,7 +266,7 @@ def full_file(trial: Trial, disk: Path) -> None:
 
 
 def turned_read_only(trial: Trial, disk: Path, image: Path) -> None:
-    """As after an error of the disk: the file system refuses to write until it is mounted anew."""
+    """As after an error of the disk: the file system refuses to write until it is mounted again."""
     trial.publish(20)
     trial.until_whole()
     subprocess.run(["mount", "-o", "remount,abort", disk], check=True)
