@@ -89,7 +89,7 @@ def parse_toml(content: bytes) -> tuple[dict[str, Any], str]:
         if "." in line and _LONG_NAME.search(line):
             raise ValueError(f"line {number} has a name of more than 32 parts")
     try:
-        return tomllib.loads(text), text
+        found = tomllib.loads(text)
     except RecursionError:
         raise ValueError("tables or lists are nested too deeply") from None
     except ValueError as error:
@@ -100,6 +100,22 @@ def parse_toml(content: bytes) -> tuple[dict[str, Any], str]:
         said = str(error) if at else f"{error}, line {number}"
         named = f"; the name there is {escaped(key[1])}" if key else ""
         raise ValueError(f"{said}{named}") from None
+    _check_integers(found, text)
+    return found, text
+
+
+def _check_integers(content: dict[str, Any], text: str) -> None:
+    """Refuse integers beyond 64 bits, which TOML does not have: Python cannot even print some."""
+    waiting: list[tuple[tuple[object, ...], object]] = [((), content)]
+    for path, value in waiting:  # which grows meanwhile
+        if isinstance(value, dict):
+            waiting += [((*path, name), part) for name, part in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*path, number), part) for number, part in enumerate(value)]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            name = ".".join(escaped(part)[:64] for part in path)
+            at = f", line {line}" if (line := line_of(text, path)) else ""
+            raise ValueError(f"{name} is an integer of more than 64 bits{at}")
 
 
 def read_file(file: Path) -> tuple[dict[str, Any], str]:

@@ -7,9 +7,17 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from edge.supplied_files import check_line
 from edge.zones import current_name
@@ -19,7 +27,7 @@ _LONGEST_HOST = 253  # characters (RFC 1035)
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _PORT = re.compile(r"(.*[^:]|\[.*\]):(\d{1,5})")
 _INTERFACE = re.compile(r"[A-Za-z0-9_.-]{1,15}", re.ASCII)
-_LONGEST_USERNAME = 65_535  # bytes (MQTT 5, section 1.5.4)
+_LONGEST_MQTT_TEXT = 65_535  # bytes (MQTT 5, section 1.5.4)
 _LONGEST_PATH = 4095  # bytes (Linux, PATH_MAX)
 
 
@@ -65,14 +73,18 @@ def _name(text: str) -> str:
     return name
 
 
+def check_mqtt_text(text: str) -> str:
+    """Return text that MQTT can carry, such as a password; ValueError quotes nothing of it."""
+    if len(check_line(text).encode()) > _LONGEST_MQTT_TEXT:
+        raise ValueError(f"is longer than {_LONGEST_MQTT_TEXT} bytes, the most that MQTT has")
+    return text
+
+
 def _username(text: str) -> str:
     try:
-        check_line(text)
+        return check_mqtt_text(text)
     except ValueError as error:
         raise ValueError(f"{error}; leave it out if the broker asks for no user name") from None
-    if len(text.encode()) > _LONGEST_USERNAME:
-        raise ValueError(f"is longer than {_LONGEST_USERNAME} bytes, the most that MQTT has")
-    return text
 
 
 def _path(path: Path) -> Path:
@@ -111,6 +123,14 @@ FilePath = Annotated[AnyPath, AfterValidator(_file)]
 
 
 class Section(BaseModel):
-    """A table of the settings: unknown names, infinities and NaN are refused."""
+    """A table of the settings: unknown names, infinities, NaN, and true for 1 are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_as_number(cls, value: object, info: ValidationInfo) -> object:
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
+            raise ValueError("must not be true or false")
+        return value

@@ -24,7 +24,7 @@ def current_name(zone: str) -> str:
     name = RENAMED.get(zone, zone)
     if find_zone(name) is not None and not name.startswith(_NO_PLACES):
         return name
-    every = available_timezones()
+    every = {each for each in available_timezones() if not each.startswith(_NO_PLACES)}
     if not every and _PLAUSIBLE.fullmatch(name) and not name.startswith(_NO_PLACES):
         return name
     near = difflib.get_close_matches(zone[:64], every, n=2)

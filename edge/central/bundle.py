@@ -80,9 +80,11 @@ def _lines(
     shelf: Shelf, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
 ) -> Iterator[dict[str, Any]]:
     for found in units:
-        if not found.numbers:
+        # Of a unit of which nothing is left of the days, what was around it shows that.
+        numbers = found.numbers or [end for gap in found.gaps for end in (gap.first, gap.last)]
+        if not numbers:
             continue
-        unit, gap = found.unit, Gap(min(found.numbers), max(found.numbers))
+        unit, gap = found.unit, Gap(min(numbers), max(numbers))
         before, after = shelf.neighbours(unit, gap)
         topic = unit.topic(Leaf.EVENT)
         parts = [("before", before), ("event", shelf.chain(unit, gap)), ("after", after)]

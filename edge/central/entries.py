@@ -7,6 +7,7 @@ from enum import StrEnum
 from edge.central.chain import Fault, Piece
 from edge.central.checking import Checked, Claim
 from edge.central.dating import Anchor
+from edge.central.gaps import Gap
 from edge.central.moves import Move
 from edge.mqtt.clock import ClockState
 from edge.mqtt.payload import AuditEvent
@@ -95,6 +96,7 @@ class UnitEvidence:
     items: list[Item] = field(default_factory=list)
     marks: list[Mark] = field(default_factory=list)
     lost: set[Lost] = field(default_factory=set)
+    gaps: list[Gap] = field(default_factory=list)  # numbers that may be of the days
     numbers: list[int] = field(default_factory=list)  # of the days, as the columns have them
 
 

@@ -85,10 +85,10 @@ class Evidence:
 
     def read(self, unit: UnitName) -> UnitEvidence:
         """Read one unit."""
-        entries, is_last = self._entries(unit)
+        entries, is_first, is_last = self._entries(unit)
         found = UnitEvidence(unit)
         self._date(unit, entries)
-        forks = self._judge(unit, entries, found, is_last=is_last)
+        forks = self._judge(unit, entries, found, is_first=is_first, is_last=is_last)
         for entry in entries:
             if entry.item is None or entry.moment is None:
                 continue
@@ -104,8 +104,8 @@ class Evidence:
 
     # --- reading --------------------------------------------------------------------------
 
-    def _entries(self, unit: UnitName) -> tuple[list[RowEvidence], bool]:
-        """Return what is stored around the days, and whether nothing is stored after it."""
+    def _entries(self, unit: UnitName) -> tuple[list[RowEvidence], bool, bool]:
+        """Return what is stored around the days, and whether nothing is before it, and after it."""
         gap = self._shelf.locate(unit, *self._window)
         entries = [] if gap is None else self._read(unit, gap)
         whole = Gap(1, 0) if gap is None else gap
@@ -122,7 +122,7 @@ class Evidence:
             entries += self._read(unit, after)
             whole = Gap(whole.first, after.last)
             after = self._shelf.beside(unit, whole, _PORTION)[1]
-        return by_number(entries), is_last
+        return by_number(entries), before is None, is_last
 
     def _read(self, unit: UnitName, gap: Gap) -> list[RowEvidence]:
         return [keep(check(row, unit, self._keys)) for row in self._shelf.rows(unit, gap)]
@@ -184,7 +184,13 @@ class Evidence:
     # --- judging --------------------------------------------------------------------------
 
     def _judge(
-        self, unit: UnitName, entries: list[RowEvidence], found: UnitEvidence, *, is_last: bool
+        self,
+        unit: UnitName,
+        entries: list[RowEvidence],
+        found: UnitEvidence,
+        *,
+        is_first: bool,
+        is_last: bool,
     ) -> frozenset[int]:
         """Report what is wrong with the chain; returns the numbers that are forked."""
         moves = {*self._all_moves(), *(entry.move for entry in entries if entry.move is not None)}
@@ -198,8 +204,6 @@ class Evidence:
             if entry.piece is not None and entry.piece.unit == unit:
                 own.setdefault(entry.piece.digest or entry.name, (entry.piece, span))
         pieces = [*own.values()]
-        first = pieces[0][0].sequence if pieces else 1
-        is_first = self._shelf.beside(unit, Gap(first, first), 1)[0] is None
         forks = judging.chain(pieces, self._shelf.forks(unit), is_first=is_first)
         chain = [piece for piece, _ in pieces]
         if is_last:

@@ -89,6 +89,7 @@ class Judging:
             return
         for part in gap.without(self._apart):
             self.report(Note.GAP, f"{part}: {self._lose(span)}")
+            self._found.gaps.append(part)
 
     def _lose(self, span: Span) -> str:
         """Note the days of a span, and return them in words."""

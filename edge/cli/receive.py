@@ -31,7 +31,7 @@ from edge.errors import CallerError
 from edge.mqtt.topics import Leaf, subscription
 from edge.notify import Notifier
 from edge.settings import BrokerSettings
-from edge.supplied_files import check_line
+from edge.values import check_mqtt_text
 from edge.zones import current_name
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _check(args: argparse.Namespace) -> None:
         raise CallerError(f"--group: {error}") from None
     for option, name in (("--client-id", args.client_id), ("--retire", args.retire)):
         try:
-            check_line(name or "default")
+            check_mqtt_text(name or "default")
         except ValueError as error:
             raise CallerError(f"{option}: {error}") from None
     try:

@@ -8,9 +8,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge.errors import SecretError
 from edge.mqtt.tls import tls_context
 from edge.secrets import read_secret_line
 from edge.settings import BrokerSettings
+from edge.values import check_mqtt_text
 
 CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
 SESSION_SECONDS = 86_400  # the broker keeps our session this long after we went
@@ -119,8 +121,12 @@ class Packed(Properties):
 
 
 def _password(broker: BrokerSettings) -> str | None:
-    path = broker.password
-    return None if path is None else read_secret_line(path, "the broker password")
+    if (path := broker.password) is None:
+        return None
+    try:
+        return check_mqtt_text(read_secret_line(path, "the broker password"))
+    except ValueError as error:
+        raise SecretError(f"{path}: the broker password {error}") from None
 
 
 def _send_at_once(_client: Client, _userdata: object, sock: object) -> None:

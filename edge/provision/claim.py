@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from edge.configuration import LARGEST, explain, line_of, parse_toml, respelt
 from edge.errors import SettingsError
 from edge.settings import CameraSettings, GpioSettings
-from edge.supplied_files import check_line, read_regular
+from edge.supplied_files import read_regular
 from edge.types import Direction
-from edge.values import Host, Name, Protocol, Section, Username, Zone
+from edge.values import Host, Name, Protocol, Section, Username, Zone, check_mqtt_text
 from edge.wording import escaped, plain
 
 NAME = "senyum-claim.toml"
@@ -21,7 +21,7 @@ _PEM = "-----BEGIN "
 
 
 def _line(secret: SecretStr) -> SecretStr:
-    check_line(secret.get_secret_value())
+    check_mqtt_text(secret.get_secret_value())
     return secret
 
 

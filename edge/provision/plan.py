@@ -77,7 +77,8 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     """Check everything. Raises CallerError, in one line that names what is wrong."""
     present = Present.read(machine.config)
     content = present.merged(documents, _state(present))
-    settings = checked(content, documents.where)
+    both = f"{documents.where} with {present.file}" if present.content else documents.where
+    settings = checked(content, both)
     unit = UnitName.of(settings.unit)
     _check_camera(documents.claim, settings, machine)
     _check_state(settings, machine.owner)

@@ -11,6 +11,7 @@ from desk import BROKER, Desk, claim, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.configuration import parse_toml
 from edge.errors import ProvisionError, SenyumError, SettingsError
 from edge.provision import boot, toml
 from edge.provision.boot import WIPING, at_boot, unapplied, wipe
@@ -217,10 +218,29 @@ def test_what_notepad_writes_is_accepted(desk: Desk, content: bytes) -> None:
     assert desk.settings.unit.name == "lobby-1"
 
 
-@pytest.mark.parametrize("password", ["\ufeffhush", "hush\n", " hush", "hu\u200bsh", "", "\t"])
+@pytest.mark.parametrize(
+    "password", ["\ufeffhush", "hush\n", " hush", "hu\u200bsh", "", "\t", "hush" * 20_000]
+)
 def test_a_password_with_what_cannot_be_seen_is_refused(desk: Desk, password: str) -> None:
     desk.insert(claim(broker={**BROKER, "password": password}))
     assert "hush" not in kept(desk, r"broker\.password: ")
+
+
+@given(path=st.sampled_from(["x", "a.b", "broker.port", "unit.place.latitude"]), data=st.data())
+@inputs
+def test_an_integer_beyond_64_bits_is_named(path: str, data: st.DataObject) -> None:
+    over = data.draw(st.integers(2**63, 2**80) | st.just(2**20_000))
+    number = data.draw(st.sampled_from([f"{over:#x}", f"{over:#o}", f"{over:#b}", f"[{over:#x}]"]))
+    with pytest.raises(ValueError, match=r"integer of more than 64 bits, line 2\Z") as caught:
+        parse_toml(f"# first\n{path} = {number}\n".encode())
+    assert str(caught.value).startswith(path)
+    assert parse_toml(f"{path} = {2**63 - 1:#x}".encode())
+
+
+def test_a_fault_of_the_settings_names_their_file(desk: Desk) -> None:
+    desk.config.write_text("[outbox]\nno_such = 1\n")
+    desk.insert(claim())
+    assert str(desk.config) in kept(desk, "outbox.no_such is")
 
 
 def test_an_old_zone_and_a_host_in_capitals_are_said_and_replaced(desk: Desk) -> None:

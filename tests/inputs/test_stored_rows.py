@@ -74,6 +74,9 @@ def folder() -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def _clean() -> Iterator[None]:
     yield
+    if whole.cache_info().currsize:
+        shutil.rmtree(whole())
+        whole.cache_clear()
     if folder.cache_info().currsize:
         shutil.rmtree(folder())
         folder.cache_clear()
@@ -162,3 +165,55 @@ def test_the_store_that_is_changed_is_good() -> None:
     (line,) = csv.DictReader(io.StringIO(out))
     assert (line["first_in"], line["last_out"]) == ("07:50:00", "11:30:00")
     assert line["notes"] == "time-corrected"
+
+
+@cache
+def whole() -> Path:
+    """Make a store of three days of one door, two events a day, and return its folder."""
+    door, found = Door(), folder().with_name(f"{folder().name}-whole")
+    found.mkdir()
+    messages = [
+        door.at(f"2026-03-0{day}T0{hour}:00:00").passes(person)
+        for day in (1, 2, 3)
+        for hour, person in ((1, ANI), (9, BUDI))
+    ]
+    messages.append(door.at("2026-03-04T23:00:00").health())
+    with closing(Store(found / "events.db")) as store:
+        take(store, *messages, units=(door,), at="2026-03-04T23:00:00")
+    return found
+
+
+@inputs
+@given(
+    gone=st.sets(st.integers(1, 6), min_size=1),
+    double=st.booleans(),
+    day=st.integers(1, 3),
+    span=st.integers(0, 2),
+)
+def test_events_that_are_gone_are_missed_by_the_export_and_by_its_evidence(
+    gone: set[int], double: bool, day: int, span: int
+) -> None:
+    kept = {1, 2, 3, 4, 5, 6} - gone
+    last = min(day + span, 3)
+    with TemporaryDirectory() as place:
+        path = Path(place) / "events.db"
+        shutil.copy(whole() / "events.db", path)
+        with closing(sqlite3.connect(path)) as db:
+            if double and kept:  # their rows hold another event instead
+                other = "(SELECT jws FROM event WHERE sequence = ?)"
+                statement = f"UPDATE event SET jws = {other} WHERE sequence = ?"
+                db.executemany(statement, [(min(kept), number) for number in gone])
+            else:
+                db.executemany("DELETE FROM event WHERE sequence = ?", [(n,) for n in gone])
+            db.commit()
+        days = (f"--from=2026-03-0{day}", f"--to=2026-03-0{last}")
+        touched = any(day <= (number + 1) // 2 <= last for number in gone)
+        status, out, _ = run(path, *days)
+        assert status == 1 or not touched
+        assert "events missing" in out or not touched
+        raw, content, _ = run(path, *days, "--raw")
+        evidence = Path(place) / "days.jsonl"
+        evidence.write_text(content, encoding="utf-8")
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            judged = main(["verify", f"--keys={folder() / 'keys.json'}", str(evidence)])
+        assert (raw, judged) == (1, 1) or not touched, said.getvalue()
