@@ -1,6 +1,7 @@
 """Reads files that people supply: regular files only, and never more than is useful."""
 
 import codecs
+import contextlib
 import errno
 import os
 import stat
@@ -48,6 +49,17 @@ def read_whole(file: BinaryIO, most: int) -> bytes:
     if max(stated, len(content)) > most:
         raise OSError(errno.EFBIG, f"the file is larger than {most / 1e6:g} MB")
     return content
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise OSError, as above, if `path` names something else than a regular file, or nothing.
+
+    A file that takes the place of a device or a pipe would remove it for everybody.
+    """
+    if not path.name:
+        raise OSError(errno.EINVAL, "it is a folder, not a regular file")
+    with contextlib.suppress(FileNotFoundError):
+        _check(os.stat(path))  # noqa: PTH116 - as above
 
 
 def as_text(content: bytes) -> str:

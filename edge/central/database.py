@@ -30,6 +30,7 @@ from edge.central import dating, faults, moving, schema
 from edge.central.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
 from edge.errors import StoreAway, StoreError, StoreUnusable
 from edge.secrets import read_secret_line
+from edge.supplied_files import check_replaceable
 
 FETCH = 500  # rows of a long answer at a time
 BUSY_S = 3.0  # how long another's lock is waited for at a time; SIGTERM waits no longer either
@@ -375,6 +376,7 @@ def _file_url(path: Path, *, read_only: bool) -> URL:
 def _touch(path: Path) -> None:
     """Make the file, for its owner only: SQLite gives its other files the mode of this one."""
     try:
+        check_replaceable(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         kind = faults.kind_at_start(error)

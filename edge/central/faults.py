@@ -32,7 +32,9 @@ _ROW_SQLITE = frozenset(
 ROW_ERRORS = (OverflowError, UnicodeError)
 
 # What makes a place unusable until the caller names another or corrects it.
-_CALLERS_ERRNO = frozenset({errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM})
+_CALLERS_ERRNO = frozenset(
+    {errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
+)
 _CALLERS_SQLITE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM})
 # A password, a role, a database, a schema or a right that is wrong.
 _CALLERS_STATES = ("28", "3D", "3F", "42501")

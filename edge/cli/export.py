@@ -21,6 +21,7 @@ from edge.central.shifts import CONTEXT
 from edge.cli.store import add_store, open_store
 from edge.errors import CallerError
 from edge.mqtt.keys import KeySet
+from edge.supplied_files import check_replaceable
 from edge.wording import ascii_json, counted, escaped
 
 if TYPE_CHECKING:
@@ -264,12 +265,16 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.flush()
         return
-    draft = path.with_name(path.name + ".new")
+    draft = None
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        check_replaceable(path)
+        draft = path.with_name(path.name + ".new")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             yield file
         draft.replace(path)
     except OSError as error:
         raise CallerError(f"--out {path}: cannot be written: {error.strerror}") from None
     finally:
-        draft.unlink(missing_ok=True)
+        if draft is not None:
+            draft.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from edge.central.proof import LONGEST_LINE, Finding, Verdict, judge
 from edge.central.receipts import Receipt, is_receipts, read_receipts
 from edge.errors import CallerError
 from edge.mqtt.keys import KeySet
+from edge.supplied_files import open_regular
 from edge.wording import ascii_json, counted, escaped
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _judged(path: Path, keys: KeySet, *, as_json: bool) -> tuple[bool, list[str]
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines with their ends; of one that is far too long, parts."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while line := file.readline(LONGEST_LINE + 1):
             yield line
 

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from edge.secrets import sync_folder
+from edge.supplied_files import check_replaceable
 
 _BLOCK = bytes(65_536)
 
@@ -23,6 +24,7 @@ def put(path: Path, *parts: bytes) -> None:
 
     Raises OSError.
     """
+    check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     draft = Path(name)

@@ -80,7 +80,7 @@ def test_a_condition_of_sqlite(
 
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
 def test_a_file_that_cannot_be_made_is_the_callers_if_its_path_or_rights_are(number: int) -> None:
-    callers = {errno.EACCES, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
+    callers = {errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
     expected = StoreUnusable if number in callers else StoreAway
     assert faults.kind_at_start(OSError(number, "as the system says it")) is expected
 

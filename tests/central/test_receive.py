@@ -376,7 +376,7 @@ def test_a_store_that_is_none(tmp_path: Path, keys: Path) -> None:
         (foreign, "another program"),
         (text, "not a database"),
         (newer, "schema 99"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "it is a folder, not a regular file"),
     ):
         said = told(tmp_path, f"--keys={keys}", f"--store={path}")
         assert str(path) in said
