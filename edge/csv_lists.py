@@ -137,14 +137,15 @@ def _header(
         raise error(f"{path}: is not UTF-8 text; {_SAVE}")
     found: dict[str, tuple[str, ...]] = {}
     fault = ""
-    for candidate in delimiter or _DELIMITERS:
+    for candidate in dict.fromkeys((*delimiter, *_DELIMITERS)):
         try:
             found[candidate] = tuple(_column(cell, columns) for cell in _split(line, candidate))
         except _QuoteError as wrong:
             fault = f"{path}: line {number}, cell {wrong.args[0] + 1}: {wrong.args[1]}"
     if not found:
         raise error(fault)
-    # The one that finds most of the columns; of a header without any, the one with most cells.
+    # The one that finds most of the columns, for `sep=` may be wrong; of a header without any, the
+    # one with most cells.
     delimiter = max(found, key=lambda each: (len(set(columns) & {*found[each]}), len(found[each])))
     header = found[delimiter]
     for column in columns:

@@ -307,3 +307,14 @@ def test_an_open_quotation_mark_is_reported_at_its_line_of_41(file: Path) -> Non
     assert len(people.entries) == 39
     with pytest.raises(PeopleError, match=r"people\.csv: line 6, name: a quotation mark"):
         read_people(file)
+
+
+@pytest.mark.parametrize("said", [";", ",", "\t", "|"])
+@pytest.mark.parametrize("used", [";", ",", "\t"])
+def test_a_separator_that_excel_was_told_and_the_list_does_not_use(
+    file: Path, said: str, used: str
+) -> None:
+    rows = ("number", "name", "exempt"), (NUMBER, "Andi", "no")
+    people = read(file, "\n".join([f"sep={said}", *map(used.join, rows)]).encode())
+    assert people is not None
+    assert [entry.number for entry in people.entries] == [NUMBER]
