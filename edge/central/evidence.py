@@ -69,7 +69,7 @@ class Evidence:
         begin = datetime.combine(period.first, time(), UTC)
         end = datetime.combine(period.last, time(), UTC) + _DAY
         self._window = begin - _MARGIN - context, end + _MARGIN + max(context, _HALF_A_DAY)
-        self._moves: list[Move] | None = None
+        self._moves: dict[Move, str] | None = None  # each with the digest that it follows
 
     def units(self, site: str | None = None, name: str | None = None) -> Iterator[UnitEvidence]:
         """Read the units of a site, or of a name; reports rows that belong to no unit."""
@@ -152,17 +152,17 @@ class Evidence:
                 dated = Dated.UNCERTAIN if corrected is None else Dated.CORRECTED
                 entry.item = replace(entry.item, notes=(str(dated),))
 
-    def _all_moves(self) -> list[Move]:
+    def _all_moves(self) -> dict[Move, str]:
         """Return the changes of name that units signed, wherever the store says they are."""
         if self._moves is not None:
             return self._moves
-        self._moves = []
+        self._moves = {}
         for source, number in self._shelf.moves():
             unit = unit_of(source)
             known = unit is not None and type(number) is int
             entries = self._read(unit, Gap(number, number)) if unit and known else []
-            moves = [entry.move for entry in entries if entry.move is not None]
-            self._moves += moves
+            moves = _moves_of(entries)
+            self._moves |= moves
             if not moves:
                 text = f"is stored as moved at event {short(number)}, and did not sign that"
                 self._report(Defect(Note.ALTERED, short(source), text))
@@ -193,7 +193,7 @@ class Evidence:
         is_last: bool,
     ) -> frozenset[int]:
         """Report what is wrong with the chain; returns the numbers that are forked."""
-        moves = {*self._all_moves(), *(entry.move for entry in entries if entry.move is not None)}
+        moves = self._all_moves() | _moves_of(entries)
         place = zone(next((entry.zone for entry in entries if entry.zone), "UTC"))
         apart = elsewhere(moves, unit.source)
         judging = Judging(found, self._period, place, apart, self._report)
@@ -207,7 +207,13 @@ class Evidence:
         forks = judging.chain(pieces, self._shelf.forks(unit), is_first=is_first)
         chain = [piece for piece, _ in pieces]
         if is_last:
-            left = [move.sequence for move in moves if move.origin == unit.source]
+            digests = {piece.sequence: piece.digest for piece in chain}
+            left = [
+                move.sequence
+                for move, previous in moves.items()
+                if move.origin == unit.source
+                and digests.get(move.sequence - 1, previous) == previous  # else it is a fork
+            ]
             chain += self._end(unit, pieces, left, judging)
         for each in key_changes(chain, self._keys):
             judging.report(Note.KEYS, each.text)
@@ -282,3 +288,12 @@ class Evidence:
             kid=found.kid,
             moment=event.moment if sure else received,
         )
+
+
+def _moves_of(entries: list[RowEvidence]) -> dict[Move, str]:
+    """Return the changes of name that were signed, each with the digest that it follows."""
+    return {
+        entry.move: entry.piece.previous or ""
+        for entry in entries
+        if entry.move is not None and entry.piece is not None
+    }
