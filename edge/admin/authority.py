@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -84,7 +85,7 @@ def _last(file: Path) -> int:
         return 0
     except ValueError:
         text = ""
-    if not text.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,20}", text):
         raise SecretError(
             f"{file}: is no number; write the highest one that this key has given (a unit's "
             "answer `stale` names it)"

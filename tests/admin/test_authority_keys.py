@@ -42,7 +42,7 @@ def test_several_processes_never_give_the_same_number(tmp_path: Path) -> None:
     assert sorted(given) == list(range(1, 61))
 
 
-@pytest.mark.parametrize("content", ["", "x", "-1", "1.5", "\x00"])
+@pytest.mark.parametrize("content", ["", "x", "-1", "1.5", "\x00", "9" * 5000])
 def test_a_wrong_number_is_named_and_not_replaced(tmp_path: Path, content: str) -> None:
     file = tmp_path / "authority.key.number"
     file.write_text(content)
