@@ -22,7 +22,7 @@ def current_name(zone: str) -> str:
     on a unit is computed with it, and attendance is not to stop for it.
     """
     name = RENAMED.get(zone, zone)
-    if find_zone(name) is not None and not name.startswith(_NO_PLACES):
+    if find_zone(name) is not None:
         return name
     every = {each for each in available_timezones() if not each.startswith(_NO_PLACES)}
     if not every and _PLAUSIBLE.fullmatch(name) and not name.startswith(_NO_PLACES):
@@ -33,7 +33,12 @@ def current_name(zone: str) -> str:
 
 
 def find_zone(name: str) -> ZoneInfo | None:
-    """Return a time zone by its name, of today or an old one; None if this machine has none."""
+    """Return a time zone by its name, of today or an old one; None if this machine has none.
+
+    Names that mean something else on each machine, such as `localtime`, are not zones.
+    """
+    if name.startswith(_NO_PLACES):
+        return None
     try:
         return ZoneInfo(RENAMED.get(name, name))
     except (ValueError, KeyError, OSError, RecursionError):  # the last for a thousand dots

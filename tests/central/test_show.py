@@ -19,6 +19,7 @@ from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.seal import Head
 from edge.mqtt.topics import UnitName
 from edge.types import AuditCode
+from edge.zones import find_zone
 
 ZONE = "Asia/Jakarta"
 UNIT = Unit()
@@ -173,3 +174,11 @@ def printed(notice: Notice, *, terminal: bool, as_json: bool = False) -> str:
     console = Console(file=out, width=60, force_terminal=terminal, color_system=colour)
     Screen(console, ZONE, as_json=as_json).show(notice)
     return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "zone", ["localtime", "posixrules", "Factory", "posix/Asia/Tokyo", "right/Asia/Tokyo"]
+)
+def test_a_zone_that_each_machine_has_another_of_is_not_known(zone: str) -> None:
+    assert find_zone(zone) is None
+    assert find_zone("Asia/Tokyo") is not None
