@@ -63,6 +63,10 @@ class Version:
         except Ended as older:
             if older.trouble not in _DOUBTFUL:
                 raise  # it does speak 3.1.1
+            if newer.trouble is Trouble.PROTOCOL and older.trouble is not Trouble.PROTOCOL:
+                # It refused 5 for good; that it does not answer 3.1.1 may pass, as in a cluster
+                # that elects a leader.
+                raise older.also(f"MQTT 5: {newer.why}") from None
             raise newer.also(f"nor by MQTT 3.1.1: {older.why}{self._hint(newer)}") from None
         if newer.trouble is not Trouble.PROTOCOL:
             connection.close()

@@ -22,7 +22,7 @@ from edge.errors import LinkError, SettingsError, Trouble
 from edge.mqtt import connection
 from edge.mqtt.client import CONNECT_SECONDS
 from edge.mqtt.connection import Connection, Hello
-from edge.mqtt.reasons import Ended
+from edge.mqtt.reasons import Ended, Refused, Remedy
 from edge.mqtt.seal import Head
 from edge.mqtt.topics import Leaf
 from edge.mqtt.version import Version
@@ -91,6 +91,23 @@ def test_what_is_not_about_the_version_is_raised_as_it_is() -> None:
     with pytest.raises(Ended) as ended:
         auto().connect(wrong)
     assert ended.value.trouble is Trouble.PASSWORD
+
+
+@pytest.mark.parametrize("trouble", [Trouble.CLOSED, Trouble.SILENT])
+def test_who_refuses_5_and_does_not_answer_3_1_1_for_now_is_tried_again_soon(
+    trouble: Trouble,
+) -> None:
+    """As a node of NATS does while its cluster elects a leader."""
+
+    def dial(five: bool) -> Connection:
+        if five:
+            raise Refused("broker:1883", "no 5", Trouble.PROTOCOL, Remedy.SLOW)
+        raise Ended("broker:1883", "not now", trouble)
+
+    with pytest.raises(Ended, match=r"not now; MQTT 5: no 5$") as ended:
+        auto().connect(dial)
+    assert not isinstance(ended.value, Refused)
+    assert (ended.value.trouble, ended.value.remedy) == (trouble, Remedy.AGAIN)
 
 
 def test_a_version_that_is_set_is_the_only_one_tried() -> None:
