@@ -221,15 +221,15 @@ class Watch:
             post.wait(left)
 
     def wait(self, post: Post, seconds: float, done: Callable[[Report], None]) -> None:
-        """Wait until every unit has answered, or so long; `done` is told of each."""
-        told: set[UnitName] = set()
+        """Wait until every unit has answered, or so long; `done` is called for each."""
+        reported: set[UnitName] = set()
 
         def tell() -> bool:
             for unit, report in self._reports.items():
-                if report.answered and unit not in told:
-                    told.add(unit)
+                if report.answered and unit not in reported:
+                    reported.add(unit)
                     done(report)
-            return len(told) == len(self._reports)
+            return len(reported) == len(self._reports)
 
         post.wait(seconds, tell)
 

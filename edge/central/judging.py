@@ -64,7 +64,7 @@ class Judging:
         """
         spans = {id(piece): span for piece, span in pieces}
         forks = set(noted)
-        told = set()
+        named = set()
         for each in breaks([piece for piece, _ in pieces], "rows"):
             span = spans[id(each.piece)]
             if each.gap is not None:
@@ -73,11 +73,11 @@ class Judging:
                 forks.add(each.piece.sequence)
                 if self.matters(span[1], span[1]):
                     self.report(Note.FORK, each.text)
-                    told.add(each.piece.sequence)
+                    named.add(each.piece.sequence)
         for piece, (_, own) in pieces:
-            if piece.sequence in noted - told and self.matters(own, own):
+            if piece.sequence in noted - named and self.matters(own, own):
                 self.report(Note.FORK, f"event {piece.sequence} was reported as forked")
-                told.add(piece.sequence)
+                named.add(piece.sequence)
         if is_first and pieces:
             first, (_, own) = pieces[0]
             self.missing(Gap(1, first.sequence - 1), (None, own))
