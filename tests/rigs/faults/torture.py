@@ -93,7 +93,6 @@ def torture(plan: Plan, folder: Path, seed: int) -> dict[str, object]:
             until(lambda: len(central.stored()) >= plan.events, HEAL_SECONDS)
             asking.done.set()
             asking.join()
-            unit.stop()
             rows = stored(folder)
             check_central(central, rows)
     assert len(rows) == plan.events >= shown
