@@ -29,9 +29,8 @@ from edge.mqtt.outbox import MIB
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.seal import Sealer
 from edge.mqtt.topics import REPLY, UnitName
-from edge.roster import Gallery
 from edge.roster.keeper import Keeper, RosterRefused
-from edge.roster.search import empty
+from edge.roster.search import Gallery, empty
 from edge.settings import Settings
 from edge.types import AuditCode
 from edge.wording import counted

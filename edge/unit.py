@@ -22,14 +22,17 @@ from typing import Any, Self
 
 from edge import __version__, memory
 from edge.absence import Absence
-from edge.attendance import Session, State, Step
+from edge.attendance.session import Session, Step
+from edge.attendance.table import State
 from edge.bulletin import Board
 from edge.camera import Camera, open_camera
-from edge.commands import Change, Commands, Doors, change_of
+from edge.commands.desk import Commands, Doors
+from edge.commands.steward import Change, change_of
 from edge.errors import OutboxDamaged, Trouble
 from edge.faults import Faults
 from edge.feed import Feed
-from edge.gpio import Panel, PanelKeeper
+from edge.gpio.keeper import PanelKeeper
+from edge.gpio.panel import Panel
 from edge.guard import power
 from edge.guard.power import Power
 from edge.handover import Handover
@@ -47,7 +50,7 @@ from edge.mqtt.recorder import Recorder
 from edge.mqtt.seal import Context, Sealer
 from edge.notify import Notifier
 from edge.past import Past
-from edge.roster import read_key
+from edge.roster.keys import read_key
 from edge.settings import Settings
 from edge.steering import Steering
 from edge.tally import Tally, temperature

@@ -14,12 +14,16 @@ from image_files import jpeg_of_a_phone, png
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from edge import cli
-from edge.enrol import Files, Result, enrol, for_stills
+from edge.enrol.assessment import for_stills
+from edge.enrol.enrolment import Files, Result, enrol
 from edge.errors import PeopleError, PhotoError, RosterError, SecretError
 from edge.inference.examiner import Examiner
 from edge.pictures import from_image
-from edge.roster import DIMENSION, Person, load, make_key, person_id, read, read_key, save
-from edge.roster.content import stripped
+from edge.roster.content import Person, stripped
+from edge.roster.file import load, read, save
+from edge.roster.keys import make_key, read_key
+from edge.roster.people import person_id
+from edge.roster.search import DIMENSION
 from edge.settings import InferenceSettings
 
 FACES = Path(__file__).parent / "faces"

@@ -12,9 +12,11 @@ from edge.errors import RosterError
 from edge.handover import AGAIN_NS, Handover
 from edge.mqtt.command import Answer
 from edge.mqtt.manifest import Manifest
-from edge.roster import Gallery, Roster, keeper, save
-from edge.roster.content import pack, stripped, unpack
+from edge.roster import keeper
+from edge.roster.content import Roster, pack, stripped, unpack
+from edge.roster.file import save
 from edge.roster.keeper import Keeper
+from edge.roster.search import Gallery
 from edge.types import AuditCode
 
 ANI, BUDI = person(1), person(2)

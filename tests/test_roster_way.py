@@ -22,7 +22,8 @@ from edge.bench.scenes import FPS, SCENES, SIZE, Studio, record
 from edge.mqtt.authority import Role, register
 from edge.mqtt.encoding import from_b64url
 from edge.mqtt.keys import SigningKey
-from edge.roster import load, read, read_key
+from edge.roster.file import load, read
+from edge.roster.keys import read_key
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -15,13 +15,14 @@ from staged import FACES, FPS, PERSON, Played, knowing
 
 from edge import absence
 from edge.absence import Absence
-from edge.attendance import State, Step
+from edge.attendance.session import Step
+from edge.attendance.table import State
 from edge.bench.scenes import SCENES, Studio
 from edge.bulletin import Board, Bulletin
 from edge.camera import Camera
 from edge.errors import CameraError, OutboxDamaged, PinsTaken, ReplayError, RosterError
-from edge.gpio import Panel
 from edge.gpio.keeper import RETRY_S
+from edge.gpio.panel import Panel
 from edge.guard.rescue import STRIKES
 from edge.inference.examiner import Examiner
 from edge.mqtt.envelope import verify
@@ -31,7 +32,8 @@ from edge.mqtt.outbox_check import read
 from edge.mqtt.topics import Leaf, UnitName
 from edge.notify import Notifier
 from edge.pictures import from_image
-from edge.roster import Person, Roster, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
 from edge.settings import InferenceSettings, Settings
 from edge.types import CueName, Stimulus, Yuv
 from edge.unit import Unit

@@ -16,7 +16,8 @@ from staged import FACES, FPS, Played, knowing, known
 from wireunit import Listener, until
 
 from edge.admin.rosters import Load
-from edge.attendance import State, Step
+from edge.attendance.session import Step
+from edge.attendance.table import State
 from edge.bench.broker import PrivateBroker
 from edge.bench.scenes import SCENES, Studio
 from edge.mqtt.authority import Role, sign_order
@@ -26,7 +27,9 @@ from edge.mqtt.manifest import TYP, chunk_topic, manifest_topic
 from edge.mqtt.outbox import Reader
 from edge.mqtt.topics import COMMAND, REPLY, UnitName
 from edge.pictures import from_image
-from edge.roster import Person, Roster, in_force, load
+from edge.roster.content import Person, Roster
+from edge.roster.file import load
+from edge.roster.limits import in_force
 from edge.settings import AuthoritySettings, ClockSettings, Settings
 from edge.types import Stimulus, Yuv
 from edge.unit import Unit

@@ -36,8 +36,9 @@ from edge.mqtt.manifest import (
 from edge.mqtt.parcel import Parcel, packed
 from edge.mqtt.payload import StateEvent, Status, timestamp
 from edge.mqtt.topics import REPLY, ROOT, Leaf, UnitName
-from edge.roster import Roster, read, read_key, save
-from edge.roster.content import pack, stripped, unpack
+from edge.roster.content import Roster, pack, stripped, unpack
+from edge.roster.file import read, save
+from edge.roster.keys import read_key
 
 LOOK_SECONDS = 2.0  # without a word more from the broker: it has sent all that it retains
 

@@ -28,10 +28,14 @@ from edge.bench.broker import PrivateBroker
 from edge.bench.scenes import SCENES, Studio
 from edge.configuration import load
 from edge.errors import CameraStalled
-from edge.gpio import Board, Panel
+from edge.gpio.board import Board
+from edge.gpio.panel import Panel
 from edge.inference.examiner import Examiner
 from edge.pictures import from_image, shrink, to_image
-from edge.roster import DIMENSION, Person, Roster, make_key, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
+from edge.roster.keys import make_key
+from edge.roster.search import DIMENSION
 from edge.sensor import Wish
 from edge.settings import InferenceSettings, Settings
 from edge.types import Frame, Yuv

@@ -14,7 +14,7 @@ from edge.owner import USER
 from edge.wording import ascii_json, escaped
 
 if TYPE_CHECKING:
-    from edge.doctor import Finding
+    from edge.doctor.finding import Finding
 
 PARTS = ("green", "red", "buzzer")
 
@@ -55,7 +55,9 @@ def _wire(text: str) -> tuple[str, int]:
 def run(options: argparse.Namespace) -> int:
     from edge.bulletin import read
     from edge.configuration import load_unit, remarks
-    from edge.doctor import Ailment, Finding, Patient, Verdict, examine, healthy
+    from edge.doctor.examine import examine
+    from edge.doctor.finding import Ailment, Finding, Verdict, healthy
+    from edge.doctor.patient import Patient
     from edge.mqtt.clock import SystemClock
     from edge.owner import service
     from edge.provision.boot import BOOT
@@ -109,7 +111,7 @@ def line(finding: "Finding", *, colour: bool = False) -> str:
 
 
 def _tell(findings: "list[Finding]", *, as_json: bool) -> None:
-    from edge.doctor import healthy
+    from edge.doctor.finding import healthy
 
     if not as_json:
         for finding in findings:

@@ -74,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
 
     settings = load(options.config)
 
-    from edge.enrol import Files, enrol, for_stills
+    from edge.enrol.assessment import for_stills
+    from edge.enrol.enrolment import Files, enrol
     from edge.errors import CallerError
     from edge.inference.examiner import Examiner
 

@@ -220,15 +220,17 @@ def _numbers(args: argparse.Namespace) -> Mapping[str, str] | None:
             raise CallerError(f"{file} and {name} belong together; name both or none")
     if args.roster and args.people:
         raise CallerError("--roster and --people are two sources of numbers; name one")
-    from edge import roster
+    from edge.roster.file import read
+    from edge.roster.keys import read_key
+    from edge.roster.people import person_id, read_people
 
     if args.roster:
-        content = roster.read(args.roster, roster.read_key(args.key, "the roster key"))
+        content = read(args.roster, read_key(args.key, "the roster key"))
         return {person.id: person.number for person in content.people}
     if args.people:
-        secret = roster.read_key(args.org_key, "the organisation key")
-        entries = roster.read_people(args.people)
-        return {roster.person_id(entry.number, secret): entry.number for entry in entries}
+        secret = read_key(args.org_key, "the organisation key")
+        entries = read_people(args.people)
+        return {person_id(entry.number, secret): entry.number for entry in entries}
     return None
 
 

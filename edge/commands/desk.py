@@ -23,7 +23,7 @@ from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.replay import Replay
 from edge.mqtt.seal import Sealer, Vitals
-from edge.roster import Gallery
+from edge.roster.search import Gallery
 from edge.settings import Settings
 from edge.types import AuditCode, Cue
 

@@ -19,7 +19,8 @@ from edge.mqtt.ledger import Ask, Effect, Ledger
 from edge.mqtt.orders import Prepared
 from edge.mqtt.outbox import Reader
 from edge.mqtt.replay import REQUESTS, kept
-from edge.roster import Gallery, in_force
+from edge.roster.limits import in_force
+from edge.roster.search import Gallery
 from edge.settings import Settings
 from edge.types import Cue, CueName
 

@@ -12,8 +12,8 @@ from edge.mqtt.tls import tls_context
 from edge.mqtt.trust import ends_at, expiry, remarks
 from edge.owner import acting_as
 from edge.provision.boot import unapplied
-from edge.roster import load as load_roster
-from edge.roster import read_key
+from edge.roster.file import load as load_roster
+from edge.roster.keys import read_key
 from edge.wording import counted
 
 _RENEW = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.bulletin import Bulletin
 from edge.camera import Camera, open_camera
-from edge.gpio import Board
+from edge.gpio.board import Board
 from edge.mqtt.clock import Clock
 from edge.owner import Owner
 from edge.settings import CameraSettings, GpioSettings, Settings

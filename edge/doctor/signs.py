@@ -10,7 +10,7 @@ from gpiozero import DigitalInputDevice
 from edge.doctor.finding import Ailment, Finding, bad, good, unchecked
 from edge.doctor.patient import Patient
 from edge.errors import GpioError, Trouble
-from edge.gpio import Board
+from edge.gpio.board import Board
 from edge.gpio.patterns import DARK, Light
 
 SHOWN_S = 1.0

@@ -19,20 +19,10 @@ from edge.enrol.assessment import Examiner, look
 from edge.enrol.folder import list_folder, sort_photos
 from edge.enrol.similarity import DuplicateIndex, agreeing
 from edge.errors import PeopleError, PhotoError, RosterError, SecretError
-from edge.roster import (
-    MAX_PHOTOS,
-    Entry,
-    Person,
-    Roster,
-    make_key,
-    mask,
-    person_id,
-    read,
-    read_key,
-    read_people_list,
-    save,
-    stripped,
-)
+from edge.roster.content import MAX_PHOTOS, Person, Roster, stripped
+from edge.roster.file import read, save
+from edge.roster.keys import make_key, read_key
+from edge.roster.people import Entry, mask, person_id, read_people_list
 from edge.types import Floats
 from edge.wording import counted, escaped
 

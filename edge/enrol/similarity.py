@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.roster import DIMENSION, Person, fuse, mask
+from edge.roster.content import Person
+from edge.roster.people import mask
+from edge.roster.search import DIMENSION, fuse
 from edge.types import Floats
 
 # Cosines measured with the shipped networks on LFW. Two photos of one person: 0.8 % of 748 pairs

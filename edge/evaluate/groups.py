@@ -16,7 +16,7 @@ from edge.evaluate.labels import Labels, read
 from edge.evaluate.likeness import MOST_FACES, SEED, Count, Likeness
 from edge.evaluate.report import Report, Table, share
 from edge.inference.examiner import Face
-from edge.roster import DIMENSION
+from edge.roster.search import DIMENSION
 from edge.settings import Settings
 from edge.wording import counted
 

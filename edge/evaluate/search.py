@@ -18,7 +18,9 @@ from edge.evaluate.faces import FRAMED, Bench, look, pictures
 from edge.evaluate.labels import read
 from edge.evaluate.report import Report, Table, share
 from edge.inference.fusion import Fusion
-from edge.roster import DIMENSION, MAX_PHOTOS, Gallery, fuse, in_force
+from edge.roster.content import MAX_PHOTOS
+from edge.roster.limits import in_force
+from edge.roster.search import DIMENSION, Gallery, fuse
 from edge.settings import AttendanceSettings, RosterSettings
 from edge.types import Floats
 from edge.wording import counted

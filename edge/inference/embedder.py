@@ -12,7 +12,7 @@ import numpy as np
 from edge.inference.align import SIDE
 from edge.inference.models import Network
 from edge.inference.pixels import Bytes3D, write
-from edge.roster import fuse
+from edge.roster.search import fuse
 from edge.types import Floats
 
 LENGTH = 192

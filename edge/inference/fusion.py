@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.roster import fuse
+from edge.roster.search import fuse
 from edge.types import Floats
 
 FRAMES = 8  # at most; half a second, so that a turned head does not speak for long

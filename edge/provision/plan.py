@@ -37,7 +37,7 @@ from edge.provision.present import (
     checked,
 )
 from edge.provision.staging import NewFile
-from edge.roster import KEY_BYTES
+from edge.roster.keys import KEY_BYTES
 from edge.secrets import LARGEST, read_secret
 from edge.settings import STATE_DIR, Settings
 from edge.supplied_files import read_regular

@@ -16,7 +16,8 @@ from edge.inference.pipeline import Pipeline
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.outbox_check import check
 from edge.owner import Owner, acting_as
-from edge.roster import load, read_key
+from edge.roster.file import load
+from edge.roster.keys import read_key
 from edge.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -14,14 +14,14 @@ from edge.attendance.evidence import Evidence
 from edge.attendance.policy import Look, Looks, agrees
 from edge.bench.morph import Morph, Portrait, smooth
 from edge.bench.sheet import Ink, Pose, hold, printed
-from edge.enrol import look
+from edge.enrol.assessment import look
 from edge.errors import PhotoError
 from edge.inference.align import similarity
 from edge.inference.examiner import Examiner
 from edge.inference.pipeline import Pipeline
 from edge.pictures import from_image, shrink
 from edge.replay import played
-from edge.roster import Gallery
+from edge.roster.search import Gallery
 from edge.settings import (
     AttendanceSettings,
     CameraSettings,

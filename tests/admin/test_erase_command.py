@@ -10,7 +10,7 @@ from delivering import Enroller
 from rosters import KEY, ORG_KEY, person, roster
 
 from edge.cli import main
-from edge.roster import read, save
+from edge.roster.file import read, save
 
 ANI, BUDI = person(1), person(2)
 

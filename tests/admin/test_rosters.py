@@ -29,7 +29,7 @@ from edge.mqtt.manifest import manifest_topic
 from edge.mqtt.payload import Status
 from edge.mqtt.seal import Head
 from edge.mqtt.topics import REPLY, Leaf, UnitName
-from edge.roster import save
+from edge.roster.file import save
 from edge.settings import BrokerSettings
 
 ANI, BUDI, CITRA = person(1), person(2), person(3)

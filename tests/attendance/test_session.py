@@ -20,8 +20,9 @@ from doorway import (
     stranger,
 )
 
-from edge.attendance import Session, State
 from edge.attendance.policy import LOST, RECALL_S
+from edge.attendance.session import Session
+from edge.attendance.table import State
 from edge.types import (
     CueName,
     LinkChanged,

@@ -8,10 +8,11 @@ from doorway import LIVING, ROSTER, RULES, face, mesh, quality
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edge.attendance import Session, State
 from edge.attendance.evidence import MEMORY, SUSPECT
 from edge.attendance.motion import motion
 from edge.attendance.policy import STORE_WAIT_S, agrees
+from edge.attendance.session import Session
+from edge.attendance.table import State
 from edge.types import (
     Attempt,
     Box,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.attendance import Session
+from edge.attendance.session import Session
 from edge.bench.morph import Portrait
 from edge.bench.scenes import FPS, SCENES, Studio
 from edge.bench.sheet import Pose, hold, printed

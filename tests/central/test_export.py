@@ -17,7 +17,6 @@ from central_parts import START, Unit, keys_of
 from days import ANI, BUDI, Door, key_file, take
 from places import Place
 
-from edge import roster
 from edge.central import sheet
 from edge.central.entries import Defect
 from edge.central.evidence import Evidence
@@ -25,6 +24,10 @@ from edge.central.gaps import Gap
 from edge.central.shelf import Period, Shelf
 from edge.cli import main
 from edge.mqtt.clock import ClockState
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
+from edge.roster.keys import make_key
+from edge.roster.people import check_number, person_id
 from edge.roster.search import DIMENSION
 from edge.types import Direction, Reason
 
@@ -205,13 +208,13 @@ def test_a_fork_is_marked(file_place: Place, capsys: pytest.CaptureFixture[str])
 def test_numbers_come_from_the_roster_or_from_a_list_of_people(
     file_place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    org_key = roster.make_key(tmp_path / "organisation.key", "the organisation key")
-    key = roster.make_key(tmp_path / "roster.key", "the roster key")
-    person = roster.person_id(NUMBER, org_key)
+    org_key = make_key(tmp_path / "organisation.key", "the organisation key")
+    key = make_key(tmp_path / "roster.key", "the roster key")
+    person = person_id(NUMBER, org_key)
     templates = np.eye(1, DIMENSION, dtype=np.float32)
-    people = (roster.Person(person, NUMBER, "Ani", False, templates),)
-    content = roster.Roster(1, datetime(2026, 1, 1, tzinfo=UTC), "0" * 64, people)
-    roster.save(tmp_path / "roster.senyum", key, content)
+    people = (Person(person, NUMBER, "Ani", False, templates),)
+    content = Roster(1, datetime(2026, 1, 1, tzinfo=UTC), "0" * 64, people)
+    save(tmp_path / "roster.senyum", key, content)
     listed = tmp_path / "people.csv"
     listed.write_text(f"number,name,exempt\n'{NUMBER},Ani,no\n")
     door = Door()
@@ -231,7 +234,7 @@ def test_numbers_come_from_the_roster_or_from_a_list_of_people(
     plain = export(file_place, f"--from={DAY}", *options, "--plain", capsys=capsys)
     assert {line["person_number"] for line in table(plain)} == {NUMBER, ""}
     # What a spreadsheet was given is read again by the enroller.
-    assert roster.check_number(f"'{NUMBER}", date(2026, 3, 2)) == NUMBER
+    assert check_number(f"'{NUMBER}", date(2026, 3, 2)) == NUMBER
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,9 @@ import pytest
 from orders import Commander
 from wireunit import UNIT, Signer, SteppedClock, until
 
-from edge.commands import Change, Commands, Doors, change_of, desk
+from edge.commands import desk
+from edge.commands.desk import Commands, Doors
+from edge.commands.steward import Change, change_of
 from edge.errors import Trouble
 from edge.mqtt import ledger
 from edge.mqtt.ledger import Ask, Done, Effect, Ledger
@@ -23,7 +25,7 @@ from edge.mqtt.link import Link
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Vitals
 from edge.mqtt.topics import COMMAND
-from edge.roster import Gallery
+from edge.roster.search import Gallery
 from edge.settings import Settings
 
 AUDIT = {"command": "settings", "number": 1}

@@ -13,7 +13,7 @@ from wireunit import Listener, Signer, WireUnit, attempt, until
 
 from edge.bench.broker import PrivateBroker, free_port
 from edge.cli import main
-from edge.doctor import Patient
+from edge.doctor.patient import Patient
 from edge.doctor.wire import brokers
 from edge.mqtt.outbox import Outbox
 from edge.settings import BrokerSettings

@@ -14,7 +14,10 @@ from edge.doctor import papers
 from edge.doctor.goldens import differences
 from edge.inference.models import Models, shipped
 from edge.mqtt.keys import SigningKey
-from edge.roster import DIMENSION, Person, Roster, make_key, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
+from edge.roster.keys import make_key
+from edge.roster.search import DIMENSION
 
 
 def test_the_shipped_networks_give_what_they_gave(tmp_path: Path) -> None:

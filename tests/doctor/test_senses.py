@@ -11,7 +11,7 @@ from ward import Still, bulletin, noise, patient, said
 from edge.doctor.sight import camera
 from edge.doctor.signs import signs
 from edge.errors import GpioError
-from edge.gpio import Board
+from edge.gpio.board import Board
 from edge.settings import GpioSettings
 
 

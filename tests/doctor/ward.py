@@ -12,7 +12,8 @@ from wireunit import SteppedClock
 
 from edge.bulletin import Bulletin
 from edge.camera import Camera
-from edge.doctor import Finding, Patient
+from edge.doctor.finding import Finding
+from edge.doctor.patient import Patient
 from edge.errors import CameraError
 from edge.owner import Owner
 from edge.sensor import Wish

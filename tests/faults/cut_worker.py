@@ -13,7 +13,8 @@ from wireunit import Signer, attempt
 
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.outbox import Outbox, Reader
-from edge.roster import Person, Roster, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.roster.search import DIMENSION
 

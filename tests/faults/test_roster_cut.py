@@ -15,9 +15,8 @@ from rosters import EMBEDDER, KEY, person, roster
 from wireunit import environment, until
 
 from edge.errors import RosterError
-from edge.roster import save
 from edge.roster.content import pack, stripped, unpack
-from edge.roster.file import content
+from edge.roster.file import content, save
 from edge.roster.keeper import Keeper
 
 PEOPLE = 40

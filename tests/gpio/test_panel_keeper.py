@@ -7,9 +7,9 @@ import pytest
 from pins import mock_settings, pin, recording_board
 
 from edge.errors import GpioError, PinsTaken
-from edge.gpio import Panel, PanelKeeper
 from edge.gpio.board import Board
-from edge.gpio.keeper import RETRY_S
+from edge.gpio.keeper import RETRY_S, PanelKeeper
+from edge.gpio.panel import Panel
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName
 

@@ -4,7 +4,7 @@ import pytest
 from edge.inference.embedder import Embedder
 from edge.inference.models import Models
 from edge.inference.pixels import Bytes3D
-from edge.roster import fuse
+from edge.roster.search import fuse
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge.enrol import Files, enrol
+from edge.enrol.enrolment import Files, enrol
 from edge.enrol.folder import sort_photos
 from edge.errors import LabelsError, PhotoError
 from edge.evaluate.faces import Bench, look, pictures

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from edge.errors import LabelsError, PeopleError
 from edge.evaluate.labels import read as read_labels
-from edge.roster import Entry, PeopleList, check_number, read_people, read_people_list
+from edge.roster.people import Entry, PeopleList, check_number, read_people, read_people_list
 from edge.wording import escaped, visible
 
 inputs = settings.get_profile("inputs")

@@ -22,7 +22,8 @@ from edge.mqtt.delivery import AGAIN_S, Delivery, answer
 from edge.mqtt.manifest import TYP, Manifest, chunk_topic, manifest_topic
 from edge.mqtt.refusals import Refusals
 from edge.mqtt.topics import UnitName
-from edge.roster import Roster, load
+from edge.roster.content import Roster
+from edge.roster.file import load
 
 CLAIMS = (*Manifest.model_fields, "more")
 ALL = UnitName(UNIT.org, "all", "all")

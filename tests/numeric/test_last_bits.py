@@ -15,7 +15,8 @@ from edge.attendance.motion import motion
 from edge.attendance.policy import agrees
 from edge.evaluate.metrics import auc, best_threshold, threshold_at
 from edge.inference.align import PLACES, similarity
-from edge.roster import DIMENSION, Gallery, estimate, fuse, in_force
+from edge.roster.limits import estimate, in_force
+from edge.roster.search import DIMENSION, Gallery, fuse
 from edge.settings import LivenessSettings, RosterSettings
 from edge.types import ANCHORS, Floats
 

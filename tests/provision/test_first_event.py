@@ -17,7 +17,10 @@ from edge.mqtt.keys import KeySet
 from edge.mqtt.payload import AuditEvent
 from edge.mqtt.topics import Leaf
 from edge.provision.boot import at_boot
-from edge.roster import DIMENSION, Person, Roster, read_key, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
+from edge.roster.keys import read_key
+from edge.roster.search import DIMENSION
 from edge.sensor import Wish
 from edge.types import AuditCode, Frame, Yuv
 from edge.unit import Unit

@@ -20,7 +20,7 @@ from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Head, Sealed
 from edge.mqtt.topics import UnitName
 from edge.provision.boot import at_boot
-from edge.roster import read_key
+from edge.roster.keys import read_key
 
 
 @pytest.fixture

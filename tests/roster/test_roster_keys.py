@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import SecretError
-from edge.roster import KEY_BYTES, make_key, read_key
+from edge.roster.keys import KEY_BYTES, make_key, read_key
 
 KEY = bytes(range(KEY_BYTES))
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from edge.roster import DIMENSION, Gallery, estimate, in_force
+from edge.roster.limits import estimate, in_force
+from edge.roster.search import DIMENSION, Gallery
 from edge.settings import RosterSettings
 from edge.types import Floats
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import PeopleError
-from edge.roster import check_number, mask, person_id, read_people
+from edge.roster.people import check_number, mask, person_id, read_people
 
 TODAY = date(2025, 6, 1)
 PNS = "198503302010121002"

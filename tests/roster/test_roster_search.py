@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.roster import DIMENSION, Gallery, fuse
+from edge.roster.search import DIMENSION, Gallery, fuse
 from edge.types import Floats
 
 

@@ -15,7 +15,9 @@ from wireunit import UNIT, environment, until
 
 from edge.bench.scenes import FPS, SCENES, SIZE, Studio, record
 from edge.inference.models import Models
-from edge.roster import Person, Roster, make_key, read_key, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
+from edge.roster.keys import make_key, read_key
 
 FACES = Path(__file__).parents[1] / "faces"
 CONFIG = """

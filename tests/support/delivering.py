@@ -17,7 +17,8 @@ from edge.mqtt.keys import KeySet, add_registration
 from edge.mqtt.link import Link
 from edge.mqtt.manifest import Manifest
 from edge.mqtt.refusals import Refusals
-from edge.roster import Roster, save
+from edge.roster.content import Roster
+from edge.roster.file import save
 from edge.roster.keeper import Keeper, RosterRefused
 from edge.settings import BrokerSettings
 

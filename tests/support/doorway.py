@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edge.attendance import Session, State
+from edge.attendance.session import Session
+from edge.attendance.table import State
 from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
 from edge.types import (
     ANCHORS,

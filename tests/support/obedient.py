@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from wireunit import FAST, UNIT, WireUnit
 
-from edge.commands import Commands, Doors, change_of
+from edge.commands.desk import Commands, Doors
+from edge.commands.steward import change_of
 from edge.mqtt.authority import Role, register
 from edge.mqtt.clock import ClockReading, ClockState, SystemClock
 from edge.mqtt.keys import SigningKey
 from edge.mqtt.seal import Sealer
-from edge.roster import Gallery
-from edge.roster.search import DIMENSION
+from edge.roster.search import DIMENSION, Gallery
 from edge.settings import AuthoritySettings, BrokerSettings, OutboxSettings, Settings
 
 

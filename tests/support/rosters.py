@@ -5,7 +5,9 @@ from hashlib import sha256
 
 import numpy as np
 
-from edge.roster import DIMENSION, Person, Roster, person_id
+from edge.roster.content import Person, Roster
+from edge.roster.people import person_id
+from edge.roster.search import DIMENSION
 from edge.types import Floats
 
 KEY = bytes(range(32))

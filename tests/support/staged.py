@@ -10,7 +10,9 @@ from PIL import Image
 from edge.errors import EndOfReplay
 from edge.inference.examiner import Examiner
 from edge.pictures import from_image, shrink
-from edge.roster import Person, Roster, make_key, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
+from edge.roster.keys import make_key
 from edge.sensor import Wish
 from edge.settings import InferenceSettings, Settings
 from edge.types import Frame, Yuv

@@ -17,13 +17,14 @@ from typing import Self
 from PIL import Image
 from wireunit import until
 
-from edge.attendance import State, Step
+from edge.attendance.session import Step
+from edge.attendance.table import State
 from edge.bench.broker import PrivateBroker
 from edge.bench.scenes import SCENES, Studio
 from edge.bulletin import Board, Bulletin
 from edge.camera import Camera
 from edge.errors import CameraError, CameraStalled, GpioError, PinsTaken, SenyumError
-from edge.gpio import Panel
+from edge.gpio.panel import Panel
 from edge.guard.fault import Watch
 from edge.guard.power import Power
 from edge.inference.examiner import Examiner
@@ -34,7 +35,9 @@ from edge.mqtt.outbox import Reader
 from edge.mqtt.payload import AttendanceEvent, AuditEvent
 from edge.mqtt.topics import Leaf, UnitName
 from edge.pictures import from_image, shrink
-from edge.roster import Person, Roster, make_key, save
+from edge.roster.content import Person, Roster
+from edge.roster.file import save
+from edge.roster.keys import make_key
 from edge.sensor import Wish
 from edge.settings import GpioSettings, InferenceSettings, Settings
 from edge.types import Cue, CueName, Frame, Outcome, Stimulus, Yuv

@@ -75,7 +75,8 @@ def _person(options: argparse.Namespace) -> str:
     import re
 
     from edge.errors import CallerError, PeopleError
-    from edge.roster import check_number, person_id, read_key
+    from edge.roster.keys import read_key
+    from edge.roster.people import check_number, person_id
     from edge.supplied_files import read_regular
 
     if options.person is not None:

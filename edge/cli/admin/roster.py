@@ -9,7 +9,7 @@ from edge.wording import counted, escaped
 
 if TYPE_CHECKING:
     from edge.admin.rosters import Report, Source
-    from edge.roster import Roster
+    from edge.roster.content import Roster
 
 _DESCRIPTION = """\
 Encrypt the roster for each unit of the key set, sign it, and put it on the broker, where

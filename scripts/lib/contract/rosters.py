@@ -35,8 +35,8 @@ from edge.mqtt.encryption import ALG, ENC, EncryptionKey
 from edge.mqtt.manifest import CHUNK_BYTES, MANIFEST_BYTES, TYP
 from edge.mqtt.parcel import Parcel, packed
 from edge.mqtt.payload import timestamp
-from edge.roster import DIMENSION, Person, Roster
-from edge.roster.content import pack, stripped
+from edge.roster.content import Person, Roster, pack, stripped
+from edge.roster.search import DIMENSION
 
 TAKEN: Final = "taken"
 WAITS: Final = "waits"  # a chunk is missing, or not the one that was signed

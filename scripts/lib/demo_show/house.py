@@ -12,7 +12,8 @@ from typing import Any
 
 from edge.configuration import load
 from edge.errors import SenyumError
-from edge.roster import person_id, read_key
+from edge.roster.keys import read_key
+from edge.roster.people import person_id
 from edge.settings import Settings
 
 SENYUM = Path(sys.executable).with_name("senyum")

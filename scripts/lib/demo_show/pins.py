@@ -8,7 +8,7 @@ from typing import Any
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from demo_show.watch import Lights
-from edge.gpio import Board
+from edge.gpio.board import Board
 from edge.settings import GpioSettings
 
 _POLL_S = 0.01  # real pins are asked that often; the shortest tick lasts three times that

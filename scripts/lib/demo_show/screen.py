@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo_show.watch import HEARD_NS, Lights, Memory, Watch, note_name
-from edge.attendance import State
+from edge.attendance.table import State
 from edge.pictures import to_image
 
 REFRESH_S = 0.12

@@ -15,7 +15,7 @@ from edge.bench.broker import PrivateBroker
 from edge.bench.scenes import Span
 from edge.camera import Camera, open_camera
 from edge.errors import EndOfReplay
-from edge.gpio import Panel
+from edge.gpio.panel import Panel
 from edge.sensor import Wish
 from edge.settings import Settings
 from edge.types import Frame

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge.attendance import State, Step
+from edge.attendance.session import Step
+from edge.attendance.table import State
 from edge.types import CueName, Frame, LinkChanged, Stimulus, View
 
 _SILENT_NS = 25_000_000  # a pause that parts two notes of the same pitch

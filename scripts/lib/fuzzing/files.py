@@ -16,8 +16,9 @@ from edge.mqtt.clock import SystemClock
 from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.outbox import Outbox, Reader
 from edge.mqtt.seal import Context, Sealer
-from edge.roster import Person, Roster, save
-from edge.roster import load as load_roster
+from edge.roster.content import Person, Roster
+from edge.roster.file import load as load_roster
+from edge.roster.file import save
 from edge.roster.search import DIMENSION
 from edge.settings import Settings, UnitSettings
 from edge.types import Audit, AuditCode
