@@ -1,4 +1,4 @@
-"""The camera port, and its driver for Picamera2; `edge.replay` is the other driver.
+"""The camera port, and its driver for Picamera2; `edge.capture.replay` is the other driver.
 
 Every driver delivers full-range BT.601 pictures (`Yuv`), the large and the small one of one
 exposure, with the time of that exposure on CLOCK_MONOTONIC.
@@ -15,9 +15,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.capture.camera_controls import Wish, fixed, turned, wished
+from edge.capture.replay import ReplayCamera
 from edge.errors import CameraError, CameraStalled
-from edge.replay import ReplayCamera
-from edge.sensor import Wish, fixed, turned, wished
 from edge.settings import CameraSettings
 from edge.types import Frame, Yuv
 

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.values import AnyPath, Even, Seconds, Section, Share
+from edge.setting_types import AnyPath, Even, Seconds, Section, Share
 
 
 class CameraSettings(Section):

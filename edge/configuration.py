@@ -13,8 +13,8 @@ from pydantic_settings import SettingsError as SourceError
 
 from edge.errors import SettingsError
 from edge.settings import CONFIG_FILE, Settings
-from edge.supplied_files import as_text, read_regular
-from edge.wording import escaped, plain
+from edge.system.supplied_files import as_text, read_regular
+from edge.system.text import escaped, plain
 
 log = logging.getLogger(__name__)
 

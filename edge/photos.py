@@ -17,10 +17,10 @@ from pathlib import Path
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from edge.errors import PhotoError
-from edge.pictures import eight_bit, from_image
-from edge.supplied_files import read_regular
+from edge.images import eight_bit, from_image
+from edge.system.supplied_files import read_regular
+from edge.system.text import escaped
 from edge.types import Yuv
-from edge.wording import escaped
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 

@@ -1,7 +1,7 @@
 """Every setting, with its unit and bounds, from a TOML file, the environment and credentials.
 
 Order, strongest first: environment (`SENYUM_CAMERA__FPS=10`), the TOML file, the default here.
-Secrets are never settings: a setting names the file, and `edge.secrets` reads it.
+Secrets are never settings: a setting names the file, and `edge.system.key_files` reads it.
 """
 
 from pathlib import Path
@@ -11,8 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edge.camera_settings import CameraSettings, InferenceSettings, QualityLimits
-from edge.types import Direction
-from edge.values import (
+from edge.setting_types import (
     FilePath,
     Host,
     Name,
@@ -24,7 +23,8 @@ from edge.values import (
     Username,
     Zone,
 )
-from edge.wording import plain
+from edge.system.text import plain
+from edge.types import Direction
 
 # All settings can be imported from here.
 __all__ = ["CameraSettings", "InferenceSettings", "QualityLimits"]

@@ -8,7 +8,7 @@ import pytest
 from disks import ext4_on_btrfs
 from hypothesis import HealthCheck, settings
 
-from edge.bench.broker import PrivateBroker
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 # No test is timed: of a busy machine an example may take as long as it likes.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -13,13 +13,13 @@ from tempfile import gettempdir
 import pytest
 from authority import Authority as CertificateAuthority
 
-from edge.central.authority import Authority
-from edge.central.status import START_S
 from edge.cli import build_parser
+from edge.contract.keys import SigningKey
 from edge.errors import SecretError
 from edge.mqtt.client import new_client
-from edge.mqtt.keys import SigningKey
 from edge.settings import BrokerSettings
+from senyum_central.ingest.replay_authority import Authority
+from senyum_central.ingest.service_status import START_S
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"
 SERVICES = [*sorted(SYSTEMD.glob("*.service")), *sorted(SYSTEMD.glob("central/*.service"))]

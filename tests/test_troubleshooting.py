@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from edge.doctor.finding import Ailment
+from edge.appliance.doctor.result import Ailment
 from edge.errors import Trouble
 
 PAGE = Path(__file__).parent.parent / "docs" / "troubleshooting.md"

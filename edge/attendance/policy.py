@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from edge.attendance.evidence import Evidence
+from edge.attendance.liveness_window import Evidence
 from edge.attendance.motion import motion
 from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
 from edge.types import Floats, Match, Problem, Sighting, View

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from edge import __version__
 from edge.errors import SenyumError
-from edge.journal import configure
-from edge.wording import escaped
+from edge.system.journald import configure
+from edge.system.text import escaped
 
 # In the order of a unit's life.
 COMMANDS = {
@@ -22,15 +22,15 @@ COMMANDS = {
     "clock-watch": "edge.cli.clock_watch",
     "keys": "edge.cli.keys",
     "csr": "edge.cli.csr",
-    "receive": "edge.cli.receive",
+    "receive": "senyum_central.cli.receive",
     "update": "edge.cli.update",
     "self-test": "edge.cli.self_test",
-    "export": "edge.cli.export",
-    "verify": "edge.cli.verify",
-    "bench": "edge.cli.bench",
-    "simulate": "edge.cli.simulate",
-    "evaluate": "edge.cli.evaluate",
-    "admin": "edge.cli.admin",
+    "export": "senyum_central.cli.export",
+    "verify": "senyum_central.cli.verify",
+    "bench": "senyum_lab.cli.bench",
+    "simulate": "senyum_lab.cli.simulate",
+    "evaluate": "senyum_lab.cli.evaluate",
+    "admin": "senyum_central.cli.admin",
 }
 
 

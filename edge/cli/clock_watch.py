@@ -20,8 +20,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Go on until SIGTERM or SIGINT; returns 0."""
-    from edge.mqtt.timekeeper import ANSWER, EVERY_SECONDS, Timekeeper
-    from edge.notify import Notifier
+    from edge.system.clock_publisher import ANSWER, EVERY_SECONDS, Timekeeper
+    from edge.system.sd_notify import Notifier
 
     keeper = Timekeeper(options.file or ANSWER)
     notifier = Notifier()

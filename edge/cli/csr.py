@@ -29,10 +29,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.admin.request import request
+    from edge.appliance.csr import request
+    from edge.contract.certificate import LONGEST_NAME, common_name
+    from edge.contract.topics import UnitName
     from edge.errors import CallerError
-    from edge.mqtt.certificate import LONGEST_NAME, common_name
-    from edge.mqtt.topics import UnitName
 
     name, key = options.name, options.key
     if name is None:

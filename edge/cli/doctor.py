@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.bulletin import RUNTIME
 from edge.errors import SettingsError
-from edge.owner import USER
-from edge.wording import ascii_json, escaped
+from edge.status.status_file import RUNTIME
+from edge.system.privileges import USER
+from edge.system.text import ascii_json, escaped
 
 if TYPE_CHECKING:
-    from edge.doctor.finding import Finding
+    from edge.appliance.doctor.result import Finding
 
 PARTS = ("green", "red", "buzzer")
 
@@ -53,14 +53,14 @@ def _wire(text: str) -> tuple[str, int]:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.bulletin import read
+    from edge.appliance.doctor.checks import examine
+    from edge.appliance.doctor.context import Patient
+    from edge.appliance.doctor.result import Ailment, Finding, Verdict, healthy
+    from edge.appliance.provision.boot import BOOT
     from edge.configuration import load_unit, remarks
-    from edge.doctor.examine import examine
-    from edge.doctor.finding import Ailment, Finding, Verdict, healthy
-    from edge.doctor.patient import Patient
-    from edge.mqtt.clock import SystemClock
-    from edge.owner import service
-    from edge.provision.boot import BOOT
+    from edge.status.status_file import read
+    from edge.system.clock import SystemClock
+    from edge.system.privileges import service
 
     # libcamera and lgpio say much that is not for a technician.
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
@@ -111,7 +111,7 @@ def line(finding: "Finding", *, colour: bool = False) -> str:
 
 
 def _tell(findings: "list[Finding]", *, as_json: bool) -> None:
-    from edge.doctor.finding import healthy
+    from edge.appliance.doctor.result import healthy
 
     if not as_json:
         for finding in findings:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.wording import counted
+from edge.system.text import counted
 
 _DESCRIPTION = """\
 Check photos and write the encrypted roster that units recognise people with.
@@ -74,10 +74,10 @@ def run(options: argparse.Namespace) -> int:
 
     settings = load(options.config)
 
-    from edge.enrol.assessment import for_stills
-    from edge.enrol.enrolment import Files, enrol
+    from edge.enrolment.assessment import for_stills
+    from edge.enrolment.enrolment import Files, enrol
     from edge.errors import CallerError
-    from edge.inference.examiner import Examiner
+    from edge.inference.face_analyzer import Examiner
 
     key = options.key or settings.roster.key
     files = Files(

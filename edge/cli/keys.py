@@ -23,9 +23,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from edge.configuration import load_unit
-    from edge.mqtt.encryption import EncryptionKey, beside
-    from edge.mqtt.keys import SigningKey, add_registration
-    from edge.mqtt.topics import UnitName
+    from edge.contract.encryption import EncryptionKey, beside
+    from edge.contract.keys import SigningKey, add_registration
+    from edge.contract.topics import UnitName
 
     settings = load_unit(options.config)
     key = SigningKey.load_or_create(settings.outbox.signing_key, settings.outbox.signing_algorithm)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import SettingsError
-from edge.owner import USER
-from edge.wording import escaped
+from edge.system.privileges import USER
+from edge.system.text import escaped
 
 
 def add_parser(commands: Any) -> None:
@@ -48,12 +48,12 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.owner import Owner, service
-    from edge.provision.apply import provision, receipt
-    from edge.provision.boot import BOOT, at_boot, unapplied, wipe
-    from edge.provision.cameras import count
-    from edge.provision.plan import Machine
+    from edge.appliance.provision.apply import provision, receipt
+    from edge.appliance.provision.boot import BOOT, at_boot, unapplied, wipe
+    from edge.appliance.provision.cameras import count
+    from edge.appliance.provision.plan import Machine
     from edge.settings import CONFIG_FILE
+    from edge.system.privileges import Owner, service
 
     if options.wipe and options.file is None:
         raise SettingsError("--wipe goes with --file")
@@ -76,9 +76,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _documents(options: argparse.Namespace, config: Path) -> Any:
-    from edge.provision.ask import Terminal, interview
-    from edge.provision.claim import Documents
-    from edge.provision.present import Present
+    from edge.appliance.provision.claim import Documents
+    from edge.appliance.provision.current_config import Present
+    from edge.appliance.provision.prompts import Terminal, interview
 
     if options.file is not None:
         return Documents.read(options.file)

@@ -30,6 +30,6 @@ def run(options: argparse.Namespace) -> int:
 
     settings = load_unit(options.config)
 
-    from edge.unit import run as run_unit
+    from edge.daemon import run as run_unit
 
     return run_unit(settings, lambda: load_unit(options.config))

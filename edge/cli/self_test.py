@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.update.selftest import examine
+    from edge.appliance.update.selftest import examine
 
     examine(options.config)
     print("all is well")

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge.bulletin import RUNTIME
-from edge.wording import ascii_json, escaped
+from edge.status.status_file import RUNTIME
+from edge.system.text import ascii_json, escaped
 
 
 def add_parser(commands: Any) -> None:
@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.bulletin import STALE_S, read
+    from edge.status.status_file import STALE_S, read
 
     bulletin = read(options.runtime)
     if bulletin is None:

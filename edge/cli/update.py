@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.update.versions import Versions
+    from edge.appliance.update.slots import Versions
 
 KEYS = Path("/usr/share/senyum/release-keys.json")
 WATCH_SECONDS = (10.0, 900.0)
@@ -54,10 +54,10 @@ def _seconds(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     from contextlib import closing
 
-    from edge.update.release import SPARE_BYTES, Machine, Release, load_keys
-    from edge.update.service import WATCH, Systemd
-    from edge.update.updater import Updater
-    from edge.update.versions import Versions
+    from edge.appliance.update.release import SPARE_BYTES, Machine, Release, load_keys
+    from edge.appliance.update.service import WATCH, Systemd
+    from edge.appliance.update.slots import Versions
+    from edge.appliance.update.updater import Updater
 
     versions = Versions()
     updater = Updater(versions, Systemd())
@@ -88,7 +88,7 @@ def in_force(versions: "Versions") -> str:
     import sys
 
     from edge import __version__
-    from edge.update.versions import UNSAID
+    from edge.appliance.update.slots import UNSAID
 
     environment = versions.current
     version = versions.version_of(environment)

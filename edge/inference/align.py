@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
+from edge.inference.face_crop import Affine
 from edge.inference.landmarks import Mesh
-from edge.inference.pixels import Affine
 from edge.types import Floats
 
 SIDE = 112

@@ -11,8 +11,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.inference.face_crop import write
 from edge.inference.models import Network
-from edge.inference.pixels import write
 from edge.types import Box, Bytes2D, Yuv
 
 Point = tuple[float, float]  # x, y

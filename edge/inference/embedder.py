@@ -10,8 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from edge.inference.align import SIDE
+from edge.inference.face_crop import Bytes3D, write
 from edge.inference.models import Network
-from edge.inference.pixels import Bytes3D, write
 from edge.roster.search import fuse
 from edge.types import Floats
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.inference.detector import LEFT_EYE, RIGHT_EYE, Detection
+from edge.inference.face_crop import Affine, Closeup, square, write
 from edge.inference.models import Network
-from edge.inference.pixels import Affine, Closeup, square, write
 from edge.types import Floats, Yuv
 
 COUNT = 468

@@ -14,10 +14,10 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.images import plane_image
+from edge.inference.face_crop import Bytes3D, Closeup, square
 from edge.inference.landmarks import Mesh
 from edge.inference.models import Network
-from edge.inference.pixels import Bytes3D, Closeup, square
-from edge.pictures import plane_image
 from edge.types import Bytes2D, Floats, Liveness, Yuv
 
 Planes = tuple[Bytes2D, Bytes2D, Bytes2D]

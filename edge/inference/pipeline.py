@@ -5,11 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.inference.examiner import Examiner
-from edge.inference.fusion import FRAMES, Fusion
+from edge.inference.face_analyzer import Examiner
+from edge.inference.face_crop import Closeup
 from edge.inference.landmarks import Mesh
-from edge.inference.pixels import Closeup
 from edge.inference.smile import Smoother
+from edge.inference.template_fusion import FRAMES, Fusion
 from edge.inference.tracker import Tracker
 from edge.settings import InferenceSettings
 from edge.types import ANCHORS, Floats, Frame, Match, Sighting, View, Yuv

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from edge.inference.align import TEMPLATE, laid_out, similarity
+from edge.inference.face_crop import Closeup
 from edge.inference.landmarks import Mesh
-from edge.inference.pixels import Closeup
 from edge.settings import QualityLimits
 from edge.types import Bytes2D, Floats, Problem, Quality
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from edge.inference.align import TEMPLATE as _IDENTITY_TEMPLATE
 from edge.inference.align import laid_out, similarity
+from edge.inference.face_crop import Closeup
 from edge.inference.landmarks import Mesh
 from edge.inference.models import Network
-from edge.inference.pixels import Closeup
 from edge.types import Bytes2D, Floats
 
 MEASURES = ("network", "readout")  # their names in the manifest, beside "intercept"

@@ -10,9 +10,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.errors import SecretError
 from edge.mqtt.tls import tls_context
-from edge.secrets import read_secret_line
+from edge.setting_types import check_mqtt_text
 from edge.settings import BrokerSettings
-from edge.values import check_mqtt_text
+from edge.system.key_files import read_secret_line
 
 CONNECT_SECONDS = 5.0  # for TCP, and again for the TLS handshake
 SESSION_SECONDS = 86_400  # the broker keeps our session this long after we went

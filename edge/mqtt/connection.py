@@ -32,7 +32,7 @@ from edge.mqtt.client import (
     new_client,
     properties,
 )
-from edge.mqtt.reasons import (
+from edge.mqtt.reason_codes import (
     Ended,
     Refused,
     Remedy,
@@ -41,7 +41,7 @@ from edge.mqtt.reasons import (
     of_disconnect,
     unconnected,
 )
-from edge.mqtt.waker import Waker
+from edge.mqtt.self_pipe import Waker
 from edge.settings import BrokerSettings
 
 WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away

@@ -8,8 +8,8 @@
            start              close, from any state ──▶ CLOSED
 
 One thread does it all, and `_enter` is the one place that changes the state. Which broker is
-tried when: `edge.mqtt.brokers`. What its answers lead to: `edge.mqtt.reasons`. While connected, a
-scout dials beside the connection, and this is left only for one that stands already:
+tried when: `edge.mqtt.broker_pool`. What its answers lead to: `edge.mqtt.reason_codes`. While
+connected, a scout dials beside the connection, and this is left only for one that stands already:
 
 - back to a better broker, every `Pace.back` seconds, and less often each time that it fails or
   the better one did not last;
@@ -28,25 +28,25 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
+from edge.contract.envelope import CONTENT_TYPE
+from edge.contract.events import Status, Will
+from edge.contract.topics import Leaf, UnitName
 from edge.errors import LinkError, SecretError, SenyumError, Trouble
-from edge.journal import facts
-from edge.mqtt.brokers import Brokers, Candidate
+from edge.mqtt.broker_pool import Brokers, Candidate
 from edge.mqtt.client import CONNECT_SECONDS, new_client
 from edge.mqtt.connection import Connection, Hello
-from edge.mqtt.courier import Archive, Courier
-from edge.mqtt.envelope import CONTENT_TYPE
-from edge.mqtt.grumble import Grumble
-from edge.mqtt.listening import Listener, Listening
-from edge.mqtt.outbox import Reader
-from edge.mqtt.pace import Pace
-from edge.mqtt.payload import Status, Will
-from edge.mqtt.reasons import Ended, Remedy
+from edge.mqtt.credentials import expiry
+from edge.mqtt.link_timing import Pace
+from edge.mqtt.publisher import Archive, Courier
+from edge.mqtt.reason_codes import Ended, Remedy
 from edge.mqtt.scout import Find, Scout
-from edge.mqtt.seal import Sealer, Vitals
-from edge.mqtt.topics import Leaf, UnitName
-from edge.mqtt.trust import expiry
-from edge.mqtt.waker import Waker
+from edge.mqtt.self_pipe import Waker
+from edge.mqtt.subscriber import Listener, Listening
+from edge.outbox.event_signer import Sealer, Vitals
+from edge.outbox.store import Reader
 from edge.settings import BrokerSettings
+from edge.system.journald import facts
+from edge.system.log_once import Grumble
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Link(threading.Thread):
     password, and OutboxError for an outbox that cannot be read; later troubles, these among them,
     are logged, once loudly and then quietly, and tried again. `archive` is built on the link's
     reader and asked, while nothing else is to be sent, for what to send once more. `listeners`
-    hear what is published to the unit (`edge.mqtt.listening`).
+    hear what is published to the unit (`edge.mqtt.subscriber`).
     """
 
     def __init__(

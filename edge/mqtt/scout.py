@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.errors import SenyumError
-from edge.mqtt.brokers import Candidate
+from edge.mqtt.broker_pool import Candidate
 from edge.mqtt.connection import Connection
-from edge.mqtt.trust import Stamp
-from edge.mqtt.waker import Waker
+from edge.mqtt.credentials import Stamp
+from edge.mqtt.self_pipe import Waker
 
 Dial = Callable[[Candidate, Waker], Connection]
 

@@ -5,10 +5,10 @@ import ssl
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge.errors import CertificateError, SecretError
-from edge.mqtt.bundle import read_bundle, read_certificates
-from edge.secrets import LARGEST, read_secret, secret_path
+from edge.mqtt.ca_bundle import read_bundle, read_certificates
 from edge.settings import BrokerSettings
-from edge.supplied_files import read_regular
+from edge.system.key_files import LARGEST, read_secret, secret_path
+from edge.system.supplied_files import read_regular
 
 # What Python 3.13 sets by itself. A CA certificate between two others may be the one to trust.
 _STRICT = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN

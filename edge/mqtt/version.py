@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from edge.errors import Trouble
 from edge.mqtt.connection import Connection
-from edge.mqtt.reasons import Ended
+from edge.mqtt.reason_codes import Ended
 from edge.settings import BrokerSettings
 
 log = logging.getLogger(__name__)

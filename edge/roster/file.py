@@ -8,7 +8,7 @@
     30      8      length of the rest
     38      ...    AES-256-GCM ciphertext and tag; the 38 bytes before are its associated data
 
-The plaintext is described in `edge.roster.content`. A file is replaced as a whole or not at all,
+The plaintext is described in `edge.roster.codec`. A file is replaced as a whole or not at all,
 and nothing of the earlier one stays readable on the disk.
 """
 
@@ -21,11 +21,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.errors import RosterError
-from edge.roster.content import SALT_BYTES, Content, Roster, pack, unpack
+from edge.roster.codec import SALT_BYTES, Content, Roster, pack, unpack
 from edge.roster.keys import key_id
 from edge.roster.search import Gallery
 from edge.roster.wipe import put
-from edge.supplied_files import read_regular
+from edge.system.supplied_files import read_regular
 
 _MAGIC = b"\x89SENYUM\n"
 _FORMAT = 1

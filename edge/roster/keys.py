@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 
 from edge.errors import SecretError
-from edge.secrets import read_secret_line, write_secret
+from edge.system.key_files import read_secret_line, write_secret
 
 KEY_BYTES = 32
 

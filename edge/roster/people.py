@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from edge.csv_lists import ListProblem, Row, read_list, summary
 from edge.errors import PeopleError
-from edge.wording import named, visible
+from edge.system.csv_lists import ListProblem, Row, read_list, summary
+from edge.system.text import named, visible
 
 _SEPARATORS = re.compile(r"[\s.\-\u2010-\u2015\u2212]")  # with the hyphens and dashes of Unicode
 _APOSTROPHES = "'`\u2018\u2019\u02bc\u00b4\uff07"  # a spreadsheet's sign for text, and its likes

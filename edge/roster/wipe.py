@@ -13,8 +13,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from edge.secrets import sync_folder
-from edge.supplied_files import check_replaceable
+from edge.system.key_files import sync_folder
+from edge.system.supplied_files import check_replaceable
 
 _BLOCK = bytes(65_536)
 

@@ -1,10 +1,10 @@
-"""Writes models/goldens.toml (see edge/doctor/goldens.py)."""
+"""Writes models/goldens.toml (see edge/appliance/doctor/model_selfcheck.py)."""
 
 import sys
 
-from edge.doctor.goldens import FILE, differences, figures
+from edge.appliance.doctor.model_selfcheck import FILE, differences, figures
+from edge.appliance.provision.toml import dumps
 from edge.inference.models import Models, shipped
-from edge.provision.toml import dumps
 
 SHARE = 2e-3  # of the largest figure: another machine's order of additions
 STEP = 0.065  # of an int8 output, the largest of ours

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from wireunit import environment
 
-from edge.admin.authority import next_number
 from edge.cli import main
+from edge.contract.authority import Authorities, Role, signing_key
+from edge.contract.keys import SigningKey
 from edge.errors import SecretError
-from edge.mqtt.authority import Authorities, Role, signing_key
-from edge.mqtt.keys import SigningKey
+from senyum_central.admin.authority_key import next_number
 
 UNITS = "urn:senyum:dinas:*:*"
 
@@ -29,7 +29,7 @@ def test_numbers_only_go_up_and_are_kept(tmp_path: Path) -> None:
 
 def test_several_processes_never_give_the_same_number(tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from edge.admin.authority import next_number\n"
+        "from pathlib import Path; from senyum_central.admin.authority_key import next_number\n"
         f"for _ in range(20): print(next_number(Path({str(tmp_path / 'key')!r}), lambda: 1.0))"
     )
     processes = [

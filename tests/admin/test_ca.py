@@ -20,11 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from wireunit import environment
 
-from edge.admin.ca import REASONS, CertificateAuthority, Shelf
-from edge.admin.certificates import Kind, Subject
-from edge.admin.request import request
+from edge.appliance.csr import request
 from edge.cli import main
 from edge.errors import CertificateError, SecretError
+from senyum_central.admin.ca import REASONS, CertificateAuthority, Shelf
+from senyum_central.admin.certificates import Kind, Subject
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PASSPHRASE = b"sixteen letters!"

@@ -10,15 +10,15 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from wireunit import UNIT, Signer
 
-from edge.bench.broker import PrivateBroker
 from edge.cli import main
-from edge.journal import PlainFormatter
+from edge.contract.commands import COMMAND_TYP, REPLY_TYP
+from edge.contract.jose import from_b64url
+from edge.contract.keys import add_registration
+from edge.contract.limits import is_text
+from edge.contract.topics import COMMAND, REPLY
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.command import COMMAND_TYP, REPLY_TYP
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.keys import add_registration
-from edge.mqtt.limits import is_text
-from edge.mqtt.topics import COMMAND, REPLY
+from edge.system.journald import PlainFormatter
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 C1 = "".join(map(chr, range(0x7F, 0xA0)))
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"

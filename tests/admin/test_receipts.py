@@ -9,9 +9,9 @@ from rosters import person
 from wireunit import UNIT, Signer
 
 from edge.cli import main
-from edge.mqtt.command import Answer
-from edge.mqtt.payload import Status
-from edge.mqtt.seal import Head
+from edge.contract.commands import Answer
+from edge.contract.events import Status
+from edge.outbox.event_signer import Head
 
 ANI, BUDI = person(1), person(2)
 DIGEST = "ab" * 32

@@ -9,8 +9,18 @@ from delivering import Enroller
 from rosters import KEY, person, roster
 from wireunit import UNIT, Listener, Signer, until
 
-from edge.admin.post import Post
-from edge.admin.rosters import (
+from edge.contract.commands import Answer
+from edge.contract.encryption import EncryptionKey, Recipient
+from edge.contract.events import Status
+from edge.contract.keys import KeySet
+from edge.contract.roster_manifest import manifest_topic
+from edge.contract.topics import REPLY, Leaf, UnitName
+from edge.errors import LinkError, PeopleError, SecretError
+from edge.outbox.event_signer import Head
+from edge.roster.file import save
+from edge.settings import BrokerSettings
+from senyum_central.admin.broker_session import Post
+from senyum_central.admin.rosters import (
     Load,
     Source,
     Standing,
@@ -20,17 +30,7 @@ from edge.admin.rosters import (
     push,
     raised,
 )
-from edge.bench.broker import PrivateBroker
-from edge.errors import LinkError, PeopleError, SecretError
-from edge.mqtt.command import Answer
-from edge.mqtt.encryption import EncryptionKey, Recipient
-from edge.mqtt.keys import KeySet
-from edge.mqtt.manifest import manifest_topic
-from edge.mqtt.payload import Status
-from edge.mqtt.seal import Head
-from edge.mqtt.topics import REPLY, Leaf, UnitName
-from edge.roster.file import save
-from edge.settings import BrokerSettings
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 ANI, BUDI, CITRA = person(1), person(2), person(3)
 SECOND = UnitName(UNIT.org, UNIT.site, "pintu-2")

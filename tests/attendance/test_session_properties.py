@@ -8,7 +8,7 @@ from doorway import LIVING, ROSTER, RULES, face, mesh, quality
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from edge.attendance.evidence import MEMORY, SUSPECT
+from edge.attendance.liveness_window import MEMORY, SUSPECT
 from edge.attendance.motion import motion
 from edge.attendance.policy import STORE_WAIT_S, agrees
 from edge.attendance.session import Session

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from edge.bench.pipeline import measure
+from senyum_lab.bench.pipeline import measure
 
 FACES = Path(__file__).parents[1] / "faces"
 

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.bench.morph import Morph, Portrait
-from edge.bench.scenes import SCENES, Scene, Studio, record, scene
 from edge.errors import PhotoError
-from edge.inference.examiner import Examiner
-from edge.pictures import from_image
+from edge.images import from_image
+from edge.inference.face_analyzer import Examiner
 from edge.settings import InferenceSettings
+from senyum_lab.bench.morph import Morph, Portrait
+from senyum_lab.bench.scenes import SCENES, Scene, Studio, record, scene
 
 FACES = Path(__file__).parents[1] / "faces"
 

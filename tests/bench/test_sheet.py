@@ -11,12 +11,9 @@ import pytest
 from PIL import Image
 
 from edge.attendance.session import Session
-from edge.bench.morph import Portrait
-from edge.bench.scenes import FPS, SCENES, Studio
-from edge.bench.sheet import Pose, hold, printed
-from edge.inference.examiner import Examiner
+from edge.images import from_image, shrink
+from edge.inference.face_analyzer import Examiner
 from edge.inference.pipeline import Pipeline
-from edge.pictures import from_image, shrink
 from edge.settings import (
     AttendanceSettings,
     InferenceSettings,
@@ -24,6 +21,9 @@ from edge.settings import (
     RosterSettings,
 )
 from edge.types import Attempt, Floats, Frame, Match, Outcome, Reason
+from senyum_lab.bench.morph import Portrait
+from senyum_lab.bench.paper_attack import Pose, hold, printed
+from senyum_lab.bench.scenes import FPS, SCENES, Studio
 
 FACES = Path(__file__).parents[1] / "faces"
 SIZE = (640, 480)

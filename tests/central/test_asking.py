@@ -11,14 +11,14 @@ from central_parts import START, TurnedClock, Unit, keys_of, signing_key
 from places import Place
 from sqlalchemy import select
 
-from edge.central.asking import SPAN, TIMES, Asker
-from edge.central.authority import Authority
-from edge.central.desk import Desk, Instant, Message
-from edge.central.notice import Kind, Notice
-from edge.central.receiver import Receiver
-from edge.central.schema import GAP
-from edge.mqtt.authority import Authorities, Role, register, sign_order
-from edge.mqtt.command import REPLY_TYP
+from edge.contract.authority import Authorities, Role, register, sign_order
+from edge.contract.commands import REPLY_TYP
+from senyum_central.ingest.gap_requests import SPAN, TIMES, Asker
+from senyum_central.ingest.ingestor import Desk, Instant, Message
+from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.receiver import Receiver
+from senyum_central.ingest.replay_authority import Authority
+from senyum_central.store.schema import GAP
 
 GRACE = 10.0
 KEY = signing_key("authority")

@@ -12,12 +12,12 @@ import pytest
 from places import Place
 from processes import PROGRAM
 
-from edge.central.database import parse_url
-from edge.central.gaps import Gap
-from edge.central.judge import Entry
-from edge.central.refused import Refusal
-from edge.central.store import Record, Store
 from edge.errors import StoreAway, StoreError, StoreUnusable
+from senyum_central.ingest.chain_rules import Entry
+from senyum_central.ingest.gaps import Gap
+from senyum_central.store.database import parse_url
+from senyum_central.store.rejections import Refusal
+from senyum_central.store.store import Record, Store
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
 NOW = "2026-03-02T00:31:04.000+00:00"

@@ -12,14 +12,14 @@ import pytest
 from central_parts import START, TurnedClock, Unit, keys_of
 from pydantic import ValidationError
 
-from edge.central.desk import Desk, Message
-from edge.central.gaps import Gap
-from edge.central.notice import Kind
-from edge.central.schema import METADATA
-from edge.central.store import Store
-from edge.mqtt.clock import ClockState
-from edge.mqtt.payload import timestamp
+from edge.contract.events import timestamp
+from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Outcome, Reason
+from senyum_central.ingest.gaps import Gap
+from senyum_central.ingest.ingestor import Desk, Message
+from senyum_central.ingest.notices import Kind
+from senyum_central.store.schema import METADATA
+from senyum_central.store.store import Store
 
 OTHER_BOOT = "11111111-1111-4111-8111-111111111111"
 

@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import Place
 
-from edge.central.desk import Desk, Message
-from edge.central.gaps import Gap
-from edge.central.judge import Verdict
-from edge.central.notice import Kind, Notice
-from edge.central.store import Store
+from edge.contract.envelope import MAX_BYTES, Flaw, sign, verify
+from edge.contract.events import AttendanceEvent, Status
+from edge.contract.jose import digest
+from edge.contract.keys import KeySet
+from edge.contract.topics import Leaf
 from edge.errors import StoreAway
-from edge.mqtt.encoding import digest
-from edge.mqtt.envelope import MAX_BYTES, Flaw, sign, verify
-from edge.mqtt.keys import KeySet
-from edge.mqtt.payload import AttendanceEvent, Status
-from edge.mqtt.seal import Head
-from edge.mqtt.topics import Leaf
+from edge.outbox.event_signer import Head
+from senyum_central.ingest.chain_rules import Verdict
+from senyum_central.ingest.gaps import Gap
+from senyum_central.ingest.ingestor import Desk, Message
+from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.store.store import Store
 
 GRACE = 60.0
 

@@ -17,19 +17,19 @@ from central_parts import START, Unit, keys_of
 from days import ANI, BUDI, Door, key_file, take
 from places import Place
 
-from edge.central import sheet
-from edge.central.entries import Defect
-from edge.central.evidence import Evidence
-from edge.central.gaps import Gap
-from edge.central.shelf import Period, Shelf
 from edge.cli import main
-from edge.mqtt.clock import ClockState
-from edge.roster.content import Person, Roster
+from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.roster.people import check_number, person_id
 from edge.roster.search import DIMENSION
+from edge.system.clock import ClockState
 from edge.types import Direction, Reason
+from senyum_central.attendance import attendance_csv as sheet
+from senyum_central.evidence.entries import Defect
+from senyum_central.evidence.evidence import Evidence
+from senyum_central.ingest.gaps import Gap
+from senyum_central.store.queries import Period, Shelf
 
 DAY = "2026-03-02"
 NUMBER = "198503152010011004"

@@ -8,7 +8,7 @@ from days import Door, key_file, take
 from places import Place
 
 from edge.cli import main
-from edge.mqtt.seal import Head
+from edge.outbox.event_signer import Head
 from edge.types import AuditCode
 
 OTHER = "A" * 43

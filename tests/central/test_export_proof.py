@@ -12,9 +12,9 @@ from days import ANI, BUDI, Door, key_file, later_of, resigned, take
 from places import Place
 
 from edge.cli import main
-from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import b64url, from_b64url
-from edge.mqtt.keys import add_registration
+from edge.contract.jose import b64url, from_b64url
+from edge.contract.keys import add_registration
+from edge.system.clock import ClockState
 from edge.types import AuditCode
 
 DAY = "2026-03-02"

@@ -11,10 +11,10 @@ import pytest
 from places import Place
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
-from edge.central import faults
-from edge.central.judge import Entry
-from edge.central.store import Record, Store
 from edge.errors import RowRejected, StoreAway, StoreError, StoreUnusable
+from senyum_central.ingest.chain_rules import Entry
+from senyum_central.store import database_errors as faults
+from senyum_central.store.store import Record, Store
 
 NOW = "2026-03-02T00:31:04.000+00:00"
 RECORD = Record(

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.central.gaps import Gap, Ledger, Standing
+from senyum_central.ingest.gaps import Gap, Ledger, Standing
 
 GRACE = 100
 

@@ -14,9 +14,9 @@ from places import Place
 from processes import Process
 from wireunit import UNIT, until
 
-from edge.bench.broker import PrivateBroker
-from edge.mqtt.keys import SigningKey, add_registration
-from edge.mqtt.outbox import Reader
+from edge.contract.keys import SigningKey, add_registration
+from edge.outbox.store import Reader
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

@@ -9,20 +9,20 @@ import pytest
 from central_parts import TurnedClock, Unit, keys_of
 from places import Place
 
-from edge.central import desk as desk_module
-from edge.central import examine
-from edge.central.chains import Chains
-from edge.central.desk import Desk
-from edge.central.message import Message
-from edge.central.notice import Failure, Kind, Notice
-from edge.central.patience import Patience
-from edge.central.receiver import Receiver
-from edge.central.replies import is_reply
-from edge.central.store import Store
+from edge.contract.envelope import verify
+from edge.contract.jose import digest
+from edge.contract.topics import Leaf
 from edge.errors import RowRejected, StoreAway, StoreError
-from edge.mqtt.encoding import digest
-from edge.mqtt.envelope import verify
-from edge.mqtt.topics import Leaf
+from senyum_central.ingest import ingestor as desk_module
+from senyum_central.ingest import message_check as examine
+from senyum_central.ingest.chains import Chains
+from senyum_central.ingest.ingestor import Desk
+from senyum_central.ingest.message import Message
+from senyum_central.ingest.notices import Failure, Kind, Notice
+from senyum_central.ingest.receiver import Receiver
+from senyum_central.ingest.replies import is_reply
+from senyum_central.ingest.store_retry import Patience
+from senyum_central.store.store import Store
 
 PATIENTLY = Patience(lambda _seconds: True)
 GRACE = 60.0

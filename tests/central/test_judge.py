@@ -1,6 +1,13 @@
 import pytest
 
-from edge.central.judge import Entry, Judgement, Neighbours, Verdict, judge, judge_head
+from senyum_central.ingest.chain_rules import (
+    Entry,
+    Judgement,
+    Neighbours,
+    Verdict,
+    judge,
+    judge_head,
+)
 
 ENTRY = Entry("urn:senyum:kota:depok:lobby-1", "id-12", 12, "d12", "d11")
 

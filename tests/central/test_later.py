@@ -7,12 +7,12 @@ from central_parts import TurnedClock, Unit, keys_of
 from days import later_of
 from places import Place
 
-from edge.central.desk import Desk, Message
-from edge.central.later import read_later
-from edge.central.notice import Kind
-from edge.central.store import Later
-from edge.mqtt.encoding import digest
-from edge.mqtt.envelope import Flaw
+from edge.contract.envelope import Flaw
+from edge.contract.jose import digest
+from senyum_central.ingest.ingestor import Desk, Message
+from senyum_central.ingest.notices import Kind
+from senyum_central.store.store import Later
+from senyum_central.store.unknown_events import read_later
 
 GRACE = 10.0
 

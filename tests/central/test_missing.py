@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from places import Place
 from sqlalchemy import event as sqlalchemy_event
 
-from edge.central.alarm import Alarm
-from edge.central.asking import Asker
-from edge.central.authority import Authority
-from edge.central.desk import Desk, Instant, Message
-from edge.central.gaps import Gap, Ledger, Standing, subtract, whole
-from edge.central.moves import Move, by_unit
-from edge.central.notice import Kind, Notice
-from edge.central.receiver import Receiver
-from edge.central.store import Store
-from edge.mqtt.envelope import Flaw
-from edge.mqtt.limits import MAX_SEQUENCE
+from edge.contract.envelope import Flaw
+from edge.contract.limits import MAX_SEQUENCE
+from senyum_central.ingest.alarm_hook import Alarm
+from senyum_central.ingest.gap_requests import Asker
+from senyum_central.ingest.gaps import Gap, Ledger, Standing, subtract, whole
+from senyum_central.ingest.ingestor import Desk, Instant, Message
+from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.receiver import Receiver
+from senyum_central.ingest.replay_authority import Authority
+from senyum_central.store.store import Store
+from senyum_central.store.unit_renames import Move, by_unit
 
 GRACE = 10.0
 numbers = st.integers(1, 60)
@@ -272,7 +272,7 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     found = Program()
     # Only of that module: the server of a test is started by the real one.
     stand_in = SimpleNamespace(run=found.run, TimeoutExpired=TimeoutError)
-    monkeypatch.setattr("edge.central.alarm.subprocess", stand_in)
+    monkeypatch.setattr("senyum_central.ingest.alarm_hook.subprocess", stand_in)
     return found
 
 

@@ -9,16 +9,16 @@ from central_parts import TurnedClock, Unit, keys_of
 from days import exported
 from places import Place
 
-from edge.central.chain import Fault
-from edge.central.desk import Desk, Message
-from edge.central.gaps import Gap
-from edge.central.moves import Move, elsewhere
-from edge.central.notice import Kind
-from edge.central.proof import Verdict, judge
-from edge.central.schema import MOVE, SCHEMA_VERSION
-from edge.central.shelf import Period
-from edge.central.store import Store
 from edge.types import AuditCode
+from senyum_central.evidence.chain import Fault
+from senyum_central.evidence.verifier import Verdict, judge
+from senyum_central.ingest.gaps import Gap
+from senyum_central.ingest.ingestor import Desk, Message
+from senyum_central.ingest.notices import Kind
+from senyum_central.store.queries import Period
+from senyum_central.store.schema import MOVE, SCHEMA_VERSION
+from senyum_central.store.store import Store
+from senyum_central.store.unit_renames import Move, elsewhere
 
 GRACE = 60.0
 

@@ -16,16 +16,16 @@ from old_stores import make
 from places import Place
 from processes import PROGRAM, Process, publish
 
-from edge.bench.broker import PrivateBroker
-from edge.bench.postgres import PrivatePostgres
-from edge.central import database
-from edge.central.gaps import Gap
-from edge.central.judge import Entry
-from edge.central.patience import MOST_S, Patience, Stopped
-from edge.central.schema import APPLICATION_ID
-from edge.central.store import Record, Store
+from edge.contract.keys import add_registration
 from edge.errors import StoreAway, StoreUnusable
-from edge.mqtt.keys import add_registration
+from senyum_central.ingest.chain_rules import Entry
+from senyum_central.ingest.gaps import Gap
+from senyum_central.ingest.store_retry import MOST_S, Patience, Stopped
+from senyum_central.store import database
+from senyum_central.store.schema import APPLICATION_ID
+from senyum_central.store.store import Record, Store
+from senyum_lab.servers.mosquitto import PrivateBroker
+from senyum_lab.servers.postgres import PrivatePostgres
 
 UNIT = Unit().name.source
 NOW = "2026-03-02T00:31:04.000+00:00"

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from processes import PROGRAM, Process, publish
 
-from edge.bench.broker import PrivateBroker
-from edge.central.desk import Message
-from edge.central.store import Store
-from edge.mqtt.keys import add_registration
+from edge.contract.keys import add_registration
+from senyum_central.ingest.ingestor import Message
+from senyum_central.store.store import Store
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 UNITS = (Unit("lobby-1"), Unit("gate-2"))
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from central_parts import TurnedClock, Unit, keys_of, signing_key
 
-from edge.central.asking import Asker
-from edge.central.authority import Authority
-from edge.central.desk import Desk
-from edge.central.notice import Notice
-from edge.central.receiver import Receiver
-from edge.central.store import Store
+from senyum_central.ingest.gap_requests import Asker
+from senyum_central.ingest.ingestor import Desk
+from senyum_central.ingest.notices import Notice
+from senyum_central.ingest.receiver import Receiver
+from senyum_central.ingest.replay_authority import Authority
+from senyum_central.store.store import Store
 
 GRACE = 10.0
 

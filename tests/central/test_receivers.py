@@ -13,9 +13,9 @@ from central_parts import Unit
 from places import Place
 from processes import Process, publish
 
-from edge.bench.broker import PrivateBroker
-from edge.central.desk import Message
-from edge.mqtt.keys import add_registration
+from edge.contract.keys import add_registration
+from senyum_central.ingest.ingestor import Message
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

@@ -1,4 +1,4 @@
-from edge.central.recent import Recent
+from senyum_central.ingest.lru_set import Recent
 
 
 def test_only_the_newest_are_remembered() -> None:

@@ -19,17 +19,17 @@ from places import Place
 from processes import PROGRAM, Process, publish
 from wires import OLD_REFUSAL, Wire
 
-from edge.bench.broker import PrivateBroker, free_port
-from edge.central import only
-from edge.central.message import Message
-from edge.central.only import claim
-from edge.central.subscriptions import SHARED_EXPIRY_S
+from edge.contract.jose import from_b64url
+from edge.contract.keys import SigningKey, add_registration
+from edge.contract.topics import COMMAND
 from edge.errors import CallerError
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.keys import SigningKey, add_registration
-from edge.mqtt.topics import COMMAND
 from edge.settings import BrokerSettings
+from senyum_central.ingest import instance_lock as only
+from senyum_central.ingest.instance_lock import claim
+from senyum_central.ingest.message import Message
+from senyum_central.ingest.subscriptions import SHARED_EXPIRY_S
+from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 pytestmark = pytest.mark.broker
 

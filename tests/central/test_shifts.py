@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import Place
 
-from edge.central.shifts import shifts
 from edge.cli import main
 from edge.types import Direction
+from senyum_central.attendance.shifts import shifts
 
 WAYS = {"i": Direction.IN, "o": Direction.OUT}
 

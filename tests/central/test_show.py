@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edge.central.audits import SENTENCES
-from edge.central.desk import Message
-from edge.central.notice import Failure, Kind, Notice
-from edge.central.show import Screen, line
-from edge.mqtt.envelope import Flaw, verify
-from edge.mqtt.payload import AttendanceEvent, AuditEvent
-from edge.mqtt.seal import Head
-from edge.mqtt.topics import UnitName
+from edge.contract.envelope import Flaw, verify
+from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.topics import UnitName
+from edge.outbox.event_signer import Head
+from edge.system.time_zones import find_zone
 from edge.types import AuditCode
-from edge.zones import find_zone
+from senyum_central.ingest.audit_text import SENTENCES
+from senyum_central.ingest.console import Screen, line
+from senyum_central.ingest.ingestor import Message
+from senyum_central.ingest.notices import Failure, Kind, Notice
 
 ZONE = "Asia/Jakarta"
 UNIT = Unit()

@@ -12,10 +12,10 @@ import pytest
 from central_parts import Unit
 from processes import Process, publish
 
-from edge.bench.broker import PrivateBroker
-from edge.central.status import EVERY_S, ReceiverStatus
-from edge.mqtt.keys import add_registration
-from edge.notify import Notifier
+from edge.contract.keys import add_registration
+from edge.system.sd_notify import Notifier
+from senyum_central.ingest.service_status import EVERY_S, ReceiverStatus
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 

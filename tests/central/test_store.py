@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Executable
 
-from edge.central.database import Database
-from edge.central.gaps import Gap, Standing
-from edge.central.judge import Entry, Neighbours
-from edge.central.missing import AGAIN, Change
-from edge.central.refused import Refusal
-from edge.central.store import Head, Record, Store
 from edge.errors import StoreError, StoreUnusable
+from senyum_central.ingest.chain_rules import Entry, Neighbours
+from senyum_central.ingest.gaps import Gap, Standing
+from senyum_central.store.database import Database
+from senyum_central.store.missing_events import AGAIN, Change
+from senyum_central.store.rejections import Refusal
+from senyum_central.store.store import Head, Record, Store
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
 NOW = "2026-03-02T00:31:04.000+00:00"

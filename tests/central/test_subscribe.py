@@ -11,13 +11,13 @@ import pytest
 from central_parts import Unit
 from wires import OLD_REFUSAL, Wire
 
-from edge.bench.broker import PrivateBroker
-from edge.central.desk import Message
-from edge.central.subscribe import Subscriber
-from edge.central.subscriptions import OWN_EXPIRY_S, SHARED_EXPIRY_S
 from edge.errors import LinkError, LinkRefused, SenyumError, StoreError
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings
+from senyum_central.ingest.ingestor import Message
+from senyum_central.ingest.subscriber import Subscriber
+from senyum_central.ingest.subscriptions import OWN_EXPIRY_S, SHARED_EXPIRY_S
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 GROUP = "central"
 ME = "receiver-1"
@@ -379,7 +379,7 @@ def test_a_broker_that_speaks_only_mqtt_3_1_1(
     mosquitto: PrivateBroker, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        caplog.at_level(logging.INFO, "edge.mqtt"),
+        caplog.at_level(logging.INFO, "edge"),
         Wire(mosquitto.port, refusal=OLD_REFUSAL) as wire,
         running(impatient(mosquitto).model_copy(update={"port": wire.port})) as one,
     ):

@@ -17,13 +17,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from places import Place
 
-from edge.central import bundle
-from edge.central.chain import Fault
-from edge.central.proof import Verdict, judge
-from edge.central.shelf import Period
-from edge.central.store import Store
 from edge.cli import main
-from edge.mqtt.keys import KeySet, add_registration
+from edge.contract.keys import KeySet, add_registration
+from senyum_central.evidence import bundle
+from senyum_central.evidence.chain import Fault
+from senyum_central.evidence.verifier import Verdict, judge
+from senyum_central.store.queries import Period
+from senyum_central.store.store import Store
 
 DAY = date(2026, 3, 2)
 LOBBY, GATE = Door("lobby-1"), Door("gate-2")

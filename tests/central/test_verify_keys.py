@@ -9,14 +9,14 @@ import pytest
 from central_parts import Unit
 from days import Door, exported, take
 
-from edge.central.chain import Fault
-from edge.central.desk import Desk, Instant
-from edge.central.proof import Verdict, judge
-from edge.central.shelf import Period
-from edge.central.store import Store
 from edge.cli import main
-from edge.mqtt.keys import KeySet
+from edge.contract.keys import KeySet
 from edge.types import AuditCode
+from senyum_central.evidence.chain import Fault
+from senyum_central.evidence.verifier import Verdict, judge
+from senyum_central.ingest.ingestor import Desk, Instant
+from senyum_central.store.queries import Period
+from senyum_central.store.store import Store
 
 DAY = Period(date(2026, 3, 2), date(2026, 3, 2))
 NOON = datetime(2026, 3, 2, 2, tzinfo=UTC)

@@ -15,16 +15,16 @@ import pytest
 from orders import Commander
 from wireunit import UNIT, Signer, SteppedClock, until
 
-from edge.commands import desk
-from edge.commands.desk import Commands, Doors
-from edge.commands.steward import Change, change_of
+from edge.commands import command_log as ledger
+from edge.commands import service as desk
+from edge.commands.actions import Change, change_of
+from edge.commands.command_log import Ask, Done, Effect, Ledger
+from edge.commands.service import Commands, Doors
+from edge.contract.topics import COMMAND
 from edge.errors import Trouble
-from edge.mqtt import ledger
-from edge.mqtt.ledger import Ask, Done, Effect, Ledger
 from edge.mqtt.link import Link
-from edge.mqtt.outbox import Outbox, Reader
-from edge.mqtt.seal import Vitals
-from edge.mqtt.topics import COMMAND
+from edge.outbox.event_signer import Vitals
+from edge.outbox.store import Outbox, Reader
 from edge.roster.search import Gallery
 from edge.settings import Settings
 

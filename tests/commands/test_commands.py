@@ -10,13 +10,13 @@ from daemons import Daemon, enrol
 from orders import Commander, Voice
 from wireunit import UNIT, Listener, until
 
-from edge.bench.broker import PrivateBroker
 from edge.cli import main
-from edge.mqtt.envelope import verify
-from edge.mqtt.keys import KeySet
-from edge.mqtt.listening import CAPACITY
-from edge.mqtt.payload import AuditEvent, HealthEvent, StateEvent, Status
-from edge.mqtt.topics import COMMAND, Leaf
+from edge.contract.envelope import verify
+from edge.contract.events import AuditEvent, HealthEvent, StateEvent, Status
+from edge.contract.keys import KeySet
+from edge.contract.topics import COMMAND, Leaf
+from edge.mqtt.subscriber import CAPACITY
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

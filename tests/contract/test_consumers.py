@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from edge.contract.jose import b64url
+from edge.contract.keys import KeySet
 from edge.errors import SecretError
-from edge.mqtt.encoding import b64url
-from edge.mqtt.keys import KeySet
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / ".cache" / "contract-rig" / "node" / "node_modules"

@@ -13,12 +13,12 @@ from contract import __main__ as writer
 from contract.own import instant, missing, verdict
 from contract.vector import EMPTY, GENUINE, UNSIGNED
 
-from edge.central.desk import Desk
-from edge.central.judge import Verdict
-from edge.central.store import Store
-from edge.mqtt.envelope import Flaw, Verified, verify
-from edge.mqtt.keys import KeySet
-from edge.mqtt.payload import CloudEvent
+from edge.contract.envelope import Flaw, Verified, verify
+from edge.contract.events import CloudEvent
+from edge.contract.keys import KeySet
+from senyum_central.ingest.chain_rules import Verdict
+from senyum_central.ingest.ingestor import Desk
+from senyum_central.store.store import Store
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 Row = dict[str, str]

@@ -14,20 +14,20 @@ from contract.orders import GENUINE, OBEYED, REFUSED
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from edge.commands.steward import Change, Steward
+from edge.commands.actions import Change, Steward
+from edge.commands.command_log import Done, Effect, Ledger
+from edge.commands.handler import Orders, Prepared
+from edge.commands.refusal_counter import Refusals
+from edge.contract.authority import OF_ROSTERS, AuthorityFile, Flaw
+from edge.contract.commands import AnyData, Command, CommandName, Reply
+from edge.contract.jose import from_b64url
+from edge.contract.keys import KeySet
+from edge.contract.remote_settings import Adjustable
+from edge.contract.replies import verify_reply
 from edge.errors import EnvelopeError
-from edge.mqtt.adjust import Adjustable
-from edge.mqtt.answer import verify_reply
-from edge.mqtt.authority import OF_ROSTERS, AuthorityFile, Flaw
-from edge.mqtt.clock import ClockState
-from edge.mqtt.command import AnyData, Command, CommandName, Reply
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.keys import KeySet
-from edge.mqtt.ledger import Done, Effect, Ledger
-from edge.mqtt.orders import Orders, Prepared
-from edge.mqtt.refusals import Refusals
 from edge.roster.search import empty
 from edge.settings import Settings
+from edge.system.clock import ClockState
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 VECTORS = CONTRACT / "vectors"

@@ -12,14 +12,14 @@ from contract.cast import DOOR_1
 from delivering import Rack
 from jsonschema import Draft202012Validator
 
-from edge.mqtt.authority import OF_COMMANDS, Flaw
-from edge.mqtt.delivery import Delivery
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.manifest import manifest_topic, parse_manifest
-from edge.mqtt.parcel import opened
-from edge.mqtt.refusals import Refusals
-from edge.roster.content import pack, unpack
-from edge.roster.keeper import Keeper
+from edge.commands.refusal_counter import Refusals
+from edge.contract.authority import OF_COMMANDS, Flaw
+from edge.contract.jose import from_b64url
+from edge.contract.roster_manifest import manifest_topic, parse_manifest
+from edge.roster.chunks import opened
+from edge.roster.codec import pack, unpack
+from edge.roster.receiver import Delivery
+from edge.roster.store import Keeper
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 VECTORS = CONTRACT / "vectors"

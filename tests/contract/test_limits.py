@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from edge.mqtt.encoding import b64url, from_b64url, json_object
-from edge.mqtt.envelope import Flaw, Rejected, parse_will, verify
-from edge.mqtt.keys import KeySet
-from edge.mqtt.limits import (
+from edge.contract.envelope import Flaw, Rejected, parse_will, verify
+from edge.contract.events import ANY_EVENT, REASONS, timestamp
+from edge.contract.jose import b64url, from_b64url, json_object
+from edge.contract.keys import KeySet
+from edge.contract.limits import (
     EARLIEST,
     LATEST,
     MAX_DEPTH,
@@ -29,8 +30,7 @@ from edge.mqtt.limits import (
     is_text,
     too_deep,
 )
-from edge.mqtt.payload import ANY_EVENT, REASONS, timestamp
-from edge.mqtt.seal import Head
+from edge.outbox.event_signer import Head
 from edge.types import AuditCode, Outcome, Reason
 
 ROOT = Path(__file__).parents[2]

@@ -15,11 +15,11 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from pydantic import ValidationError as ModelError
 
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.envelope import TYP, Rejected, parse_will
-from edge.mqtt.keys import KeySet, SigningKey
-from edge.mqtt.payload import ANY_EVENT, timestamp
-from edge.mqtt.topics import UnitName
+from edge.contract.envelope import TYP, Rejected, parse_will
+from edge.contract.events import ANY_EVENT, timestamp
+from edge.contract.jose import from_b64url
+from edge.contract.keys import KeySet, SigningKey
+from edge.contract.topics import UnitName
 
 Json = dict[str, Any]
 Place = tuple[str | int, ...]

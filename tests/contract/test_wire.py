@@ -16,14 +16,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from receiving import Central
 from wireunit import UNIT, WireUnit, until
 
-from edge.bench.broker import PrivateBroker
 from edge.cli import main
 from edge.configuration import load
+from edge.contract.jose import from_b64url
+from edge.contract.keys import KeySet
+from edge.contract.topics import COMMAND, REPLY, Leaf
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.keys import KeySet
-from edge.mqtt.topics import COMMAND, REPLY, Leaf
 from edge.settings import BrokerSettings
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

@@ -11,12 +11,12 @@ from ward import bulletin, patient, said
 from wires import OLD_REFUSAL, ScriptedBroker, Wire
 from wireunit import Listener, Signer, WireUnit, attempt, until
 
-from edge.bench.broker import PrivateBroker, free_port
+from edge.appliance.doctor.broker import brokers
+from edge.appliance.doctor.context import Patient
 from edge.cli import main
-from edge.doctor.patient import Patient
-from edge.doctor.wire import brokers
-from edge.mqtt.outbox import Outbox
+from edge.outbox.store import Outbox
 from edge.settings import BrokerSettings
+from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 pytestmark = pytest.mark.broker
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from ward import bulletin, kernel, patient, said
 
-from edge.doctor import machine
-from edge.mqtt.clock import ClockState
+from edge.appliance.doctor import machine
+from edge.system.clock import ClockState
 
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 HEAT = "sys/class/thermal/thermal_zone0/temp"

@@ -10,11 +10,11 @@ import pytest
 from authority import Authority
 from ward import patient, said
 
-from edge.doctor import papers
-from edge.doctor.goldens import differences
+from edge.appliance.doctor import credentials as papers
+from edge.appliance.doctor.model_selfcheck import differences
+from edge.contract.keys import SigningKey
 from edge.inference.models import Models, shipped
-from edge.mqtt.keys import SigningKey
-from edge.roster.content import Person, Roster
+from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.roster.search import DIMENSION

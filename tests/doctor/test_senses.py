@@ -8,8 +8,8 @@ import pytest
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 from ward import Still, bulletin, noise, patient, said
 
-from edge.doctor.sight import camera
-from edge.doctor.signs import signs
+from edge.appliance.doctor.camera import camera
+from edge.appliance.doctor.outputs import signs
 from edge.errors import GpioError
 from edge.gpio.board import Board
 from edge.settings import GpioSettings

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from wireunit import SteppedClock
 
-from edge.bulletin import Bulletin
+from edge.appliance.doctor.context import Patient
+from edge.appliance.doctor.result import Finding
 from edge.camera import Camera
-from edge.doctor.finding import Finding
-from edge.doctor.patient import Patient
+from edge.capture.camera_controls import Wish
 from edge.errors import CameraError
-from edge.owner import Owner
-from edge.sensor import Wish
 from edge.settings import CameraSettings, Settings
+from edge.status.status_file import Bulletin
+from edge.system.privileges import Owner
 from edge.types import Frame, Yuv
 
 ME = Owner(os.geteuid(), os.getegid())

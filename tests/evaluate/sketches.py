@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edge.evaluate.faces import Bench
-from edge.inference.examiner import Face
+from edge.inference.face_analyzer import Face
 from edge.settings import Settings
 from edge.types import Box, Floats, Liveness, Problem, Quality, Yuv
+from senyum_lab.evaluate.faces import Bench
 
 GOOD = Quality(
     face_px=200, sharpness=100, luma=120, contrast=40, yaw=0, pitch=0, roll=0, problem=None

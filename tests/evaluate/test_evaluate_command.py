@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from attack_making.paper import printed
 from PIL import Image
 
 from edge.cli import main
+from senyum_lab.attacks.paper import printed
 
 FACES = Path(__file__).parent.parent / "faces"
 

@@ -6,9 +6,9 @@ from PIL import Image
 from sketches import Sketches
 
 from edge.errors import LabelsError
-from edge.evaluate.faces import framed, look, pictures
-from edge.pictures import from_image
+from edge.images import from_image
 from edge.settings import CameraSettings
+from senyum_lab.evaluate.faces import framed, look, pictures
 
 SIDES = st.integers(1, 60).map(lambda n: 2 * n)
 

@@ -3,9 +3,9 @@ import pytest
 from sketches import Sketches
 
 from edge.errors import LabelsError
-from edge.evaluate.groups import By, evaluate
-from edge.evaluate.likeness import MOST_FACES, Likeness
 from edge.types import Problem
+from senyum_lab.evaluate.groups import By, evaluate
+from senyum_lab.evaluate.pairwise import MOST_FACES, Likeness
 
 
 @pytest.fixture

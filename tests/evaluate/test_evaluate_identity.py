@@ -2,7 +2,7 @@ import pytest
 from sketches import Sketches
 
 from edge.errors import LabelsError
-from edge.evaluate.identity import evaluate
+from senyum_lab.evaluate.identity import evaluate
 
 
 @pytest.fixture

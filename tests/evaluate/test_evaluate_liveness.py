@@ -7,10 +7,10 @@ from PIL import Image
 from sketches import GOOD, Sketches, template
 
 from edge.errors import LabelsError, SenyumError
-from edge.evaluate.faces import Bench
-from edge.evaluate.liveness import Verdicts, evaluate, rates, strictest
-from edge.inference.examiner import Face
+from edge.inference.face_analyzer import Face
 from edge.types import ANCHORS, Box, Frame, Liveness, Sighting, View, Yuv
+from senyum_lab.evaluate.faces import Bench
+from senyum_lab.evaluate.liveness import Verdicts, evaluate, rates, strictest
 
 
 class Grey:

@@ -6,8 +6,8 @@ import pytest
 from sketches import Sketches
 
 from edge.errors import LabelsError
-from edge.evaluate.search import Plan, evaluate
 from edge.settings import RosterSettings, Settings
+from senyum_lab.evaluate.search import Plan, evaluate
 
 
 def axis(n: int, *more: float) -> list[float]:

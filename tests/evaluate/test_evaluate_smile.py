@@ -2,8 +2,8 @@ import pytest
 from sketches import Sketches
 
 from edge.errors import LabelsError
-from edge.evaluate.report import as_json
-from edge.evaluate.smile import evaluate
+from senyum_lab.evaluate.report import as_json
+from senyum_lab.evaluate.smile import evaluate
 
 
 def test_a_face_not_found_is_an_error_and_counted_apart(sketches: Sketches) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import LabelsError
-from edge.evaluate.labels import read
+from senyum_lab.evaluate.labels import read
 
 
 def written(folder: Path, content: str | bytes) -> Path:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.evaluate import metrics
-from edge.evaluate.metrics import Truths, Values
+from senyum_lab.evaluate import metrics
+from senyum_lab.evaluate.metrics import Truths, Values
 
 # Few distinct values, so that ties are common.
 SCORES = st.integers(0, 8).map(lambda n: n / 8)

@@ -13,11 +13,11 @@ from typing import Any
 
 from wireunit import Signer, WireUnit
 
-from edge.mqtt.authority import AuthorityFile
-from edge.mqtt.command import AnyData, CommandName
-from edge.mqtt.ledger import Ask, Effect, Ledger
-from edge.mqtt.orders import Orders, Prepared
-from edge.mqtt.refusals import Refusals
+from edge.commands.command_log import Ask, Effect, Ledger
+from edge.commands.handler import Orders, Prepared
+from edge.commands.refusal_counter import Refusals
+from edge.contract.authority import AuthorityFile
+from edge.contract.commands import AnyData, CommandName
 from edge.settings import BrokerSettings
 
 

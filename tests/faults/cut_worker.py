@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from wireunit import Signer, attempt
 
-from edge.mqtt.keys import SigningKey
-from edge.mqtt.outbox import Outbox, Reader
-from edge.roster.content import Person, Roster
+from edge.contract.keys import SigningKey
+from edge.outbox.store import Outbox, Reader
+from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.roster.search import DIMENSION

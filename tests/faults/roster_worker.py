@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rosters import EMBEDDER, KEY, person, roster
 
-from edge.roster.content import pack, stripped, unpack
-from edge.roster.keeper import Keeper
+from edge.roster.codec import pack, stripped, unpack
+from edge.roster.store import Keeper
 
 
 def people_of(version: int, count: int) -> range:

@@ -11,11 +11,11 @@ import pytest
 from orders import Commander, Voice
 from wireunit import UNIT, Listener, environment, until
 
-from edge.bench.broker import PrivateBroker
-from edge.mqtt.command import Reply
-from edge.mqtt.encoding import from_b64url
-from edge.mqtt.ledger import Ledger
-from edge.mqtt.topics import COMMAND, REPLY
+from edge.commands.command_log import Ledger
+from edge.contract.commands import Reply
+from edge.contract.jose import from_b64url
+from edge.contract.topics import COMMAND, REPLY
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 WORKER = Path(__file__).with_name("command_worker.py")

@@ -8,10 +8,10 @@ from receiving import Central
 from survival import PATIENCE, UnitProcess, check_central, check_chain, stored
 from wireunit import Listener, Signer, WireUnit, until
 
-from edge.bench.broker import PrivateBroker
-from edge.central.notice import Kind
 from edge.mqtt.link import LinkState
-from edge.mqtt.outbox import Reader
+from edge.outbox.store import Reader
+from senyum_central.ingest.notices import Kind
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 GRACE_S = 2.0  # before the receiver calls a number missing

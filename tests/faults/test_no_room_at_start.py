@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from disks import blocks_taken, inodes_taken, small_ext4
 
+from edge.commands.command_log import Done, Effect, Ledger
 from edge.errors import OutboxError, OutboxFull
-from edge.mqtt.ledger import Done, Effect, Ledger
-from edge.mqtt.outbox import Outbox
+from edge.outbox.store import Outbox
 
 DONE = Done("key", 1, "digest", "topic", "reply", None)
 # A database of SQLite needs up to two files more than its own while it is open.

@@ -18,12 +18,12 @@ import pytest
 from disks import command
 from wireunit import Signer, attempt, environment, until
 
-from edge.mqtt import numbers
-from edge.mqtt.encoding import digest
-from edge.mqtt.keys import SigningKey
-from edge.mqtt.numbers import BLOCK
-from edge.mqtt.outbox import Outbox, Reader
-from edge.mqtt.outbox_check import read
+from edge.contract.jose import digest
+from edge.contract.keys import SigningKey
+from edge.outbox import sequence_log as numbers
+from edge.outbox.integrity import read
+from edge.outbox.sequence_log import BLOCK
+from edge.outbox.store import Outbox, Reader
 from edge.roster.file import read as read_roster
 from edge.roster.keys import read_key
 

@@ -15,9 +15,9 @@ from rosters import EMBEDDER, KEY, person, roster
 from wireunit import environment, until
 
 from edge.errors import RosterError
-from edge.roster.content import pack, stripped, unpack
+from edge.roster.codec import pack, stripped, unpack
 from edge.roster.file import content, save
-from edge.roster.keeper import Keeper
+from edge.roster.store import Keeper
 
 PEOPLE = 40
 

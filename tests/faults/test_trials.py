@@ -6,7 +6,7 @@ import pytest
 from trial_site import Pictures, Site
 from trial_table import FAULTS, QUICK, put_to
 
-from edge.bench.broker import PrivateBroker
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 @pytest.fixture(scope="module")

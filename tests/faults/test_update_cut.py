@@ -15,9 +15,9 @@ from update_worker import Willing
 from wireunit import environment as variables
 from wireunit import until
 
-from edge.update.release import Machine
-from edge.update.updater import Patience, Updater
-from edge.update.versions import Versions
+from edge.appliance.update.release import Machine
+from edge.appliance.update.slots import Versions
+from edge.appliance.update.updater import Patience, Updater
 
 FILES = 60
 

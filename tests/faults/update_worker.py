@@ -8,10 +8,10 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from edge.update.release import Machine, Release, load_keys
-from edge.update.service import Standing
-from edge.update.updater import Patience, Updater
-from edge.update.versions import Versions
+from edge.appliance.update.release import Machine, Release, load_keys
+from edge.appliance.update.service import Standing
+from edge.appliance.update.slots import Versions
+from edge.appliance.update.updater import Patience, Updater
 
 
 class Willing:

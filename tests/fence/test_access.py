@@ -9,8 +9,8 @@ import pytest
 from fence import CONNECT, HOST, SECONDS, Fence, Pki, Visitor
 from wireunit import until
 
-from edge.admin.access import spelled_out
 from edge.settings import BrokerSettings
+from senyum_central.admin.acl import spelled_out
 
 pytestmark = [
     pytest.mark.broker,

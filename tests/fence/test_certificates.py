@@ -14,9 +14,9 @@ from fence import CONNECT, HOST, SECONDS, Fence, Pki, Visitor
 from receiving import Central
 from wireunit import UNIT, WireUnit, until
 
-from edge.central.notice import Kind
+from edge.contract.topics import Leaf
 from edge.errors import Trouble
-from edge.mqtt.topics import Leaf
+from senyum_central.ingest.notices import Kind
 
 pytestmark = [
     pytest.mark.broker,

@@ -11,7 +11,7 @@ from pins import RecordingPin, mock_settings, pin, recording_board
 
 from edge.errors import GpioError
 from edge.gpio.board import Board
-from edge.gpio.panel import Panel
+from edge.gpio.cue_player import Panel
 from edge.gpio.patterns import note
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName

@@ -8,8 +8,8 @@ from pins import mock_settings, pin, recording_board
 
 from edge.errors import GpioError, PinsTaken
 from edge.gpio.board import Board
-from edge.gpio.keeper import RETRY_S, PanelKeeper
-from edge.gpio.panel import Panel
+from edge.gpio.cue_player import Panel
+from edge.gpio.reconnecting_panel import RETRY_S, PanelKeeper
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
+from edge.gpio.cue_scheduler import Stage
 from edge.gpio.patterns import DARK, DIM, FAINT, SMILE_GREEN, TICK, Light
-from edge.gpio.stage import Stage
 from edge.types import Cue, CueName
 
 BLIP = Light(green=FAINT)

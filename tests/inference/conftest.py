@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edge.inference.examiner import Examiner, Face
-from edge.pictures import from_image
+from edge.images import from_image
+from edge.inference.face_analyzer import Examiner, Face
 from edge.settings import InferenceSettings
 
 FACES = Path(__file__).parents[1] / "faces"

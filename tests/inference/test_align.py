@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.inference.align import PLACES, TEMPLATE, VARIED, five_points, similarity
+from edge.inference.face_crop import Affine, square
 from edge.inference.landmarks import COUNT, Mesh
-from edge.inference.pixels import Affine, square
 from edge.types import Floats
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge.images import from_image
 from edge.inference.align import five_points
-from edge.inference.cover import SIDE, TEMPLATE, Cover
-from edge.inference.examiner import Examiner
+from edge.inference.face_analyzer import Examiner
+from edge.inference.face_crop import Closeup
 from edge.inference.models import Models
-from edge.inference.pixels import Closeup
-from edge.pictures import from_image
+from edge.inference.occlusion import SIDE, TEMPLATE, Cover
 from edge.types import Floats
 
 Portrait = Callable[[str], Image.Image]

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from edge.images import from_image, shrink
 from edge.inference.detector import NOSE, Detection, _merge
-from edge.inference.examiner import Examiner
-from edge.pictures import from_image, shrink
+from edge.inference.face_analyzer import Examiner
 from edge.types import Yuv
 
 Portrait = Callable[[str], Image.Image]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from edge.inference.embedder import Embedder
+from edge.inference.face_crop import Bytes3D
 from edge.inference.models import Models
-from edge.inference.pixels import Bytes3D
 from edge.roster.search import fuse
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edge.images import from_image
 from edge.inference.detector import Detection
-from edge.inference.examiner import Examiner, Face
-from edge.pictures import from_image
+from edge.inference.face_analyzer import Examiner, Face
 from edge.settings import RosterSettings
 from edge.types import Box, Problem
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.inference.fusion import SAME_FACE, Fusion
+from edge.inference.template_fusion import SAME_FACE, Fusion
 from edge.types import Floats
 
 

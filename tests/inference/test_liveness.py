@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge.inference.examiner import Examiner
+from edge.images import from_image
+from edge.inference.face_analyzer import Examiner
 from edge.inference.landmarks import Mesh
 from edge.inference.liveness import MEASURES, SIDE, cues, views
 from edge.inference.models import Models, shipped
-from edge.pictures import from_image
 
 Portrait = Callable[[str], Image.Image]
 NAMES = ("astronaut", "biden", "obama", "obama2", "obama3")
@@ -139,7 +139,7 @@ def worse(photo: Image.Image, noise: float, quality: int) -> Image.Image:
 def test_attacks_made_of_the_portraits_are_mostly_refused(
     examiner: Examiner, portrait: Portrait, kind: str
 ) -> None:
-    from attack_making import display, paper  # noqa: PLC0415 - needs a codec
+    from senyum_lab.attacks import display, paper  # noqa: PLC0415
 
     make = {"print": paper.printed, "screen": display.displayed, "video": display.streamed}[kind]
     judged, passed = [], 0

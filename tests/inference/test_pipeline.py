@@ -6,10 +6,10 @@ import pytest
 from PIL import Image, ImageFilter
 
 from edge.attendance.motion import motion
-from edge.inference.examiner import Examiner, Face
-from edge.inference.fusion import FRAMES
+from edge.images import from_image, shrink
+from edge.inference.face_analyzer import Examiner, Face
 from edge.inference.pipeline import Pipeline
-from edge.pictures import from_image, shrink
+from edge.inference.template_fusion import FRAMES
 from edge.settings import InferenceSettings, LivenessSettings
 from edge.types import ANCHORS, Box, Floats, Frame, Match, Problem, Sighting
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from edge.inference.pixels import Affine, Closeup, square, write
+from edge.inference.face_crop import Affine, Closeup, square, write
 from edge.types import Yuv
 
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 
-from edge.inference.examiner import Examiner, Face
+from edge.images import from_image
+from edge.inference.face_analyzer import Examiner, Face
 from edge.inference.landmarks import Mesh
 from edge.inference.quality import brightness, sharpness
-from edge.pictures import from_image
 from edge.settings import InferenceSettings, QualityLimits
 from edge.types import Problem
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from edge.inference.examiner import Examiner, Face
+from edge.images import from_image
+from edge.inference.face_analyzer import Examiner, Face
 from edge.inference.models import Models, shipped
 from edge.inference.smile import FEATURES, MEASURES, Smoother, as_bytes
-from edge.pictures import from_image
 
 
 @pytest.mark.parametrize("name", ["obama", "astronaut"])

@@ -16,18 +16,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.admin.certificates import (
+from edge.contract.certificate import distinguished
+from edge.errors import CertificateError, SecretError
+from edge.mqtt.ca_bundle import read_bundle, read_certificates, unfit
+from edge.mqtt.reason_codes import unconnected
+from edge.mqtt.tls import tls_context
+from edge.settings import BrokerSettings
+from senyum_central.admin.certificates import (
     Subject,
     Validity,
     make_authority,
     make_certificate,
 )
-from edge.errors import CertificateError, SecretError
-from edge.mqtt.bundle import read_bundle, read_certificates, unfit
-from edge.mqtt.certificate import distinguished
-from edge.mqtt.reasons import unconnected
-from edge.mqtt.tls import tls_context
-from edge.settings import BrokerSettings
 
 NOW = datetime.now(UTC)
 HOST = "broker.example"

@@ -11,11 +11,11 @@ from desk import BROKER, Desk, claim, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.appliance.provision import boot, toml
+from edge.appliance.provision.boot import WIPING, at_boot, unapplied, wipe
+from edge.appliance.provision.claim import NAME, Documents
 from edge.configuration import parse_toml
 from edge.errors import ProvisionError, SenyumError, SettingsError
-from edge.provision import boot, toml
-from edge.provision.boot import WIPING, at_boot, unapplied, wipe
-from edge.provision.claim import NAME, Documents
 
 inputs = settings.get_profile("inputs")
 GOOD = toml.dumps(claim()).encode()

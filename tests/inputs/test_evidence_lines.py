@@ -16,13 +16,13 @@ from days import ANI, BUDI, Door, exported, key_file, take
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.central import bundle
-from edge.central.shelf import Period
-from edge.central.store import Store
 from edge.cli import main
-from edge.mqtt.authority import sign_order
-from edge.mqtt.command import REPLY_TYP
-from edge.mqtt.encoding import b64url, from_b64url
+from edge.contract.authority import sign_order
+from edge.contract.commands import REPLY_TYP
+from edge.contract.jose import b64url, from_b64url
+from senyum_central.evidence import bundle
+from senyum_central.store.queries import Period
+from senyum_central.store.store import Store
 
 inputs = settings.get_profile("inputs")
 JSON = st.recursive(

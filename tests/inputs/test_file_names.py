@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge.enrol.enrolment import Files, enrol
-from edge.enrol.folder import sort_photos
+from edge.enrolment.enrolment import Files, enrol
+from edge.enrolment.photo_folder import sort_photos
 from edge.errors import LabelsError, PhotoError
-from edge.evaluate.faces import Bench, look, pictures
-from edge.inference.examiner import Face
+from edge.inference.face_analyzer import Face
 from edge.settings import Settings
 from edge.types import Box, Quality, Yuv
+from senyum_lab.evaluate.faces import Bench, look, pictures
 
 inputs = settings.get_profile("inputs")
 
@@ -165,7 +165,7 @@ def test_a_person_s_folder_that_cannot_be_listed_concerns_that_person_alone(
 
     said: list[str] = []
     shelf = sorted(photos.iterdir())
-    monkeypatch.setattr("edge.enrol.folder.list_folder", closed)
+    monkeypatch.setattr("edge.enrolment.photo_folder.list_folder", closed)
     album, aside = sort_photos(shelf, set(NUMBERS), set(), said.append)
     assert (list(album), aside) == ([NUMBERS[1]], 1)
     assert said == [f"{photos / NUMBERS[0]}: photos cannot be listed: Permission denied"]

@@ -15,14 +15,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from edge.contract.algorithms import REFUSED_POINTS
+from edge.contract.authority import Authorities, Role, register
+from edge.contract.encryption import EncryptionKey, recipients
+from edge.contract.jose import b64url, from_b64url
+from edge.contract.keys import KeySet, SigningKey, add_registration
+from edge.contract.limits import EARLIEST, LATEST, MAX_DEPTH, MAX_NUMBER
+from edge.contract.topics import UnitName
 from edge.errors import SecretError
-from edge.mqtt.algorithms import REFUSED_POINTS
-from edge.mqtt.authority import Authorities, Role, register
-from edge.mqtt.encoding import b64url, from_b64url
-from edge.mqtt.encryption import EncryptionKey, recipients
-from edge.mqtt.keys import KeySet, SigningKey, add_registration
-from edge.mqtt.limits import EARLIEST, LATEST, MAX_DEPTH, MAX_NUMBER
-from edge.mqtt.topics import UnitName
 
 UNIT = UnitName("a", "b", "c")
 SCHEMA = Draft202012Validator(schemas.every()["keys"])

@@ -13,9 +13,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import LabelsError, PeopleError
-from edge.evaluate.labels import read as read_labels
 from edge.roster.people import Entry, PeopleList, check_number, read_people, read_people_list
-from edge.wording import escaped, visible
+from edge.system.text import escaped, visible
+from senyum_lab.evaluate.labels import read as read_labels
 
 inputs = settings.get_profile("inputs")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from days import Door, key_file
 
-from edge.central.store import Store
 from edge.cli import main
 from edge.roster.wipe import put
+from senyum_central.store.store import Store
 
 
 def unix_socket(path: Path) -> None:

@@ -14,8 +14,8 @@ from image_files import Pixels, exif, jpeg_of_a_phone, png, tiff, turned, with_e
 from PIL import Image
 
 from edge.errors import PhotoError
+from edge.images import eight_bit
 from edge.photos import open_photo, orientation, read_photo
-from edge.pictures import eight_bit
 
 FACES = Path(__file__).parent.parent / "faces"
 Order = Literal["<", ">"]

@@ -19,10 +19,10 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 from releases import MACHINE, MADE, Signatory, release
 
+from edge.appliance.update.release import ALG, TYP, Release, load_keys
+from edge.contract.algorithms import imported
+from edge.contract.jose import b64url
 from edge.errors import SecretError, UpdateRefused
-from edge.mqtt.algorithms import imported
-from edge.mqtt.encoding import b64url
-from edge.update.release import ALG, TYP, Release, load_keys
 
 inputs = settings.get_profile("inputs")
 # Encodings of points of small order (RFC 8032; the first is the neutral element).

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from edge.errors import SecretError
 from edge.mqtt.client import new_client
 from edge.settings import BrokerSettings, Settings
-from edge.zones import current_name
+from edge.system.time_zones import current_name
 
 
 def numbers(kind: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge.central import shelf
+from edge.appliance.provision.claim import Claim
+from edge.appliance.watchdog.fault_led import red_led
 from edge.cli import main
-from edge.cli.broker import broker_settings
 from edge.configuration import load, remarks
 from edge.errors import CallerError, SecretError, SettingsError
-from edge.guard.fault import red_led
-from edge.provision.claim import Claim
-from edge.secrets import read_secret_line
 from edge.settings import BrokerSettings, PlaceSettings, Settings
-from edge.zones import RENAMED, current_name
+from edge.system.key_files import read_secret_line
+from edge.system.time_zones import RENAMED, current_name
+from senyum_central.cli.broker_options import broker_settings
+from senyum_central.store import queries as shelf
 
 inputs = settings.get_profile("inputs")
 LABEL = st.from_regex(r"[a-z0-9_]([a-z0-9_-]{0,20}[a-z0-9_])?", fullmatch=True)
@@ -289,8 +289,8 @@ def test_without_a_database_of_zones_the_unit_starts(
     def nothing(name: str) -> ZoneInfo:
         raise KeyError(name)
 
-    monkeypatch.setattr("edge.zones.ZoneInfo", nothing)
-    monkeypatch.setattr("edge.zones.available_timezones", set)
+    monkeypatch.setattr("edge.system.time_zones.ZoneInfo", nothing)
+    monkeypatch.setattr("edge.system.time_zones.available_timezones", set)
     for zone in ("Asia/Makassar", "America/Port-au-Prince", "Etc/GMT+7"):
         assert load(write(tmp_path, f'[unit.place]\nzone = "{zone}"\n')).unit.place.zone == zone
     with pytest.raises(SettingsError):

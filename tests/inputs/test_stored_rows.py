@@ -16,10 +16,10 @@ from days import ANI, BUDI, Door, key_file, take
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.central.store import Store
 from edge.cli import main
-from edge.mqtt.clock import ClockState
+from edge.system.clock import ClockState
 from edge.types import AuditCode
+from senyum_central.store.store import Store
 
 inputs = settings.get_profile("inputs")
 DAY = "2026-03-02"

@@ -4,11 +4,11 @@ import pytest
 from wires import ScriptedBroker
 from wireunit import UNIT, until
 
+from edge.contract.topics import Leaf
 from edge.errors import Trouble
 from edge.mqtt.connection import Connection, Hello, goodbye
-from edge.mqtt.reasons import Ended, Remedy
-from edge.mqtt.topics import Leaf
-from edge.mqtt.waker import Waker
+from edge.mqtt.reason_codes import Ended, Remedy
+from edge.mqtt.self_pipe import Waker
 
 PONG = b"\xd0\x00"
 QUOTA = b"\xe0\x02\x97\x00"

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edge.mqtt.fetching import GROUP, LONGEST_SECONDS, Fetching
+from edge.mqtt.retained_fetcher import GROUP, LONGEST_SECONDS, Fetching
 
 TOPICS = [f"roster/{number}" for number in range(2 * GROUP + 3)]
 

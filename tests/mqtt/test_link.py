@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from wireunit import UNIT, Listener, WireUnit, until
 
-from edge.bench.broker import PrivateBroker, free_port
+from edge.contract.envelope import parse_will, verify
+from edge.contract.events import ChainedEvent, HealthEvent, StateEvent, Status, Will
+from edge.contract.jose import digest
+from edge.contract.topics import Leaf
 from edge.errors import LinkError, LinkRefused, SecretError
 from edge.mqtt.client import new_client
 from edge.mqtt.connection import GOODBYE_SECONDS, WILL_DELAY_SECONDS, Connection, Hello
-from edge.mqtt.encoding import digest
-from edge.mqtt.envelope import parse_will, verify
 from edge.mqtt.link import LinkState
-from edge.mqtt.outbox import Reader
-from edge.mqtt.pace import Pace
-from edge.mqtt.payload import ChainedEvent, HealthEvent, StateEvent, Status, Will
-from edge.mqtt.seal import Vitals
-from edge.mqtt.topics import Leaf
-from edge.mqtt.waker import Waker
+from edge.mqtt.link_timing import Pace
+from edge.mqtt.self_pipe import Waker
+from edge.outbox.event_signer import Vitals
+from edge.outbox.store import Reader
 from edge.settings import BrokerSettings
+from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 pytestmark = pytest.mark.broker
 
@@ -95,7 +95,7 @@ def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> No
 def test_the_broker_is_away_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     broker = PrivateBroker(tmp_path / "broker")
     with (
-        caplog.at_level(logging.INFO, "edge.mqtt"),
+        caplog.at_level(logging.INFO, "edge"),
         WireUnit(tmp_path, broker.settings) as unit,
     ):
         unit.record(5)
@@ -130,7 +130,7 @@ def test_without_a_subscriber_events_wait(
     broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        caplog.at_level(logging.INFO, "edge.mqtt"),
+        caplog.at_level(logging.INFO, "edge"),
         WireUnit(tmp_path, broker.settings) as unit,
     ):
         unit.record(40)
@@ -416,7 +416,7 @@ def test_the_first_try_too_is_put_off_by_chance(
 ) -> None:
     """Hundreds of units get their power back in the same instant."""
     with (
-        caplog.at_level(logging.DEBUG, "edge.mqtt"),
+        caplog.at_level(logging.DEBUG, "edge"),
         WireUnit(tmp_path, broker.settings) as unit,
     ):
         until(lambda: unit.link.state is LinkState.UP, 10.0)

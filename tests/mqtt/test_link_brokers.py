@@ -12,12 +12,12 @@ import pytest
 from wires import ScriptedBroker, Wire
 from wireunit import FAST, Listener, WireUnit, attempt, until
 
-from edge.bench.broker import PrivateBroker, free_port
-from edge.mqtt.brokers import Brokers
-from edge.mqtt.outbox import Reader, Row
-from edge.mqtt.pace import Pace
-from edge.mqtt.reasons import Remedy
+from edge.mqtt.broker_pool import Brokers
+from edge.mqtt.link_timing import Pace
+from edge.mqtt.reason_codes import Remedy
+from edge.outbox.store import Reader, Row
 from edge.settings import BrokerSettings, OtherBrokerSettings
+from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 HOST = "127.0.0.1"
 STAY = Pace(back=600.0)
@@ -109,7 +109,7 @@ def test_over_to_the_second_and_back_to_the_first(
     first = broker
     settings = both(first.port, second.port)
     with (
-        caplog.at_level(logging.INFO, "edge.mqtt"),
+        caplog.at_level(logging.INFO, "edge"),
         Listener(first.settings) as at_first,
         Listener(second.settings) as at_second,
         WireUnit(tmp_path, settings, pace=FAST) as unit,

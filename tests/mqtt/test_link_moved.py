@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from wireunit import UNIT, Listener, Signer, WireUnit, attempt, context, until
 
-from edge.bench.broker import PrivateBroker
-from edge.mqtt.clock import SystemClock
-from edge.mqtt.envelope import verify
-from edge.mqtt.outbox import Outbox
-from edge.mqtt.payload import ChainedEvent
-from edge.mqtt.seal import Sealer
-from edge.mqtt.topics import Leaf, UnitName
+from edge.contract.envelope import verify
+from edge.contract.events import ChainedEvent
+from edge.contract.topics import Leaf, UnitName
+from edge.outbox.event_signer import Sealer
+from edge.outbox.store import Outbox
+from edge.system.clock import SystemClock
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 @pytest.mark.broker

@@ -11,11 +11,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 from wires import ScriptedBroker
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
-from edge.bench.broker import PrivateBroker
+from edge.contract.topics import Leaf
 from edge.errors import Trouble
+from edge.mqtt.inflight import STRIKES
 from edge.mqtt.link import LinkState
-from edge.mqtt.pace import Pace
-from edge.mqtt.reasons import (
+from edge.mqtt.link_timing import Pace
+from edge.mqtt.reason_codes import (
     CONNACK,
     DISCONNECT,
     PUBACK,
@@ -24,9 +25,8 @@ from edge.mqtt.reasons import (
     of_disconnect,
     of_puback,
 )
-from edge.mqtt.topics import Leaf
-from edge.mqtt.window import STRIKES
 from edge.types import Audit, AuditCode
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 EVENT = UNIT.topic(Leaf.EVENT)
 PATIENT = Pace(slow=60.0, aside=60.0)

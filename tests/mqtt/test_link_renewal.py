@@ -10,11 +10,11 @@ import pytest
 from authority import Authority
 from wireunit import FAST, Listener, SteppedClock, WireUnit, until
 
-from edge.bench.broker import PrivateBroker
 from edge.errors import Trouble
-from edge.mqtt.pace import Pace
-from edge.mqtt.trust import Files, expiry
+from edge.mqtt.credentials import Files, expiry
+from edge.mqtt.link_timing import Pace
 from edge.settings import BrokerSettings
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [
     pytest.mark.broker,
@@ -71,7 +71,7 @@ def test_a_new_certificate_is_used_without_a_restart_and_without_a_loss(
     tmp_path: Path, ours: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        caplog.at_level(logging.INFO, "edge.mqtt"),
+        caplog.at_level(logging.INFO, "edge"),
         TlsBroker(tmp_path / "broker", ours) as broker,
     ):
         known, target = settings(broker.port, ours, tmp_path)

@@ -9,10 +9,10 @@ import pytest
 from authority import Authority
 from wireunit import Listener, WireUnit, until
 
-from edge.bench.broker import PrivateBroker
 from edge.errors import SecretError
 from edge.mqtt.tls import tls_context
 from edge.settings import BrokerSettings
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [
     pytest.mark.broker,
@@ -85,7 +85,7 @@ def test_a_refused_certificate_is_told_once_and_no_event_is_lost(
         "imposter-broker": settings(tls_broker, theirs, ours.issue("unit")),
     }[who]
     says = "certificate was refused" if who == "imposter-broker" else "alert"
-    with tls_broker, caplog.at_level(logging.DEBUG, "edge.mqtt"):
+    with tls_broker, caplog.at_level(logging.DEBUG, "edge"):
         with WireUnit(tmp_path, wrong) as unit:
             unit.record(3)
             until(lambda: caplog.text.lower().count(says) >= 3, 10.0)

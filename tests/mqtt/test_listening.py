@@ -7,10 +7,10 @@ from orders import Voice
 from wires import ScriptedBroker, Wire
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
-from edge.bench.broker import PrivateBroker
+from edge.contract.topics import UnitName
 from edge.errors import Trouble
-from edge.mqtt.listening import CAPACITY, Listening
-from edge.mqtt.topics import UnitName
+from edge.mqtt.subscriber import CAPACITY, Listening
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

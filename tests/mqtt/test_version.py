@@ -12,22 +12,22 @@ from hypothesis import given, settings
 from wires import OLD_REFUSAL, SILENCE, Wire, _Server
 from wireunit import UNIT, Listener, Signer, WireUnit, attempt, until
 
-from edge.admin.post import Post
-from edge.bench.broker import PrivateBroker
-from edge.central.message import Message
-from edge.central.subscribe import Subscriber
-from edge.doctor.finding import Verdict
-from edge.doctor.wire import probe
+from edge.appliance.doctor.broker import probe
+from edge.appliance.doctor.result import Verdict
+from edge.contract.topics import Leaf
 from edge.errors import LinkError, SettingsError, Trouble
 from edge.mqtt import connection
 from edge.mqtt.client import CONNECT_SECONDS
 from edge.mqtt.connection import Connection, Hello
-from edge.mqtt.reasons import Ended, Refused, Remedy
-from edge.mqtt.seal import Head
-from edge.mqtt.topics import Leaf
+from edge.mqtt.reason_codes import Ended, Refused, Remedy
+from edge.mqtt.self_pipe import Waker
 from edge.mqtt.version import Version
-from edge.mqtt.waker import Waker
+from edge.outbox.event_signer import Head
 from edge.settings import BrokerSettings
+from senyum_central.admin.broker_session import Post
+from senyum_central.ingest.message import Message
+from senyum_central.ingest.subscriber import Subscriber
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 NEW_REFUSAL = b"\x20\x03\x00\x84\x00"
 CLOSED = b""

@@ -1,8 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.mqtt.reasons import Remedy
-from edge.mqtt.window import ASIDE_IN_A_ROW, STRIKES, Window
+from edge.mqtt.inflight import ASIDE_IN_A_ROW, STRIKES, Window
+from edge.mqtt.reason_codes import Remedy
 
 TAKEN, AGAIN, ASIDE, BLAME = Remedy.TAKEN, Remedy.AGAIN, Remedy.ASIDE, Remedy.BLAME
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from edge.attendance.motion import motion
 from edge.attendance.policy import agrees
-from edge.evaluate.metrics import auc, best_threshold, threshold_at
 from edge.inference.align import PLACES, similarity
-from edge.roster.limits import estimate, in_force
 from edge.roster.search import DIMENSION, Gallery, fuse
+from edge.roster.thresholds import estimate, in_force
 from edge.settings import LivenessSettings, RosterSettings
 from edge.types import ANCHORS, Floats
+from senyum_lab.evaluate.metrics import auc, best_threshold, threshold_at
 
 F = TypeVar("F", np.float32, np.float64)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from desk import Desk, claim
 
+from edge.appliance.provision.prompts import Terminal, interview
 from edge.cli import main
-from edge.provision.ask import Terminal, interview
 
 ANSWERS = ["depok", "balaikota", "lobby-1", "in", "-6.3942", "106.823", "Asia/Jakarta"]
 BROKER_ANSWERS = ["broker.example.go.id", "yes", "", "", "lobby-1"]

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from desk import BROKER, ME, Desk, certified, claim, unit
 
+from edge.appliance.provision.apply import provision
+from edge.appliance.provision.claim import Documents
 from edge.errors import CallerError
-from edge.mqtt.outbox import Outbox
-from edge.owner import Owner
-from edge.provision.apply import provision
-from edge.provision.claim import Documents
+from edge.outbox.store import Outbox
+from edge.system.privileges import Owner
 
 
 @pytest.fixture

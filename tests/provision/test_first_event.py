@@ -9,21 +9,21 @@ import pytest
 from desk import Desk, claim
 from wireunit import Listener
 
-from edge.bench.broker import PrivateBroker
+from edge.appliance.provision.boot import at_boot
+from edge.capture.camera_controls import Wish
+from edge.contract.envelope import verify
+from edge.contract.events import AuditEvent
+from edge.contract.keys import KeySet
+from edge.contract.topics import Leaf
+from edge.daemon import Unit
 from edge.errors import EndOfReplay
 from edge.inference.models import Models
-from edge.mqtt.envelope import verify
-from edge.mqtt.keys import KeySet
-from edge.mqtt.payload import AuditEvent
-from edge.mqtt.topics import Leaf
-from edge.provision.boot import at_boot
-from edge.roster.content import Person, Roster
+from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import read_key
 from edge.roster.search import DIMENSION
-from edge.sensor import Wish
 from edge.types import AuditCode, Frame, Yuv
-from edge.unit import Unit
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 class Door:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from desk import Desk, claim, unit
 
-from edge.provision import toml
+from edge.appliance.provision import toml
 
 NOBODY = pwd.getpwnam("nobody")
 pytestmark = pytest.mark.skipif(

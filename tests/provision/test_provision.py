@@ -12,14 +12,14 @@ from authority import Authority
 from cryptography import x509
 from desk import BROKER, Desk, certified, claim, unit
 
+from edge.appliance.provision.boot import at_boot
+from edge.contract.authority import Role, register
+from edge.contract.encryption import EncryptionKey
+from edge.contract.keys import SigningKey
+from edge.contract.topics import UnitName
 from edge.errors import ProvisionError
-from edge.mqtt.authority import Role, register
-from edge.mqtt.encryption import EncryptionKey
-from edge.mqtt.keys import SigningKey
-from edge.mqtt.outbox import Outbox, Reader
-from edge.mqtt.seal import Head, Sealed
-from edge.mqtt.topics import UnitName
-from edge.provision.boot import at_boot
+from edge.outbox.event_signer import Head, Sealed
+from edge.outbox.store import Outbox, Reader
 from edge.roster.keys import read_key
 
 

@@ -7,10 +7,10 @@ import pytest
 from rosters import EMBEDDER, KEY, person, roster
 
 from edge.errors import RosterError
-from edge.roster.content import Roster, pack, stripped, unpack
+from edge.roster.codec import Roster, pack, stripped, unpack
 from edge.roster.file import load, read, save
-from edge.roster.keeper import Keeper, Refusal, RosterRefused
 from edge.roster.search import Gallery
+from edge.roster.store import Keeper, Refusal, RosterRefused
 
 ANI, BUDI, CITRA = person(1, 2), person(2), person(3)
 

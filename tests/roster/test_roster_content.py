@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rosters import person, roster, templates
 
-from edge.roster.content import pack, stripped, unpack
+from edge.roster.codec import pack, stripped, unpack
 from edge.roster.search import DIMENSION
 
 PEOPLE = (person(1), person(2, 5, exempt=True), person(3, 2))

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.errors import RosterError
-from edge.roster.content import Person, Roster
+from edge.roster.codec import Person, Roster
 from edge.roster.file import load, read, save
 from edge.roster.keys import key_id
 from edge.roster.people import person_id

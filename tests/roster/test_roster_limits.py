@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from edge.roster.limits import estimate, in_force
 from edge.roster.search import DIMENSION, Gallery
+from edge.roster.thresholds import estimate, in_force
 from edge.settings import RosterSettings
 from edge.types import Floats
 

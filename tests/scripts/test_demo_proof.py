@@ -12,15 +12,15 @@ from demo_show.pins import watched_board
 from demo_show.proof import EXPECTED, Evidence, Finding, Window, findings, stored_events
 from demo_show.watch import Given, Heard, Lights, Memory, Sample, Watch, note_name, notes
 
-from edge.central.desk import Desk, Instant, Message
-from edge.central.store import Store
+from edge.contract.keys import KeySet, SigningKey, add_registration
+from edge.contract.topics import Leaf, UnitName
 from edge.gpio.patterns import timeline
-from edge.mqtt.clock import SystemClock
-from edge.mqtt.keys import KeySet, SigningKey, add_registration
-from edge.mqtt.seal import Context, Head, Sealer
-from edge.mqtt.topics import Leaf, UnitName
+from edge.outbox.event_signer import Context, Head, Sealer
 from edge.settings import GpioSettings, Settings, UnitSettings
+from edge.system.clock import SystemClock
 from edge.types import Attempt, Audit, AuditCode, Cue, CueName, Event, Outcome, Reason
+from senyum_central.ingest.ingestor import Desk, Instant, Message
+from senyum_central.store.store import Store
 
 S = 1_000_000_000
 SCENE_S = 10

@@ -1,6 +1,6 @@
 from itertools import pairwise
 
-from edge.simulate.rush import DOOR_SECONDS, morning
+from senyum_lab.simulate.arrivals import DOOR_SECONDS, morning
 
 
 def test_everybody_comes_once_in_the_order_of_time() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.bench.broker import PrivateBroker
 from edge.cli import main
+from edge.contract.keys import KeySet
 from edge.errors import LinkError
-from edge.mqtt.keys import KeySet
-from edge.simulate.listen import Listener
-from edge.simulate.verdict import stored
+from senyum_lab.servers.mosquitto import PrivateBroker
+from senyum_lab.simulate.checks import stored
+from senyum_lab.simulate.receivers import Listener
 
 FEW = ["--units", "6", "--people", "24", "--minutes", "0.5", "--speed", "30", "--processes", "2"]
 

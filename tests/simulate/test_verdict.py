@@ -3,8 +3,8 @@ import math
 import pytest
 from central_parts import Unit, keys_of
 
-from edge.mqtt.encoding import digest
-from edge.simulate.verdict import Verdict, judge, percentile
+from edge.contract.jose import digest
+from senyum_lab.simulate.checks import Verdict, judge, percentile
 
 UNIT = Unit()
 URN = UNIT.name.source

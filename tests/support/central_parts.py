@@ -7,14 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edge.central.desk import Instant, Message
-from edge.mqtt.clock import ClockReading, ClockState
-from edge.mqtt.keys import KeySet, SigningKey
-from edge.mqtt.payload import Status
-from edge.mqtt.seal import Context, Head, Sealer, Vitals
-from edge.mqtt.topics import Leaf, UnitName
+from edge.contract.events import Status
+from edge.contract.keys import KeySet, SigningKey
+from edge.contract.topics import Leaf, UnitName
+from edge.outbox.event_signer import Context, Head, Sealer, Vitals
 from edge.settings import PlaceSettings, Settings, UnitSettings
+from edge.system.clock import ClockReading, ClockState
 from edge.types import Attempt, Audit, AuditCode, Life, Match, Outcome, Reason
+from senyum_central.ingest.ingestor import Instant, Message
 
 PERSON = "4f2a1b2c3d4e5f60718293a4b5c6d7e8"
 START = datetime(2026, 3, 2, 0, 31, 4, tzinfo=UTC)  # 07:31:04 in Jakarta

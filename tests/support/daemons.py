@@ -13,11 +13,11 @@ from typing import Self
 import numpy as np
 from wireunit import UNIT, environment, until
 
-from edge.bench.scenes import FPS, SCENES, SIZE, Studio, record
 from edge.inference.models import Models
-from edge.roster.content import Person, Roster
+from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key, read_key
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Studio, record
 
 FACES = Path(__file__).parents[1] / "faces"
 CONFIG = """

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from central_parts import Unit, keys_of
 
-from edge.central import bundle
-from edge.central.desk import Desk, Instant, Message
-from edge.central.entries import Defect
-from edge.central.evidence import Evidence
-from edge.central.shelf import Period, Shelf
-from edge.central.store import Store
-from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import digest, from_b64url
-from edge.mqtt.envelope import CTY, TYP
-from edge.mqtt.keys import KeySet, add_registration
-from edge.mqtt.payload import timestamp
-from edge.mqtt.topics import Leaf
+from edge.contract.envelope import CTY, TYP
+from edge.contract.events import timestamp
+from edge.contract.jose import digest, from_b64url
+from edge.contract.keys import KeySet, add_registration
+from edge.contract.topics import Leaf
+from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Direction, Match, Outcome, Reason
+from senyum_central.evidence import bundle
+from senyum_central.evidence.entries import Defect
+from senyum_central.evidence.evidence import Evidence
+from senyum_central.ingest.ingestor import Desk, Instant, Message
+from senyum_central.store.queries import Period, Shelf
+from senyum_central.store.store import Store
 
 ANI, BUDI = "a" * 32, "b" * 32
 

@@ -7,20 +7,20 @@ from orders import Commander
 from rosters import EMBEDDER, KEY
 from wireunit import UNIT, Signer
 
-from edge.admin.post import Post
-from edge.admin.rosters import Load, Pushed, Source, Watch, digest_of, push
-from edge.mqtt.authority import AuthorityFile, Flaw, OrderRefused, Role
-from edge.mqtt.command import Answer
-from edge.mqtt.delivery import Delivery
-from edge.mqtt.encryption import EncryptionKey, Recipient
-from edge.mqtt.keys import KeySet, add_registration
+from edge.commands.refusal_counter import Refusals
+from edge.contract.authority import AuthorityFile, Flaw, OrderRefused, Role
+from edge.contract.commands import Answer
+from edge.contract.encryption import EncryptionKey, Recipient
+from edge.contract.keys import KeySet, add_registration
+from edge.contract.roster_manifest import Manifest
 from edge.mqtt.link import Link
-from edge.mqtt.manifest import Manifest
-from edge.mqtt.refusals import Refusals
-from edge.roster.content import Roster
+from edge.roster.codec import Roster
 from edge.roster.file import save
-from edge.roster.keeper import Keeper, RosterRefused
+from edge.roster.receiver import Delivery
+from edge.roster.store import Keeper, RosterRefused
 from edge.settings import BrokerSettings
+from senyum_central.admin.broker_session import Post
+from senyum_central.admin.rosters import Load, Pushed, Source, Watch, digest_of, push
 
 
 class Enroller:

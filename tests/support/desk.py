@@ -11,13 +11,13 @@ from authority import Authority
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from edge.appliance.provision import toml
+from edge.appliance.provision.apply import Done, provision
+from edge.appliance.provision.claim import Documents
+from edge.appliance.provision.plan import Machine
 from edge.configuration import load_unit
-from edge.owner import Owner
-from edge.provision import toml
-from edge.provision.apply import Done, provision
-from edge.provision.claim import Documents
-from edge.provision.plan import Machine
 from edge.settings import Settings
+from edge.system.privileges import Owner
 
 ME = Owner(os.geteuid(), os.getegid())
 UNIT = {

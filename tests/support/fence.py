@@ -18,12 +18,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from wireunit import until
 
-from edge.admin.ca import CertificateAuthority, Shelf
-from edge.admin.certificates import Kind, Subject
-from edge.admin.request import request
-from edge.bench.broker import PrivateBroker
+from edge.appliance.csr import request
 from edge.mqtt.client import new_client, properties
 from edge.settings import BrokerSettings
+from senyum_central.admin.ca import CertificateAuthority, Shelf
+from senyum_central.admin.certificates import Kind, Subject
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 FILES = Path(__file__).parents[2] / "docs" / "broker"
 HOST = "localhost"

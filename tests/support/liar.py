@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from wires import _Server
 
-from edge.mqtt.encoding import from_b64url
+from edge.contract.jose import from_b64url
 
 
 class LyingBroker(_Server):

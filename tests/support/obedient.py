@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from wireunit import FAST, UNIT, WireUnit
 
-from edge.commands.desk import Commands, Doors
-from edge.commands.steward import change_of
-from edge.mqtt.authority import Role, register
-from edge.mqtt.clock import ClockReading, ClockState, SystemClock
-from edge.mqtt.keys import SigningKey
-from edge.mqtt.seal import Sealer
+from edge.commands.actions import change_of
+from edge.commands.service import Commands, Doors
+from edge.contract.authority import Role, register
+from edge.contract.keys import SigningKey
+from edge.outbox.event_signer import Sealer
 from edge.roster.search import DIMENSION, Gallery
 from edge.settings import AuthoritySettings, BrokerSettings, OutboxSettings, Settings
+from edge.system.clock import ClockReading, ClockState, SystemClock
 
 
 class SetClock(SystemClock):

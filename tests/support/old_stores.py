@@ -6,10 +6,10 @@ from pathlib import Path
 
 from central_parts import Unit, keys_of
 
-from edge.central.desk import Message
-from edge.mqtt.encoding import digest
-from edge.mqtt.envelope import verify
-from edge.mqtt.payload import AttendanceEvent, AuditEvent
+from edge.contract.envelope import verify
+from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.jose import digest
+from senyum_central.ingest.ingestor import Message
 
 NOW = "2026-03-02T00:31:04.000+00:00"
 _FIRST = """

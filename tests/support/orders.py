@@ -10,11 +10,11 @@ import uuid6
 from paho.mqtt.client import Client
 from wireunit import UNIT
 
-from edge.mqtt.authority import Authorities, Role, register, sign_order
+from edge.contract.authority import Authorities, Role, register, sign_order
+from edge.contract.events import timestamp
+from edge.contract.keys import SigningKey
+from edge.contract.topics import COMMAND
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.keys import SigningKey
-from edge.mqtt.payload import timestamp
-from edge.mqtt.topics import COMMAND
 from edge.settings import BrokerSettings
 
 TOPIC = UNIT.below(COMMAND, "ping")

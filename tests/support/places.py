@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from edge.bench.postgres import PrivatePostgres, program
-from edge.central.store import Store
+from senyum_central.store.store import Store
+from senyum_lab.servers.postgres import PrivatePostgres, program
 
 _NUMBERS = itertools.count(1)
 

@@ -11,9 +11,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from edge.bench.broker import PrivateBroker
-from edge.central.desk import Message
 from edge.mqtt.client import connect, new_client
+from senyum_central.ingest.ingestor import Message
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 PROGRAM = [sys.executable, "-c", "import sys; from edge.cli import main; sys.exit(main())"]
 

@@ -8,14 +8,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Self
 
-from edge.central.desk import Desk, Instant
-from edge.central.notice import Kind, Notice
-from edge.central.receiver import Receiver
-from edge.central.store import Store
-from edge.central.subscribe import Subscriber
+from edge.contract.keys import KeySet
 from edge.errors import SenyumError
-from edge.mqtt.keys import KeySet
 from edge.settings import BrokerSettings
+from senyum_central.ingest.ingestor import Desk, Instant
+from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.receiver import Receiver
+from senyum_central.ingest.subscriber import Subscriber
+from senyum_central.store.store import Store
 
 
 class Central:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from joserfc.jwk import OKPKey
 
-from edge.update.release import Machine, write
+from edge.appliance.update.release import Machine, write
 
 MACHINE = Machine("x86_64", "{}.{}".format(*sys.version_info))
 MADE = "2026-01-02T03:04:05Z"

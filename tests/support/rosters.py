@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from edge.roster.content import Person, Roster
+from edge.roster.codec import Person, Roster
 from edge.roster.people import person_id
 from edge.roster.search import DIMENSION
 from edge.types import Floats

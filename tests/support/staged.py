@@ -7,13 +7,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from edge.capture.camera_controls import Wish
 from edge.errors import EndOfReplay
-from edge.inference.examiner import Examiner
-from edge.pictures import from_image, shrink
-from edge.roster.content import Person, Roster
+from edge.images import from_image, shrink
+from edge.inference.face_analyzer import Examiner
+from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
-from edge.sensor import Wish
 from edge.settings import InferenceSettings, Settings
 from edge.types import Frame, Yuv
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from receiving import Central
 from wireunit import UNIT, Signer, environment, until
 
-from edge.central.notice import Kind
-from edge.mqtt.encoding import digest
-from edge.mqtt.envelope import verify
-from edge.mqtt.outbox import Reader, Row
-from edge.mqtt.payload import ChainedEvent
-from edge.mqtt.topics import Leaf
+from edge.contract.envelope import verify
+from edge.contract.events import ChainedEvent
+from edge.contract.jose import digest
+from edge.contract.topics import Leaf
+from edge.outbox.store import Reader, Row
+from senyum_central.ingest.notices import Kind
 
 PATIENCE = 60.0  # seconds; far more than a busy machine needs
 

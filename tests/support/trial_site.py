@@ -1,7 +1,7 @@
 """A whole unit to be hurt: real networks, outbox, broker and delivery; a scripted door.
 
-What stands beside the daemon is there too: the out-of-order light of `edge.guard.fault`, which
-shines while no unit runs.
+What stands beside the daemon is there too: the out-of-order light of
+`edge.appliance.watchdog.fault_led`, which shines while no unit runs.
 """
 
 import itertools
@@ -17,31 +17,31 @@ from typing import Self
 from PIL import Image
 from wireunit import until
 
+from edge.appliance.watchdog.fault_led import Watch
+from edge.appliance.watchdog.power import Power
 from edge.attendance.session import Step
 from edge.attendance.table import State
-from edge.bench.broker import PrivateBroker
-from edge.bench.scenes import SCENES, Studio
-from edge.bulletin import Board, Bulletin
 from edge.camera import Camera
+from edge.capture.camera_controls import Wish
+from edge.contract.envelope import verify
+from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.jose import digest
+from edge.contract.keys import KeySet, SigningKey
+from edge.contract.topics import Leaf, UnitName
+from edge.daemon import Unit
 from edge.errors import CameraError, CameraStalled, GpioError, PinsTaken, SenyumError
-from edge.gpio.panel import Panel
-from edge.guard.fault import Watch
-from edge.guard.power import Power
-from edge.inference.examiner import Examiner
-from edge.mqtt.encoding import digest
-from edge.mqtt.envelope import verify
-from edge.mqtt.keys import KeySet, SigningKey
-from edge.mqtt.outbox import Reader
-from edge.mqtt.payload import AttendanceEvent, AuditEvent
-from edge.mqtt.topics import Leaf, UnitName
-from edge.pictures import from_image, shrink
-from edge.roster.content import Person, Roster
+from edge.gpio.cue_player import Panel
+from edge.images import from_image, shrink
+from edge.inference.face_analyzer import Examiner
+from edge.outbox.store import Reader
+from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
-from edge.sensor import Wish
 from edge.settings import GpioSettings, InferenceSettings, Settings
+from edge.status.status_file import Board, Bulletin
 from edge.types import Cue, CueName, Frame, Outcome, Stimulus, Yuv
-from edge.unit import Unit
+from senyum_lab.bench.scenes import SCENES, Studio
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 FACES = Path(__file__).parents[1] / "faces"
 FPS = 15.0

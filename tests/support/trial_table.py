@@ -23,12 +23,12 @@ from trial_site import PATIENCE, Site, outcomes
 from wires import Wire
 from wireunit import until
 
-from edge.bench.broker import PrivateBroker
+from edge.appliance.watchdog.power import Power
 from edge.errors import Trouble
-from edge.guard.ends import boot_id
-from edge.guard.power import Power
 from edge.inference.models import Models, shipped
+from edge.system.run_log import boot_id
 from edge.types import CueName, Outcome
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 BAR_S = 10.0
 DISK_MIB = 64

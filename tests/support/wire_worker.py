@@ -14,10 +14,10 @@ from pathlib import Path
 
 from wireunit import WireUnit
 
-from edge.mqtt.ledger import Ask
-from edge.mqtt.outbox import Reader
-from edge.mqtt.pace import Pace
-from edge.mqtt.replay import Replay
+from edge.commands.command_log import Ask
+from edge.mqtt.link_timing import Pace
+from edge.outbox.replay import Replay
+from edge.outbox.store import Reader
 from edge.settings import BrokerSettings
 
 RATE = 500.0  # events a second that are sent again

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from edge.bench.broker import free_port
 from edge.settings import BrokerSettings
+from senyum_lab.servers.mosquitto import free_port
 
 CHUNK = 65_536
 SILENCE = b"(silence)"

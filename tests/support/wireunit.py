@@ -12,21 +12,21 @@ from typing import Self
 
 from paho.mqtt.client import Client, MQTTMessage
 
-from edge.mqtt import listening
+from edge.contract.envelope import verify
+from edge.contract.events import HealthEvent
+from edge.contract.jose import b64url
+from edge.contract.keys import KeySet, SigningKey
+from edge.contract.topics import Leaf, UnitName
+from edge.mqtt import subscriber as listening
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.clock import Clock, ClockReading, ClockState, SystemClock
-from edge.mqtt.courier import Archive
-from edge.mqtt.encoding import b64url
-from edge.mqtt.envelope import verify
-from edge.mqtt.keys import KeySet, SigningKey
 from edge.mqtt.link import Link
-from edge.mqtt.outbox import Outbox, Reader
-from edge.mqtt.pace import Pace
-from edge.mqtt.payload import HealthEvent
-from edge.mqtt.recorder import Recorder
-from edge.mqtt.seal import Context, Head, Sealed, Sealer, Vitals
-from edge.mqtt.topics import Leaf, UnitName
+from edge.mqtt.link_timing import Pace
+from edge.mqtt.publisher import Archive
+from edge.outbox.event_signer import Context, Head, Sealed, Sealer, Vitals
+from edge.outbox.recorder import Recorder
+from edge.outbox.store import Outbox, Reader
 from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
+from edge.system.clock import Clock, ClockReading, ClockState, SystemClock
 from edge.types import Attempt, Life, Match, Outcome, Reason, Stored, StoreFailed
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.update.examination import NAME, of_the_daemon
+from edge.appliance.update.selftest_runner import NAME, of_the_daemon
 
 DAEMON = Path(__file__).parents[2] / "systemd/senyum.service"
 SEALED = "\n# added\n[Service]\nLoadCredential=\nLoadCredentialEncrypted=roster.key\n"

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from releases import environment
 
-from edge.update.packaged import settle
-from edge.update.versions import Versions
+from edge.appliance.update.postinst import settle
+from edge.appliance.update.slots import Versions
 
 
 def house(folder: Path, package: str, update: str) -> Versions:

@@ -17,8 +17,8 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 from releases import MACHINE, MADE, Signatory, environment, release
 
+from edge.appliance.update.release import ALG, TYP, Machine, Release, load_keys, make_key, write
 from edge.errors import SecretError, UpdateRefused
-from edge.update.release import ALG, TYP, Machine, Release, load_keys, make_key, write
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from releases import environment
 
 from edge import __version__
+from edge.appliance.update.slots import Versions
 from edge.cli.update import in_force
-from edge.update.versions import Versions
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from releases import MACHINE, Signatory, environment, release
 
+from edge.appliance.update.release import Release, load_keys
+from edge.appliance.update.service import Standing
+from edge.appliance.update.slots import Trial, Versions
+from edge.appliance.update.updater import Patience, Updater
 from edge.errors import UpdateError, UpdateRefused
-from edge.update.release import Release, load_keys
-from edge.update.service import Standing
-from edge.update.updater import Patience, Updater
-from edge.update.versions import Trial, Versions
 
 PATIENCE = Patience(watch_s=0.1, settle_s=0.05, look_s=0.01)
 WELL = Standing(active=True, restarts=0, sentence="Watching. 3 enrolled.")

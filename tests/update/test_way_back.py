@@ -6,9 +6,9 @@ import json
 import sqlite3
 from pathlib import Path
 
-from edge.mqtt.ledger import Done, Effect
-from edge.mqtt.ledger import Ledger as Orders
-from edge.roster.ledger import Ledger, read_ledger, write_ledger
+from edge.commands.command_log import Done, Effect
+from edge.commands.command_log import Ledger as Orders
+from edge.roster.state import Ledger, read_ledger, write_ledger
 
 
 def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from typing import Any, Final
 
 from contract.schemas import MODELS
-from edge.mqtt import manifest, payload
-from edge.mqtt.algorithms import ALGORITHMS
-from edge.mqtt.command import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
-from edge.mqtt.command import MAX_BYTES as MAX_COMMAND_BYTES
-from edge.mqtt.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
-from edge.mqtt.topics import COMMAND, REPLY, ROOT, Leaf, subscription
+from edge.contract import events as payload
+from edge.contract import roster_manifest as manifest
+from edge.contract.algorithms import ALGORITHMS
+from edge.contract.commands import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
+from edge.contract.commands import MAX_BYTES as MAX_COMMAND_BYTES
+from edge.contract.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
+from edge.contract.topics import COMMAND, REPLY, ROOT, Leaf, subscription
 
 Part = dict[str, Any]
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from contract.unit import SteadyKey, Unit
-from edge.mqtt.topics import UnitName
+from edge.contract.topics import UnitName
 
 
 def _year(year: int) -> datetime:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from contract import cast
 from contract.unit import Unit
 from contract.vector import GENUINE, Vector
-from edge.central.judge import Verdict
-from edge.mqtt.encoding import digest
-from edge.mqtt.payload import Status
-from edge.mqtt.seal import Head
-from edge.mqtt.topics import Leaf
+from edge.contract.events import Status
+from edge.contract.jose import digest
+from edge.contract.topics import Leaf
+from edge.outbox.event_signer import Head
 from edge.types import AuditCode
+from senyum_central.ingest.chain_rules import Verdict
 
 DUPLICATE, FORK = Verdict.DUPLICATE.value, Verdict.FORK.value
 Row = tuple[bytes, Leaf, str, str, str]  # message, topic, verdict, missing afterwards, about

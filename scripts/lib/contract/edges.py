@@ -20,13 +20,13 @@ from contract.spoiling import (
 )
 from contract.unit import SetClock
 from contract.vector import EMPTY, GENUINE, UNSIGNED, Vector
-from edge.mqtt import payload
-from edge.mqtt.encoding import b64url, from_b64url
-from edge.mqtt.envelope import MAX_BYTES, TYP, Flaw
-from edge.mqtt.limits import MAX_DEPTH, MAX_NUMBER, MAX_SEQUENCE, MAX_TEXT
-from edge.mqtt.payload import timestamp
-from edge.mqtt.seal import Head
-from edge.mqtt.topics import Leaf
+from edge.contract import events as payload
+from edge.contract.envelope import MAX_BYTES, TYP, Flaw
+from edge.contract.events import timestamp
+from edge.contract.jose import b64url, from_b64url
+from edge.contract.limits import MAX_DEPTH, MAX_NUMBER, MAX_SEQUENCE, MAX_TEXT
+from edge.contract.topics import Leaf
+from edge.outbox.event_signer import Head
 from edge.types import AuditCode, Outcome, Reason
 
 Made = Iterator[tuple[str, str, str | bytes, str]]  # name, verdict, message, about

@@ -15,14 +15,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from signed_fuzzing.generate import FuzzUnit, Generator, Made
-
 from contract import cast
 from contract.own import said
 from contract.vector import RECEIVED
 from contract.vectors import COLUMNS
-from edge.mqtt.envelope import Flaw
-from edge.mqtt.keys import KeySet
+from edge.contract.envelope import Flaw
+from edge.contract.keys import KeySet
+from senyum_lab.fuzzing.signed_events.generate import FuzzUnit, Generator, Made
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a store for each message, and none to be kept
 

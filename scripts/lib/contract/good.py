@@ -7,13 +7,13 @@ from typing import Any
 from contract import cast
 from contract.unit import SetClock, SteadyKey
 from contract.vector import UNSIGNED, Vector
+from edge.contract.authority import Flaw
+from edge.contract.events import Status, Will, timestamp
+from edge.contract.jose import b64url, from_b64url
+from edge.contract.topics import Leaf
 from edge.errors import Trouble
-from edge.mqtt.authority import Flaw
-from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import b64url, from_b64url
-from edge.mqtt.payload import Status, Will, timestamp
-from edge.mqtt.seal import Vitals
-from edge.mqtt.topics import Leaf
+from edge.outbox.event_signer import Vitals
+from edge.system.clock import ClockState
 from edge.types import AuditCode, Life, Reason
 
 VITALS = Vitals(

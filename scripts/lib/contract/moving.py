@@ -6,9 +6,9 @@ from contract import cast
 from contract.chains import FORK
 from contract.unit import Unit
 from contract.vector import GENUINE, Vector
-from edge.mqtt.encoding import digest
-from edge.mqtt.seal import Head
-from edge.mqtt.topics import Leaf
+from edge.contract.jose import digest
+from edge.contract.topics import Leaf
+from edge.outbox.event_signer import Head
 from edge.types import AuditCode
 
 Row = tuple[Unit, bytes, str, str, str]  # whose, message, verdict, missing of that unit, about

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from contract import cast
 from contract.unit import NOON, SteadyKey, Unit, ids
-from edge.mqtt.authority import Flaw, Role, register
-from edge.mqtt.command import COMMAND_TYP, MAX_BYTES, Answer, CommandName
-from edge.mqtt.encoding import b64url, from_b64url
-from edge.mqtt.envelope import TYP
-from edge.mqtt.payload import timestamp
-from edge.mqtt.topics import COMMAND, REPLY, Leaf, UnitName
+from edge.contract.authority import Flaw, Role, register
+from edge.contract.commands import COMMAND_TYP, MAX_BYTES, Answer, CommandName
+from edge.contract.envelope import TYP
+from edge.contract.events import timestamp
+from edge.contract.jose import b64url, from_b64url
+from edge.contract.topics import COMMAND, REPLY, Leaf, UnitName
 
 OBEYED: Final = "obeyed"
 GENUINE: Final = "genuine"

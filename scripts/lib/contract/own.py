@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from contract.vector import EMPTY, GENUINE, UNSIGNED
-from edge.central.desk import Desk, Instant, Message
-from edge.central.notice import Kind
-from edge.central.store import Store
-from edge.mqtt.keys import KeySet
-from edge.mqtt.topics import UnitName
+from edge.contract.keys import KeySet
+from edge.contract.topics import UnitName
+from senyum_central.ingest.ingestor import Desk, Instant, Message
+from senyum_central.ingest.notices import Kind
+from senyum_central.store.store import Store
 
 
 def instant(received: int) -> Instant:

@@ -29,13 +29,13 @@ from joserfc.jwk import OKPKey
 
 from contract import cast
 from contract.unit import NOON, SteadyKey, ids
-from edge.mqtt.authority import Flaw, Role, register, sign_order
-from edge.mqtt.encoding import b64url
-from edge.mqtt.encryption import ALG, ENC, EncryptionKey
-from edge.mqtt.manifest import CHUNK_BYTES, MANIFEST_BYTES, TYP
-from edge.mqtt.parcel import Parcel, packed
-from edge.mqtt.payload import timestamp
-from edge.roster.content import Person, Roster, pack, stripped
+from edge.contract.authority import Flaw, Role, register, sign_order
+from edge.contract.encryption import ALG, ENC, EncryptionKey
+from edge.contract.events import timestamp
+from edge.contract.jose import b64url
+from edge.contract.roster_manifest import CHUNK_BYTES, MANIFEST_BYTES, TYP
+from edge.roster.chunks import Parcel, packed
+from edge.roster.codec import Person, Roster, pack, stripped
 from edge.roster.search import DIMENSION
 
 TAKEN: Final = "taken"

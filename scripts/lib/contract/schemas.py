@@ -14,14 +14,17 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
 from contract import words
-from edge.mqtt import clock, command, manifest, payload
-from edge.mqtt.algorithms import ALGORITHMS, REFUSED_POINTS, Algorithm
-from edge.mqtt.authority import ROLES, UNITS, Role
-from edge.mqtt.encoding import b64url
-from edge.mqtt.encryption import ALG, USE
-from edge.mqtt.envelope import CTY, TYP
-from edge.mqtt.limits import EARLIEST, LATEST
-from edge.mqtt.topics import Leaf
+from edge.contract import commands as command
+from edge.contract import events as payload
+from edge.contract import roster_manifest as manifest
+from edge.contract.algorithms import ALGORITHMS, REFUSED_POINTS, Algorithm
+from edge.contract.authority import ROLES, UNITS, Role
+from edge.contract.encryption import ALG, USE
+from edge.contract.envelope import CTY, TYP
+from edge.contract.jose import b64url
+from edge.contract.limits import EARLIEST, LATEST
+from edge.contract.topics import Leaf
+from edge.system import clock
 from edge.types import AuditCode, Direction, Outcome, Reason
 
 Schema = dict[str, Any]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from contract import cast
 from contract.unit import SteadyKey
-from edge.mqtt.encoding import b64url, from_b64url
+from edge.contract.jose import b64url, from_b64url
 
 Json = dict[str, Any]
 

@@ -11,14 +11,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from edge.mqtt.algorithms import ALGORITHMS, lower_s
-from edge.mqtt.clock import ClockReading, ClockState
-from edge.mqtt.encoding import b64url
-from edge.mqtt.keys import SigningKey
-from edge.mqtt.payload import Status
-from edge.mqtt.seal import Context, Head, Sealer, Vitals
-from edge.mqtt.topics import Leaf, UnitName
+from edge.contract.algorithms import ALGORITHMS, lower_s
+from edge.contract.events import Status
+from edge.contract.jose import b64url
+from edge.contract.keys import SigningKey
+from edge.contract.topics import Leaf, UnitName
+from edge.outbox.event_signer import Context, Head, Sealer, Vitals
 from edge.settings import PlaceSettings, Settings, UnitSettings
+from edge.system.clock import ClockReading, ClockState
 from edge.types import Attempt, Audit, AuditCode, Direction, Life, Match, Outcome, Reason
 
 NOON: Final = int(datetime(2026, 8, 17, 5, tzinfo=UTC).timestamp())  # in Jakarta, of every vector

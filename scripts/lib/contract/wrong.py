@@ -22,11 +22,11 @@ from contract.spoiling import (
 )
 from contract.unit import NOON, P256_ORDER, PERSON, SetClock
 from contract.vector import Vector
-from edge.mqtt import payload
-from edge.mqtt.clock import ClockState
-from edge.mqtt.encoding import b64url, from_b64url
-from edge.mqtt.envelope import MAX_BYTES, TYP, Flaw
-from edge.mqtt.topics import ROOT, Leaf
+from edge.contract import events as payload
+from edge.contract.envelope import MAX_BYTES, TYP, Flaw
+from edge.contract.jose import b64url, from_b64url
+from edge.contract.topics import ROOT, Leaf
+from edge.system.clock import ClockState
 from edge.types import Reason
 
 Made = Iterator[tuple[str, Flaw, str | bytes, str]]  # name, verdict, message, about

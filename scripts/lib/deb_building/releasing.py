@@ -17,8 +17,8 @@ from deb_building import (
     tree,
 )
 from edge import __version__
+from edge.appliance.update.release import make_key, write
 from edge.errors import SenyumError
-from edge.update.release import make_key, write
 
 
 def build(target: Target, key: Path, to: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deb_building import LIB, REPOSITORY, Target, pages, wheels
 from edge import __version__
-from edge.update.release import load_keys, public_set
+from edge.appliance.update.release import load_keys, public_set
 
 PACKAGING = REPOSITORY / "packaging"
 KEYS = "usr/share/senyum/release-keys.json"
@@ -46,8 +46,9 @@ def _environment(target: Target, root: Path) -> None:
     links.mkdir(parents=True)
     (links / "python3").symlink_to(f"/usr/bin/python{python}")
     site = root / target.site
-    for module in (REPOSITORY / "edge").rglob("*.py"):
-        _copy(module, site / module.relative_to(REPOSITORY))
+    for package in ("edge", "senyum_central", "senyum_lab"):
+        for module in (REPOSITORY / package).rglob("*.py"):
+            _copy(module, site / module.relative_to(REPOSITORY))
     for model in (REPOSITORY / "models").iterdir():
         if model.suffix in {".tflite", ".toml"} and model.name != "sources.toml":
             _copy(model, site / "edge/models" / model.name)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from demo_show.watch import Lights, Memory, between, note_name, notes
-from edge.central.store import Store
+from edge.contract.envelope import verify
+from edge.contract.events import AttendanceData, AttendanceEvent, AuditEvent
+from edge.contract.keys import KeySet
+from edge.contract.topics import Leaf, UnitName
 from edge.errors import EnvelopeError
-from edge.mqtt.envelope import verify
-from edge.mqtt.keys import KeySet
-from edge.mqtt.payload import AttendanceData, AttendanceEvent, AuditEvent
-from edge.mqtt.topics import Leaf, UnitName
+from edge.system.text import counted
 from edge.types import CueName, Outcome, Reason
-from edge.wording import counted
+from senyum_central.store.store import Store
 
 _LIT = 0.12  # above the blip of a unit that waits, below every other light
 _FULL = 0.9

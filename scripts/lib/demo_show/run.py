@@ -18,11 +18,11 @@ from demo_show.proof import Evidence, Finding, check, stored_events
 from demo_show.screen import BARE, REFRESH_S, Screen, fitting, moment
 from demo_show.show import Performance, Prompter, wait_for_the_rest
 from demo_show.watch import Watch
-from edge.bench.broker import PrivateBroker
-from edge.bench.scenes import FPS, SCENES, SIZE, Span, Studio, record
+from edge.contract.topics import UnitName
+from edge.images import to_image
 from edge.inference.models import Models
-from edge.mqtt.topics import UnitName
-from edge.pictures import to_image
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Span, Studio, record
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 FACES = Path(__file__).parents[3] / "tests" / "faces"
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from demo_show.watch import HEARD_NS, Lights, Memory, Watch, note_name
 from edge.attendance.table import State
-from edge.pictures import to_image
+from edge.images import to_image
 
 REFRESH_S = 0.12
 

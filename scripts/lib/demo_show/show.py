@@ -11,15 +11,15 @@ from demo_show.house import Receiver
 from demo_show.pins import watched_board
 from demo_show.proof import Window
 from demo_show.watch import Watch
-from edge.bench.broker import PrivateBroker
-from edge.bench.scenes import Span
 from edge.camera import Camera, open_camera
+from edge.capture.camera_controls import Wish
+from edge.daemon import Unit
 from edge.errors import EndOfReplay
-from edge.gpio.panel import Panel
-from edge.sensor import Wish
+from edge.gpio.cue_player import Panel
 from edge.settings import Settings
 from edge.types import Frame
-from edge.unit import Unit
+from senyum_lab.bench.scenes import Span
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 # The broker's outage inside its scene, seconds from the scene's beginning.
 DOWN_AT_S, UP_AT_S = 0.6, 5.2

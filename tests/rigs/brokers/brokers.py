@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from edge.bench.broker import PrivateBroker, free_port
+from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 START_S = 60.0
 STOP_S = 30.0

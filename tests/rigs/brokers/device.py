@@ -10,7 +10,7 @@ from pathlib import Path
 
 from obedient import Obedient
 
-from edge.mqtt.keys import SigningKey
+from edge.contract.keys import SigningKey
 from edge.settings import BrokerSettings
 
 

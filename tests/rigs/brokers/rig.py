@@ -15,9 +15,9 @@ from brokers import Aedes, Amqtt, Broker, Mosquitto, Nats, RabbitMq
 from processes import PROGRAM, Process
 from wireunit import UNIT, environment
 
-from edge.mqtt.keys import SigningKey, add_registration
-from edge.mqtt.outbox import Reader
-from edge.wording import counted
+from edge.contract.keys import SigningKey, add_registration
+from edge.outbox.store import Reader
+from edge.system.text import counted
 
 BEFORE, DURING, AFTER = 30, 30, 15  # events: before, in and after the broker's restart
 PATIENCE_S = 90.0

@@ -26,11 +26,11 @@ from central_parts import Unit
 from places import Place
 from processes import Process, publish
 
-from edge.bench.broker import PrivateBroker
-from edge.bench.postgres import PrivatePostgres
-from edge.central.schema import APPLICATION_ID
+from edge.contract.keys import add_registration
 from edge.errors import StoreError
-from edge.mqtt.keys import add_registration
+from senyum_central.store.schema import APPLICATION_ID
+from senyum_lab.servers.mosquitto import PrivateBroker
+from senyum_lab.servers.postgres import PrivatePostgres
 
 PATIENCE_S = 120.0  # for what has to happen in the end
 AWAY = "Store away since "  # what the status says

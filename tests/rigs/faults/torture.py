@@ -22,8 +22,8 @@ from storms import Storm, Weather
 from survival import UnitProcess, check_central, check_chain, stored
 from wireunit import Signer, until
 
-from edge.bench.broker import PrivateBroker
-from edge.central.notice import Kind
+from senyum_central.ingest.notices import Kind
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 GRACE_S = 2.0  # before the receiver calls a number missing
 ASK_SECONDS = 1.0  # between two requests for what is missing

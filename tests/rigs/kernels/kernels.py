@@ -33,7 +33,7 @@ SHORT = (
 )
 LONG = (
     *("tests/numeric", "tests/roster", "tests/attendance", "tests/evaluate", "tests/inference"),
-    *("tests/test_enrol.py", "tests/test_bench_search.py"),
+    *("tests/enrolment/test_enrol.py", "tests/bench/test_bench_search.py"),
 )
 _NAMES = ("scipy_openblas_get_corename64_", "openblas_get_corename64_", "openblas_get_corename")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from watch import Record, watch
 
-from edge.guard.fault import RHYTHM
+from edge.appliance.watchdog.fault_led import RHYTHM
 from edge.settings import GpioSettings
 
 HERE = Path(__file__).parent

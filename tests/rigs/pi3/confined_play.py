@@ -3,7 +3,7 @@
 import sys
 import time
 
-from edge.gpio.panel import Panel
+from edge.gpio.cue_player import Panel
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName
 

@@ -28,7 +28,7 @@ def play() -> None:
     # Here, where what fails is told.
     from plan import cues, seconds_of  # noqa: PLC0415
 
-    from edge.gpio.panel import Panel  # noqa: PLC0415
+    from edge.gpio.cue_player import Panel  # noqa: PLC0415
     from edge.settings import GpioSettings  # noqa: PLC0415
 
     say("MODEL", Path("/proc/device-tree/model").read_text(encoding="ascii").strip("\0"))

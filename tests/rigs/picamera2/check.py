@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from edge.camera import Camera, open_camera
+from edge.capture.camera_controls import Wish
+from edge.capture.capture_thread import Feed
 from edge.errors import CameraError
-from edge.feed import Feed
-from edge.pictures import letterbox
-from edge.sensor import Wish
+from edge.images import letterbox
 from edge.settings import CameraSettings
 from edge.types import Bytes2D, Frame
 

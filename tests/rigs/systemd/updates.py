@@ -16,7 +16,7 @@ from pathlib import Path
 from booted import Rig
 from container import until
 
-from edge.update.release import make_key, write
+from edge.appliance.update.release import make_key, write
 
 STATED = {"machine": "x86_64", "made": "2026-01-02T03:04:05Z"}
 WATCH = "senyum-update.service"
@@ -26,12 +26,12 @@ EXAMINE = "    settings = load_unit(config)\n"
 STALL = """    def stall(self, timeout):
         __import__("time").sleep(timeout)
         raise __import__("edge.errors").errors.CameraStalled("broken")
-    __import__("edge.replay").replay.ReplayCamera.read = stall
+    __import__("edge.capture.replay").replay.ReplayCamera.read = stall
 """
 # The signed chain in the unit's own outbox, without a number left out.
 CHAIN = """
 import sqlite3, pathlib
-from edge.mqtt.outbox_check import check
+from edge.outbox.integrity import check
 file = pathlib.Path("/var/lib/senyum/outbox.db")
 check(file, None)
 db = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
@@ -50,7 +50,7 @@ BROKEN = {
     ),
     "is out of order": ("edge/cli/run.py", RUN, STALL, 40),
     "fails its self-test": (
-        "edge/update/selftest.py",
+        "edge/appliance/update/selftest.py",
         EXAMINE,
         '    raise CameraError("cannot see")\n',
         20,

@@ -9,7 +9,7 @@ from pathlib import Path
 from trial_site import Pictures, Site
 from trial_table import BAR_S, FAULTS, NEEDS_ROOT, put_to
 
-from edge.bench.broker import PrivateBroker
+from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 def say(line: str) -> None:

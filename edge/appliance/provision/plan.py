@@ -1,0 +1,298 @@
+"""Holds a whole claim against the machine, and says which files would change. Changes nothing."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from edge.appliance.provision import toml
+from edge.appliance.provision.atomic_apply import NewFile
+from edge.appliance.provision.certificate import asks_for, check_certificate
+from edge.appliance.provision.claim import Claim, Documents
+from edge.appliance.provision.current_config import (
+    AUTHORITIES,
+    CA,
+    CERTIFICATE,
+    PASSWORD,
+    REQUEST,
+    TLS_KEY,
+    Content,
+    Present,
+    checked,
+)
+from edge.configuration import respelt
+from edge.contract.authority import Authorities
+from edge.contract.certificate import as_pem, common_name, load_key, make_request, new_key
+from edge.contract.encryption import EncryptionKey, beside
+from edge.contract.keys import SigningKey, begun
+from edge.contract.topics import UnitName
+from edge.errors import CertificateError, OutboxDamaged, ProvisionError
+from edge.mqtt.ca_bundle import UNREADABLE, read_bundle, read_certificates
+from edge.outbox.integrity import check
+from edge.outbox.summary import look, taken
+from edge.roster.keys import KEY_BYTES
+from edge.settings import STATE_DIR, Settings
+from edge.system.key_files import LARGEST, read_secret
+from edge.system.privileges import Owner, acting_as
+from edge.system.supplied_files import read_regular
+
+PUBLIC, PRIVATE = 0o644, 0o600
+_HEADER = (
+    "# Kept by `senyum provision`: it keeps the settings that you add, and not your comments.\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where this unit keeps its things, and what only the machine itself can tell."""
+
+    config: Path  # senyum.toml; public files lie beside it
+    root: Owner  # of those
+    owner: Owner  # of the state folder: the daemon's user
+    cameras: Callable[[], int | None] = lambda: None  # how many there are; None: cannot be told
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would be written."""
+
+    settings: Settings
+    unit: UnitName
+    moved_from: UnitName | None  # who the unit was until now, where it was somebody else
+    request: bytes  # for a certificate, PEM
+    registration: Mapping[str, Any]  # of the signing key, for the central server
+    recipient: Mapping[str, Any]  # of the key that rosters are encrypted to, for the same list
+    remarks: tuple[str, ...]  # sentences on what is used otherwise than given, or cannot serve
+    files: tuple[NewFile, ...] = field(repr=False)  # only those that differ from what is there
+
+
+def prepare(documents: Documents, machine: Machine) -> Plan:
+    """Check everything. Raises CallerError, in one line that names what is wrong."""
+    present = Present.read(machine.config)
+    content = present.merged(documents, _state(present))
+    both = f"{documents.where} with {present.file}" if present.content else documents.where
+    settings = checked(content, both)
+    unit = UnitName.of(settings.unit)
+    _check_camera(documents.claim, settings, machine)
+    _check_state(settings, machine.owner)
+    moved_from = _moved_from(settings, present, unit, machine.owner)
+    drafts = _Drafts(machine, settings.outbox.file.parent)
+    tls_key = _tls_key(drafts, settings.outbox.file.parent / TLS_KEY)
+    asked = make_request(common_name(unit), tls_key)
+    remarks = _check_documents(documents, settings, unit, tls_key, machine.now())
+    if documents.certificate is not None:
+        pair = str(machine.config.parent / CERTIFICATE), str(drafts.state / TLS_KEY)
+        settings = _with_certificate(content, pair, documents.where)
+    elif present.certificate is not None and moved_from is None and settings.broker.tls:
+        settings = _with_certificate(content, present.certificate, documents.where)
+    signing_key = _signing_key(drafts, settings, renew=moved_from is not None)
+    encrypting = _encryption_key(drafts, beside(settings.outbox.signing_key))
+    if drafts.read(settings.roster.key) is None:
+        drafts.secret(settings.roster.key, secrets.token_hex(KEY_BYTES).encode() + b"\n")
+    if (broker := documents.claim.broker) is not None and broker.password is not None:
+        drafts.secret(drafts.state / PASSWORD, broker.password.get_secret_value().encode())
+    drafts.public(CA, documents.ca)
+    drafts.public(CERTIFICATE, documents.certificate)
+    drafts.public(AUTHORITIES, documents.authorities)
+    if not asks_for(drafts.read(machine.config.parent / REQUEST), unit, tls_key):
+        drafts.public(REQUEST, asked)
+    if content != present.content:
+        drafts.public(machine.config.name, (_HEADER + "\n" + toml.dumps(content)).encode())
+    public = signing_key.registration(unit), encrypting.registration(unit)
+    written = respelt(content, settings.model_dump(mode="json"))
+    said = (*documents.remarks, *sorted(written), *remarks)
+    return Plan(settings, unit, moved_from, asked, *public, said, tuple(drafts.files))
+
+
+class _Drafts:
+    """The files that would change."""
+
+    def __init__(self, machine: Machine, state: Path) -> None:
+        self.state = state
+        self.files: list[NewFile] = []
+        self._machine = machine
+
+    def public(self, name: str, content: bytes | None) -> None:
+        """Have a file beside the settings hold `content`; None leaves it as it is."""
+        if content is not None:
+            path = self._machine.config.parent / name
+            self._add(NewFile(path, content, PUBLIC, self._machine.root))
+
+    def secret(self, path: Path, content: bytes, *, retire: bool = False) -> None:
+        """Have a file hold a secret: of the daemon where it lies in its state, else of root."""
+        self._add(NewFile(path, content, PRIVATE, self.owner(path), retire))
+
+    def read(self, path: Path) -> bytes | None:
+        """Return what a file holds now; None where there is none. Raises ProvisionError."""
+        try:
+            with acting_as(self.owner(path)):
+                return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ProvisionError(f"{path}: cannot be read: {error.strerror}") from None
+
+    def read_secret(self, path: Path, what: str) -> bytes | None:
+        """Return a secret as it is now; None where there is none. Raises SecretError."""
+        with acting_as(self.owner(path)):
+            return read_secret(path, what) if path.exists() else None
+
+    def owner(self, path: Path) -> Owner:
+        """Return whose a file is: of the daemon in its state, else of root."""
+        inside = path.is_relative_to(self.state)
+        return self._machine.owner if inside else self._machine.root
+
+    def _add(self, file: NewFile) -> None:
+        if self.read(file.path) != file.content:
+            self.files.append(file)
+
+
+def _state(present: Present) -> Path:
+    outbox = present.content.get("outbox", {}).get("file")
+    return STATE_DIR if outbox is None else Path(outbox).parent
+
+
+def _with_certificate(content: Content, pair: tuple[str, str], where: str) -> Settings:
+    content["broker"]["certificate"], content["broker"]["certificate_key"] = pair
+    return checked(content, where)
+
+
+# --- checks --------------------------------------------------------------------------------------
+
+
+def _check_camera(claim: Claim, settings: Settings, machine: Machine) -> None:
+    asked = claim.camera is not None and "number" in claim.camera.model_fields_set
+    if not asked or settings.camera.driver != "picamera2":
+        return
+    found = machine.cameras()
+    if found is not None and settings.camera.number >= found:
+        raise ProvisionError(
+            f"camera.number is {settings.camera.number}, but {found or 'no'} camera(s) were found; "
+            "check the ribbon cable; numbers begin at 0"
+        )
+
+
+def _check_state(settings: Settings, owner: Owner) -> None:
+    outbox = settings.outbox
+    state = outbox.file.parent
+    _check_owner(state, owner, state)
+    with acting_as(owner), contextlib.suppress(OutboxDamaged):  # the daemon mends it at its start
+        for path in (outbox.file, outbox.signing_key):
+            _check_owner(path, owner, state)
+        if outbox.file.exists():
+            check(outbox.file, None)
+
+
+def _check_owner(path: Path, owner: Owner, state: Path) -> None:
+    try:
+        found = Owner.of(path)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ProvisionError(f"{path}: cannot be looked at: {error.strerror}") from None
+    if found.uid != owner.uid:
+        raise ProvisionError(
+            f"{path}: belongs to {found.name}, and this unit runs as {owner.name}; "
+            f"run: chown -R {owner.name}: {state}"
+        )
+
+
+def _moved_from(
+    settings: Settings, present: Present, unit: UnitName, owner: Owner
+) -> UnitName | None:
+    """Return who the unit was. Raises ProvisionError while it still has to speak as that."""
+    file = settings.outbox.file
+    with acting_as(owner):
+        contents, busy = look(file), taken(file)
+    signed_as = None if contents.source is None else UnitName.from_source(contents.source)
+    if signed_as is not None and signed_as != unit and contents.waiting:
+        raise ProvisionError(
+            f"{contents.waiting} event(s) of {signed_as.source} wait for its broker, and nobody "
+            "could send them under another name; start the unit as it was until senyum status "
+            "says that none waits, stop it, then provision it again"
+        )
+    before = present.unit or signed_as
+    if before is None or before == unit:
+        return None
+    if busy:
+        raise ProvisionError(
+            f"the unit is at work as {before.source}; run: systemctl stop senyum, then provision "
+            "it again"
+        )
+    return before
+
+
+def _check_documents(
+    documents: Documents,
+    settings: Settings,
+    unit: UnitName,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime,
+) -> tuple[str, ...]:
+    """Return remarks on what is accepted and does not serve. Raises CallerError."""
+    where = documents.where
+    ca = settings.broker.ca
+    authorities: list[x509.Certificate] = []
+    remarks: tuple[str, ...] = ()
+    try:
+        if documents.ca is not None:
+            bundle = read_bundle(documents.ca, "broker.ca")
+            remarks, authorities = bundle.remarks(now), list(bundle.serving(now))
+        elif ca is not None and documents.certificate is not None:
+            authorities = read_certificates(read_regular(ca, LARGEST), str(ca))
+        if documents.certificate is not None:
+            chain = read_certificates(documents.certificate, "certificate")
+            check_certificate(chain, key.public_key(), unit, authorities, now)
+    except CertificateError as error:
+        raise CertificateError(f"{where}: {error}") from None
+    except UNREADABLE:
+        raise CertificateError(f"{where}: certificate has fields that cannot be read") from None
+    except OSError as error:
+        raise ProvisionError(f"{ca}: cannot be read: {error.strerror}") from None
+    if documents.authorities is not None:
+        try:
+            Authorities.read(documents.authorities)
+        except ValueError as error:
+            raise ProvisionError(f"{where}: authorities {error}") from None
+    return remarks
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def _tls_key(drafts: _Drafts, path: Path) -> ec.EllipticCurvePrivateKey:
+    """Return the key of the certificate; it has no name in it, and so outlives a move."""
+    pem = drafts.read_secret(path, "the certificate's key")
+    if pem is None:
+        pem = as_pem(new_key())
+        drafts.secret(path, pem)
+    return load_key(pem, path)
+
+
+def _signing_key(drafts: _Drafts, settings: Settings, *, renew: bool) -> SigningKey:
+    """Return the key that signs events. It speaks for one name: a moved unit gets a new one."""
+    path, alg = settings.outbox.signing_key, settings.outbox.signing_algorithm
+    with acting_as(drafts.owner(path)):
+        known, signed = path.exists(), begun(path).exists()
+        if (known and not renew) or (signed and not known):
+            return SigningKey.load_or_create(path, alg)  # refuses where it has signed and is gone
+    key, content = SigningKey.generate(alg)
+    drafts.secret(path, content, retire=known)
+    return key
+
+
+def _encryption_key(drafts: _Drafts, path: Path) -> EncryptionKey:
+    """Return the key that rosters are encrypted to; it outlives a move."""
+    with acting_as(drafts.owner(path)):
+        if path.exists():
+            return EncryptionKey.load_or_create(path)
+    key, content = EncryptionKey.generate()
+    drafts.secret(path, content)
+    return key

@@ -1,0 +1,106 @@
+"""Asks a technician, one question at a time; what is wrong is asked again."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from edge.appliance.provision.claim import ClaimedBroker, ClaimedPlace, ClaimedUnit
+from edge.system.text import plain
+
+Answers = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """How questions reach a person. EOFError from `ask` ends the asking."""
+
+    ask: Callable[[str], str]
+    ask_secret: Callable[[str], str]
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One field of a claim. Enter takes what the unit was told before, else `default`."""
+
+    model: type[BaseModel]
+    path: tuple[str, ...]
+    text: str
+    default: Any = None
+    optional: bool = False  # Enter may mean: none
+
+    @property
+    def kind(self) -> TypeAdapter[Any]:
+        """What an answer is checked by: the very field of the claim."""
+        field = self.model.model_fields[self.path[-1]]
+        kind: Any = Annotated[field.annotation, field]
+        return TypeAdapter(kind)
+
+
+QUESTIONS = (
+    Question(ClaimedUnit, ("unit", "org"), "Organisation (a-z, 0-9, -)"),
+    Question(ClaimedUnit, ("unit", "site"), "Site (a-z, 0-9, -)"),
+    Question(ClaimedUnit, ("unit", "name"), "Unit (a-z, 0-9, -)"),
+    Question(ClaimedUnit, ("unit", "direction"), "Direction (in, out, unspecified)", "in"),
+    Question(ClaimedPlace, ("unit", "place", "latitude"), "Latitude, degrees, north positive"),
+    Question(ClaimedPlace, ("unit", "place", "longitude"), "Longitude, degrees, east positive"),
+    Question(ClaimedPlace, ("unit", "place", "zone"), "Time zone (IANA)", "Asia/Jakarta"),
+    Question(ClaimedBroker, ("broker", "host"), "Broker, host name or address"),
+    Question(ClaimedBroker, ("broker", "tls"), "TLS (yes, no)", "yes"),
+    Question(
+        ClaimedBroker, ("broker", "port"), "Port (Enter: 8883 with TLS, else 1883)", optional=True
+    ),
+    Question(
+        ClaimedBroker,
+        ("broker", "ca"),
+        "File of its authority (Enter: the system's)",
+        optional=True,
+    ),
+    Question(ClaimedBroker, ("broker", "username"), "User name there (Enter: none)", optional=True),
+)
+
+
+def interview(terminal: Terminal, present: Mapping[str, Any]) -> Answers:
+    """Return the answers in the form of a claim; `present` is what the unit was told before."""
+    answers: Answers = {}
+    for question in QUESTIONS:
+        answer = _ask(terminal, question, _at(present, question.path))
+        if answer is not None:
+            _put(answers, question.path, answer)
+    if "username" in answers["broker"]:
+        password = terminal.ask_secret("Its password (not shown; Enter: none): ")
+        if password:
+            answers["broker"]["password"] = password
+    return answers
+
+
+def _ask(terminal: Terminal, question: Question, known: Any) -> Any:
+    default = question.default if known is None else known
+    if isinstance(default, bool):
+        default = "yes" if default else "no"
+    shown = "" if default is None else f" [{default}]"
+    while True:
+        said = terminal.ask(f"{question.text}{shown}: ").strip()
+        if not said and default is None and question.optional:
+            return None
+        try:
+            answer = question.kind.validate_python(said or str(default or ""))  # not strict: "8883"
+            return question.kind.dump_python(answer, mode="json")
+        except ValidationError as error:
+            terminal.say(f"  {plain(error.errors(include_url=False)[0])}")
+
+
+def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    for name in path:
+        if not isinstance(content, Mapping) or name not in content:
+            return None
+        content = content[name]
+    return content
+
+
+def _put(answers: Answers, path: tuple[str, ...], answer: Any) -> None:
+    for name in path[:-1]:
+        answers = answers.setdefault(name, {})
+    answers[path[-1]] = answer

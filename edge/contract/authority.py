@@ -1,0 +1,336 @@
+"""Who may tell a unit what to do, and whether a message is truly from them.
+
+A unit knows its authorities by a JWK set file (`authority.keys`) of the form of a central
+server's `keys.json` (`edge.contract.keys`), in which each key says what it may order, and of whom:
+
+    {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "...", "kid": "...", "alg": "Ed25519",
+               "use": "sig", "nbf": 1767225600, "exp": 1798761600,
+               "senyum:roles": ["command", "roster"],
+               "senyum:units": ["urn:senyum:ORG:SITE:UNIT", "urn:senyum:ORG:*:*"]}]}
+
+Nothing is trusted on first use. A message passes only if all of this holds, in this order:
+
+1. it is no larger than the caller allows (too-large);
+2. it is three parts of canonical base64url, its payload not nested too deep, its header exactly
+   `alg`, `kid` and `typ`, and `typ` is the one that is awaited (malformed);
+3. `kid` is known, with that very `alg`, and valid now as far as the time is known (unknown-key);
+4. the signature is that key's (forged);
+5. the payload is a JSON object within the limits of `edge.contract.limits` (malformed);
+6. the key has the role that is needed (wrong-role), and its `senyum:units` and the message's
+   `aud` both name this unit (foreign).
+"""
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from edge.contract.jose import digest, from_b64url, json_object
+from edge.contract.jwks import entries, entries_of
+from edge.contract.keys import SigningKey, VerifyingKey, each_once, verifying
+from edge.contract.limits import MAX_DEPTH, too_deep
+from edge.contract.topics import URN, UnitName
+from edge.errors import SecretError, SenyumError
+from edge.system.key_files import read_secret, secret_path
+from edge.system.text import counted
+
+log = logging.getLogger(__name__)
+
+ROLES = "senyum:roles"
+UNITS = "senyum:units"
+_HEADER = {"alg", "kid", "typ"}
+
+
+class Role(StrEnum):
+    """What a key may order."""
+
+    COMMAND = "command"
+    ROSTER = "roster"
+
+
+class Flaw(StrEnum):
+    """Why an order was refused; the `reason` of a reply."""
+
+    # of the message; nothing is answered to the first three
+    FORGED = "forged"
+    UNKNOWN_KEY = "unknown-key"
+    TOO_LARGE = "too-large"
+    MALFORMED = "malformed"
+    WRONG_ROLE = "wrong-role"
+    FOREIGN = "foreign"  # for another unit
+    RETAINED = "retained"
+    # of a genuine one, here and now
+    STALE = "stale"  # its number is not above the last
+    EXPIRED = "expired"
+    CLOCK_UNKNOWN = "clock-unknown"
+    UNKNOWN_COMMAND = "unknown-command"
+    BAD_DATA = "bad-data"
+    FAILED = "failed"
+    # of a roster
+    NO_RECIPIENT = "no-recipient"  # its key is not wrapped for this unit
+    OTHER_NETWORK = "other-network"  # made with another identity network
+    ERASED_PERSON = "erased-person"  # holds somebody who was erased
+
+
+OF_ROSTERS = frozenset({Flaw.NO_RECIPIENT, Flaw.OTHER_NETWORK, Flaw.ERASED_PERSON})
+OF_COMMANDS = frozenset({Flaw.RETAINED, Flaw.EXPIRED, Flaw.CLOCK_UNKNOWN, Flaw.UNKNOWN_COMMAND})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a known key signed."""
+
+    kid: str
+    claims: Mapping[str, Any] = field(repr=False)  # a JSON object, strict, not looked into yet
+    digest: str  # base64url SHA-256 of the token: tells one message from another
+
+
+class OrderRefused(SenyumError):
+    """An order that this unit does not follow. `order` is None where nobody known signed it."""
+
+    def __init__(self, flaw: Flaw, message: str, order: Order | None = None) -> None:
+        super().__init__(message)
+        self.flaw = flaw
+        self.order = order
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Units by a URN of which each name may be `*`."""
+
+    names: tuple[str, str, str]
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """Read `urn:senyum:ORG:SITE:UNIT`; ValueError, which does not quote it."""
+        names = text.removeprefix(URN).split(":") if isinstance(text, str) else []
+        if not str(text).startswith(URN) or len(names) != 3:
+            raise ValueError("is not urn:senyum:ORG:SITE:UNIT, each name or *")
+        try:
+            UnitName(*("x" if name == "*" else name for name in names))
+        except ValueError:
+            raise ValueError("is not urn:senyum:ORG:SITE:UNIT, each name or *") from None
+        org, site, name = names
+        return cls((org, site, name))
+
+    def covers(self, unit: UnitName) -> bool:
+        of_unit = (unit.org, unit.site, unit.name)
+        return all(own in ("*", other) for own, other in zip(self.names, of_unit, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityKey(VerifyingKey):
+    """One key that may give orders."""
+
+    roles: frozenset[Role]
+    units: tuple[Audience, ...]
+
+
+def _authority(entry: Mapping[str, Any]) -> AuthorityKey:
+    fields = verifying(entry)
+    roles, units = entry.get(ROLES), entry.get(UNITS)
+    if not isinstance(roles, list) or not roles or not all(each in list(Role) for each in roles):
+        raise ValueError(f"{ROLES}: is not a list of {', '.join(Role)}")
+    if not isinstance(units, list) or not units:
+        raise ValueError(f"{UNITS}: is not a list of urn:senyum:ORG:SITE:UNIT, each name or *")
+    try:
+        audiences = tuple(Audience.parse(each) for each in units)
+    except ValueError as error:
+        raise ValueError(f"{UNITS}: {error}") from None
+    return AuthorityKey(roles=frozenset(map(Role, roles)), units=audiences, **fields)
+
+
+def register(
+    key: SigningKey,
+    roles: Iterable[Role],
+    units: Iterable[str],
+    not_before: datetime | None = None,
+    not_after: datetime | None = None,
+) -> dict[str, Any]:
+    """Return the entry of a key for the units' file of authorities; ValueError names the field."""
+    entry = {**key.public(not_before, not_after), ROLES: sorted(roles), UNITS: list(units)}
+    _authority(entry)
+    return entry
+
+
+def signing_key(path: Path, role: Role) -> SigningKey:
+    """Read an authority's key file (a private JWK, mode 0600) that is to order what `role` may.
+
+    Raises SecretError; also where the file says that the key was registered for other roles alone,
+    for then every unit would answer `wrong-role`.
+    """
+    try:
+        missing = not secret_path(path).is_file()
+    except OSError as error:
+        raise SecretError(f"{path}: the key cannot be read: {error.strerror}") from None
+    if missing:
+        raise SecretError(
+            f"{path}: no such key; make one: senyum admin keys --role {role} --authority {path}"
+        )
+    key = SigningKey.load_or_create(path)
+    roles = granted(read_secret(path, "the authority's key"))
+    if roles and role not in roles:
+        raise SecretError(
+            f"{path}: has the role {' and '.join(sorted(roles))}, and units want {role} here; name "
+            f"another key, or register this one anew: senyum admin keys --role {role}"
+        )
+    return key
+
+
+def granted(content: bytes) -> set[str]:
+    """Return the roles that a private key was registered for; none where its file names none."""
+    roles = json.loads(content).get(ROLES)
+    return {str(role) for role in roles} if isinstance(roles, list) else set()
+
+
+def sign_order(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
+    """Return the compact JWS of an order."""
+    header = {"alg": key.alg, "kid": key.kid, "typ": typ}
+    return key.sign(header, json.dumps(claims, separators=(",", ":")).encode())
+
+
+class Authorities:
+    """The keys that this unit obeys, by `kid`."""
+
+    def __init__(self, keys: Iterable[AuthorityKey] = ()) -> None:
+        self._keys = {key.kid: key for key in keys}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @classmethod
+    def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
+        """Build from entries of a JWK set; ValueError names the entry and the field."""
+        return cls(each_once(registrations, _authority))
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Read a JWK set; ValueError names the entry and the field."""
+        return cls.of(entries_of(content))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a JWK set file; none at all where there is no such file. Raises SecretError."""
+        if not path.exists():
+            return cls()
+        try:
+            return cls.of(entries(path))
+        except ValueError as error:
+            raise SecretError(f"{path}: {error}") from None
+
+    def verify(
+        self,
+        token: bytes,
+        typ: str,
+        role: Role,
+        unit: UnitName,
+        *,
+        now: datetime | None,
+        most_bytes: int,
+    ) -> Order:
+        """Return what is ordered, or raise OrderRefused with the first rule that is broken.
+
+        `now` is None while the time is not known: then no key is too old or too new.
+        """
+        if len(token) > most_bytes:
+            raise OrderRefused(
+                Flaw.TOO_LARGE, f"{len(token)} bytes are more than the {most_bytes} of an order"
+            )
+        text, header, content = _parts(token)
+        if header["typ"] != typ:
+            raise OrderRefused(Flaw.MALFORMED, f"typ is not {typ}")
+        key = self._signer(text, header, now)
+        try:
+            order = Order(key.kid, json_object(content), digest(text))
+        except ValueError as error:
+            raise OrderRefused(Flaw.MALFORMED, f"the payload {error}") from None
+        _entitled(key, order, role, unit)
+        return order
+
+    def _signer(self, text: str, header: Mapping[str, str], now: datetime | None) -> AuthorityKey:
+        key = self._keys.get(header["kid"])
+        if key is None or key.alg != header["alg"]:
+            raise OrderRefused(Flaw.UNKNOWN_KEY, "is signed by a key that is none of ours")
+        if not key.verifies(text):
+            raise OrderRefused(Flaw.FORGED, f"the signature is not that of key {key.kid}")
+        if now is not None and not key.valid_at(now):
+            raise OrderRefused(Flaw.UNKNOWN_KEY, f"key {key.kid} is not valid now")
+        return key
+
+
+def _entitled(key: AuthorityKey, order: Order, role: Role, unit: UnitName) -> None:
+    if role not in key.roles:
+        raise OrderRefused(Flaw.WRONG_ROLE, f"key {key.kid} has not the role {role}", order)
+    if not any(audience.covers(unit) for audience in key.units):
+        raise OrderRefused(Flaw.FOREIGN, f"key {key.kid} is not for this unit", order)
+    try:
+        aimed = Audience.parse(order.claims.get("aud")).covers(unit)
+    except ValueError as error:
+        raise OrderRefused(Flaw.MALFORMED, f"aud {error}", order) from None
+    if not aimed:
+        raise OrderRefused(Flaw.FOREIGN, "is for another unit", order)
+
+
+def _parts(token: bytes) -> tuple[str, dict[str, str], bytes]:
+    """Take a compact JWS apart. Nothing of it is believed before the signature is checked."""
+    try:
+        text = token.decode("ascii")
+        first, content, _ = [from_b64url(part) for part in text.split(".", 3)]
+        header = json_object(first)
+    except ValueError:
+        raise OrderRefused(Flaw.MALFORMED, "is not a compact JWS") from None
+    if too_deep(content):
+        raise OrderRefused(Flaw.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels")
+    if header.keys() != _HEADER or not all(isinstance(each, str) for each in header.values()):
+        raise OrderRefused(Flaw.MALFORMED, "the header is not exactly alg, kid and typ")
+    return text, header, content
+
+
+class AuthorityFile:
+    """The authorities of a file, read anew when the file is another.
+
+    A file that cannot be used changes nothing and is told once; at the start it means nobody.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._authorities = Authorities()
+        self._stamp: tuple[int, ...] | None = None
+        self._read = False
+        self._damaged = False
+
+    @property
+    def damaged(self) -> bool:
+        """Whether there is a file that cannot be used; looks anew."""
+        self.current()
+        return self._damaged
+
+    def current(self) -> Authorities:
+        """Return who may give orders now; never raises."""
+        stamp = _stamp(self._path)
+        if not self._read or stamp != self._stamp:
+            self._read, self._stamp, self._damaged = True, stamp, False
+            try:
+                self._authorities = Authorities.load(self._path)
+            except SecretError as error:
+                self._damaged = stamp is not None
+                log.error("%s; orders are judged as before", error)  # noqa: TRY400 - told
+            else:
+                log.info(
+                    "%s: follows the orders of %s",
+                    self._path,
+                    counted(len(self._authorities), "key"),
+                )
+        return self._authorities
+
+
+def _stamp(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -1,0 +1,71 @@
+"""What a certificate of this fleet begins with, wherever it is asked for: name, key, request.
+
+ECDSA P-256, PKCS #8, and a PKCS #10 request. A unit's common name is ORG/SITE/UNIT: brokers hold
+topics against it.
+"""
+
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from edge.contract.topics import UnitName
+from edge.errors import CertificateError, SecretError
+
+LONGEST_NAME = 64  # characters of a common name (RFC 5280, ub-common-name)
+
+
+def common_name(unit: UnitName) -> str:
+    """Return the name that a unit's certificate carries; CertificateError where none can."""
+    name = f"{unit.org}/{unit.site}/{unit.name}"
+    if unit.site == unit.name == "all":
+        raise CertificateError(f"{name} is nobody's name: what is for all units lies there")
+    if len(name) > LONGEST_NAME:
+        raise CertificateError(
+            f"{name} has {len(name)} characters, and a certificate's name at most {LONGEST_NAME}; "
+            "shorten unit.org, unit.site or unit.name"
+        )
+    return name
+
+
+def distinguished(name: str) -> x509.Name:
+    """Return a name that is a common name and nothing else."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """Return a fresh P-256 key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def as_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a key as it lies in its file, not encrypted."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def load_key(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a private key; SecretError names the file and never its content."""
+    try:
+        key = load_pem_private_key(pem, None)
+    except (ValueError, TypeError):  # a passphrase is a TypeError
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SecretError(
+            f"{path}: is no unencrypted elliptic curve key in PEM; move it away, and a new one is "
+            "made, for which a certificate has to be asked anew"
+        )
+    return key
+
+
+def make_request(name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a PKCS #10 request, PEM, that proves who holds the key."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished(name))
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)

@@ -1,0 +1,394 @@
+"""Carries events over whatever connection there is, and says on `state` and `health` how we are.
+
+The outbox is the truth. An event counts as delivered when the broker's PUBACK says so; what each
+other answer leads to stands in `edge.mqtt.reason_codes`.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from edge.contract.events import Status
+from edge.contract.topics import Leaf, UnitName, event_topic
+from edge.errors import OutboxError, Trouble
+from edge.mqtt.backoff import Backoff
+from edge.mqtt.connection import Ack, Connection
+from edge.mqtt.inflight import Window
+from edge.mqtt.link_timing import Pace
+from edge.mqtt.reason_codes import Ended, Remedy, of_puback
+from edge.mqtt.subscriber import Listening
+from edge.outbox.event_signer import Sealer, Vitals
+from edge.outbox.store import Reader, Row
+from edge.settings import BrokerSettings
+from edge.system.log_once import Grumble
+
+NOTE_EVENTS = 64  # deliveries are noted on disk after so many, or after `Pace.note`
+IDLE_SECONDS = 5.0  # the longest sleep; keepalive needs one now and then
+FAREWELL_SECONDS = 1.0  # for the broker to take our last word
+TRIAL_SECONDS = 1.0  # of a connection, in which nothing follows an event on trial
+
+_KEPT = "; kept, and tried again seldom, while those behind pass"
+_SAYS = {
+    Trouble.NO_RECEIVER: "no central server is subscribed; events wait",
+    Trouble.NOT_AUTHORIZED: "the broker refuses events (Not authorized): let this unit write its "
+    "own topics in the broker's access list; events wait",
+    Trouble.TOO_LARGE: f"an event is larger than the broker takes{_KEPT}",
+    Trouble.QUOTA: f"the broker's quota is exceeded by an event{_KEPT}",
+    Trouble.INVALID: f"the broker finds an event invalid{_KEPT}",
+}
+
+
+class Archive(Protocol):
+    """What is sent again because somebody asked for it; the courier's thread only.
+
+    What `next` gave and `taken` did not confirm is given again after `again`.
+    """
+
+    def next(self, now: float, room: int, *, live_waits: bool) -> Sequence[Row]: ...
+
+    def due_at(self, now: float) -> float: ...
+
+    def taken(self, sequence: int) -> bool: ...
+
+    def again(self) -> None: ...
+
+
+class Courier:
+    """Brings events from the outbox to the broker. One thread only.
+
+    Raises OutboxError for an outbox that cannot be read, and Ended when the connection has.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        outbox: Path,
+        sealer: Sealer,
+        *,
+        session: int,
+        vitals: Callable[[], Vitals],
+        pace: Pace,
+        archive: Callable[[Reader], Archive] | None = None,
+        listening: Listening,
+    ) -> None:
+        self.before: Trouble | None = None  # what ended the last connection, until health told it
+        self.standing: Trouble | None = None  # what else there is to tell
+        self.health_seconds = pace.health
+        self.carried = False  # whether this connection's broker took an event
+        self._sealer = sealer
+        self._session = session
+        self._vitals = vitals
+        self._pace = pace
+        self._listening = listening
+        self._announce = False  # `state` is to be said anew
+        self._unit = UnitName.of(sealer.context.unit)
+        self._size = broker.window
+        self._longest = min(IDLE_SECONDS, broker.keepalive / 3)
+        self._resend = Backoff(broker.backoff_min, broker.backoff_max)
+        self._reader = Reader(outbox)
+        self._noted = self._delivered = self._reader.delivered()
+        self._window = Window(broker.window, self._noted, pace.aside, pace.rarely)
+        self._waits: Trouble | None = None  # why all events wait
+        self._barred: Trouble | None = None  # `state` is not let in, so no event will be
+        self._spared: Trouble | None = None  # why some are set aside
+        self._archive = None if archive is None else archive(self._reader)
+        self._paused_until = math.inf  # the archive, since the broker refused what it gave
+        self._replayed: dict[int, int] = {}  # packet to sequence, of the archive
+        self._own: set[int] = set()  # packets of `state` that are not answered
+        self._about_delivery = Grumble()
+        self._about_health = Grumble()
+        self._note_at = self._resend_at = self._health_sent_at = self._give_up_at = math.inf
+        self._trial_until = -math.inf
+
+    @property
+    def delivered(self) -> int:
+        """The newest event that the broker took, with all before it; for any thread."""
+        return self._delivered
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no event is on its way."""
+        return self._window.flying == 0
+
+    @property
+    def done(self) -> bool:
+        """Whether no event is left to bring, except what is set aside."""
+        depth = self._window.depth(self._reader.head().sequence)
+        return depth == self._window.aside
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What stands in the way of events now."""
+        return self._waits or self._barred or (self._spared if self._window.aside else None)
+
+    def close(self) -> None:
+        """Note what was delivered, and close the outbox; a second time does nothing."""
+        with contextlib.suppress(OutboxError):  # without it, some events are sent again
+            self._write_note()
+        self._reader.close()
+
+    def announce(self) -> None:
+        """Have `state` said anew, when the link turns next; for any thread, which may wake it."""
+        self._announce = True
+
+    # --- one connection ----------------------------------------------------------------------
+
+    def begin(self, connection: Connection, *, elsewhere: bool) -> None:
+        """Begin on a new connection; `elsewhere`: to another broker than the last."""
+        now = time.monotonic()
+        size = max(1, min(self._size, connection.receive_maximum))
+        self._window.begin(size, self._reader.head().sequence, now, elsewhere=elsewhere)
+        if elsewhere:
+            self._resend_at = math.inf
+        self._own.clear()
+        self._take_back_replayed()
+        self.carried = False
+        self._give_up_at = math.inf
+        self._health_sent_at = -math.inf
+        self._trial_until = now + TRIAL_SECONDS
+        self._say(connection, Status.ONLINE)
+        self._listening.begin(connection)
+
+    def work(self, connection: Connection, until: float) -> None:
+        """Send, then receive; sleeps no longer than there is nothing to do, or `until`."""
+        if self._announce:
+            self._announce = False
+            self._say(connection, Status.ONLINE)
+        self._send(connection)
+        self._report_health(connection)
+        self._listening.work(connection, self._quota(connection))
+        duties = (self._note_at, self._resend_at, self._health_at, self._give_up_at, until)
+        also = (self._window.due_at, self._replay_at(), self._listening.due_at)
+        next_duty = min(*duties, *also)
+        connection.turn(min(self._longest, next_duty - time.monotonic()))
+        now = time.monotonic()
+        self._take_in(connection, now)
+        self._listening.take(connection)
+        if self._window.refused:
+            if self._resend_at == math.inf:
+                slow = self._waits is Trouble.NOT_AUTHORIZED
+                self._resend_at = now + (self._pace.slow if slow else self._resend.next())
+            elif now >= self._resend_at:
+                self._resend_at = math.inf
+                self._window.again()
+        if self.quiet:
+            self._give_up_at = math.inf
+        elif now >= self._give_up_at:
+            connection.drop()
+            raise connection.ended("answers no event; reconnecting", Trouble.SILENT)
+        self._note(now)
+
+    @property
+    def _health_at(self) -> float:
+        # A broker that closes with something unread resets the connection, and its reason is lost.
+        soonest = self._trial_until if self._window.on_trial else -math.inf
+        return max(self._health_sent_at + self.health_seconds, soonest)
+
+    def _replay_at(self) -> float:
+        """Return when the archive has something to send again, as far as time decides."""
+        if self._archive is None or self._replayed or not self.quiet or self._window.refused:
+            return math.inf
+        if self._paused_until < math.inf:
+            return self._paused_until
+        return self._archive.due_at(time.monotonic())
+
+    def ended(self, error: Ended | None) -> None:
+        """Take back what was on its way."""
+        self._take_back_replayed()
+        blame = error is not None and error.remedy is Remedy.BLAME
+        if self._window.lost(time.monotonic(), blame=blame) is None:
+            return
+        known = blame and error is not None and error.trouble in _SAYS
+        self._spared = error.trouble if known and error is not None else Trouble.INVALID
+        self._about_delivery.about(_SAYS[self._spared], self._spared)
+
+    def _take_back_replayed(self) -> None:
+        self._replayed.clear()
+        self._paused_until = math.inf
+        if self._archive is not None:
+            self._archive.again()
+
+    def farewell(self, connection: Connection) -> None:
+        """Say that we go, and wait a moment for the broker to take that."""
+        last_word = self._say(connection, Status.OFFLINE)
+        until = time.monotonic() + FAREWELL_SECONDS
+        while last_word in self._own and (left := until - time.monotonic()) > 0:
+            connection.turn(left)
+            self._take_in(connection, time.monotonic())
+        self._write_note()
+
+    # --- sending -----------------------------------------------------------------------------
+
+    def _quota(self, connection: Connection) -> int:
+        """Return how many QoS 1 messages more the broker takes now."""
+        flying = self._window.flying + len(self._own) + len(self._replayed)
+        return connection.receive_maximum - flying - self._listening.flying
+
+    def _room(self, connection: Connection) -> int:
+        return min(self._window.room - len(self._replayed), self._quota(connection))
+
+    def _send(self, connection: Connection) -> None:
+        if self._room(connection) <= 0:
+            return
+        for sequence in self._window.again_now(time.monotonic()):
+            rows = self._reader.after(sequence - 1, 1)
+            if rows and rows[0].sequence == sequence:
+                self._post(connection, rows)
+            else:
+                self._window.gone(sequence)
+        if (room := self._room(connection)) > 0:
+            self._post(connection, self._reader.after(self._window.newest(), room))
+        front, end = self._window.backlog()
+        if front < end and (room := self._room(connection)) > 0:
+            rows = self._reader.after(front, min(room, end - front))
+            if old := [row for row in rows if row.sequence <= end]:
+                self._post(connection, old)
+            else:
+                self._window.backlog_over()
+        if self._archive is not None and self._replay_at() <= time.monotonic():
+            self._replay(connection, self._archive)
+
+    def _post(self, connection: Connection, rows: list[Row]) -> None:
+        for row in rows:
+            if self._room(connection) <= 0:
+                return
+            now, topic = time.monotonic(), event_topic(row.token, self._unit)
+            if not connection.takes(topic, row.token):
+                self._window.set_aside(row.sequence, now)
+                self._spare(Trouble.TOO_LARGE)
+                continue
+            if self.quiet:
+                self._give_up_at = now + self._pace.answer
+            mid = connection.publish(topic, row.token, qos=1, retain=False)
+            self._window.send(mid, row.sequence)
+
+    def _replay(self, connection: Connection, archive: Archive) -> None:
+        """Send once more what was asked for, while nothing else is to be sent."""
+        if self._paused_until < math.inf:
+            self._paused_until = math.inf
+            archive.again()
+        room = self._room(connection)
+        for row in archive.next(time.monotonic(), room, live_waits=not self.done):
+            topic = event_topic(row.token, self._unit)
+            if not connection.takes(topic, row.token):
+                archive.taken(row.sequence)  # it never will be
+                continue
+            mid = connection.publish(topic, row.token, qos=1, retain=False)
+            self._replayed[mid] = row.sequence
+
+    def _say(self, connection: Connection, status: Status) -> int:
+        topic = self._unit.topic(Leaf.STATE)
+        token = self._sealer.state(status, self._session, self._reader.head())
+        if not connection.takes(topic, token):
+            self._about_health.about("state is not sent: the broker takes no packet so large")
+            return 0
+        qos = int(self._quota(connection) > 0)
+        mid = connection.publish(topic, token, qos=qos, retain=True)
+        if qos:
+            self._own.add(mid)
+        return mid
+
+    def _report_health(self, connection: Connection) -> None:
+        now = time.monotonic()
+        if now < self._health_at:
+            return
+        self._health_sent_at = now
+        head = self._reader.head()
+        try:
+            vitals = self._vitals()
+        except OSError as error:
+            self._about_health.about(f"health is sent without vitals: {error.strerror}")
+            vitals = Vitals()
+        else:
+            self._about_health.over("health has its vitals again")
+        trouble = self.trouble or self.standing or self.before or self._listening.trouble
+        vitals = replace(vitals, last_error=vitals.last_error or trouble)
+        depth = self._window.depth(head.sequence)
+        try:
+            token = self._sealer.health(vitals, self._session, head, depth)
+        except ValidationError as error:  # a wrong figure does not stop the events
+            field = ".".join(str(part) for part in error.errors()[0]["loc"])
+            self._about_delivery.about(f"health is not sent: {field} is out of range")
+            return
+        topic = self._unit.topic(Leaf.HEALTH)
+        if connection.takes(topic, token):
+            connection.publish(topic, token, qos=0, retain=True)
+            self.before = None
+
+    # --- what the broker answers -------------------------------------------------------------
+
+    def _take_in(self, connection: Connection, now: float) -> None:
+        while connection.acks:
+            self._answered(connection.acks.popleft(), now)
+
+    def _answered(self, ack: Ack, now: float) -> None:
+        if self._listening.answered(ack):
+            return
+        verdict = of_puback(ack.reason.value)
+        if ack.mid in self._own:
+            self._own.remove(ack.mid)
+            # Some brokers answer this and then close at the first event, without a word why.
+            barred = verdict.trouble is Trouble.NOT_AUTHORIZED
+            self._barred = Trouble.NOT_AUTHORIZED if barred else None
+            if ack.reason.is_failure:
+                self._about_delivery.about(f"the broker refuses state ({ack.reason})")
+            return
+        if (again := self._replayed.pop(ack.mid, None)) is not None:
+            self._answered_again(again, verdict.remedy, now)
+            return
+        spared = self._window.aside
+        if not self._window.answer(ack.mid, verdict.remedy, now):
+            return
+        self._give_up_at = now + self._pace.answer
+        if verdict.trouble is None:
+            self._resend.reset()
+            self.carried = True
+            self._waits = None
+            if not self._window.aside:
+                self._about_delivery.over("events are delivered again")
+        elif verdict.remedy is Remedy.ASIDE or self._window.aside > spared:
+            self._spare(verdict.trouble)
+        else:
+            self._waits = verdict.trouble
+            refused = f"the broker refuses events ({ack.reason}); they wait"
+            self._about_delivery.about(_SAYS.get(verdict.trouble, refused), verdict.trouble)
+
+    def _answered_again(self, sequence: int, remedy: Remedy, now: float) -> None:
+        if self._archive is not None and remedy in (Remedy.TAKEN, Remedy.ASIDE):
+            self._archive.taken(sequence)
+        elif self._paused_until == math.inf:
+            self._paused_until = now + self._resend.next()
+
+    def _spare(self, trouble: Trouble) -> None:
+        self._spared = trouble
+        self._about_delivery.about(_SAYS.get(trouble, _SAYS[Trouble.INVALID]), trouble)
+
+    # --- notes -------------------------------------------------------------------------------
+
+    def _note(self, now: float) -> None:
+        """Write down how far the broker has acknowledged, seldom enough to spare the card.
+
+        A note costs the card more than an event: a block of the WAL, and the file system's log.
+        """
+        self._delivered = self._window.delivered
+        self._reader.saw_delivered(self._delivered)
+        behind = self._delivered - self._noted
+        if behind == 0:
+            self._note_at = math.inf
+        elif behind >= NOTE_EVENTS or now >= self._note_at:
+            self._write_note()
+        elif self._note_at == math.inf:
+            self._note_at = now + self._pace.note
+
+    def _write_note(self) -> None:
+        self._note_at = math.inf
+        self._delivered = self._window.delivered
+        if self._delivered > self._noted:
+            self._reader.set_delivered(self._delivered)
+            self._noted = self._delivered

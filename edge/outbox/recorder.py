@@ -1,0 +1,173 @@
+"""Signs and commits beside the frame loop, and tells what became of each event.
+
+What the clock does, and that a damaged outbox was set aside, is told in the chain from here,
+before the next event: so its place among the events is right whatever the dates say.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from edge.errors import OutboxError, Trouble
+from edge.outbox.clock_monitor import ClockWatch, Finding
+from edge.outbox.event_signer import Sealer
+from edge.outbox.integrity import read
+from edge.outbox.store import Outbox
+from edge.system.clock import Clock, ClockReading, ClockState
+from edge.types import Audit, AuditCode, Event, Stored, StoreFailed
+
+log = logging.getLogger(__name__)
+
+CAPACITY = 64  # events that may wait; a person makes one in about two seconds
+BATCH = 32  # events that share one commit when several wait
+LOOK_SECONDS = 5.0  # between two looks at the clock while nothing is recorded
+OWN = 0  # `ref` of what the recorder has to say itself: nobody waits to hear of it
+
+
+class Recorder(threading.Thread):
+    """The one thread that writes the outbox.
+
+    `report` is called from this thread once for every event, and from the submitting thread for
+    one that found no room. `stored` is called after each commit: the link's `wake`. With `clock`,
+    its steps are audited, and an anchor dates what was recorded before it was synchronized.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        sealer: Sealer,
+        report: Callable[[Stored | StoreFailed], None],
+        stored: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(name="recorder", daemon=True)
+        self._outbox = outbox
+        self._sealer = sealer
+        self._report = report
+        self._stored = stored
+        self._clock = clock
+        self._reading: ClockReading | None = None
+        self._watch = ClockWatch(undated=clock is not None and _undated(outbox, clock))
+        self._findings: deque[Finding] = deque(maxlen=BATCH)  # not in the chain yet
+        self._waiting: deque[Event] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+
+    def submit(self, event: Event) -> None:
+        """Take an event over; never blocks."""
+        with self._changed:
+            room = not self._closing and len(self._waiting) < CAPACITY
+            if room:
+                self._waiting.append(event)
+                self._changed.notify()
+        if not room:
+            why = "the recorder is closed" if self._closing else "too many events wait to be stored"
+            self._report(StoreFailed(event.ref, why))
+
+    def close(self, timeout: float = 1.0) -> bool:
+        """Finish what was submitted; False if that took longer than `timeout` seconds."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        if self.is_alive():
+            self.join(timeout)
+        return not self.is_alive()
+
+    def run(self) -> None:
+        while (batch := self._next()) or not self._closing:
+            own = self._look()
+            if batch or own or self._outbox.renewal is not None:
+                self._commit(batch)
+                if not self._waiting:
+                    self._tidy()
+
+    def _next(self) -> list[Event]:
+        """Wait for events; an empty list is a look at the clock, or the end."""
+        with self._changed:
+            seconds = LOOK_SECONDS if self._clock is not None else None
+            self._changed.wait_for(lambda: self._waiting or self._closing, seconds)
+            return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+
+    def _look(self) -> bool:
+        """Look at the clock; returns whether there is something to tell."""
+        if self._clock is not None:
+            self._reading = self._clock.read()
+            self._findings.extend(self._watch.look(self._reading))
+        return bool(self._findings)
+
+    def _commit(self, batch: Sequence[Event]) -> None:
+        try:
+            self._tell()
+            if not batch:
+                return
+            self._outbox.append(*(partial(self._sealer.event, event) for event in batch))
+        except Exception as error:  # noqa: BLE001 - a dead recorder would leave people waiting
+            if len(batch) > 1:  # one that cannot be stored does not take its neighbours along
+                for event in batch:
+                    self._commit([event])
+                return
+            # What pydantic says of an event may quote it, so only the outbox is quoted.
+            known = isinstance(error, OutboxError)
+            why = str(error) if known else f"cannot be signed: {type(error).__name__}"
+            trouble = error.trouble if isinstance(error, OutboxError) else Trouble.NOT_SIGNED
+            # Without a traceback, which may quote it too; what has time to wait is told quietly.
+            log.log(logging.ERROR if batch else logging.DEBUG, "event not stored: %s", why)
+            for event in batch:
+                self._report(StoreFailed(event.ref, why, trouble))
+            return
+        if self._reading is not None:
+            self._watch.recorded(self._reading)
+        for event in batch:
+            self._report(Stored(event.ref))
+        self._stored()
+
+    def _tell(self) -> None:
+        """Store what the recorder itself has to say; raises OutboxError, and it is kept for later.
+
+        What cannot be signed is dropped: it would stop everybody's events for ever.
+        """
+        renewal = self._outbox.renewal
+        audits = [_audit(found.code, found.captured_ns, found.detail) for found in self._findings]
+        if renewal is not None:
+            now = self._sealer.monotonic_ns()
+            audits.insert(0, _audit(AuditCode.OUTBOX_RENEWED, now, renewal))
+        if not audits:
+            return
+        try:
+            builds = [partial(self._sealer.event, audit) for audit in audits]
+            self._outbox.append(*builds, tells_renewal=renewal is not None)
+        except OutboxError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            log.error("not told in the chain: %s", type(error).__name__)  # noqa: TRY400
+        self._findings.clear()
+        self._stored()
+
+    def _tidy(self) -> None:
+        try:
+            self._outbox.tidy(self._sealer.trusted_now())
+        except OutboxError as error:
+            log.warning("outbox not tidied: %s", error)
+        except Exception as error:  # noqa: BLE001 - nor may tidying end the one thread that stores
+            log.warning("outbox not tidied: %s", type(error).__name__)
+
+
+def _audit(code: AuditCode, captured_ns: int, detail: Mapping[str, Any]) -> Audit:
+    return Audit(ref=OWN, code=code, captured_ns=captured_ns, detail=detail)
+
+
+def _undated(outbox: Outbox, clock: Clock) -> bool:
+    """Whether the newest event was dated in this boot, by a clock that nobody disciplined.
+
+    Had an anchor followed, it would be the newest, or something after it with a better clock.
+    """
+    newest = outbox.newest()
+    said = None if newest is None else read(newest, "data", "clock")
+    return (
+        isinstance(said, dict)
+        and said.get("state") == ClockState.UNSYNCHRONIZED
+        and said.get("boot_id") == clock.read().boot_id
+    )

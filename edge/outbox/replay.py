@@ -1,0 +1,191 @@
+"""Hands out what central servers ask for again, from the archive, slowly, behind live events.
+
+Acknowledged events stay in the outbox until retention. A request names numbers or a time; the
+link draws on it only while nothing live waits, and no faster than a rate. What was handed out and
+not taken when a connection ends is handed out again. A request by command (`Replay.asked`) is in
+the ledger until the broker took the last of it; other requests are forgotten by a restart. Not for
+several threads: it is the link's.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from edge.commands.command_log import Ask
+from edge.errors import ReplayRefused
+from edge.outbox.integrity import read
+from edge.outbox.store import Reader, Row
+
+REQUESTS = 8  # may wait at once
+LOOK = 64  # events looked at in one go
+BURST_SECONDS = 1.0  # what was not sent for so long may be sent at once
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From `begin` to `end`, both included, by the `time` that each event was signed with."""
+
+    begin: datetime  # aware
+    end: datetime  # aware
+
+    def holds(self, row: Row) -> bool:
+        try:
+            return self.begin <= datetime.fromisoformat(str(read(row.token, "time"))) <= self.end
+        except (ValueError, TypeError):  # damaged; whoever asks for its number gets it
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request will be answered from: numbers, both included, that are kept."""
+
+    first: int
+    last: int
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    at: int  # the next number to look at
+    last: int
+    period: Period | None
+    id: int | None = None  # in the ledger
+
+
+def kept(reader: Reader, first: int, last: int, delivered: int) -> Asked:
+    """Return which of these events can be sent again; ReplayRefused where none can.
+
+    `delivered` is the newest that a broker took.
+    """
+    oldest = reader.oldest()
+    asked = Asked(max(first, oldest or 1), min(last, delivered))  # later ones come by themselves
+    if oldest is None or asked.first > asked.last:
+        raise ReplayRefused(
+            f"none of the events {first} to {last} is kept; the archive has "
+            f"{oldest or 0} to {delivered}"
+        )
+    return asked
+
+
+class Replay:
+    """The requests of one link."""
+
+    def __init__(
+        self, reader: Reader, rate: float, finished: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """`rate` is in events a second; `finished` gets the id of each Ask that is done."""
+        self.asked: deque[Ask] = deque()  # any thread may append
+        self._finished = finished
+        self._reader = reader
+        self._rate = rate
+        self._requests: deque[_Request] = deque()
+        self._flying: dict[int, _Request] = {}  # handed out, and not answered
+        self._allowance = 0.0  # events that may go out
+        self._counted_at = -math.inf
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is more to hand out."""
+        return bool(self._requests)
+
+    def numbers(self, first: int, last: int) -> Asked:
+        """Ask for events by number, both included.
+
+        Raises ReplayRefused where none of them is kept, OutboxError as the reader does.
+        """
+        return self._ask(first, last, None)
+
+    def period(self, period: Period) -> Asked:
+        """Ask for the events of a time. Raises as `numbers` does."""
+        if period.end < period.begin:
+            raise ReplayRefused("the end of the period is before its begin")
+        return self._ask(1, self._reader.delivered(), period)
+
+    def next(self, now: float, room: int, *, live_waits: bool) -> list[Row]:
+        """Return events to send now, at most `room`, none while live ones wait.
+
+        `now` is in seconds of a monotonic clock. Raises OutboxError.
+        """
+        self._take_asked()
+        self._accrue(now)
+        count = min(room, int(self._allowance))
+        if live_waits or count <= 0:
+            return []
+        rows = list(self._draw(count))
+        self._allowance -= len(rows)
+        return rows
+
+    def due_at(self, now: float) -> float:
+        """Return when `next` has something, on the clock of `now`; infinity where nothing waits."""
+        self._take_asked()
+        if not self._requests:
+            return math.inf
+        self._accrue(now)
+        return now + max(0.0, 1.0 - self._allowance) / self._rate
+
+    def taken(self, sequence: int) -> bool:
+        """Note that the broker took an event; False where it was not handed out here."""
+        request = self._flying.pop(sequence, None)
+        if request is not None:
+            self._look_whether_done(request)
+        return request is not None
+
+    def again(self) -> None:
+        """Go back to what was handed out and not taken: the connection ended."""
+        for sequence, request in sorted(self._flying.items(), reverse=True):
+            request.at = min(request.at, sequence)
+            if request not in self._requests:
+                self._requests.appendleft(request)
+        self._flying.clear()
+
+    def _take_asked(self) -> None:
+        while self.asked:
+            ask = self.asked.popleft()
+            period = None
+            if ask.begin is not None and ask.end is not None:
+                period = Period(datetime.fromisoformat(ask.begin), datetime.fromisoformat(ask.end))
+            self._requests.append(_Request(ask.first, ask.last, period, ask.id))
+
+    def _look_whether_done(self, request: _Request) -> None:
+        if request in self._requests or request in self._flying.values():
+            return
+        if request.id is not None:
+            self._finished(request.id)
+
+    def _ask(self, first: int, last: int, period: Period | None) -> Asked:
+        asked = kept(self._reader, first, last, self._reader.delivered())
+        if len(self._requests) >= REQUESTS:
+            raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
+        self._requests.append(_Request(asked.first, asked.last, period))
+        return asked
+
+    def _accrue(self, now: float) -> None:
+        """Add what the time since the last look allows."""
+        before, self._counted_at = self._counted_at, now
+        if before > -math.inf:
+            most = max(self._rate * BURST_SECONDS, 1.0)
+            self._allowance = min(most, self._allowance + self._rate * max(now - before, 0.0))
+
+    def _draw(self, count: int) -> Iterator[Row]:
+        """Yield at most `count` events of the oldest request, looking at no more than LOOK."""
+        if not self._requests:
+            return
+        request = self._requests[0]
+        rows = self._reader.after(request.at - 1, LOOK if request.period else count)
+        if not rows:
+            request.at = request.last + 1
+        for row in rows:
+            if row.sequence > request.last:
+                request.at = row.sequence
+                break
+            if request.period is None or request.period.holds(row):
+                if count == 0:
+                    break
+                count -= 1
+                self._flying[row.sequence] = request
+                yield row
+            request.at = row.sequence + 1
+        if request.at > request.last:
+            self._requests.remove(request)
+            self._look_whether_done(request)

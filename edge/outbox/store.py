@@ -1,0 +1,381 @@
+"""Where events become durable and wait for the broker.
+
+One table, rows only ever added: the newest row is the head of the chain, so that an event and
+the head it makes are one transaction by construction. How far the broker has acknowledged is
+kept beside it and written late: to lose it means only that some events are sent again.
+
+Two connections, one thread each. `Outbox` adds (the recorder's thread); `Reader` hands out and
+remembers what was delivered (the link's thread). SQLite's lock keeps the two apart.
+
+Pages of 1 KiB and a checkpoint every CHECKPOINT_EVENTS keep what one event costs the card near
+its own size: an insert touches the end of one tree, and each page is copied back once for many.
+
+What was acknowledged stays as the archive, until it is past its age or its count. A damaged file
+is set aside at the start and the chain goes on in a new one (`outbox_mend`).
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import math
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edge.contract.jose import digest
+from edge.contract.keys import SigningKey, begun
+from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxRefused
+from edge.outbox.event_signer import Head, Sealed
+from edge.outbox.integrity import check, connect, told
+from edge.outbox.recovery import KEEP, mend
+from edge.outbox.retention import Retention
+from edge.outbox.schema import VERSION, drafted, migrate, put_in_place
+from edge.outbox.sequence_log import Numbers
+from edge.outbox.summary import check_owner
+from edge.outbox.transaction import transaction
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_EVENTS = 32  # few: while the WAL grows after a start, an event costs three times as much
+BURST_EVENTS = (
+    128  # instead, while they come so fast that a checkpoint would be due more often than
+)
+BURST_SECONDS = 1.0  # after so long
+REMOVALS = 8  # commits that remove what is past retention, at most each time
+MIB = 1024 * 1024
+
+Build = Callable[[Head], Sealed]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One stored event."""
+
+    sequence: int
+    id: str
+    token: str
+
+
+class _Connection:
+    """What the writer and the reader have in common."""
+
+    def __init__(self, file: Path, synchronous: str) -> None:
+        self.file = file
+        with told(file):
+            self._db = _connect(file, synchronous)
+            base = self._counter("base")
+            row = self._db.execute("SELECT value FROM note WHERE name = 'base'").fetchone()
+            self._base = Head(base, row[0]) if base else Head()
+
+    def head(self) -> Head:
+        """Return the newest event's number and digest."""
+        with told(self.file):
+            return self._head()
+
+    def close(self) -> None:
+        """Close; a second time does nothing."""
+        self._db.close()
+
+    def _head(self) -> Head:
+        row = self._db.execute(
+            "SELECT sequence, jws FROM event ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        # Events up to the base were saved from the file before this one.
+        if row is None or row[0] <= self._base.sequence:
+            return self._base
+        return Head(row[0], digest(row[1]))
+
+    def _counter(self, name: str) -> int:
+        row = self._db.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()
+        return int(row[0])
+
+
+class Outbox(_Connection):
+    """The writer. Opening makes the file if there is none, checks it, and counts a session.
+
+    Raises OutboxError, also where another process has the outbox open. `clock` gives the UTC
+    seconds since 1970 that age is later judged by. While less than `reserve_bytes` are free
+    (`free` tells how many are, in the folder given) nothing is added, so that what is there can
+    always be moved, noted and closed.
+
+    With `signing_key`, the file of the key that signs, no number is ever used twice under it: an
+    outbox is not made for a key that has signed events of another one, and a damaged one is set
+    aside and goes on in a new file. `renewal` tells of that until it is told in the chain.
+
+    `source` is the unit's URN. An outbox of another unit is damage, as far as the key's numbers
+    tell; for a key that has signed nothing yet it is refused.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        retention_days: int = 90,
+        retention_events: int = 100_000,
+        clock: Callable[[], float] = time.time,
+        *,
+        signing_key: Path | None = None,
+        source: str | None = None,
+        reserve_bytes: int = 0,
+        free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+    ) -> None:
+        self._retention = Retention(retention_days, retention_events)
+        self._clock = clock
+        self._reserve_bytes = reserve_bytes
+        self._free = free
+        # The first tidying comes soon after a start: what the last session left, and old age.
+        self._since_checkpoint = CHECKPOINT_EVENTS
+        self._tidied_at = -math.inf
+        self._numbers: Numbers | None = None
+        self.session = 0
+        self.sequence = 0  # of the newest event; any thread may read it
+        self.renewal: Mapping[str, Any] | None = None
+        with contextlib.ExitStack() as undo:
+            undo.callback(os.close, _lock(file))
+            _make_or_find(file, None if signing_key is None else begun(signing_key))
+            if signing_key is not None:  # an outbox from before there were markers gets one now
+                self._numbers = Numbers(begun(signing_key))
+                undo.callback(self._close_numbers)
+            self._check_or_mend(file, signing_key, source)
+            if self._numbers is not None:
+                self._numbers.migrating(VERSION)
+            _migrate(file)
+            super().__init__(file, "FULL")
+            undo.callback(self._db.close)
+            self._begin_session()
+            self._close = undo.pop_all()
+
+    def append(self, *builds: Build, tells_renewal: bool = False) -> tuple[Row, ...]:
+        """Seal and store events in the order given, durable on return, or none of them.
+
+        Each of `builds` is handed the head that its event follows. With `tells_renewal`, they say
+        what `renewal` holds, and it is forgotten. Raises OutboxError (OutboxFull where the disk
+        has no room, OutboxDamaged), and whatever a build raises.
+        """
+        self._check_room()
+        rows = []
+        before: Head | None = None
+        try:
+            with told(self.file), transaction(self._db):
+                # Of the disk, not of memory: a failed commit leaves no trace here.
+                before = head = self._head()
+                if self._numbers is not None:
+                    self._numbers.begin(head.sequence + len(builds))
+                for build in builds:
+                    sealed = build(head)
+                    head = head.followed_by(sealed.token)
+                    rows.append(Row(head.sequence, sealed.id, sealed.token))
+                    self._db.execute(
+                        "INSERT INTO event VALUES (?, ?, ?, ?)",
+                        (head.sequence, sealed.id, int(self._clock()), sealed.token),
+                    )
+                if tells_renewal:
+                    self._db.execute("DELETE FROM note WHERE name = 'renewal'")
+        except BaseException as error:
+            if before is not None:
+                self._remember(before)
+            if isinstance(error, OutboxDamaged) and self._numbers is not None:
+                self._numbers.suspect()
+            raise
+        self._remember(head)
+        if tells_renewal:
+            self.renewal = None
+        self._since_checkpoint += len(rows)
+        return tuple(rows)
+
+    def newest(self) -> str | None:
+        """Return the newest event's JWS, or None where there is none."""
+        with told(self.file):
+            row = self._db.execute(
+                "SELECT jws FROM event ORDER BY sequence DESC LIMIT 1"
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def tidy(self, now: datetime | None) -> None:
+        """Checkpoint and remove what is past retention, when enough has come together.
+
+        `now` is None while the time is not known: then age removes nothing. What the broker has
+        not acknowledged and the newest event always stay.
+        """
+        burst = time.monotonic() < self._tidied_at + BURST_SECONDS
+        if self._since_checkpoint < (BURST_EVENTS if burst else CHECKPOINT_EVENTS):
+            return
+        with told(self.file):
+            for _ in range(REMOVALS):
+                past = self._retention.past(self._db, self._counter("delivered"), now)
+                if past == 0:
+                    break
+                with transaction(self._db):
+                    self._db.execute("DELETE FROM event WHERE sequence <= ?", (past,))
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._since_checkpoint = 0
+        self._tidied_at = time.monotonic()
+
+    def close(self) -> None:
+        """Checkpoint and close; a second time does nothing."""
+        self._close.close()
+
+    # --- at the start and the end ----------------------------------------------------------------
+
+    def _check_or_mend(self, file: Path, signing_key: Path | None, source: str | None) -> None:
+        """Look at the file, and renew it where it is damaged. Raises OutboxError."""
+        mark = None if self._numbers is None else self._numbers.mark
+        known = signing_key is not None and signing_key.exists()
+        kid = SigningKey.load_or_create(signing_key).kid if signing_key and known else None
+        try:
+            check(file, mark, kid)
+            if mark is None and source is not None:
+                check_owner(file, source, kid)
+        except OutboxDamaged as damage:
+            if self._numbers is None or signing_key is None or mark is None:
+                raise OutboxDamaged(f"{damage}; {KEEP}") from damage
+            log.error("%s; it is set aside, and a new one is made", damage)  # noqa: TRY400 - told
+            signed = SigningKey.load_or_create(signing_key).signed
+            mend(file, self._numbers, signed, str(damage), self._clock())
+            check(file, self._numbers.mark)
+
+    def _begin_session(self) -> None:
+        head = self.head()
+        self.sequence = head.sequence
+        with told(self.file):
+            session, epoch = self._counter("session"), self._counter("epoch")
+            row = self._db.execute("SELECT value FROM note WHERE name = 'renewal'").fetchone()
+        self.renewal = None if row is None else json.loads(row[0])
+        mark = None if self._numbers is None else self._numbers.mark
+        self.session = max(session, 0 if mark is None else mark.session) + 1
+        try:
+            with told(self.file), transaction(self._db):
+                self._db.execute(
+                    "UPDATE counter SET value = ? WHERE name = 'session'", (self.session,)
+                )
+        except OutboxFull as error:
+            if self._numbers is None:
+                raise
+            log.warning("%s", error)  # the marker counts sessions too; the unit says what is wrong
+        if self._numbers is not None:
+            schema = int(self._db.execute("PRAGMA user_version").fetchone()[0])  # may be newer
+            self._numbers.adopt(schema, epoch, self.session, head.sequence, head.digest)
+
+    def _close_numbers(self) -> None:
+        assert self._numbers is not None
+        with contextlib.suppress(OutboxError):  # then the next start takes nothing for certain
+            self._numbers.close(orderly=self.session > 0)
+
+    def _remember(self, head: Head) -> None:
+        """Note where the chain stands; a marker that fails here is found by the next `begin`."""
+        self.sequence = head.sequence
+        if self._numbers is not None:
+            with contextlib.suppress(OutboxError):
+                self._numbers.stored(head.sequence, head.digest)
+
+    def _check_room(self) -> None:
+        if self._reserve_bytes == 0:
+            return
+        try:
+            free = self._free(self.file.parent)
+        except OSError as error:
+            raise OutboxError(f"{self.file}: cannot be reached: {error.strerror}") from None
+        if free < self._reserve_bytes:
+            least = self._reserve_bytes // MIB  # no figure that changes: it is said once
+            raise OutboxFull(f"{self.file}: the disk is full (under {least} MiB); make room on it")
+
+
+class Reader(_Connection):
+    """The link's view: what to send next, and what was delivered. Raises OutboxError."""
+
+    def __init__(self, file: Path) -> None:
+        # NORMAL: noting a delivery costs no wait for the card; a power cut may forget it.
+        super().__init__(file, "NORMAL")
+        self._seen = 0  # acknowledged, and perhaps not noted yet
+
+    def after(self, sequence: int, limit: int) -> list[Row]:
+        """Return at most `limit` events that follow `sequence`, oldest first."""
+        with told(self.file):
+            rows = self._db.execute(
+                "SELECT sequence, id, jws FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                (sequence, limit),
+            ).fetchall()
+        return [Row(*row) for row in rows]
+
+    def delivered(self) -> int:
+        """Return the newest event that is known to be acknowledged, with all before it."""
+        with told(self.file):
+            return max(self._seen, self._counter("delivered"))
+
+    def saw_delivered(self, sequence: int) -> None:
+        """Keep in mind how far the broker has acknowledged, and leave the disk alone."""
+        self._seen = max(self._seen, sequence)
+
+    def set_delivered(self, sequence: int) -> None:
+        """Note on disk how far the broker has acknowledged; never goes back."""
+        self.saw_delivered(sequence)
+        with told(self.file), transaction(self._db):
+            self._db.execute(
+                "UPDATE counter SET value = ?1 WHERE name = 'delivered' AND value < ?1", (sequence,)
+            )
+
+    def oldest(self) -> int | None:
+        """Return the number of the oldest event that is still kept, or None where there is none."""
+        with told(self.file):
+            row = self._db.execute("SELECT min(sequence) FROM event").fetchone()
+        return None if row[0] is None else int(row[0])
+
+
+def _connect(file: Path, synchronous: str) -> sqlite3.Connection:
+    db = connect(file, "rw")  # never makes a file
+    try:
+        db.execute(f"PRAGMA synchronous = {synchronous}")
+        # Only `tidy` checkpoints, never a commit that somebody waits for.
+        db.execute("PRAGMA wal_autocheckpoint = 0")
+        # Debian's SQLite overwrites freed pages with zeros; that doubles what removing costs.
+        db.execute("PRAGMA secure_delete = FAST")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _lock(file: Path) -> int:
+    """Keep a second process out; the kernel gives the lock back whichever way this one ends."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OutboxError(f"{file}: cannot be opened: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise OutboxRefused(f"{file}: another senyum has it open; stop that one first") from None
+    return descriptor
+
+
+def _make_or_find(file: Path, marker: Path | None) -> None:
+    """Make the outbox if there is none yet; `marker` tells whether its key had one."""
+    try:
+        if file.exists():
+            return
+        if marker is not None and marker.exists():
+            raise OutboxRefused(
+                f"{file}: is gone, and its key has signed events ({marker}); bring the outbox "
+                "back, or move the signing key and that file away and register the new key "
+                "with central"
+            )
+        with told(file), drafted(file):
+            pass
+        put_in_place(file)
+    except OSError as error:
+        raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
+
+
+def _migrate(file: Path) -> None:
+    with told(file), contextlib.closing(_connect(file, "FULL")) as db:
+        before = migrate(db)
+    if before < VERSION:
+        log.info("%s: brought from schema %d to %d", file, before, VERSION)

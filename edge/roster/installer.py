@@ -1,0 +1,271 @@
+"""From a roster that was delivered to the one that the unit recognises people with.
+
+    listening thread    install: the file, durable ─▶ `use`, which has it changed at a moment
+                        without an attempt, by the way of every Change (edge.commands.actions)
+    main loop           used: what was before is overwritten in memory; then what happened is told
+                        in the chain, one event after another
+    a thread of its own once all of it is stored: the ledger owes nothing more, the manifest is
+                        answered
+
+The order is what a receipt is worth: it is signed when the person is gone from file and memory.
+What the power cuts short is told after the next start, for the ledger remembers what is owed.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from edge.commands.refusal_counter import Refusals
+from edge.contract.authority import AuthorityFile, Flaw, OrderRefused
+from edge.contract.commands import Answer
+from edge.contract.encryption import EncryptionKey, beside
+from edge.contract.roster_manifest import Manifest
+from edge.contract.topics import REPLY, UnitName
+from edge.errors import RosterError
+from edge.mqtt.link import Link
+from edge.outbox.event_signer import Sealer
+from edge.outbox.store import MIB
+from edge.roster.receiver import Delivery, answer
+from edge.roster.search import Gallery, empty
+from edge.roster.store import Keeper, RosterRefused
+from edge.settings import Settings
+from edge.system.text import counted
+from edge.types import AuditCode
+
+log = logging.getLogger(__name__)
+
+AGAIN_NS = 10_000_000_000  # before what could not be stored is told again
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Something for the chain."""
+
+    code: AuditCode
+    detail: Mapping[str, Any]
+
+
+class Handover:
+    """The shelf of `edge.roster.receiver`, and what the main loop has to know of it."""
+
+    def __init__(
+        self, keeper: Keeper, use: Callable[[Gallery], None], *, wait_for_delivery: bool
+    ) -> None:
+        """Load what the unit has. `use` has a roster put in force, and `used` called then.
+
+        With `wait_for_delivery` a roster that cannot be used is no error but the reason why the
+        unit is out of order. Raises RosterError.
+        """
+        self._keeper = keeper
+        self._use = use
+        self._lock = threading.Lock()  # of the keeper
+        self.link: Link | None = None
+        self._sealer: Sealer | None = None
+        self.why_not: str | None = None  # nobody can be recognised
+        self._unloaded = False  # the file could not be used at the start
+        try:
+            self.gallery = keeper.load()  # in force
+            if self.gallery.size == 0:
+                self.why_not = self._nobody()
+        except RosterError as error:
+            if not wait_for_delivery:
+                raise
+            self.gallery, self.why_not, self._unloaded = empty(), str(error), True
+        if self.why_not is not None:
+            if not wait_for_delivery:
+                raise RosterError(self.why_not)
+            log.error("%s", self.why_not)
+        self._newest = self.gallery  # in force, or about to be
+        self._tellings: deque[Telling] = deque(self._owed())
+        self._ref: int | None = None  # of the one that is being stored
+        self._again_ns = 0
+        self._also: list[str] = []  # manifests that wait for the same receipt
+        self._settled = 0  # version whose receipt was given
+        self._unsettled = 0  # version whose receipt was given, and the ledger still owes it
+
+    @classmethod
+    def open(
+        cls, settings: Settings, key: bytes, embedder: str, use: Callable[[Gallery], None]
+    ) -> Self:
+        """Return that of a unit; it waits for a delivery where it knows who may order one."""
+        keeper = Keeper(settings.roster.file, key, embedder)
+        return cls(keeper, use, wait_for_delivery=settings.authority.keys.exists())
+
+    def listener(self, settings: Settings, sealer: Sealer, refusals: Refusals) -> Delivery:
+        """Return the listener that brings rosters; it speaks by `link` once that is there.
+
+        Raises SecretError for an encryption key that cannot be read or made.
+        """
+        self._sealer = sealer
+        return Delivery(
+            UnitName.of(settings.unit),
+            AuthorityFile(settings.authority.keys),
+            EncryptionKey.load_or_create(beside(settings.outbox.signing_key)),
+            settings.roster.file.with_name(settings.roster.file.name + ".incoming"),
+            self,
+            fetch=self._fetch,
+            again=self._again,
+            say=self._say,
+            refusals=refusals,
+            now=sealer.believed_now,
+            reserve_bytes=settings.outbox.reserve_mb * MIB,
+        )
+
+    # --- for the listening thread --------------------------------------------------------------
+
+    def load(self) -> Gallery:
+        """Read the file anew; what is (or soon) in force is not doubled. Raises RosterError."""
+        with self._lock:
+            gallery = self._keeper.load()
+        if gallery.digest != self._newest.digest:
+            return gallery
+        if gallery is not self._newest:
+            gallery.forget()
+        return self._newest
+
+    def coming(self, gallery: Gallery) -> None:
+        """Note which roster is about to be in force; whoever ordered it, they all come by here."""
+        self._newest = gallery
+
+    def has(self, version: int, digest: str) -> bool:
+        return (self._newest.version, self._newest.digest) == (version, digest)
+
+    def receipt_follows(self, to: str) -> bool:
+        with self._lock:
+            ledger = self._keeper.ledger
+            follows = ledger.owed is not None and self._settled < ledger.version
+            if follows and ledger.owed is not None and to != ledger.owed.to:
+                self._also.append(to)
+            return follows
+
+    def check(self, manifest: Manifest) -> None:
+        with self._lock:
+            try:
+                self._keeper.check(manifest.version, manifest.digest, manifest.embedder)
+            except RosterRefused as error:
+                raise OrderRefused(Flaw(error.reason), str(error)) from None
+
+    def install(self, content: bytearray, manifest: Manifest) -> None:
+        with self._lock:
+            try:
+                gallery = self._keeper.install(
+                    content, manifest.version, manifest.digest, manifest.id
+                )
+            except RosterRefused as error:
+                raise OrderRefused(Flaw(error.reason), str(error)) from None
+        log.info(
+            "roster version %d is here: %s",
+            manifest.version,
+            counted(gallery.size, "person"),
+        )
+        self._use(gallery)
+
+    # --- for a thread that tries again ---------------------------------------------------------
+
+    def retry(self) -> None:
+        """Do what the disk did not allow before: load the roster, remember the receipt given.
+
+        Raises RosterError.
+        """
+        if self._unsettled:
+            with self._lock:
+                if self._keeper.ledger.version == self._unsettled:  # else a newer one owes it
+                    self._keeper.told()
+                self._unsettled = 0
+        if self._unloaded and self._newest.size == 0:
+            with self._lock:
+                gallery = self._keeper.load()
+            self._unloaded = False
+            if gallery.size:
+                self._use(gallery)
+            else:
+                self.why_not = self._nobody()
+
+    # --- for the main loop ---------------------------------------------------------------------
+
+    def used(self, gallery: Gallery) -> None:
+        """Note that everybody goes by this one now: what was before is gone, and it is told."""
+        if gallery is self.gallery:
+            return
+        before, self.gallery = self.gallery, gallery
+        before.forget()
+        if self.link is not None:
+            self.link.announce()  # on `state`, what is in force
+            self.link.wake()
+        self.why_not = None if gallery.size else self._nobody()
+        self._tellings = deque(self._owed())
+        self._ref = None
+
+    def turn(self, now_ns: int, audit: Callable[..., int]) -> None:
+        """Have the next thing told, if any; `audit` submits an event and returns its number."""
+        if self._tellings and self._ref is None and now_ns >= self._again_ns:
+            self._ref = audit(self._tellings[0].code, **self._tellings[0].detail)
+
+    def stored(self, ref: int) -> None:
+        """Note that an event is durable; the last one of a roster ends what is owed for it."""
+        if ref != self._ref:
+            return
+        self._ref = None
+        self._tellings.popleft()
+        if not self._tellings:
+            version = self.gallery.version
+            threading.Thread(
+                target=self._settle, args=(version,), name="receipt", daemon=True
+            ).start()
+
+    def failed(self, ref: int, now_ns: int) -> None:
+        """Note that it was not stored: it is told again."""
+        if ref == self._ref:
+            self._ref = None
+            self._again_ns = now_ns + AGAIN_NS
+
+    def _owed(self) -> list[Telling]:
+        ledger, gallery = self._keeper.ledger, self.gallery
+        if ledger.owed is None or gallery.version != ledger.version:
+            return []
+        about = {"version": gallery.version, "digest": gallery.digest}
+        return [
+            Telling(AuditCode.ROSTER_INSTALLED, {**about, "people": gallery.size}),
+            *(
+                Telling(AuditCode.PERSON_ERASED, {**about, "person": person})
+                for person in ledger.owed.erased
+            ),
+        ]
+
+    def _settle(self, version: int) -> None:
+        with self._lock:
+            ledger = self._keeper.ledger
+            if ledger.owed is None or ledger.version != version:
+                return  # a newer one came meanwhile, and owes this one's receipts too
+            try:
+                self._keeper.told()
+            except RosterError as error:
+                self._unsettled = version
+                log.warning("%s; will try again", error)
+            self._settled = version
+            asked = dict.fromkeys([ledger.owed.to, *self._also])
+            self._also.clear()
+        erased = list(ledger.owed.erased)
+        for to in asked:
+            said = answer(to, version, digest=ledger.digest, erased=erased)
+            if said is not None:  # a roster that was brought by hand has nobody to answer
+                self._say(said)
+
+    def _say(self, said: Answer) -> None:
+        if self.link is not None and self._sealer is not None:
+            unit = UnitName.of(self._sealer.context.unit)
+            self.link.say(unit.below(REPLY, said.to), self._sealer.reply(said))
+
+    def _fetch(self, listener: Delivery, topics: Sequence[str]) -> None:
+        if self.link is not None:
+            self.link.fetch(listener, topics)
+
+    def _again(self, listener: Delivery, topic: str, payload: bytes, seconds: float) -> None:
+        if self.link is not None:
+            self.link.again(listener, topic, payload, seconds)
+
+    def _nobody(self) -> str:
+        return f"{self._keeper.file}: nobody is enrolled; run senyum enroll first"

@@ -1,0 +1,285 @@
+"""A roster that comes by the broker: hears the manifest, gathers the chunks, hands the whole on.
+
+    NOTHING ──manifest, newer, for us──▶ GATHERING ──last chunk──▶ handed to the shelf ──▶ NOTHING
+                                          ▲      │
+                                          └──────┘ chunk, in any order; a newer manifest begins anew
+
+Nothing changes before every digest was checked. What is gathered lies encrypted in a folder, so
+that an outage or a restart costs only what had not come: the broker keeps the manifest, sends it
+again, and the chunks that are there are not fetched again.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+
+from edge.commands.refusal_counter import Refusals
+from edge.contract.authority import AuthorityFile, Flaw, Order, OrderRefused, Role
+from edge.contract.commands import Answer
+from edge.contract.encryption import EncryptionKey
+from edge.contract.limits import as_text
+from edge.contract.roster_manifest import (
+    MANIFEST_BYTES,
+    TYP,
+    Manifest,
+    manifest_topic,
+    parse_manifest,
+)
+from edge.contract.topics import UnitName
+from edge.errors import SenyumError
+from edge.roster.chunks import Basket, clear
+from edge.system.log_once import Grumble
+
+log = logging.getLogger(__name__)
+
+NAME = "roster"  # of what is answered, where a reply to a command has the command's
+AGAIN_S = 60.0  # before what the disk did not take is tried again
+
+
+class Shelf(Protocol):
+    """Where a roster goes. Methods raise OrderRefused, and SenyumError where the disk fails."""
+
+    def has(self, version: int, digest: str) -> bool:
+        """Whether this very roster is in force, or about to be."""
+        ...
+
+    def receipt_follows(self, to: str) -> bool:
+        """Whether what it has is not in force, or not told, yet: then `to` is answered later."""
+        ...
+
+    def check(self, manifest: Manifest) -> None:
+        """Refuse a roster that need not even be fetched."""
+        ...
+
+    def install(self, content: bytearray, manifest: Manifest) -> None:
+        """Put it in force. It is answered by whoever does, once that is told in the chain."""
+        ...
+
+
+def answer(
+    to: object, version: object, flaw: Flaw | None = None, text: str = "", **data: Any
+) -> Answer | None:
+    """Return what is said to a manifest, as to a command; None where it cannot be named."""
+    said = {
+        "to": to,
+        "name": NAME,
+        "number": version,
+        "ok": flaw is None,
+        "reason": flaw,
+        "text": as_text(text),
+        "data": data,
+    }
+    try:
+        return Answer.model_validate(said)
+    except ValidationError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathering:
+    manifest: Manifest
+    key: bytes
+    basket: Basket
+    token: bytes  # the manifest as it came
+
+    def topics(self) -> list[str]:
+        """Return the topics of what is missing."""
+        return [self.manifest.topic(name) for name in self.basket.missing]
+
+
+class Delivery:
+    """Listens for rosters. Everything but the constructor in the listening thread."""
+
+    def __init__(
+        self,
+        unit: UnitName,
+        authorities: AuthorityFile,
+        key: EncryptionKey,
+        folder: Path,
+        shelf: Shelf,
+        *,
+        fetch: Callable[["Delivery", Sequence[str]], None],
+        say: Callable[[Answer], None],
+        refusals: Refusals,
+        now: Callable[[], datetime | None],
+        again: Callable[["Delivery", str, bytes, float], None] = lambda *_: None,
+        reserve_bytes: int = 0,
+    ) -> None:
+        """Gather in `folder`. `fetch` gets retained messages.
+
+        `again` delivers a message to this listener again after some seconds.
+        `now` is None while the time is not known. A roster is not fetched where less than
+        `reserve_bytes` of the disk would be free beside it.
+        """
+        self._unit = unit
+        self._topic = manifest_topic(unit)
+        self._authorities = authorities
+        self._key = key
+        self._folder = folder
+        self._shelf = shelf
+        self._fetch = fetch
+        self._say = say
+        self._refusals = refusals
+        self._now = now
+        self._reserve_bytes = reserve_bytes
+        self._again = again
+        self._token = b""  # the manifest that is worked on, as it came
+        self._failed_id: str | None = None  # of the manifest that the disk did not take
+        self._gathering: _Gathering | None = None
+        self._about = Grumble()
+
+    def filters(self, unit: UnitName) -> tuple[str, ...]:
+        """Return the topic of the manifest; chunks are fetched when they are wanted."""
+        return (manifest_topic(unit),)
+
+    def heard(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002
+        """Take a manifest or a chunk in. Both may come retained or live, and more than once."""
+        if topic != self._topic:
+            self._take_chunk(topic, payload)
+            return
+        if not payload:  # the authority took it back from the broker
+            return
+        manifest: Manifest | None = None
+        self._token = payload
+        try:
+            order = self._authorities.current().verify(
+                payload, TYP, Role.ROSTER, self._unit, now=self._now(), most_bytes=MANIFEST_BYTES
+            )
+            manifest = _manifest(order)
+            self._take_manifest(manifest)
+        except OrderRefused as error:
+            self._refuse(error, manifest)
+        except (SenyumError, OSError) as error:
+            self._failed(error, manifest)
+
+    def _take_manifest(self, manifest: Manifest) -> None:
+        if self._shelf.has(manifest.version, manifest.digest):
+            self._drop()
+            if not self._shelf.receipt_follows(manifest.id):
+                self._answer(manifest.id, manifest.version, digest=manifest.digest)
+            return
+        under_way = self._gathering
+        if under_way is not None and manifest.version < under_way.manifest.version:
+            raise OrderRefused(Flaw.STALE, "is older than the one that is being fetched")
+        self._shelf.check(manifest)
+        wrapped = manifest.wrapped_for(self._key.kid)
+        if wrapped is None:
+            raise OrderRefused(
+                Flaw.NO_RECIPIENT,
+                f"is not encrypted for this unit's key {self._key.kid}; register it anew",
+            )
+        try:
+            key = self._key.unwrap(wrapped)
+        except ValueError as error:
+            raise OrderRefused(Flaw.NO_RECIPIENT, f"its content key {error}") from None
+        # What is gathered, and the file that is made of it.
+        free = shutil.disk_usage(self._folder.parent).free
+        if free < 2 * manifest.size + self._reserve_bytes:
+            raise OrderRefused(Flaw.FAILED, f"the disk has no room for {manifest.size} bytes of it")
+        self._gathering = _Gathering(manifest, key, Basket(self._folder, manifest), self._token)
+        log.info("roster version %d is being fetched", manifest.version)
+        self._go_on(self._gathering)
+
+    def _take_chunk(self, topic: str, payload: bytes) -> None:
+        gathering = self._gathering
+        if gathering is None or not payload:
+            return
+        self._token = gathering.token
+        try:
+            if not gathering.basket.add(topic.rpartition("/")[2], payload):
+                self._about.about(
+                    "a chunk of the roster is not the one that was signed; asked again"
+                )
+                return
+            self._go_on(gathering)
+        except OrderRefused as error:
+            self._refuse(error, gathering.manifest)
+        except (SenyumError, OSError) as error:
+            self._failed(error, gathering.manifest)
+
+    def _go_on(self, gathering: _Gathering) -> None:
+        """Fetch what is missing, or hand the whole on."""
+        if gathering.basket.missing:
+            self._fetch(self, gathering.topics())
+            return
+        try:
+            content = gathering.basket.content(gathering.key)
+        except ValueError as error:
+            if not gathering.basket.missing:
+                raise OrderRefused(Flaw.BAD_DATA, str(error)) from None
+            self._fetch(self, gathering.topics())
+            return
+        self._fetch(self, ())
+        try:
+            self._shelf.install(content, gathering.manifest)
+        finally:
+            content[:] = bytes(len(content))
+        self._drop()
+
+    def _refuse(self, error: OrderRefused, manifest: Manifest | None) -> None:
+        """Count a refusal, and answer it, unless nobody known signed what is refused."""
+        if error.flaw is Flaw.FAILED and manifest is not None and self._tried_again(manifest):
+            return
+        self._refusals.add(error.flaw, f"roster: {error}")
+        if manifest is not None:
+            gathering = self._gathering
+            ours = gathering is not None and gathering.manifest.id == manifest.id
+            if ours and error.flaw is not Flaw.FAILED:
+                self._drop()
+            self._answer(manifest.id, manifest.version, error.flaw, str(error))
+        elif error.order is not None:
+            claims = error.order.claims
+            self._answer(claims.get("id"), claims.get("version"), error.flaw, str(error))
+
+    def _answer(
+        self,
+        to: object,
+        version: object,
+        flaw: Flaw | None = None,
+        text: str = "",
+        **data: Any,
+    ) -> None:
+        said = answer(to, version, flaw, text, **data)
+        if said is not None:
+            self._say(said)
+
+    def _failed(self, error: Exception, manifest: Manifest | None) -> None:
+        """Say that this unit could not, and keep what is gathered for the next time."""
+        known = isinstance(error, SenyumError)
+        why = str(error) if known else f"the disk does not take the roster: {error}"
+        self._about.about(f"{why}; will try again in {AGAIN_S:.0f} s")
+        self._fetch(self, ())
+        if manifest is not None and not self._tried_again(manifest):
+            self._answer(manifest.id, manifest.version, Flaw.FAILED, "the disk does not take it")
+
+    def _tried_again(self, manifest: Manifest) -> bool:
+        """Have the manifest heard again later; returns whether it has failed before."""
+        before, self._failed_id = self._failed_id, manifest.id
+        self._again(self, self._topic, self._token, AGAIN_S)
+        return before == manifest.id
+
+    def _drop(self) -> None:
+        """Want nothing any more."""
+        self._gathering = None
+        if self._failed_id is not None:
+            self._failed_id = None
+            self._again(self, self._topic, b"", 0.0)  # in place of what was to be heard again
+        self._fetch(self, ())
+        try:
+            clear(self._folder)
+        except OSError as error:
+            self._about.about(f"chunks of the roster cannot be removed: {error.strerror}")
+
+
+def _manifest(order: Order) -> Manifest:
+    try:
+        return parse_manifest(json.dumps(order.claims))
+    except ValueError as error:
+        raise OrderRefused(Flaw.MALFORMED, str(error), order) from None

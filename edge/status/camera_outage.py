@@ -1,0 +1,99 @@
+"""The camera that stays away: told once to the chain, and looked for ever more patiently.
+
+Pictures feed systemd's watchdog, so a run without any is ended after a minute and the next begun:
+the one cure for a camera library that is stuck. What it does not cure in some runs, or by the
+reboot that follows them (edge/appliance/watchdog/reboot_limiter.py), is no longer worth a
+restart a minute. The run then
+feeds the watchdog itself for a while, twice as long each time, and stays what it can be: heard by
+its broker, and out of order in light and words.
+
+A file in the runtime directory, which lasts as long as the boot, counts the runs of one absence.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from edge.appliance.watchdog.reboot_limiter import STRIKES
+from edge.types import AuditCode
+
+log = logging.getLogger(__name__)
+
+FILE = "camera-lost"
+_FIRST_NS = 60_000_000_000  # of the first run that is patient; doubles with each
+_MOST_NS = 3_600_000_000_000
+_MOST_RUNS = 1_000  # that are counted
+_STEADY_NS = 10_000_000_000  # of pictures before a new run believes that the absence is over
+
+
+class Audits(Protocol):
+    """Puts an audit event into the chain; returns its reference."""
+
+    def __call__(self, code: AuditCode, **detail: str) -> int: ...
+
+
+class Absence:
+    """Of one run. Outside systemd there is no directory, and each run is the first."""
+
+    def __init__(
+        self, environment: Mapping[str, str] = os.environ, now_ns: int | None = None
+    ) -> None:
+        """`now_ns`: the time on CLOCK_MONOTONIC, as everywhere here; None: now."""
+        folder = environment.get("RUNTIME_DIRECTORY")
+        self._file = Path(folder) / FILE if folder else None
+        self._told = runs = self._runs()  # of this absence, that the chain knows of
+        self._counted = False  # this run, among them
+        over = min(_FIRST_NS << min(runs - STRIKES, 10), _MOST_NS) if runs >= STRIKES else 0
+        self._until_ns = (time.monotonic_ns() if now_ns is None else now_ns) + over
+        self._useful_ns: int | None = None  # since when there are pictures of use
+
+    def lost(self, audit: Audits, why: str) -> None:
+        """Note that the camera is away, or useless: `why`."""
+        self._useful_ns = None
+        if self._told == 0:
+            audit(AuditCode.CAMERA_LOST, why=why)
+        if not self._counted:
+            self._counted = True
+            self._told = min(self._told + 1, _MOST_RUNS)
+            self._write(self._told)
+
+    def over(self, audit: Audits) -> None:
+        """Note that the camera that was lost is back."""
+        if self._told:
+            audit(AuditCode.CAMERA_BACK)
+        self._told, self._counted, self._until_ns = 0, False, 0
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+    def picture(self, audit: Audits, now_ns: int, *, useful: bool) -> None:
+        """Take note of a picture.
+
+        Some seconds of useful ones end an absence that the runs before have told of.
+        """
+        if not useful:
+            self._useful_ns = None
+        elif self._useful_ns is None:
+            self._useful_ns = now_ns
+        elif self._told and now_ns - self._useful_ns >= _STEADY_NS:
+            self.over(audit)
+
+    def bears(self, now_ns: int) -> bool:
+        """Whether this run is to go on though there are no pictures."""
+        return now_ns < self._until_ns
+
+    def _runs(self) -> int:
+        try:
+            return min(max(int(self._file.read_bytes()[:8]), 0), _MOST_RUNS) if self._file else 0
+        except (OSError, ValueError):
+            return 0
+
+    def _write(self, runs: int) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write_text(f"{runs}\n", encoding="ascii")
+        except OSError as error:  # then the next run is as impatient as this one
+            log.warning("%s cannot be written: %s", self._file, error.strerror)

@@ -1,0 +1,98 @@
+"""How a unit is, for systemd's status sentence and for `health`."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.appliance.watchdog.power import Power
+from edge.appliance.watchdog.power import read as read_power
+from edge.errors import Trouble
+from edge.outbox.event_signer import Vitals
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted since the start, and what is known to be wrong now."""
+
+    recorded: int = 0
+    refused: int = 0
+    frames: int = 0
+    link_up: bool = False
+    frame_rate: float = 0.0  # pictures judged a second, of late
+    camera_fault: str | None = None
+    pins_fault: str | None = None
+    roster_fault: str | None = None
+    store_fault: str | None = None
+    store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
+    link_trouble: Trouble | None = None  # what stands in the way of events, or soon will
+    authorities_trouble: Trouble | None = None
+    commands_trouble: Trouble | None = None
+    waiting: int = 0  # events that no broker has taken
+    power: Callable[[], Power | None] = read_power  # what the watcher beside has seen
+
+    @property
+    def fault(self) -> str | None:
+        """Why the unit cannot do its work, or None where it can."""
+        return self.camera_fault or self.pins_fault or self.store_fault or self.roster_fault
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """The kind of `fault`."""
+        if self.camera_fault:
+            return Trouble.CAMERA_LOST
+        if self.pins_fault:
+            return Trouble.PINS_LOST
+        if self.store_fault:
+            return self.store_trouble
+        return Trouble.ROSTER_MISSING if self.roster_fault else None
+
+    @property
+    def codes(self) -> tuple[Trouble, ...]:
+        """All that is wrong, as docs/troubleshooting.md has it; the worst first."""
+        lasting = (
+            self.trouble,
+            weakness(self.power()),
+            self.link_trouble,
+            self.authorities_trouble,
+            self.commands_trouble,
+        )
+        return tuple(trouble for trouble in lasting if trouble is not None)
+
+    def sentence(self, enrolled: int) -> str:
+        """How the unit is, as `systemctl status` and `senyum status` show it."""
+        doing = f"Out of order: {self.fault}" if self.fault else "Watching"
+        broker = "broker connected" if self.link_up else "broker away, events are kept"
+        waiting = f", {self.waiting} not delivered yet" if self.waiting else ""
+        codes = f" See: {', '.join(self.codes)}." if self.codes else ""
+        return (
+            f"{doing}. {enrolled} enrolled, {broker}, "
+            f"{self.recorded} recorded and {self.refused} refused since the start{waiting}.{codes}"
+        )
+
+    def vitals(self, folder: Path) -> Vitals:
+        """Return what `health` tells; events are kept in `folder`. Raises OSError."""
+        return Vitals(
+            temperature_c=temperature(),
+            disk_free_bytes=shutil.disk_usage(folder).free,
+            frame_rate=round(self.frame_rate, 1),
+            last_error=self.trouble or weakness(self.power()),
+        )
+
+
+def weakness(seen: Power | None) -> Trouble | None:
+    """Return what the watcher of heat and voltage warns of, the supply first."""
+    if seen is None:
+        return None
+    if seen.under_voltage:
+        return Trouble.UNDER_VOLTAGE
+    return Trouble.TOO_HOT if seen.hot else None
+
+
+def temperature() -> float | None:
+    """Return the processor's temperature in degrees Celsius, where the kernel tells it."""
+    try:
+        text = Path("/sys/class/thermal/thermal_zone0/temp").read_text(encoding="ascii")
+        return int(text) / 1000
+    except (OSError, ValueError):
+        return None

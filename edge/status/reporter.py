@@ -1,0 +1,89 @@
+"""Says how the unit is: to systemd as a sentence, and to whoever asks as a bulletin."""
+
+import os
+import time
+from collections.abc import Callable
+
+from edge import __version__
+from edge.contract.authority import AuthorityFile
+from edge.errors import Trouble
+from edge.inference.image_stats import sight
+from edge.mqtt.link import Link
+from edge.outbox.store import Outbox
+from edge.status.health import Tally, temperature
+from edge.status.status_file import Board, Bulletin
+from edge.system.clock import Clock
+from edge.system.sd_notify import Notifier
+from edge.types import Frame
+
+
+class Teller:
+    """What `Unit` tells once a second; of the main loop's thread alone."""
+
+    def __init__(
+        self,
+        tally: Tally,
+        notifier: Notifier,
+        board: Board,
+        *,
+        outbox: Outbox,
+        link: Link,
+        clock: Clock,
+        authorities: AuthorityFile,
+        source: str,
+        enrolled: Callable[[], int],
+    ) -> None:
+        self._tally = tally
+        self._notifier = notifier
+        self._board = board
+        self._outbox = outbox
+        self._link = link
+        self._clock = clock
+        self._authorities = authorities
+        self._source = source
+        self._enrolled = enrolled
+        self._boot_id = clock.read().boot_id
+        self._started_ns = time.monotonic_ns()
+
+    def tell(self, frame: Frame | None, commands: Trouble | None) -> None:
+        """`frame` is the one that was just judged, if one was; `commands`: what ails them."""
+        tally = self._tally
+        tally.waiting = max(self._outbox.sequence - self._link.delivered, 0)
+        tally.link_trouble = self._link.trouble
+        damaged = self._authorities.damaged
+        tally.commands_trouble = commands
+        tally.authorities_trouble = Trouble.AUTHORITIES if damaged else None
+        sentence = tally.sentence(self._enrolled())
+        self._notifier.status(sentence)
+        seen = frame is not None or tally.fault is not None
+        if seen and self._board.due(tally.codes):
+            self._board.put(self._bulletin(sentence, frame))
+
+    def close(self) -> None:
+        """Take the bulletin away."""
+        self._board.remove()
+
+    def _bulletin(self, sentence: str, frame: Frame | None) -> Bulletin:
+        tally = self._tally
+        seen = None if frame is None else sight(frame.lores.y)
+        return Bulletin(
+            sentence=sentence,
+            source=self._source,
+            software=__version__,
+            pid=os.getpid(),
+            boot_id=self._boot_id,
+            started_ns=self._started_ns,
+            codes=tally.codes,
+            fault=tally.fault,
+            enrolled=self._enrolled(),
+            recorded=tally.recorded,
+            refused=tally.refused,
+            waiting=tally.waiting,
+            broker=self._link.broker,
+            link_up=tally.link_up,
+            clock=self._clock.read().state,
+            frame_rate=round(tally.frame_rate, 1),
+            level=None if seen is None else seen.level,
+            sharpness=None if seen is None else seen.sharpness,
+            temperature_c=temperature(),
+        )

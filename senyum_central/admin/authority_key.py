@@ -1,0 +1,104 @@
+"""The key of an authority, and the numbers it has given."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from edge.contract.authority import ROLES, Role, granted
+from edge.contract.keys import SigningKey
+from edge.errors import CertificateError, SecretError
+from edge.system import files
+from edge.system.key_files import read_secret, sync_folder, write_secret
+
+_MOST = 2**53 - 1  # a JSON number that every language reads exactly
+
+
+def prepare(path: Path, alg: str, roles: Iterable[Role]) -> tuple[SigningKey, Callable[[], None]]:
+    """Return the key of `path` and what keeps it there, with these roles beside those it has.
+
+    Where there is none it is a new one, of Ed25519 or ES256 (`alg`). Nothing is written before the
+    second is called. Both raise SecretError.
+    """
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise SecretError(f"{path}: the key cannot be read: {error.strerror}") from None
+    if there:
+        key = SigningKey.load_or_create(path, alg)
+        content = read_secret(path, "the authority's key")
+        if json.loads(content).get("x") != key.public()["x"]:
+            raise SecretError(f"{path}: was replaced while it was read; run this again")
+    else:
+        key, content = SigningKey.generate(alg)
+    known = granted(content)
+    wanted = known.union(roles)
+
+    def keep() -> None:
+        if there and wanted == known:
+            return
+        whole = json.dumps({**json.loads(content), ROLES: sorted(wanted)}).encode()
+        try:
+            if there:
+                files.replace(path, whole, mode=0o600)
+            else:
+                write_secret(path, whole)
+        except (OSError, CertificateError) as error:
+            raise SecretError(f"{path}: the key cannot be kept: {error}") from None
+
+    return key, keep
+
+
+def next_number(key: Path, clock: Callable[[], float] = time.time) -> int:
+    """Return a number that no command of this key has had, nor will have; durable on return.
+
+    The last one is kept beside the key, in `KEY.number`. Numbers follow the seconds since 1970
+    where those are higher, so that one goes on upward though the file was lost. Raises SecretError.
+    """
+    file = key.with_name(key.name + ".number")
+    try:
+        with _locked(file):
+            number = max(_last(file) + 1, int(clock()))
+            if number > _MOST:
+                raise SecretError(f"{file}: {number} is higher than any number of a command")
+            draft = file.with_name(file.name + ".new")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as opened:
+                opened.write(f"{number}\n")
+                opened.flush()
+                os.fsync(opened.fileno())
+            draft.replace(file)
+            sync_folder(file.parent)
+    except OSError as error:
+        raise SecretError(f"{file}: the number cannot be kept: {error.strerror}") from None
+    return number
+
+
+def _last(file: Path) -> int:
+    try:
+        text = file.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return 0
+    except ValueError:
+        text = ""
+    if not re.fullmatch(r"[0-9]{1,20}", text):
+        raise SecretError(
+            f"{file}: is no number; write the highest one that this key has given (a unit's "
+            "answer `stale` names it)"
+        )
+    return int(text)
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Keep other processes out; the kernel gives the lock back whichever way this one ends."""
+    lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

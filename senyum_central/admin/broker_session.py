@@ -1,0 +1,87 @@
+"""One visit to the broker: publish, hear what comes back, leave."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from edge.errors import LinkRefused, Trouble
+from edge.mqtt.connection import Connection, Hello
+from edge.mqtt.self_pipe import Waker
+from edge.mqtt.version import Version
+from edge.settings import BrokerSettings
+
+ANSWER_SECONDS = 30.0  # for the broker to take one message more
+WINDOW = 20  # messages on their way
+Hear = Callable[[str, bytes, bool], None]  # topic, payload, retained
+
+
+class Post:
+    """An open connection, without a session: the broker keeps nothing for us.
+
+    One thread does all, so `hear` is called only while a method waits. Raises LinkError, and
+    LinkRefused if a person has to correct something first.
+    """
+
+    def __init__(self, broker: BrokerSettings, client_id: str, hear: Hear) -> None:
+        self._where = f"broker {broker.host}:{broker.port}"
+        self._hear = hear
+        self._flying: set[int] = set()
+        self._waker = Waker()
+        hello = Hello(client_id, session=0)
+        self._connection = Version(broker).connect(
+            lambda five: Connection(broker, hello, self._waker, five=five)
+        )
+
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe; what is retained comes at once."""
+        for at in range(0, len(filters), 100):
+            self._connection.subscribe(filters[at : at + 100], retained=True)
+
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Want no more of these."""
+        self._connection.unsubscribe(filters)
+
+    def publish(self, topic: str, payload: bytes | str, *, retain: bool) -> None:
+        """Send a message of QoS 1; wait while too many are not acknowledged."""
+        self._flying.add(self._connection.publish(topic, payload, 1, retain=retain))
+        self.settle(min(WINDOW, self._connection.receive_maximum) - 1)
+
+    def settle(self, most: int = 0) -> None:
+        """Wait until at most `most` messages are not acknowledged."""
+        while len(self._flying) > most:
+            before = len(self._flying)
+            if not self.wait(ANSWER_SECONDS, lambda: len(self._flying) < before):  # noqa: B023 - called here
+                raise self._connection.ended("does not answer; try again", Trouble.SILENT)
+
+    def wait(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
+        """Receive until `done`, for at most `seconds`; returns whether it is done."""
+        until = time.monotonic() + seconds
+        while not done():
+            left = until - time.monotonic()
+            if left <= 0:
+                return False
+            self._connection.turn(min(left, 1.0))
+            self._take_in()
+        return True
+
+    def close(self) -> None:
+        """Leave."""
+        self._connection.close()
+        self._waker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _take_in(self) -> None:
+        while self._connection.acks:
+            ack = self._connection.acks.popleft()
+            self._flying.discard(ack.mid)
+            if ack.reason.is_failure:
+                raise LinkRefused(f"{self._where}: does not take a message: {ack.reason}")
+        while self._connection.heard:
+            heard = self._connection.heard.popleft()
+            self._hear(heard.topic, heard.payload, heard.retained)
+            self._connection.acknowledge(heard)

@@ -1,0 +1,121 @@
+"""One command to one unit: signed, published, and its answer awaited."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uuid6
+
+from edge.contract.authority import Role, sign_order, signing_key
+from edge.contract.commands import COMMAND_TYP, CommandName, Reply
+from edge.contract.envelope import Rejected, parse_will, verify
+from edge.contract.events import HealthEvent, StateEvent, timestamp
+from edge.contract.keys import KeySet
+from edge.contract.replies import verify_reply
+from edge.contract.topics import COMMAND, REPLY, Leaf, UnitName
+from edge.errors import EnvelopeError, LinkError
+from edge.settings import BrokerSettings
+from edge.system.text import counted
+from senyum_central.admin.authority_key import next_number
+from senyum_central.admin.broker_session import Post
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A command, ready to be sent."""
+
+    id: str
+    number: int
+    token: str
+
+
+def sign(
+    key: Path, unit: UnitName, name: CommandName, data: Mapping[str, Any], expires: float
+) -> Signed:
+    """Sign a command with the next number of the key; it counts for `expires` seconds.
+
+    Raises SecretError.
+    """
+    authority = signing_key(key, Role.COMMAND)
+    number = next_number(key)
+    now_ns = time.time_ns()
+    id_ = str(uuid6.uuid7())
+    claims = {
+        "id": id_,
+        "aud": unit.source,
+        "name": name.value,
+        "number": number,
+        "iat": timestamp(now_ns),
+        "exp": timestamp(now_ns + round(expires * 1e9)),
+        "data": dict(data),
+    }
+    return Signed(id_, number, sign_order(authority, COMMAND_TYP, claims))
+
+
+class Errand:
+    """Waits for one unit's answer to one command, and hears meanwhile how the unit is."""
+
+    def __init__(self, unit: UnitName, keys: KeySet, signed: Signed) -> None:
+        self._unit = unit
+        self._keys = keys
+        self._signed = signed
+        self._reply: Reply | None = None
+        self._false: str | None = None  # what is wrong with an answer that came
+        self._state = "it was never connected to this broker"
+        self._health = ""
+
+    def run(self, broker: BrokerSettings, name: CommandName, seconds: float) -> Reply:
+        """Publish and wait; LinkError says what to look at where no answer comes in time."""
+        topics = (
+            self._unit.below(REPLY, self._signed.id),
+            self._unit.topic(Leaf.STATE),
+            self._unit.topic(Leaf.HEALTH),
+        )
+        with Post(broker, f"senyum-admin.{secrets.token_hex(8)}", self._hear) as post:
+            post.subscribe(topics)
+            post.publish(self._unit.below(COMMAND, name), self._signed.token, retain=False)
+            post.settle()
+            post.wait(seconds, lambda: self._reply is not None)
+        if self._reply is None:
+            raise LinkError(self._silence(seconds))
+        return self._reply
+
+    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002 - Post's
+        try:
+            if topic.startswith(self._unit.below(REPLY)):
+                now = datetime.now(UTC)
+                self._reply = verify_reply(payload, self._keys, self._unit, self._signed.id, now)
+            else:
+                self._look(topic, payload)
+        except EnvelopeError as error:
+            self._false = str(error)
+
+    def _look(self, topic: str, payload: bytes) -> None:
+        """Keep what the unit's own words say of it, for the case that no answer comes."""
+        if payload.startswith(b"{"):
+            parse_will(payload)
+            self._state = "the broker has lost it; it gets the command when it is back in time"
+            return
+        try:
+            event = verify(payload, self._keys, topic).event
+        except Rejected as error:
+            self._false = str(error)
+            return
+        if isinstance(event, StateEvent):
+            self._state = f"its last word is that it is {event.data.status} (since {event.time})"
+        if isinstance(event, HealthEvent) and event.data.last_refusal is not None:
+            self._health = (
+                f"; it refused {counted(event.data.refused_commands, 'command')}, the last as "
+                f"{event.data.last_refusal}: does its file of authorities have this key?"
+            )
+
+    def _silence(self, seconds: float) -> str:
+        said = f"{self._unit.source}: no answer in {seconds:g} s; {self._state}{self._health}"
+        if self._false is not None:
+            return f"{said}; what came was not proven: {self._false}"
+        more = "" if self._health else ", and whether its authorities.json has this key"
+        return f"{said}; look whether the broker lets it read command/+ and write reply/+{more}"

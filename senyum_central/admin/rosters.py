@@ -1,0 +1,340 @@
+"""Brings a roster to units by the broker, and says which of them have it.
+
+Chunks first, manifests last; then every older chunk that no manifest names any more is taken back
+from the broker. A unit counts once it has said so itself, signed: by its answer, or by the digest
+that `state` carries.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+import uuid6
+
+from edge.contract.authority import Audience, Role, sign_order, signing_key
+from edge.contract.encryption import Recipient, recipients
+from edge.contract.envelope import Rejected, verify
+from edge.contract.events import StateEvent, Status, timestamp
+from edge.contract.keys import KeySet, SigningKey
+from edge.contract.replies import verify_reply
+from edge.contract.roster_manifest import (
+    LEAF,
+    SHARED,
+    TYP,
+    Manifest,
+    Wrapped,
+    chunk_topic,
+    manifest_topic,
+)
+from edge.contract.topics import REPLY, ROOT, Leaf, UnitName
+from edge.errors import EnvelopeError, PeopleError, RosterError, SecretError
+from edge.roster.chunks import Parcel, packed
+from edge.roster.codec import Roster, pack, stripped, unpack
+from edge.roster.file import read, save
+from edge.roster.keys import read_key
+from senyum_central.admin.broker_session import Post
+
+LOOK_SECONDS = 2.0  # without a word more from the broker: it has sent all that it retains
+
+
+class Standing(StrEnum):
+    """How far one unit is."""
+
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    ANOTHER = "has another"  # and is there: it is fetching, or did not hear
+    AWAY = "away"
+    SILENT = "not heard"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is known of one unit."""
+
+    unit: UnitName
+    standing: Standing = Standing.SILENT
+    about: str = ""
+    token: str = ""  # what it signed to say so
+    answered: bool = False  # to what was sent; `state` alone may tell of what went before
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The enroller's roster, and what it takes to bring it."""
+
+    file: Path
+    key: bytes
+    authority: SigningKey
+    keys: KeySet
+    recipients: Mapping[UnitName, Recipient]
+
+    @classmethod
+    def open(
+        cls, file: Path, key: Path, authority: Path, keys: Path, units: Sequence[str] = ()
+    ) -> "Source":
+        """Read the files; `units`: URN patterns, none for all in `keys`.
+
+        Raises SecretError, which names the file.
+        """
+        try:
+            wanted = [Audience.parse(each) for each in units]
+        except ValueError as error:
+            raise SecretError(f"--units {error}") from None
+        every = recipients(keys)
+        chosen = {
+            unit: each
+            for unit, each in every.items()
+            if not wanted or any(pattern.covers(unit) for pattern in wanted)
+        }
+        if not chosen:
+            raise SecretError(
+                f"{keys}: names no unit of these with a key to encrypt to; add what `senyum keys` "
+                "prints on the unit"
+            )
+        return cls(
+            file,
+            read_key(key, "the roster key"),
+            signing_key(authority, Role.ROSTER),
+            KeySet.load(keys),
+            chosen,
+        )
+
+    def read(self) -> Roster:
+        """Return the roster as it is now. Raises RosterError."""
+        return read(self.file, self.key)
+
+
+def erased(source: Source, person: str, *, absent: bool = False) -> Roster:
+    """Take a person out of the roster file, for good, and return what is in it then.
+
+    Somebody who was erased before stays so, and nothing changes. Raises PeopleError for an id
+    that is not in it, unless `absent` says that it need not be.
+    """
+    before = source.read()
+    if person in before.tombstones:
+        return before
+    if not absent and all(one.id != person for one in before.people):
+        raise PeopleError(
+            f"{source.file}: nobody has the opaque id {person}; check it, or say --absent if they "
+            "were taken out before"
+        )
+    version = before.version + 1
+    after = replace(
+        before,
+        version=version,
+        created=datetime.now(UTC),
+        people=tuple(one for one in before.people if one.id != person),
+        tombstones={**before.tombstones, person: version},
+        readmitted={who: at for who, at in before.readmitted.items() if who != person},
+    )
+    save(source.file, source.key, after)
+    return source.read()
+
+
+def raised(source: Source, version: int) -> Roster:
+    """Give the roster at least this version, for units that had a higher one."""
+    before = source.read()
+    if before.version >= version:
+        return before
+    save(source.file, source.key, replace(before, version=version))
+    return source.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What goes to the broker."""
+
+    parcel: Parcel
+    version: int
+    manifests: Mapping[UnitName, Manifest]
+    at: Mapping[str, UnitName]  # by organisation: on whose topics its chunks lie
+
+    @classmethod
+    def of(cls, roster: Roster, recipients: Iterable[Recipient]) -> "Load":
+        """Encrypt; RosterError where it is more than can be sent."""
+        content = pack(stripped(roster))
+        try:
+            parcel = packed(content, roster.version)
+        except ValueError as error:
+            raise RosterError(f"the roster is too large to be sent: {error}") from None
+        manifests: dict[UnitName, Manifest] = {}
+        at: dict[str, UnitName] = {}
+        for each in recipients:
+            shared = at.setdefault(each.unit.org, UnitName(each.unit.org, SHARED, SHARED))
+            manifests[each.unit] = Manifest(
+                id=str(uuid6.uuid7()),
+                aud=each.unit.source,
+                version=roster.version,
+                iat=timestamp(time.time_ns()),
+                digest=parcel.digest,
+                size=parcel.size,
+                embedder=roster.embedder,
+                at=shared.source,
+                chunks=parcel.entries,
+                recipients=(Wrapped(kid=each.kid, key=each.wrap(parcel.key)),),
+            )
+        return cls(parcel, roster.version, manifests, at)
+
+
+class Watch:
+    """What the units say, and what the broker retains."""
+
+    def __init__(
+        self,
+        keys: KeySet,
+        units: Iterable[UnitName],
+        digest: str,
+        manifests: Mapping[UnitName, Manifest] = MappingProxyType({}),
+    ) -> None:
+        """Wait for the roster of this digest, and for answers to these manifests."""
+        self._keys = keys
+        self._digest = digest
+        self._manifests = manifests
+        self._reports = {unit: Report(unit) for unit in units}
+        self._heard_at = time.monotonic()
+        self.manifests: dict[str, bytes] = {}  # retained, by topic
+        self.chunks: set[str] = set()  # topics
+
+    def reports(self) -> list[Report]:
+        """Return how far each unit is, in order."""
+        return [self._reports[unit] for unit in sorted(self._reports)]
+
+    def hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002
+        """Take a message in; what is not signed by the unit counts for nothing."""
+        self._heard_at = time.monotonic()
+        levels = topic.split("/")
+        if levels[-1] == LEAF:
+            self.manifests[topic] = payload
+        elif levels[-2] == LEAF:
+            self.chunks.add(topic) if payload else self.chunks.discard(topic)
+        else:
+            self._hear_unit(topic, levels, payload)
+
+    def settle(self, post: Post) -> None:
+        """Wait until the broker has sent what it retains."""
+        while (left := self._heard_at + LOOK_SECONDS - time.monotonic()) > 0:
+            post.wait(left)
+
+    def wait(self, post: Post, seconds: float, done: Callable[[Report], None]) -> None:
+        """Wait until every unit has answered, or so long; `done` is called for each."""
+        reported: set[UnitName] = set()
+
+        def tell() -> bool:
+            for unit, report in self._reports.items():
+                if report.answered and unit not in reported:
+                    reported.add(unit)
+                    done(report)
+            return len(reported) == len(self._reports)
+
+        post.wait(seconds, tell)
+
+    def _hear_unit(self, topic: str, levels: Sequence[str], payload: bytes) -> None:
+        try:
+            unit = UnitName(*levels[2:5])
+        except (TypeError, ValueError):
+            return
+        known = self._reports.get(unit)
+        if known is None or known.answered:
+            return
+        if levels[5] == Leaf.STATE:
+            self._reports[unit] = self._state(known, topic, payload)
+        elif unit in self._manifests:
+            self._reports[unit] = self._reply(known, payload)
+
+    def _reply(self, known: Report, payload: bytes) -> Report:
+        to = self._manifests[known.unit].id
+        try:
+            reply = verify_reply(payload, self._keys, known.unit, to, datetime.now(UTC))
+        except EnvelopeError:  # to another message, or nobody's
+            return known
+        token = payload.decode()
+        if reply.ok:
+            gone = reply.data.get("erased") or ()
+            about = f"{reply.time}" + (f", erased {len(gone)}" if gone else "")
+            return Report(known.unit, Standing.CONFIRMED, about, token, answered=True)
+        about = f"{reply.reason}: {reply.text}"
+        return Report(known.unit, Standing.REFUSED, about, token, answered=True)
+
+    def _state(self, known: Report, topic: str, payload: bytes) -> Report:
+        try:
+            event = verify(payload, self._keys, topic).event
+        except Rejected:  # the Last Will is not signed
+            return Report(known.unit, Standing.AWAY)
+        if not isinstance(event, StateEvent):
+            return known
+        if event.data.roster == self._digest:
+            about = f"{event.time}, by its state"
+            return Report(known.unit, Standing.CONFIRMED, about, payload.decode())
+        away = event.data.status is Status.OFFLINE
+        return Report(known.unit, Standing.AWAY if away else Standing.ANOTHER)
+
+
+def digest_of(roster: Roster) -> str:
+    """Return the digest that a unit has once this roster is in force there."""
+    return unpack(pack(stripped(roster))).digest
+
+
+def listen(post: Post, units: Iterable[UnitName]) -> None:
+    """Hear what these units say of their rosters."""
+    post.subscribe(
+        [topic for unit in units for topic in (unit.topic(Leaf.STATE), unit.below(REPLY, "+"))]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What became of the broker's side."""
+
+    chunks: int
+    removed: int  # older chunks
+    others: tuple[str, ...]  # topics of manifests of units that are not in the key set
+
+
+def push(
+    post: Post, watch: Watch, load: Load, authority: SigningKey, *, remove_others: bool = False
+) -> Pushed:
+    """Put a roster on the broker in place of the one that is there. Raises LinkError."""
+    filters = [
+        pattern
+        for org, at in load.at.items()
+        for pattern in (f"{ROOT}/{org}/+/+/{LEAF}", f"{manifest_topic(at)}/+")
+    ]
+    post.subscribe(filters)
+    watch.settle(post)
+    post.unsubscribe(filters)
+    listen(post, load.manifests)
+    for at in load.at.values():
+        for entry, chunk in zip(load.parcel.entries, load.parcel.chunks, strict=True):
+            post.publish(chunk_topic(at, entry.name), chunk, retain=True)
+    post.settle()
+    topics = {manifest_topic(unit): manifest for unit, manifest in load.manifests.items()}
+    others = tuple(sorted(t for t, body in watch.manifests.items() if body and t not in topics))
+    for topic, manifest in topics.items():
+        claims = manifest.model_dump(mode="json")
+        post.publish(topic, sign_order(authority, TYP, claims), retain=True)
+    for topic in others if remove_others else ():
+        post.publish(topic, b"", retain=True)
+    post.settle()
+    kept = set() if remove_others else {c for t in others for c in _named(watch.manifests[t])}
+    old = [topic for topic in watch.chunks if topic not in kept]
+    for topic in old:
+        post.publish(topic, b"", retain=True)
+    post.settle()
+    return Pushed(len(load.parcel.chunks), len(old), () if remove_others else others)
+
+
+def _named(token: bytes) -> set[str]:
+    """Return the topics that a retained manifest names; nobody checks here who signed it."""
+    try:
+        body = token.split(b".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))
+        at = UnitName.from_source(claims["at"])
+        return {chunk_topic(at, str(chunk["name"])) for chunk in claims["chunks"]}
+    except (IndexError, KeyError, TypeError, ValueError):
+        return set()

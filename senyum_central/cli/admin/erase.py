@@ -1,0 +1,101 @@
+"""`senyum admin erase`: a person out of the roster, of every unit, and the proof of it."""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+_DESCRIPTION = """\
+Take a person out of the roster for good, and have every unit do the same. The roster here
+gets a new version with a tombstone, which replaces what the broker holds; each unit removes
+the person, and then signs that it has.
+
+To see later who was still away: the same command again, or senyum admin roster --check.
+"""
+_EPILOG = """\
+exit status:
+  0  every unit has signed that the person is gone
+  1  the person is gone here; some unit has not confirmed it yet, or the broker cannot be
+     reached, or holds an older roster for a unit that is not among these
+  2  nothing was changed: a file or an option is at fault
+"""
+
+
+def add_parser(actions: Any) -> None:
+    from senyum_central.cli.admin.roster import add_roster_options
+
+    parser = actions.add_parser(
+        "erase",
+        help="erase a person from the roster of every unit",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument(
+        "--number-file",
+        type=Path,
+        metavar="FILE",
+        help="file with the 18-digit person number, or - for standard input",
+    )
+    who.add_argument("--person", metavar="ID", help="the opaque id, 32 hexadecimal digits")
+    parser.add_argument(
+        "--org-key", type=Path, metavar="FILE", help="organisation key, with --number-file"
+    )
+    parser.add_argument(
+        "--absent", action="store_true", help="even if they are in this roster no more"
+    )
+    add_roster_options(parser)
+    parser.set_defaults(func=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from edge.errors import LinkError
+    from senyum_central.admin.rosters import erased
+    from senyum_central.cli.admin.roster import bring, open_source
+    from senyum_central.cli.broker_options import broker_settings
+
+    person = _person(options)
+    source = open_source(options)
+    broker_settings(options)  # so that nothing is changed where the options are wrong
+    roster = erased(source, person, absent=options.absent)
+    print(
+        f"{options.roster}: person {person} is gone since version {roster.tombstones[person]}. "
+        "Their photos, and copies of this file that were made before, are yours to delete."
+    )
+    try:
+        return bring(options, source, roster, alone=True)
+    except LinkError as error:
+        print(f"senyum: {error}; the units still have them: run this again", file=sys.stderr)
+        return 1
+
+
+def _person(options: argparse.Namespace) -> str:
+    import re
+
+    from edge.errors import CallerError, PeopleError
+    from edge.roster.keys import read_key
+    from edge.roster.people import check_number, person_id
+    from edge.system.supplied_files import read_regular
+
+    if options.person is not None:
+        if not re.fullmatch(r"[0-9a-f]{32}", options.person):
+            raise CallerError("--person: is not 32 hexadecimal digits")
+        return str(options.person)
+    if options.org_key is None:
+        raise CallerError("--number-file: needs --org-key, which turns the number into the id")
+    try:
+        if str(options.number_file) == "-":
+            text = sys.stdin.readline()
+        else:
+            text = read_regular(options.number_file, 4096).decode("utf-8-sig")
+    except OSError as error:
+        raise CallerError(f"{options.number_file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CallerError(f"{options.number_file}: is not UTF-8 text; write one number") from None
+    try:
+        number = check_number(text.strip(), datetime.now(UTC).date())
+    except PeopleError as error:
+        raise PeopleError(f"{options.number_file}: {error}") from None
+    return person_id(number, read_key(options.org_key, "the organisation key"))

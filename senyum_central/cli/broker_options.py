@@ -1,0 +1,69 @@
+"""The options by which a command reaches the broker."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+
+from edge.errors import CallerError
+from edge.setting_types import ProtocolName
+from edge.settings import BrokerSettings
+from edge.system.text import plain
+
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+def add_broker(parser: argparse.ArgumentParser) -> None:
+    """Add them; `broker_settings` reads them."""
+    parser.add_argument(
+        "--broker",
+        required=True,
+        metavar="HOST[:PORT]",
+        help="or mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS",
+    )
+    parser.add_argument("--ca", type=Path, metavar="PEM", help="authority of the broker")
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="certificate to be let in with")
+    parser.add_argument("--key", type=Path, metavar="PEM", help="its key, mode 0600")
+    parser.add_argument("--username")
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="mode 0600")
+    parser.add_argument(
+        "--protocol",
+        choices=get_args(ProtocolName),
+        default="auto",
+        help="version of MQTT; auto: 5, or 3.1.1 if the broker does not speak 5 (default: auto)",
+    )
+
+
+def broker_settings(args: argparse.Namespace) -> BrokerSettings:
+    """Read where the broker is and how to be let in; raises CallerError."""
+    text: str = args.broker
+    try:
+        url = urlsplit(text if "://" in text else f"//{text}")
+        port = url.port
+    except ValueError as error:
+        raise CallerError(f"--broker {text}: {error}") from None
+    scheme = url.scheme or ("mqtts" if args.ca or args.cert else "mqtt")
+    if scheme not in _PORTS or not url.hostname or url.path not in {"", "/"} or url.query:
+        raise CallerError(
+            f"--broker {text}: is not HOST[:PORT], mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
+        )
+    if "@" in url.netloc:
+        raise CallerError("--broker: names a user; use --username and --password-file")
+    try:
+        return BrokerSettings(
+            host=url.hostname,
+            port=_PORTS[scheme] if port is None else port,
+            tls=scheme == "mqtts",
+            ca=args.ca,
+            certificate=args.cert,
+            certificate_key=args.key,
+            username=args.username,
+            password=args.password_file,
+            protocol=args.protocol,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = "".join(f"{part}: " for part in first["loc"])
+        raise CallerError(f"--broker {text}: {field}{plain(first)}") from None

@@ -1,0 +1,216 @@
+"""`senyum receive`: prove, number and keep what the units send."""
+
+import argparse
+import logging
+import platform
+import signal
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from edge.contract.topics import Leaf, subscription
+from edge.errors import CallerError
+from edge.setting_types import check_mqtt_text
+from edge.settings import BrokerSettings
+from edge.system.sd_notify import Notifier
+from edge.system.time_zones import current_name
+from senyum_central.cli.broker_options import add_broker, broker_settings
+from senyum_central.cli.store import add_store, open_store
+from senyum_central.ingest.alarm_hook import Alarm
+from senyum_central.ingest.console import Screen
+from senyum_central.ingest.gap_requests import Asker
+from senyum_central.ingest.ingestor import Desk, Instant
+from senyum_central.ingest.instance_lock import claim
+from senyum_central.ingest.key_set_file import KeyFile
+from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.receiver import Receiver
+from senyum_central.ingest.replay_authority import Authority
+from senyum_central.ingest.retirement import Retirement
+from senyum_central.ingest.service_status import ReceiverStatus
+from senyum_central.ingest.store_retry import Patience, Stopped
+from senyum_central.ingest.subscriber import Subscriber
+from senyum_central.ingest.subscriptions import FORMER_GROUP, SHARED_EXPIRY_S
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 60.0
+# What a dead member holds is dropped by now: it is asked for at once, and reaches another member.
+SHARED_GRACE_S = SHARED_EXPIRY_S + 5.0
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def add_parser(subparsers: "Subparsers") -> None:
+    """Describe the command."""
+    parser = subparsers.add_parser(
+        "receive",
+        help="receive, verify and store events on a central server",
+        description="Receives the events of every unit, verifies each, keeps each once, and says "
+        "aloud what is missing, forked or forged.",
+    )
+    add_broker(parser)
+    parser.add_argument(
+        "--keys", type=Path, required=True, metavar="FILE", help="JWK set of the units' keys"
+    )
+    add_store(parser)
+    parser.add_argument(
+        "--group",
+        metavar="NAME",
+        help="share the events with the other receivers of this group (default: get every event)",
+    )
+    parser.add_argument(
+        "--client-id",
+        metavar="ID",
+        help="the broker keeps what this receiver missed under this name; no two receivers may "
+        f"have the same (default: {_client_id(FORMER_GROUP)})",
+    )
+    parser.add_argument(
+        "--retire",
+        metavar="ID",
+        help="store what the broker keeps for the receiver with this client ID, which is stopped "
+        "for good, end its session, and exit; with --group if it had one",
+    )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        metavar="SECONDS",
+        help="before a number that did not come is called missing (default: "
+        f"{GRACE_S:.0f}, and {SHARED_GRACE_S:.0f} with --group)",
+    )
+    parser.add_argument(
+        "--zone",
+        default="Asia/Jakarta",
+        help="time zone of lines that belong to no place (default: Asia/Jakarta)",
+    )
+    parser.add_argument(
+        "--authority-key",
+        type=Path,
+        metavar="FILE",
+        help="private key of a command authority, mode 0600: units are asked for what is missing",
+    )
+    parser.add_argument(
+        "--on-alarm",
+        metavar="COMMAND",
+        help="run for each alarm, which it gets as JSON on its standard input",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.set_defaults(func=run)
+
+
+def _client_id(group: str) -> str:
+    return f"senyum-receive.{group}.{platform.node()}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Receive until SIGTERM or SIGINT, or until another receiver is retired; returns 0."""
+    broker = broker_settings(args)
+    keys = KeyFile(args.keys)
+    _complete(args)
+    _check(args)
+    authority = Authority.load(args.authority_key) if args.authority_key else None
+    with ExitStack() as stack:
+        stack.enter_context(closing(claim(broker, args.retire or args.client_id)))
+        notifier = stack.enter_context(closing(Notifier()))
+        status = ReceiverStatus(notifier)
+        for number in _SIGNALS:
+            signal.signal(number, _leave)
+
+        def sleep(seconds: float) -> bool:
+            status.alive()
+            time.sleep(seconds)
+            return True
+
+        patiently = Patience(sleep, status.store_is)
+        store = stack.enter_context(closing(patiently(lambda: open_store(args))))
+        patiently(lambda: store.note_key_file(args.keys, str(Instant.now())))
+        asker = Asker(store, authority) if authority else None
+        desk = patiently(lambda: Desk(store, keys.keys, args.grace, Instant.now(), asker))
+        screen = Screen(Console(), args.zone, as_json=args.json)
+        alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None
+
+        def show(notice: Notice) -> None:
+            if notice.kind is Kind.EVENT:
+                status.stored()
+            if alarm is not None:  # first: the screen may be a file on a full disk
+                alarm.take(notice)
+            screen.show(notice)
+
+        def rest(seconds: float) -> bool:
+            return subscriber.rest(seconds)
+
+        receiver = Receiver(
+            desk,
+            show,
+            new_keys=keys.changed,
+            patiently=Patience(rest, status.store_is),
+            shown=screen.flush,
+        )
+        subscriber = _subscriber(args, broker, receiver, status)
+
+        def stop(_number: int, _frame: Any) -> None:
+            subscriber.stop()
+
+        for number in _SIGNALS:
+            signal.signal(number, stop)
+        try:
+            receiver.start()
+            subscriber.run()
+        except Stopped:
+            return 1 if args.retire else 0  # the session of the retired one is still there
+    return 0
+
+
+def _subscriber(
+    args: argparse.Namespace, broker: BrokerSettings, receiver: Receiver, status: ReceiverStatus
+) -> Subscriber:
+    if args.retire:
+        return Retirement(broker, args.retire, receiver, group=args.group)
+    replies = args.authority_key is not None
+    return Subscriber(
+        broker, args.client_id, receiver, group=args.group, replies=replies, status=status
+    )
+
+
+def _leave(_number: int, _frame: Any) -> None:
+    """End while nothing was received yet."""
+    raise SystemExit(0)
+
+
+def _complete(args: argparse.Namespace) -> None:
+    """Put in what depends on other options. Raises CallerError."""
+    if args.retire and args.client_id:
+        raise CallerError("--retire names the client ID; leave --client-id out")
+    # A receiver that shares nothing goes on with the session of earlier versions' default group.
+    args.client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
+    if args.grace is None:
+        args.grace = SHARED_GRACE_S if args.group else GRACE_S
+
+
+def _check(args: argparse.Namespace) -> None:
+    try:
+        subscription(Leaf.EVENT, args.group)
+    except ValueError as error:
+        raise CallerError(f"--group: {error}") from None
+    for option, name in (("--client-id", args.client_id), ("--retire", args.retire)):
+        try:
+            check_mqtt_text(name or "default")
+        except ValueError as error:
+            raise CallerError(f"{option}: {error}") from None
+    try:
+        args.zone = current_name(args.zone)
+    except ValueError as error:
+        raise CallerError(f"--zone {args.zone}: {error}") from None
+    if not 0 < args.grace <= 86_400:  # also refuses nan
+        raise CallerError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
+    if args.group and not args.authority_key and not args.retire:
+        log.warning(
+            "--group without --authority-key: the broker drops the share of a member that stays "
+            "away for more than %d s, and nobody asks the devices for it",
+            SHARED_EXPIRY_S,
+        )

@@ -1,0 +1,111 @@
+"""A part of the store as a file that proves itself: JSON Lines, judged by `senyum verify`.
+
+    {"kind":"senyum-export","version":1,"written":…,"first":day,"last":day,"site":…,"unit":…}
+    {"kind":"before","topic":…,"received_at":…,"jws":…}   the event before the first of a unit
+    {"kind":"event", …}                                   each event of the period, by number
+    {"kind":"after", …}                                   the event after the last
+    {"kind":"head", …}                                    or, if there is none: state or health
+    {"kind":"end","lines":…,"sha256":…}                   of all lines before, with their ends
+
+Units come in the order of their names. All numbers of a unit between its first and its last event
+of the period are there, so that a missing one shows. `before`, `after` and `head` are evidence: the
+chain of signatures goes through them, so that nothing can be taken from either end. The last line
+finds what no signature covers, and accidents; it is no signature itself.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any, BinaryIO
+
+from edge.contract.envelope import MAX_BYTES
+from edge.contract.topics import Leaf
+from senyum_central.evidence.entries import Defect, Note, UnitEvidence
+from senyum_central.evidence.evidence import Evidence
+from senyum_central.ingest.gaps import Gap
+from senyum_central.store.queries import Period, Shelf
+
+KIND = "senyum-export"
+VERSION = 1
+HEADER = ("kind", "version", "written", "first", "last", "site", "unit")
+MESSAGE = ("kind", "topic", "received_at", "jws")
+END = ("kind", "lines", "sha256")
+
+
+def encode(line: dict[str, Any]) -> bytes:
+    """Return the one spelling of a line that is accepted."""
+    return json.dumps(line, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
+
+
+def write(
+    out: BinaryIO,
+    shelf: Shelf,
+    evidence: Evidence,
+    period: Period,
+    report: Callable[[Defect], None],
+    *,
+    site: str | None = None,
+    name: str | None = None,
+    written: datetime | None = None,
+) -> int:
+    """Write the events of a period, perhaps of one site or of units of one name; returns how many.
+
+    What is stored is written as it is stored, also if it is not as it was signed; a row that
+    cannot be a line is left out, and reported. Raises StoreError, and OSError as `out` does.
+    """
+    hasher = hashlib.sha256()
+    lines = events = 0
+    header = {
+        "kind": KIND,
+        "version": VERSION,
+        "written": (written or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "first": period.first.isoformat(),
+        "last": period.last.isoformat(),
+        "site": site,
+        "unit": name,
+    }
+    for line in chain([header], _lines(shelf, evidence.units(site, name), report)):
+        content = encode(line)
+        hasher.update(content)
+        out.write(content)
+        lines += 1
+        events += line["kind"] == "event"
+    out.write(encode({"kind": "end", "lines": lines, "sha256": hasher.hexdigest()}))
+    return events
+
+
+def _lines(
+    shelf: Shelf, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
+) -> Iterator[dict[str, Any]]:
+    for found in units:
+        # Of a unit of which nothing is left of the days, what was around it shows that.
+        numbers = found.numbers or [end for gap in found.gaps for end in (gap.first, gap.last)]
+        if not numbers:
+            continue
+        unit, gap = found.unit, Gap(min(numbers), max(numbers))
+        before, after = shelf.neighbours(unit, gap)
+        topic = unit.topic(Leaf.EVENT)
+        parts = [("before", before), ("event", shelf.chain(unit, gap)), ("after", after)]
+        for kind, links in parts:
+            for link in links:
+                line = _message(kind, topic, link.received_at, link.jws)
+                if line is not None:
+                    yield line
+                else:
+                    text = f"event {link.sequence}: holds no signed message, and is left out"
+                    report(Defect(Note.ALTERED, unit.source, text))
+        head = None if after else shelf.head(unit)
+        if head is not None:
+            line = _message("head", head.topic, head.received_at, head.jws)
+            if line is not None:
+                yield line
+
+
+def _message(kind: str, topic: Any, received_at: Any, jws: Any) -> dict[str, Any] | None:
+    """Return the line of a message; None for a row that cannot be one."""
+    parts = (topic, received_at, jws)
+    if not all(isinstance(part, str) and len(part) <= MAX_BYTES for part in parts):
+        return None
+    return {"kind": kind, "topic": topic, "received_at": received_at, "jws": jws}

@@ -1,0 +1,299 @@
+"""Reads a unit's events of some days from a store, and believes what is proven of them.
+
+Which rows belong to the days is not left to the columns: the numbers around the days are read as
+one piece of the chain, up to a genuine event beyond each end. So a row that was deleted, filed
+elsewhere or given another time leaves a gap, and is found by it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+
+from edge.contract.envelope import Rejected, verify
+from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.keys import KeySet
+from edge.contract.topics import UnitName
+from edge.system.clock import ClockState
+from senyum_central.evidence.chain import Piece, key_changes
+from senyum_central.evidence.entries import (
+    NOTES,
+    Dated,
+    Defect,
+    Note,
+    RowEvidence,
+    Span,
+    UnitEvidence,
+    by_number,
+    keep,
+    reaches,
+    spans,
+)
+from senyum_central.evidence.row_check import as_moment, check, short
+from senyum_central.evidence.unit_chain import Judging, latest
+from senyum_central.ingest.gaps import Gap
+from senyum_central.store.queries import Period, Proof, Shelf, unit_of, zone
+from senyum_central.store.time_correction import Anchor, nearest
+from senyum_central.store.unit_renames import Move, elsewhere
+
+_MARGIN = timedelta(hours=15)  # between UTC and any zone
+_HALF_A_DAY = timedelta(hours=12)  # read after the days in any case: people leave in the morning
+_PORTION = 200  # numbers read at a time beyond what the columns say
+_SILENT = timedelta(minutes=15)  # a unit says every minute how it is
+_DAY = timedelta(days=1)
+
+
+class Evidence:
+    """Everything that is stored of some days, unit by unit. Raises StoreError.
+
+    `context` is read before and after the days without judging it; `report` gets each defect, and
+    `remark` what is worth knowing and not wrong.
+    """
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        keys: KeySet,
+        period: Period,
+        report: Callable[[Defect], None],
+        remark: Callable[[str], None],
+        *,
+        context: timedelta = timedelta(0),
+        now: datetime | None = None,
+    ) -> None:
+        self._shelf = shelf
+        self._keys = keys
+        self._period = period
+        self._report = report
+        self._remark = remark
+        self._now = now or datetime.now(UTC)
+        begin = datetime.combine(period.first, time(), UTC)
+        end = datetime.combine(period.last, time(), UTC) + _DAY
+        self._window = begin - _MARGIN - context, end + _MARGIN + max(context, _HALF_A_DAY)
+        self._moves: dict[Move, str] | None = None  # each with the digest that it follows
+
+    def units(self, site: str | None = None, name: str | None = None) -> Iterator[UnitEvidence]:
+        """Read the units of a site, or of a name; reports rows that belong to no unit."""
+        for row in self._shelf.strays():
+            filed = short(row.values["unit"])
+            self._report(Defect(Note.ALTERED, filed, f"{row}: is filed under no unit"))
+        known = self._shelf.units(site, name)
+        for unit in known:
+            yield self.read(unit)
+        for unit in sorted(self._keys.units() - set(known)):
+            if site in (None, unit.site) and name in (None, unit.name):
+                self._remark(f"{unit.source}: has a key, and nothing is stored of it")
+
+    def read(self, unit: UnitName) -> UnitEvidence:
+        """Read one unit."""
+        entries, is_first, is_last = self._entries(unit)
+        found = UnitEvidence(unit)
+        self._date(unit, entries)
+        forks = self._judge(unit, entries, found, is_first=is_first, is_last=is_last)
+        for entry in entries:
+            if entry.item is None or entry.moment is None:
+                continue
+            words = [*entry.item.notes]
+            if entry.fault is not None:
+                words.append(NOTES[entry.fault])
+            if entry.item.number in forks:
+                words.append(Note.FORK)
+            local = entry.moment.astimezone(zone(entry.zone))
+            found.items.append(replace(entry.item, moment=local, notes=tuple(words)))
+        found.numbers = [*self._numbers(entries)]
+        return found
+
+    # --- reading --------------------------------------------------------------------------
+
+    def _entries(self, unit: UnitName) -> tuple[list[RowEvidence], bool, bool]:
+        """Return what is stored around the days, and whether nothing is before it, and after it."""
+        gap = self._shelf.locate(unit, *self._window)
+        entries = [] if gap is None else self._read(unit, gap)
+        whole = Gap(1, 0) if gap is None else gap
+        is_last = True
+        before, after = self._shelf.beside(unit, whole, _PORTION)
+        while before is not None and not reaches(by_number(entries), self._window[0], -1):
+            entries += self._read(unit, before)
+            whole = Gap(before.first, whole.last)
+            before = self._shelf.beside(unit, whole, _PORTION)[0]
+        while after is not None:
+            if reaches(by_number(entries)[::-1], self._window[1], 1):
+                is_last = False
+                break
+            entries += self._read(unit, after)
+            whole = Gap(whole.first, after.last)
+            after = self._shelf.beside(unit, whole, _PORTION)[1]
+        return by_number(entries), before is None, is_last
+
+    def _read(self, unit: UnitName, gap: Gap) -> list[RowEvidence]:
+        return [keep(check(row, unit, self._keys)) for row in self._shelf.rows(unit, gap)]
+
+    def _date(self, unit: UnitName, entries: list[RowEvidence]) -> None:
+        """Date the events that the unit was not sure of, by its anchors."""
+        boots = {entry.undated.boot_id for entry in entries if entry.undated is not None}
+        anchors: dict[str, list[Anchor]] = {boot: [] for boot in boots}
+        seen = set()
+        for entry in entries:
+            if entry.anchor is not None and entry.anchor[0] in anchors:
+                anchors[entry.anchor[0]].append(entry.anchor[1])
+                seen.add(entry.number)
+        for boot, known in anchors.items():
+            for number in set(self._shelf.anchors(unit, boot)) - seen:
+                for other in self._read(unit, Gap(number, number)):
+                    if other.anchor is not None and other.anchor[0] == boot:
+                        known.append(other.anchor[1])
+        for entry in entries:
+            undated = entry.undated
+            if undated is None:
+                continue
+            corrected = nearest(anchors[undated.boot_id], undated.monotonic_ns)
+            entry.moment = corrected or entry.moment
+            entry.sure = corrected is not None
+            if entry.item is not None:
+                dated = Dated.UNCERTAIN if corrected is None else Dated.CORRECTED
+                entry.item = replace(entry.item, notes=(str(dated),))
+
+    def _all_moves(self) -> dict[Move, str]:
+        """Return the changes of name that units signed, wherever the store says they are."""
+        if self._moves is not None:
+            return self._moves
+        self._moves = {}
+        for source, number in self._shelf.moves():
+            unit = unit_of(source)
+            known = unit is not None and type(number) is int
+            entries = self._read(unit, Gap(number, number)) if unit and known else []
+            moves = _moves_of(entries)
+            self._moves |= moves
+            if not moves:
+                text = f"is stored as moved at event {short(number)}, and did not sign that"
+                self._report(Defect(Note.ALTERED, short(source), text))
+        return self._moves
+
+    def _numbers(self, entries: list[RowEvidence]) -> Iterator[int]:
+        """Yield which numbers are of the days, as the columns have them."""
+        for entry, (since, until) in zip(entries, spans(entries), strict=True):
+            place = zone(entry.zone)
+            if entry.moment is not None:
+                moments = [entry.moment]
+            else:
+                moments = [claim.moment for claim in entry.claims]
+                moments += [each for each in (since, until) if each is not None]
+            inside = any(each.astimezone(place).date() in self._period for each in moments)
+            if inside and type(entry.number) is int:
+                yield entry.number
+
+    # --- judging --------------------------------------------------------------------------
+
+    def _judge(
+        self,
+        unit: UnitName,
+        entries: list[RowEvidence],
+        found: UnitEvidence,
+        *,
+        is_first: bool,
+        is_last: bool,
+    ) -> frozenset[int]:
+        """Report what is wrong with the chain; returns the numbers that are forked."""
+        moves = self._all_moves() | _moves_of(entries)
+        place = zone(next((entry.zone for entry in entries if entry.zone), "UTC"))
+        apart = elsewhere(moves, unit.source)
+        judging = Judging(found, self._period, place, apart, self._report)
+        own: dict[str, tuple[Piece, Span]] = {}
+        for entry, span in zip(entries, spans(entries), strict=True):
+            if entry.fault is not None:
+                judging.row(entry, span)
+            if entry.piece is not None and entry.piece.unit == unit:
+                own.setdefault(entry.piece.digest or entry.name, (entry.piece, span))
+        pieces = [*own.values()]
+        forks = judging.chain(pieces, self._shelf.forks(unit), is_first=is_first)
+        chain = [piece for piece, _ in pieces]
+        if is_last:
+            digests = {piece.sequence: piece.digest for piece in chain}
+            left = [
+                move.sequence
+                for move, previous in moves.items()
+                if move.origin == unit.source
+                and digests.get(move.sequence - 1, previous) == previous  # else it is a fork
+            ]
+            chain += self._end(unit, pieces, left, judging)
+        for each in key_changes(chain, self._keys):
+            judging.report(Note.KEYS, each.text)
+        return forks
+
+    def _end(
+        self, unit: UnitName, pieces: list[tuple[Piece, Span]], left: list[int], judging: Judging
+    ) -> list[Piece]:
+        """Hold the newest event against what the unit said of its end; returns that.
+
+        `left` are the numbers at which it went on under another name.
+        """
+        last = max((piece.sequence for piece, _ in pieces), default=0)
+        newest = latest(span[1] for _, span in pieces)
+        head = self._head(unit, judging)
+        if head is not None:
+            if head.sequence > last:
+                judging.missing(Gap(last + 1, head.sequence), (newest, head.moment))
+            named = {piece.digest for piece, _ in pieces if piece.sequence == head.sequence}
+            if named and "" not in named and head.digest not in named:
+                text = f"event {head.sequence} is not the one that the unit named"
+                judging.report(Note.FORK, text)
+            newest = latest([newest, head.moment])
+        went = min((number for number in left if number > last), default=None)
+        if went is not None:
+            judging.missing(Gap(last + 1, went - 1), (newest, None))
+        elif self._has_ended(unit, newest):
+            pass
+        elif head is None and pieces and judging.matters(newest, None):
+            judging.report(Note.UNPROVEN, f"nothing shows that event {last} is its last")
+        elif newest is not None and newest < min(judging.end, self._now) - _SILENT:
+            when = f"{newest:%Y-%m-%d %H:%M} UTC"
+            self._remark(f"{unit.source}: nothing it signed after {when} is stored")
+        return [] if head is None else [head]
+
+    def _has_ended(self, unit: UnitName, newest: datetime | None) -> bool:
+        """Whether no key of a unit was valid any more after the newest that is stored of it."""
+        keys = self._keys.of_unit(unit)
+        return newest is not None and all(
+            key.not_after is not None and key.not_after <= newest + _SILENT for key in keys
+        )
+
+    def _head(self, unit: UnitName, judging: Judging) -> Piece | None:
+        """Return what the newest state or health of a unit says of its chain, if that is proven."""
+        proof = self._shelf.head(unit)
+        if proof is None:
+            return None
+        try:
+            piece = self._verified_head(unit, proof)
+        except Exception as error:  # noqa: BLE001 - the row may hold anything
+            why = str(error) if isinstance(error, Rejected) else type(error).__name__
+            judging.report(Note.ALTERED, f"its state or health in table head is not genuine: {why}")
+            return None
+        if (proof.sequence, proof.digest) != (piece.sequence, piece.digest):
+            text = "its state or health in table head names another event than the columns"
+            judging.report(Note.ALTERED, text)
+        return piece
+
+    def _verified_head(self, unit: UnitName, proof: Proof) -> Piece:
+        received = as_moment(proof.received_at)
+        found = verify(proof.jws, self._keys, proof.topic, received or self._now)
+        event = found.event
+        if isinstance(event, AttendanceEvent | AuditEvent) or found.unit != unit:
+            raise ValueError("is not a state or health of this unit")
+        sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
+        return Piece(
+            0,
+            "head",
+            found.unit,
+            event.data.sequence,
+            event.data.head or "",
+            kid=found.kid,
+            moment=event.moment if sure else received,
+        )
+
+
+def _moves_of(entries: list[RowEvidence]) -> dict[Move, str]:
+    """Return the changes of name that were signed, each with the digest that it follows."""
+    return {
+        entry.move: entry.piece.previous or ""
+        for entry in entries
+        if entry.move is not None and entry.piece is not None
+    }

@@ -1,0 +1,101 @@
+"""Judges receipts by themselves: what units signed of the rosters that they were brought.
+
+`senyum admin roster` and `erase` keep them, one compact JWS a line: a unit's answer, or its
+`state`, which names the roster by its digest. Only the units' keys are needed.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.contract.commands import REPLY_TYP, Reply
+from edge.contract.envelope import Flaw, Rejected, verify
+from edge.contract.events import PersonId, Sha256, StateEvent
+from edge.contract.jose import header_of
+from edge.contract.keys import KeySet
+from edge.contract.replies import kept_reply
+from edge.contract.topics import Leaf
+from edge.errors import EnvelopeError
+from senyum_central.evidence.chain import Fault
+from senyum_central.evidence.verifier import Finding
+
+_NAME = "roster"  # of what such an answer is to, where a reply to a command has the command's
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one unit signed."""
+
+    line: int  # from 1
+    unit: str  # urn:senyum:{org}:{site}:{unit}
+    time: str  # as the unit signed it
+    digest: str | None  # of the roster that it has; None where it has none, or refused one
+    version: int | None = None  # of the roster that it answers to; None of a state
+    erased: tuple[str, ...] = ()  # opaque ids
+    refused: str = ""  # why
+
+
+class _Installed(BaseModel):
+    """What the answer to a roster says of the one that the unit has."""
+
+    model_config = ConfigDict(strict=True)
+
+    digest: Sha256 | None = None
+    erased: list[PersonId] = Field(default_factory=list)
+
+
+def is_receipts(first: bytes) -> bool:
+    """Tell a file of receipts from an export by its first line."""
+    return not first.startswith(b"{") and first.count(b".") == 2
+
+
+def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], list[Finding]]:
+    """Return what is genuine of the lines of a file, and what is not."""
+    receipts: list[Receipt] = []
+    findings: list[Finding] = []
+    for number, raw in enumerate(lines, 1):
+        try:
+            receipts.append(_receipt(number, raw.strip(), keys))
+        except Rejected as error:
+            unsure = error.flaw in (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
+            findings.append(Finding(Fault.REFUSED if unsure else Fault.ALTERED, number, str(error)))
+        except EnvelopeError as error:
+            findings.append(Finding(Fault.ALTERED, number, str(error)))
+        except Exception as error:  # noqa: BLE001 - the other lines are judged in any case
+            text = f"cannot be judged: {type(error).__name__}"
+            findings.append(Finding(Fault.ALTERED, number, text))
+    return receipts, findings
+
+
+def _receipt(line: int, token: bytes, keys: KeySet) -> Receipt:
+    try:
+        header = header_of(token.decode("ascii"))
+    except ValueError:
+        raise Rejected(Flaw.MALFORMED, "is nothing that a unit signs") from None
+    key = keys.find(str(header.get("kid")))
+    if key is None:
+        raise Rejected(Flaw.UNKNOWN_KEY, "is signed by a key that is not registered")
+    if header.get("typ") == REPLY_TYP:
+        return _of_reply(line, kept_reply(token, keys))
+    event = verify(token, keys, key.unit.topic(Leaf.STATE)).event
+    assert isinstance(event, StateEvent), "nothing else is verified on this topic"
+    return Receipt(line, event.source, event.time, event.data.roster)
+
+
+def _of_reply(line: int, reply: Reply) -> Receipt:
+    if reply.name != _NAME:
+        raise EnvelopeError(f"is an answer to {reply.name}, and of no roster")
+    try:
+        data = _Installed.model_validate(reply.data) if reply.ok else _Installed()
+    except ValidationError:
+        raise EnvelopeError("is an answer that names no roster as a unit does") from None
+    return Receipt(
+        line,
+        reply.source,
+        reply.time,
+        data.digest,
+        reply.number,
+        tuple(data.erased),
+        "" if reply.ok else f"{reply.reason}: {reply.text}",
+    )

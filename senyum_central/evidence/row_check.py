@@ -1,0 +1,253 @@
+"""Verifies the rows of a store: what a unit signed is believed, and no column beside it.
+
+Whoever has the database can write anything into it, and an older program may have stored what is
+refused today. Whatever is wrong with a row concerns this row alone.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from edge.contract.envelope import Flaw, Rejected, Verified, verify
+from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.jose import digest, key_id, payload_of
+from edge.contract.keys import KeySet
+from edge.contract.topics import UnitName, event_topic, parse
+from edge.system.clock import ClockState
+from senyum_central.evidence.chain import Fault, Piece, is_preliminary
+from senyum_central.store.unit_renames import Move
+from senyum_central.store.unknown_events import read_later
+
+_NOT_PROVEN = (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
+_IMPOSSIBLE = "was signed and is impossible"  # as an older contract allowed it
+_PERSON = re.compile(r"[0-9a-f]{32}")
+_NUMBER = re.compile(r"[0-9]{20}")
+_SHOWN = 80  # characters of a column
+_YEARS = range(2000, 9000)
+COLUMNS = (
+    "number",
+    "id",
+    "unit",
+    "sequence",
+    "digest",
+    "previous",
+    "type",
+    "time",
+    "subject",
+    "kid",
+    "jws",
+    "received_at",
+)
+LATER_COLUMNS = ("unit", "sequence", "digest", "type", "topic", "jws", "received_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as the database gives it: every value may be of any type."""
+
+    table: str
+    values: dict[str, Any]  # by the names of columns
+
+    @property
+    def sequence(self) -> Any:
+        return self.values["sequence"]
+
+    @property
+    def jws(self) -> Any:
+        return self.values["jws"]
+
+    def __str__(self) -> str:
+        number = self.values.get("number")
+        where = f"table {self.table}" if number is None else f"row {number}"
+        return f"{where}, event {short(self.sequence)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A person and a moment that an unproven row names."""
+
+    person: str  # opaque id
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is proven of a row, and what is wrong with it."""
+
+    row: Row
+    received: datetime | None = None
+    event: AttendanceEvent | AuditEvent | None = None  # as the unit signed it
+    piece: Piece | None = None  # its place in the chain; without `kid` it is not proven
+    fault: Fault | None = None  # of a row that differs from what was signed, or proves nothing
+    why: str = ""
+    claims: tuple[Claim, ...] = ()
+
+
+def check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
+    """Verify a row that is stored as one of `unit`. Never raises."""
+    try:
+        return _check(row, unit, keys)
+    except Exception as error:  # noqa: BLE001 - one row must not keep the others from being read
+        why = f"cannot be read: {type(error).__name__}"
+        return Checked(row, piece=_place(row, unit), fault=Fault.ALTERED, why=why)
+
+
+def _check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
+    received = as_moment(row.values["received_at"])
+    if not isinstance(row.jws, str):
+        why = "holds no signed message"
+        return _unusable(row, unit, received, Fault.ALTERED, why)
+    topic = event_topic(row.jws, unit)
+    try:
+        found = verify(row.jws, keys, topic, received or datetime.now(UTC))
+    except Rejected as error:
+        if error.flaw is Flaw.PAYLOAD:
+            return _of_other_form(row, unit, received, topic, str(error))
+        if error.flaw is Flaw.MALFORMED and _is_signed(row.jws, topic, keys):
+            why = f"{_IMPOSSIBLE}: {error}"
+            return _unusable(row, unit, received, Fault.REFUSED, why)
+        fault = Fault.REFUSED if error.flaw in _NOT_PROVEN else Fault.ALTERED
+        return _unusable(row, unit, received, fault, str(error))
+    event = found.event
+    if not isinstance(event, AttendanceEvent | AuditEvent):
+        return _unusable(row, unit, received, Fault.ALTERED, f"is a message of {found.leaf}")
+    wrong = [*_differing(row, found, event)]
+    if received is None:
+        wrong.append("received_at is not a time")
+    return Checked(
+        row,
+        received,
+        event,
+        piece_of(found, event, row_number(row)),
+        Fault.ALTERED if wrong else None,
+        ", ".join(wrong),
+    )
+
+
+def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
+    """Whether a message is signed by a key of its unit, whatever it says."""
+    key = keys.find(key_id(jws) or "")
+    try:
+        return key is not None and key.unit == parse(topic)[0] and key.verifies(jws)
+    except ValueError:
+        return False
+
+
+def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) -> Piece:
+    """Return the place of a genuine event in its chain."""
+    sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
+    return Piece(
+        line,
+        "event",
+        found.unit,
+        event.number,
+        found.digest,
+        event.previous or "",
+        found.kid,
+        event.moment if sure else None,
+        moved=Move.of(event) is not None,
+        preliminary=is_preliminary(event),
+    )
+
+
+def short(value: object) -> str:
+    """Return the value of a column as text that fits into a line."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def row_number(row: Row) -> int:
+    """Return the number of a row, 0 if it has none."""
+    number = row.values.get("number")
+    return number if isinstance(number, int) else 0
+
+
+def as_moment(text: object) -> datetime | None:
+    """Read a time of the store; None for anything else than a time from 2000 on."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if found is None or found.year not in _YEARS:
+            return None
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except ValueError:
+        return None
+
+
+def _differing(row: Row, found: Verified, event: AttendanceEvent | AuditEvent) -> Iterator[str]:
+    """Name the columns that contradict the signed message."""
+    signed = {
+        "id": event.id,
+        "unit": event.source,
+        "sequence": event.number,
+        "digest": found.digest,
+        "previous": event.previous,
+        "type": event.type,
+        "time": event.time,
+        "subject": event.subject if isinstance(event, AttendanceEvent) else None,
+        "kid": found.kid,
+    }
+    for name, value in signed.items():
+        stored = row.values.get(name, value)  # table `later` has not all of them
+        if type(stored) is not type(value) or stored != value:
+            yield f"{name} is {short(repr(stored))} and was signed as {value!r}"
+
+
+def _of_other_form(
+    row: Row, unit: UnitName, received: datetime | None, topic: str, why: str
+) -> Checked:
+    """Take a signed message that today's contract does not allow for what it is: a link."""
+    later = read_later(topic, row.jws)
+    owner = parse(topic)[0]
+    if later is not None:
+        piece = Piece(row_number(row), "event", owner, later.sequence, later.digest)
+        if (later.sequence, later.digest) == (row.sequence, row.values["digest"]):
+            return Checked(row, received, piece=piece)
+        why = "sequence or digest differs from the signed message"
+        return Checked(row, received, piece=piece, fault=Fault.ALTERED, why=why)
+    content = payload_of(row.jws)
+    number = str(content.get("sequence"))
+    if content.get("source") != owner.source or not _NUMBER.fullmatch(number):
+        return _unusable(row, unit, received, Fault.REFUSED, f"{_IMPOSSIBLE}: {why}")
+    return Checked(
+        row,
+        received,
+        piece=Piece(row_number(row), "event", owner, int(number), digest(row.jws)),
+        fault=Fault.REFUSED,
+        why=f"{_IMPOSSIBLE}: {why}",
+        claims=tuple(_claims(row, content)),
+    )
+
+
+def _unusable(
+    row: Row, unit: UnitName, received: datetime | None, fault: Fault, why: str
+) -> Checked:
+    try:
+        content = payload_of(row.jws)
+    except (AttributeError, ValueError):
+        content = {}
+    claims = tuple(_claims(row, content))
+    return Checked(row, received, None, _place(row, unit), fault, why, claims)
+
+
+def _place(row: Row, unit: UnitName) -> Piece | None:
+    """Return where the columns say that a row belongs, so that its number is not called missing."""
+    if type(row.sequence) is not int or row.sequence < 1:
+        return None
+    return Piece(row_number(row), "event", unit, row.sequence, "")
+
+
+def _claims(row: Row, content: dict[str, Any]) -> Iterator[Claim]:
+    pairs = {
+        (row.values.get("subject"), row.values.get("time")),
+        (_word(content.get("subject")), _word(content.get("time"))),
+    }
+    for person, text in pairs:
+        moment = as_moment(text)
+        if isinstance(person, str) and _PERSON.fullmatch(person) and moment is not None:
+            yield Claim(person, moment)
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) else None

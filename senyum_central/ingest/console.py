@@ -1,0 +1,167 @@
+"""Says on the terminal what happened, one line each, in the local time of the place.
+
+A person is the first characters of the opaque id; nothing else about anybody is shown.
+"""
+
+import json
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.text import Text
+
+from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.topics import UnitName
+from edge.system.text import ascii_json, escaped
+from edge.system.time_zones import find_zone
+from edge.types import Outcome, Reason
+from senyum_central.ingest.audit_text import sentence
+from senyum_central.ingest.notices import Kind, Notice
+
+_STYLES = {
+    Kind.DUPLICATE: "dim",
+    Kind.STATE: "dim",
+    Kind.ASKED: "dim",
+    Kind.HEALED: "green",
+    Kind.REFUSED: "yellow",
+}
+_PERSON_CHARACTERS = 4  # enough to tell neighbours in a queue apart
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> tuple[ZoneInfo, str]:
+    """Return a zone by name, and what to say of it.
+
+    A unit may name one that this machine's tzdata does not hold: then it is UTC.
+    """
+    found = find_zone(name)
+    if found is not None:
+        return found, ""
+    return ZoneInfo("UTC"), f"  (UTC: the time zone {name} is not known here)"
+
+
+def unit_label(unit: UnitName | None) -> str:
+    """Site and unit; the organisation is the same on nearly every line."""
+    return "unknown unit" if unit is None else f"{unit.site}/{unit.name}"
+
+
+def describe(event: AttendanceEvent | AuditEvent) -> str:
+    """Say an event in words and figures: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
+    if isinstance(event, AuditEvent):
+        return f"#{event.number} audit  {sentence(event.data)}"
+    data = event.data
+    parts = [f"#{event.number} {data.outcome}"]
+    if data.reason is Reason.SPOOF:
+        parts.append("PHOTO OR SCREEN SUSPECTED")
+    elif data.outcome is Outcome.REFUSED:
+        parts.append(str(data.reason))
+    if event.subject is not None:
+        parts.append(f"person {event.subject[:_PERSON_CHARACTERS]}…")
+    if data.smile is not None:
+        parts.append(f"smile {data.smile:.0f}")
+    if data.match is not None:
+        ahead = "" if data.match.margin is None else f" ({data.match.margin:+.2f})"
+        parts.append(f"match {data.match.similarity:.2f}{ahead}")
+    if data.liveness.score is not None:
+        parts.append(f"alive {data.liveness.score:.2f}")
+    return "  ".join(parts)
+
+
+def line(notice: Notice, zone: str) -> str:
+    """Write a notice as one line; `zone` (IANA) dates those that come from no place.
+
+    Whatever a stranger put into it is escaped.
+    """
+    place = zone if notice.event is None else notice.event.data.place.zone
+    if notice.kind is Kind.EVENT and notice.event is not None:
+        words = describe(notice.event)
+    elif notice.flaw is not None:
+        words = f"refused ({notice.flaw}): {notice.text}"
+    else:
+        words = notice.text
+    if notice.kind is Kind.FORK:
+        words = f"fork in the chain: {words}"
+    alarm = "ALARM  " if notice.loud else ""
+    local, unknown = _zone(place)
+    return escaped(
+        f"{_local(notice.at, local):%H:%M:%S %Z}  {alarm}{unit_label(notice.unit)}"
+        f"  {words}{unknown}"
+    )
+
+
+def _local(moment: datetime, zone: ZoneInfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # at the ends of the calendar, another zone's date may not exist
+        return moment
+
+
+def as_json(notice: Notice, **more: object) -> str:
+    """Write a notice for a program: one flat object in one line of ASCII, with `more` in it.
+
+    The event is as it was signed, though strings may be spelt in another way.
+    """
+    content: dict[str, Any] = {
+        "kind": notice.kind,
+        "alarm": notice.loud,
+        "unit": notice.unit.source if notice.unit else None,
+        "at": _utc(notice.at),
+    }
+    if notice.flaw is not None:
+        content["flaw"] = notice.flaw
+    if notice.text:
+        content["text"] = notice.text
+    if notice.gaps:
+        content["first"], content["last"] = notice.gaps[0].first, notice.gaps[-1].last
+        content["count"] = sum(gap.last - gap.first + 1 for gap in notice.gaps)
+        content["outage"], content["over"] = notice.outage, notice.over
+    text = ascii_json(json.dumps(content | more))
+    if notice.event is None:
+        return text
+    # Written by pydantic at once: the way over a dictionary takes several times as long.
+    return f'{text[:-1]}, "event": {ascii_json(notice.event.model_dump_json())}}}'
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _suspected(notice: Notice) -> bool:
+    """Whether this is news of an attempt with a photo or a screen."""
+    event = notice.event if notice.kind is Kind.EVENT else None
+    return isinstance(event, AttendanceEvent) and event.data.reason is Reason.SPOOF
+
+
+class Screen:
+    """Prints notices; alarms are bold red on a terminal and begin with ALARM everywhere.
+
+    What is no terminal may get a line only with the next `flush`.
+    """
+
+    def __init__(self, console: Console, zone: str, *, as_json: bool = False) -> None:
+        self._console = console
+        self._zone = zone
+        self._as_json = as_json
+
+    def show(self, notice: Notice) -> None:
+        if self._as_json:
+            self._write(as_json(notice))
+        elif not self._console.is_terminal:
+            self._write(line(notice, self._zone))
+        else:
+            style = "bold red" if notice.loud else _STYLES.get(notice.kind, "")
+            if _suspected(notice):
+                style = "bold yellow"
+            # Never wrapped: one notice is one line.
+            text = Text(line(notice, self._zone), style=style)
+            self._console.print(text, soft_wrap=True, highlight=False)
+
+    def _write(self, text: str) -> None:
+        """Write a line past rich, which takes as long for it as it takes to verify an event."""
+        self._console.file.write(f"{text}\n")
+
+    def flush(self) -> None:
+        """Let whoever reads have all that was shown."""
+        self._console.file.flush()

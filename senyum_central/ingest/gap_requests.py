@@ -1,0 +1,252 @@
+"""Asks units for what is missing, and keeps in the store what became of asking.
+
+A reported gap is asked for with the command `replay`, one request a unit at a time: while its
+answer may still be on its way nothing more is asked of that unit, whichever receiver asked. Gaps
+that lie close together are asked for at once. What does not come is asked for again, after longer
+and longer waits; each number that comes starts the count anew. Only a unit that was heard lately
+is asked. At last a gap is given up, loudly, with the unit's own words where it gave any.
+
+Receivers of one store take turns in the transaction that claims a request and takes its number,
+so none asks twice, and the numbers of their common key only go up.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any, Protocol
+
+from sqlalchemy import and_, bindparam, case, func, or_, select, text
+
+from edge.contract.topics import UnitName
+from senyum_central.ingest.gaps import Gap, in_words
+from senyum_central.ingest.message import Instant, Message
+from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.replies import Answer
+from senyum_central.store.missing_events import THIS_GAP
+from senyum_central.store.schema import COMMAND, GAP
+from senyum_central.store.store import Store
+
+UNITS = 20  # asked in one go, by one receiver: a broker that forgot everything has many gaps
+TIMES = 8  # a gap is asked for, before it is given up
+FIRST_WAIT = timedelta(minutes=1)  # doubles each time
+LONGEST_WAIT = timedelta(hours=1)
+SLOWEST = 5.0  # events a second at which a unit may be replaying
+SPAN = 5000  # numbers of one request
+PAGE = 100  # gaps of a unit that are read at a time
+SPARSE = 200  # so many stored numbers between two gaps are sent once more, rather than asked apart
+LIVES = timedelta(hours=1)  # of a request; a unit that was away longer is asked anew
+
+
+class Commander(Protocol):
+    """Who may ask: signs a `replay` command."""
+
+    @property
+    def kid(self) -> str:
+        """The key, of which each number may be used once."""
+        ...
+
+    def replay(
+        self, unit: UnitName, gap: Gap, number: int, at: datetime, until: datetime
+    ) -> "Request":
+        """Return the signed command for `gap`; `at` and `until` bound when it counts."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A signed command."""
+
+    id: str
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A gap that is open and not given up."""
+
+    unit: str
+    gap: Gap
+    asked: int
+    wanted: int | None  # numbers that were missing when it was last asked for
+    answer: str | None
+    outage: str
+    holes: list[Gap]  # what is still missing of it
+
+    @property
+    def key(self) -> dict[str, object]:
+        return {"of": self.unit, "a": self.gap.first, "z": self.gap.last}
+
+    @property
+    def times(self) -> int:
+        """Return how often it was requested without success; numbers that came reset the count."""
+        came = self.wanted is not None and sum(map(len, self.holes)) < self.wanted
+        return 0 if came else self.asked
+
+
+_OPEN = and_(GAP.c.healed_at.is_(None), GAP.c.given_up_at.is_(None))
+# From one unit to the next in the index, past all gaps of each.
+_DUE = text("""
+WITH RECURSIVE owner (unit) AS (
+    SELECT min(unit) FROM gap WHERE healed_at IS NULL AND given_up_at IS NULL
+    UNION ALL SELECT (
+        SELECT min(gap.unit) FROM gap
+        WHERE healed_at IS NULL AND given_up_at IS NULL AND gap.unit > owner.unit
+    ) FROM owner WHERE owner.unit IS NOT NULL
+)
+SELECT unit FROM owner WHERE unit IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM gap WHERE gap.unit = owner.unit
+        AND healed_at IS NULL AND given_up_at IS NULL AND ask_after > :now
+)
+""")
+_THIS = GAP.update().where(THIS_GAP)
+
+
+class Asker:
+    """Asks in the name of one authority key."""
+
+    def __init__(
+        self, store: Store, commander: Commander, first_wait: timedelta = FIRST_WAIT
+    ) -> None:
+        self._store = store
+        self._commander = commander
+        self._first_wait = first_wait
+
+    def ask(self, heard: Callable[[str], bool], now: Instant) -> tuple[list[Message], list[Notice]]:
+        """Claim what is due; returns the commands to publish and what there is to say.
+
+        `heard` tells whether a unit was heard lately. Raises StoreError.
+        """
+        commands: list[Message] = []
+        notices: list[Notice] = []
+        if not any(map(heard, self._due(now))):  # the usual case needs no lock
+            return commands, notices
+        with self._store.batch():
+            for source in filter(heard, self._due(now)):
+                if len(commands) == UNITS:
+                    break
+                self._ask_unit(UnitName.from_source(source), now, commands, notices)
+        return commands, notices
+
+    def answered(self, answer: Answer, now: Instant) -> list[Notice]:
+        """Note what a unit said, inside a batch; returns what there is to say."""
+        if answer.ok:
+            return []
+        changes: dict[Any, Any] = {GAP.c.answer: answer.text}
+        if answer.final:  # one more request, then it is given up at once
+            asked, after = GAP.c.asked, GAP.c.ask_after
+            changes[asked] = case((asked < TIMES - 1, TIMES - 1), else_=asked)
+            changes[after] = case((asked >= TIMES, str(now)), else_=after)
+        mark = GAP.update().where(
+            _OPEN, GAP.c.request == answer.to, GAP.c.unit == answer.unit.source
+        )
+        fresh = or_(GAP.c.answer.is_(None), GAP.c.answer != answer.text)
+        # Every receiver hears the answer; one says it.
+        if not self._store.database.run(mark.where(fresh).values(changes)).rowcount:
+            return []
+        text = f"does not send what was asked for: {answer.text}"
+        return [Notice(Kind.ASKED, now.utc, answer.unit, text)]
+
+    def _due(self, now: Instant) -> list[str]:
+        """Return the units that something is missing of and nothing is on its way from."""
+        with self._store.database.reading():
+            return [unit for (unit,) in self._store.database.rows(_DUE, now=str(now))]
+
+    def _missing(self, unit: str) -> Iterator[_Row]:
+        """Yield the gaps of a unit that something is missing of, ascending, read as needed."""
+        names = ("first", "last", "asked", "wanted", "answer", "outage")
+        query = select(*(GAP.c[name] for name in names)).where(_OPEN, GAP.c.unit == unit)
+        query = query.order_by(GAP.c.first).limit(PAGE)
+        after = 0
+        while page := self._store.database.rows(query.where(GAP.c.first > after)):
+            after = page[-1][0]
+            gaps = [Gap(first, last) for first, last, *_ in page]
+            holes = self._store.holes({unit: gaps}).get(unit, [])
+            at = 0
+            for gap, found in zip(gaps, page, strict=True):
+                end = bisect_right(holes, gap.last, at, key=attrgetter("first"))
+                if end > at:
+                    asked, wanted, answer, outage = found[2:]
+                    yield _Row(unit, gap, asked, wanted, answer, outage, holes[at:end])
+                at = end
+
+    def _ask_unit(
+        self, unit: UnitName, now: Instant, commands: list[Message], notices: list[Notice]
+    ) -> None:
+        """Ask for the first numbers that are missing, and give up earlier gaps that never came."""
+        hopeless: list[_Row] = []
+        rows: list[_Row] = []
+        for row in self._missing(unit.source):
+            if rows and row.gap.first - rows[0].holes[0].first >= SPAN:
+                break
+            (hopeless if row.times >= TIMES else rows).append(row)
+        if hopeless:
+            notices.append(self._give_up(unit, hopeless, now))
+        if not rows:
+            return
+        gap = _span(hole for row in rows for hole in row.holes)
+        asked = [row for row in rows if any(gap.common(hole) for hole in row.holes)]
+        wait = min(self._first_wait * 2 ** max(row.times for row in asked), LONGEST_WAIT)
+        after = now.utc + wait + timedelta(seconds=len(gap) / SLOWEST)
+        number = self._next_number(now)
+        request = self._commander.replay(unit, gap, number, now.utc, now.utc + LIVES)
+        ask_after = after.astimezone(UTC).isoformat(timespec="milliseconds")
+        changes = {"ask_after": ask_after, "request": request.id, "answer": None}
+        values = [{**row.key, "n": row.times + 1, "w": sum(map(len, row.holes))} for row in asked]
+        counts: dict[str, Any] = {"asked": bindparam("n"), "wanted": bindparam("w")}
+        self._store.database.run(_THIS.values({**changes, **counts}), values)
+        commands.append(request.message)
+        notices.append(Notice(Kind.ASKED, now.utc, unit, f"is asked again for {gap.events}"))
+
+    def _give_up(self, unit: UnitName, rows: list[_Row], now: Instant) -> Notice:
+        """Ask no more; an alarm for the first of an outage, for the others a line."""
+        db = self._store.database
+        outage = rows[0].outage
+        others = select(GAP.c.first).where(
+            GAP.c.unit == unit.source, GAP.c.outage == outage, GAP.c.given_up_at.is_not(None)
+        )
+        ongoing = db.one(others.limit(1)) is not None
+        db.run(_THIS.values(given_up_at=str(now)), [row.key for row in rows])
+        gaps = tuple(row.gap for row in rows)
+        words = in_words(gaps, "missing and given up")
+        requests = max(1, *(row.asked for row in rows))
+        answer = next((row.answer for row in rows if row.answer), None)
+        said = f'; the unit says: "{answer}"' if answer else ""
+        return Notice(
+            Kind.GIVEN_UP,
+            now.utc,
+            unit,
+            f"{words}, after {requests} requests without success{said}",
+            gaps=gaps,
+            outage=outage,
+            ongoing=ongoing,
+        )
+
+    def _next_number(self, now: Instant) -> int:
+        """Take the next number of our key: never one that was used, by this store or another.
+
+        It follows the clock, as those of `senyum admin` do, so that a store that was lost and
+        begun anew goes on above.
+        """
+        db, kid = self._store.database, self._commander.kid
+        last = db.one(select(func.max(COMMAND.c.number)).where(COMMAND.c.kid == kid)) or 0
+        number = max(int(last) + 1, int(now.utc.timestamp()))
+        put = db.put(COMMAND)
+        db.run(
+            put.on_conflict_do_update(index_elements=["kid"], set_={"number": put.excluded.number}),
+            {"kid": kid, "number": number},
+        )
+        return number
+
+
+def _span(holes: Iterable[Gap]) -> Gap:
+    """Return what one request asks for: from the first hole on, while the next is close."""
+    rest: Iterator[Gap] = iter(holes)
+    first = next(rest)
+    last = min(first.last, first.first + SPAN - 1)
+    for hole in rest:
+        if hole.first - last > SPARSE or hole.first - first.first >= SPAN:
+            break
+        last = min(hole.last, first.first + SPAN - 1)
+    return Gap(first.first, last)

@@ -1,0 +1,113 @@
+"""Joins the desk to the screen: what the subscriber hands its batches to."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+from edge.contract.keys import KeySet
+from senyum_central.ingest.ingestor import Desk
+from senyum_central.ingest.message import Instant, Message
+from senyum_central.ingest.notices import Notice
+from senyum_central.ingest.store_retry import Patience, Stopped
+
+SWEEP_NS = 1_000_000_000  # between two looks for overdue gaps
+
+log = logging.getLogger(__name__)
+
+
+class Receiver:
+    """Takes batches, and looks for gaps and for new keys once a second."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        show: Callable[[Notice], None],
+        now: Callable[[], Instant] = Instant.now,
+        *,
+        new_keys: Callable[[], KeySet | None] = lambda: None,
+        patiently: Patience | None = None,
+        shown: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`show` is called for each notice, and `shown` after the last of a batch.
+
+        `new_keys` returns another key set once it is there. `patiently` waits for a store that does
+        not answer.
+        """
+        self._desk = desk
+        self._show = show
+        self._shown = shown
+        self._now = now
+        self._new_keys = new_keys
+        self._patiently = patiently or Patience()
+        self._swept_ns = now().monotonic_ns
+        self._failed: set[str] = set()  # what was logged of chores that fail
+
+    def start(self) -> None:
+        """Look again at what was refused in earlier runs. Raises Stopped."""
+        self._say(self._patiently(lambda: self._desk.revisit(self._now())))
+
+    def connected(self) -> None:
+        self._desk.connected(self._now())
+
+    def take(self, messages: Sequence[Message]) -> None:
+        """Store a batch; when this returns it is durable.
+
+        Waits for a store that does not answer: nothing is acknowledged meanwhile. Raises Stopped.
+        """
+        now = self._now()
+        self._say(self._patiently(lambda: self._desk.take(messages, now)))
+
+    def idle(self) -> Sequence[Message]:
+        """Report gaps when it is time to, and ask for them; returns the commands that do.
+
+        Raises Stopped.
+        """
+        now = self._now()
+        if now.monotonic_ns - self._swept_ns < SWEEP_NS:
+            return ()
+        self._swept_ns = now.monotonic_ns
+        commands: list[Message] = []
+        self._chore("new keys cannot be used", lambda: self._trust(now))
+        self._chore("gaps cannot be looked for", lambda: self._sweep(now))
+        self._chore("gaps cannot be asked for", lambda: commands.extend(self._ask(now)))
+        return commands
+
+    def _trust(self, now: Instant) -> None:
+        keys = self._new_keys()
+        if keys is not None:
+            self._say(self._patiently(lambda: self._desk.trust(keys, now)))
+
+    def _sweep(self, now: Instant) -> None:
+        self._say(self._patiently(lambda: self._desk.sweep(now)))
+
+    def _ask(self, now: Instant) -> Sequence[Message]:
+        commands, notices = self._patiently(lambda: self._desk.ask(now))
+        self._say(notices)
+        return commands
+
+    def _chore(self, failed: str, work: Callable[[], None]) -> None:
+        """Do what is not about one message; whatever it raises, messages go on being stored."""
+        try:
+            work()
+        except (Stopped, BrokenPipeError):
+            raise
+        except Exception as error:
+            level = logging.DEBUG if failed in self._failed else logging.ERROR
+            log.log(level, "%s (%s); trying again", failed, type(error).__name__, exc_info=error)
+            self._failed.add(failed)
+        else:
+            self._failed.discard(failed)
+
+    def _say(self, notices: Iterable[Notice]) -> None:
+        """Show notices. One that cannot be shown is stored all the same: it stops nothing."""
+        for notice in notices:
+            self._attempt(partial(self._show, notice))
+        self._attempt(self._shown)
+
+    def _attempt(self, show: Callable[[], None]) -> None:
+        try:
+            show()
+        except BrokenPipeError:  # whoever reads our output went away
+            raise
+        except Exception as error:  # noqa: BLE001 - a full disk, or a text that nobody foresaw
+            log.warning("a notice cannot be shown (%s)", type(error).__name__)

@@ -1,0 +1,101 @@
+"""Ends the session of a receiver that will not come back, and stores what waits in it."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from edge.errors import LinkError
+from edge.mqtt.connection import Connection, Hello
+from edge.mqtt.reason_codes import Ended
+from edge.mqtt.self_pipe import Waker
+from edge.settings import BrokerSettings
+from edge.system.text import counted
+from senyum_central.ingest.handler import Handler
+from senyum_central.ingest.message import Message
+from senyum_central.ingest.subscriber import Subscriber
+
+log = logging.getLogger(__name__)
+
+QUIET_S = 3.0  # without a message: the broker holds nothing more for this client
+TRIES = 10  # to end the session
+
+
+class Retirement(Subscriber):
+    """Connects as a receiver that is gone, stores what the broker kept for it, ends its session.
+
+    The broker ends the connection of a receiver that is still running under this client ID.
+    """
+
+    def __init__(
+        self, broker: BrokerSettings, client_id: str, handler: Handler, *, group: str | None = None
+    ) -> None:
+        """`group` is the one that the receiver belonged to, None if it shared nothing."""
+        self._drain = _Drain(handler, self.stop)
+        super().__init__(broker, client_id, self._drain, group=group, replies=True)
+        self._begun = False
+
+    def run(self) -> None:
+        """Return once the session has ended.
+
+        Raises LinkError if the broker keeps no such session or refuses us, or if `stop` came
+        first; StoreError as the handler does. The session stays then, and another try goes on.
+        """
+        super().run()
+        if not self._drain.over:
+            raise LinkError(f"client {self._client_id}: interrupted; its session is still there")
+        self._end_session()
+        stored = counted(self._drain.messages, "message")
+        log.info("client %s is retired: %s taken over", self._client_id, stored)
+
+    def _subscribe(self, connection: Connection) -> None:
+        """Ask for nothing new, so that what waits in the session becomes less."""
+        if not connection.resumed and not self._begun:
+            self._end_session()
+            raise LinkError(
+                f"broker {self._where}: keeps no session of client {self._client_id}, so nothing "
+                "waits in it; the receiver's log has its client ID"
+            )
+        self._begun = True
+        wanted = self._subscriptions
+        connection.unsubscribe([wanted.events, *wanted.others, *wanted.leftovers])
+
+    def _end_session(self) -> None:
+        """Connect again without a session, which ends the one that is kept."""
+        hello, waker = Hello(self._client_id, session=0), Waker()
+        for _ in range(TRIES):
+            try:
+                self._version.connect(
+                    lambda five: Connection(self._broker, hello, waker, five=five)
+                ).close()
+            except Ended as error:
+                why = str(error)
+                waker.wait(self._broker.backoff_min)
+            else:
+                return
+        raise LinkError(f"{why}; the session of client {self._client_id} is still there")
+
+
+class _Drain(Handler):
+    """Passes messages on, and calls `done` once none has come for QUIET_S."""
+
+    def __init__(self, handler: Handler, done: Callable[[], None]) -> None:
+        self._handler = handler
+        self._done = done
+        self._since = 0.0  # monotonic
+        self.messages = 0
+        self.over = False
+
+    def connected(self) -> None:
+        self._handler.connected()
+        self._since = time.monotonic()
+
+    def take(self, messages: Sequence[Message]) -> None:
+        self._handler.take(messages)
+        self.messages += len(messages)
+        self._since = time.monotonic()
+
+    def idle(self) -> Sequence[Message]:
+        if time.monotonic() - self._since > QUIET_S:
+            self.over = True
+            self._done()
+        return ()

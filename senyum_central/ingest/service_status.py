@@ -1,0 +1,81 @@
+"""What `systemctl status` shows of a receiver, and the signs of life that systemd waits for."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from edge.system.sd_notify import Notifier
+from edge.system.text import counted, escaped
+
+EVERY_S = 1.0  # between two signs of life
+# Before it is subscribed, systemd waits this long for the next one: WatchdogSec= of the service.
+START_S = 300
+
+
+class ReceiverStatus:
+    """One sentence about the broker, the store and the events. One thread at a time."""
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notifier = notifier
+        self._now = now
+        self._monotonic = monotonic
+        self._broker = "not connected yet"
+        self._broker_since: datetime | None = None  # when it went away
+        self._store = ""  # what is wrong with it
+        self._store_since: datetime | None = None
+        self._events = 0
+        self._ready = False
+        self._due = 0.0
+
+    def connected(self, where: str, client_id: str) -> None:
+        """Note that the receiver is subscribed: the service is ready."""
+        self._broker, self._broker_since = f"connected to {where} as {client_id}", None
+        self._show()
+        if not self._ready:
+            self._ready = True
+            self._notifier.ready()
+
+    def disconnected(self, why: str) -> None:
+        """Note that the broker is away."""
+        self._broker_since = self._broker_since or self._now()
+        self._broker = f"broker away since {_clock(self._broker_since)}: {why}"
+        self._show()
+
+    def store_is(self, why: str | None) -> None:
+        """Note why the store does not answer, None if it does."""
+        self._store_since = None if why is None else self._store_since or self._now()
+        self._store = why or ""
+        self._show()
+
+    def stored(self) -> None:
+        """Count an event."""
+        self._events += 1
+
+    def alive(self) -> None:
+        """Say that the program waits for something, and does not hang; cheap to call."""
+        if self._monotonic() < self._due:
+            return
+        self._due = self._monotonic() + EVERY_S
+        if self._ready:
+            self._notifier.alive()
+        else:
+            self._notifier.extend(START_S)
+        self._show()
+
+    def _show(self) -> None:
+        parts = [self._broker]
+        if self._store_since is not None:
+            parts.insert(0, f"store away since {_clock(self._store_since)}: {self._store}")
+        parts.append(f"{counted(self._events, 'event')} stored since the start")
+        sentence = "; ".join(parts)
+        sentence = escaped(sentence)  # a line break would begin another field
+        self._notifier.status(sentence[0].upper() + sentence[1:])
+
+
+def _clock(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,242 @@
+"""Receives from the broker: session kept, acknowledged only after the store committed.
+
+MQTT 5, or 3.1.1, which has no shared subscriptions and no expiry of sessions.
+
+One thread does all: read what is there, hand it over as a batch, acknowledge the batch. So an
+acknowledgement never travels on another connection than its message came by, where the same
+packet identifier could mean a message that nobody has stored.
+"""
+
+import contextlib
+import logging
+import time
+from collections import deque
+
+from edge.contract.topics import COMMAND, ROOT
+from edge.errors import LinkError, LinkRefused, Trouble
+from edge.mqtt.backoff import Backoff
+from edge.mqtt.connection import Connection, Hello
+from edge.mqtt.reason_codes import Ended, Refused
+from edge.mqtt.self_pipe import Waker
+from edge.mqtt.version import Version
+from edge.settings import BrokerSettings
+from edge.system.sd_notify import Notifier
+from senyum_central.ingest.handler import Handler
+from senyum_central.ingest.message import Message
+from senyum_central.ingest.service_status import ReceiverStatus
+from senyum_central.ingest.subscriptions import Subscriptions
+
+log = logging.getLogger(__name__)
+
+BATCH = 500  # messages in one commit; also how many may be unacknowledged
+# Larger ones the broker drops instead of sending: 16 times the largest message of the contract.
+PACKET_BYTES = 1024 * 1024
+ANSWER_S = 10.0  # for SUBACK
+SILENCES = 3  # TLS connections without an answer that count as a refusal
+SHORT_S = 5.0  # a connection that ended sooner was hardly the network's fault
+WAIT_S = 0.25  # the longest that an idle call waits
+SENDING = 20  # commands on their way
+
+# MQTT 5 reason code, section 2.4.
+_NO_SUBSCRIBERS = 0x10
+_COMMANDS = f"{ROOT}/+/+/+/{COMMAND}/#"
+_ACCESS = "check --username, --password-file and --cert, and the broker's access list"
+_DO = dict.fromkeys(
+    (Trouble.CLIENT_ID, Trouble.PASSWORD, Trouble.NOT_AUTHORIZED, Trouble.BANNED), _ACCESS
+)
+
+
+class Subscriber:
+    """The receiver's side of one broker."""
+
+    def __init__(
+        self,
+        broker: BrokerSettings,
+        client_id: str,
+        handler: Handler,
+        *,
+        group: str | None = None,
+        replies: bool = False,
+        status: ReceiverStatus | None = None,
+    ) -> None:
+        """With `group`, share the events with its other members, else get every one.
+
+        With `replies`, also receive what units answer to commands. `status` is kept up to date.
+        """
+        self._status = status or ReceiverStatus(Notifier({}))
+        self._broker = broker
+        self._where = f"{broker.host}:{broker.port}"
+        self._client_id = client_id
+        self._handler = handler
+        self._version = Version(broker)
+        self._subscriptions = Subscriptions(group, replies)
+        self._waker = Waker()
+        self._commands: deque[Message] = deque()  # to be sent
+        self._flying: set[int] = set()  # packets of those that are on their way
+        self._let_in = False  # ever
+        self._silences = 0  # TLS connections that ended unanswered, one after another
+
+    def stop(self) -> None:
+        """End `run` soon. Safe in a signal handler."""
+        self._waker.stop()
+
+    def run(self) -> None:
+        """Receive until `stop`; a broker that cannot be reached is tried again, for ever.
+
+        Raises LinkError where it refuses us and no waiting helps (LinkRefused where it never let
+        us in: what we were told of it is wrong), and StoreError as the handler does.
+        """
+        backoff = Backoff(self._broker.backoff_min, self._broker.backoff_max)
+        said = False
+        while not self._waker.stopped:
+            since: float | None = None
+            try:
+                with contextlib.closing(self._version.connect(self._dial)) as connection:
+                    self._let_in, self._silences = True, 0
+                    self._subscribe(connection)
+                    log.info("receiving from broker %s as %s", self._where, self._client_id)
+                    self._status.connected(self._where, self._client_id)
+                    self._handler.connected()
+                    since = time.monotonic()
+                    said = False
+                    self._receive(connection)
+            except Ended as error:
+                if self._waker.stopped:
+                    return
+                self._give_up(error)
+                # The first failure is said aloud; the rest would only fill the log.
+                level = logging.DEBUG if said else logging.WARNING
+                lasted = None if since is None else time.monotonic() - since
+                hint = self._hint if lasted is not None and lasted < SHORT_S else ""
+                log.log(level, "%s; trying again%s", error, hint)
+                said = True
+                self._status.disconnected(str(error))
+                # A broker that drops us at once, again and again, is not reached either.
+                if lasted is not None and lasted > self._broker.backoff_max:
+                    backoff.reset()
+                self.rest(backoff.next())
+
+    def rest(self, seconds: float) -> bool:
+        """Wait, unless `stop` comes; returns whether to go on."""
+        until = time.monotonic() + seconds
+        self._status.alive()
+        while not self._waker.stopped and (left := until - time.monotonic()) > 0:
+            self._waker.wait(left)
+        return not self._waker.stopped
+
+    # --- connecting -------------------------------------------------------------------------
+
+    def _dial(self, five: bool) -> Connection:
+        self._subscriptions.begin(five=five)
+        hello = Hello(
+            self._client_id,
+            session=self._subscriptions.expiry_s,
+            receive_maximum=BATCH,
+            packet_bytes=PACKET_BYTES,
+        )
+        return Connection(self._broker, hello, self._waker, five=five)
+
+    @property
+    def _hint(self) -> str:
+        """What a short connection may mean: not every broker says that it was taken over."""
+        return f"; does another receiver come as {self._client_id}? Give each its own --client-id"
+
+    def _refusal(self, why: str) -> LinkError:
+        """Return the error of a broker that will not have us."""
+        kind = LinkError if self._let_in else LinkRefused
+        return kind(f"broker {self._where}: {why}")
+
+    def _give_up(self, error: Ended) -> None:
+        """Raise LinkError where no waiting helps."""
+        if error.trouble is Trouble.TAKEN_OVER:
+            raise self._refusal(
+                f"another receiver came as {self._client_id}; give each its own --client-id"
+            ) from None
+        if isinstance(error, Refused):
+            advice = _DO.get(error.trouble)
+            raise self._refusal(error.why if advice is None else f"{error.why}; {advice}") from None
+        # In TLS 1.3 a client's certificate is judged after the handshake, and the alert that says
+        # so may be lost with the connection: then only repetition shows that waiting is no help.
+        refused = error.trouble is Trouble.CERTIFICATE_REFUSED
+        if self._broker.tls and error.trouble is Trouble.CLOSED:
+            self._silences += 1
+            refused = self._silences >= SILENCES
+        if refused and not self._let_in:
+            raise self._refusal(f"{error.why}; check --cert and --key") from None
+
+    def _subscribe(self, connection: Connection) -> None:
+        wanted = self._subscriptions
+        wanted.offered &= connection.shares or not connection.five
+        self._ask(connection, *wanted.others, wanted.events)
+        if wanted.disappointed:
+            # The session of this connection expires as early as that of a member.
+            why = "has no shared subscriptions; going on without"
+            raise connection.ended(why, Trouble.FEATURE)
+        if wanted.group is not None and not wanted.shared:
+            log.warning(
+                "broker %s has no shared subscriptions: every receiver gets every event, "
+                "and the store keeps each once",
+                self._where,
+            )
+        for refused, code in wanted.refused.items():
+            raise self._refusal(
+                f"refused the subscription {refused}: {code}; "
+                f"let client {self._client_id} read it in the broker's access list"
+            )
+        if connection.resumed:  # after the new subscription: nothing is missed between the two
+            connection.unsubscribe(wanted.leftovers)
+
+    def _ask(self, connection: Connection, *filters: str) -> None:
+        """Subscribe and wait for the answers."""
+        self._subscriptions.send(connection, *filters)
+        until = time.monotonic() + ANSWER_S
+        while not self._subscriptions.answered:
+            if self._waker.stopped or time.monotonic() > until:
+                raise connection.ended(f"no SUBACK within {ANSWER_S:.0f} s", Trouble.SILENT)
+            connection.turn(WAIT_S)
+            while connection.granted:
+                granted = connection.granted.popleft()
+                self._subscriptions.answer(granted.mid, granted.reasons[0])
+            self._take(connection)  # some brokers go on only when that is acknowledged
+
+    # --- receiving --------------------------------------------------------------------------
+
+    def _receive(self, connection: Connection) -> None:
+        self._commands.clear()  # those that a lost connection swallows are asked for again in time
+        self._flying.clear()
+        while not self._waker.stopped:
+            if not connection.heard:
+                connection.turn(WAIT_S)
+            self._take(connection)
+            self._commands.extend(self._handler.idle())
+            self._status.alive()
+            self._command(connection)
+
+    def _take(self, connection: Connection) -> None:
+        """Hand over what has come, all of it in one commit, and acknowledge it."""
+        connection.read_on(BATCH)
+        batch = list(connection.heard)
+        connection.heard.clear()
+        if batch:
+            self._handler.take([Message(heard.topic, heard.payload) for heard in batch])
+            for heard in batch:
+                connection.acknowledge(heard)
+
+    def _command(self, connection: Connection) -> None:
+        """Send what is to be sent, as many at a time as the broker takes."""
+        while connection.acks:
+            ack = connection.acks.popleft()
+            self._flying.discard(ack.mid)
+            if ack.reason.is_failure and ack.reason.value != _NO_SUBSCRIBERS:
+                log.warning(
+                    "broker %s refused a command: %s; let client %s write %s in its access list",
+                    self._where,
+                    ack.reason,
+                    self._client_id,
+                    _COMMANDS,
+                )
+        most = min(SENDING, connection.receive_maximum)
+        while self._commands and len(self._flying) < most:
+            message = self._commands.popleft()
+            mid = connection.publish(message.topic, message.payload, 1, retain=False)
+            self._flying.add(mid)

@@ -1,0 +1,391 @@
+"""The connection to where the central store is: an SQLite file or a PostgreSQL database.
+
+SQLite in WAL mode, synchronous FULL, and PostgreSQL with its commits waited for: what a
+transaction committed survives a power cut. Writers take turns, in both: a transaction that writes
+begins with the lock that it needs, so that what it read stays true until it commits.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Table,
+    create_engine,
+    event,
+    literal,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, CursorResult
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from edge.errors import StoreAway, StoreError, StoreUnusable
+from edge.system.key_files import read_secret_line
+from edge.system.supplied_files import check_replaceable
+from senyum_central.store import database_errors as faults
+from senyum_central.store import schema
+from senyum_central.store import stored_renames as moving
+from senyum_central.store import time_correction as dating
+from senyum_central.store.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
+
+FETCH = 500  # rows of a long answer at a time
+BUSY_S = 3.0  # how long another's lock is waited for at a time; SIGTERM waits no longer either
+# A receiver whose machine died must not hold the others' turn for hours.
+_SESSION = (
+    "SET idle_in_transaction_session_timeout = '60s'",
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 3",
+    "SET client_min_messages = warning",
+)
+# A server whose machine or network died is noticed within a minute.
+_LIBPQ: dict[str, float] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # ms
+}
+
+
+def is_url(where: Path | str) -> bool:
+    """Tell a server's address from a file."""
+    return isinstance(where, str) and "://" in where
+
+
+def parse_url(address: str) -> URL:
+    """Read `postgresql://[USER@]HOST[:PORT]/DATABASE[?OPTION=…]`; StoreUnusable where it is none.
+
+    A password in it is refused: whoever lists the processes of the machine would read it.
+    """
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        raise StoreUnusable("--store: is no address, as postgresql://HOST/DATABASE") from None
+    if url.drivername not in {"postgresql", "postgres"}:
+        raise StoreUnusable(
+            f"--store: {url.drivername}:// is not known; name a file or postgresql://HOST/DATABASE"
+        )
+    if url.password is not None or "password" in url.query:
+        raise StoreUnusable(
+            "--store: holds a password; put it into a file of mode 0600 and name that with "
+            "--store-password-file, or with PGPASSFILE"
+        )
+    if not url.database:
+        raise StoreUnusable("--store: names no database, as postgresql://HOST/DATABASE")
+    return url.set(drivername="postgresql+psycopg")
+
+
+class Database:
+    """The connection. Used by one thread; every method raises StoreAway or RowRejected.
+
+    It is made when it is needed. After a failure the next use begins with a new one, and one that
+    broke meanwhile is replaced by the pool. StoreUnusable, raised by the constructor only, is a
+    StoreError that the caller can correct. With `read_only` nothing is made, grown or locked.
+    """
+
+    def __init__(
+        self, where: Path | str, password: Path | None = None, *, read_only: bool = False
+    ) -> None:
+        self._read_only = read_only
+        self.server = is_url(where)
+        if self.server:
+            url = parse_url(str(where))
+            self.label = url.set(drivername="postgresql").render_as_string()
+            if password is not None:
+                secret = read_secret_line(password, "the password of the store")
+                url = url.set(password=secret)
+            arguments = {name: n for name, n in _LIBPQ.items() if name not in url.query}
+        else:
+            self.label = str(where)
+            url = _file_url(Path(where), read_only=read_only)
+            arguments = {"timeout": BUSY_S}
+        self._engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=1,
+            max_overflow=0,
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            connect_args=arguments,
+        )
+        event.listen(self._engine, "connect", self._prepare_session)
+        self._connection: Connection | None = None  # inside a transaction, snapshot or reading
+        try:
+            with self._opening():
+                self._prepare()
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; nothing is pending outside a transaction."""
+        self._engine.dispose()
+
+    @property
+    def connection(self) -> Connection:
+        """Return the connection that is in use."""
+        assert self._connection is not None, "only inside a transaction, a snapshot or reading"
+        return self._connection
+
+    # --- statements -----------------------------------------------------------------------
+
+    def run(
+        self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()
+    ) -> CursorResult[Any]:
+        """Execute one statement, for each of several values if there are several."""
+        return self._execute(statement, values or None)
+
+    def rows(self, statement: Executable, **values: Any) -> list[Any]:
+        """Return all that a query found."""
+        return list(self._execute(statement, values))
+
+    def stream(self, statement: Executable, **values: Any) -> Iterator[Any]:
+        """Yield what a query finds, a part at a time; inside `snapshot`."""
+        yield from self._execute(statement, values, yield_per=FETCH)
+
+    def one(self, statement: Executable, **values: Any) -> Any:
+        """Return the first column of the first row, or None."""
+        return self._execute(statement, values).scalar()
+
+    def _execute(
+        self,
+        statement: Executable,
+        values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None,
+        **options: Any,
+    ) -> CursorResult[Any]:
+        try:
+            return self.connection.execute(statement, values, execution_options=options)
+        except faults.ROW_ERRORS as error:  # raised by the driver, past SQLAlchemy
+            raise self._error(error, "used with these data") from error
+
+    def put(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """Return an INSERT that can say what becomes of a row that is there."""
+        return postgresql.insert(table) if self.server else sqlite.insert(table)
+
+    def put_new(self, table: Table, **values: Any) -> bool:
+        """Insert a row unless one of its key is there; returns whether it was news."""
+        put = self.put(table).on_conflict_do_nothing().returning(literal(1))
+        return self.run(put, values).fetchone() is not None
+
+    def _error(self, error: Exception, what: str) -> StoreError:
+        text = f"{self.label}: the store cannot be {what}: {faults.said(error)}"
+        return faults.kind(error)(text)
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Raise whatever the library raises as StoreAway or RowRejected, in one line."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self._error(error, what) from error
+
+    @contextmanager
+    def _connected(self, what: str) -> Iterator[None]:
+        if self._connection is not None:
+            with self._errors(what):
+                yield
+            return
+        with self._errors(what):
+            connection = self._engine.connect()
+        with connection:
+            self._connection = connection
+            try:
+                with self._errors(what):
+                    yield
+            except StoreAway:
+                # A file is opened again too: its disk may have been mounted again.
+                connection.invalidate()
+                raise
+            finally:
+                self._connection = None
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Read inside: in the transaction if there is one, else each statement by itself."""
+        return self._connected("read")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written inside is durable on a normal exit, and gone on any other."""
+        with self._connected("written"):
+            try:
+                self._begin()
+                yield
+                self.connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                # Where a full disk or a lost server ended the transaction, this fails too.
+                with suppress(SQLAlchemyError):
+                    self.connection.exec_driver_sql("ROLLBACK")
+                raise
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Inside a transaction: what is written inside is undone unless the exit is a normal one.
+
+        The transaction goes on in both cases.
+        """
+        with self._errors("written"):
+            self.connection.exec_driver_sql("SAVEPOINT attempt")
+            try:
+                yield
+                self.connection.exec_driver_sql("RELEASE SAVEPOINT attempt")
+            except BaseException:
+                # If the whole transaction has ended, this fails too.
+                with suppress(SQLAlchemyError):
+                    self.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT attempt")
+                    self.connection.exec_driver_sql("RELEASE SAVEPOINT attempt")
+                raise
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """All that is read inside is of one moment; nothing can be written."""
+        with self._connected("read"):
+            how = " ISOLATION LEVEL REPEATABLE READ READ ONLY" if self.server else ""
+            self.connection.exec_driver_sql(f"BEGIN{how}")
+            try:
+                yield
+            finally:
+                with suppress(SQLAlchemyError):
+                    self.connection.exec_driver_sql("ROLLBACK")
+
+    def _begin(self) -> None:
+        if self.server:
+            self.connection.exec_driver_sql("BEGIN")
+            self.connection.execute(
+                text("SELECT pg_advisory_xact_lock(:key)"), {"key": APPLICATION_ID}
+            )
+        else:
+            self.connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    # --- opening --------------------------------------------------------------------------
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Tell what nobody can use as a store from a disk that fails or a server that is down."""
+        try:
+            yield
+        except StoreUnusable:
+            raise
+        except StoreError as error:
+            raise faults.kind_at_start(error.__cause__)(str(error)) from error
+
+    def _prepare(self) -> None:
+        # Before anything is changed: SQLite's journal mode too is written into the file.
+        with self._connected("read" if self._read_only else "opened"):
+            new = self._refuse_others()
+            if not new and self._version() == SCHEMA_VERSION:
+                return
+            if self._read_only:
+                raise StoreUnusable(self._outdated(0 if new else self._version()))
+            if not self.server:
+                self.connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            with self.transaction():
+                self._grow()
+
+    def _grow(self) -> None:
+        if not schema.tables(self.connection):
+            schema.create(self.connection)
+            self._mark(new=True)
+        version = self._version()
+        if version == 1:
+            schema.dating_tables(self.connection)
+            dating.note_stored(self)
+            version = 2
+        if version == 2:
+            schema.asking_tables(self.connection)
+            version = 3
+        if version == 3:
+            schema.moving_tables(self.connection)
+            moving.note_stored(self)
+            version = 4
+        if version == 4:
+            schema.outage_columns(self.connection)
+            version = SCHEMA_VERSION
+            self._mark(new=False)
+        if version != SCHEMA_VERSION:
+            raise StoreUnusable(self._outdated(version))
+
+    def _outdated(self, version: int) -> str:
+        if not version:
+            return f"{self.label}: the store is empty; name the one that `senyum receive` writes"
+        said = f"{self.label}: the store has schema {version}, this program knows {SCHEMA_VERSION}"
+        if version > SCHEMA_VERSION:
+            return f"{said}; use the senyum that wrote it, or a newer one"
+        return f"{said}; start `senyum receive` with it once, which makes it a new one"
+
+    def _prepare_session(self, connection: Any, _record: object) -> None:
+        """Prepare each connection that the pool makes."""
+        cursor = connection.cursor()
+        if not self.server:
+            cursor.execute("PRAGMA synchronous = FULL")
+            return
+        for statement in (f"SET lock_timeout = {BUSY_S * 1000:.0f}", *_SESSION):
+            cursor.execute(statement)
+        if self._read_only:
+            cursor.execute("SET default_transaction_read_only = on")
+        # An event is acknowledged after its commit: that has to be on the disk.
+        elif cursor.execute("SHOW synchronous_commit").fetchone() == ("off",):
+            cursor.execute("SET synchronous_commit = on")
+
+    def _refuse_others(self) -> bool:
+        """Leave another program's database as it is; returns whether this one is empty."""
+        there = schema.tables(self.connection)
+        if self.server:
+            ours = VERSION.name in there
+        else:
+            ours = self.one(text("PRAGMA application_id")) == APPLICATION_ID
+        if there and not ours:
+            what = "name a database" if self.server else "name a file"
+            raise StoreUnusable(f"{self.label}: is another program's database; {what} of its own")
+        return not there
+
+    def _version(self) -> int:
+        if self.server:
+            return int(self.one(text("SELECT version FROM senyum_store")))
+        return int(self.one(text("PRAGMA user_version")))
+
+    def _mark(self, *, new: bool) -> None:
+        db = self.connection
+        if not self.server:
+            db.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif new:
+            VERSION.create(db)
+            db.execute(VERSION.insert(), {"version": SCHEMA_VERSION})
+        else:
+            db.execute(VERSION.update().values(version=SCHEMA_VERSION))
+
+
+def _file_url(path: Path, *, read_only: bool) -> URL:
+    if not read_only:
+        _touch(path)
+        return URL.create("sqlite", database=str(path))
+    query = {"mode": "ro", "uri": "true"}
+    with suppress(OSError):
+        read_only_disk = os.statvfs(path).f_flag & os.ST_RDONLY
+        if read_only_disk and not path.with_name(f"{path.name}-wal").exists():
+            query["immutable"] = "1"  # else SQLite has to make a file beside it
+    return URL.create("sqlite", database=path.absolute().as_uri(), query=query)
+
+
+def _touch(path: Path) -> None:
+    """Make the file, for its owner only: SQLite gives its other files the mode of this one."""
+    try:
+        check_replaceable(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        kind = faults.kind_at_start(error)
+        raise kind(f"{path}: the store cannot be opened: {error.strerror}") from None
+    if not os.access(path.parent, os.W_OK):
+        raise StoreUnusable(
+            f"{path}: the store cannot be opened: SQLite makes files beside it, and "
+            f"{path.parent} cannot be written"
+        )

@@ -1,0 +1,277 @@
+"""Reads what is stored, for those who take it elsewhere: by unit, by number, by time.
+
+Nothing here is verified: `senyum_central.evidence.row_check` does that. Columns only
+say where to look.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import bindparam, or_, select, text
+
+from edge.contract.limits import MAX_SEQUENCE
+from edge.contract.topics import UnitName
+from edge.system.time_zones import find_zone
+from senyum_central.evidence.row_check import COLUMNS, LATER_COLUMNS, Row, short
+from senyum_central.ingest.gaps import Gap
+from senyum_central.store.schema import (
+    ANCHOR,
+    EVENT,
+    FORK,
+    GAP,
+    HEAD,
+    KEY_FILE,
+    LATER,
+    MOVE,
+    tables,
+)
+from senyum_central.store.store import Store
+
+# All that is known of a unit's chain, whichever version of the contract an event is of.
+_CHAIN = text(
+    "SELECT sequence, jws, received_at FROM event WHERE unit = :unit AND sequence BETWEEN :a AND :z"
+    " UNION SELECT sequence, jws, received_at FROM later"
+    " WHERE unit = :unit AND sequence BETWEEN :a AND :z ORDER BY 1, 3, 2"
+)
+_BEFORE = text(
+    "SELECT max(sequence) FROM (SELECT sequence FROM event WHERE unit = :unit AND sequence < :n"
+    " UNION ALL SELECT sequence FROM later WHERE unit = :unit AND sequence < :n) AS known"
+)
+_AFTER = text(
+    "SELECT min(sequence) FROM (SELECT sequence FROM event WHERE unit = :unit AND sequence > :n"
+    " UNION ALL SELECT sequence FROM later WHERE unit = :unit AND sequence > :n) AS known"
+)
+# Where the columns say that a time lies: the first and last number in it, and those beside it. An
+# event that the unit was not sure of is where an anchor put it, or where it was received.
+_IN_TIME = text(
+    "SELECT min(e.sequence), max(e.sequence) FROM event e LEFT JOIN undated u ON u.id = e.id"
+    " WHERE e.unit = :unit AND (e.time BETWEEN :first AND :last"
+    " OR u.corrected BETWEEN :first AND :last"
+    " OR (u.id IS NOT NULL AND e.received_at BETWEEN :first AND :last))"
+)
+_SURE = "NOT EXISTS (SELECT 1 FROM undated u WHERE u.id = event.id)"
+_BEFORE_TIME = text(
+    f"SELECT sequence FROM event WHERE unit = :unit AND time < :first AND {_SURE}"  # noqa: S608
+    " ORDER BY sequence DESC LIMIT 1"
+)
+_AFTER_TIME = text(
+    f"SELECT sequence FROM event WHERE unit = :unit AND time > :last AND {_SURE}"  # noqa: S608
+    " ORDER BY sequence LIMIT 1"
+)
+_SOURCES = text(
+    "SELECT unit FROM event GROUP BY unit UNION SELECT unit FROM later GROUP BY unit"
+    " UNION SELECT unit FROM head"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The days `first` to `last`, both included, where each unit hangs."""
+
+    first: date
+    last: date
+
+    def __contains__(self, day: date) -> bool:
+        return self.first <= day <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An event of a chain as it was signed; of a damaged row every value may be of any type."""
+
+    sequence: int
+    jws: Any
+    received_at: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is stored as the signed state or health that names the end of a chain."""
+
+    sequence: Any
+    digest: Any
+    topic: Any
+    jws: Any
+    received_at: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A gap that is open."""
+
+    unit: UnitName
+    gap: Gap
+    reported_at: str
+    asked: int
+    answer: str | None
+    given_up_at: str | None
+
+
+@lru_cache(maxsize=64)
+def zone(name: str) -> ZoneInfo:
+    """Return a zone by name, UTC where this machine's tzdata has none of that name."""
+    return find_zone(name) or ZoneInfo("UTC")
+
+
+def unit_of(source: object) -> UnitName | None:
+    """Return the unit that a column names; None for anything else."""
+    try:
+        return UnitName.from_source(source) if isinstance(source, str) else None
+    except ValueError:
+        return None
+
+
+class Shelf:
+    """The readers' side of a store, inside `snapshot`. What goes wrong there is a StoreError."""
+
+    def __init__(self, store: Store) -> None:
+        self._db = store.database
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read one moment of the store, whatever receivers write meanwhile."""
+        with self._db.snapshot(), self._bytes_as_they_are():
+            yield
+
+    def key_file(self) -> Path | None:
+        """Return the key set that a receiver last used with this store, if any did."""
+        with self._db.reading():
+            if KEY_FILE.name not in tables(self._db.connection):
+                return None
+            query = select(KEY_FILE.c.path).order_by(KEY_FILE.c.noted_at.desc()).limit(1)
+            path = self._db.one(query)
+            return Path(path) if isinstance(path, str) else None
+
+    def units(self, site: str | None = None, name: str | None = None) -> list[UnitName]:
+        """Return the units that anything is stored of, perhaps of one site or of one name."""
+        known = filter(None, map(unit_of, self._sources()))
+        return sorted(
+            unit for unit in known if site in (None, unit.site) and name in (None, unit.name)
+        )
+
+    def strays(self) -> Iterator[Row]:
+        """Yield the rows whose column `unit` does not name a unit."""
+        named = [unit.source for unit in self.units()]
+        if len(named) == len(self._sources()):
+            return
+        query = select(*(EVENT.c[name] for name in COLUMNS)).where(
+            or_(EVENT.c.unit.not_in(named), EVENT.c.unit.is_(None))
+        )
+        for row in self._db.stream(query):
+            yield Row(EVENT.name, dict(zip(COLUMNS, row, strict=True)))
+
+    def locate(self, unit: UnitName, first: datetime, last: datetime) -> Gap | None:
+        """Return the numbers around a time, as far as the columns know; None if nothing is stored.
+
+        An event beside the time on each side is among them, if it is stored.
+        """
+        about = {"unit": unit.source, "first": first.isoformat(), "last": last.isoformat()}
+        found = [*self._db.rows(_IN_TIME, **about)[0]]
+        for query in (_BEFORE_TIME, _AFTER_TIME):
+            found += [number for (number,) in self._db.rows(query, **about)]
+        numbers = [number for number in found if type(number) is int]
+        return Gap(min(numbers), max(numbers)) if numbers else None
+
+    def rows(self, unit: UnitName, gap: Gap) -> Iterator[Row]:
+        """Yield the rows stored under these numbers of a unit, those of table `later` last."""
+        for table, names in ((EVENT, COLUMNS), (LATER, LATER_COLUMNS)):
+            query = (
+                select(*(table.c[name] for name in names))
+                .where(
+                    table.c.unit == bindparam("unit"),
+                    table.c.sequence.between(bindparam("a"), bindparam("z")),
+                )
+                .order_by(table.c.sequence)
+            )
+            for row in self._db.stream(query, unit=unit.source, a=gap.first, z=gap.last):
+                yield Row(table.name, dict(zip(names, row, strict=True)))
+
+    def beside(self, unit: UnitName, gap: Gap, count: int) -> tuple[Gap | None, Gap | None]:
+        """Return up to `count` numbers that are stored next before and next after these."""
+        found: list[Gap | None] = []
+        for query, n, step in ((_BEFORE, gap.first, -count), (_AFTER, gap.last, count)):
+            next_one = self._db.rows(query, unit=unit.source, n=n)[0][0]
+            if type(next_one) is not int:
+                found.append(None)
+            else:
+                low, high = sorted((next_one, next_one + step))
+                found.append(Gap(max(low, -MAX_SEQUENCE), min(high, MAX_SEQUENCE)))
+        return found[0], found[1]
+
+    def forks(self, unit: UnitName) -> frozenset[int]:
+        """Return the numbers of which more than one thing was signed, as was noted."""
+        query = select(FORK.c.sequence).where(FORK.c.unit == bindparam("unit"))
+        return frozenset(number for (number,) in self._db.rows(query, unit=unit.source))
+
+    def moves(self) -> list[tuple[Any, Any]]:
+        """Return the units and numbers at which chains go on under another name, as was noted."""
+        return [(unit, n) for unit, n in self._db.rows(select(MOVE.c.unit, MOVE.c.sequence))]
+
+    def anchors(self, unit: UnitName, boot_id: str) -> list[int]:
+        """Return the numbers of the anchors of a boot, as was noted."""
+        query = select(ANCHOR.c.sequence).where(
+            ANCHOR.c.unit == bindparam("unit"), ANCHOR.c.boot_id == bindparam("boot")
+        )
+        rows = self._db.rows(query, unit=unit.source, boot=boot_id)
+        return [number for (number,) in rows if type(number) is int]
+
+    def chain(self, unit: UnitName, gap: Gap) -> Iterator[Link]:
+        """Yield what is stored of these numbers, in order."""
+        for row in self._db.stream(_CHAIN, unit=unit.source, a=gap.first, z=gap.last):
+            yield Link(*row)
+
+    def neighbours(self, unit: UnitName, gap: Gap) -> tuple[list[Link], list[Link]]:
+        """Return the events stored next before and next after these numbers."""
+        found = []
+        for query, n in ((_BEFORE, gap.first), (_AFTER, gap.last)):
+            number = self._db.rows(query, unit=unit.source, n=n)[0][0]
+            found.append([] if number is None else list(self.chain(unit, Gap(number, number))))
+        return found[0], found[1]
+
+    def head(self, unit: UnitName) -> Proof | None:
+        """Return the signed message that names the end of a chain, if one was kept."""
+        names = ("sequence", "digest", "topic", "jws", "received_at")
+        query = select(*(HEAD.c[name] for name in names)).where(
+            HEAD.c.unit == bindparam("unit"), HEAD.c.jws.is_not(None)
+        )
+        rows = self._db.rows(query, unit=unit.source)
+        return Proof(*rows[0]) if rows else None
+
+    def losses(self) -> Iterator[Loss | str]:
+        """Yield the gaps that are open; of a damaged row what is wrong with it."""
+        names = ("unit", "first", "last", "reported_at", "asked", "answer", "given_up_at")
+        query = select(*(GAP.c[name] for name in names)).where(GAP.c.healed_at.is_(None))
+        kinds = (int, int, str, int, str | None, str | None)
+        for unit, *rest in self._db.stream(query.order_by(GAP.c.unit, GAP.c.first)):
+            name, (first, last, *others) = unit_of(unit), rest
+            if name is not None and all(map(isinstance, rest, kinds)):
+                yield Loss(name, Gap(first, last), *others)
+            else:
+                yield f"{short(unit)}, {short(first)} to {short(last)}: is damaged"
+
+    def _sources(self) -> list[Any]:
+        return [source for (source,) in self._db.rows(_SOURCES)]
+
+    @contextmanager
+    def _bytes_as_they_are(self) -> Iterator[None]:
+        """Read text that is not UTF-8, which SQLite stores like any other."""
+        driver = self._db.connection.connection.driver_connection
+        if self._db.server or driver is None:
+            yield
+            return
+        before = driver.text_factory
+        driver.text_factory = _decoded
+        try:
+            yield
+        finally:
+            driver.text_factory = before
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")

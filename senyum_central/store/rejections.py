@@ -1,0 +1,134 @@
+"""What was not accepted: kept, since a later key set or program may accept it, and bounded."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from sqlalchemy import ColumnElement, delete, func, select
+
+from senyum_central.store.database import Database
+from senyum_central.store.schema import REFUSED, REFUSED_BEFORE
+
+# Whoever may publish can be refused as often as they like: without a bound they fill the disk.
+REFUSED_KEPT = 10_000
+_OVER = 0.01  # share of the limit that may be kept beyond it for a while
+_TOPIC_KEPT = 256  # characters, more than any topic of the contract has
+_WHY_KEPT = 500  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that was not accepted."""
+
+    topic: str
+    flaw: str
+    why: str
+    payload: bytes
+    size: int  # bytes of the whole payload, of which `payload` may be the first part
+    sha256: str  # hex, of the whole payload
+
+    @classmethod
+    def of(cls, topic: str, flaw: str, why: str, payload: bytes, keep: int) -> "Refusal":
+        """Describe a message; of its payload only the first `keep` bytes are held."""
+        return cls(
+            _storable(topic[:_TOPIC_KEPT]),
+            flaw,
+            _storable(why[:_WHY_KEPT]),
+            payload[:keep],
+            len(payload),
+            sha256(payload).hexdigest(),
+        )
+
+
+def _storable(words: str) -> str:
+    """Return a stranger's text as both databases take it."""
+    return words.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
+
+
+class Refusals:
+    """The refused messages of one store: the newest `limit`, and a count of the others.
+
+    The methods that write are for inside a transaction.
+    """
+
+    def __init__(self, db: Database, limit: int) -> None:
+        self._db = db
+        self._limit = limit
+        self._unlooked = limit  # kept since it was last looked how many there are
+
+    def keep(self, refusal: Refusal, now: str) -> bool:
+        """Keep a message; the same one again only counts. Returns whether it is news."""
+        again = REFUSED.update().where(_same(refusal))
+        if self._db.run(again.values(times=REFUSED.c.times + 1, last_at=now)).rowcount:
+            return False
+        self._db.run(
+            REFUSED.insert(),
+            {
+                "topic": refusal.topic,
+                "flaw": refusal.flaw,
+                "sha256": refusal.sha256,
+                "first_at": now,
+                "last_at": now,
+                "times": 1,
+                "why": refusal.why,
+                "size": refusal.size,
+                "payload": refusal.payload,
+            },
+        )
+        self._make_room()
+        return True
+
+    def forget(self, refusal: Refusal) -> None:
+        """Remove a message that has been accepted since."""
+        self._db.run(delete(REFUSED).where(_same(refusal)))
+
+    def of(self, flaws: Sequence[str]) -> Iterator[Refusal]:
+        """Yield those with one of these flaws, one at a time, in the order of receipt."""
+        names = ("topic", "flaw", "why", "payload", "size", "sha256")
+        query = (
+            select(REFUSED.c.number, *(REFUSED.c[name] for name in names))
+            .where(REFUSED.c.flaw.in_(flaws))
+            .order_by(REFUSED.c.number)
+            .limit(1)
+        )
+        number = 0
+        while True:
+            with self._db.reading():
+                rows = self._db.rows(query.where(REFUSED.c.number > number))
+            if not rows:
+                return
+            number, *found = rows[0]
+            yield Refusal(*found)
+
+    def count(self, flaw: str, times: int) -> None:
+        """Count messages that are not kept."""
+        put = self._db.put(REFUSED_BEFORE)
+        more = {"times": REFUSED_BEFORE.c.times + put.excluded.times}
+        self._db.run(
+            put.on_conflict_do_update(index_elements=["flaw"], set_=more),
+            {"flaw": flaw, "times": times},
+        )
+
+    def _make_room(self) -> None:
+        """Look now and then how many are kept: to count them for each would delay good messages."""
+        self._unlooked += 1
+        if self._unlooked < self._limit * _OVER:
+            return
+        self._unlooked = 0
+        over = self._db.one(select(func.count()).select_from(REFUSED)) - self._limit
+        if over <= 0:
+            return
+        number = REFUSED.c.number
+        oldest = self._db.one(select(number).order_by(number).limit(1).offset(over - 1))
+        gone = select(REFUSED.c.flaw, func.sum(REFUSED.c.times)).where(number <= oldest)
+        for flaw, times in self._db.rows(gone.group_by(REFUSED.c.flaw)):
+            self.count(flaw, int(times))
+        self._db.run(delete(REFUSED).where(number <= oldest))
+
+
+def _same(refusal: Refusal) -> ColumnElement[bool]:
+    return (
+        (REFUSED.c.topic == refusal.topic)
+        & (REFUSED.c.flaw == refusal.flaw)
+        & (REFUSED.c.sha256 == refusal.sha256)
+    )

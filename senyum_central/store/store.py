@@ -1,0 +1,326 @@
+"""The central store: every genuine event once, with the exact bytes that were signed.
+
+Several receivers may share one, in an SQLite file of their machine or on a PostgreSQL server: the
+chain is judged inside the writing transaction, and writers take turns.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import bindparam, delete, func, select
+
+from edge.contract.events import AttendanceEvent, AuditEvent
+from senyum_central.ingest.chain_rules import Entry, Neighbours
+from senyum_central.ingest.gaps import Gap, Standing
+from senyum_central.store import stored_renames as moving
+from senyum_central.store.chain_cache import Near
+from senyum_central.store.database import Database
+from senyum_central.store.missing_events import Change, Gaps, Missing
+from senyum_central.store.rejections import REFUSED_KEPT, Refusal, Refusals
+from senyum_central.store.schema import EVENT, FORK, HEAD, KEY_FILE, LATER, MOVE, UNDATED
+from senyum_central.store.time_correction import Dating
+from senyum_central.store.unit_renames import Move
+
+__all__ = ["Head", "Later", "Record", "Refusal", "Store"]
+
+_ARRIVALS = 5000  # events that are read at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A genuine event as it is stored."""
+
+    entry: Entry
+    type: str
+    time: str
+    subject: str | None
+    kid: str
+    jws: str
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a state or health said of its unit's chain, and the signed message that says so."""
+
+    unit: str
+    sequence: int
+    digest: str
+    topic: str | None = None  # None of a store from before heads were kept whole
+    jws: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An event that its unit signed, of a type that this program does not know."""
+
+    unit: str
+    sequence: int
+    digest: str
+    type: str
+    topic: str
+    jws: str
+
+
+class Store:
+    """An SQLite file, or a PostgreSQL database by its address (see `database.parse_url`).
+
+    Used by one thread; every method raises StoreError, as `Database` does. Of refused messages the
+    newest `refused_kept` are held, the others counted.
+    """
+
+    def __init__(
+        self,
+        where: Path | str,
+        refused_kept: int = REFUSED_KEPT,
+        *,
+        password: Path | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.database = Database(where, password, read_only=read_only)
+        self._missing = Missing(self.database)
+        self._refused = Refusals(self.database, refused_kept)
+        self._near: Near | None = None  # inside a batch
+        self._dating: Dating | None = None  # likewise
+        self._newest = self._number()
+
+    def close(self) -> None:
+        """Close the connection; nothing is pending outside a batch."""
+        self.database.close()
+
+    @contextmanager
+    def batch(self, entries: Iterable[Entry] = ()) -> Iterator[None]:
+        """All that is written inside is durable on a normal exit, and gone on any other.
+
+        `entries` are events that will be looked at: they are fetched together.
+        """
+        try:
+            with self.database.transaction():
+                changed = self._number() != self._newest
+                self._near = Near(self.database)
+                self._dating = Dating(self.database)
+                self._near.fetch(entries)
+                yield
+                self._near.flush()
+                self._dating.flush()
+                newest = self._number()
+        finally:
+            self._near = self._dating = None
+        if not changed:
+            self._newest = newest
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Inside a batch: all that is written inside is kept on a normal exit, else undone.
+
+        The batch goes on in both cases.
+        """
+        try:
+            with self.database.savepoint():
+                self._near, self._dating = Near(self.database), Dating(self.database)
+                yield
+                self._near.flush()
+                self._dating.flush()
+        finally:
+            self._near, self._dating = Near(self.database), Dating(self.database)
+
+    @property
+    def _here(self) -> Near:
+        assert self._near is not None, "only inside a batch"
+        return self._near
+
+    def _number(self) -> int:
+        with self.database.reading():
+            return int(self.database.one(select(func.max(EVENT.c.number))) or 0)
+
+    def arrivals(self) -> Iterator[tuple[str, int]]:
+        """Yield the units and numbers of events that other receivers stored since the last call.
+
+        Own ones may be among them.
+        """
+        columns = (EVENT.c.number, EVENT.c.unit, EVENT.c.sequence)
+        query = select(*columns).order_by(EVENT.c.number).limit(_ARRIVALS)
+        while True:
+            with self.database.reading():
+                rows = self.database.rows(query.where(EVENT.c.number > self._newest))
+            if not rows:
+                return
+            for number, unit, sequence in rows:
+                self._newest = number
+                yield unit, sequence
+
+    # --- inside a batch -------------------------------------------------------------------
+
+    def neighbours(self, entry: Entry) -> Neighbours:
+        """Return what is stored around `entry`."""
+        return self._here.neighbours(entry)
+
+    def head(self, unit: str, sequence: int) -> str | None:
+        """Return the chain head that a state or health named for exactly this number."""
+        return self._here.head(unit, sequence)
+
+    def digests(self, unit: str, sequence: int) -> frozenset[str]:
+        """Return the digests of the events stored under this number."""
+        return self._here.digests(unit, sequence)
+
+    def add(self, record: Record, received_at: str) -> None:
+        """Store an event whose id is not stored yet."""
+        entry = record.entry
+        row = {
+            "id": entry.id,
+            "unit": entry.unit,
+            "sequence": entry.sequence,
+            "digest": entry.digest,
+            "previous": entry.previous,
+            "type": record.type,
+            "time": record.time,
+            "subject": record.subject,
+            "kid": record.kid,
+            "jws": record.jws,
+            "received_at": received_at,
+        }
+        self._here.add(entry, row)
+
+    def add_later(self, later: Later, received_at: str) -> bool:
+        """Keep an event of a later contract; returns whether it is news."""
+        return self.database.put_new(
+            LATER,
+            digest=later.digest,
+            unit=later.unit,
+            sequence=later.sequence,
+            type=later.type,
+            topic=later.topic,
+            jws=later.jws,
+            received_at=received_at,
+        )
+
+    def drop_later(self, digest: str) -> None:
+        """Remove an event of a later contract that is stored as an event by now."""
+        self.database.run(
+            delete(LATER).where(LATER.c.digest == bindparam("which")), {"which": digest}
+        )
+
+    def date(self, event: AttendanceEvent | AuditEvent) -> None:
+        """Note a genuine event's clock, and what an anchor says about others' times."""
+        assert self._dating is not None, "only inside a batch"
+        self._dating.note(event)
+
+    def move(self, event: AttendanceEvent | AuditEvent) -> Move | None:
+        """Note where a chain goes on under another name; return the move, if the event is one."""
+        return moving.note(self.database, event)
+
+    def refuse(self, refusal: Refusal, now: str) -> bool:
+        """Keep a refused message; the same one again only counts. Returns whether it is news."""
+        return self._refused.keep(refusal, now)
+
+    def count_refused(self, refusal: Refusal) -> None:
+        """Count a refused message without keeping it."""
+        self._refused.count(refusal.flaw, 1)
+
+    def forgive(self, refusal: Refusal) -> None:
+        """Remove a refused message that has been accepted since."""
+        self._refused.forget(refusal)
+
+    def name_head(self, head: Head, now: str) -> None:
+        """Remember the chain head of a state or health, unless a later one is known."""
+        put = self.database.put(HEAD)
+        values = {
+            "unit": head.unit,
+            "sequence": head.sequence,
+            "digest": head.digest,
+            "topic": head.topic,
+            "jws": head.jws,
+            "received_at": now,
+        }
+        self.database.run(
+            put.on_conflict_do_update(
+                index_elements=["unit"],
+                set_={name: put.excluded[name] for name in values if name != "unit"},
+                # The same number again is a later proof of it.
+                where=put.excluded.sequence >= HEAD.c.sequence,
+            ),
+            values,
+        )
+        self._here.name_head(head.unit, head.sequence, head.digest)
+
+    def note_key_file(self, path: Path, now: str) -> None:
+        """Remember which key set this receiver uses; `export` verifies with it by default."""
+        with self.database.transaction():
+            KEY_FILE.create(self.database.connection, checkfirst=True)
+            self.database.run(delete(KEY_FILE))
+            row = {"path": str(path.resolve()), "noted_at": now}
+            self.database.run(KEY_FILE.insert(), row)
+
+    def note_fork(self, unit: str, sequence: int, digest: str, why: str, now: str) -> bool:
+        """Remember a fork; returns whether it is news."""
+        return self.database.put_new(
+            FORK, unit=unit, sequence=sequence, digest=digest, why=why, found_at=now
+        )
+
+    def note_gaps(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[Change]:
+        """Remember which numbers are missing and which gaps were filled; returns what is news.
+
+        Other receivers may have noted some of it, and events may have come meanwhile.
+        """
+        self._here.flush()
+        return self._missing.note(overdue, healed, now)
+
+    # --- reading --------------------------------------------------------------------------
+
+    def present(self, wanted: Gaps) -> Iterator[tuple[str, Gap]]:
+        """Yield the ranges of stored numbers inside of gaps, by unit."""
+        return self._missing.present(wanted)
+
+    def holes(self, wanted: Gaps) -> dict[str, list[Gap]]:
+        """Return what is missing inside of gaps: neither stored nor given under another name."""
+        return self._missing.holes(wanted)
+
+    def reported(self) -> dict[str, list[Gap]]:
+        """Return the gaps that are open, by unit, ascending."""
+        return self._missing.reported()
+
+    def moves(self) -> int:
+        """Return how many moves are known: whether it is worth asking where they lead."""
+        with self.database.reading():
+            return int(self.database.one(select(func.count()).select_from(MOVE)) or 0)
+
+    def apart(self) -> dict[str, list[Gap]]:
+        """Return for each unit the numbers of its chain that it gave under other names."""
+        return self._missing.apart()
+
+    def standings(self) -> dict[str, Standing]:
+        """Return what is stored, missing and reported of every unit that was ever heard of."""
+        return self._missing.standings()
+
+    def corrected(self, unit: str) -> dict[int, str]:
+        """Return the time that an anchor gave each event of no certain time, by its number."""
+        query = select(UNDATED.c.sequence, UNDATED.c.corrected).where(
+            UNDATED.c.unit == unit, UNDATED.c.corrected.is_not(None)
+        )
+        with self.database.reading():
+            return dict(self.database.rows(query))
+
+    def refusals(self, *flaws: str) -> Iterator[Refusal]:
+        """Yield the refused messages with one of these flaws, in the order of receipt.
+
+        One at a time, and each may be forgiven on the way: all of them may not fit into memory.
+        """
+        return self._refused.of(flaws)
+
+    def laters(self) -> list[Later]:
+        """Return the events of later contracts."""
+        names = ("unit", "sequence", "digest", "type", "topic", "jws")
+        with self.database.reading():
+            rows = self.database.rows(
+                select(*(LATER.c[name] for name in names)).order_by(LATER.c.sequence)
+            )
+            return [Later(*row) for row in rows]
+
+    def tokens(self, unit: str) -> list[str]:
+        """Return every stored JWS of a unit in the order of its chain."""
+        query = select(EVENT.c.jws).where(EVENT.c.unit == unit)
+        with self.database.reading():
+            rows = self.database.rows(query.order_by(EVENT.c.sequence, EVENT.c.number))
+            return [token for (token,) in rows]

@@ -1,0 +1,41 @@
+"""What a store knows of units that were moved (see `senyum_central.store.unit_renames`)."""
+
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+from sqlalchemy import select
+
+from edge.contract.events import ANY_EVENT, AUDIT, AttendanceEvent, AuditEvent
+from edge.contract.jose import from_b64url
+from senyum_central.ingest.gaps import Gap
+from senyum_central.store.schema import EVENT, MOVE
+from senyum_central.store.unit_renames import Move, by_unit
+
+if TYPE_CHECKING:
+    from senyum_central.store.database import Database
+
+
+def note(db: "Database", event: AttendanceEvent | AuditEvent) -> Move | None:
+    """Take in a genuine event, inside the transaction that stores it; return it if it is a move."""
+    move = Move.of(event)
+    if move is not None:
+        db.put_new(MOVE, unit=move.unit, sequence=move.sequence, origin=move.origin)
+    return move
+
+
+def note_stored(db: "Database") -> None:
+    """Take in the events of a store from before moves were known."""
+    query = select(EVENT.c.jws).where(EVENT.c.type == AUDIT).order_by(EVENT.c.number)
+    for (token,) in db.rows(query):
+        try:
+            event = ANY_EVENT.validate_json(from_b64url(token.split(".")[1]))
+        except (ValueError, IndexError, ValidationError):
+            continue
+        if isinstance(event, AuditEvent):
+            note(db, event)
+
+
+def apart(db: "Database") -> dict[str, list[Gap]]:
+    """Return for each unit the numbers of its chain that it gave under other names."""
+    rows = db.rows(select(MOVE.c.unit, MOVE.c.sequence, MOVE.c.origin))
+    return by_unit(Move(*row) for row in rows)

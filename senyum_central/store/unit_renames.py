@@ -1,0 +1,80 @@
+"""Units that were moved: one chain under several names, each number under one of them. Pure.
+
+The first event under another name is an audit `moved`, which says what the unit was called and the
+last number of that name. So numbers before it are no gap of the new name. They are traced back,
+name by name, to where the unit went away from the new name, if it ever had that before: what is
+missing of that time is missing still.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.topics import UnitName
+from edge.types import AuditCode
+from senyum_central.ingest.gaps import Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A name begins, or begins anew."""
+
+    unit: str  # urn:senyum:{org}:{site}:{unit}
+    sequence: int  # of the `moved`, from 2
+    origin: str  # the name before, another one
+
+    @classmethod
+    def of(cls, event: AttendanceEvent | AuditEvent) -> Self | None:
+        """Read a move; None where the event is none, or contradicts itself."""
+        if not isinstance(event, AuditEvent) or event.data.code is not AuditCode.MOVED:
+            return None
+        origin, last = event.data.detail.get("from"), event.data.detail.get("last")
+        try:
+            UnitName.from_source(str(origin))
+        except ValueError:
+            return None
+        follows = not isinstance(last, bool) and last == event.number - 1 > 0
+        believed = follows and origin != event.source
+        return cls(event.source, event.number, str(origin)) if believed else None
+
+
+def elsewhere(moves: Iterable[Move], unit: str) -> list[Gap]:
+    """Return the numbers of a chain that a unit gave under other names, as far as is known."""
+    return by_unit(moves).get(unit, [])
+
+
+def by_unit(moves: Iterable[Move]) -> dict[str, list[Gap]]:
+    """Return for each unit the numbers that it gave under other names, ascending, disjoint."""
+    names: dict[str, list[Move]] = defaultdict(list)
+    for move in sorted(moves, key=_sequence):
+        names[move.unit].append(move)
+    return {unit: _joined(_before(move, names) for move in own) for unit, own in names.items()}
+
+
+def _before(move: Move, names: Mapping[str, list[Move]]) -> Gap:
+    """Return the numbers before a move, back to where the unit went away from that name."""
+    begin, name = move.sequence, move.origin
+    while name != move.unit:
+        earlier = names.get(name, [])
+        at = bisect_left(earlier, begin, key=_sequence) - 1
+        if at < 0:
+            return Gap(1, move.sequence - 1)
+        begin, name = earlier[at].sequence, earlier[at].origin
+    return Gap(begin, move.sequence - 1)
+
+
+def _joined(gaps: Iterable[Gap]) -> list[Gap]:
+    found: list[Gap] = []
+    for gap in sorted(gaps):
+        if found and gap.first <= found[-1].last:
+            found[-1] = Gap(found[-1].first, max(found[-1].last, gap.last))
+        else:
+            found.append(gap)
+    return found
+
+
+def _sequence(move: Move) -> int:
+    return move.sequence

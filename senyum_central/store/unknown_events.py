@@ -1,0 +1,46 @@
+"""Events of a contract that is newer than this program: kept in their place of the chain.
+
+Only what its unit signed gets so far. What every version of an event has (CloudEvents' `source`
+and `type`, the number) is read, and nothing of the rest.
+"""
+
+import re
+
+from edge.contract.events import AUDIT, HEALTH, RECORDED, REFUSED, STATE
+from edge.contract.jose import digest, payload_of
+from edge.contract.limits import MAX_SEQUENCE
+from edge.contract.topics import Leaf, UnitName, parse
+from senyum_central.store.store import Later
+
+_KNOWN = frozenset({AUDIT, HEALTH, RECORDED, REFUSED, STATE})
+_TYPE = re.compile(r"[a-z0-9.-]{1,100}")
+_SEQUENCE = re.compile(r"[0-9]{20}")
+
+
+def read_later(topic: str, token: str) -> Later | None:
+    """Return what is known of a message whose payload is of no known form; None where it is none.
+
+    The caller has verified the signature, and that the key is that of the topic's unit.
+    """
+    unit, leaf = parse(topic)
+    content = payload_of(token)
+    type_, number = content.get("type"), content.get("sequence")
+    if (
+        leaf is not Leaf.EVENT
+        or not isinstance(type_, str)
+        or not _TYPE.fullmatch(type_)
+        or type_ in _KNOWN
+        or not isinstance(number, str)
+        or not _SEQUENCE.fullmatch(number)
+        or not 0 < int(number) <= MAX_SEQUENCE
+        or _unit(content.get("source")) != unit
+    ):
+        return None
+    return Later(unit.source, int(number), digest(token), type_, topic, token)
+
+
+def _unit(source: object) -> UnitName | None:
+    try:
+        return UnitName.from_source(str(source))
+    except ValueError:
+        return None

@@ -1,0 +1,89 @@
+"""What missing numbers cost a receiver, for a number of gaps and for twice as many.
+
+Every other event of one unit is lost, reported, asked for and comes late. The time is that of the
+CPU, without that of storing the events; the two are taken in turn in one run, so that their ratio
+says how it grows.
+"""
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from edge.contract.topics import UnitName
+from senyum_central.ingest.chain_rules import Entry
+from senyum_central.ingest.chains import Chains
+from senyum_central.ingest.gap_requests import Asker, Request
+from senyum_central.ingest.gaps import Gap
+from senyum_central.ingest.message import Instant, Message
+from senyum_central.store.store import Record, Store
+
+GAPS = 1000
+TURNS = 7  # of which the quickest counts: other programs only add
+BATCH = 200  # events that come at once
+GRACE_S = 60.0
+_UNIT = UnitName("kota", "depok", "lobby-1")
+
+
+@dataclass(frozen=True, slots=True)
+class _Commander:
+    """Signs nothing: what a signature costs does not depend on the gaps."""
+
+    kid: str = "bench"
+
+    def replay(
+        self, unit: UnitName, gap: Gap, number: int, _at: datetime, _until: datetime
+    ) -> Request:
+        return Request(f"{number}", Message(unit.source, f"{gap.first}-{gap.last}".encode()))
+
+
+def measure(folder: Path) -> dict[str, object]:
+    """Return milliseconds of CPU by the number of gaps, and their ratio."""
+    times: dict[int, list[float]] = {GAPS: [], 2 * GAPS: []}
+    for turn in range(TURNS):
+        for gaps, taken in times.items():
+            taken.append(1000 * _once(folder / f"gaps-{gaps}-{turn}.db", gaps))
+    few, many = (min(taken) for taken in times.values())
+    return {
+        "gaps_ms": {str(GAPS): round(few), str(2 * GAPS): round(many)},
+        "gaps_ratio": many / few,
+    }
+
+
+def _once(path: Path, gaps: int) -> float:
+    now = Instant(datetime(2026, 3, 2, tzinfo=UTC), 0)
+    with closing(Store(path)) as store:
+        chains = Chains(store, GRACE_S, now)
+        asker = Asker(store, _Commander())
+        taken = 0.0
+        for parity in (0, 1):
+            numbers = range(1 + parity, 2 * gaps + 2, 2)
+            for start in range(0, len(numbers), BATCH):
+                batch = numbers[start : start + BATCH]
+                _store(store, batch, now)
+                began = time.process_time()
+                chains.count([(_UNIT.source, n) for n in batch], [], now)
+                now = _later(now, 1.0)
+                chains.sweep(now)
+                asker.ask(lambda _unit: True, now)
+                taken += time.process_time() - began
+            now = _later(now, GRACE_S)
+            began = time.process_time()
+            chains.sweep(now)
+            taken += time.process_time() - began
+        assert not store.reported(), "all of them came"
+    return taken
+
+
+def _store(store: Store, numbers: range, now: Instant) -> None:
+    source = _UNIT.source
+    entries = [Entry(source, f"id-{n}", n, f"d{n}", f"d{n - 1}") for n in numbers]
+    with store.batch(entries):
+        for entry in entries:
+            kind, moment = "senyum.unit.audit.v1", str(now)
+            store.add(Record(entry, kind, moment, None, "kid", f"jws-{entry.sequence}"), moment)
+
+
+def _later(now: Instant, seconds: float) -> Instant:
+    return Instant(now.utc + timedelta(seconds=seconds), now.monotonic_ns + int(seconds * 1e9))

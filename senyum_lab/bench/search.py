@@ -1,0 +1,51 @@
+"""How long a 1:N search takes, by the number of people enrolled."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from edge.roster.search import DIMENSION, Gallery
+
+PEOPLE = (300, 7_000, 100_000)
+_ROUNDS = 101
+
+
+def measure() -> dict[str, float]:
+    """Return the median milliseconds of one search on one thread, keyed by people.
+
+    Measured in a process of its own, for NumPy's BLAS takes its number of threads when it is
+    first imported.
+    """
+    child = subprocess.run(
+        [sys.executable, "-m", "senyum_lab.bench.search"],
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    medians = (float(word) for word in child.stdout.split())
+    return {str(people): median for people, median in zip(PEOPLE, medians, strict=True)}
+
+
+def _median_ms(people: int) -> float:
+    """Search random unit vectors: what they hold does not change the work."""
+    generator = np.random.default_rng(people)
+    matrix = generator.standard_normal((people, DIMENSION), dtype=np.float32)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    gallery = Gallery([f"{n:032x}" for n in range(people)], matrix)
+    probes = matrix[generator.integers(people, size=_ROUNDS)]
+    times = []
+    for probe in probes:
+        began = time.perf_counter_ns()
+        gallery.search(probe)
+        times.append(time.perf_counter_ns() - began)
+    return statistics.median(times) / 1e6
+
+
+if __name__ == "__main__":
+    sys.stdout.write(" ".join(f"{_median_ms(people):.4f}" for people in PEOPLE))

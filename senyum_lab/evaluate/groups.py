@@ -1,0 +1,351 @@
+"""Whether the figures hold for everybody: errors by age, sex, and whatever else is labelled."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import LabelsError
+from edge.inference.face_analyzer import Face
+from edge.roster.search import DIMENSION
+from edge.settings import Settings
+from edge.system.text import counted
+from senyum_lab.evaluate import metrics
+from senyum_lab.evaluate.faces import FRAMED, Bench, look
+from senyum_lab.evaluate.labels import Labels, read
+from senyum_lab.evaluate.pairwise import MOST_FACES, SEED, Count, Likeness
+from senyum_lab.evaluate.report import Report, Table, share
+
+AGE_BAND = 20  # years
+ENOUGH = 200  # samples, to say something of a group
+
+_UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "unknown", "?"})
+_USUAL = re.compile(r"age|gender|sex|race|ethnic")
+_CODES = re.compile(r"([0-9])([a-z]+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """A column to part the faces by."""
+
+    column: str
+    band: float | None = None  # width, where the column holds numbers
+
+    @classmethod
+    def parse(cls, text: str) -> "By":
+        """Read COLUMN or COLUMN:WIDTH. Raises LabelsError."""
+        column, colon, width = text.partition(":")
+        try:
+            band = float(width) if colon else None
+        except ValueError:
+            band = 0.0
+        if not column or (band is not None and not 0 < band < float("inf")):
+            raise LabelsError(f"--by {text}: is not COLUMN or COLUMN:WIDTH, as age:{AGE_BAND}")
+        return cls(column.lower(), band)
+
+    @property
+    def name(self) -> str:
+        """The column's name without its codes."""
+        stem, _, codes = self.column.rpartition("_")
+        return stem if stem and _CODES.match(codes) else self.column
+
+    def group(self, cell: str) -> str:
+        """Return the group that a cell stands for; ValueError where it must be a number."""
+        if self.band is not None:
+            low = float(cell) // self.band * self.band
+            return f"{low:g} to {low + self.band:g}"
+        # A column named sex_0m1f says what its codes mean.
+        codes: dict[str, str] = dict(_CODES.findall(self.column.rpartition("_")[2]))
+        return codes.get(cell, cell)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """One picture of the list."""
+
+    cells: Mapping[str, str]
+    line: int
+    face: Face | None
+    number: int  # among the faces found
+    smiling: bool | None  # None: not labelled
+
+    @property
+    def owner(self) -> str:
+        # A space apart: a person may be called like a file.
+        person = self.cells.get("person")
+        return f"person {person}" if person else f"file {self.cells['file']}"
+
+    @property
+    def refused(self) -> str | None:
+        """Why the unit does not judge it."""
+        if self.face is None:
+            return "not found"
+        problem = self.face.quality.problem
+        return None if problem is None else str(problem)
+
+
+def evaluate(images: Path, labels: Path, by: Sequence[By], bench: Bench) -> Report:
+    """Part the faces of a list by its label columns. Raises LabelsError."""
+    listed = read(labels, "file", key="file")
+    parting = {column.name: _parting(listed, column) for column in _columns(listed, by)}
+    seen = look((row.cells["file"] for row in listed.rows), images, bench)
+    samples, faces = _samples(listed, seen.faces)
+    likeness = Likeness.of(
+        np.stack([s.face.template for s in faces if s.face])
+        if faces
+        else np.zeros((0, DIMENSION), np.float32),
+        [s.owner for s in faces],
+        bench.settings.roster.threshold,
+    )
+    everybody = _figures(samples, likeness, bench.settings)
+    notes = [*seen.notes, *_unmeasured(listed, everybody)]
+    groups: dict[str, dict[str, Any]] = {}
+    tables = []
+    for name, group_of in parting.items():
+        parts: dict[str, list[_Sample]] = {group: [] for group in group_of.values()}
+        for sample in samples:
+            if sample.line in group_of:
+                parts[group_of[sample.line]].append(sample)
+        if unlabelled := len(samples) - sum(map(len, parts.values())):
+            notes.append(f"left out of {name}: {counted(unlabelled, 'picture')} without a label")
+        if empty := [group for group, part in parts.items() if not part]:
+            notes.append(f"left out of {name}: no usable picture of {', '.join(empty)}")
+        groups[name] = {
+            group: _figures(part, likeness, bench.settings) for group, part in parts.items() if part
+        }
+        tables += _tables(name, groups[name], everybody)
+    figures = {
+        "n": len(samples),
+        "found": seen.found,
+        **seen.counts,
+        "threshold": bench.settings.roster.threshold,
+        "all": everybody,
+        "groups": groups,
+    }
+    return Report(title="Groups", figures=figures, tables=tables, protocol=_PROTOCOL, notes=notes)
+
+
+_PROTOCOL = (
+    FRAMED,
+    (
+        "Refused: no face found, or a problem that the unit hints at instead of judging. "
+        "Intervals are Wilson's, 95 %."
+    ),
+    (
+        "Impostor match rate: pairs of two people's photos at or above the shipped threshold, one "
+        "frame against one photo, without margin and agreeing frames; inside the group, and of "
+        "the group with everybody. Photos without a person are of a person each. Pairs share "
+        "faces, so their intervals are too narrow."
+    ),
+    (
+        "Times: the rate over that of everybody's. Below "
+        f"{ENOUGH} pictures a group says little. Of more than {MOST_FACES:,} faces a random "
+        f"sample is compared (seed {SEED})."
+    ),
+)
+
+
+def _columns(listed: Labels, by: Sequence[By]) -> Sequence[By]:
+    for column in by:
+        if column.column not in listed.columns:
+            raise LabelsError(
+                f"{listed.path}: column {column.column!r} of --by is missing; the first line "
+                f"names {', '.join(listed.columns)}"
+            )
+    usual = [
+        By(column, AGE_BAND if column == "age" else None)
+        for column in listed.columns
+        if _USUAL.match(column)
+    ]
+    if not by and not usual:
+        raise LabelsError(
+            f"{listed.path}: no column to part by; name one age, sex, gender, race or ethnicity, "
+            "or say which with --by"
+        )
+    return by or usual
+
+
+def _samples(
+    listed: Labels, faces: Mapping[str, Face | None]
+) -> tuple[list[_Sample], list[_Sample]]:
+    """Return the pictures that can be read, and those of them with a face."""
+    samples: list[_Sample] = []
+    found: list[_Sample] = []
+    for row in listed.rows:
+        name = row.cells["file"]
+        if name not in faces:
+            continue
+        smiling = listed.truth(row, "smile") if row.cells.get("smile") else None
+        sample = _Sample(row.cells, row.line, faces[name], len(found), smiling)
+        samples.append(sample)
+        if sample.face is not None:
+            found.append(sample)
+    return samples, found
+
+
+def _parting(listed: Labels, by: By) -> dict[int, str]:
+    """Return the group of each line that is labelled, groups in order."""
+    cells = {
+        row.line: cell
+        for row in listed.rows
+        if (cell := row.cells[by.column]).lower() not in _UNKNOWN
+    }
+    if not cells:
+        raise LabelsError(f"{listed.path}: every cell of {by.column} is empty")
+    groups: dict[int, str] = {}
+    for line, cell in cells.items():
+        try:
+            groups[line] = by.group(cell)
+        except (ValueError, OverflowError):
+            raise LabelsError(
+                f"{listed.path}: line {line}: {by.column} is {cell!r}; write a number"
+            ) from None
+    numbers = by.band is not None
+    return dict(
+        sorted(groups.items(), key=lambda g: (float(g[1].split()[0]) if numbers else 0.0, g[1]))
+    )
+
+
+def _figures(samples: Sequence[_Sample], likeness: Likeness, settings: Settings) -> dict[str, Any]:
+    """Return what is known of a group; None: its labels do not allow the figure."""
+    inside = np.array([s.number for s in samples if s.face is not None], np.intp)
+    problems = Counter(s.refused for s in samples if s.refused is not None)
+    refused = problems.total()
+    low, high = metrics.wilson(refused, len(samples))
+    figures: dict[str, Any] = {
+        "n": len(samples),
+        "found": int(inside.size),
+        "refused": refused,
+        "refused_rate": refused / len(samples),
+        "refused_low": low,
+        "refused_high": high,
+        "problems": dict(sorted(problems.items())),
+        **_count("impostor", likeness.among(inside)),
+        **_count("impostor_with_all", likeness.with_everybody(inside)),
+        **_count("genuine", likeness.genuine(inside)),
+        **_count("not_living", _not_living(samples, settings.liveness.threshold)),
+    }
+    smile = settings.attendance.smile_threshold
+    for truth, key in ((True, "smiles_seen"), (False, "others_refused")):
+        labelled = [s for s in samples if s.smiling is truth]
+        right = sum(s.face is not None and (s.face.smile >= smile) == truth for s in labelled)
+        figures |= _count(key, Count(right, len(labelled)))
+    return figures
+
+
+def _not_living(samples: Sequence[_Sample], threshold: float) -> Count:
+    """Return how many of the faces without a problem one frame takes for an attack."""
+    judged = [
+        s.face.liveness.score
+        for s in samples
+        if s.refused is None and s.face is not None and s.face.liveness is not None
+    ]
+    return Count(sum(score < threshold for score in judged), len(judged))
+
+
+def _count(key: str, count: Count) -> dict[str, Any]:
+    low, high = metrics.wilson(*count) if count.pairs else (None, None)
+    return {
+        f"{key}_matches": count.matches,
+        f"{key}_pairs": count.pairs,
+        f"{key}_rate": count.rate,
+        f"{key}_low": low,
+        f"{key}_high": high,
+    }
+
+
+def _unmeasured(listed: Labels, everybody: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if not everybody["impostor_pairs"]:
+        notes.append("impostor match rate, for fewer than two people have a face found")
+    if not everybody["genuine_pairs"]:
+        why = "two photos of somebody" if "person" in listed.columns else "a column person"
+        notes.append(f"same person accepted, which needs {why}")
+    if not everybody["not_living_pairs"]:
+        notes.append("living faces refused by liveness, for this build judges none")
+    if not everybody["smiles_seen_pairs"] and not everybody["others_refused_pairs"]:
+        notes.append("smiles, which need a column smile")
+    return [f"unmeasured: {note}" for note in notes]
+
+
+def _tables(
+    name: str, groups: Mapping[str, Mapping[str, Any]], everybody: Mapping[str, Any]
+) -> list[Table]:
+    lines = [*groups.items(), ("everybody", everybody)]
+    tables = [
+        Table(
+            (name, "pictures", "not found", "refused", "95 %", "times"),
+            tuple(
+                (
+                    group,
+                    f"{f['n']:,}",
+                    f"{f['n'] - f['found']:,}",
+                    f"{f['refused']:,} ({share(f['refused_rate'], 1)})",
+                    f"{share(f['refused_low'], 1)} to {share(f['refused_high'], 1)}",
+                    _times(f["refused_rate"], everybody["refused_rate"]),
+                )
+                for group, f in lines
+            ),
+            f"{name}: living faces refused",
+        ),
+        _reasons(name, lines, f"{name}: why, and how many times everybody's share"),
+        _rates("impostor", name, lines, f"{name}: impostor matches inside the group"),
+        _rates(
+            "impostor_with_all",
+            name,
+            lines,
+            f"{name}: impostor matches of the group with everybody",
+        ),
+    ]
+    optional = {
+        "genuine": "same person accepted",
+        "not_living": "living faces that one frame takes for an attack",
+        "smiles_seen": "smiles seen",
+        "others_refused": "others not taken for smiles",
+    }
+    return tables + [
+        _rates(key, name, lines, f"{name}: {title}")
+        for key, title in optional.items()
+        if everybody[f"{key}_pairs"]
+    ]
+
+
+def _reasons(name: str, lines: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:
+    """Return one column for each reason that somebody is refused for."""
+    everybody = lines[-1][1]
+    reasons = everybody["problems"]
+
+    def cell(figures: Mapping[str, Any], reason: str) -> str:
+        count = figures["problems"].get(reason, 0)
+        rate = count / figures["n"]
+        times = _times(rate, reasons[reason] / everybody["n"])
+        return f"{count:,} ({share(rate, 1)}, {times})"
+
+    rows = tuple((group, *(cell(figures, why) for why in reasons)) for group, figures in lines)
+    return Table((name, *reasons), rows, title)
+
+
+def _rates(
+    key: str, name: str, lines: Sequence[tuple[str, Mapping[str, Any]]], title: str
+) -> Table:
+    base = lines[-1][1][f"{key}_rate"]
+
+    def cells(f: Mapping[str, Any]) -> tuple[str, ...]:
+        if f[f"{key}_rate"] is None:
+            return "unmeasured", "", ""
+        return (
+            f"{f[f'{key}_matches']:,} of {f[f'{key}_pairs']:,} ({f[f'{key}_rate']:.3g})",
+            f"{f[f'{key}_low']:.2g} to {f[f'{key}_high']:.2g}",
+            _times(f[f"{key}_rate"], base),
+        )
+
+    rows = tuple((group, *cells(figures)) for group, figures in lines)
+    return Table((name, "count", "95 %", "times"), rows, title)
+
+
+def _times(rate: float, base: float | None) -> str:
+    return f"{rate / base:.2f}" if base else "-"

@@ -1,0 +1,265 @@
+"""How many attacks pass for a living face, and how many living faces are refused.
+
+Terms and rates are those of ISO/IEC 30107-3: APCER for each kind of attack, BPCER for living
+faces, ACER the mean of BPCER and the worst APCER.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from edge.attendance.liveness_window import MEMORY, Evidence
+from edge.attendance.policy import Look, Looks, Prompt, ns
+from edge.capture.replay import played
+from edge.errors import LabelsError, PhotoError, ReplayError, SenyumError
+from edge.photos import open_photo
+from edge.settings import Settings
+from edge.types import Frame, View
+from senyum_lab.evaluate import metrics
+from senyum_lab.evaluate.charts import histogram_chart, tradeoff_chart
+from senyum_lab.evaluate.faces import FRAMED, Bench, Progress, framed, left_out
+from senyum_lab.evaluate.labels import Labels, read
+from senyum_lab.evaluate.plotting import even
+from senyum_lab.evaluate.report import Report, Table, share
+
+_ANY = "attack"  # the kind of attacks where the list names none
+_BETWEEN_S = 0.1  # of the frames of a video that are judged
+_ASKED_S = 0.5  # after the first judged frame: about when a person is known
+_REFUSED = 0.05  # of the living, at the second threshold that is looked at
+
+
+class Watcher(Protocol):
+    """Judges one frame after the other; `edge.inference.pipeline` has the real one."""
+
+    def process(self, frame: Frame) -> View: ...
+
+
+class Watched(NamedTuple):
+    """What became of one video."""
+
+    score: float | None  # mean of the newest frames, as a session takes it; None: none was judged
+    frames: tuple[float, ...]  # the score of each judged frame
+    answered: bool  # whether a smile counted, by the session's own rule
+
+
+class Verdicts(NamedTuple):
+    """Scores of attacks and of living faces; NaN where no face was found."""
+
+    attacks: Mapping[str, metrics.Values]  # by kind
+    living: metrics.Values
+
+
+class Rates(NamedTuple):
+    """What those scores come to at one threshold."""
+
+    apcer: dict[str, float]
+    bpcer: float
+    acer: float
+
+
+def rates(verdicts: Verdicts, threshold: float) -> Rates:
+    """Count the errors at `threshold`; a face not found is refused, as on the unit."""
+    apcer = {kind: float((scores >= threshold).mean()) for kind, scores in verdicts.attacks.items()}
+    bpcer = float(1 - (verdicts.living >= threshold).mean())
+    return Rates(apcer, bpcer, (max(apcer.values()) + bpcer) / 2)
+
+
+def strictest(verdicts: Verdicts, bpcer: float) -> float | None:
+    """Return the highest threshold that refuses at most `bpcer` of the living.
+
+    None where in more of them no face was found.
+    """
+    scores = np.sort(np.nan_to_num(verdicts.living, nan=-1.0))
+    threshold = float(scores[int(bpcer * scores.size)])
+    return threshold if threshold >= 0 else None
+
+
+def evaluate(
+    folder: Path, labels: Path, bench: Bench, watch: Callable[[], Watcher] | None = None
+) -> Report:
+    """Judge every picture of a list `file,live[,kind]`, or every video where there is `watch`.
+
+    Raises LabelsError, and SenyumError where the models judge no liveness.
+    """
+    if "liveness" not in bench.examiner.digests:
+        raise SenyumError(
+            "liveness: this build judges no liveness, so there is nothing to evaluate; "
+            "install one whose models/manifest.toml lists a liveness model"
+        )
+    listed = read(labels, "file", "live", key="file", truths=("live",))
+    listed.both([listed.truth(row, "live") for row in listed.rows], "live")
+    if not folder.is_dir():
+        raise LabelsError(f"{folder}: no such folder")
+    videos: dict[int, Watched] = {}
+
+    def judge(line: int, path: Path) -> float | None:
+        if watch is None:
+            face = next(iter(bench.examiner.examine(framed(open_photo(path), camera))), None)
+            return None if face is None or face.liveness is None else face.liveness.score
+        videos[line] = _watched(path, watch(), bench.settings)
+        return videos[line].score
+
+    camera, threshold = bench.settings.camera, bench.settings.liveness.threshold
+    scores, notes = _scores(folder, listed, judge, bench.progress)
+    listed.both([listed.truth(row, "live") for row in listed.rows if row.line in scores], "live")
+    verdicts = _verdicts(listed, scores)
+    result = rates(verdicts, threshold)
+    living = verdicts.living[~np.isnan(verdicts.living)]
+    attacks = {k: v[~np.isnan(v)] for k, v in verdicts.attacks.items()}
+    attacks = {kind: values for kind, values in attacks.items() if values.size}
+    figures: dict[str, Any] = {
+        "n": len(scores),
+        "found": sum(score is not None for score in scores.values()),
+        "left_out": len(listed.rows) - len(scores),
+        "living": int(verdicts.living.size),
+        "attacks": {kind: int(values.size) for kind, values in verdicts.attacks.items()},
+        "threshold": threshold,
+        **_named(result),
+    }
+    tables = [_table(verdicts, result, f"at {threshold:g}")]
+    if (strict := strictest(verdicts, _REFUSED)) is not None:
+        at_strict = rates(verdicts, strict)
+        figures["at_bpcer_5"] = {"threshold": strict, **_named(at_strict)}
+        tables.append(_table(verdicts, at_strict, f"at {strict:.3g}"))
+    if watch is not None:
+        joined = _verdicts(
+            listed, {n: video.score if video.answered else None for n, video in videos.items()}
+        )
+        with_smile = rates(joined, threshold)
+        figures["with_smile"] = _named(with_smile)
+        tables.append(_table(joined, with_smile, "with the smile"))
+        figures["videos"] = _each(listed, videos, threshold)
+    charts = []
+    if living.size and attacks:
+        curves = {kind: metrics.tradeoff(living, values) for kind, values in attacks.items()}
+        charts = [
+            tradeoff_chart("Liveness", curves, "attacks passed (APCER)", "living refused (BPCER)"),
+            histogram_chart(
+                "Liveness scores",
+                even("score", 0, 1, 0.1),
+                {**attacks, "living": living},
+                threshold,
+                "scores",
+            ),
+        ]
+    return Report(
+        title="Liveness",
+        figures=figures,
+        tables=tables,
+        protocol=_PROTOCOL,
+        notes=notes,
+        charts=charts,
+    )
+
+
+_PROTOCOL = (
+    FRAMED,
+    (
+        f"Of a video one frame every {_BETWEEN_S} s is judged, and the mean of the newest {MEMORY} "
+        "without the highest and the lowest is its score, as in a session; a frame with a quality "
+        "problem is not "
+        "judged. With the smile, a video passes only if a smile counts by the session's rule, "
+        f"had the prompt come {_ASKED_S} s after the first judged frame."
+    ),
+    (
+        "A face not found is refused: an error for a living person, none for an attack. The curve "
+        "leaves it out."
+    ),
+    (
+        "ACER is the mean of BPCER and the worst kind's APCER. The second table is at the highest "
+        f"threshold that refuses at most {_REFUSED:.0%} of these living."
+    ),
+)
+
+
+def _named(result: Rates) -> dict[str, Any]:
+    return {"apcer": result.apcer, "bpcer": result.bpcer, "acer": result.acer}
+
+
+def _scores(
+    folder: Path, listed: Labels, judge: Callable[[int, Path], float | None], progress: Progress
+) -> tuple[dict[int, float | None], list[str]]:
+    """Return the score of each line's file, and what was left out."""
+    scores: dict[int, float | None] = {}
+    absent = 0
+    problems: list[str] = []
+    for done, row in enumerate(listed.rows):
+        progress(done, len(listed.rows))
+        path = folder / row.cells["file"]
+        if not os.path.lexists(path):  # unlike the methods of Path it never raises
+            absent += 1
+            continue
+        try:
+            scores[row.line] = judge(row.line, path)
+        except (PhotoError, ReplayError) as error:
+            problems.append(str(error))
+    progress(len(listed.rows), len(listed.rows))
+    return scores, left_out(absent, problems)
+
+
+def _each(listed: Labels, videos: Mapping[int, Watched], threshold: float) -> list[dict[str, Any]]:
+    """Return what became of each video, by file; `below` is a share of its judged frames."""
+    return [
+        {
+            "file": row.cells["file"],
+            "score": video.score,
+            "frames": len(video.frames),
+            "below": float(np.mean(np.array(video.frames) < threshold)) if video.frames else None,
+            "smiled": video.answered,
+        }
+        for row in listed.rows
+        if (video := videos.get(row.line)) is not None
+    ]
+
+
+def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
+    """Judge a video by the session's parts: the leading face, as long as it is on one track."""
+    evidence, looks = Evidence(), Looks()
+    prompt: Prompt | None = None
+    track, answered = None, False
+    scores: list[float] = []
+    for frame in played(path, settings.camera.model_copy(update={"fps": 1 / _BETWEEN_S})):
+        lead = next(iter(watcher.process(frame).sightings), None)
+        if lead is None or lead.smile is None:
+            looks.lose()
+            continue
+        if lead.track != track:
+            track, looks = lead.track, Looks()
+        evidence.add(lead.liveness)
+        scores += [lead.liveness.score] if lead.liveness is not None else []
+        looks.add(Look(frame.captured_ns, lead.smile, lead.points))
+        prompt = prompt or Prompt(frame.captured_ns + ns(_ASKED_S))
+        counts = prompt.counts(looks, settings.attendance, settings.liveness)
+        answered = answered or counts
+    return Watched(evidence.score(), tuple(scores), answered)
+
+
+def _verdicts(listed: Labels, scores: Mapping[int, float | None]) -> Verdicts:
+    living: list[float] = []
+    attacks: defaultdict[str, list[float]] = defaultdict(list)
+    for row in listed.rows:
+        if row.line in scores:
+            score = scores[row.line]
+            kind = row.cells.get("kind") or _ANY
+            to = living if listed.truth(row, "live") else attacks[kind]
+            to.append(np.nan if score is None else score)
+    return Verdicts({k: np.array(v) for k, v in sorted(attacks.items())}, np.array(living))
+
+
+def _table(verdicts: Verdicts, result: Rates, title: str) -> Table:
+    def of(rate: float, values: metrics.Values) -> tuple[str, ...]:
+        low, high = metrics.wilson(round(rate * values.size), values.size)
+        lost = int(np.isnan(values).sum())
+        return f"{values.size:,}", f"{lost:,}", share(rate), f"{share(low)} to {share(high)}"
+
+    rows: list[tuple[str, ...]] = [
+        (f"APCER, {kind}", *of(rate, verdicts.attacks[kind])) for kind, rate in result.apcer.items()
+    ]
+    rows.append(("BPCER", *of(result.bpcer, verdicts.living)))
+    rows.append(("ACER", "", "", share(result.acer), ""))
+    columns: tuple[Any, ...] = (title, "n", "no face", "rate", "95 % interval")
+    return Table(columns, tuple(rows))

@@ -1,0 +1,133 @@
+"""How well the smile score tells smiles from other faces, and means what it says."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from senyum_lab.evaluate import metrics
+from senyum_lab.evaluate.charts import histogram_chart, reliability_chart, tradeoff_chart
+from senyum_lab.evaluate.faces import FRAMED, Bench, Seen, look
+from senyum_lab.evaluate.labels import Labels, read
+from senyum_lab.evaluate.plotting import even
+from senyum_lab.evaluate.report import Chart, Report, Table, share
+
+_LEAST_PEOPLE = 2
+
+
+def evaluate(images: Path, labels: Path, bench: Bench) -> Report:
+    """Score every picture of a list `file,smile[,person]`. Raises LabelsError."""
+    listed = read(labels, "file", "smile", key="file", truths=("smile",))
+    wanted = {row.cells["file"]: listed.truth(row, "smile") for row in listed.rows}
+    listed.both(list(wanted.values()), "smile")
+    seen = look(wanted, images, bench)
+    listed.both([wanted[name] for name in seen.faces], "smile")
+    threshold = bench.settings.attendance.smile_threshold
+
+    truths = np.array([wanted[name] for name in seen.faces])
+    scores = np.array([np.nan if face is None else face.smile for face in seen.faces.values()])
+    found = ~np.isnan(scores)
+    listed.both(truths[found].tolist(), "smile")
+    right = np.where(found, (scores >= threshold) == truths, False)
+    reliable = metrics.reliability(scores[found] / 100, truths[found])
+    ordered, people, notes = _ordered(listed, wanted, seen)
+    figures = {
+        "n": len(seen.faces),
+        "found": seen.found,
+        **seen.counts,
+        "threshold": threshold,
+        "accuracy": float(right.mean()),
+        "balanced_accuracy": metrics.balanced_accuracy(right, truths),
+        "accuracy_found": float(right[found].mean()),
+        "balanced_accuracy_found": metrics.balanced_accuracy(right[found], truths[found]),
+        "auc": metrics.auc(scores[found], truths[found]),
+        "ece": reliable.error,
+        "people": people,
+        "people_ordered": ordered,
+    }
+    return Report(
+        title="Smile",
+        figures=figures,
+        tables=[_table(figures)],
+        protocol=_PROTOCOL,
+        notes=[*seen.notes, *notes],
+        charts=_charts(scores[found], truths[found], reliable, threshold),
+    )
+
+
+_PROTOCOL = (
+    FRAMED,
+    "One picture is scored alone, whatever the face's quality.",
+    (
+        "A picture without a face found is an error in accuracy and balanced accuracy; the figures "
+        "of faces found, the area under the curve and the calibration error leave it out."
+    ),
+    "Calibration error: 10 bins of equal width, the score over 100 against the share of smiles.",
+    (
+        "people_ordered: of the people with both kinds of photo, the share whose smiling photos "
+        "score higher than their neutral ones (means where there are several); a face not found "
+        "is an error."
+    ),
+)
+
+
+def _ordered(
+    listed: Labels, wanted: dict[str, bool], seen: Seen
+) -> tuple[float | None, int, list[str]]:
+    """Return the share of people in order, how many people it is of, and why there is none."""
+    if "person" not in listed.columns:
+        return None, 0, ["unmeasured: people_ordered needs a column person"]
+    photos: defaultdict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})
+    for row in listed.rows:
+        name, person = row.cells["file"], row.cells["person"]
+        if person and name in seen.faces:
+            face = seen.faces[name]
+            photos[person][wanted[name]].append(np.nan if face is None else face.smile)
+    pairs = [p for p in photos.values() if p[True] and p[False]]
+    if len(pairs) < _LEAST_PEOPLE:
+        return None, len(pairs), ["unmeasured: people_ordered needs two people with both photos"]
+    ordered = sum(bool(np.mean(p[True]) > np.mean(p[False])) for p in pairs)
+    return ordered / len(pairs), len(pairs), []
+
+
+def _table(figures: Mapping[str, Any]) -> Table:
+    def rate(key: str) -> str:
+        return share(figures[key])
+
+    ordered = figures["people_ordered"]
+    return Table(
+        ("figure", "value"),
+        (
+            ("pictures", f"{figures['n']:,}"),
+            ("faces found", f"{figures['found']:,} ({figures['found'] / figures['n']:.2%})"),
+            ("accuracy", rate("accuracy")),
+            ("balanced accuracy", rate("balanced_accuracy")),
+            ("accuracy, faces found", rate("accuracy_found")),
+            ("balanced accuracy, faces found", rate("balanced_accuracy_found")),
+            ("area under the curve, faces found", f"{figures['auc']:.4f}"),
+            ("expected calibration error, faces found", f"{figures['ece']:.4f}"),
+            (
+                "people whose smile scores higher",
+                share(ordered) + (f" of {figures['people']}" if ordered is not None else ""),
+            ),
+        ),
+    )
+
+
+def _charts(
+    scores: metrics.Values,
+    truths: metrics.Truths,
+    reliable: metrics.Reliability,
+    threshold: float,
+) -> list[Chart]:
+    groups = {"not smiling": scores[~truths], "smiling": scores[truths]}
+    curve = metrics.tradeoff(scores[truths], scores[~truths])
+    return [
+        reliability_chart(reliable, f"Reliability: calibration error {reliable.error:.3f}"),
+        histogram_chart("Smile scores", even("score", 0, 100, 10), groups, threshold, "scores"),
+        tradeoff_chart(
+            "Smile: error trade-off", {"smile": curve}, "others taken for smiles", "smiles missed"
+        ),
+    ]

@@ -1,0 +1,124 @@
+"""`scripts/fuzz`: count crashes, and what was accepted that nobody signed."""
+
+import argparse
+import hashlib
+import json
+import logging
+import random
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+
+from senyum_lab.fuzzing import files, guided, ordered, signed
+from senyum_lab.fuzzing.target import Target
+
+PROGRESS_SECONDS = 10.0
+MEMORY = Path("/dev/shm")  # noqa: S108 - files that are altered in every try need no disk
+
+
+class Tries:
+    """Counts, and keeps what was wrong."""
+
+    def __init__(self, seed: int, keep: Path) -> None:
+        self.done: Counter[str] = Counter()
+        self.faults: list[str] = []
+        self._seed = seed
+        self._keep = keep
+
+    def one(self, target: Target, number: int) -> None:
+        """Try input `number` of a target: the same for a seed, whatever was tried before."""
+        chance = random.Random(f"{self._seed} {target.name} {number}")  # noqa: S311
+        good = chance.choice(target.good)
+        content = chance.choice(target.ways)(chance, good, target.good)
+        self.done[target.name] += 1
+        self.judge(target, content, f"--seed {self._seed} --only {target.name!r}:{number}")
+
+    def judge(self, target: Target, content: bytes, again: str) -> None:
+        try:
+            accepted = target.read(content)
+        except Exception:  # noqa: BLE001 - which is what is looked for
+            self._fault(target, content, again, traceback.format_exc())
+            return
+        if accepted and not (target.strict and content in target.good):
+            self._fault(target, content, again, "accepted, and nobody wrote it so")
+
+    def _fault(self, target: Target, content: bytes, again: str, why: str) -> None:
+        self._keep.mkdir(parents=True, exist_ok=True)
+        name = f"{target.name.replace(' ', '-')}-{hashlib.sha256(content).hexdigest()[:12]}"
+        (self._keep / name).write_bytes(content)
+        self.faults.append(f"{target.name}: {why.strip().splitlines()[-1]} ({again})")
+        print(f"FAULT in {target.name}, kept as {self._keep / name}; again by {again}\n{why}")
+
+
+def main() -> int:
+    """Try; returns 1 where there was a fault."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/fuzz", description="Try readers with malformed, cut and altered input."
+    )
+    parser.add_argument("--tries", type=int, default=20_000, help="in all (default: 20,000)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", metavar="TARGET[:NUMBER]", help="one target, or one try of it")
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.add_argument(
+        "--keep", type=Path, default=Path(".cache/fuzz"), help="where faults are kept"
+    )
+    parser.add_argument(
+        "--guided",
+        type=float,
+        metavar="SECONDS",
+        help="so long in all, led by coverage instead of --tries (needs atheris)",
+    )
+    options = parser.parse_args()
+    if options.guided and not guided.available():
+        parser.error(f"--guided {guided.MISSING}")
+    logging.disable()  # readers say what is wrong, a million times
+    place = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="senyum-fuzz-", dir=place) as name:
+        folder = Path(name)
+        targets = [*signed.targets(folder), *ordered.targets(folder), *files.targets(folder)]
+        only, _, number = (options.only or "").partition(":")
+        if only:
+            targets = [target for target in targets if target.name == only]
+        if not targets:
+            parser.error(f"--only {only}: no such target")
+        if options.guided:
+            named = [(target.name, target.share) for target in targets]
+            return guided.run(named, options.guided, options.seed, options.keep)
+        tries = Tries(options.seed, options.keep)
+        began = time.monotonic()
+        if number:
+            tries.one(targets[0], int(number))
+        else:
+            _all(targets, options.tries, tries)
+        seconds = time.monotonic() - began
+    total = tries.done.total()
+    counts = {"tries": total, "seconds": round(seconds, 1), "faults": tries.faults}
+    if options.json:
+        print(json.dumps({**counts, "targets": dict(tries.done)}, indent=2))
+    else:
+        for target, count in tries.done.items():
+            print(f"{target:20} {count:9,}")
+        rate = total / seconds
+        print(
+            f"{total:,} tries in {seconds:.0f} s ({rate:,.0f} a second), {len(tries.faults)} faults"
+        )
+    return 1 if tries.faults else 0
+
+
+def _all(targets: list[Target], count: int, tries: Tries) -> None:
+    """Share the tries out, in turns, so that a run that is stopped has tried everything."""
+    whole = sum(target.share for target in targets)
+    said = time.monotonic()
+    for step in range(count):
+        behind = max(targets, key=lambda t: (step + 1) * t.share / whole - tries.done[t.name])
+        tries.one(behind, tries.done[behind.name])
+        if time.monotonic() > said + PROGRESS_SECONDS:
+            said = time.monotonic()
+            print(f"{step + 1:,} tries, {len(tries.faults)} faults", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

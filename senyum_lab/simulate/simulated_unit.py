@@ -1,0 +1,98 @@
+"""A unit without camera and lamps; its key, outbox, recorder and link are the real ones."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from edge import __version__
+from edge.contract.keys import SigningKey
+from edge.contract.topics import UnitName
+from edge.mqtt.link import PACE, Link
+from edge.mqtt.link_timing import Pace
+from edge.mqtt.publisher import Archive
+from edge.outbox.event_signer import Context, Sealer
+from edge.outbox.recorder import Recorder
+from edge.outbox.store import Outbox, Reader
+from edge.settings import BrokerSettings, Settings, UnitSettings
+from edge.system.clock import SystemClock
+from edge.types import Attempt, Life, Match, Outcome, Reason, Stored, StoreFailed
+
+_NETWORKS = ("detector", "landmarks", "identity", "smile")
+_NO_DIGEST = "0" * 64
+
+
+def attempt(ref: int, person: str) -> Attempt:
+    """Return what the session hands over when it has recorded a person just now."""
+    return Attempt(
+        ref=ref,
+        outcome=Outcome.RECORDED,
+        reason=Reason.ACCEPTED,
+        captured_ns=time.monotonic_ns(),
+        person=person,
+        smile=77.77,
+        smile_threshold=50.0,
+        match=Match(person, 0.71239, 0.31239),
+        life=Life(True, 0.87654, 9, {"network": 0.8125, "motion": 0.7, "onset": 1.0}),
+    )
+
+
+class WireSide:
+    """One unit over `folder`. `report` hears what became of each event, in the recorder's thread.
+
+    Raises OutboxError and SecretError as its parts do.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        unit: UnitSettings,
+        broker: BrokerSettings,
+        report: Callable[[Stored | StoreFailed], None],
+        *,
+        pace: Pace = PACE,
+        archive: Callable[[Reader], Archive] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = UnitName.of(unit)
+        self.file = folder / "outbox.db"
+        self.up = threading.Event()
+        key_file, clock = folder / "signing.key", SystemClock()
+        key = SigningKey.load_or_create(key_file)
+        self.registration = key.registration(self.name)
+        context = Context(
+            unit=unit,
+            software=__version__,
+            models=dict.fromkeys(_NETWORKS, _NO_DIGEST),
+            roster=_NO_DIGEST,
+            thresholds=Settings().thresholds,
+        )
+        sealer = Sealer(context, key, clock)
+        self.outbox = Outbox(self.file, signing_key=key_file, reserve_bytes=1)
+        self.link = Link(
+            broker,
+            self.file,
+            sealer,
+            session=self.outbox.session,
+            changed=self._changed,
+            pace=pace,
+            archive=archive,
+        )
+        self.recorder = Recorder(self.outbox, sealer, report, self.link.wake, clock)
+
+    def start(self) -> None:
+        """Start both threads; `up` tells when a broker is reached."""
+        self.recorder.start()
+        self.link.start()
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Store what was submitted, say goodbye, and close the files."""
+        self.recorder.close(seconds)
+        self.link.close(seconds)
+        self.outbox.close()
+
+    def _changed(self, up: bool) -> None:
+        if up:
+            self.up.set()
+        else:
+            self.up.clear()

@@ -1,0 +1,103 @@
+"""A whole unit at work: the daemon on a replay in a loop, a broker, a receiver."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from demo_show.house import SENYUM, House, Receiver
+
+from edge.errors import SenyumError
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Scene, Studio, record
+from senyum_lab.servers.mosquitto import PrivateBroker
+
+FACES = Path(__file__).parents[2] / "tests" / "faces"
+REAL_S = 60.0  # between two events: 600 in a working day of ten hours
+PLAYED = ("smile", "stranger")  # one event each
+FASTEST = REAL_S * len(PLAYED) / sum(SCENES[name].seconds for name in PLAYED)
+END_S = 10.0
+
+
+def scenes(speed: float) -> list[Scene]:
+    """Return what is played in a loop: its events, then nobody until the rate is right."""
+    played = [SCENES[name] for name in PLAYED]
+    rest = REAL_S * len(played) / speed - sum(scene.seconds for scene in played)
+    return [*played, Scene("empty", "nobody", rest)] if rest * FPS >= 1 else played
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs, and where its things lie."""
+
+    daemon: subprocess.Popen[bytes]
+    unit: House
+    central: House
+    receiver: Receiver
+    log: Path
+
+    def check(self) -> None:
+        """Raise SenyumError if something has ended."""
+        if self.daemon.poll() is not None:
+            said = self.log.read_text(errors="replace").strip()[-500:]
+            raise SenyumError(f"the daemon ended with {self.daemon.returncode}: {said}")
+        self.receiver.check()
+
+    def end(self) -> int:
+        """End the daemon as systemd would; returns its exit status."""
+        self.daemon.send_signal(signal.SIGTERM)
+        return self.daemon.wait(END_S)
+
+    def stored(self) -> int:
+        """Return how many events the central store keeps."""
+        if not self.central.store.exists():
+            return 0
+        with closing(sqlite3.connect(f"file:{self.central.store}?mode=ro", uri=True)) as db:
+            try:
+                (count,) = db.execute("SELECT count(*) FROM event").fetchone()
+            except sqlite3.OperationalError:  # the receiver is about to make its tables
+                return 0
+        return int(count)
+
+
+@contextmanager
+def at_work(
+    folder: Path,
+    state: Path,
+    shown: Sequence[Scene],
+    environment: Callable[[IO[bytes]], Mapping[str, str]] = lambda _log: {},
+) -> Iterator[Stage]:
+    """Have the unit work over `state`, all else in `folder`. Raises SenyumError, OSError.
+
+    `environment` is what is added for the daemon, whose standard error it is given.
+    """
+    unit, central, frames = House(state), House(folder), folder / "frames"
+    frames.mkdir()
+    record(Studio(FACES), list(shown), frames)
+    with ExitStack() as stack:
+        broker = stack.enter_context(PrivateBroker(folder / "broker"))
+        camera = (
+            f'driver = "replay"\nreplay = "{frames}"\nreplay_loop = true\nfps = {FPS}\n'
+            f"main_width = {SIZE[0]}\nmain_height = {SIZE[1]}"
+        )
+        # The same person passes again and again: a record each time.
+        unit.furnish(broker.port, camera, "mock", {"smile_timeout": 4.0, "cool_down": 1.0})
+        unit.enrol(*unit.invite(FACES))
+        unit.register()
+        central.keys.write_bytes(unit.keys.read_bytes())
+        receiver = stack.enter_context(closing(Receiver(central, broker.port, lambda _: None)))
+        log = stack.enter_context((folder / "run.log").open("wb"))
+        daemon = stack.enter_context(
+            subprocess.Popen(
+                [str(SENYUM), "run", "--config", str(unit.config)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment(log)},
+            )
+        )
+        stack.callback(daemon.kill)  # where it has not ended in good order
+        yield Stage(daemon, unit, central, receiver, folder / "run.log")

@@ -1,0 +1,129 @@
+"""Bare and painted faces, cut out by the unit's own parts, kept as one array for each set."""
+
+import csv
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.images import from_image, to_image
+from edge.inference.align import five_points, laid_out, similarity
+from edge.inference.face_analyzer import Examiner
+from edge.inference.face_crop import Closeup
+from edge.inference.landmarks import Mesh
+from edge.inference.occlusion import PLACED_BY, SIDE, TEMPLATE
+from edge.photos import open_photo
+from edge.settings import CameraSettings, InferenceSettings
+from edge.types import Bytes2D, Yuv
+from senyum_lab.evaluate.faces import framed
+from senyum_lab.training.cover import painting
+from senyum_lab.training.int8.kept import digest, kept
+from senyum_lab.training.int8.progress import Progress
+
+WIDE = 80  # side of the crop that augmentation reads
+ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
+_WIDE_TEMPLATE = laid_out(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
+BARE = "bare"  # the kind of a face as it is
+_COVERS_EACH = 2  # painted covers a photo
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The faces found in one set, n of them."""
+
+    crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
+    wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with room about it
+    kind: NDArray[np.str_]  # (n,): BARE, or what was painted
+    group: NDArray[np.str_]  # (n,): what the set says of the person, empty where nothing
+    person: NDArray[np.str_]  # (n,): who it is, or the file where nobody says
+    lost: NDArray[np.str_]  # (m,): kinds of the painted faces that were found no more
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        return np.isin(self.kind, list(painting.COVERS))
+
+
+class Photo(NamedTuple):
+    """One photo of a set."""
+
+    path: Path
+    person: str
+    group: str
+
+
+def load(name: str, datasets: Path, cache: Path) -> Faces:
+    """Return the faces of one of `SETS`, painted anew where the cache has none of this code."""
+    examiner = Examiner(InferenceSettings())
+    code = (Path(__file__), Path(painting.__file__))
+    path = cache / f"{name}-{digest(('detector', 'landmarks'), code)}.npz"
+    return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
+
+
+def _cut(examiner: Examiner, photos: list[Photo], name: str) -> Faces:
+    seen: list[tuple[Bytes2D, Bytes2D]] = []
+    told: list[tuple[str, str, str]] = []
+    lost = []
+    camera = CameraSettings()
+    for photo in Progress(f"painting {name}", photos):
+        picture = framed(open_photo(photo.path), camera)
+        if (looked := _look(examiner, picture)) is None:
+            continue
+        seen.append(_crops(*looked))
+        told.append((BARE, photo.group, photo.person))
+        # The photo's name decides what is painted, whatever else is in the set.
+        chance = random.Random(zlib.crc32(photo.path.name.encode()))
+        image, points = to_image(picture), looked[1].points[:, :2]
+        hidden = chance.sample(list(painting.COVERS), _COVERS_EACH)
+        for kind in (*hidden, chance.choice(list(painting.BARE))):
+            paint = {**painting.COVERS, **painting.BARE}[kind]
+            again = _look(examiner, from_image(paint(image, points, chance)))
+            if again is None:
+                lost.append(kind)
+            else:
+                seen.append(_crops(*again))
+                told.append((kind, photo.group, photo.person))
+    crops, wide = (np.array(part) for part in zip(*seen, strict=True))
+    kinds, groups, people = (np.array(part) for part in zip(*told, strict=True))
+    return Faces(crops, wide, kinds, groups, people, np.array(lost))
+
+
+def _look(examiner: Examiner, picture: Yuv) -> tuple[Closeup, Mesh] | None:
+    """Return the largest face."""
+    looks = (examiner.look(picture, found) for found in examiner.find(picture))
+    return next((looked for looked in looks if looked is not None), None)
+
+
+def _crops(closeup: Closeup, mesh: Mesh) -> tuple[Bytes2D, Bytes2D]:
+    placed = five_points(mesh)[:PLACED_BY]
+    return (
+        closeup.grey(similarity(TEMPLATE, placed), SIDE),
+        closeup.grey(similarity(_WIDE_TEMPLATE, placed), WIDE),
+    )
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from csv.DictReader(file)
+
+
+def _lfw(datasets: Path) -> Iterator[Photo]:
+    """Yield one photo a person."""
+    seen = set()
+    for row in _rows(datasets / "lfw-smile.csv"):
+        if row["identity"] not in seen:
+            seen.add(row["identity"])
+            yield Photo(datasets / "lfw" / row["file"], row["identity"], "")
+
+
+def _utkface(datasets: Path) -> Iterator[Photo]:
+    for row in _rows(datasets / "utkface.csv"):
+        group = "WBAIO"[int(row["race_0W1B2A3I4O"])].lower()
+        yield Photo(datasets / "utkface" / row["file"], row["file"], group)
+
+
+SETS: dict[str, Callable[[Path], Iterator[Photo]]] = {"lfw": _lfw, "utkface": _utkface}

@@ -1,0 +1,88 @@
+"""What a soak calls growth."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from senyum_lab.soak.stage import FASTEST, REAL_S, scenes
+from senyum_lab.soak.watch import Sample, judge, look, windows
+from senyum_lab.soak.wear import MIB, Count, Day, Work
+
+STEADY = [Sample(5.0 * n, 120.0, 124.0, 6, 17, 100, 100) for n in range(12)]
+
+
+def failed(samples: list[Sample]) -> list[str]:
+    return [found.name for found in judge(samples) if not found.holds]
+
+
+def test_what_stays_is_no_growth() -> None:
+    assert failed(STEADY) == []
+
+
+@pytest.mark.parametrize(
+    ("last", "name"),
+    [
+        ({"rss_mib": 123.5}, "memory"),
+        ({"peak_mib": 127.5}, "peaks"),
+        ({"threads": 7}, "threads"),
+        ({"descriptors": 18}, "descriptors"),
+    ],
+)
+def test_what_grows_is_named(last: dict[str, float], name: str) -> None:
+    grown = [*STEADY[:8], *(replace(sample, **last) for sample in STEADY[8:])]  # type: ignore[arg-type]
+    assert failed(grown) == [name]
+
+
+def test_what_is_given_back_is_no_growth() -> None:
+    assert failed([*STEADY[:8], *(replace(sample, rss_mib=116.5) for sample in STEADY[8:])]) == []
+
+
+def test_one_that_is_open_for_a_moment_is_no_growth() -> None:
+    assert failed([*STEADY[:-1], replace(STEADY[-1], descriptors=18)]) == []
+
+
+def test_a_look_that_falls_into_the_work_on_a_picture_is_no_growth() -> None:
+    assert failed([*STEADY[:-1], replace(STEADY[-1], rss_mib=124.0)]) == []
+
+
+def test_a_long_run_is_judged_minute_by_minute() -> None:
+    """Growth that is over before the end is growth."""
+    samples = [Sample(float(n), 120.0, 124.0, 6, 17, 100, 100) for n in range(601)]
+    assert [len(part) for part in windows(samples)] == [60] * 9 + [61]
+    samples[300:360] = [replace(sample, rss_mib=124.0) for sample in samples[300:360]]
+    assert failed(samples) == ["memory"]
+
+
+def test_too_few_samples_prove_nothing() -> None:
+    assert failed(STEADY[:3]) == ["samples"]
+
+
+def test_this_very_process_can_be_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "outbox.db").write_bytes(bytes(4096))
+    seen = look(os.getpid(), tmp_path, 1.0)
+    assert seen.disk_kib == 4
+    assert 1 < seen.rss_mib <= seen.peak_mib
+    assert seen.threads >= 1
+    assert seen.descriptors >= 3
+
+
+@pytest.mark.parametrize("speed", [1.0, 3.0, FASTEST])
+def test_a_loop_lasts_as_long_as_its_events_take(speed: float) -> None:
+    assert sum(scene.seconds for scene in scenes(speed)) == pytest.approx(2 * REAL_S / speed)
+
+
+def test_a_day_has_one_start_and_stretches_the_events_after_it() -> None:
+    day = Day(
+        Work(grown=100, made=150, start=Count(MIB, MIB), rest=Count(MIB, 0.0)),
+        idle=Count(0.0, MIB),
+        idle_hours=12.0,
+    )
+    assert day.mib == pytest.approx(1 + 1 + 500 / 50 + 2)
+    assert "a day of 600 events and 24 hours: 14.0 MiB (bar 16)" in str(day)
+
+
+def test_a_whole_day_of_events_is_not_stretched() -> None:
+    day = Day(Work(40, 600, Count(MIB, 0.0), Count(3 * MIB, MIB)), Count(0.0, 0.0), 1.0)
+    assert day.mib == pytest.approx(5.0)

@@ -1,0 +1,208 @@
+"""What is asked for again: which events, how fast, and never before live ones."""
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from wireunit import Signer, SteppedClock, attempt
+
+from edge.errors import ReplayRefused
+from edge.outbox.replay import LOOK, REQUESTS, Period, Replay
+from edge.outbox.store import Outbox, Reader
+
+BEGIN = datetime(2027, 1, 15, 8, tzinfo=UTC)
+EVENTS = 300
+DELIVERED = 280
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Events 1 to 300, one a minute from BEGIN; 20 wait for the broker."""
+    folder = tmp_path_factory.mktemp("archive")
+    clock = SteppedClock(BEGIN.timestamp())
+    signer = Signer(folder, clock)
+    box = Outbox(folder / "outbox.db")
+    for _ in range(EVENTS):
+        box.append(partial(signer.sealer.event, attempt(captured_ns=clock.monotonic_ns)))
+        clock.utc += 60.0
+        clock.monotonic_ns += 60 * 10**9
+    reader = Reader(folder / "outbox.db")
+    reader.set_delivered(DELIVERED)
+    reader.close()
+    box._db.execute("DELETE FROM event WHERE sequence < 11")  # past retention
+    box.close()
+    return folder / "outbox.db"
+
+
+@pytest.fixture
+def reader(file: Path) -> Iterator[Reader]:
+    reader = Reader(file)
+    yield reader
+    reader.close()
+
+
+def drain(replay: Replay, now: float = 0.0, room: int = 1000) -> list[int]:
+    """Draw every quarter of a second until nothing is left."""
+    found: list[int] = []
+    while replay.waiting:
+        now += 0.25
+        found += [row.sequence for row in replay.next(now, room, live_waits=False)]
+        assert now < 10_000
+    return found
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "kept"),
+    [(20, 29, (20, 29)), (1, 15, (11, 15)), (275, 10**18, (275, 280)), (50, 50, (50, 50))],
+)
+def test_numbers_that_are_kept_and_delivered_come_once_in_order(
+    reader: Reader, first: int, last: int, kept: tuple[int, int]
+) -> None:
+    replay = Replay(reader, 100.0)
+    asked = replay.numbers(first, last)
+    assert (asked.first, asked.last) == kept
+    assert drain(replay) == list(range(kept[0], kept[1] + 1))
+    assert replay.due_at(0.0) == math.inf
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 10), (281, 300), (9, 3), (400, 500)])
+def test_what_is_not_kept_or_comes_by_itself_is_refused(
+    reader: Reader, first: int, last: int
+) -> None:
+    replay = Replay(reader, 100.0)
+    with pytest.raises(ReplayRefused, match=f"none of the events {first} to {last} is kept"):
+        replay.numbers(first, last)
+    assert not replay.waiting
+
+
+def test_what_was_delivered_and_not_noted_yet_can_be_had_again(file: Path, reader: Reader) -> None:
+    reader.saw_delivered(DELIVERED + 5)
+    replay = Replay(reader, 100.0)
+    replay.numbers(DELIVERED, EVENTS)
+    assert drain(replay) == list(range(DELIVERED, DELIVERED + 6))
+    again = Reader(file)
+    assert again.delivered() == DELIVERED
+    again.close()
+
+
+def test_an_empty_archive_has_nothing(tmp_path: Path) -> None:
+    Outbox(tmp_path / "outbox.db").close()
+    reader = Reader(tmp_path / "outbox.db")
+    with pytest.raises(ReplayRefused, match="the archive has 0 to 0"):
+        Replay(reader, 1.0).numbers(1, 5)
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        (99, 102, range(100, 104)),
+        (99.5, 100.5, range(101, 102)),
+        (0, 20, range(11, 22)),
+        (270, 10_000, range(271, 281)),
+        (200, 200, range(201, 202)),
+        (-50, -40, range(0)),
+    ],
+)
+def test_a_period_by_the_time_that_was_signed(
+    reader: Reader, begin: float, end: float, expected: range
+) -> None:
+    replay = Replay(reader, 100.0)
+    replay.period(Period(BEGIN + timedelta(minutes=begin), BEGIN + timedelta(minutes=end)))
+    assert drain(replay) == list(expected)
+
+
+def test_a_period_is_looked_for_in_small_portions(reader: Reader) -> None:
+    replay = Replay(reader, 1000.0)
+    replay.period(Period(BEGIN + timedelta(minutes=200), BEGIN + timedelta(minutes=300)))
+    replay.next(0.0, 10, live_waits=False)
+    looks = 0
+    while not replay.next(float(looks + 1), 10, live_waits=False):
+        looks += 1
+    assert looks == (200 - 11) // LOOK
+    with pytest.raises(ReplayRefused, match="before its begin"):
+        replay.period(Period(BEGIN, BEGIN - timedelta(seconds=1)))
+
+
+def test_live_events_go_first_and_the_rest_keeps_its_pace(reader: Reader) -> None:
+    replay = Replay(reader, 10.0)
+    replay.numbers(11, 280)
+    assert replay.next(0.0, 100, live_waits=False) == []  # the first is due after a tenth
+    assert replay.due_at(0.0) == pytest.approx(0.1)
+    assert [row.sequence for row in replay.next(0.11, 100, live_waits=False)] == [11]
+    assert replay.next(0.5, 100, live_waits=True) == []
+    assert len(replay.next(0.5, 2, live_waits=False)) == 2  # no more than there is room for
+    assert replay.next(0.5, 0, live_waits=False) == []
+    # A long silence is not made up for: a second's worth at most.
+    assert len(replay.next(1000.0, 100, live_waits=False)) == 10
+    seconds = 1000.0
+    sent = 0
+    while sent < 100:
+        seconds += 0.05
+        sent += len(replay.next(seconds, 100, live_waits=False))
+    assert seconds - 1000.0 == pytest.approx(10.0, abs=0.2)
+
+
+def test_what_is_due_comes_due_however_often_it_is_asked(reader: Reader) -> None:
+    replay = Replay(reader, rate=10.0)
+    replay.numbers(20, 22)
+    sent, now = [], 0.0
+    while now < 1.0:
+        if replay.due_at(now) <= now:
+            sent += [row.sequence for row in replay.next(now, 20, live_waits=False)]
+        now += 0.01  # far less than the time between two events
+    assert sent == [20, 21, 22]
+    assert replay.due_at(now) == math.inf
+
+
+def test_a_slow_rate_still_moves(reader: Reader) -> None:
+    replay = Replay(reader, 0.1)
+    replay.numbers(20, 22)
+    assert replay.next(0.0, 9, live_waits=False) == []
+    assert [row.sequence for row in replay.next(10.1, 9, live_waits=False)] == [20]
+    assert replay.next(11.0, 9, live_waits=False) == []
+
+
+def test_what_was_not_taken_is_handed_out_again(reader: Reader) -> None:
+    replay = Replay(reader, 100.0)
+    replay.numbers(20, 24)
+    replay.numbers(50, 51)
+    assert drain(replay) == [20, 21, 22, 23, 24, 50, 51]
+    for sequence in (20, 21, 23):
+        assert replay.taken(sequence)
+    assert not replay.taken(20)
+    assert not replay.taken(99)
+    replay.again()
+    assert drain(replay, 100.0) == [22, 23, 24, 50, 51]  # once too often is no harm
+    for sequence in (22, 23, 24, 50, 51):
+        assert replay.taken(sequence)
+    replay.again()
+    assert not replay.waiting
+
+
+def test_requests_are_bounded_and_served_in_turn(reader: Reader) -> None:
+    replay = Replay(reader, 1000.0)
+    for number in range(REQUESTS):
+        replay.numbers(100 - number, 100 - number)
+    with pytest.raises(ReplayRefused, match="requests wait already"):
+        replay.numbers(20, 21)
+    assert drain(replay) == list(range(100, 100 - REQUESTS, -1))
+    replay.numbers(20, 21)
+
+
+def test_what_retention_removes_meanwhile_is_passed_over(file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "outbox.db"
+    copy.write_bytes(file.read_bytes())
+    box, reader = Outbox(copy), Reader(copy)
+    replay = Replay(reader, 100.0)
+    replay.numbers(11, 60)
+    box._db.execute("DELETE FROM event WHERE sequence < 58")
+    assert drain(replay) == [58, 59, 60]
+    replay.numbers(58, 60)
+    box._db.execute("DELETE FROM event WHERE sequence < 70")
+    assert drain(replay) == []
+    reader.close()
+    box.close()

@@ -1,0 +1,114 @@
+"""A camera that stays away over many runs: told once, and looked for ever more patiently."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.appliance.watchdog.reboot_limiter import STRIKES
+from edge.status.camera_outage import FILE, Absence
+from edge.types import AuditCode
+
+MINUTE = 60 * 10**9
+BEGAN = 5 * MINUTE
+
+
+class Chain:
+    def __init__(self) -> None:
+        self.said: list[AuditCode] = []
+
+    def __call__(self, code: AuditCode, **detail: str) -> int:
+        self.said.append(code)
+        return len(self.said)
+
+
+@pytest.fixture
+def chain() -> Chain:
+    return Chain()
+
+
+def run(folder: Path) -> Absence:
+    return Absence({"RUNTIME_DIRECTORY": str(folder)}, BEGAN)
+
+
+def lasts(absence: Absence) -> int:
+    """Minutes that a run bears without pictures."""
+    return next(m for m in range(100) if not absence.bears(BEGAN + m * MINUTE))
+
+
+def test_patience_begins_after_the_reboot_was_asked_for_and_doubles(
+    tmp_path: Path, chain: Chain
+) -> None:
+    borne = []
+    for _ in range(STRIKES + 8):
+        absence = run(tmp_path)
+        borne.append(lasts(absence))
+        absence.lost(chain, "no camera")
+        absence.lost(chain, "still none")
+    assert borne == [0] * STRIKES + [1, 2, 4, 8, 16, 32, 60, 60]
+    assert chain.said == [AuditCode.CAMERA_LOST]
+
+
+def test_a_camera_that_is_back_in_this_run_is_told_and_ends_all_patience(
+    tmp_path: Path, chain: Chain
+) -> None:
+    (tmp_path / FILE).write_text(f"{STRIKES}\n")
+    absence = run(tmp_path)
+    absence.lost(chain, "no camera")
+    absence.over(chain)
+    absence.over(chain)
+    assert chain.said == [AuditCode.CAMERA_BACK]
+    assert not absence.bears(BEGAN)
+    assert lasts(run(tmp_path)) == 0
+    absence.lost(chain, "again")
+    assert chain.said == [AuditCode.CAMERA_BACK, AuditCode.CAMERA_LOST]
+
+
+def test_a_few_pictures_end_no_long_absence(tmp_path: Path, chain: Chain) -> None:
+    """Of a camera that delivers some at each start, and dies again."""
+    (tmp_path / FILE).write_text(f"{STRIKES}\n")
+    absence = run(tmp_path)
+    for second in range(9):
+        absence.picture(chain, BEGAN + second * 10**9, useful=True)
+    absence.picture(chain, BEGAN + 9 * 10**9, useful=False)
+    for second in range(10, 20):
+        absence.picture(chain, BEGAN + second * 10**9, useful=True)
+    assert chain.said == []
+    assert absence.bears(BEGAN)
+    absence.picture(chain, BEGAN + 20 * 10**9, useful=True)
+    absence.picture(chain, BEGAN + 21 * 10**9, useful=True)
+    assert chain.said == [AuditCode.CAMERA_BACK]
+    assert not absence.bears(BEGAN)
+
+
+def test_a_run_that_never_lost_its_camera_leaves_nothing(tmp_path: Path, chain: Chain) -> None:
+    absence = run(tmp_path)
+    for second in range(60):
+        absence.picture(chain, BEGAN + second * 10**9, useful=True)
+    assert chain.said == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"-3\n", b"many\n"])
+def test_a_damaged_count_is_none(damage: bytes, tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(damage)
+    assert lasts(run(tmp_path)) == 0
+
+
+def test_an_absurd_count_is_as_patient_as_can_be(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"99999999999")
+    assert lasts(run(tmp_path)) == 60
+
+
+def test_without_a_directory_each_run_is_the_first(chain: Chain) -> None:
+    absence = Absence({}, BEGAN)
+    absence.lost(chain, "no camera")
+    absence.over(chain)
+    assert chain.said == [AuditCode.CAMERA_LOST, AuditCode.CAMERA_BACK]
+
+
+def test_a_directory_that_cannot_be_written_is_said_and_survived(
+    tmp_path: Path, chain: Chain, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path / "gone").lost(chain, "no camera")
+    assert "cannot be written" in caplog.text
+    assert chain.said == [AuditCode.CAMERA_LOST]

@@ -1,0 +1,123 @@
+"""The import rules of docs/architecture.md: which part of the project may use which."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# What every part may import.
+SHARED = {"edge.__version__", "edge.types", "edge.errors", "edge.settings", "edge.setting_types"}
+# Part -> the other parts that it may import.
+MAY_IMPORT = {
+    "edge.settings": {"edge.camera_settings", "edge.system"},
+    "edge.setting_types": {"edge.system"},
+    "edge.system": set(),
+    "edge.images": {"edge.photos", "edge.system"},
+    "edge.photos": {"edge.images", "edge.system"},
+    "edge.contract": {"edge.system"},
+    "edge.outbox": {"edge.contract", "edge.system"},
+    "edge.mqtt": {"edge.contract", "edge.outbox", "edge.system"},
+    "edge.roster": {"edge.contract", "edge.system"},
+    "edge.inference": {"edge.images", "edge.system"},
+    "edge.attendance": set(),
+    "edge.gpio": {"edge.system"},
+    "edge.camera": {"edge.capture", "edge.system"},
+    "edge.capture": {"edge.camera", "edge.images", "edge.photos", "edge.system"},
+    "edge.commands": {"edge.contract", "edge.outbox", "edge.roster", "edge.system"},
+    "edge.status": {"edge.contract", "edge.system"},
+    "edge.enrolment": {
+        "edge.images",
+        "edge.inference",
+        "edge.photos",
+        "edge.roster",
+        "edge.system",
+    },
+}
+EVERYTHING = {*MAY_IMPORT, "edge.configuration", "edge.camera_settings"}
+MAY_IMPORT |= {
+    "edge.daemon": EVERYTHING,
+    "edge.configuration": {"edge.system"},
+    "edge.appliance": EVERYTHING,
+    "edge.cli": {*EVERYTHING, "edge.daemon", "edge.appliance"},
+    "senyum_central": {
+        *("edge.cli", "edge.configuration", "edge.contract", "edge.enrolment", "edge.mqtt"),
+        *("edge.roster", "edge.system"),
+    },
+    # Nothing imports the lab.
+    "senyum_lab": {*EVERYTHING, "edge.daemon", "edge.appliance", "edge.cli", "senyum_central"},
+}
+# To be removed: what still breaks the table.
+PENDING = {
+    ("edge.commands.service", "edge.mqtt"),
+    ("edge.daemon", "edge.appliance"),
+    ("edge.inference.embedder", "edge.roster"),
+    ("edge.inference.template_fusion", "edge.roster"),
+    ("edge.outbox.replay", "edge.commands"),
+    ("edge.roster.installer", "edge.commands"),
+    ("edge.roster.installer", "edge.mqtt"),
+    ("edge.roster.installer", "edge.outbox"),
+    ("edge.roster.receiver", "edge.commands"),
+    ("edge.status.camera_outage", "edge.appliance"),
+    ("edge.status.health", "edge.appliance"),
+    ("edge.status.health", "edge.outbox"),
+    ("edge.status.reporter", "edge.inference"),
+    ("edge.status.reporter", "edge.mqtt"),
+    ("edge.status.reporter", "edge.outbox"),
+}
+
+
+def part_of(module: str) -> str:
+    first, *rest = module.split(".")
+    return f"edge.{rest[0]}" if first == "edge" and rest else first
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            if node.module == "edge":
+                yield from (f"edge.{name.name}" for name in node.names)
+            else:
+                yield node.module
+
+
+def test_each_part_imports_only_what_the_table_allows() -> None:
+    broken = set()
+    for package in ("edge", "senyum_central", "senyum_lab"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            part = part_of(module.removesuffix(".__init__"))
+            allowed = {part, *SHARED, *MAY_IMPORT.get(part, set())}
+            for name in imports(path):
+                if name.split(".")[0] in {"edge", "senyum_central", "senyum_lab"}:
+                    other = part_of(name)
+                    if other not in allowed:
+                        broken.add((module, other))
+    assert broken == PENDING
+
+
+@pytest.mark.parametrize("folder", ["edge/attendance"])
+def test_the_rules_are_pure(folder: str) -> None:
+    pure = {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}
+    pure |= {"statistics", "numpy"}  # arithmetic
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in imports(path):
+            assert name.split(".")[0] in pure, f"{path}: {name}"
+
+
+def test_the_daemon_loads_only_what_it_needs() -> None:
+    """What costs memory and start-up time on the device stays out of its process."""
+    heavy = ["cv2", "tensorflow", "torch", "scipy", "rich", "av", "sqlalchemy", "psycopg"]
+    heavy += ["senyum_central", "senyum_lab", "edge.appliance.doctor"]
+    program = f"import sys, edge.daemon\nprint([m for m in {heavy!r} if m in sys.modules])"
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,112 @@
+"""Runs where torch is: `.venv-train`, which scripts/train_smile sets up."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edge.inference.smile import FEATURES  # noqa: E402
+from senyum_lab.training.int8.network import Network  # noqa: E402 - only where torch is
+from senyum_lab.training.int8.training import Course  # noqa: E402
+from senyum_lab.training.smile import readout, training  # noqa: E402
+from senyum_lab.training.smile.crops import Faces  # noqa: E402
+from senyum_lab.training.smile.folds import both_ways, onsets  # noqa: E402
+from senyum_lab.training.smile.network import DESIGN  # noqa: E402
+from senyum_lab.training.smile.training import Samples  # noqa: E402
+
+COURSE = Course(epochs=2, rate=1e-3, decay=0.0)
+
+
+def faces(count: int) -> Samples:
+    generator = torch.Generator().manual_seed(1)
+    wide = torch.randint(0, 256, (count, 1, 96, 96), generator=generator, dtype=torch.uint8)
+    target = (torch.rand(count, generator=generator) < 0.5).float()
+    onset = torch.randint(0, 256, (3, 2, 96, 96), generator=generator, dtype=torch.uint8)
+    return Samples(wide, target, torch.ones(count), onset)
+
+
+def run(samples: Samples, path: Path, course: Course) -> Network:
+    torch.manual_seed(3)
+    network = Network(DESIGN)
+    training.course(network, samples, path, torch.Generator().manual_seed(3), course)
+    return network
+
+
+def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    samples = faces(2 * training.BATCH)
+    whole = run(samples, tmp_path / "whole.pt", COURSE)
+
+    class Interrupted(Exception):
+        pass
+
+    class Cut(Samples):
+        taken = 0
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "target":
+                Cut.taken += 1
+                if Cut.taken > 3:  # in the second epoch
+                    raise Interrupted
+            return super().__getattribute__(name)
+
+    cut = Cut(samples.wide, samples.target, samples.weight, samples.onset)
+    with pytest.raises(Interrupted):
+        run(cut, tmp_path / "cut.pt", COURSE)
+    resumed = run(samples, tmp_path / "cut.pt", COURSE)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_network_learns_to_score_a_face_further_on_its_way_to_a_smile_higher(
+    tmp_path: Path,
+) -> None:
+    samples = faces(2 * training.BATCH)
+    samples.onset[:, 0, 60:, :] = 20  # a neutral photo has a dark mouth here
+    samples.onset[:, 1, 60:, :] = 230
+    network = run(samples, tmp_path / "a.pt", Course(epochs=8, rate=4e-3, decay=0.0)).eval()
+    ends = samples.onset[:, :, 16:80, 16:80].float()
+    way = torch.stack([torch.lerp(ends[:, 0], ends[:, 1], far) for far in (0.0, 0.5, 1.0)], 1)
+    with torch.no_grad():
+        scores = network(way.reshape(-1, 1, 64, 64)).reshape(-1, 3)
+    assert (scores.diff(dim=1) > 0).all()
+
+
+def test_readout_learns_and_keeps_it_in_int8(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(2)
+    smiling = torch.rand(1024, generator=generator) < 0.5
+    seen = torch.randint(78, 119, (1024, 2, FEATURES), generator=generator)
+    seen[..., :400] += 60 * smiling[:, None, None]
+    told = readout.Features(seen.to(torch.uint8), smiling.float(), torch.ones(1024))
+    for network in readout.train(told, tmp_path, "test", 5):
+        with torch.no_grad():
+            says = network(seen[:, 0, :, None, None].float())[:, 0] > 0
+        assert (says == smiling).float().mean() > 0.95
+
+
+def test_fold_leaves_out_the_onsets_of_half_of_the_people() -> None:
+    people = [f"{number:03}" for number in range(12)]
+    wide = np.arange(24, dtype=np.uint8)[:, None, None] * np.ones((1, 96, 96), np.uint8)
+    london = Faces(
+        crops=wide[:, :64, :64],
+        wide=wide,
+        features=np.zeros((24, 2, FEATURES), np.uint8),
+        smiling=np.arange(24) % 2 == 1,
+        person=np.repeat(people, 2),
+        listed=24,
+    )
+    everyone, *folds = ({tuple(one[:, 0, 0]) for one in onsets(london, k)} for k in (None, 0, 1))
+    assert everyone == {(2 * i, 2 * i + 1) for i in range(12)}  # neutral first
+    assert folds[0] | folds[1] == everyone
+    assert not folds[0] & folds[1]
+    assert all(folds)
+
+
+def test_face_and_mirror_image_are_told_the_same() -> None:
+    torch.manual_seed(3)
+    network = Network(DESIGN)
+    crops = np.random.default_rng(1).integers(0, 256, (5, 64, 64), np.uint8)
+    np.testing.assert_allclose(
+        both_ways(network, crops), both_ways(network, crops[:, :, ::-1].copy()), atol=1e-5
+    )
