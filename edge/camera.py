@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.capture.camera_controls import Wish, fixed, turned, wished
+from edge.capture.camera_controls import CaptureRequest, dynamic_controls, rotate, static_controls
 from edge.capture.replay import ReplayCamera
 from edge.errors import CameraError, CameraStalled
 from edge.settings import CameraSettings
@@ -41,7 +41,7 @@ class Camera(Protocol):
         """
         ...
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         """Have the frames from now on as they are wished, as far as this camera can.
 
         Returns at once; raises CameraError when the camera is gone.
@@ -121,7 +121,10 @@ def _open_picamera2(driver: Any, full_range: Any, settings: CameraSettings) -> A
     camera = driver(settings.number)
     try:
         available = camera.camera_controls
-        controls = {**fixed(settings, available), **wished(Wish(settings.fps), available)}
+        controls = {
+            **static_controls(settings, available),
+            **dynamic_controls(CaptureRequest(settings.fps), available),
+        }
         camera.configure(
             camera.create_video_configuration(
                 main={"format": "YUV420", "size": (settings.main_width, settings.main_height)},
@@ -165,7 +168,7 @@ class Picamera2Camera:
     ) -> None:
         self._name = f"camera {settings.number}"
         self._interval_ns = round(1e9 / settings.fps)
-        self._turn = partial(turned, rotation=settings.rotation, mirror=settings.mirror)
+        self._turn = partial(rotate, rotation=settings.rotation, mirror=settings.mirror)
         self._as_it_is = settings.rotation == 0 and not settings.mirror
         opening = _in_thread(partial(opener or _import_picamera2(), settings))
         try:
@@ -197,10 +200,10 @@ class Picamera2Camera:
         except Exception as error:
             raise CameraError(f"{self._name} is gone ({error}); check its cable") from error
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         if self._camera is None:
             raise CameraError(f"{self._name} is closed")
-        controls = wished(wish, self._camera.camera_controls)
+        controls = dynamic_controls(wish, self._camera.camera_controls)
         try:
             if controls:
                 self._camera.set_controls(controls)

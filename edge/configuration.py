@@ -14,7 +14,7 @@ from pydantic_settings import SettingsError as SourceError
 from edge.errors import SettingsError
 from edge.settings import CONFIG_FILE, Settings
 from edge.system.supplied_files import as_text, read_regular
-from edge.system.text import escaped, plain
+from edge.system.text import describe_validation_error, escaped
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,9 @@ _HEADER = re.compile(r"\s*\[{1,2}\s*([^\]#]+?)\s*\]{1,2}\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 
-def explain(error: ValidationError, where: str, what: str = "settings", text: str = "") -> str:
+def describe_errors(
+    error: ValidationError, where: str, what: str = "settings", text: str = ""
+) -> str:
     """Return one line for the first wrong setting: its name, its value, what is allowed.
 
     `text` is the TOML that it was read from, for the number of its line.
@@ -47,14 +49,14 @@ def explain(error: ValidationError, where: str, what: str = "settings", text: st
             f"{where}: {name} is not a setting of Senyum; remove it or correct its spelling{tail}"
         )
     if first["type"] == "missing":
-        return f"{where}: {name} {plain(first)}{tail}"
+        return f"{where}: {name} {describe_validation_error(first)}{tail}"
     # A rule about several settings of a section has the whole section as its input.
     value = (
         ""
         if isinstance(first["input"], dict | BaseModel)
         else f" is {escaped(repr(first['input'])):.200}"
     )
-    return f"{where}: {name}{value}: {plain(first)}{tail}"
+    return f"{where}: {name}{value}: {describe_validation_error(first)}{tail}"
 
 
 def line_of(text: str, location: Sequence[object]) -> int | None:
@@ -173,7 +175,7 @@ def load(config: Path | None = None) -> Settings:
     try:
         settings = Settings(**content)
     except ValidationError as error:
-        raise SettingsError(explain(error, str(file or "environment"), text=text)) from None
+        raise SettingsError(describe_errors(error, str(file or "environment"), text=text)) from None
     except SourceError as error:  # a whole section as a variable, and not JSON
         raise SettingsError(f"environment: {error}; set one setting a variable") from None
     for sentence in respelt(content, settings.model_dump(mode="json")):
@@ -181,7 +183,7 @@ def load(config: Path | None = None) -> Settings:
     return settings
 
 
-def load_unit(config: Path | None = None) -> Settings:
+def load_settings(config: Path | None = None) -> Settings:
     """Read the settings of a unit that has a name of its own. Raises SettingsError."""
     settings = load(config)
     if not {"org", "site", "name"} <= settings.unit.model_fields_set:

@@ -22,52 +22,52 @@ from typing import Any, Self
 
 from edge import __version__
 from edge.appliance.watchdog import power
-from edge.appliance.watchdog.power import Power
-from edge.attendance.session import Session, Step
+from edge.appliance.watchdog.power import PowerReading
+from edge.attendance.session import Session, StepResult
 from edge.attendance.table import State
 from edge.camera import Camera, open_camera
-from edge.capture.capture_thread import Feed
-from edge.capture.exposure import Steering
-from edge.commands.actions import Change, change_of
-from edge.commands.service import Commands, Doors
+from edge.capture.capture_thread import CaptureThread
+from edge.capture.exposure import CameraController
+from edge.commands.actions import RuntimeConfig, change_of
+from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.authority import AuthorityFile
 from edge.contract.keys import SigningKey
-from edge.errors import OutboxDamaged, Trouble
-from edge.gpio.cue_player import Panel
-from edge.gpio.reconnecting_panel import PanelKeeper
+from edge.errors import ErrorCode, OutboxDamaged
+from edge.gpio.cue_player import CuePlayer
+from edge.gpio.reconnecting_panel import ReconnectingPanel
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
-from edge.mqtt.link import Link
-from edge.mqtt.link_timing import Pace
-from edge.outbox.event_signer import Context, Sealer
+from edge.mqtt.link import ConnectionManager
+from edge.mqtt.link_timing import LinkTiming
+from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder
 from edge.outbox.store import MIB, Outbox
-from edge.outbox.summary import moved
-from edge.roster.installer import Handover
+from edge.outbox.summary import was_replaced
+from edge.roster.installer import RosterInstaller
 from edge.roster.keys import read_key
 from edge.settings import Settings
-from edge.status.camera_outage import Absence
-from edge.status.faults import Faults
-from edge.status.health import Tally, temperature
-from edge.status.reporter import Teller
-from edge.status.restart_audit import Past
-from edge.status.status_file import Board
+from edge.status.camera_outage import CameraOutage
+from edge.status.faults import FaultMonitor
+from edge.status.health import HealthState, temperature
+from edge.status.reporter import StatusReporter
+from edge.status.restart_audit import RestartAudit
+from edge.status.status_file import StatusFile
 from edge.system import malloc as memory
 from edge.system.clock import Clock, SystemClock
-from edge.system.event_queue import Inbox
+from edge.system.event_queue import EventQueue
 from edge.system.sd_notify import Notifier
 from edge.types import (
     Attempt,
     Audit,
     AuditCode,
+    CameraFault,
     Cue,
-    Fault,
+    EventStored,
     LinkChanged,
     Outcome,
     Stimulus,
-    Stored,
     StoreFailed,
-    Tick,
+    TimerTick,
 )
 
 log = logging.getLogger(__name__)
@@ -78,10 +78,10 @@ STATUS_NS = 1_000_000_000  # between two tellings, each with a frame; twice that
 DETAIL = 200  # characters of a text in an audit event
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
-Observer = Callable[[Stimulus, Step, State], None]
+Observer = Callable[[Stimulus, StepResult, State], None]
 
 
-class Unit:
+class Daemon:
     """One attendance unit. Building it opens everything; `run` watches the door until stopped.
 
     Raises CallerError for what a person must mend first (settings, keys, roster, models, pins).
@@ -93,11 +93,11 @@ class Unit:
         *,
         camera: Callable[[], Camera] | None = None,
         notifier: Notifier | None = None,
-        board: Board | None = None,
-        past: Past | None = None,
-        absence: Absence | None = None,
-        power: Callable[[], Power | None] = power.read,
-        panel: Callable[[], Panel] | None = None,
+        board: StatusFile | None = None,
+        past: RestartAudit | None = None,
+        absence: CameraOutage | None = None,
+        power: Callable[[], PowerReading | None] = power.read,
+        panel: Callable[[], CuePlayer] | None = None,
         observer: Observer | None = None,
         reread: Callable[[], Settings] | None = None,
     ) -> None:
@@ -106,10 +106,10 @@ class Unit:
         `observer` is told, in the main loop, of each stimulus, what it brought about, and the
         session's state after it. `reread` reads the settings anew, when that is ordered.
         """
-        self._inbox = Inbox()
-        self._tally = Tally(power=power)
-        self._absence = absence or Absence()
-        self._faults = Faults(self._tally, self._audit, self._step, self._absence)
+        self._inbox = EventQueue()
+        self._tally = HealthState(power=power)
+        self._absence = absence or CameraOutage()
+        self._faults = FaultMonitor(self._tally, self._audit, self._step, self._absence)
         self._stop = threading.Event()
         self._ended = threading.Event()  # the replay has shown its last frame
         self._ended_ns: int | None = None  # when that was noticed
@@ -118,14 +118,14 @@ class Unit:
         self._damage: OutboxDamaged | None = None
         self._notifier = notifier or Notifier()
         self._observer = observer
-        self._board = board or Board()
-        self._past = past or Past()
-        self._changes: deque[Change] = deque()  # ordered, for a moment without an attempt
+        self._board = board or StatusFile()
+        self._past = past or RestartAudit()
+        self._changes: deque[RuntimeConfig] = deque()  # ordered, for a moment without an attempt
         self._cues: deque[Cue] = deque()  # ordered, for now
-        self._open_panel = panel or (lambda: Panel(settings.gpio))
+        self._open_panel = panel or (lambda: CuePlayer(settings.gpio))
         with ExitStack() as opened:
             clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
-            self._commands = Commands(settings, clock, reread)
+            self._commands = CommandService(settings, clock, reread)
             opened.callback(self._commands.close)
             settings = self._commands.settings
             self._build(settings, camera or (lambda: open_camera(settings.camera)), clock, opened)
@@ -136,7 +136,7 @@ class Unit:
     ) -> None:
         key = read_key(settings.roster.key, "roster key")
         embedder = Models(settings.inference.models).spec("identity").sha256
-        self._handover = Handover.open(settings, key, embedder, self._commands.use_roster)
+        self._handover = RosterInstaller.open(settings, key, embedder, self._commands.use_roster)
         gallery = self._handover.gallery
         present = change_of(settings, gallery)
         settings = present.limits
@@ -164,16 +164,16 @@ class Unit:
         )
         opened.callback(outbox.close)
         self._outbox = outbox
-        self._moved = moved(outbox.newest(), settings.unit.source)
-        context = Context(
+        self._moved = was_replaced(outbox.newest(), settings.unit.source)
+        context = SigningContext(
             unit=settings.unit,
             software=__version__,
             models=self._pipeline.digests,
             roster=gallery.digest or None,
             thresholds=settings.thresholds,
         )
-        self._sealer = sealer = Sealer(context, signing_key, clock)
-        doors = Doors(
+        self._sealer = sealer = EventSigner(context, signing_key, clock)
+        doors = DaemonHooks(
             changed=self._ordered,
             show=self._cues.append,
             audit=lambda code, detail: self._audit(code, **detail),
@@ -181,19 +181,19 @@ class Unit:
         )
         self._commands.attach(sealer, outbox, present, self._handover.load, doors)
         delivery = self._handover.listener(settings, sealer, self._commands.refusals)
-        self._link = Link(
+        self._link = ConnectionManager(
             settings.broker,
             outbox.file,
             sealer,
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
-            vitals=lambda: self._commands.vitals(self._tally.vitals(settings.outbox.file.parent)),
-            pace=Pace(health=settings.broker.health_period),
+            vitals=lambda: self._commands.vitals(self._tally.report(settings.outbox.file.parent)),
+            pace=LinkTiming(health_interval=settings.broker.health_period),
             archive=self._commands.archive,
             listeners=(*self._commands.listeners, delivery),
         )
         self._commands.link = self._handover.link = self._link
-        self._teller = Teller(
+        self._teller = StatusReporter(
             self._tally,
             self._notifier,
             self._board,
@@ -205,14 +205,14 @@ class Unit:
             enrolled=lambda: self._enrolled,
         )
         self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
-        self._panel = PanelKeeper(self._open_panel)
+        self._panel = ReconnectingPanel(self._open_panel)
         opened.callback(self._panel.close)
-        self._steering = Steering(settings.camera)
-        self._feed = Feed(
+        self._steering = CameraController(settings.camera)
+        self._feed = CaptureThread(
             camera,
             settings.camera,
             on_frame=self._inbox.put_frame,
-            on_fault=lambda why: self._inbox.put(Fault(why)),
+            on_fault=lambda why: self._inbox.put(CameraFault(why)),
             on_end=self._ended.set,
         )
 
@@ -237,7 +237,7 @@ class Unit:
         status_at = rate_at = time.monotonic_ns()
         rate_frames = 0
         while not self._stop.is_set() and not self._finished():
-            stimuli, frame = self._inbox.take(TICK_S)
+            stimuli, frame = self._inbox.get(TICK_S)
             for stimulus in stimuli:
                 self._take(stimulus)
             now = time.monotonic_ns()
@@ -245,30 +245,30 @@ class Unit:
                 view = self._pipeline.process(frame)
                 self._step(view)
                 self._tally.frames += 1
-                self._notifier.alive()
-                self._absence.picture(self._audit, now, useful=not self._tally.camera_fault)
-                self._feed.ask(self._steering.see(frame, view, now))
+                self._notifier.watchdog()
+                self._absence.observe_frame(self._audit, now, useful=not self._tally.camera_fault)
+                self._feed.set_controls(self._steering.update_face_level(frame, view, now))
             elif not stimuli:
-                self._step(Tick())
+                self._step(TimerTick())
             if not ready and (frame is not None or self._tally.fault):
                 ready = True
                 memory.trim()
                 self._notifier.ready()
-                log.info("ready: %s", self._tally.sentence(self._enrolled))
-            self._faults.probe_store(now)
-            self._panel.tend()
-            self._faults.pins_are(self._panel.fault)
+                log.info("ready: %s", self._tally.summary(self._enrolled))
+            self._faults.poll_storage(now)
+            self._panel.poll()
+            self._faults.set_gpio_fault(self._panel.fault)
             self._change()
             self._tell_of_roster(now)
             if now - status_at >= STATUS_NS * (1 if frame is not None else 2):
                 rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
                 self._tally.frame_rate = rate
                 rate_frames, rate_at, status_at = self._tally.frames, now, now
-                self._steering.feel(temperature())
-                self._past.tend(self._audit)
-                if self._absence.bears(now):
-                    self._notifier.alive()
-                self._teller.tell(frame, self._commands.trouble)
+                self._steering.update_temperature(temperature())
+                self._past.check_refused_reboot(self._audit)
+                if self._absence.keep_alive_without_frames(now):
+                    self._notifier.watchdog()
+                self._teller.update(frame, self._commands.trouble)
                 self._commands.tell_refusals()
         if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
             raise self._feed.failure
@@ -278,7 +278,7 @@ class Unit:
     def _announce(self) -> None:
         if self._moved is not None:
             self._audit(AuditCode.MOVED, **self._moved)
-        self._past.tell(self._audit)
+        self._past.report(self._audit)
         self._audit(AuditCode.STARTED, enrolled=self._enrolled)
 
     def _finished(self) -> bool:
@@ -296,25 +296,25 @@ class Unit:
                 if up:
                     log.info("broker connected")
                 self._tally.link_up = up
-            case Fault(why):
-                self._faults.camera_is(why)
+            case CameraFault(why):
+                self._faults.set_camera_fault(why)
                 return
-            case Stored(ref):
+            case EventStored(ref):
                 match self._waiting.pop(ref, None):
                     case Outcome.RECORDED:
                         self._tally.recorded += 1
                     case Outcome.REFUSED:
                         self._tally.refused += 1
-                self._faults.store_is(None)
+                self._faults.set_storage_fault(None)
                 self._commands.stored(ref, stored=True)
                 self._handover.stored(ref)
                 self._past.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
                 self._commands.stored(ref, stored=False)
-                self._handover.failed(ref, time.monotonic_ns())
-                self._faults.store_is(why, trouble)
-                if trouble is Trouble.OUTBOX_DAMAGED:  # the next start mends it
+                self._handover.store_failed(ref, time.monotonic_ns())
+                self._faults.set_storage_fault(why, trouble)
+                if trouble is ErrorCode.OUTBOX_DAMAGED:  # the next start mends it
                     self._damage = OutboxDamaged(why)
                     self.stop()
         self._step(stimulus)
@@ -328,9 +328,9 @@ class Unit:
         if self._observer is not None:
             self._observer(stimulus, step, self._session.state)
 
-    def _ordered(self, change: Change) -> None:
+    def _ordered(self, change: RuntimeConfig) -> None:
         """Keep a change for the main loop. Each is whole: settings and roster as they then are."""
-        self._handover.coming(change.gallery)
+        self._handover.pending(change.gallery)
         self._changes.append(change)
 
     def _change(self) -> None:
@@ -348,12 +348,12 @@ class Unit:
         self._sealer.use(gallery.digest, settings.thresholds)
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
         self._link.report_every(settings.broker.health_period)
-        self._handover.used(gallery)
+        self._handover.activated(gallery)
         log.info("other settings or another roster are in force, as ordered")
 
     def _tell_of_roster(self, now: int) -> None:
-        self._handover.turn(now, self._audit)
-        self._faults.roster_is(self._handover.why_not)
+        self._handover.poll(now, self._audit)
+        self._faults.set_roster_fault(self._handover.why_not)
 
     def _submit(self, event: Attempt) -> None:
         self._waiting[event.ref] = event.outcome
@@ -395,9 +395,9 @@ class Unit:
 
 
 def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
-    """Run one unit until SIGTERM or SIGINT; returns the exit status. `reread` as for `Unit`."""
-    memory.settle()
-    with Unit(settings, reread=reread) as unit:
+    """Run one unit until SIGTERM or SIGINT; returns the exit status. `reread` as for `Daemon`."""
+    memory.limit_arenas()
+    with Daemon(settings, reread=reread) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: unit.stop())
         unit.run()

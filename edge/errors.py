@@ -7,7 +7,7 @@ Each message is one line: what was wrong, where, and what the reader can do abou
 from enum import StrEnum
 
 
-class Trouble(StrEnum):
+class ErrorCode(StrEnum):
     """What is wrong, in one word: `last_error` of `health`. The sentence for each is in the log."""
 
     CAMERA_LOST = "camera-lost"
@@ -62,17 +62,17 @@ class SenyumError(Exception):
     exit_status = 1
 
 
-class CallerError(SenyumError):
+class UsageError(SenyumError):
     """The caller can mend this: a setting, a file they named, a photo they gave."""
 
     exit_status = 2
 
 
-class SettingsError(CallerError):
+class SettingsError(UsageError):
     """A setting is missing, unknown, or out of bounds."""
 
 
-class SecretError(CallerError):
+class SecretError(UsageError):
     """A key file is missing, readable by others, or not a key."""
 
 
@@ -80,31 +80,31 @@ class AlgorithmMissing(SenyumError):
     """The installed libraries lack an algorithm that signatures need."""
 
 
-class CertificateError(CallerError):
+class CertificateError(UsageError):
     """A certificate, a request or an authority cannot be used, or would be overwritten."""
 
 
-class ProvisionError(CallerError):
+class ProvisionError(UsageError):
     """The unit cannot be set up so: what is there contradicts it, or cannot be written."""
 
 
-class PeopleError(CallerError):
+class PeopleError(UsageError):
     """The list of people cannot be used: encoding, column, number, or a person twice."""
 
 
-class PhotoError(CallerError):
+class PhotoError(UsageError):
     """A photo cannot be read as a picture."""
 
 
-class LabelsError(CallerError):
+class LabelsError(UsageError):
     """A list of labelled files lacks a column, a file, or the variety that a figure needs."""
 
 
-class RosterError(CallerError):
+class RosterError(UsageError):
     """The roster is missing, was altered, was cut short, or belongs to another key."""
 
 
-class ModelError(CallerError):
+class ModelError(UsageError):
     """A model file is missing, or is not the one that the manifest names."""
 
 
@@ -120,15 +120,15 @@ class EndOfReplay(CameraError):
     """The replay has shown its last frame."""
 
 
-class ReplayError(CameraError, CallerError):
+class ReplayError(CameraError, UsageError):
     """What is to be replayed is missing, or cannot be read as pictures."""
 
 
-class GpioError(CallerError):
+class GpioError(UsageError):
     """A pin cannot be had: no such chip, taken by another program, or named twice."""
 
 
-class PinsTaken(GpioError):
+class PinBusyError(GpioError):
     """A pin is held by another program for now."""
 
 
@@ -136,7 +136,7 @@ class UpdateError(SenyumError):
     """An update cannot be done now; the version in force goes on."""
 
 
-class UpdateRefused(UpdateError, CallerError):
+class UpdateRefused(UpdateError, UsageError):
     """A release that is not to be trusted, not for this machine, or does not work on it."""
 
 
@@ -151,22 +151,22 @@ class EnvelopeError(SenyumError):
 class OutboxError(SenyumError):
     """An event could not be made durable."""
 
-    trouble = Trouble.STORE_FAILED
+    trouble = ErrorCode.STORE_FAILED
 
 
 class OutboxFull(OutboxError):
     """The disk has no room for another event; the events that are stored are safe."""
 
-    trouble = Trouble.DISK_FULL
+    trouble = ErrorCode.DISK_FULL
 
 
 class OutboxDamaged(OutboxError):
     """The outbox file is damaged; the next start sets it aside and goes on in a new one."""
 
-    trouble = Trouble.OUTBOX_DAMAGED
+    trouble = ErrorCode.OUTBOX_DAMAGED
 
 
-class OutboxRefused(OutboxError, CallerError):
+class OutboxUnusable(OutboxError, UsageError):
     """The outbox named is none, is taken, or does not belong to the signing key."""
 
 
@@ -178,7 +178,7 @@ class LinkError(SenyumError):
     """The broker refused us, or cannot be reached."""
 
 
-class LinkRefused(LinkError, CallerError):
+class LinkRefused(LinkError, UsageError):
     """What the caller told us of the broker does not let us in: certificate, password, access."""
 
 
@@ -186,7 +186,7 @@ class StoreError(SenyumError):
     """The central store cannot be opened or written."""
 
 
-class StoreAway(StoreError):
+class StoreUnavailable(StoreError):
     """The central store cannot answer for now: the same may work later. Nothing was written."""
 
 
@@ -194,5 +194,5 @@ class RowRejected(StoreError):
     """The central store works, and does not take these data; nothing was written."""
 
 
-class StoreUnusable(StoreError, CallerError):
+class StoreUnusable(StoreError, UsageError):
     """The path given is no store of this program, or none that it may use."""

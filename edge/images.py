@@ -92,21 +92,21 @@ def shrink(picture: Yuv, width: int, height: int) -> Yuv:
 
 def letterbox(image: Image.Image, width: int, height: int) -> Yuv:
     """Fit a picture into width x height pixels, its shape kept, black at the sides."""
-    size = fitting(image.width, image.height, width, height)
+    size = fit_size(image.width, image.height, width, height)
     image = eight_bit(image)
     if image.size != size:
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     fitted = from_image(image)
-    return centred((fitted.y, fitted.u, fitted.v), width, height)
+    return pad_to((fitted.y, fitted.u, fitted.v), width, height)
 
 
-def fitting(columns: int, rows: int, width: int, height: int) -> tuple[int, int]:
+def fit_size(columns: int, rows: int, width: int, height: int) -> tuple[int, int]:
     """Return the largest even size of this shape that fits into width x height."""
     scale = min(width / columns, height / rows)
     return max(2, round(columns * scale / 2) * 2), max(2, round(rows * scale / 2) * 2)
 
 
-def centred(planes: Sequence[Bytes2D], width: int, height: int) -> Yuv:
+def pad_to(planes: Sequence[Bytes2D], width: int, height: int) -> Yuv:
     """Put the Y, U and V planes of a picture in the middle of a black one."""
     rows, columns = planes[0].shape
     if (columns, rows) == (width, height):

@@ -23,7 +23,7 @@ from edge.setting_types import (
     Username,
     Zone,
 )
-from edge.system.text import plain
+from edge.system.text import describe_validation_error
 from edge.types import Direction
 
 # All settings can be imported from here.
@@ -198,7 +198,7 @@ class BrokerSettings(Section):
         try:
             places = [(broker.host, broker.port) for broker in self.in_order]
         except ValidationError as error:
-            why = plain(error.errors(include_url=False)[0])
+            why = describe_validation_error(error.errors(include_url=False)[0])
             raise ValueError(f"one of its others: {why}") from None
         if len(set(places)) < len(places):
             raise ValueError("the same host and port stand twice among broker and its others")

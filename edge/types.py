@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import Trouble
+from edge.errors import ErrorCode
 
 Bytes2D = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -72,7 +72,7 @@ class Match:
 ANCHORS = 30  # of a Sighting's points, the first so many are where a smile moves least
 
 
-class Problem(StrEnum):
+class QualityProblem(StrEnum):
     """Why a face cannot be judged; a hint to the person, never a refusal."""
 
     TOO_FAR = "too-far"
@@ -110,11 +110,11 @@ class Quality:
     yaw: float  # degrees, positive to the person's left
     pitch: float  # degrees, positive upward
     roll: float  # degrees, positive clockwise in the picture
-    problem: Problem | None  # the first limit that is missed
+    problem: QualityProblem | None  # the first limit that is missed
 
 
 @dataclass(frozen=True, slots=True)
-class Liveness:
+class PassiveLivenessScore:
     """How much one frame of a face looks like a living person: 0 (an attack) to 1 (alive)."""
 
     score: float  # of all cues together; 0.5 is the calibrated threshold
@@ -122,7 +122,7 @@ class Liveness:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class FaceObservation:
     """One face in one frame. The fields after `score` are judged for the leading face only."""
 
     track: int  # the face's place followed between frames; never used again in this process
@@ -131,18 +131,20 @@ class Sighting:
     quality: Quality | None = None
     match: Match | None = None  # None also where the roster is empty or the face has a problem
     smile: float | None = None  # 0 to 100, smoothed in time, 50 is the calibrated threshold
-    liveness: Liveness | None = None  # of this frame alone; None in the frames it is not judged in
+    liveness: PassiveLivenessScore | None = (
+        None  # of this frame alone; None in the frames it is not judged in
+    )
     # (ANCHORS + 6, 2) mesh points in pixels of the main picture: those that a smile moves least,
     # then the mouth's (`attendance.motion`).
     points: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class FrameResult:
     """Everything seen in one frame; the leading (largest, so nearest) face comes first."""
 
     captured_ns: int
-    sightings: tuple[Sighting, ...] = ()
+    sightings: tuple[FaceObservation, ...] = ()
 
 
 # --- attendance -> mqtt ----------------------------------------------------------------------
@@ -173,7 +175,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class LivenessResult:
     """What the frames of one attempt showed of a living person, joined."""
 
     live: bool | None = None  # held against the threshold; None where too few frames were judged
@@ -195,7 +197,7 @@ class Attempt:
     smile: float | None = None  # 0 to 100; None for exempt people and where no smile is asked
     smile_threshold: float | None = None  # None exactly where no smile was asked
     match: Match | None = None
-    life: Life = field(default_factory=Life)
+    life: LivenessResult = field(default_factory=LivenessResult)
 
 
 class AuditCode(StrEnum):
@@ -237,7 +239,7 @@ Event = Attempt | Audit
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class EventStored:
     """The event is durable on disk."""
 
     ref: int
@@ -249,7 +251,7 @@ class StoreFailed:
 
     ref: int
     why: str
-    trouble: Trouble = Trouble.STORE_FAILED
+    trouble: ErrorCode = ErrorCode.STORE_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,18 +262,18 @@ class LinkChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class CameraFault:
     """The unit cannot do its work (`why` says what is missing), or can again (`why` is None)."""
 
     why: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class TimerTick:
     """Time passed and nothing else happened."""
 
 
-Stimulus = View | Stored | StoreFailed | LinkChanged | Fault | Tick
+Stimulus = FrameResult | EventStored | StoreFailed | LinkChanged | CameraFault | TimerTick
 
 # --- attendance -> gpio ----------------------------------------------------------------------
 
@@ -283,7 +285,7 @@ class CueName(StrEnum):
     NOTICED = "noticed"
     SMILE_ASKED = "smile-asked"
     RECORDED = "recorded"
-    RECORDED_AWAY = "recorded-away"  # recorded while the broker is away
+    RECORDED_OFFLINE = "recorded-away"  # recorded while the broker is away
     ALREADY_RECORDED = "already-recorded"
     NOT_KNOWN = "not-known"
     NO_SMILE = "no-smile"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge.configuration import load, load_unit
+from edge.configuration import load, load_settings
 from edge.errors import SettingsError
 from edge.settings import Settings
 
@@ -103,7 +103,7 @@ def test_a_variable_that_sets_nothing_is_named(
 
 def test_a_unit_without_a_name_of_its_own_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"unit\.org, unit\.site and unit\.name are not all"):
-        load_unit(write(tmp_path, '[unit]\nname = "lobby-1"\n'))
+        load_settings(write(tmp_path, '[unit]\nname = "lobby-1"\n'))
 
 
 def test_a_byte_order_mark_is_no_part_of_the_settings(tmp_path: Path) -> None:

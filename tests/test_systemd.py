@@ -18,7 +18,7 @@ from edge.contract.keys import SigningKey
 from edge.errors import SecretError
 from edge.mqtt.client import new_client
 from edge.settings import BrokerSettings
-from senyum_central.ingest.replay_authority import Authority
+from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.ingest.service_status import START_S
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"
@@ -116,9 +116,9 @@ def test_a_credential_is_read_though_its_file_is_out_of_reach(
     try:
         with pytest.raises(PermissionError):
             (out_of_reach / "receive.key").exists()
-        Authority.load(out_of_reach / "command.key")
+        ReplayAuthority.load(out_of_reach / "command.key")
         new_client(broker, "me")
         with pytest.raises(SecretError, match="cannot be read: Permission denied"):
-            Authority.load(out_of_reach / "another.key")
+            ReplayAuthority.load(out_of_reach / "another.key")
     finally:
         os.seteuid(0)

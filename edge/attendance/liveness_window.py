@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from edge.settings import LivenessSettings
-from edge.types import Liveness
+from edge.types import PassiveLivenessScore
 
 SUSPECT = 2  # times as many frames as a living person needs
 # Judged frames, of 2 to 4 s at 15 a second: whoever waits long is judged by what is there now.
@@ -13,12 +13,12 @@ MEMORY = 30
 
 
 @dataclass(slots=True)
-class Evidence:
+class LivenessWindow:
     """The judged frames of one person on one track, the newest MEMORY of them."""
 
-    _frames: deque[Liveness] = field(default_factory=lambda: deque(maxlen=MEMORY))
+    _frames: deque[PassiveLivenessScore] = field(default_factory=lambda: deque(maxlen=MEMORY))
 
-    def add(self, frame: Liveness | None) -> None:
+    def add(self, frame: PassiveLivenessScore | None) -> None:
         """Take a frame; None is one in which nothing was judged."""
         if frame is not None:
             self._frames.append(frame)

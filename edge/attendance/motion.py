@@ -20,8 +20,8 @@ _EYES = slice(0, 2)  # rows of the eyes' outer corners, among the anchors
 # faces have 0.13 of the largest singular value, a face turned by 80 degrees 0.01.
 _LEAST_EYES_PX = 1.0
 _LEAST_SINGULAR = 1e-4
-# Rows of `Sighting.points` after the anchors: corners of the mouth, outside and inside, each the
-# person's right and then the left; then the middle of the upper and the lower lip.
+# Rows of `FaceObservation.points` after the anchors: corners of the mouth, outside and inside, each
+# the person's right and then the left; then the middle of the upper and the lower lip.
 _RIGHT, _LEFT, _MIDDLE = (0, 2), (1, 3), (4, 5)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from edge.attendance.liveness_window import Evidence
+from edge.attendance.liveness_window import LivenessWindow
 from edge.attendance.motion import motion
 from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
-from edge.types import Floats, Match, Problem, Sighting, View
+from edge.types import FaceObservation, Floats, FrameResult, Match, QualityProblem
 
 NOTICE_FRAMES = 2  # a face, or several, in one frame may be a mistake of the detector
 STORE_WAIT_S = 2.0  # for Stored or StoreFailed; a commit takes milliseconds
@@ -30,29 +30,29 @@ LEAP, LEAP_S = 0.67, 0.15
 GAP_S, LOST = 0.5, 1
 
 
-def ns(seconds: float) -> int:
+def seconds_to_ns(seconds: float) -> int:
     """Seconds as nanoseconds."""
     return round(seconds * 1e9)
 
 
-def agrees(match: Match | None, roster: RosterSettings) -> bool:
+def embeddings_agree(match: Match | None, roster: RosterSettings) -> bool:
     """Whether the best match is near enough and clearly ahead of the runner-up."""
     if match is None or not match.similarity >= roster.threshold:
         return False
     return match.margin is None or match.margin >= roster.margin
 
 
-def several(view: View, ratio: float) -> bool:
+def has_several_people(view: FrameResult, ratio: float) -> bool:
     """Whether the second face is about as near as the leading one, and that one is near."""
     if len(view.sightings) < 2:
         return False
     first, second = view.sightings[:2]
-    if first.quality is not None and first.quality.problem is Problem.TOO_FAR:
+    if first.quality is not None and first.quality.problem is QualityProblem.TOO_FAR:
         return False
     return second.box.width >= ratio * first.box.width
 
 
-def judged(view: View, track: int) -> bool:
+def liveness_result(view: FrameResult, track: int) -> bool:
     """Whether the leading face is that one, and was seen well enough to be judged."""
     lead = view.sightings[0] if view.sightings else None
     if lead is None or lead.track != track or lead.quality is None:
@@ -61,7 +61,7 @@ def judged(view: View, track: int) -> bool:
 
 
 @dataclass(slots=True)
-class Identity:
+class IdentityVote:
     """Who the judged frames of one face agree on."""
 
     judged: int = 0
@@ -70,7 +70,7 @@ class Identity:
 
     def add(self, match: Match | None, roster: RosterSettings) -> None:
         self.judged += 1
-        if match is None or not agrees(match, roster):
+        if match is None or not embeddings_agree(match, roster):
             self.streak, self.person = 0, None
         elif match.person == self.person:
             self.streak = max(self.streak + 1, match.frames)
@@ -87,14 +87,14 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FaceSample:
     """What one frame that is surely this person showed."""
 
     captured_ns: int
     smile: float  # 0 to 100
     points: Floats | None  # as a Sighting has them
 
-    def moved(self, later: "Look") -> float:
+    def moved(self, later: "FaceSample") -> float:
         """Return the mouth's motion since, 0 where one of the two has no points."""
         if self.points is None or later.points is None:
             return 0.0
@@ -102,32 +102,32 @@ class Look:
 
 
 @dataclass(slots=True)
-class Looks:
+class SampleWindow:
     """The last RECALL_S of one person's frames, without a gap."""
 
-    _looks: deque[Look] = field(default_factory=deque)
+    _looks: deque[FaceSample] = field(default_factory=deque)
     _lost: int = 0
 
     def lose(self) -> None:
         """Note a frame in which the face could not be judged."""
         self._lost += 1
 
-    def add(self, look: Look) -> None:
+    def add(self, look: FaceSample) -> None:
         looks = self._looks
-        follows = looks and 0 < look.captured_ns - looks[-1].captured_ns <= ns(GAP_S)
+        follows = looks and 0 < look.captured_ns - looks[-1].captured_ns <= seconds_to_ns(GAP_S)
         if self._lost > LOST or not follows:
             looks.clear()
         self._lost = 0
         looks.append(look)
-        while look.captured_ns - looks[0].captured_ns > ns(RECALL_S):
+        while look.captured_ns - looks[0].captured_ns > seconds_to_ns(RECALL_S):
             looks.popleft()
 
     @property
-    def newest(self) -> Look:
+    def newest(self) -> FaceSample:
         """The last one added."""
         return self._looks[-1]
 
-    def rest(self) -> Look:
+    def rest(self) -> FaceSample:
         """Return the frame of the lowest score, the newest where several have it."""
         return min(reversed(self._looks), key=lambda look: look.smile)
 
@@ -146,7 +146,8 @@ class Looks:
         leap = max(
             places[after] - places[before]
             for before, after in combinations(range(len(way)), 2)
-            if after == before + 1 or way[after].captured_ns - way[before].captured_ns <= ns(LEAP_S)
+            if after == before + 1
+            or way[after].captured_ns - way[before].captured_ns <= seconds_to_ns(LEAP_S)
         )
         return 0.0 if leap > LEAP * moved else moved
 
@@ -158,7 +159,7 @@ class Looks:
 
 
 @dataclass(slots=True)
-class Prompt:
+class SmilePrompt:
     """One time that a smile was asked, and what came of it."""
 
     asked_ns: int  # CLOCK_MONOTONIC
@@ -168,7 +169,9 @@ class Prompt:
     frames: int = 0  # judged since
     sure: int = 0  # of these, frames that were surely this person
 
-    def counts(self, looks: Looks, rules: AttendanceSettings, living: LivenessSettings) -> bool:
+    def counts(
+        self, looks: SampleWindow, rules: AttendanceSettings, living: LivenessSettings
+    ) -> bool:
         """Whether the last of `looks` shows a smile in answer to this prompt."""
         rest, look = looks.rest(), looks.newest
         self.highest = max(look.smile, self.highest)
@@ -176,7 +179,7 @@ class Prompt:
         if look.points is not None and rest.points is not None:
             self.moved = max(moved, self.moved or 0.0)
         rose = look.smile - rest.smile >= rules.smile_rise
-        answers = looks.began_ns() - self.asked_ns > ns(living.reaction)
+        answers = looks.began_ns() - self.asked_ns > seconds_to_ns(living.reaction)
         self.answered = self.answered or (rose and answers)
         return rose and answers and look.smile >= rules.smile_threshold and moved >= living.motion
 
@@ -194,7 +197,7 @@ class Prompt:
 
 
 @dataclass(slots=True)
-class Hints:
+class HintThrottle:
     """When a lasting problem of one face is worth a hint."""
 
     what: str | None = None
@@ -208,9 +211,9 @@ class Hints:
             self.given = 0
         if what != self.what:
             self.what, self.since_ns = what, now
-        if what is None or self.given >= HINTS or now - self.since_ns < ns(after_s):
+        if what is None or self.given >= HINTS or now - self.since_ns < seconds_to_ns(after_s):
             return False
-        if self.last_ns is not None and now - self.last_ns < ns(HINT_AGAIN_S):
+        if self.last_ns is not None and now - self.last_ns < seconds_to_ns(HINT_AGAIN_S):
             return False
         self.last_ns = now
         self.given += 1
@@ -218,45 +221,45 @@ class Hints:
 
 
 @dataclass(slots=True)
-class Face:
+class TrackedFace:
     """The followed face: one track, and what was learned of the person."""
 
     track: int
     frames: int = 0
-    identity: Identity = field(default_factory=Identity)
-    hints: Hints = field(default_factory=Hints)
+    identity: IdentityVote = field(default_factory=IdentityVote)
+    hints: HintThrottle = field(default_factory=HintThrottle)
     person: str | None = None  # once known
     match: Match | None = None  # of the last judged frame; once known, of the last sure one
     smile: float | None = None  # the last score of the same frames
-    looks: Looks = field(default_factory=Looks)  # at this person
-    evidence: Evidence = field(default_factory=Evidence)
-    prompt: Prompt | None = None
+    looks: SampleWindow = field(default_factory=SampleWindow)  # at this person
+    evidence: LivenessWindow = field(default_factory=LivenessWindow)
+    prompt: SmilePrompt | None = None
     tries: int = 0  # prompts so far
     told_unknown: bool = False
 
-    def look(self, sighting: Sighting, captured_ns: int, roster: RosterSettings) -> None:
+    def look(self, sighting: FaceObservation, captured_ns: int, roster: RosterSettings) -> None:
         """Learn from a judged frame while the person is not known."""
         before = self.identity.person
         self.identity.add(sighting.match, roster)
         if self.identity.person != before:
-            self.looks, self.evidence = Looks(), Evidence()
+            self.looks, self.evidence = SampleWindow(), LivenessWindow()
         self.evidence.add(sighting.liveness)
         self.match, self.smile = sighting.match, sighting.smile
         if self.identity.person is not None:
             self.recall(sighting, captured_ns)
 
-    def recall(self, sighting: Sighting, captured_ns: int) -> None:
+    def recall(self, sighting: FaceObservation, captured_ns: int) -> None:
         """Keep what a frame that is surely this person shows."""
         if sighting.smile is not None:
-            self.looks.add(Look(captured_ns, sighting.smile, sighting.points))
+            self.looks.add(FaceSample(captured_ns, sighting.smile, sighting.points))
 
     def start_over(self) -> None:
         """Forget the person; the track and what it was told stay."""
-        self.identity, self.looks, self.evidence = Identity(), Looks(), Evidence()
+        self.identity, self.looks, self.evidence = IdentityVote(), SampleWindow(), LivenessWindow()
         self.person = self.match = self.smile = self.prompt = None
 
 
-class Records:
+class CooldownRegister:
     """Who was recorded lately. Holds at most the people recorded within one cool-down."""
 
     def __init__(self, cool_down_s: float) -> None:
@@ -266,7 +269,7 @@ class Records:
 
     def use_cool_down(self, cool_down_s: float) -> None:
         """Take another time."""
-        self._cool_down = ns(cool_down_s)
+        self._cool_down = seconds_to_ns(cool_down_s)
 
     def add(self, ref: int, person: str, now: int) -> None:
         self._at[person] = now
@@ -279,10 +282,10 @@ class Records:
         if (person := self._open.pop(ref, None)) is not None:
             del self._at[person]
 
-    def lately(self, person: str, now: int) -> bool:
+    def in_cooldown(self, person: str, now: int) -> bool:
         return person in self._at and now - self._at[person] < self._cool_down
 
-    def unanswered(self, person: str) -> bool:
+    def pending(self, person: str) -> bool:
         return person in self._open.values()
 
     def expire(self, now: int) -> None:

@@ -8,31 +8,31 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from edge.attendance import policy
-from edge.attendance.policy import Face, Prompt, Records, ns
-from edge.attendance.table import LASTS, Rule, Sign, State, rule_for
+from edge.attendance.policy import CooldownRegister, SmilePrompt, TrackedFace, seconds_to_ns
+from edge.attendance.table import LASTS, State, Transition, Trigger, transition_for
 from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
 from edge.types import (
     Attempt,
+    CameraFault,
     Cue,
     CueName,
-    Fault,
-    Life,
+    EventStored,
+    FaceObservation,
+    FrameResult,
     LinkChanged,
+    LivenessResult,
     Outcome,
     Reason,
-    Sighting,
     Stimulus,
-    Stored,
     StoreFailed,
-    Tick,
-    View,
+    TimerTick,
 )
 
 _ATTEMPTS = (State.KNOWN, State.ASKED, State.PAUSED)  # a known person, and nothing decided yet
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepResult:
     """What one stimulus brought about."""
 
     cues: tuple[Cue, ...] = ()
@@ -74,11 +74,11 @@ class Session:
         self._last: int | None = None  # the last `now_ns`
         self._captured: int | None = None  # of the last view
         self._link_up = False
-        self._face: Face | None = None
-        self._newcomer: Face | None = None  # leads, but for one frame only
+        self._face: TrackedFace | None = None
+        self._newcomer: TrackedFace | None = None  # leads, but for one frame only
         self._crowded = 0  # frames in a row with several faces equally near
         self._seen = 0  # when the followed face, or one of several, was last in view
-        self._records = Records(rules.cool_down)
+        self._records = CooldownRegister(rules.cool_down)
         self._ref: int | None = None  # of the event that RECORDING waits for
         self._stranger_at: int | None = None  # when the last not-known event was
 
@@ -105,53 +105,53 @@ class Session:
         """
         return self._state in (*_ATTEMPTS, State.RECORDING)
 
-    def step(self, stimulus: Stimulus, now_ns: int) -> Step:
+    def step(self, stimulus: Stimulus, now_ns: int) -> StepResult:
         """Return what to show and what to record. `now_ns` is CLOCK_MONOTONIC."""
         self._now += max(0, now_ns - (now_ns if self._last is None else self._last))
         self._last = now_ns
         self._records.expire(self._now)
-        return self._follow(rule_for(self._state, self._read(stimulus)))
+        return self._follow(transition_for(self._state, self._read(stimulus)))
 
     # --- from a stimulus to its sign -----------------------------------------------------------
 
-    def _read(self, stimulus: Stimulus) -> Sign:
+    def _read(self, stimulus: Stimulus) -> Trigger:
         match stimulus:
-            case View():
+            case FrameResult():
                 return self._view(stimulus)
-            case Stored(ref):
+            case EventStored(ref):
                 self._records.stored(ref)
                 if ref == self._ref:
-                    return Sign.STORED if self._link_up else Sign.STORED_AWAY
+                    return Trigger.STORED if self._link_up else Trigger.STORED_AWAY
             case StoreFailed(ref):
                 self._records.failed(ref)
                 if ref == self._ref:
-                    return Sign.FAILED
+                    return Trigger.FAILED
             case LinkChanged(up):
                 self._link_up = up
-            case Fault(why):
-                return Sign.MENDED if why is None else Sign.FAULT
-            case Tick():
+            case CameraFault(why):
+                return Trigger.MENDED if why is None else Trigger.FAULT
+            case TimerTick():
                 pass
-        return self._overdue() or Sign.NOTHING
+        return self._overdue() or Trigger.NOTHING
 
-    def _overdue(self) -> Sign | None:
+    def _overdue(self) -> Trigger | None:
         lasts = LASTS.get(self._state)
         if lasts is None:
             return None
         if self._state is State.REFUSED and self._face and self._face.tries >= policy.TRIES:
             return None
         seconds: float = getattr(self._rules, lasts) if isinstance(lasts, str) else lasts
-        return Sign.TIMEOUT if self._now - self._entered >= ns(seconds) else None
+        return Trigger.TIMEOUT if self._now - self._entered >= seconds_to_ns(seconds) else None
 
-    def _view(self, view: View) -> Sign:
+    def _view(self, view: FrameResult) -> Trigger:
         if view.captured_ns == self._captured:  # the same exposure proves nothing twice
-            return self._overdue() or Sign.NOTHING
+            return self._overdue() or Trigger.NOTHING
         self._captured = view.captured_ns
         if (overdue := self._overdue()) is not None:
             return overdue
-        if self._face is not None and not policy.judged(view, self._face.track):
+        if self._face is not None and not policy.liveness_result(view, self._face.track):
             self._face.looks.lose()
-        if policy.several(view, self._rules.several_ratio):
+        if policy.has_several_people(view, self._rules.several_ratio):
             return self._crowd()
         self._crowded = 0
         if not view.sightings:
@@ -164,23 +164,23 @@ class Session:
             return self._judge(self._face, lead)
         return self._meet(lead)
 
-    def _crowd(self) -> Sign:
+    def _crowd(self) -> Trigger:
         self._newcomer = None
         self._crowded += 1
         if self._crowded < policy.NOTICE_FRAMES:
-            return Sign.NOTHING
+            return Trigger.NOTHING
         self._seen = self._now
-        return Sign.CROWD
+        return Trigger.CROWD
 
-    def _missed(self) -> Sign:
+    def _missed(self) -> Trigger:
         followed = self._face is not None or self._state is State.SEVERAL
-        gone = followed and self._now - self._seen >= ns(self._rules.leave_after)
-        return Sign.LEFT if gone else Sign.EMPTY
+        gone = followed and self._now - self._seen >= seconds_to_ns(self._rules.leave_after)
+        return Trigger.LEFT if gone else Trigger.EMPTY
 
-    def _meet(self, lead: Sighting) -> Sign:
+    def _meet(self, lead: FaceObservation) -> Trigger:
         """Another face than the followed one leads."""
         if self._newcomer is None or self._newcomer.track != lead.track:
-            self._newcomer = Face(lead.track)
+            self._newcomer = TrackedFace(lead.track)
         newcomer = self._newcomer
         newcomer.frames += 1
         if lead.quality is not None and lead.quality.problem is None:
@@ -188,54 +188,56 @@ class Session:
             newcomer.look(lead, self._captured, self._roster)
         if newcomer.frames < policy.NOTICE_FRAMES:
             missed = self._missed()
-            return missed if missed is Sign.LEFT else Sign.NOTHING
+            return missed if missed is Trigger.LEFT else Trigger.NOTHING
         self._face, self._newcomer = newcomer, None
         self._seen = self._now
-        return Sign.FACE
+        return Trigger.FACE
 
-    def _judge(self, face: Face, sighting: Sighting) -> Sign:
+    def _judge(self, face: TrackedFace, sighting: FaceObservation) -> Trigger:
         sign = self._decide(face, sighting)
         waited = self._state is State.KNOWN and self._now - self._entered >= self._wait
-        if waited and self._rules.smile and sign in (Sign.SAME, Sign.HINT):
-            return Sign.EXEMPT if face.person in self._exempt else Sign.ASK
+        if waited and self._rules.smile and sign in (Trigger.SAME, Trigger.HINT):
+            return Trigger.EXEMPT if face.person in self._exempt else Trigger.ASK
         return sign
 
-    def _decide(self, face: Face, sighting: Sighting) -> Sign:
+    def _decide(self, face: TrackedFace, sighting: FaceObservation) -> Trigger:
         if sighting.quality is None:
-            return Sign.SAME
+            return Trigger.SAME
         problem = sighting.quality.problem
         if problem is not None:
             due = face.hints.due(problem, policy.HINT_AFTER_S, self._now)
-            return Sign.HINT if due else Sign.SAME
+            return Trigger.HINT if due else Trigger.SAME
         assert self._captured is not None
         if face.person is None:
             face.hints.due(None, policy.HINT_AFTER_S, self._now)
             return self._identify(face, sighting, self._captured)
-        if policy.agrees(sighting.match, self._roster):
+        if policy.embeddings_agree(sighting.match, self._roster):
             assert sighting.match is not None
             if sighting.match.person != face.person:
-                return Sign.ANOTHER
+                return Trigger.ANOTHER
             return self._await(face, sighting, self._captured, sure=True)
         return self._await(face, sighting, self._captured, sure=False)
 
-    def _identify(self, face: Face, sighting: Sighting, captured_ns: int) -> Sign:
+    def _identify(self, face: TrackedFace, sighting: FaceObservation, captured_ns: int) -> Trigger:
         face.look(sighting, captured_ns, self._roster)
         face.person = face.identity.known(self._rules)
         if face.person is None:
-            return self._stranger(face) if face.identity.unknown(self._rules) else Sign.SAME
-        if self._records.lately(face.person, self._now):
-            unanswered = self._records.unanswered(face.person)
-            return Sign.UNANSWERED if unanswered else Sign.ALREADY
-        return Sign.KNOWN
+            return self._stranger(face) if face.identity.unknown(self._rules) else Trigger.SAME
+        if self._records.in_cooldown(face.person, self._now):
+            unanswered = self._records.pending(face.person)
+            return Trigger.UNANSWERED if unanswered else Trigger.ALREADY
+        return Trigger.KNOWN
 
-    def _stranger(self, face: Face) -> Sign:
-        gap = ns(policy.STRANGER_GAP_S)
+    def _stranger(self, face: TrackedFace) -> Trigger:
+        gap = seconds_to_ns(policy.STRANGER_GAP_S)
         lately = self._stranger_at is not None and self._now - self._stranger_at < gap
         again = face.told_unknown or lately
         face.told_unknown = True
-        return Sign.STRANGER_AGAIN if again else Sign.STRANGER
+        return Trigger.STRANGER_AGAIN if again else Trigger.STRANGER
 
-    def _await(self, face: Face, sighting: Sighting, captured_ns: int, *, sure: bool) -> Sign:
+    def _await(
+        self, face: TrackedFace, sighting: FaceObservation, captured_ns: int, *, sure: bool
+    ) -> Trigger:
         """Wait for what a known person still has to do, if anything."""
         score = sighting.smile
         prompt = face.prompt if self._state is State.ASKED else None
@@ -252,26 +254,26 @@ class Session:
             done = self._done(face, answered=score is not None)
         if self._passive and self._state in _ATTEMPTS:
             if face.evidence.suspicious(self._living):
-                return Sign.SPOOF
+                return Trigger.SPOOF
             done = done and face.evidence.live(self._living) is True
         if done:
-            return Sign.READY if prompt is None else Sign.SMILE
-        return Sign.HINT if hint else Sign.SAME
+            return Trigger.READY if prompt is None else Trigger.SMILE
+        return Trigger.HINT if hint else Trigger.SAME
 
-    def _done(self, face: Face, *, answered: bool) -> bool:
+    def _done(self, face: TrackedFace, *, answered: bool) -> bool:
         """Whether this frame, surely of this person, shows all that is wanted of them."""
         match self._state:
             case State.KNOWN:
                 return not self._rules.smile
             case State.PAUSED:
-                return self._now - self._entered >= ns(self._rules.exempt_pause)
+                return self._now - self._entered >= seconds_to_ns(self._rules.exempt_pause)
             case State.ASKED if answered and face.prompt is not None:
                 return face.prompt.counts(face.looks, self._rules, self._living)
         return False
 
     # --- from a rule to what it brings about ----------------------------------------------------
 
-    def _follow(self, rule: Rule) -> Step:
+    def _follow(self, rule: Transition) -> StepResult:
         events = () if rule.event is None else (self._attempt(rule.event),)
         before, self._state = self._state, rule.to
         if before is not rule.to:
@@ -279,7 +281,7 @@ class Session:
             self._enter(rule.to)
         if rule.anew and self._face is not None:
             self._face.start_over()
-        return Step(() if rule.cue is None else (self._lit(rule.cue),), events)
+        return StepResult(() if rule.cue is None else (self._lit(rule.cue),), events)
 
     def _enter(self, state: State) -> None:
         if state is not State.RECORDING:
@@ -288,16 +290,16 @@ class Session:
             self._face = None
         if state is State.KNOWN and self._face is not None:
             self._face.tries += 1
-            self._wait = round(self._chance() * ns(self._living.prompt_delay))
+            self._wait = round(self._chance() * seconds_to_ns(self._living.prompt_delay))
         if state is State.ASKED and self._face is not None and self._last is not None:
-            self._face.prompt = Prompt(self._last)
+            self._face.prompt = SmilePrompt(self._last)
 
     def _lit(self, cue: Cue) -> Cue:
         """Fill in how far the smile is, or how far an exempt person's seems to be."""
         if cue.name is not CueName.SMILE_ASKED:
             return cue
         if self._state is State.PAUSED:
-            share = (self._now - self._entered) / ns(self._rules.exempt_pause)
+            share = (self._now - self._entered) / seconds_to_ns(self._rules.exempt_pause)
             return replace(cue, level=min(1.0, share) * self._rules.smile_threshold / 100.0)
         smile = self._face.smile if self._face is not None else None
         return replace(cue, level=min(1.0, max(0.0, (smile or 0.0) / 100.0)))
@@ -328,11 +330,11 @@ class Session:
             self._ref = attempt.ref
         return attempt
 
-    def _life(self, face: Face) -> Life:
+    def _life(self, face: TrackedFace) -> LivenessResult:
         """Return what the attempt's frames showed of a living person."""
         active = policy.SILENT if face.prompt is None else face.prompt.votes(self._living)
         evidence = face.evidence
-        return Life(
+        return LivenessResult(
             live=evidence.live(self._living) if self._passive else None,
             score=evidence.score(),
             frames=evidence.frames,

@@ -72,7 +72,7 @@ class State(StrEnum):
     FAULTY = "faulty"
 
 
-class Sign(StrEnum):
+class Trigger(StrEnum):
     """What a stimulus means."""
 
     EMPTY = "empty"
@@ -115,36 +115,36 @@ STATES: Mapping[State, str] = {
     State.FAULTY: "the unit cannot do its work",
 }
 
-SIGNS: Mapping[Sign, str] = {
-    Sign.EMPTY: "the followed face, or any face, is not in this frame",
-    Sign.LEFT: "it has not been in view for `leave_after`",
-    Sign.FACE: "another face leads, for the second frame",
-    Sign.CROWD: "several faces equally near, for the second frame",
-    Sign.HINT: "the same problem for long enough to tell",
-    Sign.SAME: "the followed face is in view; nothing is decided",
-    Sign.STRANGER: "enough judged frames, and nobody known",
-    Sign.STRANGER_AGAIN: "the same, already recorded for this track or less than 10 s ago",
-    Sign.KNOWN: "enough frames agree on a person",
-    Sign.ASK: "the random wait is over, and this person is asked to smile",
-    Sign.EXEMPT: "the random wait is over, and this person is exempt",
-    Sign.ALREADY: "enough frames agree on a person with a record in `cool_down`",
-    Sign.UNANSWERED: "the same, and whether that record is stored is not known",
-    Sign.ANOTHER: "one frame shows another person than before",
-    Sign.SMILE: "a smile that counts, surely of this person, who looks alive",
-    Sign.READY: "no smile is wanted, no pause is left; it is surely this person, who looks alive",
-    Sign.SPOOF: "enough frames look like a photo or a screen",
-    Sign.STORED: "the event is durable",
-    Sign.STORED_AWAY: "the event is durable, and the broker is away",
-    Sign.FAILED: "the event could not be stored",
-    Sign.TIMEOUT: "the state lasted as long as it may",
-    Sign.FAULT: "the unit cannot do its work",
-    Sign.MENDED: "the unit can do its work again",
-    Sign.NOTHING: "nothing for the attempt in hand",
+SIGNS: Mapping[Trigger, str] = {
+    Trigger.EMPTY: "the followed face, or any face, is not in this frame",
+    Trigger.LEFT: "it has not been in view for `leave_after`",
+    Trigger.FACE: "another face leads, for the second frame",
+    Trigger.CROWD: "several faces equally near, for the second frame",
+    Trigger.HINT: "the same problem for long enough to tell",
+    Trigger.SAME: "the followed face is in view; nothing is decided",
+    Trigger.STRANGER: "enough judged frames, and nobody known",
+    Trigger.STRANGER_AGAIN: "the same, already recorded for this track or less than 10 s ago",
+    Trigger.KNOWN: "enough frames agree on a person",
+    Trigger.ASK: "the random wait is over, and this person is asked to smile",
+    Trigger.EXEMPT: "the random wait is over, and this person is exempt",
+    Trigger.ALREADY: "enough frames agree on a person with a record in `cool_down`",
+    Trigger.UNANSWERED: "the same, and whether that record is stored is not known",
+    Trigger.ANOTHER: "one frame shows another person than before",
+    Trigger.SMILE: "a smile that counts, surely of this person, who looks alive",
+    Trigger.READY: "no smile is wanted and no pause is left; surely this person, who looks alive",
+    Trigger.SPOOF: "enough frames look like a photo or a screen",
+    Trigger.STORED: "the event is durable",
+    Trigger.STORED_AWAY: "the event is durable, and the broker is away",
+    Trigger.FAILED: "the event could not be stored",
+    Trigger.TIMEOUT: "the state lasted as long as it may",
+    Trigger.FAULT: "the unit cannot do its work",
+    Trigger.MENDED: "the unit can do its work again",
+    Trigger.NOTHING: "nothing for the attempt in hand",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Transition:
     """What one sign does in one state."""
 
     to: State
@@ -153,13 +153,13 @@ class Rule:
     anew: bool = False  # what was learned of the followed face's person is forgotten
 
 
-def _to(state: State, name: CueName | None = None, level: float = 0.0) -> Rule:
-    return Rule(state, None if name is None else Cue(name, level))
+def _to(state: State, name: CueName | None = None, level: float = 0.0) -> Transition:
+    return Transition(state, None if name is None else Cue(name, level))
 
 
 _AWAY = _to(State.NOBODY, CueName.IDLE)
 _NOTICED = _to(State.NOTICED, CueName.NOTICED)
-_AGAIN = Rule(State.NOTICED, Cue(CueName.NOTICED), anew=True)
+_AGAIN = Transition(State.NOTICED, Cue(CueName.NOTICED), anew=True)
 _SEVERAL = _to(State.SEVERAL, CueName.SEVERAL)
 _BROKEN = _to(State.DONE, CueName.OUT_OF_ORDER, 1.0)
 _ASKED = _to(State.ASKED, CueName.SMILE_ASKED)
@@ -169,116 +169,131 @@ _FAULT_HEARD = _to(State.FAULTY, CueName.OUT_OF_ORDER, 1.0)
 
 # What becomes of a face as soon as its person is known.
 _IDENTITY = {
-    Sign.KNOWN: _to(State.KNOWN),
-    Sign.ALREADY: _to(State.DONE, CueName.ALREADY_RECORDED),
-    Sign.UNANSWERED: _BROKEN,
+    Trigger.KNOWN: _to(State.KNOWN),
+    Trigger.ALREADY: _to(State.DONE, CueName.ALREADY_RECORDED),
+    Trigger.UNANSWERED: _BROKEN,
 }
-_ACCEPTED = Rule(State.RECORDING, event=Reason.ACCEPTED)
-_SUSPECTED = Rule(State.REFUSED, Cue(CueName.SPOOF), Reason.SPOOF)
+_ACCEPTED = Transition(State.RECORDING, event=Reason.ACCEPTED)
+_SUSPECTED = Transition(State.REFUSED, Cue(CueName.SPOOF), Reason.SPOOF)
 # What can happen to every followed face.
 _FOLLOWED = {
-    Sign.FACE: _NOTICED,
-    Sign.CROWD: _SEVERAL,
-    Sign.LEFT: _AWAY,
-    Sign.FAULT: _FAULT_HEARD,
+    Trigger.FACE: _NOTICED,
+    Trigger.CROWD: _SEVERAL,
+    Trigger.LEFT: _AWAY,
+    Trigger.FAULT: _FAULT_HEARD,
 }
 
-TABLE: Mapping[State, Mapping[Sign, Rule]] = {
+TABLE: Mapping[State, Mapping[Trigger, Transition]] = {
     State.NOBODY: {
-        Sign.EMPTY: _AWAY,
-        Sign.FACE: _NOTICED,
-        Sign.CROWD: _SEVERAL,
-        Sign.FAULT: _FAULT,
+        Trigger.EMPTY: _AWAY,
+        Trigger.FACE: _NOTICED,
+        Trigger.CROWD: _SEVERAL,
+        Trigger.FAULT: _FAULT,
     },
     State.NOTICED: {
         **_FOLLOWED,
         **_IDENTITY,
-        Sign.HINT: _to(State.NOTICED, CueName.HINT),
-        Sign.STRANGER: Rule(State.UNKNOWN, Cue(CueName.NOT_KNOWN), Reason.NOT_KNOWN),
-        Sign.STRANGER_AGAIN: _to(State.UNKNOWN, CueName.NOT_KNOWN),
+        Trigger.HINT: _to(State.NOTICED, CueName.HINT),
+        Trigger.STRANGER: Transition(State.UNKNOWN, Cue(CueName.NOT_KNOWN), Reason.NOT_KNOWN),
+        Trigger.STRANGER_AGAIN: _to(State.UNKNOWN, CueName.NOT_KNOWN),
     },
     State.UNKNOWN: {
         **_FOLLOWED,
         **_IDENTITY,
-        Sign.HINT: _to(State.UNKNOWN, CueName.HINT),
+        Trigger.HINT: _to(State.UNKNOWN, CueName.HINT),
     },
     State.KNOWN: {
         **_FOLLOWED,
-        Sign.HINT: _to(State.KNOWN, CueName.HINT),
-        Sign.ANOTHER: _AGAIN,
-        Sign.ASK: _ASKED,
-        Sign.EXEMPT: _PAUSED,
-        Sign.READY: _ACCEPTED,
-        Sign.SPOOF: _SUSPECTED,
-        Sign.TIMEOUT: _AGAIN,
+        Trigger.HINT: _to(State.KNOWN, CueName.HINT),
+        Trigger.ANOTHER: _AGAIN,
+        Trigger.ASK: _ASKED,
+        Trigger.EXEMPT: _PAUSED,
+        Trigger.READY: _ACCEPTED,
+        Trigger.SPOOF: _SUSPECTED,
+        Trigger.TIMEOUT: _AGAIN,
     },
     State.ASKED: {
         **_FOLLOWED,
-        Sign.SAME: _ASKED,
-        Sign.HINT: _to(State.ASKED, CueName.HINT),
-        Sign.ANOTHER: _AGAIN,
-        Sign.SMILE: _ACCEPTED,
-        Sign.SPOOF: _SUSPECTED,
-        Sign.TIMEOUT: Rule(State.REFUSED, Cue(CueName.NO_SMILE), Reason.NO_SMILE),
+        Trigger.SAME: _ASKED,
+        Trigger.HINT: _to(State.ASKED, CueName.HINT),
+        Trigger.ANOTHER: _AGAIN,
+        Trigger.SMILE: _ACCEPTED,
+        Trigger.SPOOF: _SUSPECTED,
+        Trigger.TIMEOUT: Transition(State.REFUSED, Cue(CueName.NO_SMILE), Reason.NO_SMILE),
     },
     State.PAUSED: {
         **_FOLLOWED,
-        Sign.SAME: _PAUSED,
-        Sign.HINT: _to(State.PAUSED, CueName.HINT),
-        Sign.ANOTHER: _AGAIN,
-        Sign.READY: _ACCEPTED,
-        Sign.SPOOF: _SUSPECTED,
-        Sign.TIMEOUT: _AGAIN,
+        Trigger.SAME: _PAUSED,
+        Trigger.HINT: _to(State.PAUSED, CueName.HINT),
+        Trigger.ANOTHER: _AGAIN,
+        Trigger.READY: _ACCEPTED,
+        Trigger.SPOOF: _SUSPECTED,
+        Trigger.TIMEOUT: _AGAIN,
     },
     State.RECORDING: {
-        Sign.FACE: _NOTICED,
-        Sign.FAULT: _FAULT_HEARD,
-        Sign.STORED: _to(State.DONE, CueName.RECORDED),
-        Sign.STORED_AWAY: _to(State.DONE, CueName.RECORDED_AWAY),
-        Sign.FAILED: _BROKEN,
-        Sign.TIMEOUT: _BROKEN,
+        Trigger.FACE: _NOTICED,
+        Trigger.FAULT: _FAULT_HEARD,
+        Trigger.STORED: _to(State.DONE, CueName.RECORDED),
+        Trigger.STORED_AWAY: _to(State.DONE, CueName.RECORDED_OFFLINE),
+        Trigger.FAILED: _BROKEN,
+        Trigger.TIMEOUT: _BROKEN,
     },
     State.DONE: {
         **_FOLLOWED,
-        Sign.ANOTHER: _AGAIN,
+        Trigger.ANOTHER: _AGAIN,
     },
     State.REFUSED: {
         **_FOLLOWED,
-        Sign.ANOTHER: _AGAIN,
-        Sign.TIMEOUT: _AGAIN,
+        Trigger.ANOTHER: _AGAIN,
+        Trigger.TIMEOUT: _AGAIN,
     },
     State.SEVERAL: {
-        Sign.LEFT: _AWAY,
-        Sign.FACE: _NOTICED,
-        Sign.FAULT: _FAULT_HEARD,
+        Trigger.LEFT: _AWAY,
+        Trigger.FACE: _NOTICED,
+        Trigger.FAULT: _FAULT_HEARD,
     },
     State.FAULTY: {
-        Sign.FACE: _FAULT_HEARD,
-        Sign.MENDED: _AWAY,
+        Trigger.FACE: _FAULT_HEARD,
+        Trigger.MENDED: _AWAY,
     },
 }
 
-_OF_A_FACE = {Sign.HINT, Sign.SAME}  # signs of every frame of a followed face
+_OF_A_FACE = {Trigger.HINT, Trigger.SAME}  # signs of every frame of a followed face
 
-IGNORED: Mapping[State, frozenset[Sign]] = {
-    State.NOBODY: frozenset({Sign.NOTHING, Sign.MENDED}),
-    State.NOTICED: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY, Sign.SAME}),
+IGNORED: Mapping[State, frozenset[Trigger]] = {
+    State.NOBODY: frozenset({Trigger.NOTHING, Trigger.MENDED}),
+    State.NOTICED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.SAME}),
     State.UNKNOWN: frozenset(
-        {Sign.NOTHING, Sign.MENDED, Sign.EMPTY, Sign.SAME, Sign.STRANGER_AGAIN}
+        {Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.SAME, Trigger.STRANGER_AGAIN}
     ),
-    State.KNOWN: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY, Sign.SAME}),
-    State.ASKED: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY}),
-    State.PAUSED: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY}),
+    State.KNOWN: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.SAME}),
+    State.ASKED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY}),
+    State.PAUSED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY}),
     # The answer comes within 2 s: until then only another face takes the attempt away.
     State.RECORDING: frozenset(
-        {Sign.NOTHING, Sign.MENDED, Sign.EMPTY, Sign.LEFT, Sign.CROWD, Sign.ANOTHER} | _OF_A_FACE
+        {
+            Trigger.NOTHING,
+            Trigger.MENDED,
+            Trigger.EMPTY,
+            Trigger.LEFT,
+            Trigger.CROWD,
+            Trigger.ANOTHER,
+        }
+        | _OF_A_FACE
     ),
-    State.DONE: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY} | _OF_A_FACE),
-    State.REFUSED: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY} | _OF_A_FACE),
-    State.SEVERAL: frozenset({Sign.NOTHING, Sign.MENDED, Sign.EMPTY, Sign.CROWD}),
+    State.DONE: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY} | _OF_A_FACE),
+    State.REFUSED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY} | _OF_A_FACE),
+    State.SEVERAL: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.CROWD}),
     State.FAULTY: frozenset(
-        {Sign.NOTHING, Sign.FAULT, Sign.EMPTY, Sign.LEFT, Sign.CROWD, Sign.ANOTHER}
-        | {Sign.STRANGER, Sign.STRANGER_AGAIN}
+        {
+            Trigger.NOTHING,
+            Trigger.FAULT,
+            Trigger.EMPTY,
+            Trigger.LEFT,
+            Trigger.CROWD,
+            Trigger.ANOTHER,
+        }
+        | {Trigger.STRANGER, Trigger.STRANGER_AGAIN}
         | _OF_A_FACE
         | _IDENTITY.keys()
     ),
@@ -294,14 +309,16 @@ LASTS: Mapping[State, str | float] = {
 }
 
 
-class IllegalSign(AssertionError):
+class IllegalTransition(AssertionError):
     """A sign came in a state in which it cannot come: a defect of the session."""
 
 
-def rule_for(state: State, sign: Sign) -> Rule:
+def transition_for(state: State, sign: Trigger) -> Transition:
     """Return what `sign` does in `state`. Raises IllegalSign."""
     if (rule := TABLE[state].get(sign)) is not None:
         return rule
     if sign in IGNORED[state]:
-        return Rule(state)
-    raise IllegalSign(f"no rule for sign {sign} in state {state}; this is a defect, report it")
+        return Transition(state)
+    raise IllegalTransition(
+        f"no rule for sign {sign} in state {state}; this is a defect, report it"
+    )

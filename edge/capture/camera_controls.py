@@ -23,14 +23,14 @@ Available = Mapping[str, tuple[Any, Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CaptureRequest:
     """What the unit wants of the camera now; a camera does what it can of it."""
 
     fps: float  # frames a second
     stops: float = 0.0  # brighter (above 0) or darker than the camera's own metering: EV
 
 
-def wished(wish: Wish, available: Available) -> dict[str, Any]:
+def dynamic_controls(wish: CaptureRequest, available: Available) -> dict[str, Any]:
     """Return the controls that a wish comes to."""
     duration = round(1e6 / wish.fps)
     least, most, _ = available.get("ExposureValue", (0.0, 0.0, 0.0))
@@ -41,7 +41,7 @@ def wished(wish: Wish, available: Available) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name in available}
 
 
-def fixed(settings: CameraSettings, available: Available) -> dict[str, Any]:
+def static_controls(settings: CameraSettings, available: Available) -> dict[str, Any]:
     """Return the controls that hold as long as the camera is open."""
     wanted: dict[str, Any] = {"AeExposureMode": _EXPOSURE_SHORT}
     if settings.mains_hz:
@@ -65,7 +65,7 @@ def _middle(whole: tuple[int, int, int, int], zoom: float) -> tuple[int, int, in
     return x + (width - inner_w) // 2, y + (height - inner_h) // 2, inner_w, inner_h
 
 
-def turned(picture: Yuv, rotation: int, *, mirror: bool) -> Yuv:
+def rotate(picture: Yuv, rotation: int, *, mirror: bool) -> Yuv:
     """Return the picture turned clockwise by 0, 90, 180 or 270 degrees, then mirrored."""
 
     def turn(plane: Bytes2D) -> Bytes2D:

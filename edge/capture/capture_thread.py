@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from edge.camera import Camera
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraError, CameraStalled, EndOfReplay, ReplayError
 from edge.settings import CameraSettings
 from edge.types import Bytes2D, Frame
@@ -29,7 +29,7 @@ _SILENT = "the camera delivers no frames; check its cable"
 _BLACK = "the picture is black: is the lens covered, is there any light?"
 
 
-class Feed:
+class CaptureThread:
     """The camera as the unit wants it: newest frames, faults in words, no end of trying.
 
     All three callbacks run in the feed's thread and return at once. `on_frame` gets each frame;
@@ -57,7 +57,7 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._wake = threading.Condition()
         self._closing = False
-        self._wish = Wish(settings.fps)
+        self._wish = CaptureRequest(settings.fps)
         # Below: of the feed's thread alone. Times are time.monotonic() seconds.
         self._fault: str | None = None
         self._failures = 0  # since the camera was last steady
@@ -69,7 +69,7 @@ class Feed:
     def start(self) -> None:
         self._thread.start()
 
-    def ask(self, wish: Wish) -> None:
+    def set_controls(self, wish: CaptureRequest) -> None:
         """Have the frames from now on as they are wished; returns at once.
 
         A camera that knows no rate is read at the rate that was wished, and what it delivers
@@ -126,7 +126,7 @@ class Feed:
         try:
             patience = max(_START_UP, self._settings.stall_timeout)
             opened = heard = time.monotonic()
-            asked: Wish | None = None
+            asked: CaptureRequest | None = None
             while not self._closing:
                 if (wish := self._wish) != asked:
                     camera.ask(wish)
@@ -183,7 +183,7 @@ class Feed:
             if self._rest(due, wish):
                 return
 
-    def _rest(self, until: float, wish: Wish | None) -> bool:
+    def _rest(self, until: float, wish: CaptureRequest | None) -> bool:
         """Wait until then; False at once if another rate is wished meanwhile."""
         with self._wake:
             while not self._closing and (left := until - time.monotonic()) > 0:

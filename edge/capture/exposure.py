@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.settings import CameraSettings
-from edge.types import Box, Frame, View
+from edge.types import Box, Frame, FrameResult
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ HYSTERESIS = 3.0  # degrees to cool down before the rate is raised again
 LEAST_FPS = 3.0
 
 
-class Steering:
-    """Decides the `Wish` of one unit. Times are time.monotonic_ns()."""
+class CameraController:
+    """Decides the `CaptureRequest` of one unit. Times are time.monotonic_ns()."""
 
     def __init__(self, settings: CameraSettings) -> None:
         self._settings = settings
@@ -47,11 +47,11 @@ class Steering:
         self._step = 0  # of STEPS
 
     @property
-    def slowed(self) -> bool:
+    def frame_rate_scale(self) -> bool:
         """Whether heat takes frames away."""
         return self._step > 0
 
-    def feel(self, celsius: float | None) -> None:
+    def update_temperature(self, celsius: float | None) -> None:
         """Note the processor's temperature; None where nobody knows it.
 
         Frames are taken away before the firmware takes clock cycles.
@@ -67,7 +67,7 @@ class Steering:
         if bool(was) != bool(self._step):
             log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
 
-    def see(self, frame: Frame, view: View, now: int) -> Wish:
+    def update_face_level(self, frame: Frame, view: FrameResult, now: int) -> CaptureRequest:
         """Return what the camera is to do after this frame."""
         if self._seen_ns is None:
             self._seen_ns = now
@@ -82,7 +82,7 @@ class Steering:
         idle = now - self._seen_ns > REST_AFTER_NS
         full = self._settings.fps
         fps = min(full, self._settings.idle_fps) if idle else full
-        return Wish(max(min(fps, LEAST_FPS), fps * STEPS[self._step]), self._stops)
+        return CaptureRequest(max(min(fps, LEAST_FPS), fps * STEPS[self._step]), self._stops)
 
     def _expose(self, level: int, now: int) -> None:
         """Brighten or darken by what the face lacks."""

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraStalled, EndOfReplay, PhotoError, ReplayError
-from edge.images import centred, fitting, letterbox, shrink
+from edge.images import fit_size, letterbox, pad_to, shrink
 from edge.photos import read_photo
 from edge.settings import CameraSettings
 from edge.types import Frame, Yuv
@@ -25,7 +25,7 @@ _ROUNDING_NS = 1_000_000  # Matroska rounds its times to milliseconds
 _Shot = tuple[float, Callable[[], Yuv]]
 
 
-class Clock(Protocol):
+class ReplayClock(Protocol):
     """What a replay is paced by; the module `time` is one."""
 
     def monotonic_ns(self) -> int: ...
@@ -40,7 +40,7 @@ class ReplayCamera:
     read as a picture raises ReplayError when its turn comes.
     """
 
-    def __init__(self, settings: CameraSettings, clock: Clock = time) -> None:
+    def __init__(self, settings: CameraSettings, clock: ReplayClock = time) -> None:
         assert settings.replay is not None  # the settings see to it
         self._path = settings.replay
         self._interval_ns = round(1e9 / settings.fps)
@@ -69,7 +69,7 @@ class ReplayCamera:
         self._next = number + 1
         return Frame(number, due, main, lores)
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         """Do nothing: what was recorded is as it is."""
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class ReplayCamera:
         return shot
 
 
-class _Hurry:
+class NoWaitClock:
     """A clock that does not wait: a replay shows its next frame at once."""
 
     def __init__(self) -> None:
@@ -110,13 +110,13 @@ class _Hurry:
         self._now_ns += round(seconds * 1e9)
 
 
-def played(path: Path, settings: CameraSettings) -> Iterator[Frame]:
+def iter_frames(path: Path, settings: CameraSettings) -> Iterator[Frame]:
     """Yield the frames of a folder or a video once, at the settings' size and rate, without waits.
 
     Raises ReplayError.
     """
     once = settings.model_copy(update={"driver": "replay", "replay": path, "replay_loop": False})
-    camera = ReplayCamera(once, _Hurry())
+    camera = ReplayCamera(once, NoWaitClock())
     try:
         while True:
             yield camera.read(2 / once.fps)
@@ -179,7 +179,7 @@ def _play_video(path: Path, size: tuple[int, int]) -> Iterator[_Shot]:
 
 def _scale(frame: Any, size: tuple[int, int]) -> Yuv:
     """Letterbox a PyAV frame; in YUV all the way, a tenth of the cost of a way through RGB."""
-    columns, rows = fitting(frame.width, frame.height, *size)
+    columns, rows = fit_size(frame.width, frame.height, *size)
     scaled = frame.reformat(
         columns, rows, "yuv420p", dst_colorspace="ITU601", dst_color_range="JPEG"
     )
@@ -187,7 +187,7 @@ def _scale(frame: Any, size: tuple[int, int]) -> Yuv:
         np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, : columns // part]
         for plane, part in zip(scaled.planes, (1, 2, 2), strict=True)
     ]
-    return centred(planes, *size)
+    return pad_to(planes, *size)
 
 
 @contextmanager

@@ -20,19 +20,19 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Go on until SIGTERM or SIGINT; returns 0."""
-    from edge.system.clock_publisher import ANSWER, EVERY_SECONDS, Timekeeper
+    from edge.system.clock_publisher import ANSWER, EVERY_SECONDS, ClockPublisher
     from edge.system.sd_notify import Notifier
 
-    keeper = Timekeeper(options.file or ANSWER)
+    keeper = ClockPublisher(options.file or ANSWER)
     notifier = Notifier()
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: over.set())
     first = True
     while True:
-        synchronized = keeper.tell()
+        synchronized = keeper.publish()
         notifier.status("the clock is right" if synchronized else "nobody sets the clock")
-        notifier.alive()
+        notifier.watchdog()
         if first:
             notifier.ready()
             first = False

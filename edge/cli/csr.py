@@ -32,19 +32,19 @@ def run(options: argparse.Namespace) -> int:
     from edge.appliance.csr import request
     from edge.contract.certificate import LONGEST_NAME, common_name
     from edge.contract.topics import UnitName
-    from edge.errors import CallerError
+    from edge.errors import UsageError
 
     name, key = options.name, options.key
     if name is None:
-        from edge.configuration import load_unit
+        from edge.configuration import load_settings
 
-        settings = load_unit(options.config)
+        settings = load_settings(options.config)
         key = key or settings.broker.certificate_key
         name = common_name(UnitName.of(settings.unit))
     elif not 1 <= len(name) <= LONGEST_NAME:
-        raise CallerError(f"--name: has not 1 to {LONGEST_NAME} characters")
+        raise UsageError(f"--name: has not 1 to {LONGEST_NAME} characters")
     if key is None:
-        raise CallerError("--key: name the key file, or set broker.certificate_key")
+        raise UsageError("--key: name the key file, or set broker.certificate_key")
     pem = request(name, key, options.out)
     print(pem.decode(), end="") if options.out is None else print(
         f"{options.out}: request of {name}"

@@ -14,7 +14,7 @@ from edge.system.privileges import USER
 from edge.system.text import ascii_json, escaped
 
 if TYPE_CHECKING:
-    from edge.appliance.doctor.result import Finding
+    from edge.appliance.doctor.result import DiagnosticResult
 
 PARTS = ("green", "red", "buzzer")
 
@@ -53,11 +53,11 @@ def _wire(text: str) -> tuple[str, int]:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.appliance.doctor.checks import examine
-    from edge.appliance.doctor.context import Patient
-    from edge.appliance.doctor.result import Ailment, Finding, Verdict, healthy
+    from edge.appliance.doctor.checks import run_checks
+    from edge.appliance.doctor.context import DiagnosticContext
+    from edge.appliance.doctor.result import CheckStatus, DiagnosticCode, DiagnosticResult, healthy
     from edge.appliance.provision.boot import BOOT
-    from edge.configuration import load_unit, remarks
+    from edge.configuration import load_settings, remarks
     from edge.status.status_file import read
     from edge.system.clock import SystemClock
     from edge.system.privileges import service
@@ -65,9 +65,13 @@ def run(options: argparse.Namespace) -> int:
     # libcamera and lgpio say much that is not for a technician.
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
     try:
-        settings = load_unit(options.config)
+        settings = load_settings(options.config)
     except SettingsError as error:
-        findings = [Finding("settings", Verdict.BAD, str(error), Ailment.SETTINGS, _PROVISION)]
+        findings = [
+            DiagnosticResult(
+                "settings", CheckStatus.BAD, str(error), DiagnosticCode.SETTINGS, _PROVISION
+            )
+        ]
         _tell(findings, as_json=options.json)
         return 1
     loopback = dict(options.loopback)
@@ -75,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if set(loopback.values()) & {gpio.green, gpio.red, gpio.buzzer}:
         raise SettingsError("--loopback names a pin that a light or the buzzer has; wire another")
     asks = not options.json and sys.stdin.isatty()
-    patient = Patient(
+    patient = DiagnosticContext(
         settings,
         SystemClock(settings.clock.state_file, settings.clock.stale_after),
         service(options.user),
@@ -86,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         loopback=loopback,
     )
     findings = []
-    for finding in examine(patient):
+    for finding in run_checks(patient):
         findings.append(finding)
         if not options.json:
             print(line(finding, colour=sys.stdout.isatty()), flush=True)
@@ -100,7 +104,7 @@ _COLOURS = {"good": "32", "bad": "31", "unchecked": "90"}
 _MARKS = {"good": "ok", "bad": "BAD", "unchecked": "-"}
 
 
-def line(finding: "Finding", *, colour: bool = False) -> str:
+def line(finding: "DiagnosticResult", *, colour: bool = False) -> str:
     """Return a finding as one line; whatever is foreign in it is escaped."""
     mark = f"{_MARKS[finding.verdict]:<4}"
     if colour:
@@ -110,7 +114,7 @@ def line(finding: "Finding", *, colour: bool = False) -> str:
     return f"{mark}{escaped(f'{finding.check}: {finding.text}{code}{do}')}"
 
 
-def _tell(findings: "list[Finding]", *, as_json: bool) -> None:
+def _tell(findings: "list[DiagnosticResult]", *, as_json: bool) -> None:
     from edge.appliance.doctor.result import healthy
 
     if not as_json:

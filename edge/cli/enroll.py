@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.system.text import counted
+from edge.system.text import pluralize
 
 _DESCRIPTION = """\
 Check photos and write the encrypted roster that units recognise people with.
@@ -75,12 +75,12 @@ def run(options: argparse.Namespace) -> int:
     settings = load(options.config)
 
     from edge.enrolment.assessment import for_stills
-    from edge.enrolment.enrolment import Files, enrol
-    from edge.errors import CallerError
-    from edge.inference.face_analyzer import Examiner
+    from edge.enrolment.enrolment import EnrolmentPaths, enrol
+    from edge.errors import UsageError
+    from edge.inference.face_analyzer import FaceAnalyzer
 
     key = options.key or settings.roster.key
-    files = Files(
+    files = EnrolmentPaths(
         people=options.people,
         photos=options.photos,
         roster=options.roster or settings.roster.file,
@@ -89,8 +89,8 @@ def run(options: argparse.Namespace) -> int:
         units=options.for_units,
     )
     if files.units is not None and files.units.resolve() == files.roster.resolve():
-        raise CallerError(f"--for-units {files.units}: is the roster itself; name another file")
-    examiner = Examiner(for_stills(settings.inference))
+        raise UsageError(f"--for-units {files.units}: is the roster itself; name another file")
+    examiner = FaceAnalyzer(for_stills(settings.inference))
     with _terminal() as terminal:
         result = enrol(
             files,
@@ -109,12 +109,12 @@ def run(options: argparse.Namespace) -> int:
     }
     print(", ".join(f"{count} {what}" for what, count in parts.items() if count) + ".")
     if result.unread:
-        print(f"{counted(result.unread, 'line')} of the list not used; see above.")
+        print(f"{pluralize(result.unread, 'line')} of the list not used; see above.")
     if result.refused:
-        print(f"{counted(result.refused, 'photo')} not used; see above.")
+        print(f"{pluralize(result.refused, 'photo')} not used; see above.")
     if result.staying:
-        print(f"{counted(result.staying, 'person')} not on the list not removed; see above.")
-    print(f"{files.roster}: version {result.version}, {counted(result.size, 'person')}.")
+        print(f"{pluralize(result.staying, 'person')} not on the list not removed; see above.")
+    print(f"{files.roster}: version {result.version}, {pluralize(result.size, 'person')}.")
     return 0 if result.complete else 1
 
 
@@ -168,4 +168,4 @@ def _answer(question: str) -> bool:
 
 def _plain_progress(seen: int, total: int) -> None:
     if seen and (seen % _PLAIN_EVERY == 0 or seen == total):
-        print(f"{seen} of {counted(total, 'person')} seen")
+        print(f"{seen} of {pluralize(total, 'person')} seen")

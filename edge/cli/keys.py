@@ -22,14 +22,14 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.configuration import load_unit
-    from edge.contract.encryption import EncryptionKey, beside
+    from edge.configuration import load_settings
+    from edge.contract.encryption import EncryptionKey, encryption_key_path
     from edge.contract.keys import SigningKey, add_registration
     from edge.contract.topics import UnitName
 
-    settings = load_unit(options.config)
+    settings = load_settings(options.config)
     key = SigningKey.load_or_create(settings.outbox.signing_key, settings.outbox.signing_algorithm)
-    encrypting = EncryptionKey.load_or_create(beside(settings.outbox.signing_key))
+    encrypting = EncryptionKey.load_or_create(encryption_key_path(settings.outbox.signing_key))
     unit = UnitName.of(settings.unit)
     registrations = [key.registration(unit), encrypting.registration(unit)]
     if options.add_to is None:

@@ -51,14 +51,16 @@ def run(options: argparse.Namespace) -> int:
     from edge.appliance.provision.apply import provision, receipt
     from edge.appliance.provision.boot import BOOT, at_boot, unapplied, wipe
     from edge.appliance.provision.cameras import count
-    from edge.appliance.provision.plan import Machine
+    from edge.appliance.provision.plan import ProvisioningTarget
     from edge.settings import CONFIG_FILE
     from edge.system.privileges import Owner, service
 
     if options.wipe and options.file is None:
         raise SettingsError("--wipe goes with --file")
     config = (options.config or CONFIG_FILE).absolute()
-    machine = Machine(config, Owner(os.geteuid(), os.getegid()), service(options.user), count)
+    machine = ProvisioningTarget(
+        config, Owner(os.geteuid(), os.getegid()), service(options.user), count
+    )
     if options.boot:
         folders = options.boot_folder or BOOT
         done = at_boot(machine, folders)
@@ -77,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _documents(options: argparse.Namespace, config: Path) -> Any:
     from edge.appliance.provision.claim import Documents
-    from edge.appliance.provision.current_config import Present
+    from edge.appliance.provision.current_config import CurrentConfig
     from edge.appliance.provision.prompts import Terminal, interview
 
     if options.file is not None:
@@ -89,7 +91,7 @@ def _documents(options: argparse.Namespace, config: Path) -> Any:
         raise SettingsError("there is no terminal to ask at; give --file CLAIM")
     terminal = Terminal(input, getpass.getpass, print)
     try:
-        answers = interview(terminal, Present.read(config).content)
+        answers = interview(terminal, CurrentConfig.read(config).content)
     except EOFError:
         raise SettingsError("the questions were not answered; nothing was changed") from None
     return Documents.of(answers, "answers", Path.cwd())

@@ -26,10 +26,10 @@ def run(options: argparse.Namespace) -> int:
     # A crash in C, of a camera's or a network's library, names its Python lines in the journal.
     faulthandler.enable(STDERR)
     # Imported here, so that a wrong setting is reported before any library is loaded.
-    from edge.configuration import load_unit
+    from edge.configuration import load_settings
 
-    settings = load_unit(options.config)
+    settings = load_settings(options.config)
 
     from edge.daemon import run as run_unit
 
-    return run_unit(settings, lambda: load_unit(options.config))
+    return run_unit(settings, lambda: load_settings(options.config))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.appliance.update.slots import Versions
+    from edge.appliance.update.slots import Slots
 
 KEYS = Path("/usr/share/senyum/release-keys.json")
 WATCH_SECONDS = (10.0, 900.0)
@@ -54,12 +54,12 @@ def _seconds(text: str) -> float:
 def run(options: argparse.Namespace) -> int:
     from contextlib import closing
 
-    from edge.appliance.update.release import SPARE_BYTES, Machine, Release, load_keys
+    from edge.appliance.update.release import SPARE_BYTES, Release, ReleaseTarget, load_keys
     from edge.appliance.update.service import WATCH, Systemd
-    from edge.appliance.update.slots import Versions
+    from edge.appliance.update.slots import Slots
     from edge.appliance.update.updater import Updater
 
-    versions = Versions()
+    versions = Slots()
     updater = Updater(versions, Systemd())
     if options.watch:
         return 0 if updater.watch() else 1
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         updater.update(
             release,
-            Machine.here(),
+            ReleaseTarget.here(),
             older=options.allow_older,
             watch_s=options.watch_seconds,
         )
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def in_force(versions: "Versions") -> str:
+def in_force(versions: "Slots") -> str:
     """Say which version is in force here, and by what."""
     import sys
 

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge.commands.command_log import Ask, Effect, Ledger
-from edge.commands.handler import Prepared
+from edge.commands.command_log import CommandEffect, CommandLog, ReplayRequest
+from edge.commands.handler import PreparedCommand
 from edge.contract.commands import AnyData, CommandName, ReplayData, SettingsData
-from edge.contract.remote_settings import Adjustable, adjusted, values
+from edge.contract.remote_settings import RemoteSetting, values, with_overrides
 from edge.errors import OutboxError, ReplayRefused, RosterError, SettingsError
 from edge.outbox.replay import REQUESTS, kept
-from edge.outbox.store import Reader
+from edge.outbox.store import OutboxReader
 from edge.roster.search import Gallery
-from edge.roster.thresholds import in_force
+from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import Settings
 from edge.types import Cue, CueName
 
@@ -40,7 +40,7 @@ _NOT_LIVE = ("roster.key", "roster.file")
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RuntimeConfig:
     """What is to be in force from a quiet moment on."""
 
     settings: Settings  # adjusted, but for the roster's limits as they are in the file
@@ -48,29 +48,29 @@ class Change:
     gallery: Gallery
 
 
-def overrides(ledger: Ledger) -> dict[Adjustable, float]:
+def current_overrides(ledger: CommandLog) -> dict[RemoteSetting, float]:
     """Return what was set by command; names of another version are left out."""
-    known = {name.value: name for name in Adjustable}
+    known = {name.value: name for name in RemoteSetting}
     return {known[name]: value for name, value in ledger.settings().items() if name in known}
 
 
-def with_overrides(settings: Settings, ledger: Ledger) -> Settings:
+def with_stored_overrides(settings: Settings, ledger: CommandLog) -> Settings:
     """Lay what was set by command over the unit's own settings; what no longer fits is told."""
-    for name, value in overrides(ledger).items():
+    for name, value in current_overrides(ledger).items():
         try:
-            settings = adjusted(settings, {name: value})
+            settings = with_overrides(settings, {name: value})
         except SettingsError as error:
             log.warning("set by command, and left out: %s", error)
     return settings
 
 
-def change_of(settings: Settings, gallery: Gallery) -> Change:
+def change_of(settings: Settings, gallery: Gallery) -> RuntimeConfig:
     """Return the change to these settings and this roster."""
-    rule = in_force(gallery, settings.roster)
-    return Change(settings, settings.model_copy(update={"roster": rule}), gallery)
+    rule = adaptive_thresholds(gallery, settings.roster)
+    return RuntimeConfig(settings, settings.model_copy(update={"roster": rule}), gallery)
 
 
-class Steward:
+class CommandActions:
     """The hands of one unit.
 
     `base` are its settings without what was set by command; `reread` reads them anew. `changed`
@@ -82,16 +82,16 @@ class Steward:
     def __init__(
         self,
         base: Settings,
-        present: Change,
-        ledger: Ledger,
-        reader: Reader,
+        present: RuntimeConfig,
+        ledger: CommandLog,
+        reader: OutboxReader,
         *,
         software: str,
         session: int,
         load: Callable[[], Gallery],
         reread: Callable[[], Settings] | None,
-        changed: Callable[[Change], None],
-        asked: Callable[[Ask], None],
+        changed: Callable[[RuntimeConfig], None],
+        asked: Callable[[ReplayRequest], None],
         delivered: Callable[[], int],
         show: Callable[[Cue], None],
         audit: Callable[[Mapping[str, Any]], int],
@@ -116,7 +116,7 @@ class Steward:
 
     # --- Hands -----------------------------------------------------------------------------------
 
-    def prepare(self, name: CommandName, data: AnyData) -> Prepared:
+    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
         """Look whether a command can be obeyed; a SenyumError says why not."""
         match name, data:
             case CommandName.REPLAY, ReplayData():
@@ -126,7 +126,7 @@ class Steward:
             case CommandName.RELOAD, _:
                 return self._reload()
             case CommandName.IDENTIFY, _:
-                return Prepared(
+                return PreparedCommand(
                     "blinks and sounds for six seconds, unless somebody stands in front",
                     audit={},
                     act=lambda _: self._show(Cue(CueName.IDENTIFY)),
@@ -134,7 +134,7 @@ class Steward:
             case _:
                 return self._ping()
 
-    def tell(self, detail: Mapping[str, Any]) -> bool:
+    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
         """Put an audit event into the chain; False where it was not stored in time.
 
         For one thread at a time.
@@ -162,13 +162,13 @@ class Steward:
         Raises OutboxError.
         """
         with self._taking:
-            settings = with_overrides(self._base, self._ledger)
+            settings = with_stored_overrides(self._base, self._ledger)
             if settings != self._present.settings:
                 self._take(change_of(settings, self._present.gallery))
 
     # --- for the main loop -----------------------------------------------------------------------
 
-    def stored(self, ref: int, *, stored: bool) -> None:
+    def event_stored(self, ref: int, *, stored: bool) -> None:
         """Hear what became of an event that `audit` was asked for."""
         with self._telling:
             if ref == self._awaited:
@@ -177,10 +177,10 @@ class Steward:
 
     # --- each command ----------------------------------------------------------------------------
 
-    def _ping(self) -> Prepared:
+    def _ping(self) -> PreparedCommand:
         head = self._reader.head()
         uptime = int(time.monotonic() - self._began)
-        return Prepared(
+        return PreparedCommand(
             f"runs senyum {self._software} for {uptime} s, newest event {head.sequence}",
             {
                 "software": self._software,
@@ -191,7 +191,7 @@ class Steward:
             },
         )
 
-    def _replay(self, data: ReplayData) -> Prepared:
+    def _replay(self, data: ReplayData) -> PreparedCommand:
         if len(self._ledger.replays()) >= REQUESTS:
             raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
         delivered = self._delivered()
@@ -201,50 +201,50 @@ class Steward:
         else:
             found = kept(self._reader, 1, delivered, delivered)
             said = f"sends those of events {found.first} to {found.last} that are of that time"
-        return Prepared(
+        return PreparedCommand(
             said,
             {"first": found.first, "last": found.last},
-            Effect(replay=Ask(0, found.first, found.last, data.begin, data.end)),
+            CommandEffect(replay=ReplayRequest(0, found.first, found.last, data.begin, data.end)),
             audit={"first": found.first, "last": found.last, "begin": data.begin, "end": data.end},
             act=lambda ask: None if ask is None else self._asked(ask),
         )
 
-    def _settings(self, data: SettingsData) -> Prepared:
-        before = overrides(self._ledger)
+    def _settings(self, data: SettingsData) -> PreparedCommand:
+        before = current_overrides(self._ledger)
         wanted = {**before, **data.set}
         for name in data.reset:
             wanted.pop(name, None)
         changed = sorted(data.set.keys() | set(data.reset))
         own = values(self._base)
         changes = {**data.set, **{name: own[name] for name in data.reset}}
-        settings = adjusted(with_overrides(self._base, self._ledger), changes)
+        settings = with_overrides(with_stored_overrides(self._base, self._ledger), changes)
         now = values(settings)
         said = ", ".join(f"{name} is {now[name]:g}" for name in changed) or "nothing was changed"
         answer = {"settings": now, "set": sorted(wanted)}
         if not changed:
-            return Prepared(said, answer)
+            return PreparedCommand(said, answer)
 
-        def take(_: Ask | None) -> None:
+        def take(_: ReplayRequest | None) -> None:
             # The roster is as it was, so its limits are, which take a second to find.
             with self._taking:
                 limits = settings.model_copy(update={"roster": self._present.limits.roster})
-                self._take(Change(settings, limits, self._present.gallery))
+                self._take(RuntimeConfig(settings, limits, self._present.gallery))
 
         stored: dict[str, float | None] = {name.value: None for name in data.reset}
         stored.update({name.value: new for name, new in data.set.items()})
-        return Prepared(
+        return PreparedCommand(
             said,
             answer,
-            Effect(stored),
+            CommandEffect(stored),
             audit={_as_detail(name): now[name] for name in changed},
             act=take,
         )
 
-    def _reload(self) -> Prepared:
+    def _reload(self) -> PreparedCommand:
         base = self._base if self._reread is None else self._reread()
-        settings = with_overrides(base, self._ledger)
+        settings = with_stored_overrides(base, self._ledger)
         changed = sorted(_differences(self._present.settings, settings))
-        heavy = [name for name in changed if not _live(name)]
+        heavy = [name for name in changed if not _live_settings(name)]
         if heavy and not self._supervised:
             raise SettingsError(f"needs a restart for {', '.join(heavy)}: restart the service")
         gallery = self._present_file()
@@ -254,15 +254,15 @@ class Steward:
         detail = {"changed": said[:200], "restart": bool(heavy)}
         data = {"changed": changed, "restart": bool(heavy)}
         if heavy:
-            return Prepared(f"restarts to take {said}", data, audit=detail, restart=True)
+            return PreparedCommand(f"restarts to take {said}", data, audit=detail, restart=True)
 
-        def take(_: Ask | None) -> None:
+        def take(_: ReplayRequest | None) -> None:
             with self._taking:
                 self._base = base
                 if changed:
                     self._take(change_of(settings, gallery))
 
-        return Prepared(f"changed: {said}", data, audit=detail, act=take)
+        return PreparedCommand(f"changed: {said}", data, audit=detail, act=take)
 
     def _present_file(self) -> Gallery:
         """Return the roster to go on with: a unit that waits for one may go on waiting."""
@@ -277,12 +277,12 @@ class Steward:
             raise RosterError("nobody is enrolled in the roster; the present one is kept")
         return gallery
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: RuntimeConfig) -> None:
         self._present = change
         self._changed(change)
 
 
-def forget(ledger: Ledger, ask: int) -> None:
+def mark_replayed(ledger: CommandLog, ask: int) -> None:
     """Note that a replay is done; at worst it is sent once more after a restart."""
     try:
         ledger.replayed(ask)
@@ -295,7 +295,7 @@ def _as_detail(name: str) -> str:
     return name.replace(".", "-")
 
 
-def _live(name: str) -> bool:
+def _live_settings(name: str) -> bool:
     if name in _NOT_LIVE:
         return False
     return name == "roster" or any(

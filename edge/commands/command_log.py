@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import OutboxError
-from edge.outbox.integrity import BUSY_SECONDS, told
+from edge.outbox.integrity import BUSY_SECONDS, translate_sqlite_errors
 from edge.outbox.transaction import transaction
 from edge.system.key_files import sync_folder
 
@@ -49,7 +49,7 @@ _SCHEMA = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ReplayRequest:
     """Events to be sent once more: numbers, both included, and of them only those of a time."""
 
     id: int
@@ -60,15 +60,15 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class CommandEffect:
     """What a command changes on disk."""
 
     settings: Mapping[str, float | None] = field(default_factory=dict)  # None: no longer set
-    replay: Ask | None = None  # its id is the ledger's
+    replay: ReplayRequest | None = None  # its id is the ledger's
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class CompletedCommand:
     """A command that was obeyed."""
 
     kid: str
@@ -79,7 +79,7 @@ class Done:
     audit: Mapping[str, Any] | None  # what the chain has still to be told of it
 
 
-class Ledger:
+class CommandLog:
     """Opens the file when it is first needed, and tries again each time that this fails.
 
     A missing file is made; a damaged one is set aside. Raises OutboxError from every method.
@@ -96,7 +96,7 @@ class Ledger:
         self.renewed = False  # whether a damaged one was set aside
 
     @property
-    def made_us(self) -> int | None:
+    def created_at_us(self) -> int | None:
         """When this ledger began, as far as the time was known then.
 
         What was signed before may have been obeyed already, by a ledger that is gone.
@@ -116,12 +116,12 @@ class Ledger:
         row = self._row("SELECT max(number) FROM done WHERE kid = ?", kid)
         return int(row[0] or 0)
 
-    def find(self, kid: str, digest: str) -> Done | None:
+    def find(self, kid: str, digest: str) -> CompletedCommand | None:
         """Return this very command, if it was obeyed lately."""
         row = self._row("SELECT * FROM done WHERE kid = ? AND digest = ?", kid, digest)
         return None if row is None else _done(row)
 
-    def add(self, done: Done, effect: Effect) -> Ask | None:
+    def add(self, done: CompletedCommand, effect: CommandEffect) -> ReplayRequest | None:
         """Store a number with its effect, durable on return; returns the replay with its id."""
         with self._opened() as db, transaction(db):
             audit = None if done.audit is None else json.dumps(done.audit)
@@ -143,14 +143,16 @@ class Ledger:
                 'INSERT INTO replay (first, last, begin, "end") VALUES (?, ?, ?, ?)',
                 (ask.first, ask.last, ask.begin, ask.end),
             )
-            return Ask(int(cursor.lastrowid or 0), ask.first, ask.last, ask.begin, ask.end)
+            return ReplayRequest(
+                int(cursor.lastrowid or 0), ask.first, ask.last, ask.begin, ask.end
+            )
 
-    def untold(self) -> Sequence[Done]:
+    def unaudited(self) -> Sequence[CompletedCommand]:
         """Return what the chain has still to be told of, oldest first."""
         rows = self._rows("SELECT * FROM done WHERE audit IS NOT NULL ORDER BY number")
         return [_done(row) for row in rows]
 
-    def tell(self, done: Done) -> None:
+    def mark_audited(self, done: CompletedCommand) -> None:
         """Note that the chain was told of a command."""
         self._write(
             "UPDATE done SET audit = NULL WHERE kid = ? AND number = ?", done.kid, done.number
@@ -160,9 +162,9 @@ class Ledger:
         """Return what was set, by name."""
         return dict(self._rows("SELECT name, value FROM setting ORDER BY name"))
 
-    def replays(self) -> list[Ask]:
+    def replays(self) -> list[ReplayRequest]:
         """Return what was asked for and is not sent yet, oldest first."""
-        return [Ask(*row) for row in self._rows("SELECT * FROM replay ORDER BY id")]
+        return [ReplayRequest(*row) for row in self._rows("SELECT * FROM replay ORDER BY id")]
 
     def replayed(self, ask: int) -> None:
         """Forget a replay."""
@@ -185,7 +187,7 @@ class Ledger:
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         """Give the connection to one thread; opens it if that has not succeeded yet."""
-        with self._lock, told(self.file):
+        with self._lock, translate_sqlite_errors(self.file):
             if self._closed:
                 raise OutboxError(f"{self.file}: is closed")
             if self._db is None:
@@ -225,10 +227,10 @@ class Ledger:
         log.error("%s: is damaged (%s); set aside as %s", self.file, why, aside.name)
 
 
-def _done(row: Sequence[Any]) -> Done:
+def _done(row: Sequence[Any]) -> CompletedCommand:
     kid, number, digest, topic, reply, audit = row
     detail = None if audit is None else json.loads(audit)
-    return Done(kid, number, digest, topic, reply, detail)
+    return CompletedCommand(kid, number, digest, topic, reply, detail)
 
 
 def _open(file: Path) -> sqlite3.Connection:

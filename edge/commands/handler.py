@@ -29,24 +29,30 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from edge.commands.command_log import Ask, Done, Effect, Ledger
-from edge.commands.refusal_counter import Refusals
-from edge.contract.authority import AuthorityFile, Flaw, Order, OrderRefused, Role
+from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand, ReplayRequest
+from edge.commands.refusal_counter import RefusalCounter
+from edge.contract.authority import (
+    AuthorityFile,
+    OrderRejected,
+    OrderRejectReason,
+    Role,
+    VerifiedOrder,
+)
 from edge.contract.commands import (
     COMMAND_TYP,
     DATA,
     MAX_BYTES,
     TIMELESS,
-    Answer,
     AnyData,
     Command,
     CommandName,
+    CommandResult,
 )
-from edge.contract.events import fault
+from edge.contract.events import describe_errors
 from edge.contract.limits import as_text
 from edge.contract.topics import COMMAND, REPLY, UnitName
 from edge.errors import OutboxError, SenyumError, SettingsError
-from edge.outbox.event_signer import Sealer
+from edge.outbox.event_signer import EventSigner
 
 log = logging.getLogger(__name__)
 
@@ -54,30 +60,30 @@ REMEMBERED = 256  # commands of this process that a second one of is a replay
 _NAMED = ("id", "name", "number")
 
 
-def _nothing(_: Ask | None) -> None:
+def _nothing(_: ReplayRequest | None) -> None:
     return
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedCommand:
     """A command that can be obeyed: nothing has happened yet."""
 
     text: str  # one sentence for a person
     data: Mapping[str, Any] = field(default_factory=dict)
-    effect: Effect = field(default_factory=Effect)
+    effect: CommandEffect = field(default_factory=CommandEffect)
     audit: Mapping[str, Any] | None = None  # further detail for the chain; None: it is not told
-    act: Callable[[Ask | None], None] = _nothing  # once it is stored
+    act: Callable[[ReplayRequest | None], None] = _nothing  # once it is stored
     restart: bool = False  # once it is answered
 
 
-class Hands(Protocol):
+class CommandExecutor(Protocol):
     """What a unit can do."""
 
-    def prepare(self, name: CommandName, data: AnyData) -> Prepared:
+    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
         """Look whether it can be done; a SenyumError says why not."""
         ...
 
-    def tell(self, detail: Mapping[str, Any]) -> bool:
+    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
         """Put an audit event into the chain; False where that took too long."""
         ...
 
@@ -86,18 +92,18 @@ class Hands(Protocol):
         ...
 
 
-class Orders:
+class CommandHandler:
     """The listener for commands. `say` sends an answer. One thread calls `heard`."""
 
     def __init__(
         self,
         authorities: AuthorityFile,
-        ledger: Ledger,
-        sealer: Sealer,
+        ledger: CommandLog,
+        sealer: EventSigner,
         *,
-        hands: Hands,
+        hands: CommandExecutor,
         say: Callable[[str, str], None],
-        refusals: Refusals,
+        refusals: RefusalCounter,
     ) -> None:
         self._unit = UnitName.of(sealer.context.unit)
         self._authorities = authorities
@@ -112,7 +118,7 @@ class Orders:
 
     def filters(self, unit: UnitName) -> tuple[str, ...]:
         """Return what to subscribe to."""
-        return (unit.below(COMMAND, "+"),)
+        return (unit.subtopic(COMMAND, "+"),)
 
     def heard(self, topic: str, payload: bytes, retained: bool) -> None:
         """Judge, obey and answer one command."""
@@ -123,11 +129,11 @@ class Orders:
                 COMMAND_TYP,
                 Role.COMMAND,
                 self._unit,
-                now=self._sealer.believed_now(),
+                now=self._sealer.now_if_known(),
                 most_bytes=MAX_BYTES,
             )
             restart = self._try(order, _command(order, name, retained=retained))
-        except OrderRefused as refusal:
+        except OrderRejected as refusal:
             self._refusals.add(refusal.flaw, str(refusal))
             if refusal.order is not None:
                 self._refuse(refusal.order.claims, refusal)
@@ -135,7 +141,7 @@ class Orders:
         if restart:
             self._hands.restart()
 
-    def tell_untold(self) -> None:
+    def audit_after_power_loss(self) -> None:
         """Add to the chain what was obeyed and is missing there. Raises OutboxError.
 
         The power went before it was added, or the disk did not take it. What it does not take now
@@ -145,7 +151,7 @@ class Orders:
             return
         self._owing = False
         try:
-            for done in self._ledger.untold():
+            for done in self._ledger.unaudited():
                 self._tell(done)
         except OutboxError:
             self._owing = True
@@ -153,13 +159,13 @@ class Orders:
 
     # --- judged ----------------------------------------------------------------------------------
 
-    def _try(self, order: Order, command: Command) -> bool:
+    def _try(self, order: VerifiedOrder, command: Command) -> bool:
         try:
             return self._obey(order, command)
         except OutboxError as error:  # nothing was stored, and so nothing done
-            raise OrderRefused(Flaw.FAILED, as_text(str(error)), order) from None
+            raise OrderRejected(OrderRejectReason.FAILED, as_text(str(error)), order) from None
 
-    def _obey(self, order: Order, command: Command) -> bool:
+    def _obey(self, order: VerifiedOrder, command: Command) -> bool:
         """Obey and answer; returns whether to restart then."""
         done = self._ledger.find(order.kid, order.digest)
         if done is not None and order.digest not in self._answered:
@@ -168,13 +174,15 @@ class Orders:
             return False
         self._fresh(order, command)
         if command.name not in list(CommandName):
-            raise OrderRefused(
-                Flaw.UNKNOWN_COMMAND, f"this unit knows {', '.join(CommandName)}", order
+            raise OrderRejected(
+                OrderRejectReason.UNKNOWN_COMMAND,
+                f"this unit knows {', '.join(CommandName)}",
+                order,
             )
         name = CommandName(command.name)
         self._in_time(order, command, name)
         prepared = self._prepared(order, name, command.data)
-        answer = Answer(
+        answer = CommandResult(
             to=command.id,
             name=command.name,
             number=command.number,
@@ -187,11 +195,11 @@ class Orders:
         if prepared.audit is not None:
             audit = {"command": name.value, "number": command.number, "by": order.kid}
             audit.update(prepared.audit)
-        done = Done(
+        done = CompletedCommand(
             order.kid,
             command.number,
             order.digest,
-            self._unit.below(REPLY, command.id),
+            self._unit.subtopic(REPLY, command.id),
             self._sealer.reply(answer),
             audit,
         )
@@ -204,44 +212,52 @@ class Orders:
         self._finish(done)
         return prepared.restart
 
-    def _fresh(self, order: Order, command: Command) -> None:
+    def _fresh(self, order: VerifiedOrder, command: Command) -> None:
         last = self._ledger.last(order.kid)
         if command.number <= last:
-            raise OrderRefused(
-                Flaw.STALE,
+            raise OrderRejected(
+                OrderRejectReason.STALE,
                 f"number {command.number} is not above {last}, which was the last",
                 order,
             )
-        began = self._ledger.made_us
+        began = self._ledger.created_at_us
         if began is not None and _moment(command.iat).timestamp() * 1e6 < began:
-            raise OrderRefused(
-                Flaw.STALE, "was signed before this unit began to count commands", order
+            raise OrderRejected(
+                OrderRejectReason.STALE,
+                "was signed before this unit began to count commands",
+                order,
             )
 
-    def _in_time(self, order: Order, command: Command, name: CommandName) -> None:
-        now = self._sealer.believed_now()
+    def _in_time(self, order: VerifiedOrder, command: Command, name: CommandName) -> None:
+        now = self._sealer.now_if_known()
         if now is None:
             if name not in TIMELESS:
-                raise OrderRefused(Flaw.CLOCK_UNKNOWN, "the unit does not know the time yet", order)
+                raise OrderRejected(
+                    OrderRejectReason.CLOCK_UNKNOWN, "the unit does not know the time yet", order
+                )
         elif now > _moment(command.exp):
-            raise OrderRefused(Flaw.EXPIRED, f"expired at {command.exp}", order)
+            raise OrderRejected(OrderRejectReason.EXPIRED, f"expired at {command.exp}", order)
 
-    def _prepared(self, order: Order, name: CommandName, content: Mapping[str, Any]) -> Prepared:
+    def _prepared(
+        self, order: VerifiedOrder, name: CommandName, content: Mapping[str, Any]
+    ) -> PreparedCommand:
         try:
             data = DATA[name].model_validate_json(json.dumps(content))
             return self._hands.prepare(name, data)
         except ValidationError as error:
-            raise OrderRefused(Flaw.BAD_DATA, fault(error), order) from None
+            raise OrderRejected(OrderRejectReason.BAD_DATA, describe_errors(error), order) from None
         except SenyumError as error:
             bad = name is CommandName.SETTINGS and isinstance(error, SettingsError)
-            flaw = Flaw.BAD_DATA if bad else Flaw.FAILED
-            raise OrderRefused(flaw, as_text(str(error)), order) from None
+            flaw = OrderRejectReason.BAD_DATA if bad else OrderRejectReason.FAILED
+            raise OrderRejected(flaw, as_text(str(error)), order) from None
         except Exception as error:
-            raise OrderRefused(Flaw.FAILED, f"failed ({type(error).__name__})", order) from error
+            raise OrderRejected(
+                OrderRejectReason.FAILED, f"failed ({type(error).__name__})", order
+            ) from error
 
     # --- answered --------------------------------------------------------------------------------
 
-    def _finish(self, done: Done) -> None:
+    def _finish(self, done: CompletedCommand) -> None:
         self._answered.append(done.digest)
         try:
             self._tell(done)
@@ -250,41 +266,45 @@ class Orders:
             log.warning("%s; it is added to the chain later", error)
         self._say(done.topic, done.reply)
 
-    def _tell(self, done: Done) -> None:
+    def _tell(self, done: CompletedCommand) -> None:
         """Tell the chain, unless another thread just did."""
         with self._telling:
             present = self._ledger.find(done.kid, done.digest)
             if present is None or present.audit is None:
                 return
-            if self._hands.tell(present.audit):
-                self._ledger.tell(present)
+            if self._hands.wait_for_audit(present.audit):
+                self._ledger.mark_audited(present)
             else:
                 self._owing = True
 
-    def _refuse(self, claims: Mapping[str, Any], refusal: OrderRefused) -> None:
+    def _refuse(self, claims: Mapping[str, Any], refusal: OrderRejected) -> None:
         """Answer, as far as what was signed says whom; quotes nothing that is not of its form."""
         said = {"ok": False, "reason": refusal.flaw, "text": as_text(str(refusal)), "data": {}}
         for known in (("id", "name", "number"), ("id",)):
             to, name, number = (claims.get(each) if each in known else None for each in _NAMED)
             try:
-                answer = Answer.model_validate({"to": to, "name": name, "number": number, **said})
+                answer = CommandResult.model_validate(
+                    {"to": to, "name": name, "number": number, **said}
+                )
             except ValidationError:
                 continue
-            self._say(self._unit.below(REPLY, answer.to), self._sealer.reply(answer))
+            self._say(self._unit.subtopic(REPLY, answer.to), self._sealer.reply(answer))
             return
 
 
-def _command(order: Order, topic_name: str, *, retained: bool) -> Command:
+def _command(order: VerifiedOrder, topic_name: str, *, retained: bool) -> Command:
     try:
         command = Command.model_validate(dict(order.claims))
     except ValidationError as error:
-        raise OrderRefused(Flaw.MALFORMED, fault(error), order) from None
+        raise OrderRejected(OrderRejectReason.MALFORMED, describe_errors(error), order) from None
     if command.name != topic_name:
-        raise OrderRefused(Flaw.MALFORMED, "the topic names another command", order)
+        raise OrderRejected(OrderRejectReason.MALFORMED, "the topic names another command", order)
     if command.exp < command.iat:
-        raise OrderRefused(Flaw.MALFORMED, "exp is before iat", order)
+        raise OrderRejected(OrderRejectReason.MALFORMED, "exp is before iat", order)
     if retained:
-        raise OrderRefused(Flaw.RETAINED, "was published retained; commands never are", order)
+        raise OrderRejected(
+            OrderRejectReason.RETAINED, "was published retained; commands never are", order
+        )
     return command
 
 

@@ -5,25 +5,25 @@ import math
 import threading
 from collections import Counter
 
-from edge.contract.authority import Flaw
-from edge.system.text import counted
+from edge.contract.authority import OrderRejectReason
+from edge.system.text import pluralize
 
 log = logging.getLogger(__name__)
 
 TELL_SECONDS = 3600.0  # between two words in the chain; the first comes at once
 
 
-class Refusals:
+class RefusalCounter:
     """What was refused since the start. For any thread."""
 
     def __init__(self) -> None:
         self.total = 0
-        self.last: Flaw | None = None
+        self.last: OrderRejectReason | None = None
         self._lock = threading.Lock()
-        self._untold: Counter[Flaw] = Counter()
+        self._untold: Counter[OrderRejectReason] = Counter()
         self._told_at = -math.inf
 
-    def add(self, flaw: Flaw, why: str) -> None:
+    def add(self, flaw: OrderRejectReason, why: str) -> None:
         """Count one; `why` is for the journal, each flaw once until it was told in the chain."""
         with self._lock:
             self.total += 1
@@ -44,5 +44,5 @@ class Refusals:
             self._told_at = now
             counts = {flaw.value: count for flaw, count in sorted(self._untold.items())}
             self._untold.clear()
-        log.warning("%s refused: %s", counted(sum(counts.values()), "order"), counts)
+        log.warning("%s refused: %s", pluralize(sum(counts.values()), "order"), counts)
         return {"count": sum(counts.values()), **counts}

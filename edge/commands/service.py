@@ -9,22 +9,28 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from edge.commands.actions import Change, Steward, change_of, forget, with_overrides
-from edge.commands.command_log import Ask, Ledger
-from edge.commands.handler import Orders
-from edge.commands.refusal_counter import Refusals
+from edge.commands.actions import (
+    CommandActions,
+    RuntimeConfig,
+    change_of,
+    mark_replayed,
+    with_stored_overrides,
+)
+from edge.commands.command_log import CommandLog, ReplayRequest
+from edge.commands.handler import CommandHandler
+from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile
-from edge.errors import OutboxError, SenyumError, Trouble
-from edge.mqtt.link import Link
-from edge.mqtt.subscriber import Listener
-from edge.outbox.event_signer import Sealer, Vitals
+from edge.errors import ErrorCode, OutboxError, SenyumError
+from edge.mqtt.link import ConnectionManager
+from edge.mqtt.subscriber import MessageHandler
+from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.replay import Replay
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.search import Gallery
 from edge.settings import Settings
 from edge.system.clock import Clock, ClockState
-from edge.system.journald import facts
-from edge.system.log_once import Grumble
+from edge.system.journald import log_fields
+from edge.system.log_once import LogOnce
 from edge.types import AuditCode, Cue
 
 log = logging.getLogger(__name__)
@@ -34,16 +40,16 @@ AGAIN_S = 10.0  # between two tries of what the disk refused
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class DaemonHooks:
     """Where a command reaches the rest of the unit; for any thread."""
 
-    changed: Callable[[Change], None]
+    changed: Callable[[RuntimeConfig], None]
     show: Callable[[Cue], None]
     audit: Callable[[AuditCode, Mapping[str, Any]], int]  # returns the number of the event
     stop: Callable[[], None]
 
 
-class Commands:
+class CommandService:
     """A unit's commands. While their ledger cannot be opened, each is refused; all else goes on.
 
     `settings` are the unit's, with what was set by command laid over them. Then `attach`, which
@@ -52,15 +58,15 @@ class Commands:
 
     def __init__(self, base: Settings, clock: Clock, reread: Callable[[], Settings] | None) -> None:
         self.settings = base
-        self.listeners: tuple[Listener, ...] = ()
-        self.link: Link | None = None
+        self.listeners: tuple[MessageHandler, ...] = ()
+        self.link: ConnectionManager | None = None
         self._base = base
-        self._doors: Doors | None = None
+        self._doors: DaemonHooks | None = None
         self._reread = reread
-        self.refusals = Refusals()
-        self.trouble: Trouble | None = None  # what was set or asked for by command is not applied
-        self._orders: Orders | None = None
-        self._steward: Steward | None = None
+        self.refusals = RefusalCounter()
+        self.trouble: ErrorCode | None = None  # what was set or asked for by command is not applied
+        self._orders: CommandHandler | None = None
+        self._steward: CommandActions | None = None
         self._replay: Replay | None = None
         self._ending = threading.Event()
         self._opened = ExitStack()
@@ -70,35 +76,35 @@ class Commands:
             known = reading.state is not ClockState.UNSYNCHRONIZED
             return reading.utc_ns // 1000 if known else None
 
-        self._ledger = Ledger(base.outbox.file.parent / FILE, now_us)
+        self._ledger = CommandLog(base.outbox.file.parent / FILE, now_us)
         self._opened.callback(self._ledger.close)
         self._opened.callback(self._ending.set)
-        self._asks: Sequence[Ask] = ()
+        self._asks: Sequence[ReplayRequest] = ()
         try:
-            self.settings = with_overrides(base, self._ledger)
+            self.settings = with_stored_overrides(base, self._ledger)
             self._asks = self._ledger.replays()
         except OutboxError as error:
-            self.trouble = Trouble.COMMANDS
+            self.trouble = ErrorCode.COMMANDS
             log.error(  # noqa: TRY400 - expected
                 "%s; commands are refused, and what was set by command is not applied, until it "
                 "can be opened",
                 error,
-                extra=facts(code=self.trouble),
+                extra=log_fields(code=self.trouble),
             )
 
     def attach(
         self,
-        sealer: Sealer,
+        sealer: EventSigner,
         outbox: Outbox,
-        present: Change,
+        present: RuntimeConfig,
         load: Callable[[], Gallery],
-        doors: Doors,
+        doors: DaemonHooks,
     ) -> None:
         """Make ready to obey. `load` reads the roster's file. Raises OutboxError."""
         self._doors = doors
-        reader = Reader(outbox.file)
+        reader = OutboxReader(outbox.file)
         self._opened.callback(reader.close)
-        self._steward = Steward(
+        self._steward = CommandActions(
             self._base,
             present,
             self._ledger,
@@ -114,7 +120,7 @@ class Commands:
             audit=lambda detail: doors.audit(AuditCode.COMMAND_DONE, detail),
             stop=doors.stop,
         )
-        self._orders = Orders(
+        self._orders = CommandHandler(
             AuthorityFile(self._base.authority.keys),
             self._ledger,
             sealer,
@@ -131,10 +137,10 @@ class Commands:
         elif self._doors is not None:
             self._doors.changed(change_of(self.settings, gallery))
 
-    def archive(self, reader: Reader) -> Replay:
+    def archive(self, reader: OutboxReader) -> Replay:
         """Return what the link sends again, beginning with what a restart interrupted."""
         ledger = self._ledger
-        finished = partial(forget, ledger)
+        finished = partial(mark_replayed, ledger)
         self._replay = Replay(reader, self._base.outbox.replay_rate, finished)
         self._replay.asked.extend(self._asks)
         return self._replay
@@ -149,7 +155,7 @@ class Commands:
     def stored(self, ref: int, *, stored: bool) -> None:
         """Hear what became of an audit event."""
         if self._steward is not None:
-            self._steward.stored(ref, stored=stored)
+            self._steward.event_stored(ref, stored=stored)
 
     def tell_refusals(self, *, ending: bool = False) -> None:
         """Tell the chain of refused commands, if it is time to."""
@@ -158,7 +164,7 @@ class Commands:
         if (counts := self.refusals.due(time.monotonic(), ending=ending)) is not None:
             self._doors.audit(AuditCode.COMMANDS_REFUSED, counts)
 
-    def vitals(self, vitals: Vitals) -> Vitals:
+    def vitals(self, vitals: HealthReport) -> HealthReport:
         """Add what was refused, and what is wrong if nothing worse is."""
         refusals = self.refusals
         return replace(
@@ -172,7 +178,7 @@ class Commands:
         """Close the files."""
         self._opened.close()
 
-    def _ask(self, ask: Ask) -> None:
+    def _ask(self, ask: ReplayRequest) -> None:
         assert self._replay is not None
         self._replay.asked.append(ask)
         if self.link is not None:
@@ -184,21 +190,21 @@ class Commands:
 
     def _catch_up(self, retry: Callable[[], None]) -> None:
         tries = [self._resume, self._tell_untold, retry]
-        about = [Grumble() for _ in tries]
+        about = [LogOnce() for _ in tries]
         while True:
             for one, grumble in zip(tries, about, strict=True):
                 try:
                     one()
                 except SenyumError as error:
-                    grumble.about(str(error))
+                    grumble.warn(str(error))
                 else:
-                    grumble.forget()
+                    grumble.reset()
             if self._ending.wait(AGAIN_S):
                 return
 
     def _tell_untold(self) -> None:
         if self._orders is not None and self.trouble is None:
-            self._orders.tell_untold()
+            self._orders.audit_after_power_loss()
 
     def _resume(self) -> None:
         """Apply what the ledger holds, if it could not be read at the start. Raises OutboxError."""

@@ -117,7 +117,7 @@ def _is_key_of_edwards(point: bytes) -> bool:
     return pow(square, (_P - 1) // 2, _P) == 1
 
 
-def lower_s(token: str) -> str:
+def normalize_low_s(token: str) -> str:
     """Return an ES256 JWS with the lower of the two values of `s` that are as valid.
 
     With (r, s) the pair (r, n - s) verifies too: whoever passes an event on could send another
@@ -125,12 +125,12 @@ def lower_s(token: str) -> str:
     """
     signed, _, signature = token.rpartition(".")
     content = from_b64url(signature)
-    if is_lower_s(content):
+    if is_low_s(content):
         return token
     s = _P256_ORDER - int.from_bytes(content[32:])
     return f"{signed}.{b64url(content[:32] + s.to_bytes(32))}"
 
 
-def is_lower_s(signature: bytes) -> bool:
+def is_low_s(signature: bytes) -> bool:
     """Whether the `s` of an ES256 signature, 64 bytes, is the one that `lower_s` leaves."""
     return int.from_bytes(signature[32:]) <= _P256_ORDER // 2

@@ -31,12 +31,12 @@ from typing import Any, Self
 
 from edge.contract.jose import digest, from_b64url, json_object
 from edge.contract.jwks import entries, entries_of
-from edge.contract.keys import SigningKey, VerifyingKey, each_once, verifying
+from edge.contract.keys import SigningKey, VerifyingKey, unique_keys, verifying
 from edge.contract.limits import MAX_DEPTH, too_deep
 from edge.contract.topics import URN, UnitName
 from edge.errors import SecretError, SenyumError
 from edge.system.key_files import read_secret, secret_path
-from edge.system.text import counted
+from edge.system.text import pluralize
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Role(StrEnum):
     ROSTER = "roster"
 
 
-class Flaw(StrEnum):
+class OrderRejectReason(StrEnum):
     """Why an order was refused; the `reason` of a reply."""
 
     # of the message; nothing is answered to the first three
@@ -76,12 +76,25 @@ class Flaw(StrEnum):
     ERASED_PERSON = "erased-person"  # holds somebody who was erased
 
 
-OF_ROSTERS = frozenset({Flaw.NO_RECIPIENT, Flaw.OTHER_NETWORK, Flaw.ERASED_PERSON})
-OF_COMMANDS = frozenset({Flaw.RETAINED, Flaw.EXPIRED, Flaw.CLOCK_UNKNOWN, Flaw.UNKNOWN_COMMAND})
+OF_ROSTERS = frozenset(
+    {
+        OrderRejectReason.NO_RECIPIENT,
+        OrderRejectReason.OTHER_NETWORK,
+        OrderRejectReason.ERASED_PERSON,
+    }
+)
+OF_COMMANDS = frozenset(
+    {
+        OrderRejectReason.RETAINED,
+        OrderRejectReason.EXPIRED,
+        OrderRejectReason.CLOCK_UNKNOWN,
+        OrderRejectReason.UNKNOWN_COMMAND,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class VerifiedOrder:
     """What a known key signed."""
 
     kid: str
@@ -89,10 +102,12 @@ class Order:
     digest: str  # base64url SHA-256 of the token: tells one message from another
 
 
-class OrderRefused(SenyumError):
+class OrderRejected(SenyumError):
     """An order that this unit does not follow. `order` is None where nobody known signed it."""
 
-    def __init__(self, flaw: Flaw, message: str, order: Order | None = None) -> None:
+    def __init__(
+        self, flaw: OrderRejectReason, message: str, order: VerifiedOrder | None = None
+    ) -> None:
         super().__init__(message)
         self.flaw = flaw
         self.order = order
@@ -172,7 +187,7 @@ def signing_key(path: Path, role: Role) -> SigningKey:
             f"{path}: no such key; make one: senyum admin keys --role {role} --authority {path}"
         )
     key = SigningKey.load_or_create(path)
-    roles = granted(read_secret(path, "the authority's key"))
+    roles = roles_of(read_secret(path, "the authority's key"))
     if roles and role not in roles:
         raise SecretError(
             f"{path}: has the role {' and '.join(sorted(roles))}, and units want {role} here; name "
@@ -181,7 +196,7 @@ def signing_key(path: Path, role: Role) -> SigningKey:
     return key
 
 
-def granted(content: bytes) -> set[str]:
+def roles_of(content: bytes) -> set[str]:
     """Return the roles that a private key was registered for; none where its file names none."""
     roles = json.loads(content).get(ROLES)
     return {str(role) for role in roles} if isinstance(roles, list) else set()
@@ -205,7 +220,7 @@ class Authorities:
     @classmethod
     def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
         """Build from entries of a JWK set; ValueError names the entry and the field."""
-        return cls(each_once(registrations, _authority))
+        return cls(unique_keys(registrations, _authority))
 
     @classmethod
     def read(cls, content: bytes) -> Self:
@@ -231,48 +246,55 @@ class Authorities:
         *,
         now: datetime | None,
         most_bytes: int,
-    ) -> Order:
+    ) -> VerifiedOrder:
         """Return what is ordered, or raise OrderRefused with the first rule that is broken.
 
         `now` is None while the time is not known: then no key is too old or too new.
         """
         if len(token) > most_bytes:
-            raise OrderRefused(
-                Flaw.TOO_LARGE, f"{len(token)} bytes are more than the {most_bytes} of an order"
+            raise OrderRejected(
+                OrderRejectReason.TOO_LARGE,
+                f"{len(token)} bytes are more than the {most_bytes} of an order",
             )
         text, header, content = _parts(token)
         if header["typ"] != typ:
-            raise OrderRefused(Flaw.MALFORMED, f"typ is not {typ}")
+            raise OrderRejected(OrderRejectReason.MALFORMED, f"typ is not {typ}")
         key = self._signer(text, header, now)
         try:
-            order = Order(key.kid, json_object(content), digest(text))
+            order = VerifiedOrder(key.kid, json_object(content), digest(text))
         except ValueError as error:
-            raise OrderRefused(Flaw.MALFORMED, f"the payload {error}") from None
-        _entitled(key, order, role, unit)
+            raise OrderRejected(OrderRejectReason.MALFORMED, f"the payload {error}") from None
+        _authorized(key, order, role, unit)
         return order
 
     def _signer(self, text: str, header: Mapping[str, str], now: datetime | None) -> AuthorityKey:
         key = self._keys.get(header["kid"])
         if key is None or key.alg != header["alg"]:
-            raise OrderRefused(Flaw.UNKNOWN_KEY, "is signed by a key that is none of ours")
+            raise OrderRejected(
+                OrderRejectReason.UNKNOWN_KEY, "is signed by a key that is none of ours"
+            )
         if not key.verifies(text):
-            raise OrderRefused(Flaw.FORGED, f"the signature is not that of key {key.kid}")
+            raise OrderRejected(
+                OrderRejectReason.FORGED, f"the signature is not that of key {key.kid}"
+            )
         if now is not None and not key.valid_at(now):
-            raise OrderRefused(Flaw.UNKNOWN_KEY, f"key {key.kid} is not valid now")
+            raise OrderRejected(OrderRejectReason.UNKNOWN_KEY, f"key {key.kid} is not valid now")
         return key
 
 
-def _entitled(key: AuthorityKey, order: Order, role: Role, unit: UnitName) -> None:
+def _authorized(key: AuthorityKey, order: VerifiedOrder, role: Role, unit: UnitName) -> None:
     if role not in key.roles:
-        raise OrderRefused(Flaw.WRONG_ROLE, f"key {key.kid} has not the role {role}", order)
+        raise OrderRejected(
+            OrderRejectReason.WRONG_ROLE, f"key {key.kid} has not the role {role}", order
+        )
     if not any(audience.covers(unit) for audience in key.units):
-        raise OrderRefused(Flaw.FOREIGN, f"key {key.kid} is not for this unit", order)
+        raise OrderRejected(OrderRejectReason.FOREIGN, f"key {key.kid} is not for this unit", order)
     try:
         aimed = Audience.parse(order.claims.get("aud")).covers(unit)
     except ValueError as error:
-        raise OrderRefused(Flaw.MALFORMED, f"aud {error}", order) from None
+        raise OrderRejected(OrderRejectReason.MALFORMED, f"aud {error}", order) from None
     if not aimed:
-        raise OrderRefused(Flaw.FOREIGN, "is for another unit", order)
+        raise OrderRejected(OrderRejectReason.FOREIGN, "is for another unit", order)
 
 
 def _parts(token: bytes) -> tuple[str, dict[str, str], bytes]:
@@ -282,11 +304,15 @@ def _parts(token: bytes) -> tuple[str, dict[str, str], bytes]:
         first, content, _ = [from_b64url(part) for part in text.split(".", 3)]
         header = json_object(first)
     except ValueError:
-        raise OrderRefused(Flaw.MALFORMED, "is not a compact JWS") from None
+        raise OrderRejected(OrderRejectReason.MALFORMED, "is not a compact JWS") from None
     if too_deep(content):
-        raise OrderRefused(Flaw.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels")
+        raise OrderRejected(
+            OrderRejectReason.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels"
+        )
     if header.keys() != _HEADER or not all(isinstance(each, str) for each in header.values()):
-        raise OrderRefused(Flaw.MALFORMED, "the header is not exactly alg, kid and typ")
+        raise OrderRejected(
+            OrderRejectReason.MALFORMED, "the header is not exactly alg, kid and typ"
+        )
     return text, header, content
 
 
@@ -323,7 +349,7 @@ class AuthorityFile:
                 log.info(
                     "%s: follows the orders of %s",
                     self._path,
-                    counted(len(self._authorities), "key"),
+                    pluralize(len(self._authorities), "key"),
                 )
         return self._authorities
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from edge.contract.authority import Flaw
+from edge.contract.authority import OrderRejectReason
 from edge.contract.events import Moment, Text, UnitUrn, UuidV7, Whole
 from edge.contract.limits import MAX_NUMBER
-from edge.contract.remote_settings import Adjustable
+from edge.contract.remote_settings import RemoteSetting
 
 COMMAND_TYP: Final = "senyum-command+jws"
 REPLY_TYP: Final = "senyum-reply+jws"
@@ -40,11 +40,13 @@ class CommandName(StrEnum):
 TIMELESS: Final = frozenset({CommandName.PING, CommandName.IDENTIFY})
 
 
-class _Strict(BaseModel):
+class StrictModel(BaseModel):
+    """A payload that accepts no other type and no other field."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Command(_Strict):
+class Command(StrictModel):
     """What an authority asks of one unit."""
 
     id: UuidV7
@@ -56,14 +58,14 @@ class Command(_Strict):
     data: Annotated[dict[str, Any], Field(max_length=32)]
 
 
-class Answer(_Strict):
+class CommandResult(StrictModel):
     """What became of a command."""
 
     to: UuidV7
     name: CommandText | None  # None, and number too, where the command was not to be read
     number: Number | None
     ok: bool
-    reason: Flaw | None
+    reason: OrderRejectReason | None
     text: Text
     data: dict[str, Any]
 
@@ -74,7 +76,7 @@ class Answer(_Strict):
         return self
 
 
-class Reply(Answer):
+class Reply(CommandResult):
     """An answer as the unit signs it."""
 
     id: UuidV7
@@ -85,11 +87,11 @@ class Reply(Answer):
 # --- data of each command ----------------------------------------------------------------------
 
 
-class NoData(_Strict):
+class NoData(StrictModel):
     """`data` of ping, identify and reload."""
 
 
-class ReplayData(_Strict):
+class ReplayData(StrictModel):
     """`data` of replay: by number, or by time."""
 
     first: Sequence | None = None
@@ -107,14 +109,14 @@ class ReplayData(_Strict):
         return self
 
 
-class SettingsData(_Strict):
+class SettingsData(StrictModel):
     """`data` of settings: what to set, and what to leave to the unit's own file again.
 
     Without either it only answers what is in force.
     """
 
-    set: Annotated[dict[Adjustable, float], Field(max_length=32)] = {}
-    reset: Annotated[list[Adjustable], Field(max_length=32)] = []
+    set: Annotated[dict[RemoteSetting, float], Field(max_length=32)] = {}
+    reset: Annotated[list[RemoteSetting], Field(max_length=32)] = []
 
     @model_validator(mode="after")
     def _not_both(self) -> Self:

@@ -31,7 +31,7 @@ _NAMES = [ALG, ENC]
 _LONGEST = 2048  # characters of a JWE; one takes about 400
 
 
-def beside(signing_key: Path) -> Path:
+def encryption_key_path(signing_key: Path) -> Path:
     """Return where a unit keeps its encryption key."""
     return signing_key.with_name("encryption.key")
 

@@ -23,13 +23,13 @@ from edge.contract.events import (
     STATE,
     AnyEvent,
     Will,
+    describe_errors,
     encode,
-    fault,
 )
 from edge.contract.jose import digest, from_b64url, json_object
 from edge.contract.keys import KeySet, PublicKey, SigningKey
 from edge.contract.limits import MAX_DEPTH, too_deep
-from edge.contract.topics import Leaf, UnitName, parse
+from edge.contract.topics import TopicKind, UnitName, parse
 from edge.errors import EnvelopeError
 from edge.system.clock import ClockState
 
@@ -37,23 +37,23 @@ MAX_BYTES = 65_536  # an event takes about 2 KiB
 CONTENT_TYPE = "application/jose"  # of the MQTT 5 message
 CTY = "cloudevents+json"
 TYP = {
-    Leaf.EVENT: "senyum-event+jws",
-    Leaf.STATE: "senyum-state+jws",
-    Leaf.HEALTH: "senyum-health+jws",
+    TopicKind.EVENT: "senyum-event+jws",
+    TopicKind.STATE: "senyum-state+jws",
+    TopicKind.HEALTH: "senyum-health+jws",
 }
 # The topic that a message of each type belongs on.
-LEAF: Final[Mapping[str, Leaf]] = {
-    RECORDED: Leaf.EVENT,
-    REFUSED: Leaf.EVENT,
-    AUDIT: Leaf.EVENT,
-    STATE: Leaf.STATE,
-    HEALTH: Leaf.HEALTH,
+LEAF: Final[Mapping[str, TopicKind]] = {
+    RECORDED: TopicKind.EVENT,
+    REFUSED: TopicKind.EVENT,
+    AUDIT: TopicKind.EVENT,
+    STATE: TopicKind.STATE,
+    HEALTH: TopicKind.HEALTH,
 }
 _HEADER = {"alg", "kid", "typ", "cty"}
 _SHORT = 512  # characters; a unit's header takes about 170, and is the same in all its events
 
 
-class Flaw(StrEnum):
+class RejectReason(StrEnum):
     """Why a message was refused."""
 
     OVERSIZED = "oversized"
@@ -68,10 +68,10 @@ class Flaw(StrEnum):
     OUTSIDE_VALIDITY = "outside-validity"
 
 
-class Rejected(EnvelopeError):
+class EnvelopeRejected(EnvelopeError):
     """A message that is not a genuine one of the unit it claims to be from."""
 
-    def __init__(self, flaw: Flaw, message: str) -> None:
+    def __init__(self, flaw: RejectReason, message: str) -> None:
         super().__init__(message)
         self.flaw = flaw
 
@@ -81,21 +81,21 @@ class Verified:
     """A message that passed every rule."""
 
     unit: UnitName
-    leaf: Leaf
+    leaf: TopicKind
     kid: str
     digest: str  # what the unit's next event carries as `previous`
     event: AnyEvent
     token: str
 
 
-def leaf_of(event: AnyEvent) -> Leaf:
+def kind_of_topic(event: AnyEvent) -> TopicKind:
     """Return the topic that an event belongs on."""
     return LEAF[event.type]
 
 
 def sign(event: AnyEvent, key: SigningKey) -> str:
     """Return the compact JWS of an event."""
-    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[leaf_of(event)], "cty": CTY}
+    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[kind_of_topic(event)], "cty": CTY}
     return key.sign(header, encode(event))
 
 
@@ -108,11 +108,13 @@ def verify(token: bytes | str, keys: KeySet, topic: str, now: datetime | None = 
     try:
         unit, leaf = parse(topic)
     except ValueError as error:
-        raise Rejected(Flaw.TOPIC, str(error)) from None
+        raise EnvelopeRejected(RejectReason.TOPIC, str(error)) from None
     key, content, text = opened(token, keys, unit, {"typ": TYP[leaf], "cty": CTY})
     event = _event(content, leaf)
     if event.source != unit.source:
-        raise Rejected(Flaw.TOPIC, f"{event.source}: was sent on the topic of {unit.source}")
+        raise EnvelopeRejected(
+            RejectReason.TOPIC, f"{event.source}: was sent on the topic of {unit.source}"
+        )
     moment = event.moment
     if event.data.clock.state is ClockState.UNSYNCHRONIZED:
         moment = now or datetime.now(UTC)
@@ -131,8 +133,8 @@ def opened(
     header, content, signature = _parts(text)
     key = _key(header, keys, unit, form)
     if not key.signed(text.rpartition(".")[0].encode("ascii"), signature):
-        raise Rejected(
-            Flaw.BAD_SIGNATURE,
+        raise EnvelopeRejected(
+            RejectReason.BAD_SIGNATURE,
             f"{key.unit.source}: the signature is not that of key {key.kid}: altered or forged",
         )
     return key, content, text
@@ -146,8 +148,8 @@ def payload_object(content: bytes) -> dict[str, Any]:
 def check_validity(key: PublicKey, moment: datetime) -> None:
     """Raise Rejected if a key was not valid at a moment: rule 17."""
     if not key.valid_at(moment):
-        raise Rejected(
-            Flaw.OUTSIDE_VALIDITY,
+        raise EnvelopeRejected(
+            RejectReason.OUTSIDE_VALIDITY,
             f"{key.unit.source}: key {key.kid} was not valid at {moment.isoformat()}; "
             "check nbf and exp in the key set",
         )
@@ -160,14 +162,17 @@ def parse_will(content: bytes) -> Will:
     try:
         return Will.model_validate_json(content)
     except ValidationError:
-        raise Rejected(Flaw.MALFORMED, "state: is neither signed nor a Last Will") from None
+        raise EnvelopeRejected(
+            RejectReason.MALFORMED, "state: is neither signed nor a Last Will"
+        ) from None
 
 
 def _sized(message: bytes | str) -> None:
     """Rule 3."""
     if len(message) > MAX_BYTES:
-        raise Rejected(
-            Flaw.OVERSIZED, f"{len(message)} bytes are more than the {MAX_BYTES} of any message"
+        raise EnvelopeRejected(
+            RejectReason.OVERSIZED,
+            f"{len(message)} bytes are more than the {MAX_BYTES} of any message",
         )
 
 
@@ -176,14 +181,16 @@ def _text(token: bytes | str) -> str:
     try:
         return token if isinstance(token, str) else token.decode("ascii")
     except UnicodeDecodeError:
-        raise Rejected(Flaw.MALFORMED, "is not a compact JWS: holds other than ASCII") from None
+        raise EnvelopeRejected(
+            RejectReason.MALFORMED, "is not a compact JWS: holds other than ASCII"
+        ) from None
 
 
 def _json(content: bytes, what: str) -> dict[str, Any]:
     try:
         return json_object(content)
     except ValueError as error:
-        raise Rejected(Flaw.MALFORMED, f"the {what} {error}") from None
+        raise EnvelopeRejected(RejectReason.MALFORMED, f"the {what} {error}") from None
 
 
 def _parts(text: str) -> tuple[dict[str, str], bytes, bytes]:
@@ -193,11 +200,15 @@ def _parts(text: str) -> tuple[dict[str, str], bytes, bytes]:
     """
     parts = text.split(".")
     if len(parts) != 3:
-        raise Rejected(Flaw.MALFORMED, "is not a compact JWS: it has not three parts")
+        raise EnvelopeRejected(
+            RejectReason.MALFORMED, "is not a compact JWS: it has not three parts"
+        )
     first, *others = parts
     content, signature = map(_decoded, others)
     if too_deep(content):
-        raise Rejected(Flaw.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels")
+        raise EnvelopeRejected(
+            RejectReason.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels"
+        )
     return (_known_header if len(first) <= _SHORT else _header)(first), content, signature
 
 
@@ -205,14 +216,16 @@ def _decoded(part: str) -> bytes:
     try:
         return from_b64url(part)
     except ValueError as error:
-        raise Rejected(Flaw.MALFORMED, f"is not a compact JWS: {error}") from None
+        raise EnvelopeRejected(RejectReason.MALFORMED, f"is not a compact JWS: {error}") from None
 
 
 def _header(part: str) -> dict[str, str]:
     """Read the protected header."""
     header = _json(_decoded(part), "header")
     if not all(isinstance(value, str) for value in header.values()) or not header.keys() <= _HEADER:
-        raise Rejected(Flaw.MALFORMED, "the header holds other than alg, kid, typ and cty")
+        raise EnvelopeRejected(
+            RejectReason.MALFORMED, "the header holds other than alg, kid, typ and cty"
+        )
     return header
 
 
@@ -226,32 +239,38 @@ def _key(
     whose = "" if unit is None else f"{unit.source}: "
     if any(header.get(name) != value for name, value in form.items()):
         said = " and ".join(f"{name} {value}" for name, value in form.items())
-        raise Rejected(Flaw.TYPE, f"{whose}the header does not say {said}")
+        raise EnvelopeRejected(RejectReason.TYPE, f"{whose}the header does not say {said}")
     if header.get("alg") not in ALGORITHMS:
-        raise Rejected(Flaw.ALGORITHM, f"{whose}alg is not one of {', '.join(ALGORITHMS)}")
+        raise EnvelopeRejected(
+            RejectReason.ALGORITHM, f"{whose}alg is not one of {', '.join(ALGORITHMS)}"
+        )
     kid = header.get("kid", "")
     key = keys.find(kid)
     if key is None:
-        raise Rejected(
-            Flaw.UNKNOWN_KEY,
+        raise EnvelopeRejected(
+            RejectReason.UNKNOWN_KEY,
             f"{whose}key {kid[:64]!r} is not registered; add it to the key set "
             "if it is this unit's",
         )
     if unit not in (None, key.unit):
-        raise Rejected(Flaw.FOREIGN_KEY, f"{whose}key {kid} belongs to {key.unit.source}")
+        raise EnvelopeRejected(
+            RejectReason.FOREIGN_KEY, f"{whose}key {kid} belongs to {key.unit.source}"
+        )
     if key.alg != header["alg"]:
-        raise Rejected(Flaw.ALGORITHM, f"{whose}key {kid} signs with {key.alg} only")
+        raise EnvelopeRejected(
+            RejectReason.ALGORITHM, f"{whose}key {kid} signs with {key.alg} only"
+        )
     return key
 
 
-def _event(content: bytes, leaf: Leaf) -> AnyEvent:
+def _event(content: bytes, leaf: TopicKind) -> AnyEvent:
     """Read what was signed: rules 13 to 15."""
     kind = payload_object(content).get("type")
     if not isinstance(kind, str) or kind not in LEAF:
-        raise Rejected(Flaw.PAYLOAD, "type: is not one of this contract")
+        raise EnvelopeRejected(RejectReason.PAYLOAD, "type: is not one of this contract")
     if LEAF[kind] is not leaf:
-        raise Rejected(Flaw.TYPE, f"type {kind} does not belong on {leaf}")
+        raise EnvelopeRejected(RejectReason.TYPE, f"type {kind} does not belong on {leaf}")
     try:
         return ANY_EVENT.validate_json(content)
     except ValidationError as error:
-        raise Rejected(Flaw.PAYLOAD, fault(error)) from None
+        raise EnvelopeRejected(RejectReason.PAYLOAD, describe_errors(error)) from None

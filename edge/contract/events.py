@@ -22,11 +22,11 @@ from pydantic import (
 )
 
 from edge.contract import limits
-from edge.contract.authority import Flaw
+from edge.contract.authority import OrderRejectReason
 from edge.contract.limits import MAX_NUMBER
 from edge.contract.topics import UnitName
 from edge.system.clock import ClockState
-from edge.system.text import plain
+from edge.system.text import describe_validation_error
 from edge.types import AuditCode, Direction, Outcome, Reason
 
 RECORDED: Final = "senyum.attendance.recorded.v1"
@@ -67,14 +67,16 @@ Moment = Annotated[str, Field(pattern=limits.MOMENT)]
 Nanoseconds = Annotated[str, Field(pattern=limits.NANOSECONDS)]
 
 
-class _Strict(BaseModel):
+class StrictEventModel(BaseModel):
+    """A part of an event that accepts no other type and no other field."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 # --- parts of `data` -------------------------------------------------------------------------
 
 
-class ClockData(_Strict):
+class ClockData(StrictEventModel):
     """How sure the unit is of `time`, and the same instant on a clock that nobody can set."""
 
     state: ClockState
@@ -83,7 +85,7 @@ class ClockData(_Strict):
     monotonic_ns: Nanoseconds
 
 
-class Place(_Strict):
+class Place(StrictEventModel):
     """Where the unit hangs."""
 
     latitude: Annotated[float, Field(ge=-90.0, le=90.0)]  # degrees, WGS 84
@@ -91,7 +93,7 @@ class Place(_Strict):
     zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]  # IANA
 
 
-class MatchData(_Strict):
+class MatchData(StrictEventModel):
     """The nearest person in the roster, named only by the event's `subject`."""
 
     similarity: Cosine
@@ -101,7 +103,7 @@ class MatchData(_Strict):
 _OF_THE_SMILE = ("smile", "smile_rise", "smile_timeout", "motion", "reaction", "prompt_delay")
 
 
-class Thresholds(_Strict):
+class Thresholds(StrictEventModel):
     """Every limit that decided. Those of the smile are None exactly where none was asked."""
 
     match: Cosine
@@ -124,7 +126,7 @@ class Thresholds(_Strict):
         return self
 
 
-class Liveness(_Strict):
+class LivenessData(StrictEventModel):
     """Whether a living person stood there, as far as the unit judged it, and what spoke."""
 
     judged: bool  # whether frames enough were held against the threshold
@@ -143,7 +145,7 @@ class Liveness(_Strict):
         return self
 
 
-class _Versions(_Strict):
+class _Versions(StrictEventModel):
     """What decided: the program, its networks and its roster."""
 
     software: Text
@@ -162,7 +164,7 @@ class AttendanceData(_Versions):
     direction: Direction
     smile: Score | None  # None where no smile is asked, of anybody or of this person
     match: MatchData | None
-    liveness: Liveness
+    liveness: LivenessData
     thresholds: Thresholds
     place: Place
     clock: ClockData
@@ -205,7 +207,7 @@ class Status(StrEnum):
     OFFLINE = "offline"
 
 
-class _Position(_Strict):
+class _Position(StrictEventModel):
     """Where a unit's chain stands."""
 
     session: Count  # counts the starts of this outbox, from 1
@@ -235,11 +237,11 @@ class HealthData(_Position):
     frame_rate: Size | None  # frames a second
     last_error: Text | None
     refused_commands: Count  # since the start
-    last_refusal: Flaw | None  # why the last one was
+    last_refusal: OrderRejectReason | None  # why the last one was
     clock: ClockData
 
 
-class Will(_Strict):
+class Will(StrictEventModel):
     """What the broker says of a unit that went away; unsigned by nature."""
 
     status: Literal[Status.OFFLINE]
@@ -249,7 +251,7 @@ class Will(_Strict):
 # --- CloudEvents -----------------------------------------------------------------------------
 
 
-class CloudEvent(_Strict):
+class CloudEvent(StrictEventModel):
     """The attributes that every message has."""
 
     specversion: Literal["1.0"]
@@ -335,14 +337,18 @@ ANY_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(AnyEvent)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
-def fault(error: ValidationError) -> str:
+def describe_errors(error: ValidationError) -> str:
     """Say where the first fault is and what; quotes nothing of what was sent."""
     first = error.errors(include_url=False, include_input=False)[0]
     # The names of unknown members are the sender's words, too.
     known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
     safe = takewhile(_NAME.fullmatch, map(str, known))
     where = ".".join(safe)
-    return f"{where}: {plain(first)}" if where else plain(first)
+    return (
+        f"{where}: {describe_validation_error(first)}"
+        if where
+        else describe_validation_error(first)
+    )
 
 
 _MAY_BE_ABSENT = ("previous", "subject")

@@ -28,9 +28,9 @@ from edge.contract.algorithms import (
     REGISTRY,
     Key,
     imported,
-    is_lower_s,
+    is_low_s,
     known,
-    lower_s,
+    normalize_low_s,
     require,
 )
 from edge.contract.encryption import USE, Recipient
@@ -62,7 +62,7 @@ class SigningKey:
         Raises SecretError, which names the file and never its content; also where the key has
         signed (see `begun`) and is gone.
         """
-        marker = begun(path)
+        marker = sequence_log_path(path)
         try:
             missing = not secret_path(path).exists()
             lost = missing and marker.exists()
@@ -99,7 +99,7 @@ class SigningKey:
         content = f"{_protected(tuple(header.items()))}.{b64url(payload)}"
         signature = REGISTRY.get_alg(self.alg).sign(content.encode("ascii"), self._key)
         token = f"{content}.{b64url(signature)}"
-        return lower_s(token) if self.alg == "ES256" else token
+        return normalize_low_s(token) if self.alg == "ES256" else token
 
     def signed(self, token: str) -> bool:
         """Whether the compact JWS was signed with this very key."""
@@ -138,7 +138,7 @@ def _protected(header: tuple[tuple[str, str], ...]) -> str:
     return b64url(json.dumps(dict(header), separators=(",", ":")).encode("ascii"))
 
 
-def begun(path: Path) -> Path:
+def sequence_log_path(path: Path) -> Path:
     """Return the file beside a signing key that tells that events were signed with it.
 
     Such a key goes on with its outbox and with no other: a second event of the same number, under
@@ -185,7 +185,7 @@ class VerifyingKey:
             jws.deserialize_compact(token, self.key, algorithms=[self.alg])
         except (JoseError, ValueError):
             return False
-        return self.alg != "ES256" or lower_s(token) == token
+        return self.alg != "ES256" or normalize_low_s(token) == token
 
     def signed(self, content: bytes, signature: bytes) -> bool:
         """Whether this key made the signature of a compact JWS, as `verifies` tells.
@@ -193,7 +193,7 @@ class VerifyingKey:
         For who has taken the JWS apart, and held its header against this key: `content` is all
         before the second dot. Nothing is decoded twice.
         """
-        if self.alg == "ES256" and not is_lower_s(signature):
+        if self.alg == "ES256" and not is_low_s(signature):
             return False
         try:
             return REGISTRY.get_alg(self.alg).verify(content, signature, self.key)
@@ -231,8 +231,8 @@ def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kid": entry["kid"],
         "alg": alg,
-        "not_before": _moment(entry, "nbf"),
-        "not_after": _moment(entry, "exp"),
+        "not_before": parse_timestamp(entry, "nbf"),
+        "not_after": parse_timestamp(entry, "exp"),
         "key": key,
     }
 
@@ -245,7 +245,8 @@ def _registered(entry: Mapping[str, Any]) -> PublicKey:
     return PublicKey(unit=UnitName.from_source(str(entry["unit"])), **fields)
 
 
-def _moment(entry: Mapping[str, Any], name: str) -> datetime | None:
+def parse_timestamp(entry: Mapping[str, Any], name: str) -> datetime | None:
+    """Return the moment in a field of a key (seconds since 1970), or None; ValueError names it."""
     if name not in entry:
         return None
     seconds = whole(entry[name])
@@ -264,7 +265,7 @@ def _signing(entry: Mapping[str, Any]) -> PublicKey | None:
     return _registered(entry)
 
 
-def each_once(
+def unique_keys(
     registrations: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any]], _K | None]
 ) -> Iterable[_K]:
     """Return the keys that `read` makes of entries; ValueError names the entry and the field."""
@@ -306,7 +307,7 @@ class KeySet:
     @classmethod
     def of(cls, registrations: Iterable[Mapping[str, Any]]) -> Self:
         """Build from entries of a JWK set; ValueError names the entry and the field."""
-        return cls(each_once(registrations, _signing))
+        return cls(unique_keys(registrations, _signing))
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from edge.errors import SettingsError
 from edge.settings import Settings
-from edge.system.text import plain
+from edge.system.text import describe_validation_error
 
 
-class Adjustable(StrEnum):
+class RemoteSetting(StrEnum):
     """Settings that nobody can lock a unit out with; each by its name in the settings file."""
 
     SMILE_THRESHOLD = "attendance.smile_threshold"
@@ -21,7 +21,7 @@ class Adjustable(StrEnum):
     HEALTH_PERIOD = "broker.health_period"
 
 
-def value(settings: Settings, name: Adjustable) -> float:
+def value(settings: Settings, name: RemoteSetting) -> float:
     """Return what a setting is."""
     section, field = name.split(".")
     found: float = getattr(getattr(settings, section), field)
@@ -30,10 +30,10 @@ def value(settings: Settings, name: Adjustable) -> float:
 
 def values(settings: Settings) -> dict[str, float]:
     """Return what each adjustable setting is, by name."""
-    return {name.value: value(settings, name) for name in Adjustable}
+    return {name.value: value(settings, name) for name in RemoteSetting}
 
 
-def adjusted(settings: Settings, changes: Mapping[Adjustable, float]) -> Settings:
+def with_overrides(settings: Settings, changes: Mapping[RemoteSetting, float]) -> Settings:
     """Lay `changes` over the settings; SettingsError names what is out of bounds, and them."""
     sections: dict[str, dict[str, Any]] = {}
     for name, new in changes.items():
@@ -47,5 +47,7 @@ def adjusted(settings: Settings, changes: Mapping[Adjustable, float]) -> Setting
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join((section, *map(str, first["loc"])))
-            raise SettingsError(f"{where} is {first['input']!r}: {plain(first)}") from None
+            raise SettingsError(
+                f"{where} is {first['input']!r}: {describe_validation_error(first)}"
+            ) from None
     return settings.model_copy(update=updated)

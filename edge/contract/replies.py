@@ -8,8 +8,14 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from edge.contract.commands import REPLY_TYP, Reply
-from edge.contract.envelope import Flaw, Rejected, check_validity, opened, payload_object
-from edge.contract.events import fault
+from edge.contract.envelope import (
+    EnvelopeRejected,
+    RejectReason,
+    check_validity,
+    opened,
+    payload_object,
+)
+from edge.contract.events import describe_errors
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName
 
@@ -21,11 +27,13 @@ def verify_reply(token: bytes, keys: KeySet, unit: UnitName, to: str, now: datet
     """
     reply = _read(token, keys, unit, now)
     if reply.to != to:
-        raise Rejected(Flaw.TOPIC, f"{reply.source}: answers another command than was sent")
+        raise EnvelopeRejected(
+            RejectReason.TOPIC, f"{reply.source}: answers another command than was sent"
+        )
     return reply
 
 
-def kept_reply(token: bytes, keys: KeySet) -> Reply:
+def parse_stored_reply(token: bytes, keys: KeySet) -> Reply:
     """Return an answer that was kept, of whichever unit of `keys`, or raise Rejected.
 
     Its own time judges whether the key was valid.
@@ -41,8 +49,12 @@ def _read(
     try:
         reply = Reply.model_validate_json(content)
     except ValidationError as error:
-        raise Rejected(Flaw.PAYLOAD, f"{key.unit.source}: {fault(error)}") from None
+        raise EnvelopeRejected(
+            RejectReason.PAYLOAD, f"{key.unit.source}: {describe_errors(error)}"
+        ) from None
     if reply.source != key.unit.source:
-        raise Rejected(Flaw.TOPIC, f"{key.unit.source}: signed an answer of {reply.source}")
+        raise EnvelopeRejected(
+            RejectReason.TOPIC, f"{key.unit.source}: signed an answer of {reply.source}"
+        )
     check_validity(key, now or datetime.fromisoformat(reply.time))
     return reply

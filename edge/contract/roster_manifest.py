@@ -10,7 +10,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from edge.contract.events import Digest, Moment, Sha256, UnitUrn, UuidV7, Whole, fault
+from edge.contract.events import Digest, Moment, Sha256, UnitUrn, UuidV7, Whole, describe_errors
 from edge.contract.limits import MAX_NUMBER
 from edge.contract.topics import ROOT, UnitName
 
@@ -27,11 +27,13 @@ ChunkName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 _OVERHEAD = NONCE_BYTES + TAG_BYTES
 
 
-class _Strict(BaseModel):
+class StrictManifestModel(BaseModel):
+    """A part of a manifest that accepts no other type and no other field."""
+
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class Chunk(_Strict):
+class Chunk(StrictManifestModel):
     """One encrypted piece."""
 
     name: ChunkName
@@ -39,14 +41,14 @@ class Chunk(_Strict):
     size: Annotated[int, Field(gt=_OVERHEAD, le=CHUNK_BYTES), Whole]
 
 
-class Wrapped(_Strict):
+class WrappedKey(StrictManifestModel):
     """The content key for one recipient."""
 
     kid: Digest
     key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){4}$", max_length=2048)]
 
 
-class Manifest(_Strict):
+class RosterManifest(StrictManifestModel):
     """One version of the roster, for one unit."""
 
     id: UuidV7
@@ -58,7 +60,7 @@ class Manifest(_Strict):
     embedder: Sha256
     at: UnitUrn
     chunks: Annotated[tuple[Chunk, ...], Field(min_length=1, max_length=MOST_CHUNKS)]
-    recipients: Annotated[tuple[Wrapped, ...], Field(min_length=1, max_length=8)]
+    recipients: Annotated[tuple[WrappedKey, ...], Field(min_length=1, max_length=8)]
 
     @model_validator(mode="after")
     def _pieces_are_the_whole(self) -> Self:
@@ -72,7 +74,7 @@ class Manifest(_Strict):
         """Return the topic of a chunk."""
         return chunk_topic(UnitName.from_source(self.at), chunk)
 
-    def wrapped_for(self, kid: str) -> str | None:
+    def key_for(self, kid: str) -> str | None:
         """Return the content key as it is wrapped for a unit's key, if it is."""
         return next((each.key for each in self.recipients if each.kid == kid), None)
 
@@ -87,9 +89,9 @@ def chunk_topic(at: UnitName, chunk: str) -> str:
     return f"{manifest_topic(at)}/{chunk}"
 
 
-def parse_manifest(content: bytes | str) -> Manifest:
+def parse_manifest(content: bytes | str) -> RosterManifest:
     """Read the payload of a JWS on `roster`; ValueError in words that quote nothing of it."""
     try:
-        return Manifest.model_validate_json(content)
+        return RosterManifest.model_validate_json(content)
     except ValidationError as error:
-        raise ValueError(fault(error)) from None
+        raise ValueError(describe_errors(error)) from None

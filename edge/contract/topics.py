@@ -16,7 +16,7 @@ _OPENING = 320  # characters of base64: specversion, id and the longest source t
 _SOURCE = re.compile(rb'"source":"(urn:senyum(?::[a-z0-9-]{1,32}){3})"')
 
 
-class Leaf(StrEnum):
+class TopicKind(StrEnum):
     """The last level of a topic: what kind of message it carries."""
 
     EVENT = "event"
@@ -59,10 +59,10 @@ class UnitName:
         """The MQTT client id. The dot is in no name, so two units never share one."""
         return f"senyum.{self.org}.{self.site}.{self.name}"
 
-    def topic(self, leaf: Leaf) -> str:
+    def topic(self, leaf: TopicKind) -> str:
         return f"{ROOT}/{self.org}/{self.site}/{self.name}/{leaf}"
 
-    def below(self, *levels: str) -> str:
+    def subtopic(self, *levels: str) -> str:
         """Return a topic or filter of more levels, such as `command/ping` or `command/+`."""
         return "/".join((ROOT, self.org, self.site, self.name, *levels))
 
@@ -80,14 +80,14 @@ class UnitName:
 
 
 @lru_cache(maxsize=4096)  # topics of this contract only, which are short: an error is not kept
-def parse(topic: str) -> tuple[UnitName, Leaf]:
+def parse(topic: str) -> tuple[UnitName, TopicKind]:
     """Read a topic of this contract; ValueError where it is none."""
     levels = topic.removeprefix(ROOT + "/").split("/")
     if not topic.startswith(ROOT + "/") or len(levels) != 4:
         raise ValueError(f"topic {_shown(topic)} is not {ROOT}/ORG/SITE/UNIT/KIND")
     *names, leaf = levels
     try:
-        return UnitName(*names), Leaf(leaf)
+        return UnitName(*names), TopicKind(leaf)
     except ValueError as error:
         raise ValueError(f"topic {_shown(topic)}: {error}") from None
 
@@ -105,10 +105,10 @@ def event_topic(token: str, unit: UnitName) -> str:
         opening = b""
     found = _SOURCE.search(opening)
     source = unit.source if found is None else found[1].decode("ascii")
-    return (unit if source == unit.source else UnitName.from_source(source)).topic(Leaf.EVENT)
+    return (unit if source == unit.source else UnitName.from_source(source)).topic(TopicKind.EVENT)
 
 
-def subscription(leaf: Leaf, group: str | None = None) -> str:
+def subscription(leaf: TopicKind, group: str | None = None) -> str:
     """Return the filter for every unit's messages of one kind, shared within `group` if given."""
     if group is not None and not _NAME.fullmatch(group):
         raise ValueError(f"group {_shown(group)} is no name: 1 to 32 of a-z, 0-9 and -")

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.enrolment.assessment import Examiner, look
+from edge.enrolment.assessment import PhotoAnalyzer, assess_photo
 from edge.enrolment.photo_folder import list_folder, sort_photos
 from edge.enrolment.similarity import DuplicateIndex, agreeing
 from edge.errors import PeopleError, PhotoError, RosterError, SecretError
 from edge.roster.codec import MAX_PHOTOS, Person, Roster, stripped
 from edge.roster.file import read, save
 from edge.roster.keys import make_key, read_key
-from edge.roster.people import Entry, mask, person_id, read_people_list
-from edge.system.text import counted, escaped
+from edge.roster.people import PersonEntry, mask, person_id, read_people_list
+from edge.system.text import escaped, pluralize
 from edge.types import Floats
 
 # More people than this share of the roster are removed only on request, without a question.
@@ -33,7 +33,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
+class EnrolmentPaths:
     """What enrolment reads and writes."""
 
     people: Path  # csv
@@ -45,7 +45,7 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class EnrolmentResult:
     """What became of the list."""
 
     version: int  # of the roster now at its place
@@ -74,15 +74,15 @@ class _Draft:
 
 
 def enrol(
-    files: Files,
-    examiner: Examiner,
+    files: EnrolmentPaths,
+    examiner: PhotoAnalyzer,
     *,
     remove_others: bool = False,
     yes: bool = False,
     ask: Callable[[str], bool] = lambda _: False,
     tell: Tell,
     progress: Callable[[int, int], None],
-) -> Result:
+) -> EnrolmentResult:
     """Enrol the people of a list with their photos.
 
     `tell` is given one line for each problem, `progress` the number of people seen and of all.
@@ -143,7 +143,7 @@ def enrol(
     people = tuple(draft.people.values())
     new = Roster(version, datetime.now(UTC), examiner.digests["identity"], people)
     _save(files, key, new, old, report)
-    return Result(
+    return EnrolmentResult(
         version=version,
         size=len(draft.people),
         enrolled=draft.enrolled,
@@ -156,7 +156,7 @@ def enrol(
     )
 
 
-def _earlier(files: Files, key: bytes, org_key: bytes, embedder: str) -> Roster | None:
+def _earlier(files: EnrolmentPaths, key: bytes, org_key: bytes, embedder: str) -> Roster | None:
     """Return the roster that is there. Raises RosterError, SecretError."""
     if not _is_there(files.roster):
         return None
@@ -175,9 +175,9 @@ def _earlier(files: Files, key: bytes, org_key: bytes, embedder: str) -> Roster 
 
 
 def _templates(
-    entries: Sequence[Entry],
+    entries: Sequence[PersonEntry],
     album: Mapping[str, Sequence[Path]],
-    examiner: Examiner,
+    examiner: PhotoAnalyzer,
     tell: Tell,
     progress: Callable[[int, int], None],
 ) -> tuple[dict[str, dict[Path, Floats]], int]:
@@ -196,7 +196,7 @@ def _templates(
                     raise PhotoError(  # noqa: TRY301 - reported like the others
                         f"{path}: left aside, {MAX_PHOTOS} photos a person are enough"
                     )
-                usable[path] = look(path, examiner)
+                usable[path] = assess_photo(path, examiner)
             except PhotoError as error:
                 unusable += 1
                 tell(str(error))
@@ -206,7 +206,7 @@ def _templates(
 
 def _assembled(
     people: Path,
-    entries: Sequence[Entry],
+    entries: Sequence[PersonEntry],
     *,
     templates: Mapping[str, Mapping[Path, Floats]],
     before: Mapping[str, Person],
@@ -235,7 +235,7 @@ def _assembled(
         if person and has_photos:
             crowd.add(person, f"line {entry.line}")
         if not accepted and (has_photos or not known):
-            lack = _lack(known, has_photos=has_photos)
+            lack = missing_reason(known, has_photos=has_photos)
             draft.said.append(f"{people}: line {entry.line} ({mask(entry.number)}): {lack}")
     return draft
 
@@ -252,7 +252,7 @@ def _may_remove(
     """List who is to be removed, and return whether that is safe and confirmed."""
     for person in others:
         tell(f"not on the list: {person.name} ({mask(person.number)})")
-    these = counted(len(others), "person")
+    these = pluralize(len(others), "person")
     if problems:
         tell(f"{these} not removed: correct the lines and photos named above first")
         return False
@@ -270,7 +270,7 @@ def _may_remove(
     return False
 
 
-def _save(files: Files, key: bytes, new: Roster, old: Roster | None, tell: Tell) -> None:
+def _save(files: EnrolmentPaths, key: bytes, new: Roster, old: Roster | None, tell: Tell) -> None:
     """Write the roster, and its copy for units. Raises RosterError."""
     if old is not None:
         now = read(files.roster, key)
@@ -299,7 +299,7 @@ def _remembering(new: Roster, old: Roster, path: Path, tell: Tell) -> Roster:
 
 
 def _person(
-    entry: Entry, templates: Sequence[Floats], known: Person | None, org_key: bytes
+    entry: PersonEntry, templates: Sequence[Floats], known: Person | None, org_key: bytes
 ) -> Person | None:
     """Return the person as they will be in the roster; None if they cannot be."""
     if templates:
@@ -308,14 +308,15 @@ def _person(
     return replace(known, name=entry.name, exempt=entry.exempt) if known else None
 
 
-def _lack(known: Person | None, *, has_photos: bool) -> str:
+def missing_reason(known: Person | None, *, has_photos: bool) -> str:
+    """Return why a person has no new template, for the report."""
     if known:
         return "no new photo can be used, the earlier ones stay"
     what = "none of the photos can be used" if has_photos else "there is no photo"
     return f"left out, {what}; add <person number>.jpg and enrol again"
 
 
-def _keys(files: Files, tell: Tell) -> tuple[bytes, bytes]:
+def _keys(files: EnrolmentPaths, tell: Tell) -> tuple[bytes, bytes]:
     """Read both keys; make those that are missing before there is a roster."""
     keys = []
     for path, what in ((files.key, "the roster key"), (files.org_key, "the organisation key")):

@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.roster.codec import Person
 from edge.roster.people import mask
-from edge.roster.search import DIMENSION, fuse
+from edge.roster.search import DIMENSION, mean_template
 from edge.types import Floats
 
 # Cosines measured with the shipped networks on LFW. Two photos of one person: 0.8 % of 748 pairs
@@ -29,7 +29,7 @@ class DuplicateIndex:
             self.add(person, f"number {mask(person.number)}, enrolled before")
 
     def add(self, person: Person, who: str) -> None:
-        self._matrix[len(self._who)] = fuse(person.templates)
+        self._matrix[len(self._who)] = mean_template(person.templates)
         self._who.append(who)
 
     def strangers(self, photos: Mapping[Path, Floats], tell: Tell) -> dict[Path, Floats]:

@@ -6,9 +6,9 @@ from gpiozero import PWMLED
 from gpiozero.pins import Factory
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from edge.errors import GpioError, PinsTaken
+from edge.errors import GpioError, PinBusyError
 from edge.gpio.buzzer import Buzzer
-from edge.gpio.patterns import DARK, Light
+from edge.gpio.patterns import DARK, LightState
 from edge.settings import GpioSettings
 
 FAINTEST = 0.01  # lgpio counts duty cycles in whole per cents: a faint light must not become none
@@ -48,7 +48,7 @@ def open_factory(name: str) -> Factory:
         ) from None
 
 
-class Board:
+class IndicatorBoard:
     """Two lights and a buzzer, dark and silent at first. Raises GpioError."""
 
     def __init__(self, settings: GpioSettings, factory: Factory | None = None) -> None:
@@ -82,7 +82,7 @@ class Board:
         opened.callback(led.close)
         return led
 
-    def set(self, light: Light) -> None:
+    def set(self, light: LightState) -> None:
         """Show and sound `light`; only what changed is written."""
         if light.green != self._light.green:
             self._green.value = self._level(light.green)
@@ -107,8 +107,8 @@ class Board:
         self._opened.close()
 
 
-def _refused(name: str, pin: int, error: Exception) -> PinsTaken:
-    return PinsTaken(
+def _refused(name: str, pin: int, error: Exception) -> PinBusyError:
+    return PinBusyError(
         f"gpio.{name} = {pin}: the pin cannot be had ({error}); "
         "end the program that holds it, or wire and name another pin"
     )

@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Self
 
 from edge.errors import GpioError
-from edge.gpio.board import Board
-from edge.gpio.cue_scheduler import Stage
+from edge.gpio.board import IndicatorBoard
+from edge.gpio.cue_scheduler import CueScheduler
 from edge.gpio.patterns import DARK
 from edge.settings import GpioSettings
 from edge.types import Cue
@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 CLOSE_S = 0.25  # for the player to end; it waits for nothing but pins
 
 
-class Panel:
+class CuePlayer:
     """Two lights and a buzzer. `show` returns at once; `close` leaves them dark and silent.
 
     Which cue is on when several want to be is said at the top of `stage`. Raises GpioError when
     the pins cannot be had, and from `show` when they were lost later.
     """
 
-    def __init__(self, settings: GpioSettings, board: Board | None = None) -> None:
-        self._board = Board(settings) if board is None else board
-        self._stage = Stage()
+    def __init__(self, settings: GpioSettings, board: IndicatorBoard | None = None) -> None:
+        self._board = IndicatorBoard(settings) if board is None else board
+        self._stage = CueScheduler()
         self._changed = threading.Condition()
         self._shown = 0  # counts the calls of `show`
         self._closing = False

@@ -17,7 +17,7 @@ Rules
 import math
 from dataclasses import dataclass, replace
 
-from edge.gpio.patterns import DARK, LEVELS, Light, pattern_of
+from edge.gpio.patterns import DARK, LEVELS, LightState, pattern_of
 from edge.types import Cue, CueName
 
 RATE = 2.5  # of the smile level, a second: from none to full and back is 1.25 flashes a second
@@ -26,23 +26,23 @@ _IN_PLACE = {CueName.IDLE, CueName.SMILE_ASKED}  # shown again, they go on where
 
 
 @dataclass(slots=True)
-class _Playing:
+class _ActiveCue:
     cue: Cue
     began: float | None = None  # None: not been on yet
 
-    def light(self, now: float) -> tuple[Light, float]:
+    def light(self, now: float) -> tuple[LightState, float]:
         """Return the light and for how many seconds it stays; begins when first asked."""
         if self.began is None:
             self.began = now
         return pattern_of(self.cue).at(now - self.began)
 
 
-class Stage:
+class CueScheduler:
     """What is on. Dark until the first cue."""
 
     def __init__(self) -> None:
-        self._background: _Playing | None = None
-        self._passing: _Playing | None = None
+        self._background: _ActiveCue | None = None
+        self._passing: _ActiveCue | None = None
         self._waiting: Cue | None = None
         self._yield = False  # a background that wants to be seen came after the passing cue
         self._target = 0.0  # level of the smile
@@ -51,12 +51,12 @@ class Stage:
     def show(self, cue: Cue, now: float) -> None:
         """Take in one more cue at `now`."""
         self._settle(now)
-        if pattern_of(cue).passes:
+        if pattern_of(cue).is_transient:
             self._pass(cue, now)
         else:
             self._continue(cue, now)
 
-    def light(self, now: float) -> tuple[Light, float]:
+    def light(self, now: float) -> tuple[LightState, float]:
         """Return what to show at `now`, and for how many seconds it stays so, or infinity."""
         self._settle(now)
         if self._passing is not None:
@@ -67,18 +67,18 @@ class Stage:
         self._move(self._background, now)
         return self._background.light(now)
 
-    def _until(self, playing: _Playing) -> float:
+    def _until(self, playing: _ActiveCue) -> float:
         assert playing.began is not None
         pattern = pattern_of(playing.cue)
         waited_for = self._waiting is not None or self._yield
-        return playing.began + (pattern.held if waited_for else pattern.seconds)
+        return playing.began + (pattern.hold_seconds if waited_for else pattern.seconds)
 
     def _settle(self, now: float) -> None:
         """Let the passing cue go when its time is over, and the waiting one come."""
         while self._passing is not None and now >= self._until(self._passing):
             self._passing = None
             if self._waiting is not None:
-                self._passing, self._waiting = _Playing(self._waiting, now), None
+                self._passing, self._waiting = _ActiveCue(self._waiting, now), None
                 return
             self._yield = False
 
@@ -88,10 +88,10 @@ class Stage:
         if background is not None and pattern_of(background.cue).rank > pattern.rank:
             return
         if pattern.ends:
-            self._background = _Playing(IDLE)
+            self._background = _ActiveCue(IDLE)
             self._yield = False
         if self._passing is None or pattern.rank >= pattern_of(self._passing.cue).rank:
-            self._passing, self._waiting = _Playing(cue, now), None
+            self._passing, self._waiting = _ActiveCue(cue, now), None
         else:
             self._waiting = cue
 
@@ -102,7 +102,7 @@ class Stage:
             return
         if cue.name is CueName.SMILE_ASKED:
             self._target, self._moved = cue.level, now
-        self._background = _Playing(cue)
+        self._background = _ActiveCue(cue)
         if self._passing is None:
             return
         self._yield = cue.name is not CueName.IDLE
@@ -110,7 +110,7 @@ class Stage:
             self._passing = self._waiting = None
             self._yield = False
 
-    def _move(self, background: _Playing, now: float) -> None:
+    def _move(self, background: _ActiveCue, now: float) -> None:
         """Bring the level of the smile nearer to the latest score."""
         if background.cue.name is not CueName.SMILE_ASKED:
             return

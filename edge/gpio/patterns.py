@@ -33,7 +33,7 @@ LOW = note("A3")
 
 
 @dataclass(frozen=True, slots=True)
-class Light:
+class LightState:
     """What the panel shows and sounds at one instant, before brightness and volume."""
 
     green: float = 0.0  # 0 to 1
@@ -41,15 +41,15 @@ class Light:
     pitch: float | None = None  # hertz
 
 
-DARK = Light()
+DARK = LightState()
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PatternStep:
     """One light for some seconds."""
 
     seconds: float
-    light: Light = DARK
+    light: LightState = DARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +60,34 @@ class Pattern:
     """
 
     rank: int  # a cue gives way to one of the same or a higher rank
-    once: tuple[Step, ...] = ()
-    then: tuple[Step, ...] = ()
+    intro: tuple[PatternStep, ...] = ()
+    loop: tuple[PatternStep, ...] = ()
     hold: float | None = None  # seconds in which lower ranks wait; None: until it has passed
     ends: bool = False  # the attempt is over: after this cue nobody is awaited
 
     @property
-    def passes(self) -> bool:
-        return not self.then
+    def is_transient(self) -> bool:
+        return not self.loop
 
     @property
     def seconds(self) -> float:
         """How long `once` lasts."""
-        return sum(step.seconds for step in self.once)
+        return sum(step.seconds for step in self.intro)
 
     @property
-    def held(self) -> float:
+    def hold_seconds(self) -> float:
         return self.seconds if self.hold is None else self.hold
 
-    def at(self, elapsed: float) -> tuple[Light, float]:
+    def at(self, elapsed: float) -> tuple[LightState, float]:
         """Return the light `elapsed` seconds after the start, and for how long it stays so.
 
         DARK and infinity after a cue that passes.
         """
-        steps = self.once
+        steps = self.intro
         if elapsed >= self.seconds:
-            if self.passes:
+            if self.is_transient:
                 return DARK, math.inf
-            steps = self.then
+            steps = self.loop
             elapsed = (elapsed - self.seconds) % sum(step.seconds for step in steps)
         for step in steps:
             if elapsed < step.seconds:
@@ -96,16 +96,16 @@ class Pattern:
         return steps[-1].light, 0.0  # rounding ate the last nanosecond
 
 
-def _green(seconds: float, level: float = 1.0, pitch: float | None = None) -> Step:
-    return Step(seconds, Light(green=level, pitch=pitch))
+def _green(seconds: float, level: float = 1.0, pitch: float | None = None) -> PatternStep:
+    return PatternStep(seconds, LightState(green=level, pitch=pitch))
 
 
-def _red(seconds: float, level: float = 1.0, pitch: float | None = None) -> Step:
-    return Step(seconds, Light(red=level, pitch=pitch))
+def _red(seconds: float, level: float = 1.0, pitch: float | None = None) -> PatternStep:
+    return PatternStep(seconds, LightState(red=level, pitch=pitch))
 
 
-def _dark(seconds: float, pitch: float | None = None) -> Step:
-    return Step(seconds, Light(pitch=pitch))
+def _off(seconds: float, pitch: float | None = None) -> PatternStep:
+    return PatternStep(seconds, LightState(pitch=pitch))
 
 
 def _fade(parts: int) -> Iterator[float]:
@@ -113,7 +113,7 @@ def _fade(parts: int) -> Iterator[float]:
     yield from ((1.0 - part / parts) ** 2 for part in range(parts))
 
 
-def _no_smile() -> tuple[Step, ...]:
+def _no_smile() -> tuple[PatternStep, ...]:
     high, low = note("E5"), note("A4")
     notes = [high] * 5 + [None] + [low] * 7 + [None] * 17  # 50 ms each
     levels = _fade(len(notes))
@@ -127,9 +127,9 @@ def _smile_asked(level: int) -> Pattern:
     pitch = note("C5") * math.exp2(share * 14 / 12)  # up to D6
     rising = (0.05, 0.1, 0.2, 0.35, 0.55, 0.75, 0.9, 1.0)
     steps = [
-        Step(
+        PatternStep(
             0.1,
-            Light(
+            LightState(
                 green=SMILE_GREEN * share,
                 red=red,
                 pitch=pitch if number < 2 or share >= HEARD_FROM else None,
@@ -137,7 +137,7 @@ def _smile_asked(level: int) -> Pattern:
         )
         for number, red in enumerate((*rising, *reversed(rising)))
     ]
-    return Pattern(rank=2, then=tuple(steps))
+    return Pattern(rank=2, loop=tuple(steps))
 
 
 _RECORDED = (
@@ -146,36 +146,36 @@ _RECORDED = (
     _green(0.3, pitch=note("A5")),
     _green(1.48),
 )
-_LOW_BLINK = (_red(0.3, pitch=LOW), _dark(0.2))
-_SPOOF_BLINK = (_red(0.5, pitch=note("E3")), _red(0.2), _dark(0.3))
-_SHORT_SHORT_LONG = (_red(0.15), _dark(0.35), _red(0.15), _dark(0.35), _red(0.8), _dark(1.2))
-_ALTERNATING = (_green(0.35), _dark(0.1), _red(0.35), _dark(0.1))
+_LOW_BLINK = (_red(0.3, pitch=LOW), _off(0.2))
+_SPOOF_BLINK = (_red(0.5, pitch=note("E3")), _red(0.2), _off(0.3))
+_SHORT_SHORT_LONG = (_red(0.15), _off(0.35), _red(0.15), _off(0.35), _red(0.8), _off(1.2))
+_ALTERNATING = (_green(0.35), _off(0.1), _red(0.35), _off(0.1))
 
 _IDENTIFY_TURN = (
-    Step(0.6, Light(green=1.0, red=1.0, pitch=note("C6"))),
-    _dark(0.25),
-    Step(0.15, Light(green=1.0, red=1.0, pitch=note("G5"))),
-    _dark(0.5),
+    PatternStep(0.6, LightState(green=1.0, red=1.0, pitch=note("C6"))),
+    _off(0.25),
+    PatternStep(0.15, LightState(green=1.0, red=1.0, pitch=note("G5"))),
+    _off(0.5),
 )
 
 PATTERNS: dict[CueName, Pattern] = {
-    CueName.IDLE: Pattern(rank=0, then=(_green(0.06, FAINT), _dark(9.94))),
+    CueName.IDLE: Pattern(rank=0, loop=(_green(0.06, FAINT), _off(9.94))),
     # Below everybody who stands in front.
-    CueName.IDENTIFY: Pattern(rank=0, once=_IDENTIFY_TURN * 4),
-    CueName.NOTICED: Pattern(rank=1, once=(_green(TICK_S, DIM, TICK),), then=(_green(60.0, DIM),)),
+    CueName.IDENTIFY: Pattern(rank=0, intro=_IDENTIFY_TURN * 4),
+    CueName.NOTICED: Pattern(rank=1, intro=(_green(TICK_S, DIM, TICK),), loop=(_green(60.0, DIM),)),
     CueName.HINT: Pattern(
         rank=2,
-        once=(
+        intro=(
             _red(TICK_S, pitch=TICK),
             _red(0.09),
             _red(TICK_S, pitch=TICK),
-            _dark(0.4),
+            _off(0.4),
         ),
     ),
     CueName.SMILE_ASKED: _smile_asked(0),
     CueName.SEVERAL: Pattern(
         rank=3,
-        once=(
+        intro=(
             _green(TICK_S, pitch=TICK),
             _green(0.09),
             _green(TICK_S, pitch=TICK),
@@ -184,42 +184,42 @@ PATTERNS: dict[CueName, Pattern] = {
             _green(0.08),
             *_ALTERNATING[1:],
         ),
-        then=_ALTERNATING,
+        loop=_ALTERNATING,
     ),
     CueName.ALREADY_RECORDED: Pattern(
         rank=4,
-        once=(
+        intro=(
             _green(0.12, pitch=note("E5")),
             _green(0.58),
-            _dark(0.5),
+            _off(0.5),
             _green(0.12, pitch=note("E5")),
             _green(0.58),
-            _dark(0.3),
+            _off(0.3),
         ),
         ends=True,
     ),
-    CueName.NOT_KNOWN: Pattern(rank=4, once=(*_LOW_BLINK, *_LOW_BLINK), ends=True),
-    CueName.NO_SMILE: Pattern(rank=4, once=_no_smile(), ends=True),
-    CueName.RECORDED: Pattern(rank=5, once=_RECORDED, hold=1.0, ends=True),
-    CueName.RECORDED_AWAY: Pattern(
+    CueName.NOT_KNOWN: Pattern(rank=4, intro=(*_LOW_BLINK, *_LOW_BLINK), ends=True),
+    CueName.NO_SMILE: Pattern(rank=4, intro=_no_smile(), ends=True),
+    CueName.RECORDED: Pattern(rank=5, intro=_RECORDED, hold=1.0, ends=True),
+    CueName.RECORDED_OFFLINE: Pattern(
         rank=5,
-        once=(*_RECORDED, _dark(0.4), _green(TICK_S, pitch=TICK), _green(0.12), _dark(0.3)),
+        intro=(*_RECORDED, _off(0.4), _green(TICK_S, pitch=TICK), _green(0.12), _off(0.3)),
         hold=1.0,
         ends=True,
     ),
-    CueName.SPOOF: Pattern(rank=6, once=_SPOOF_BLINK * 3, ends=True),
-    CueName.OUT_OF_ORDER: Pattern(rank=7, then=_SHORT_SHORT_LONG),
+    CueName.SPOOF: Pattern(rank=6, intro=_SPOOF_BLINK * 3, ends=True),
+    CueName.OUT_OF_ORDER: Pattern(rank=7, loop=_SHORT_SHORT_LONG),
 }
 _OUT_OF_ORDER_HEARD = Pattern(
     rank=7,
-    once=(
+    intro=(
         _red(0.15, pitch=BUZZ),
-        _dark(0.35, pitch=BUZZ),
+        _off(0.35, pitch=BUZZ),
         _red(0.15, pitch=BUZZ),
-        _dark(0.35, pitch=BUZZ),
+        _off(0.35, pitch=BUZZ),
         *_SHORT_SHORT_LONG[4:],
     ),
-    then=_SHORT_SHORT_LONG,
+    loop=_SHORT_SHORT_LONG,
 )
 
 
@@ -232,7 +232,7 @@ def pattern_of(cue: Cue) -> Pattern:
     return PATTERNS[cue.name]
 
 
-def timeline(cue: Cue, seconds: float | None = None) -> list[tuple[float, Light]]:
+def timeline(cue: Cue, seconds: float | None = None) -> list[tuple[float, LightState]]:
     """Return (seconds from the start, light) at each change, as far as `seconds`.
 
     Without `seconds`: all of a cue that passes, once and one round of another. The last entry is
@@ -240,19 +240,19 @@ def timeline(cue: Cue, seconds: float | None = None) -> list[tuple[float, Light]
     """
     pattern = pattern_of(cue)
     if seconds is None:
-        seconds = pattern.seconds + sum(step.seconds for step in pattern.then)
-    steps = iter((*pattern.once, *pattern.then))
-    changes: list[tuple[float, Light]] = []
+        seconds = pattern.seconds + sum(step.seconds for step in pattern.loop)
+    steps = iter((*pattern.intro, *pattern.loop))
+    changes: list[tuple[float, LightState]] = []
     at = 0.0
     while at < seconds:
         step = next(steps, None)
         if step is None:
-            if pattern.passes:
+            if pattern.is_transient:
                 break
-            steps = iter(pattern.then)
+            steps = iter(pattern.loop)
             continue
         if not changes or changes[-1][1] != step.light:
             changes.append((at, step.light))
         at += step.seconds
-    last = DARK if pattern.passes else pattern.at(seconds)[0]
+    last = DARK if pattern.is_transient else pattern.at(seconds)[0]
     return [*changes, (min(at, seconds), last)]

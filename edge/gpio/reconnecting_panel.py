@@ -8,8 +8,8 @@ import logging
 import time
 from collections.abc import Callable
 
-from edge.errors import GpioError, PinsTaken
-from edge.gpio.cue_player import Panel
+from edge.errors import GpioError, PinBusyError
+from edge.gpio.cue_player import CuePlayer
 from edge.types import Cue
 
 log = logging.getLogger(__name__)
@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 RETRY_S = 5.0
 
 
-class PanelKeeper:
+class ReconnectingPanel:
     """Shows cues on the panel that `opener` opens, while it can be had. One thread only.
 
     Raises GpioError where trying again would mend nothing: no chip, no driver.
     """
 
-    def __init__(self, opener: Callable[[], Panel]) -> None:
+    def __init__(self, opener: Callable[[], CuePlayer]) -> None:
         self.fault: str | None = None  # why there is no light, or None
         self._opener = opener
-        self._panel: Panel | None = None
+        self._panel: CuePlayer | None = None
         self._retry_at = 0.0  # time.monotonic()
         self._levels: tuple[float, float] | None = None
         self._open()
@@ -47,7 +47,7 @@ class PanelKeeper:
         if self._panel is not None:
             self._panel.use_levels(brightness, volume)
 
-    def tend(self) -> None:
+    def poll(self) -> None:
         """Try again, every few seconds, to have the pins; call it now and then."""
         if self._panel is None and time.monotonic() >= self._retry_at:
             self._open()
@@ -62,7 +62,7 @@ class PanelKeeper:
             self._panel, self.fault = self._opener(), None
             if self._levels is not None:
                 self._panel.use_levels(*self._levels)
-        except PinsTaken as error:
+        except PinBusyError as error:
             self._lost(error)
         except GpioError as error:
             if self.fault is None:  # the very first try: for the caller to mend

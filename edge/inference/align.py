@@ -26,7 +26,7 @@ _SMALLER = 0.96
 _MIDDLE = (56.0, 71.5)
 
 
-def _placed(scale: float, degrees: float = 0.0) -> Floats:
+def template_points(scale: float, degrees: float = 0.0) -> Floats:
     """Return the recipe's places, scaled and turned clockwise about the face's middle."""
     turn = math.radians(degrees)
     rows = ((math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn)))
@@ -35,15 +35,15 @@ def _placed(scale: float, degrees: float = 0.0) -> Floats:
     return np.asarray((TEMPLATE - middle) @ matrix + middle, np.float32)
 
 
-PLACES: Floats = _placed(_SMALLER)
+PLACES: Floats = template_points(_SMALLER)
 
 # Where a still is laid besides: a little smaller and larger, a little turned each way. Their
 # templates together tell people apart better than one (docs/accuracy.md, Identity).
 VARIED: tuple[Floats, ...] = (
-    _placed(0.95 * _SMALLER),
-    _placed(1.05 * _SMALLER),
-    _placed(_SMALLER, 5.0),
-    _placed(_SMALLER, -5.0),
+    template_points(0.95 * _SMALLER),
+    template_points(1.05 * _SMALLER),
+    template_points(_SMALLER, 5.0),
+    template_points(_SMALLER, -5.0),
 )
 
 # Mesh points of each of the five: corners and lids' middles of an eye, tip, mouth corners.
@@ -58,13 +58,13 @@ _MEAN: Floats = np.array(
 )
 
 
-def five_points(mesh: Mesh) -> Floats:
+def landmarks_to_five_points(mesh: Mesh) -> Floats:
     """Return eye centres, nose tip and mouth corners, (5, 2), in the mesh's pixels."""
     five: Floats = _MEAN @ mesh.points[_PICKED, :2]
     return five
 
 
-def laid_out(places: Floats, middle: tuple[float, float], scale: float, side: int) -> Floats:
+def layout(places: Floats, middle: tuple[float, float], scale: float, side: int) -> Floats:
     """Return places of one crop in another: `scale` times as large, `middle` in its middle.
 
     `places` are (n, 2); `side` is the other crop's, in pixels.

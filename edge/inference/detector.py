@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.inference.face_crop import write
-from edge.inference.models import Network
+from edge.inference.models import ModelRunner
 from edge.types import Box, Bytes2D, Yuv
 
 Point = tuple[float, float]  # x, y
@@ -42,7 +42,7 @@ Candidate = tuple[list[Point], float]
 class Detector:
     """Finds all faces of a picture that are larger than about a tenth of it."""
 
-    def __init__(self, network: Network, least_score: float) -> None:
+    def __init__(self, network: ModelRunner, least_score: float) -> None:
         """`least_score`: confidence from 0 to 1 below which nothing is reported."""
         self._network = network
         share = min(max(least_score, 1e-6), 1 - 1e-6)

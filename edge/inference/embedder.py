@@ -11,8 +11,8 @@ import numpy as np
 
 from edge.inference.align import SIDE
 from edge.inference.face_crop import Bytes3D, write
-from edge.inference.models import Network
-from edge.roster.search import fuse
+from edge.inference.models import ModelRunner
+from edge.roster.search import mean_template
 from edge.types import Floats
 
 LENGTH = 192
@@ -23,7 +23,7 @@ _MIRRORED = np.arange(SIDE)[::-1].copy()  # columns; a view of pixels from right
 class Embedder:
     """Turns an aligned crop into a template."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: ModelRunner) -> None:
         self._network = network
 
     def embed(self, crop: Bytes3D, *, mirrored: bool = False) -> Floats:
@@ -42,4 +42,4 @@ class Embedder:
     def embed_still(self, crops: Iterable[Bytes3D]) -> Floats:
         """Return the template of some crops of one face and their mirror images together."""
         ways = [self.embed(crop, mirrored=way) for crop in crops for way in (False, True)]
-        return fuse(np.stack(ways))
+        return mean_template(np.stack(ways))

@@ -3,18 +3,18 @@
 from dataclasses import dataclass, replace
 
 from edge.images import shrink
-from edge.inference.align import PLACES, SIDE, VARIED, five_points, similarity
+from edge.inference.align import PLACES, SIDE, VARIED, landmarks_to_five_points, similarity
 from edge.inference.detector import Detection, Detector
 from edge.inference.embedder import Embedder
-from edge.inference.face_crop import Affine, Bytes3D, Closeup
-from edge.inference.landmarks import Landmarks, Mesh, approach, region
-from edge.inference.liveness import Passive
+from edge.inference.face_crop import Affine, Bytes3D, FaceCrop
+from edge.inference.landmarks import Landmarks, Mesh, crop_region, region
+from edge.inference.liveness import PassiveLiveness
 from edge.inference.models import Models
-from edge.inference.occlusion import Cover
-from edge.inference.quality import judge, surroundings, unseen
+from edge.inference.occlusion import OcclusionClassifier
+from edge.inference.quality import judge, surroundings, unmeasured_quality
 from edge.inference.smile import Smile
 from edge.settings import InferenceSettings
-from edge.types import Box, Floats, Liveness, Problem, Quality, Yuv
+from edge.types import Box, Floats, PassiveLivenessScore, Quality, QualityProblem, Yuv
 
 _SMALL = 320  # pixels of the longer side
 # A face that the detector is so sure of and the landmarks network denies is turned, and then found
@@ -24,7 +24,7 @@ _SURE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class AnalyzedFace:
     """One face of a still picture."""
 
     box: Box  # in pixels of the picture
@@ -32,11 +32,11 @@ class Face:
     quality: Quality
     template: Floats  # (192,), length 1
     smile: float  # 0 to 100, of this picture alone
-    liveness: Liveness | None = None  # None where the models judge none
+    liveness: PassiveLivenessScore | None = None  # None where the models judge none
 
 
 @dataclass(frozen=True, slots=True)
-class Aligned:
+class AlignedFace:
     """A face laid onto the identity network's places."""
 
     points: Floats  # (5, 2): eyes, nose tip, mouth corners, in pixels of the picture
@@ -44,7 +44,7 @@ class Aligned:
     quality: Quality
 
 
-class Examiner:
+class FaceAnalyzer:
     """The networks and what lies between them. Not for two threads at once."""
 
     def __init__(self, settings: InferenceSettings) -> None:
@@ -56,16 +56,16 @@ class Examiner:
         self.landmarks = Landmarks(models.open("landmarks"))
         self.embedder = Embedder(models.open("identity"))
         self.smile = Smile(models.open("smile"), models.open("readout"))
-        self.cover = Cover(models.open("cover"))
+        self.cover = OcclusionClassifier(models.open("cover"))
         # Models without it are whole: who uses them is told that nothing judges liveness.
         judged = "liveness" in self.digests
-        self.liveness = Passive(models.open("liveness")) if judged else None
+        self.liveness = PassiveLiveness(models.open("liveness")) if judged else None
 
-    def examine(self, picture: Yuv) -> tuple[Face, ...]:
+    def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]:
         """Return all faces of `picture`, largest first, whatever their quality."""
         faces = []
         for found in self.find(picture):
-            looked = self.look_twice(picture, found)
+            looked = self.locate_with_retry(picture, found)
             if looked is not None:
                 faces.append(self._face(picture, found, *looked))
         return tuple(faces)
@@ -74,41 +74,41 @@ class Examiner:
         """Return where the faces of a picture of any size are, largest first."""
         return self.detector.find(_small(picture), picture.width, picture.height)
 
-    def look(self, picture: Yuv, found: Detection) -> tuple[Closeup, Mesh] | None:
+    def locate(self, picture: Yuv, found: Detection) -> tuple[FaceCrop, Mesh] | None:
         """Return a face from nearby, or None where the detector was mistaken."""
         return self._approach(picture, region(found))
 
-    def look_twice(self, picture: Yuv, found: Detection) -> tuple[Closeup, Mesh] | None:
+    def locate_with_retry(self, picture: Yuv, found: Detection) -> tuple[FaceCrop, Mesh] | None:
         """Return the same; of a denied face that the detector is sure of, after a wider look."""
-        looked = self.look(picture, found)
+        looked = self.locate(picture, found)
         if looked is None and found.score >= _SURE:
             return self._approach(picture, region(found, wide=True))
         return looked
 
-    def align(self, closeup: Closeup, mesh: Mesh) -> Aligned:
+    def align(self, closeup: FaceCrop, mesh: Mesh) -> AlignedFace:
         """Lay the face onto the identity network's places, and judge it."""
-        points = five_points(mesh)
+        points = landmarks_to_five_points(mesh)
         crop = closeup.colour(similarity(PLACES, points), SIDE)
         around = surroundings(closeup, points)
         size = closeup.width, closeup.height
         quality = judge(crop[..., 0], around, mesh, size, self._limits)
         if quality.problem is None and self.cover.covers(closeup, points):
-            quality = replace(quality, problem=Problem.COVERED)
-        return Aligned(points, crop, quality)
+            quality = replace(quality, problem=QualityProblem.COVERED)
+        return AlignedFace(points, crop, quality)
 
-    def denied(self, found: Detection) -> Quality | None:
+    def quality_problem(self, found: Detection) -> Quality | None:
         """Return what to tell of a face that both looks denied; None: nothing."""
-        return unseen(found.box.width, self._limits) if found.score >= _SURE else None
+        return unmeasured_quality(found.box.width, self._limits) if found.score >= _SURE else None
 
-    def _approach(self, picture: Yuv, where: Affine) -> tuple[Closeup, Mesh] | None:
-        closeup = approach(picture, where)
+    def _approach(self, picture: Yuv, where: Affine) -> tuple[FaceCrop, Mesh] | None:
+        closeup = crop_region(picture, where)
         mesh = self.landmarks.find(closeup, where)
         return (closeup, mesh) if mesh.is_face else None
 
-    def _face(self, picture: Yuv, found: Detection, closeup: Closeup, mesh: Mesh) -> Face:
+    def _face(self, picture: Yuv, found: Detection, closeup: FaceCrop, mesh: Mesh) -> AnalyzedFace:
         aligned = self.align(closeup, mesh)
         varied = (closeup.colour(similarity(v, aligned.points), SIDE) for v in VARIED)
-        return Face(
+        return AnalyzedFace(
             box=found.box,
             score=found.score,
             quality=aligned.quality,

@@ -38,7 +38,7 @@ class Affine(NamedTuple):
         return math.hypot(self.a, self.d)
 
 
-def square(centre: tuple[float, float], side: float, angle: float, size: int) -> Affine:
+def square_crop(centre: tuple[float, float], side: float, angle: float, size: int) -> Affine:
     """Return the map from a `size`² output to a square turned by `angle` (radians, clockwise)."""
     step = side / size
     right, down = step * math.cos(angle), step * math.sin(angle)
@@ -49,7 +49,7 @@ def square(centre: tuple[float, float], side: float, angle: float, size: int) ->
     )  # fmt: skip
 
 
-class Closeup:
+class FaceCrop:
     """The part of a picture that one face is judged by, ready to be warped.
 
     It is copied out once, in the order it lies in memory, and then found in the cache by each

@@ -9,14 +9,14 @@ from edge.types import Bytes2D
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ImageStats:
     """Two figures of a whole picture."""
 
     level: float  # mean luma, 0 to 255
     sharpness: float  # variance of the Laplacian, 0 and up
 
 
-def sight(luma: Bytes2D) -> Sight:
+def image_stats(luma: Bytes2D) -> ImageStats:
     """Judge the brightness plane of a picture."""
     shades = luma.astype(np.float32)
-    return Sight(round(float(shades.mean()), 1), round(sharpness(shades), 1))
+    return ImageStats(round(float(shades.mean()), 1), round(sharpness(shades), 1))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.inference.detector import LEFT_EYE, RIGHT_EYE, Detection
-from edge.inference.face_crop import Affine, Closeup, square, write
-from edge.inference.models import Network
+from edge.inference.face_crop import Affine, FaceCrop, square_crop, write
+from edge.inference.models import ModelRunner
 from edge.types import Floats, Yuv
 
 COUNT = 468
@@ -47,7 +47,7 @@ def region(face: Detection, *, wide: bool = False) -> Affine:
     box = face.box
     room = _ROOM * _WIDE if wide else _ROOM
     (right_x, right_y), (left_x, left_y) = face.points[RIGHT_EYE], face.points[LEFT_EYE]
-    return square(
+    return square_crop(
         (box.x + box.width / 2, box.y + box.height / 2),
         max(room * max(box.width, box.height), 1.0),
         math.atan2(left_y - right_y, left_x - right_x),
@@ -55,18 +55,18 @@ def region(face: Detection, *, wide: bool = False) -> Affine:
     )
 
 
-def approach(picture: Yuv, where: Affine) -> Closeup:
+def crop_region(picture: Yuv, where: Affine) -> FaceCrop:
     """Copy the region `where` out of the picture."""
-    return Closeup(picture, where, SIDE, max(1, int(where.scale * _COARSER)))
+    return FaceCrop(picture, where, SIDE, max(1, int(where.scale * _COARSER)))
 
 
 class Landmarks:
     """Finds the mesh of a detected face."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: ModelRunner) -> None:
         self._network = network
 
-    def find(self, closeup: Closeup, where: Affine) -> Mesh:
+    def find(self, closeup: FaceCrop, where: Affine) -> Mesh:
         """Return the mesh of the face in the region `where`, in pixels of the whole picture."""
         spec = self._network.spec
         # Grey and nearest pixels: on LFW pairs these points serve the identity network as well as

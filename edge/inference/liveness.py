@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.images import plane_image
-from edge.inference.face_crop import Bytes3D, Closeup, square
+from edge.inference.face_crop import Bytes3D, FaceCrop, square_crop
 from edge.inference.landmarks import Mesh
-from edge.inference.models import Network
-from edge.types import Bytes2D, Floats, Liveness, Yuv
+from edge.inference.models import ModelRunner
+from edge.types import Bytes2D, Floats, PassiveLivenessScore, Yuv
 
 Planes = tuple[Bytes2D, Bytes2D, Bytes2D]
 
@@ -48,27 +48,27 @@ _STEEP = 24.0  # levels: a steeper edge counts no more
 _NO_LIGHT, _NO_COLOUR = 0, 128  # what lies beyond the picture
 
 
-class Passive:
+class PassiveLiveness:
     """Judges one face in one picture."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: ModelRunner) -> None:
         self._network = network
         constants = network.spec.calibration
         self.line = tuple(constants[name] for name in MEASURES), constants["intercept"]
         self._even = tuple(constants[f"{name}_even"] for name in MEASURES)
 
-    def judge(self, picture: Yuv, mesh: Mesh) -> Liveness:
+    def judge(self, picture: Yuv, mesh: Mesh) -> PassiveLivenessScore:
         """Return how alive the face looks; a cue that the line gives no weight has no vote."""
         weights, logit = self.line
         votes = {}
-        measures = self.measure(views(picture, mesh))
+        measures = self.measure(context_crops(picture, mesh))
         for name, weight, even, measure in zip(
             MEASURES, weights, self._even, measures, strict=True
         ):
             if weight:
                 votes[name] = _share(weight * (measure - even))
                 logit += weight * measure
-        return Liveness(_share(logit), votes)
+        return PassiveLivenessScore(_share(logit), votes)
 
     def measure(self, seen: Bytes3D) -> tuple[float, float, float, float]:
         """Return what the line is fitted to, of what `views` returned.
@@ -76,14 +76,14 @@ class Passive:
         The network's log-odds of life (-8 to 8; its towers' mean), and what `cues` returns.
         """
         self._network.input[0] = seen  # int8 inside: it takes the pixels as they are
-        return (fmean(float(logit[0, 0]) for logit in self._network.run()), *cues(seen))
+        return (fmean(float(logit[0, 0]) for logit in self._network.run()), *texture_features(seen))
 
 
 def _share(logit: float) -> float:
     return 1 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
 
 
-def views(picture: Yuv, mesh: Mesh) -> Bytes3D:
+def context_crops(picture: Yuv, mesh: Mesh) -> Bytes3D:
     """Return the face in its surroundings, and its middle in finer detail, (96, 96, 6).
 
     Both are YCbCr. The first is `_ROOM` times as wide as the mesh and shrunk to fit, black and
@@ -101,8 +101,8 @@ def views(picture: Yuv, mesh: Mesh) -> Bytes3D:
 
 
 def _scaled(picture: Yuv, x: float, y: float, side: float) -> Planes:
-    where = square((x, y), side, 0.0, SIDE)
-    return Closeup(picture, where, SIDE, max(1, int(where.scale))).planes(where, SIDE)
+    where = square_crop((x, y), side, 0.0, SIDE)
+    return FaceCrop(picture, where, SIDE, max(1, int(where.scale))).planes(where, SIDE)
 
 
 def _unscaled(picture: Yuv, x: float, y: float) -> Planes:
@@ -129,7 +129,7 @@ def _start(middle: float, length: int) -> int:
     return 2 * (max(0, min(int(middle) - SIDE // 2, length - SIDE)) // 2)
 
 
-def cues(seen: Bytes3D) -> tuple[float, float, float]:
+def texture_features(seen: Bytes3D) -> tuple[float, float, float]:
     """Return pattern, flatness and frame of what `views` returned.
 
     Pattern: how far the log of the strongest peaks of the spectrum over what surrounds them
@@ -160,15 +160,15 @@ _BANDS = _bands()
 def _pattern(luma: Bytes2D) -> float:
     spectrum = np.fft.rfft2((luma - luma.mean(dtype=np.float32)) * _WINDOW)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) + 1
-    by_three = _threes(power.take(_AND_AROUND), 1)
-    peak, around = by_three[3:-3, 3:-3], _threes(by_three, 3)
+    by_three = _box_sum3(power.take(_AND_AROUND), 1)
+    peak, around = by_three[3:-3, 3:-3], _box_sum3(by_three, 3)
     over = (peak / (around - peak)).take(_BANDS)
     strongest = np.partition(over, -_STRONGEST)[-_STRONGEST:]
     mean = float(np.log(strongest).mean()) + math.log(_AROUND**2 / _PEAK**2 - 1)
     return max(0.0, mean - _USUAL)
 
 
-def _threes(values: Floats, step: int) -> Floats:
+def _box_sum3(values: Floats, step: int) -> Floats:
     """Return the sums of three by three values, `step` apart; as many fewer rows and columns."""
     rows = values[: -2 * step] + values[step:-step]
     rows += values[2 * step :]
@@ -177,7 +177,7 @@ def _threes(values: Floats, step: int) -> Floats:
     return total
 
 
-def _and_around() -> NDArray[np.intp]:
+def _neighbourhood_indices() -> NDArray[np.intp]:
     """Return the places of all bins and of their surroundings, rows going round, columns mirrored.
 
     Padding afresh takes longer than the sums.
@@ -189,7 +189,7 @@ def _and_around() -> NDArray[np.intp]:
     )
 
 
-_AND_AROUND = _and_around()
+_AND_AROUND = _neighbourhood_indices()
 
 
 def _flatness(face: Bytes2D) -> float:
@@ -198,7 +198,7 @@ def _flatness(face: Bytes2D) -> float:
     return 1 - (brightest - darkest) / 255
 
 
-def _slants() -> NDArray[np.intp]:
+def _gradients() -> NDArray[np.intp]:
     """Return where each line's steps lie, (leanings, rows, columns), in a picture as one row.
 
     The picture has `_LINES` rows of `_WIDTH` steps, of which `_LEAN` at both ends are none.
@@ -211,7 +211,7 @@ def _slants() -> NDArray[np.intp]:
 
 _LEANS = (-1, -0.5, 0, 0.5, 1)  # of `_LEAN`
 _WIDTH = _LINES - 2 + 2 * _LEAN
-_SLANTS = _slants()
+_SLANTS = _gradients()
 
 
 def _frame(wide: Bytes3D) -> float:

@@ -48,7 +48,7 @@ class ModelSpec:
     quantization: str
 
 
-class Network:
+class ModelRunner:
     """One network, ready to run; not for use by two threads at once."""
 
     def __init__(self, spec: ModelSpec, interpreter: Any) -> None:
@@ -97,7 +97,7 @@ class Models:
                 f"model {name}: not in {self._folder / MANIFEST}, which has {known}; {_REMEDY}"
             ) from None
 
-    def open(self, name: str) -> Network:
+    def open(self, name: str) -> ModelRunner:
         """Return the network, its tensors allocated.
 
         Raises ModelError that names the model: unknown, file missing, or file altered.
@@ -125,7 +125,7 @@ class Models:
                 f"model {name}: {path} is not a model that this runtime knows: {error}; {_REMEDY}"
             ) from None
         _check_tensors(spec, interpreter)
-        return Network(spec, interpreter)
+        return ModelRunner(spec, interpreter)
 
     def digests(self) -> dict[str, str]:
         """SHA-256 (hex) of every model of the manifest, by name."""

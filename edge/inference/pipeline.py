@@ -5,14 +5,14 @@ from typing import Protocol
 
 import numpy as np
 
-from edge.inference.face_analyzer import Examiner
-from edge.inference.face_crop import Closeup
+from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.face_crop import FaceCrop
 from edge.inference.landmarks import Mesh
 from edge.inference.smile import Smoother
-from edge.inference.template_fusion import FRAMES, Fusion
+from edge.inference.template_fusion import FRAMES, TemplateFusion
 from edge.inference.tracker import Tracker
 from edge.settings import InferenceSettings
-from edge.types import ANCHORS, Floats, Frame, Match, Sighting, View, Yuv
+from edge.types import ANCHORS, FaceObservation, Floats, Frame, FrameResult, Match, Yuv
 
 # Mesh points of a Sighting. What a smile moves least: eyes (outer corners first), nose, forehead,
 # temples and the outline, jaw and chin.
@@ -26,7 +26,7 @@ _POINTS = np.array((*_STILL, *_MOVING))
 assert len(_STILL) == ANCHORS
 
 
-class Gallery(Protocol):
+class GallerySearch(Protocol):
     """Who can be recognised."""
 
     def search(self, template: Floats) -> Match | None:
@@ -37,13 +37,13 @@ class Gallery(Protocol):
 class Pipeline:
     """Finds all faces of a frame and judges the leading one in full. One thread only."""
 
-    def __init__(self, settings: InferenceSettings, gallery: Gallery) -> None:
+    def __init__(self, settings: InferenceSettings, gallery: GallerySearch) -> None:
         """Open the networks. `gallery` may be replaced between frames. Raises ModelError."""
         self.gallery = gallery
-        self._parts = Examiner(settings)
+        self._parts = FaceAnalyzer(settings)
         self._tracker = Tracker()
         self._smoother = Smoother(settings.smile_frames)
-        self._fusion = Fusion()
+        self._fusion = TemplateFusion()
         self._second = False  # whether this frame is the second of two judged ones
 
     @property
@@ -56,34 +56,37 @@ class Pipeline:
         """Whether a network that judges it is among the models."""
         return self._parts.liveness is not None
 
-    def process(self, frame: Frame) -> View:
+    def process(self, frame: Frame) -> FrameResult:
         """Return what `frame` shows. The leading face is the largest that is a face indeed."""
         main = frame.main
         faces = self._parts.detector.find(frame.lores, main.width, main.height)
         looked, denied = None, None
-        while faces and (looked := self._parts.look_twice(main, faces[0])) is None:
+        while faces and (looked := self._parts.locate_with_retry(main, faces[0])) is None:
             # The landmarks network knows better what is a face, but for one that is covered.
             gone = faces.pop(0)
             denied = denied or gone
-        told = self._parts.denied(denied) if denied and not faces else None
+        told = self._parts.quality_problem(denied) if denied and not faces else None
         if denied and told:
             faces = [denied]
         tracks = self._tracker.update([face.box for face in faces], frame.captured_ns)
         self._smoother.keep(self._tracker.alive)
-        self._fusion.keep(self._tracker.alive)
+        self._fusion.retain(self._tracker.alive)
         sightings = [
-            Sighting(track, face.box, face.score) for track, face in zip(tracks, faces, strict=True)
+            FaceObservation(track, face.box, face.score)
+            for track, face in zip(tracks, faces, strict=True)
         ]
         if looked is not None:
             sightings[0] = self._judge(main, sightings[0], *looked)
         elif told is not None:
             sightings[0] = replace(sightings[0], quality=told)
-        return View(frame.captured_ns, tuple(sightings))
+        return FrameResult(frame.captured_ns, tuple(sightings))
 
-    def _judge(self, picture: Yuv, face: Sighting, closeup: Closeup, mesh: Mesh) -> Sighting:
+    def _judge(
+        self, picture: Yuv, face: FaceObservation, closeup: FaceCrop, mesh: Mesh
+    ) -> FaceObservation:
         aligned = self._parts.align(closeup, mesh)
         if aligned.quality.problem is not None:
-            return Sighting(face.track, face.box, face.score, aligned.quality)
+            return FaceObservation(face.track, face.box, face.score, aligned.quality)
         self._second = not self._second
         # The frames that are joined to one template are to show both sides of the face.
         template = self._parts.embedder.embed(aligned.crop, mirrored=self._second)
@@ -93,7 +96,7 @@ class Pipeline:
         passive = self._parts.liveness
         # Whoever just came is soon told alive; then half the frames say as much as all.
         judged = passive if frames < FRAMES or self._second else None
-        return Sighting(
+        return FaceObservation(
             face.track,
             face.box,
             face.score,

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.inference.align import TEMPLATE, laid_out, similarity
-from edge.inference.face_crop import Closeup
+from edge.inference.align import TEMPLATE, layout, similarity
+from edge.inference.face_crop import FaceCrop
 from edge.inference.landmarks import Mesh
 from edge.settings import QualityLimits
-from edge.types import Bytes2D, Floats, Problem, Quality
+from edge.types import Bytes2D, Floats, Quality, QualityProblem
 
 # Mesh points; right and left are the person's. The first six: outer corners of the eyes, cheeks,
 # forehead, chin. Then the rest of the outline, every third point.
@@ -40,7 +40,7 @@ _BRIGHT_SHARE = 0.99
 # The surroundings: a coarse picture of 144 pixels of the aligned crop, a head's ellipse and the
 # shoulders' rows left out.
 _COARSE, _AROUND = 24, 144
-_AROUND_TEMPLATE = laid_out(TEMPLATE, (56, 56), _COARSE / _AROUND, _COARSE)
+_AROUND_TEMPLATE = layout(TEMPLATE, (56, 56), _COARSE / _AROUND, _COARSE)
 _rows, _columns = np.mgrid[:_COARSE, :_COARSE] + 0.5
 _BEHIND = np.flatnonzero(
     (((_columns - 12) / 8.2) ** 2 + ((_rows - 13) / 11) ** 2 > 1) & (_rows < 17)
@@ -49,7 +49,7 @@ _GLARE = 240  # of 255: nearly clipped
 _GLARING_SHARE = 0.3  # of the surroundings
 
 
-def surroundings(closeup: Closeup, points: Floats) -> Bytes2D:
+def surroundings(closeup: FaceCrop, points: Floats) -> Bytes2D:
     """Return a coarse picture of the face and what is around it; `points` are its five."""
     return closeup.nearest(similarity(_AROUND_TEMPLATE, points), _COARSE)
 
@@ -77,22 +77,22 @@ def judge(
     )
     width, height = size
     outside = sum(not (0 <= x <= width and 0 <= y <= height) for x, y, _ in picked[2:])
-    problem: Problem | None
+    problem: QualityProblem | None
     if outside > _MOST_OUTSIDE:
-        problem = Problem.CUT_OFF
+        problem = QualityProblem.CUT_OFF
     else:
         problem = _misplaced(quality, limits) or _ill_lit(quality, grey, around, limits)
     if problem is None and quality.sharpness < limits.min_sharpness:
-        problem = Problem.BLURRED
+        problem = QualityProblem.BLURRED
     return quality if problem is None else replace(quality, problem=problem)
 
 
-def unseen(width: float, limits: QualityLimits) -> Quality:
+def unmeasured_quality(width: float, limits: QualityLimits) -> Quality:
     """Return what is said of a face so wide, in pixels, whose points nobody finds.
 
     Only `face_px` and `problem` are known of it, the rest is 0.
     """
-    problem = Problem.TOO_FAR if width < limits.min_face_px else Problem.COVERED
+    problem = QualityProblem.TOO_FAR if width < limits.min_face_px else QualityProblem.COVERED
     return Quality(
         face_px=width, sharpness=0, luma=0, contrast=0, yaw=0, pitch=0, roll=0, problem=problem
     )
@@ -138,30 +138,30 @@ def _moments(values: Floats) -> tuple[float, float]:
     return mean, max(float(flat @ flat) / flat.size - mean * mean, 0.0)
 
 
-def _misplaced(quality: Quality, limits: QualityLimits) -> Problem | None:
+def _misplaced(quality: Quality, limits: QualityLimits) -> QualityProblem | None:
     """Return what the person can mend by moving: come nearer, look here."""
     if quality.face_px < limits.min_face_px:
-        return Problem.TOO_FAR
+        return QualityProblem.TOO_FAR
     turned = (
         abs(quality.yaw) > limits.max_yaw
         or abs(quality.pitch) > limits.max_pitch
         or abs(quality.roll) > limits.max_roll
     )
-    return Problem.TURNED if turned else None
+    return QualityProblem.TURNED if turned else None
 
 
 def _ill_lit(
     quality: Quality, grey: Bytes2D, around: Bytes2D, limits: QualityLimits
-) -> Problem | None:
+) -> QualityProblem | None:
     """Return what is wrong with the light."""
     bright = brightness(grey)
     if bright < limits.min_backlit_bright:
         behind = around.reshape(-1)[_BEHIND]
         if np.count_nonzero(behind >= _GLARE) >= _GLARING_SHARE * behind.size:
-            return Problem.BACKLIT
+            return QualityProblem.BACKLIT
     flat = quality.contrast < limits.min_contrast
     if bright < limits.min_bright or (flat and quality.luma < _MIDDLE_GREY):
-        return Problem.TOO_DARK
+        return QualityProblem.TOO_DARK
     if quality.luma > limits.max_luma or flat:
-        return Problem.TOO_BRIGHT
+        return QualityProblem.TOO_BRIGHT
     return None

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.inference.align import TEMPLATE as _IDENTITY_TEMPLATE
-from edge.inference.align import laid_out, similarity
-from edge.inference.face_crop import Closeup
+from edge.inference.align import layout, similarity
+from edge.inference.face_crop import FaceCrop
 from edge.inference.landmarks import Mesh
-from edge.inference.models import Network
+from edge.inference.models import ModelRunner
 from edge.types import Bytes2D, Floats
 
 MEASURES = ("network", "readout")  # their names in the manifest, beside "intercept"
@@ -28,7 +28,7 @@ SIDE = 64  # input is 64x64 grey
 # pixels of the identity network's crop wide, from the brows to the chin.
 PLACED_BY = 3
 _VIEW, _MIDDLE = 84, (56, 76)
-TEMPLATE = laid_out(_IDENTITY_TEMPLATE[:PLACED_BY], _MIDDLE, SIDE / _VIEW, SIDE)
+TEMPLATE = layout(_IDENTITY_TEMPLATE[:PLACED_BY], _MIDDLE, SIDE / _VIEW, SIDE)
 
 FEATURES = 6 * 6 * 128  # of the landmarks network
 _STEP = 0.04  # of a feature, in a byte; of seven in a hundred, over 5.1, the rest is cut off
@@ -37,21 +37,21 @@ _STEP = 0.04  # of a feature, in a byte; of seven in a hundred, over 5.1, the re
 class Smile:
     """Scores one face in one picture."""
 
-    def __init__(self, network: Network, readout: Network) -> None:
+    def __init__(self, network: ModelRunner, readout: ModelRunner) -> None:
         """Take the networks of the face's look, which has the line's constants, and features."""
         self._network = network
         self._readout = readout
         constants = network.spec.calibration
         self.line = tuple(constants[name] for name in MEASURES), constants["intercept"]
 
-    def score(self, closeup: Closeup, mesh: Mesh, points: Floats) -> float:
+    def score(self, closeup: FaceCrop, mesh: Mesh, points: Floats) -> float:
         """Return the score, 0 to 100, of one face; `points` are its five."""
         weights, logit = self.line
         for weight, measure in zip(weights, self.measure(closeup, mesh, points), strict=True):
             logit += weight * measure
         return 100 / (1 + math.exp(-min(max(logit, -50.0), 50.0)))
 
-    def measure(self, closeup: Closeup, mesh: Mesh, points: Floats) -> tuple[float, float]:
+    def measure(self, closeup: FaceCrop, mesh: Mesh, points: Floats) -> tuple[float, float]:
         """Return what the line is fitted to: both networks' log-odds of a smile, -6 to 6."""
         self._readout.input[0, 0, 0] = as_bytes(mesh.features)
         (logit,) = self._readout.run()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.roster.search import fuse
+from edge.roster.search import mean_template
 from edge.types import Floats
 
 FRAMES = 8  # at most; half a second, so that a turned head does not speak for long
@@ -27,7 +27,7 @@ class _Seen:
     joined: Floats
 
 
-class Fusion:
+class TemplateFusion:
     """Remembers the last templates of each track."""
 
     def __init__(self, frames: int = FRAMES) -> None:
@@ -45,10 +45,10 @@ class Fusion:
         if seen is None or float(seen.joined @ template) < SAME_FACE:
             seen = self._seen[track] = _Seen(deque(maxlen=self._frames), template)
         seen.templates.append(template)
-        seen.joined = fuse(np.array(seen.templates))
+        seen.joined = mean_template(np.array(seen.templates))
         return seen.joined, len(seen.templates)
 
-    def keep(self, tracks: AbstractSet[int]) -> None:
+    def retain(self, tracks: AbstractSet[int]) -> None:
         """Forget every other track."""
         for gone in self._seen.keys() - tracks:
             del self._seen[gone]

@@ -72,7 +72,7 @@ _KNOWN = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class CaBundle:
     """The CA certificates of one file, each once."""
 
     what: str  # begins every sentence
@@ -103,7 +103,7 @@ def _expired(one: x509.Certificate, now: datetime) -> str:
     return f"expired on {ends:%Y-%m-%d}; {again}" if ends < now else ""
 
 
-def read_bundle(content: bytes, what: str) -> Bundle:
+def read_bundle(content: bytes, what: str) -> CaBundle:
     """Read a PEM bundle of CA certificates.
 
     Raises CertificateError, which begins with `what`, if it is not one or no certificate is fit;
@@ -114,7 +114,7 @@ def read_bundle(content: bytes, what: str) -> Bundle:
     wrong = tuple((one, why) for one, why in judged if why is not None)
     if not fit:
         raise CertificateError(f"{what} ({named(wrong[0][0])}) {wrong[0][1]}")
-    return Bundle(what, fit, wrong)
+    return CaBundle(what, fit, wrong)
 
 
 def read_certificates(content: bytes, what: str) -> list[x509.Certificate]:

@@ -106,7 +106,7 @@ def properties(packet: int, **values: int | str) -> Properties:
     return made
 
 
-class Packed(Properties):
+class WireMessage(Properties):
     """Properties that never change: to pack them anew takes as long as to send an event."""
 
     def __init__(self, packet: int, **values: int | str) -> None:
@@ -114,7 +114,7 @@ class Packed(Properties):
         # Properties refuses every name that MQTT does not have.
         object.__setattr__(self, "packed", properties(packet, **values).pack())  # type: ignore[no-untyped-call]
 
-    def pack(self) -> bytes:
+    def encode(self) -> bytes:
         """Return what goes over the wire."""
         packed: bytes = self.__dict__["packed"]
         return packed

@@ -21,27 +21,27 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.errors import Trouble
+from edge.errors import ErrorCode
 from edge.mqtt.client import (
     CONNECT_SECONDS,
     PACKET_BYTES,
     RECEIVE_MAXIMUM,
     SESSION_SECONDS,
-    Packed,
+    WireMessage,
     connect,
     new_client,
     properties,
 )
 from edge.mqtt.reason_codes import (
-    Ended,
-    Refused,
-    Remedy,
-    Verdict,
+    Action,
+    ConnectionEnded,
+    Disposition,
+    PublishRefused,
+    connect_error,
     of_connack,
     of_disconnect,
-    unconnected,
 )
-from edge.mqtt.self_pipe import Waker
+from edge.mqtt.self_pipe import SelfPipe
 from edge.settings import BrokerSettings
 
 WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away
@@ -49,12 +49,12 @@ GOODBYE_SECONDS = 0.5  # for the socket to take what is queued, when closing
 LAST_WORDS_BYTES = 65_536  # looked through for a goodbye, once a connection failed
 QOS_NOT_SUPPORTED = 0x9B
 UNLIMITED = 268_435_460  # bytes; MQTT knows no longer packet
-_LOST = Verdict(Trouble.LOST, Remedy.AGAIN)
-_NOT_MQTT = Verdict(Trouble.PROTOCOL, Remedy.AGAIN)
+_LOST = Disposition(ErrorCode.LOST, Action.AGAIN)
+_NOT_MQTT = Disposition(ErrorCode.PROTOCOL, Action.AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
-class Ack:
+class PubAck:
     """What the broker said of one QoS 1 message."""
 
     mid: int
@@ -62,7 +62,7 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class SubAck:
     """What the broker said of one SUBSCRIBE, filter by filter."""
 
     mid: int
@@ -70,7 +70,7 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedMessage:
     """A message that came by this connection; the broker keeps it until `acknowledge`."""
 
     topic: str
@@ -80,7 +80,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
+class ConnectOptions:
     """Who connects, and what it asks of the broker; what MQTT 3.1.1 cannot ask, it goes without."""
 
     client_id: str
@@ -100,11 +100,11 @@ class Connection:
     """
 
     def __init__(
-        self, broker: BrokerSettings, hello: Hello, waker: Waker, *, five: bool = True
+        self, broker: BrokerSettings, hello: ConnectOptions, waker: SelfPipe, *, five: bool = True
     ) -> None:
-        self.acks: deque[Ack] = deque()
-        self.granted: deque[Granted] = deque()
-        self.heard: deque[Heard] = deque()
+        self.acks: deque[PubAck] = deque()
+        self.granted: deque[SubAck] = deque()
+        self.heard: deque[ReceivedMessage] = deque()
         self.five = five
         self.resumed = False  # whether the broker had kept our session
         self.shares = five  # whether the broker offers shared subscriptions
@@ -112,11 +112,11 @@ class Connection:
         self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
         self.waker = waker
         self._version = "MQTT 5" if five else "MQTT 3.1.1"
-        self._content: Packed | None = None
+        self._content: WireMessage | None = None
         # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
         self._overhead = 5 + 2 + 2 + 1
         if five and hello.content_type is not None:
-            self._content = Packed(PacketTypes.PUBLISH, ContentType=hello.content_type)
+            self._content = WireMessage(PacketTypes.PUBLISH, ContentType=hello.content_type)
             self._overhead += 3 + len(hello.content_type)
         self._retains = True
         self._accepted = False
@@ -135,17 +135,17 @@ class Connection:
                 MaximumPacketSize=hello.packet_bytes,
             )
         except (OSError, ValueError) as error:  # a name that is no name is a ValueError
-            raise unconnected(self._where, error) from None
+            raise connect_error(self._where, error) from None
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._accepted:
             if time.monotonic() > deadline or waker.stopped:
                 self.drop()
-                raise self.ended(f"does not answer by {self._version}", Trouble.SILENT)
-            self.turn(deadline - time.monotonic())
+                raise self.ended(f"does not answer by {self._version}", ErrorCode.SILENT)
+            self.poll(deadline - time.monotonic())
 
-    def ended(self, why: str, trouble: Trouble) -> Ended:
+    def ended(self, why: str, trouble: ErrorCode) -> ConnectionEnded:
         """Return the error of a connection that its user gives up."""
-        return Ended(self._where, why, trouble)
+        return ConnectionEnded(self._where, why, trouble)
 
     def publish(self, topic: str, token: str | bytes, qos: int, *, retain: bool) -> int:
         """Queue a message and return its packet id; `turn` sends it."""
@@ -176,16 +176,16 @@ class Connection:
         if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end("the connection was lost")
 
-    def acknowledge(self, heard: Heard) -> None:
+    def acknowledge(self, heard: ReceivedMessage) -> None:
         """Let the broker forget a message that came by this very connection."""
         if heard.mid:
             self._client.ack(heard.mid, 1)
 
-    def takes(self, topic: str, token: str | bytes) -> bool:
+    def max_packet_size(self, topic: str, token: str | bytes) -> bool:
         """Whether the broker takes a packet as large as this message's."""
         return self._overhead + len(topic) + len(token) <= self.packet_maximum
 
-    def turn(self, seconds: float) -> None:
+    def poll(self, seconds: float) -> None:
         """Send and receive; where there is nothing of either, wait until woken or so long."""
         sock = self._client.socket()
         if sock is None:
@@ -241,7 +241,7 @@ class Connection:
         if (sock := self._client.socket()) is not None:
             sock.close()
 
-    def _prepared(self, broker: BrokerSettings, hello: Hello) -> Client:
+    def _prepared(self, broker: BrokerSettings, hello: ConnectOptions) -> Client:
         client = new_client(broker, hello.client_id, five=self.five, keep=hello.session > 0)
         client.max_inflight_messages_set(0)  # the link counts them itself
         client.on_connect = self._on_connect
@@ -268,14 +268,14 @@ class Connection:
         if verdict is _LOST and not self._accepted:
             # Of a certificate TLS 1.3 judges only now; else it may be one that never saw MQTT 5.
             why = f"ended the connection instead of answering by {self._version}"
-            trouble = Trouble.CLOSED
+            trouble = ErrorCode.CLOSED
             if "ALERT" in self._detail.upper():
-                trouble = Trouble.CERTIFICATE_REFUSED
-            verdict = Verdict(trouble, Remedy.AGAIN)
+                trouble = ErrorCode.CERTIFICATE_REFUSED
+            verdict = Disposition(trouble, Action.AGAIN)
         detail = f" ({self._detail})" if self._detail and self._detail not in why else ""
-        refused = not self._accepted and verdict.remedy is Remedy.SLOW
-        kind = Refused if refused else Ended
-        raise kind(self._where, why + detail, verdict.trouble or Trouble.LOST, verdict.remedy)
+        refused = not self._accepted and verdict.remedy is Action.SLOW
+        kind = PublishRefused if refused else ConnectionEnded
+        raise kind(self._where, why + detail, verdict.trouble or ErrorCode.LOST, verdict.remedy)
 
     def _on_connect(
         self,
@@ -322,7 +322,7 @@ class Connection:
         with contextlib.suppress(OSError):  # also: nothing more is there
             while len(left) < LAST_WORDS_BYTES and (data := sock.recv(LAST_WORDS_BYTES)):
                 left += data
-        if (code := goodbye(bytes(left))) is not None and self.five:
+        if (code := parse_disconnect(bytes(left))) is not None and self.five:
             reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
             self._ended = f"sent us away: {reason}"
             self._verdict = of_disconnect(code)
@@ -335,7 +335,7 @@ class Connection:
         reason: ReasonCode,
         _properties: Properties,
     ) -> None:
-        self.acks.append(Ack(mid, reason))
+        self.acks.append(PubAck(mid, reason))
 
     def _on_subscribe(
         self,
@@ -347,7 +347,7 @@ class Connection:
     ) -> None:
         if not reasons:
             raise ValueError("a SUBACK without reasons")
-        self.granted.append(Granted(mid, tuple(reasons)))
+        self.granted.append(SubAck(mid, tuple(reasons)))
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         mid = message.mid if message.qos else 0
@@ -355,7 +355,7 @@ class Connection:
             topic = message.topic
         except UnicodeDecodeError:  # no filter of ours matches it; a broker must not send it
             topic = ""
-        self.heard.append(Heard(topic, bytes(message.payload), message.retain, mid))
+        self.heard.append(ReceivedMessage(topic, bytes(message.payload), message.retain, mid))
 
     def _on_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         """Keep what paho says only to its log: why the TLS layer ended a connection."""
@@ -363,7 +363,7 @@ class Connection:
             self._detail = text
 
 
-def goodbye(stream: bytes) -> int | None:
+def parse_disconnect(stream: bytes) -> int | None:
     """Return the reason of the DISCONNECT among whole MQTT 5 packets, or None where none is."""
     at = 0
     while at + 2 <= len(stream):

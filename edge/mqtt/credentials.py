@@ -3,19 +3,19 @@
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from edge.errors import CertificateError, Trouble
-from edge.mqtt.ca_bundle import Bundle, named, read_bundle, read_certificates
+from edge.errors import CertificateError, ErrorCode
+from edge.mqtt.ca_bundle import CaBundle, named, read_bundle, read_certificates
 from edge.settings import BrokerSettings
 from edge.system.key_files import LARGEST, secret_path
 from edge.system.supplied_files import read_regular
-from edge.system.text import counted
+from edge.system.text import pluralize
 
 AHEAD = timedelta(days=30)  # an expiry is announced so long before
 
 Stamp = tuple[tuple[int, int, int, int] | None, ...]
 
 
-class Files:
+class CredentialFiles:
     """Certificate, key, authorities and password of one broker, as they were when last used."""
 
     def __init__(self, broker: BrokerSettings) -> None:
@@ -42,22 +42,22 @@ def _stamp_of(path: Path) -> tuple[int, int, int, int] | None:
     return about.st_dev, about.st_ino, about.st_mtime_ns, about.st_size
 
 
-def expiry(broker: BrokerSettings, now: datetime) -> tuple[Trouble, str] | None:
+def expiry(broker: BrokerSettings, now: datetime) -> tuple[ErrorCode, str] | None:
     """Return what to announce of a certificate that ends within AHEAD, or has ended.
 
     Our own counts before the CA certificates of `broker.ca`, of which the last to end counts: the
     successor of one that expires may lie there already. `remarks` names the others.
     """
     files = (
-        (Trouble.CERTIFICATE_EXPIRES, "the unit's certificate", broker.certificate, min),
-        (Trouble.AUTHORITY_EXPIRES, "the broker's authority", broker.ca, max),
+        (ErrorCode.CERTIFICATE_EXPIRES, "the unit's certificate", broker.certificate, min),
+        (ErrorCode.AUTHORITY_EXPIRES, "the broker's authority", broker.ca, max),
     )
     for trouble, what, path, which in files:
         ends = which(_ends(path), default=None)
         if path is None or ends is None or ends - now > AHEAD:
             continue
         days = (ends - now).days
-        when = f"expired on {ends:%Y-%m-%d}" if days < 0 else f"expires in {counted(days, 'day')}"
+        when = f"expired on {ends:%Y-%m-%d}" if days < 0 else f"expires in {pluralize(days, 'day')}"
         return trouble, f"{path}: {what} {when}; put a new one in its place, no restart is needed"
     return None
 
@@ -88,5 +88,5 @@ def _ends(path: Path | None) -> list[datetime]:
         return []
 
 
-def _bundle(path: Path) -> Bundle:
+def _bundle(path: Path) -> CaBundle:
     return read_bundle(read_regular(path, LARGEST), "broker.ca")

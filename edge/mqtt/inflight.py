@@ -12,13 +12,13 @@ Events go out in order, except that
 import math
 from collections.abc import Iterable
 
-from edge.mqtt.reason_codes import Remedy
+from edge.mqtt.reason_codes import Action
 
 STRIKES = 5  # as often an event may be refused, or be alone in flight when a connection ends
 ASIDE_IN_A_ROW = 16  # so many refused one after another are the broker's fault, not the events'
 
 
-class Window:
+class InFlightWindow:
     """Counts out events.
 
     After a general refusal nothing more is sent until every event in flight is answered; after
@@ -50,12 +50,12 @@ class Window:
         return int(min(self._front, open_ - 1))
 
     @property
-    def flying(self) -> int:
+    def in_flight(self) -> int:
         """How many events wait for their answer."""
         return len(self._flying)
 
     @property
-    def aside(self) -> int:
+    def quarantined(self) -> int:
         """How many events are set aside."""
         return len(self._aside)
 
@@ -72,7 +72,7 @@ class Window:
         return (1 if self._probing or self._suspects else self._size) - len(self._flying)
 
     @property
-    def on_trial(self) -> bool:
+    def on_probation(self) -> bool:
         """Whether a single event is in flight, on whose answer the others depend."""
         return bool(self._flying) and (self._probing or bool(self._suspects))
 
@@ -110,7 +110,7 @@ class Window:
         self._handed_out(sequence)
         self._flying[mid] = sequence
 
-    def set_aside(self, sequence: int, now: float) -> None:
+    def quarantine(self, sequence: int, now: float) -> None:
         """Do not send an event now, for its own sake; no more than a few in a row."""
         self._handed_out(sequence)
         wait = self._waits.get(sequence, self._aside_least)
@@ -121,7 +121,7 @@ class Window:
         if self._in_a_row >= ASIDE_IN_A_ROW:
             self._refused = True
 
-    def gone(self, sequence: int) -> None:
+    def discard(self, sequence: int) -> None:
         """Forget an event that is no longer there to be sent."""
         self._owed.discard(sequence)
         self._aside.pop(sequence, None)
@@ -139,23 +139,23 @@ class Window:
 
     # --- what became of it -------------------------------------------------------------------
 
-    def answer(self, mid: int, remedy: Remedy, now: float) -> bool:
+    def answer(self, mid: int, remedy: Action, now: float) -> bool:
         """Note the broker's answer; False where the packet was none of ours."""
         sequence = self._flying.pop(mid, None)
         if sequence is None:
             return False
-        if remedy is Remedy.TAKEN:
+        if remedy is Action.TAKEN:
             self._probing = False
             if self._in_a_row >= ASIDE_IN_A_ROW:  # it was the broker, and that is over
                 self._aside = dict.fromkeys(self._aside, now)
             self._in_a_row = 0
             self._forget(sequence)
-        elif remedy is Remedy.ASIDE:
-            self.set_aside(sequence, now)
+        elif remedy is Action.ASIDE:
+            self.quarantine(sequence, now)
         else:
             self._owed.add(sequence)
             self._refused = True
-            if remedy is Remedy.BLAME:
+            if remedy is Action.BLAME:
                 self._strike(sequence, now)
         return True
 
@@ -164,7 +164,7 @@ class Window:
         self._refused = False
         self._probing = True
 
-    def lost(self, now: float, *, blame: bool) -> int | None:
+    def connection_lost(self, now: float, *, blame: bool) -> int | None:
         """Note that the connection ended; `blame`: because of something that we sent.
 
         Returns the event that was set aside for it, if any.
@@ -202,7 +202,7 @@ class Window:
         if self._strikes[sequence] < STRIKES:
             return False
         del self._strikes[sequence]
-        self.set_aside(sequence, now)
+        self.quarantine(sequence, now)
         return True
 
     def _outstanding(self) -> Iterable[int]:

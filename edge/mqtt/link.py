@@ -11,8 +11,8 @@ One thread does it all, and `_enter` is the one place that changes the state. Wh
 tried when: `edge.mqtt.broker_pool`. What its answers lead to: `edge.mqtt.reason_codes`. While
 connected, a scout dials beside the connection, and this is left only for one that stands already:
 
-- back to a better broker, every `Pace.back` seconds, and less often each time that it fails or
-  the better one did not last;
+- back to a better broker, every `LinkTiming.failback_retry` seconds, and less often each time
+  that it fails or the better one did not last;
 - with a new certificate, key or password, when their files were replaced.
 
 Both begin only at a moment when no event is on its way.
@@ -30,29 +30,29 @@ from pathlib import Path
 
 from edge.contract.envelope import CONTENT_TYPE
 from edge.contract.events import Status, Will
-from edge.contract.topics import Leaf, UnitName
-from edge.errors import LinkError, SecretError, SenyumError, Trouble
-from edge.mqtt.broker_pool import Brokers, Candidate
+from edge.contract.topics import TopicKind, UnitName
+from edge.errors import ErrorCode, LinkError, SecretError, SenyumError
+from edge.mqtt.broker_pool import BrokerEndpoint, BrokerPool
 from edge.mqtt.client import CONNECT_SECONDS, new_client
-from edge.mqtt.connection import Connection, Hello
+from edge.mqtt.connection import Connection, ConnectOptions
 from edge.mqtt.credentials import expiry
-from edge.mqtt.link_timing import Pace
-from edge.mqtt.publisher import Archive, Courier
-from edge.mqtt.reason_codes import Ended, Remedy
+from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.publisher import Publisher, ReplaySource
+from edge.mqtt.reason_codes import Action, ConnectionEnded
 from edge.mqtt.scout import Find, Scout
-from edge.mqtt.self_pipe import Waker
-from edge.mqtt.subscriber import Listener, Listening
-from edge.outbox.event_signer import Sealer, Vitals
-from edge.outbox.store import Reader
+from edge.mqtt.self_pipe import SelfPipe
+from edge.mqtt.subscriber import MessageHandler, SubscriptionWorker
+from edge.outbox.event_signer import EventSigner, HealthReport
+from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
-from edge.system.journald import facts
-from edge.system.log_once import Grumble
+from edge.system.journald import log_fields
+from edge.system.log_once import LogOnce
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5  # for the last events, when closing
 ADOPT_SECONDS = 1.0  # for the events on their way, before a new connection takes over
-PACE = Pace()
+PACE = LinkTiming()
 _KEPT = "the connection made with the old one is kept"
 
 
@@ -66,7 +66,7 @@ class LinkState(StrEnum):
     CLOSED = "closed"
 
 
-class Link(threading.Thread):
+class ConnectionManager(threading.Thread):
     """The one thread that talks to the broker.
 
     `changed` is called from it with True when a broker is reached and False when it is lost;
@@ -81,35 +81,37 @@ class Link(threading.Thread):
         self,
         broker: BrokerSettings,
         outbox: Path,
-        sealer: Sealer,
+        sealer: EventSigner,
         *,
         session: int,
         changed: Callable[[bool], None],
-        vitals: Callable[[], Vitals] = Vitals,
-        pace: Pace = PACE,
-        archive: Callable[[Reader], Archive] | None = None,
-        listeners: Sequence[Listener] = (),
+        vitals: Callable[[], HealthReport] = HealthReport,
+        pace: LinkTiming = PACE,
+        archive: Callable[[OutboxReader], ReplaySource] | None = None,
+        listeners: Sequence[MessageHandler] = (),
     ) -> None:
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
         self._unit = UnitName.of(sealer.context.unit)
         will = Will(status=Status.OFFLINE, session=session).model_dump_json().encode()
-        self._hello = Hello(
-            self._unit.client_id, (self._unit.topic(Leaf.STATE), will), content_type=CONTENT_TYPE
+        self._hello = ConnectOptions(
+            self._unit.client_id,
+            (self._unit.topic(TopicKind.STATE), will),
+            content_type=CONTENT_TYPE,
         )
         self._changed = changed
         self._sealer = sealer
         self._pace = pace
         for each in broker.in_order:
             new_client(each, self._unit.client_id)  # wrong credentials are found at once
-        self._brokers = Brokers(broker.in_order, pace)
+        self._brokers = BrokerPool(broker.in_order, pace)
         self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
-        self._served: Candidate | None = None  # the last that was connected
-        self._lost: Candidate | None = None  # the same, until there is a connection again
-        self._waker = Waker()
-        self._listening = Listening(self._unit, listeners, self._waker.wake, pace)
-        self.say = self._listening.say
-        self._courier = Courier(
+        self._served: BrokerEndpoint | None = None  # the last that was connected
+        self._lost: BrokerEndpoint | None = None  # the same, until there is a connection again
+        self._waker = SelfPipe()
+        self._listening = SubscriptionWorker(self._unit, listeners, self._waker.wake, pace)
+        self.say = self._listening.publish_reply
+        self._courier = Publisher(
             broker,
             outbox,
             sealer,
@@ -119,14 +121,14 @@ class Link(threading.Thread):
             archive=archive,
             listening=self._listening,
         )
-        self.fetch, self.again = self._listening.fetch, self._listening.again
+        self.fetch, self.again = self._listening.fetch_retained, self._listening.again
         self.announce = self._courier.announce
         self._closing_at: float | None = None
-        self._about_broker = Grumble()
-        self._about_files = Grumble()
+        self._about_broker = LogOnce()
+        self._about_files = LogOnce()
         self._scout: Scout | None = None
         self._found_at = self._settled_at = math.inf
-        self._back_seconds = pace.back
+        self._back_seconds = pace.failback_retry
         self._back_at = self._files_at = 0.0
         self._announced_at = -math.inf
 
@@ -141,10 +143,10 @@ class Link(threading.Thread):
         return self._at.where
 
     @property
-    def trouble(self) -> Trouble | None:
+    def trouble(self) -> ErrorCode | None:
         """What stands in the way of events now, or ended the last connection."""
         courier = self._courier
-        return courier.trouble or courier.standing or courier.before or self._listening.trouble
+        return courier.error_code or courier.standing or courier.before or self._listening.trouble
 
     def wake(self) -> None:
         """Look into the outbox now; for any thread."""
@@ -196,17 +198,17 @@ class Link(threading.Thread):
         if LinkState.UP in (before, state):
             self._changed(state is LinkState.UP)
 
-    def _failed(self, candidate: Candidate, error: Exception) -> None:
+    def _failed(self, candidate: BrokerEndpoint, error: Exception) -> None:
         """Say why there is no connection, and when that broker is tried again."""
-        ended = error if isinstance(error, Ended) else None
-        remedy = Remedy.AGAIN if ended is None else ended.remedy
-        trouble = Trouble.CREDENTIALS if isinstance(error, SecretError) else Trouble.INTERNAL
-        self._courier.ended(ended)
+        ended = error if isinstance(error, ConnectionEnded) else None
+        remedy = Action.AGAIN if ended is None else ended.remedy
+        trouble = ErrorCode.CREDENTIALS if isinstance(error, SecretError) else ErrorCode.INTERNAL
+        self._courier.connection_lost(ended)
         self._courier.before = trouble = trouble if ended is None else ended.trouble
         candidate.failed(remedy, time.monotonic())
         # What an unknown error says may quote an event or a secret.
         unknown = f"the link failed ({type(error).__name__})"
-        self._about_broker.about(str(error) if isinstance(error, SenyumError) else unknown, trouble)
+        self._about_broker.warn(str(error) if isinstance(error, SenyumError) else unknown, trouble)
         # Hundreds of units lost it in the same instant; the next is not to be stormed.
         if self.state is LinkState.UP:
             self._lost = candidate
@@ -216,18 +218,18 @@ class Link(threading.Thread):
     def _wait(self, until: float) -> None:
         """Wait, but look now and then whether a person has replaced a file meanwhile."""
         while self._closing_at is None and (left := until - time.monotonic()) > 0:
-            self._waker.wait(min(left, self._pace.files))
+            self._waker.wait(min(left, self._pace.credential_poll))
             if self._brokers.renewed():
                 return
 
-    def _dial(self, candidate: Candidate, waker: Waker) -> Connection:
+    def _dial(self, candidate: BrokerEndpoint, waker: SelfPipe) -> Connection:
         return candidate.version.connect(
             lambda five: Connection(candidate.broker, self._hello, waker, five=five)
         )
 
     # --- connected -----------------------------------------------------------------------------
 
-    def _visit(self, candidate: Candidate) -> None:
+    def _visit(self, candidate: BrokerEndpoint) -> None:
         """Connect and serve until closed; raises LinkError when the broker is lost."""
         candidate.files.used = stamp = candidate.files.stamp()
         find: Find | None = Find(candidate, self._dial(candidate, self._waker), stamp)
@@ -248,7 +250,7 @@ class Link(threading.Thread):
         self._enter(LinkState.UP)
         self._settled_at = now + self._pace.settled
         self._files_at = now
-        if self._courier.standing is Trouble.CREDENTIALS:
+        if self._courier.standing is ErrorCode.CREDENTIALS:
             self._courier.standing = None
         self._plan_return(now)
         try:
@@ -257,9 +259,9 @@ class Link(threading.Thread):
                 self._courier.work(connection, self._next_look())
                 self._supervise(time.monotonic())
                 if self._ready():
-                    self._courier.farewell(connection)
+                    self._courier.publish_offline_status(connection)
                     return self._adopt()
-            self._courier.farewell(connection)
+            self._courier.publish_offline_status(connection)
         except LinkError as error:
             # A broker that sees us come twice lets the elder connection go: that is no loss.
             if self._scout is not None:
@@ -275,7 +277,7 @@ class Link(threading.Thread):
         if self._closing_at is None:
             return False
         late = time.monotonic() > self._closing_at + DRAIN_SECONDS
-        return late or (self._courier.done and self._listening.quiet)
+        return late or (self._courier.done and self._listening.has_nothing_in_flight)
 
     def _next_look(self) -> float:
         """Return when `_supervise` has something to do, as far as time alone decides."""
@@ -288,21 +290,26 @@ class Link(threading.Thread):
         """Look after the connection itself: has it lasted, is there a better one."""
         if now >= self._settled_at:
             self._settled_at = math.inf
-            self._at.settled()
+            self._at.mark_stable()
             if not self._brokers.better(self._at):
-                self._back_seconds = self._pace.back
+                self._back_seconds = self._pace.failback_retry
         # Only once it is worth something, for some brokers let us in and throw us out.
         if self._courier.carried or self._settled_at == math.inf:
-            self._about_broker.over(f"broker {self._at.where} is reached again")
+            self._about_broker.clear(f"broker {self._at.where} is reached again")
         if self._scout is not None and self._scout.back and self._found_at == math.inf:
             self._returned(self._scout, now)
         if now >= self._files_at:
-            self._files_at = now + self._pace.files
+            self._files_at = now + self._pace.credential_poll
             self._announce(now)
             if self._scout is None and self._at.files.changed():
                 self._renew()
         better = self._brokers.better(self._at)
-        if better and self._scout is None and now >= self._back_at and self._courier.quiet:
+        if (
+            better
+            and self._scout is None
+            and now >= self._back_at
+            and self._courier.has_nothing_in_flight
+        ):
             self._send_scout(better)
 
     # --- another connection --------------------------------------------------------------------
@@ -310,34 +317,34 @@ class Link(threading.Thread):
     def _plan_return(self, now: float) -> None:
         wait = self._back_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load
         self._back_at = now + wait
-        self._back_seconds = min(self._back_seconds * 2, self._pace.rarely)
+        self._back_seconds = min(self._back_seconds * 2, self._pace.max_retry)
 
     def _renew(self) -> None:
         """Connect with the files that took the place of those in use, if they can be used."""
         try:
             new_client(self._at.broker, self._unit.client_id)
         except SecretError as error:
-            self._courier.standing = Trouble.CREDENTIALS
-            self._about_files.about(f"{error}; {_KEPT}", Trouble.CREDENTIALS)
+            self._courier.standing = ErrorCode.CREDENTIALS
+            self._about_files.warn(f"{error}; {_KEPT}", ErrorCode.CREDENTIALS)
             return
-        if self._courier.quiet:
+        if self._courier.has_nothing_in_flight:
             self._send_scout((self._at,))
 
-    def _send_scout(self, brokers: tuple[Candidate, ...]) -> None:
+    def _send_scout(self, brokers: tuple[BrokerEndpoint, ...]) -> None:
         self._scout = Scout(brokers, self._dial, self._waker.wake)
         self._scout.start()
 
     def _returned(self, scout: Scout, now: float) -> None:
         """Hear what a scout has to tell."""
         for candidate, error in scout.failures:
-            remedy = error.remedy if isinstance(error, Ended) else Remedy.AGAIN
+            remedy = error.remedy if isinstance(error, ConnectionEnded) else Action.AGAIN
             if candidate is not self._at:
                 candidate.failed(remedy, now)
                 log.debug("not back yet: %s", error)
             else:
-                self._courier.standing = Trouble.CREDENTIALS
-                self._files_at = now + self._pace.back
-                self._about_files.about(f"{error}; {_KEPT}", Trouble.CREDENTIALS)
+                self._courier.standing = ErrorCode.CREDENTIALS
+                self._files_at = now + self._pace.failback_retry
+                self._about_files.warn(f"{error}; {_KEPT}", ErrorCode.CREDENTIALS)
         if scout.found is not None:
             self._found_at = now
             return
@@ -347,7 +354,7 @@ class Link(threading.Thread):
     def _ready(self) -> bool:
         """Whether the connection that a scout has found is to take over now."""
         late = time.monotonic() > self._found_at + ADOPT_SECONDS
-        return self._found_at < math.inf and (self._courier.quiet or late)
+        return self._found_at < math.inf and (self._courier.has_nothing_in_flight or late)
 
     def _adopt(self) -> Find | None:
         """Return the connection that a scout has found, if any."""
@@ -356,7 +363,7 @@ class Link(threading.Thread):
         if find is None:
             return None
         if find.candidate is self._at:
-            self._about_files.forget()
+            self._about_files.reset()
             log.info("the new certificate or password is in use")
         else:
             log.info("back to broker %s", find.candidate.where)
@@ -374,9 +381,9 @@ class Link(threading.Thread):
 
     def _announce(self, now: float) -> None:
         """Tell of a certificate that ends soon: in health always, in the log once a day."""
-        today = self._sealer.trusted_now()
+        today = self._sealer.now_if_synchronized()
         ending = None if today is None else expiry(self._at.broker, today)
-        told = (Trouble.CERTIFICATE_EXPIRES, Trouble.AUTHORITY_EXPIRES)
+        told = (ErrorCode.CERTIFICATE_EXPIRES, ErrorCode.AUTHORITY_EXPIRES)
         if ending is None:
             if self._courier.standing in told:
                 self._courier.standing = None
@@ -386,4 +393,4 @@ class Link(threading.Thread):
             self._courier.standing = trouble
         if now >= self._announced_at + 86_400.0:
             self._announced_at = now
-            log.warning("%s", sentence, extra=facts(code=trouble))
+            log.warning("%s", sentence, extra=log_fields(code=trouble))

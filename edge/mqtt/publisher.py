@@ -15,42 +15,42 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from edge.contract.events import Status
-from edge.contract.topics import Leaf, UnitName, event_topic
-from edge.errors import OutboxError, Trouble
+from edge.contract.topics import TopicKind, UnitName, event_topic
+from edge.errors import ErrorCode, OutboxError
 from edge.mqtt.backoff import Backoff
-from edge.mqtt.connection import Ack, Connection
-from edge.mqtt.inflight import Window
-from edge.mqtt.link_timing import Pace
-from edge.mqtt.reason_codes import Ended, Remedy, of_puback
-from edge.mqtt.subscriber import Listening
-from edge.outbox.event_signer import Sealer, Vitals
-from edge.outbox.store import Reader, Row
+from edge.mqtt.connection import Connection, PubAck
+from edge.mqtt.inflight import InFlightWindow
+from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.reason_codes import Action, ConnectionEnded, of_puback
+from edge.mqtt.subscriber import SubscriptionWorker
+from edge.outbox.event_signer import EventSigner, HealthReport
+from edge.outbox.store import OutboxReader, OutboxRow
 from edge.settings import BrokerSettings
-from edge.system.log_once import Grumble
+from edge.system.log_once import LogOnce
 
-NOTE_EVENTS = 64  # deliveries are noted on disk after so many, or after `Pace.note`
+NOTE_EVENTS = 64  # deliveries are noted on disk after so many, or after `LinkTiming.note`
 IDLE_SECONDS = 5.0  # the longest sleep; keepalive needs one now and then
 FAREWELL_SECONDS = 1.0  # for the broker to take our last word
 TRIAL_SECONDS = 1.0  # of a connection, in which nothing follows an event on trial
 
 _KEPT = "; kept, and tried again seldom, while those behind pass"
 _SAYS = {
-    Trouble.NO_RECEIVER: "no central server is subscribed; events wait",
-    Trouble.NOT_AUTHORIZED: "the broker refuses events (Not authorized): let this unit write its "
+    ErrorCode.NO_RECEIVER: "no central server is subscribed; events wait",
+    ErrorCode.NOT_AUTHORIZED: "the broker refuses events (Not authorized): let this unit write its "
     "own topics in the broker's access list; events wait",
-    Trouble.TOO_LARGE: f"an event is larger than the broker takes{_KEPT}",
-    Trouble.QUOTA: f"the broker's quota is exceeded by an event{_KEPT}",
-    Trouble.INVALID: f"the broker finds an event invalid{_KEPT}",
+    ErrorCode.TOO_LARGE: f"an event is larger than the broker takes{_KEPT}",
+    ErrorCode.QUOTA: f"the broker's quota is exceeded by an event{_KEPT}",
+    ErrorCode.INVALID: f"the broker finds an event invalid{_KEPT}",
 }
 
 
-class Archive(Protocol):
+class ReplaySource(Protocol):
     """What is sent again because somebody asked for it; the courier's thread only.
 
     What `next` gave and `taken` did not confirm is given again after `again`.
     """
 
-    def next(self, now: float, room: int, *, live_waits: bool) -> Sequence[Row]: ...
+    def next(self, now: float, room: int, *, live_waits: bool) -> Sequence[OutboxRow]: ...
 
     def due_at(self, now: float) -> float: ...
 
@@ -59,7 +59,7 @@ class Archive(Protocol):
     def again(self) -> None: ...
 
 
-class Courier:
+class Publisher:
     """Brings events from the outbox to the broker. One thread only.
 
     Raises OutboxError for an outbox that cannot be read, and Ended when the connection has.
@@ -69,17 +69,17 @@ class Courier:
         self,
         broker: BrokerSettings,
         outbox: Path,
-        sealer: Sealer,
+        sealer: EventSigner,
         *,
         session: int,
-        vitals: Callable[[], Vitals],
-        pace: Pace,
-        archive: Callable[[Reader], Archive] | None = None,
-        listening: Listening,
+        vitals: Callable[[], HealthReport],
+        pace: LinkTiming,
+        archive: Callable[[OutboxReader], ReplaySource] | None = None,
+        listening: SubscriptionWorker,
     ) -> None:
-        self.before: Trouble | None = None  # what ended the last connection, until health told it
-        self.standing: Trouble | None = None  # what else there is to tell
-        self.health_seconds = pace.health
+        self.before: ErrorCode | None = None  # what ended the last connection, until health told it
+        self.standing: ErrorCode | None = None  # what else there is to tell
+        self.health_seconds = pace.health_interval
         self.carried = False  # whether this connection's broker took an event
         self._sealer = sealer
         self._session = session
@@ -91,18 +91,20 @@ class Courier:
         self._size = broker.window
         self._longest = min(IDLE_SECONDS, broker.keepalive / 3)
         self._resend = Backoff(broker.backoff_min, broker.backoff_max)
-        self._reader = Reader(outbox)
+        self._reader = OutboxReader(outbox)
         self._noted = self._delivered = self._reader.delivered()
-        self._window = Window(broker.window, self._noted, pace.aside, pace.rarely)
-        self._waits: Trouble | None = None  # why all events wait
-        self._barred: Trouble | None = None  # `state` is not let in, so no event will be
-        self._spared: Trouble | None = None  # why some are set aside
+        self._window = InFlightWindow(
+            broker.window, self._noted, pace.quarantine_retry, pace.max_retry
+        )
+        self._waits: ErrorCode | None = None  # why all events wait
+        self._barred: ErrorCode | None = None  # `state` is not let in, so no event will be
+        self._spared: ErrorCode | None = None  # why some are set aside
         self._archive = None if archive is None else archive(self._reader)
         self._paused_until = math.inf  # the archive, since the broker refused what it gave
         self._replayed: dict[int, int] = {}  # packet to sequence, of the archive
         self._own: set[int] = set()  # packets of `state` that are not answered
-        self._about_delivery = Grumble()
-        self._about_health = Grumble()
+        self._about_delivery = LogOnce()
+        self._about_health = LogOnce()
         self._note_at = self._resend_at = self._health_sent_at = self._give_up_at = math.inf
         self._trial_until = -math.inf
 
@@ -112,20 +114,20 @@ class Courier:
         return self._delivered
 
     @property
-    def quiet(self) -> bool:
+    def has_nothing_in_flight(self) -> bool:
         """Whether no event is on its way."""
-        return self._window.flying == 0
+        return self._window.in_flight == 0
 
     @property
     def done(self) -> bool:
         """Whether no event is left to bring, except what is set aside."""
         depth = self._window.depth(self._reader.head().sequence)
-        return depth == self._window.aside
+        return depth == self._window.quarantined
 
     @property
-    def trouble(self) -> Trouble | None:
+    def error_code(self) -> ErrorCode | None:
         """What stands in the way of events now."""
-        return self._waits or self._barred or (self._spared if self._window.aside else None)
+        return self._waits or self._barred or (self._spared if self._window.quarantined else None)
 
     def close(self) -> None:
         """Note what was delivered, and close the outbox; a second time does nothing."""
@@ -166,47 +168,52 @@ class Courier:
         duties = (self._note_at, self._resend_at, self._health_at, self._give_up_at, until)
         also = (self._window.due_at, self._replay_at(), self._listening.due_at)
         next_duty = min(*duties, *also)
-        connection.turn(min(self._longest, next_duty - time.monotonic()))
+        connection.poll(min(self._longest, next_duty - time.monotonic()))
         now = time.monotonic()
         self._take_in(connection, now)
         self._listening.take(connection)
         if self._window.refused:
             if self._resend_at == math.inf:
-                slow = self._waits is Trouble.NOT_AUTHORIZED
-                self._resend_at = now + (self._pace.slow if slow else self._resend.next())
+                slow = self._waits is ErrorCode.NOT_AUTHORIZED
+                self._resend_at = now + (self._pace.operator_retry if slow else self._resend.next())
             elif now >= self._resend_at:
                 self._resend_at = math.inf
                 self._window.again()
-        if self.quiet:
+        if self.has_nothing_in_flight:
             self._give_up_at = math.inf
         elif now >= self._give_up_at:
             connection.drop()
-            raise connection.ended("answers no event; reconnecting", Trouble.SILENT)
+            raise connection.ended("answers no event; reconnecting", ErrorCode.SILENT)
         self._note(now)
 
     @property
     def _health_at(self) -> float:
         # A broker that closes with something unread resets the connection, and its reason is lost.
-        soonest = self._trial_until if self._window.on_trial else -math.inf
+        soonest = self._trial_until if self._window.on_probation else -math.inf
         return max(self._health_sent_at + self.health_seconds, soonest)
 
     def _replay_at(self) -> float:
         """Return when the archive has something to send again, as far as time decides."""
-        if self._archive is None or self._replayed or not self.quiet or self._window.refused:
+        if (
+            self._archive is None
+            or self._replayed
+            or not self.has_nothing_in_flight
+            or self._window.refused
+        ):
             return math.inf
         if self._paused_until < math.inf:
             return self._paused_until
         return self._archive.due_at(time.monotonic())
 
-    def ended(self, error: Ended | None) -> None:
+    def connection_lost(self, error: ConnectionEnded | None) -> None:
         """Take back what was on its way."""
         self._take_back_replayed()
-        blame = error is not None and error.remedy is Remedy.BLAME
-        if self._window.lost(time.monotonic(), blame=blame) is None:
+        blame = error is not None and error.remedy is Action.BLAME
+        if self._window.connection_lost(time.monotonic(), blame=blame) is None:
             return
         known = blame and error is not None and error.trouble in _SAYS
-        self._spared = error.trouble if known and error is not None else Trouble.INVALID
-        self._about_delivery.about(_SAYS[self._spared], self._spared)
+        self._spared = error.trouble if known and error is not None else ErrorCode.INVALID
+        self._about_delivery.warn(_SAYS[self._spared], self._spared)
 
     def _take_back_replayed(self) -> None:
         self._replayed.clear()
@@ -214,12 +221,12 @@ class Courier:
         if self._archive is not None:
             self._archive.again()
 
-    def farewell(self, connection: Connection) -> None:
+    def publish_offline_status(self, connection: Connection) -> None:
         """Say that we go, and wait a moment for the broker to take that."""
         last_word = self._say(connection, Status.OFFLINE)
         until = time.monotonic() + FAREWELL_SECONDS
         while last_word in self._own and (left := until - time.monotonic()) > 0:
-            connection.turn(left)
+            connection.poll(left)
             self._take_in(connection, time.monotonic())
         self._write_note()
 
@@ -227,8 +234,8 @@ class Courier:
 
     def _quota(self, connection: Connection) -> int:
         """Return how many QoS 1 messages more the broker takes now."""
-        flying = self._window.flying + len(self._own) + len(self._replayed)
-        return connection.receive_maximum - flying - self._listening.flying
+        flying = self._window.in_flight + len(self._own) + len(self._replayed)
+        return connection.receive_maximum - flying - self._listening.in_flight
 
     def _room(self, connection: Connection) -> int:
         return min(self._window.room - len(self._replayed), self._quota(connection))
@@ -241,7 +248,7 @@ class Courier:
             if rows and rows[0].sequence == sequence:
                 self._post(connection, rows)
             else:
-                self._window.gone(sequence)
+                self._window.discard(sequence)
         if (room := self._room(connection)) > 0:
             self._post(connection, self._reader.after(self._window.newest(), room))
         front, end = self._window.backlog()
@@ -254,21 +261,21 @@ class Courier:
         if self._archive is not None and self._replay_at() <= time.monotonic():
             self._replay(connection, self._archive)
 
-    def _post(self, connection: Connection, rows: list[Row]) -> None:
+    def _post(self, connection: Connection, rows: list[OutboxRow]) -> None:
         for row in rows:
             if self._room(connection) <= 0:
                 return
             now, topic = time.monotonic(), event_topic(row.token, self._unit)
-            if not connection.takes(topic, row.token):
-                self._window.set_aside(row.sequence, now)
-                self._spare(Trouble.TOO_LARGE)
+            if not connection.max_packet_size(topic, row.token):
+                self._window.quarantine(row.sequence, now)
+                self._spare(ErrorCode.TOO_LARGE)
                 continue
-            if self.quiet:
-                self._give_up_at = now + self._pace.answer
+            if self.has_nothing_in_flight:
+                self._give_up_at = now + self._pace.puback_timeout
             mid = connection.publish(topic, row.token, qos=1, retain=False)
             self._window.send(mid, row.sequence)
 
-    def _replay(self, connection: Connection, archive: Archive) -> None:
+    def _replay(self, connection: Connection, archive: ReplaySource) -> None:
         """Send once more what was asked for, while nothing else is to be sent."""
         if self._paused_until < math.inf:
             self._paused_until = math.inf
@@ -276,17 +283,17 @@ class Courier:
         room = self._room(connection)
         for row in archive.next(time.monotonic(), room, live_waits=not self.done):
             topic = event_topic(row.token, self._unit)
-            if not connection.takes(topic, row.token):
+            if not connection.max_packet_size(topic, row.token):
                 archive.taken(row.sequence)  # it never will be
                 continue
             mid = connection.publish(topic, row.token, qos=1, retain=False)
             self._replayed[mid] = row.sequence
 
     def _say(self, connection: Connection, status: Status) -> int:
-        topic = self._unit.topic(Leaf.STATE)
+        topic = self._unit.topic(TopicKind.STATE)
         token = self._sealer.state(status, self._session, self._reader.head())
-        if not connection.takes(topic, token):
-            self._about_health.about("state is not sent: the broker takes no packet so large")
+        if not connection.max_packet_size(topic, token):
+            self._about_health.warn("state is not sent: the broker takes no packet so large")
             return 0
         qos = int(self._quota(connection) > 0)
         mid = connection.publish(topic, token, qos=qos, retain=True)
@@ -303,21 +310,21 @@ class Courier:
         try:
             vitals = self._vitals()
         except OSError as error:
-            self._about_health.about(f"health is sent without vitals: {error.strerror}")
-            vitals = Vitals()
+            self._about_health.warn(f"health is sent without vitals: {error.strerror}")
+            vitals = HealthReport()
         else:
-            self._about_health.over("health has its vitals again")
-        trouble = self.trouble or self.standing or self.before or self._listening.trouble
+            self._about_health.clear("health has its vitals again")
+        trouble = self.error_code or self.standing or self.before or self._listening.trouble
         vitals = replace(vitals, last_error=vitals.last_error or trouble)
         depth = self._window.depth(head.sequence)
         try:
             token = self._sealer.health(vitals, self._session, head, depth)
         except ValidationError as error:  # a wrong figure does not stop the events
             field = ".".join(str(part) for part in error.errors()[0]["loc"])
-            self._about_delivery.about(f"health is not sent: {field} is out of range")
+            self._about_delivery.warn(f"health is not sent: {field} is out of range")
             return
-        topic = self._unit.topic(Leaf.HEALTH)
-        if connection.takes(topic, token):
+        topic = self._unit.topic(TopicKind.HEALTH)
+        if connection.max_packet_size(topic, token):
             connection.publish(topic, token, qos=0, retain=True)
             self.before = None
 
@@ -327,47 +334,47 @@ class Courier:
         while connection.acks:
             self._answered(connection.acks.popleft(), now)
 
-    def _answered(self, ack: Ack, now: float) -> None:
+    def _answered(self, ack: PubAck, now: float) -> None:
         if self._listening.answered(ack):
             return
         verdict = of_puback(ack.reason.value)
         if ack.mid in self._own:
             self._own.remove(ack.mid)
             # Some brokers answer this and then close at the first event, without a word why.
-            barred = verdict.trouble is Trouble.NOT_AUTHORIZED
-            self._barred = Trouble.NOT_AUTHORIZED if barred else None
+            barred = verdict.trouble is ErrorCode.NOT_AUTHORIZED
+            self._barred = ErrorCode.NOT_AUTHORIZED if barred else None
             if ack.reason.is_failure:
-                self._about_delivery.about(f"the broker refuses state ({ack.reason})")
+                self._about_delivery.warn(f"the broker refuses state ({ack.reason})")
             return
         if (again := self._replayed.pop(ack.mid, None)) is not None:
             self._answered_again(again, verdict.remedy, now)
             return
-        spared = self._window.aside
+        spared = self._window.quarantined
         if not self._window.answer(ack.mid, verdict.remedy, now):
             return
-        self._give_up_at = now + self._pace.answer
+        self._give_up_at = now + self._pace.puback_timeout
         if verdict.trouble is None:
             self._resend.reset()
             self.carried = True
             self._waits = None
-            if not self._window.aside:
-                self._about_delivery.over("events are delivered again")
-        elif verdict.remedy is Remedy.ASIDE or self._window.aside > spared:
+            if not self._window.quarantined:
+                self._about_delivery.clear("events are delivered again")
+        elif verdict.remedy is Action.ASIDE or self._window.quarantined > spared:
             self._spare(verdict.trouble)
         else:
             self._waits = verdict.trouble
             refused = f"the broker refuses events ({ack.reason}); they wait"
-            self._about_delivery.about(_SAYS.get(verdict.trouble, refused), verdict.trouble)
+            self._about_delivery.warn(_SAYS.get(verdict.trouble, refused), verdict.trouble)
 
-    def _answered_again(self, sequence: int, remedy: Remedy, now: float) -> None:
-        if self._archive is not None and remedy in (Remedy.TAKEN, Remedy.ASIDE):
+    def _answered_again(self, sequence: int, remedy: Action, now: float) -> None:
+        if self._archive is not None and remedy in (Action.TAKEN, Action.ASIDE):
             self._archive.taken(sequence)
         elif self._paused_until == math.inf:
             self._paused_until = now + self._resend.next()
 
-    def _spare(self, trouble: Trouble) -> None:
+    def _spare(self, trouble: ErrorCode) -> None:
         self._spared = trouble
-        self._about_delivery.about(_SAYS.get(trouble, _SAYS[Trouble.INVALID]), trouble)
+        self._about_delivery.warn(_SAYS.get(trouble, _SAYS[ErrorCode.INVALID]), trouble)
 
     # --- notes -------------------------------------------------------------------------------
 
@@ -377,14 +384,14 @@ class Courier:
         A note costs the card more than an event: a block of the WAL, and the file system's log.
         """
         self._delivered = self._window.delivered
-        self._reader.saw_delivered(self._delivered)
+        self._reader.refresh_delivered(self._delivered)
         behind = self._delivered - self._noted
         if behind == 0:
             self._note_at = math.inf
         elif behind >= NOTE_EVENTS or now >= self._note_at:
             self._write_note()
         elif self._note_at == math.inf:
-            self._note_at = now + self._pace.note
+            self._note_at = now + self._pace.persist_interval
 
     def _write_note(self) -> None:
         self._note_at = math.inf

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Self
 
-from edge.errors import LinkError, LinkRefused, Trouble
+from edge.errors import ErrorCode, LinkError, LinkRefused
 
 
-class Remedy(Enum):
+class Action(Enum):
     """What to do about it."""
 
     TAKEN = auto()  # nothing: this is delivery
@@ -24,123 +24,123 @@ class Remedy(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Disposition:
     """What happened, and what to do about it."""
 
-    trouble: Trouble | None
-    remedy: Remedy
+    trouble: ErrorCode | None
+    remedy: Action
 
 
-def _verdicts(remedy: Remedy, troubles: Mapping[int, Trouble]) -> dict[int, Verdict]:
-    return {code: Verdict(trouble, remedy) for code, trouble in troubles.items()}
+def _verdicts(remedy: Action, troubles: Mapping[int, ErrorCode]) -> dict[int, Disposition]:
+    return {code: Disposition(trouble, remedy) for code, trouble in troubles.items()}
 
 
 # MQTT 5, section 2.4. The codes of MQTT 3.1.1 are turned into these before they come here.
-CONNACK: Mapping[int, Verdict] = {
+CONNACK: Mapping[int, Disposition] = {
     **_verdicts(
-        Remedy.SLOW,
+        Action.SLOW,
         {
-            0x84: Trouble.PROTOCOL,  # `edge.mqtt.version` has tried the other one
-            0x85: Trouble.CLIENT_ID,
-            0x86: Trouble.PASSWORD,
-            0x87: Trouble.NOT_AUTHORIZED,
-            0x8A: Trouble.BANNED,
-            0x8C: Trouble.NOT_AUTHORIZED,  # bad authentication method
-            0x90: Trouble.INVALID,  # the topic of our will
-            0x95: Trouble.TOO_LARGE,
-            0x99: Trouble.INVALID,
-            0x9A: Trouble.FEATURE,  # no retained messages
-            0x9B: Trouble.FEATURE,  # no QoS 1
-            0x9D: Trouble.MOVED,
+            0x84: ErrorCode.PROTOCOL,  # `edge.mqtt.version` has tried the other one
+            0x85: ErrorCode.CLIENT_ID,
+            0x86: ErrorCode.PASSWORD,
+            0x87: ErrorCode.NOT_AUTHORIZED,
+            0x8A: ErrorCode.BANNED,
+            0x8C: ErrorCode.NOT_AUTHORIZED,  # bad authentication method
+            0x90: ErrorCode.INVALID,  # the topic of our will
+            0x95: ErrorCode.TOO_LARGE,
+            0x99: ErrorCode.INVALID,
+            0x9A: ErrorCode.FEATURE,  # no retained messages
+            0x9B: ErrorCode.FEATURE,  # no QoS 1
+            0x9D: ErrorCode.MOVED,
         },
     ),
     **_verdicts(
-        Remedy.AGAIN,
+        Action.AGAIN,
         {
-            0x81: Trouble.PROTOCOL,
-            0x82: Trouble.PROTOCOL,
-            0x88: Trouble.BUSY,  # unavailable
-            0x89: Trouble.BUSY,
-            0x97: Trouble.QUOTA,
-            0x9C: Trouble.MOVED,  # for now
-            0x9F: Trouble.BUSY,  # connection rate exceeded
-        },
-    ),
-}
-PUBACK: Mapping[int, Verdict] = {
-    0x00: Verdict(None, Remedy.TAKEN),
-    **_verdicts(Remedy.AGAIN, {0x10: Trouble.NO_RECEIVER}),  # handed to nobody: no delivery
-    **_verdicts(Remedy.SLOW, {0x87: Trouble.NOT_AUTHORIZED}),
-    **_verdicts(
-        Remedy.ASIDE,
-        {
-            0x90: Trouble.INVALID,  # topic name
-            0x95: Trouble.TOO_LARGE,
-            0x97: Trouble.QUOTA,
-            0x99: Trouble.INVALID,  # payload format
+            0x81: ErrorCode.PROTOCOL,
+            0x82: ErrorCode.PROTOCOL,
+            0x88: ErrorCode.BUSY,  # unavailable
+            0x89: ErrorCode.BUSY,
+            0x97: ErrorCode.QUOTA,
+            0x9C: ErrorCode.MOVED,  # for now
+            0x9F: ErrorCode.BUSY,  # connection rate exceeded
         },
     ),
 }
-DISCONNECT: Mapping[int, Verdict] = {
+PUBACK: Mapping[int, Disposition] = {
+    0x00: Disposition(None, Action.TAKEN),
+    **_verdicts(Action.AGAIN, {0x10: ErrorCode.NO_RECEIVER}),  # handed to nobody: no delivery
+    **_verdicts(Action.SLOW, {0x87: ErrorCode.NOT_AUTHORIZED}),
     **_verdicts(
-        Remedy.SLOW,
+        Action.ASIDE,
         {
-            0x87: Trouble.NOT_AUTHORIZED,
-            0x8E: Trouble.TAKEN_OVER,
-            0x9A: Trouble.FEATURE,
-            0x9B: Trouble.FEATURE,
-            0x9D: Trouble.MOVED,
-        },
-    ),
-    **_verdicts(
-        Remedy.BLAME,
-        {
-            0x81: Trouble.INVALID,  # malformed packet
-            0x82: Trouble.PROTOCOL,
-            0x90: Trouble.INVALID,
-            0x93: Trouble.REFUSED,  # more in flight than it allows: one at a time, then
-            0x95: Trouble.TOO_LARGE,
-            0x97: Trouble.QUOTA,
-            0x99: Trouble.INVALID,
-        },
-    ),
-    **_verdicts(
-        Remedy.AGAIN,
-        {
-            0x89: Trouble.BUSY,
-            0x8B: Trouble.STOPPING,
-            0x8D: Trouble.LOST,  # keep alive timeout
-            0x96: Trouble.BUSY,  # message rate too high
-            0x98: Trouble.STOPPING,  # administrative action
-            0x9C: Trouble.MOVED,
+            0x90: ErrorCode.INVALID,  # topic name
+            0x95: ErrorCode.TOO_LARGE,
+            0x97: ErrorCode.QUOTA,
+            0x99: ErrorCode.INVALID,  # payload format
         },
     ),
 }
-_CONNACK_ELSE = Verdict(Trouble.REFUSED, Remedy.AGAIN)
-_PUBACK_ELSE = Verdict(Trouble.REFUSED, Remedy.BLAME)
-_DISCONNECT_ELSE = Verdict(Trouble.LOST, Remedy.AGAIN)
+DISCONNECT: Mapping[int, Disposition] = {
+    **_verdicts(
+        Action.SLOW,
+        {
+            0x87: ErrorCode.NOT_AUTHORIZED,
+            0x8E: ErrorCode.TAKEN_OVER,
+            0x9A: ErrorCode.FEATURE,
+            0x9B: ErrorCode.FEATURE,
+            0x9D: ErrorCode.MOVED,
+        },
+    ),
+    **_verdicts(
+        Action.BLAME,
+        {
+            0x81: ErrorCode.INVALID,  # malformed packet
+            0x82: ErrorCode.PROTOCOL,
+            0x90: ErrorCode.INVALID,
+            0x93: ErrorCode.REFUSED,  # more in flight than it allows: one at a time, then
+            0x95: ErrorCode.TOO_LARGE,
+            0x97: ErrorCode.QUOTA,
+            0x99: ErrorCode.INVALID,
+        },
+    ),
+    **_verdicts(
+        Action.AGAIN,
+        {
+            0x89: ErrorCode.BUSY,
+            0x8B: ErrorCode.STOPPING,
+            0x8D: ErrorCode.LOST,  # keep alive timeout
+            0x96: ErrorCode.BUSY,  # message rate too high
+            0x98: ErrorCode.STOPPING,  # administrative action
+            0x9C: ErrorCode.MOVED,
+        },
+    ),
+}
+_CONNACK_ELSE = Disposition(ErrorCode.REFUSED, Action.AGAIN)
+_PUBACK_ELSE = Disposition(ErrorCode.REFUSED, Action.BLAME)
+_DISCONNECT_ELSE = Disposition(ErrorCode.LOST, Action.AGAIN)
 
 
-def of_connack(code: int) -> Verdict:
+def of_connack(code: int) -> Disposition:
     """Return what a CONNACK that refuses us means."""
     return CONNACK.get(code, _CONNACK_ELSE)
 
 
-def of_puback(code: int) -> Verdict:
+def of_puback(code: int) -> Disposition:
     """Return what the answer to an event means; MQTT 3.1.1 has no other than 0."""
     return PUBACK.get(code, _PUBACK_ELSE)
 
 
-def of_disconnect(code: int) -> Verdict:
+def of_disconnect(code: int) -> Disposition:
     """Return what a broker's goodbye means."""
     return DISCONNECT.get(code, _DISCONNECT_ELSE)
 
 
-class Ended(LinkError):
+class ConnectionEnded(LinkError):
     """The connection to a broker failed or ended: `where` names the broker, `why` the reason."""
 
     def __init__(
-        self, where: str, why: str, trouble: Trouble, remedy: Remedy = Remedy.AGAIN
+        self, where: str, why: str, trouble: ErrorCode, remedy: Action = Action.AGAIN
     ) -> None:
         super().__init__(f"broker {where}: {why}")
         self.where = where
@@ -153,7 +153,7 @@ class Ended(LinkError):
         return type(self)(self.where, f"{self.why}; {more}", self.trouble, self.remedy)
 
 
-class Refused(Ended, LinkRefused):
+class PublishRefused(ConnectionEnded, LinkRefused):
     """There is none because what we were told of the broker is wrong."""
 
 
@@ -177,27 +177,29 @@ _AGAINST_RULES = (
 )
 
 
-def unconnected(where: str, error: Exception) -> Ended:
+def connect_error(where: str, error: Exception) -> ConnectionEnded:
     """Return, in words, why no connection came about."""
     if isinstance(error, ssl.SSLCertVerificationError):
         do = _VERIFYING.get(error.verify_code, _AGAINST_RULES)
         why = f"its certificate was refused: {error.verify_message}; {do}"
-        return Refused(where, why, Trouble.BROKER_CERTIFICATE)
+        return PublishRefused(where, why, ErrorCode.BROKER_CERTIFICATE)
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError):
         # A proxy whose broker is down does so too: waiting may help.
         why = (
             "closed the connection during the TLS handshake, as a port without TLS does "
             "(mqtt://, tls = false)"
         )
-        return Ended(where, why, Trouble.TLS_FAILED)
+        return ConnectionEnded(where, why, ErrorCode.TLS_FAILED)
     if isinstance(error, ssl.SSLError):
         said = error.reason or str(error)
         refused = "ALERT" in said.upper()
-        trouble = Trouble.CERTIFICATE_REFUSED if refused else Trouble.TLS_FAILED
-        return Refused(where, f"TLS failed: {said}; check port, certificate and key", trouble)
+        trouble = ErrorCode.CERTIFICATE_REFUSED if refused else ErrorCode.TLS_FAILED
+        return PublishRefused(
+            where, f"TLS failed: {said}; check port, certificate and key", trouble
+        )
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, TimeoutError):
         why = "no answer in time"
     if isinstance(error, ValueError):  # of the codec that host names go through
-        return Refused(where, "its name is not a host name", Trouble.UNREACHABLE)
-    return Ended(where, why, Trouble.UNREACHABLE)
+        return PublishRefused(where, "its name is not a host name", ErrorCode.UNREACHABLE)
+    return ConnectionEnded(where, why, ErrorCode.UNREACHABLE)

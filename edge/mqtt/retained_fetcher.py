@@ -22,7 +22,7 @@ class Subscribes(Protocol):
     def unsubscribe(self, filters: Sequence[str]) -> None: ...
 
 
-class Fetching:
+class RetainedFetcher:
     """Which topics are wanted, and which are subscribed to. `want` is for any thread."""
 
     def __init__(self, patience: float) -> None:

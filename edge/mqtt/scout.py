@@ -5,19 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge.errors import SenyumError
-from edge.mqtt.broker_pool import Candidate
+from edge.mqtt.broker_pool import BrokerEndpoint
 from edge.mqtt.connection import Connection
 from edge.mqtt.credentials import Stamp
-from edge.mqtt.self_pipe import Waker
+from edge.mqtt.self_pipe import SelfPipe
 
-Dial = Callable[[Candidate, Waker], Connection]
+Dial = Callable[[BrokerEndpoint, SelfPipe], Connection]
 
 
 @dataclass(frozen=True, slots=True)
 class Find:
     """A connection that stands, and the files it was made with."""
 
-    candidate: Candidate
+    candidate: BrokerEndpoint
     connection: Connection
     stamp: Stamp
 
@@ -25,10 +25,12 @@ class Find:
 class Scout(threading.Thread):
     """Tries brokers in the order given until one lets us in; `wake` is called at the end."""
 
-    def __init__(self, brokers: Sequence[Candidate], dial: Dial, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, brokers: Sequence[BrokerEndpoint], dial: Dial, wake: Callable[[], None]
+    ) -> None:
         super().__init__(name="scout", daemon=True)
         self.brokers = tuple(brokers)
-        self.failures: list[tuple[Candidate, Exception]] = []
+        self.failures: list[tuple[BrokerEndpoint, Exception]] = []
         self._dial = dial
         self._wake = wake
         self.back = False  # everything was tried, or one was found
@@ -37,7 +39,7 @@ class Scout(threading.Thread):
         self._lock = threading.Lock()
 
     def run(self) -> None:
-        waker = Waker()
+        waker = SelfPipe()
         try:
             for candidate in self.brokers:
                 if self._abandoned:
@@ -60,12 +62,12 @@ class Scout(threading.Thread):
             self._wake()
 
     @property
-    def found(self) -> Candidate | None:
+    def found(self) -> BrokerEndpoint | None:
         """Which broker let us in."""
         find = self._find
         return None if find is None else find.candidate
 
-    def take(self, waker: Waker) -> Find | None:
+    def take(self, waker: SelfPipe) -> Find | None:
         """Return what was found; from now on the caller's, who may be woken by `waker`."""
         with self._lock:
             find, self._find = self._find, None

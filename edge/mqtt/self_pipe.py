@@ -4,7 +4,7 @@ import os
 import select
 
 
-class Waker:
+class SelfPipe:
     """Lets any thread, and a signal handler, end another's wait on a connection, or on nothing."""
 
     def __init__(self) -> None:

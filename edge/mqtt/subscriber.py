@@ -20,11 +20,11 @@ from typing import Protocol
 from paho.mqtt.client import topic_matches_sub
 
 from edge.contract.topics import UnitName
-from edge.errors import Trouble
-from edge.mqtt.connection import Ack, Connection, Heard
-from edge.mqtt.link_timing import Pace
-from edge.mqtt.retained_fetcher import Fetching
-from edge.system.log_once import Grumble
+from edge.errors import ErrorCode
+from edge.mqtt.connection import Connection, PubAck, ReceivedMessage
+from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.retained_fetcher import RetainedFetcher
+from edge.system.log_once import LogOnce
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ SAID = 64  # messages that may wait to be sent
 _NO_CONNECTION = 0  # the first is 1
 
 
-class Listener(Protocol):
+class MessageHandler(Protocol):
     """Somebody who wants to hear what is published to this unit."""
 
     def filters(self, unit: UnitName) -> tuple[str, ...]:
@@ -49,20 +49,20 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Reply:
     topic: str
     payload: str | bytes
     retain: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    listener: Listener
-    heard: Heard
+class _Inbound:
+    listener: MessageHandler
+    heard: ReceivedMessage
     connection: int  # which one it came by: its packet id means nothing on the next
 
 
-class Listening(threading.Thread):
+class SubscriptionWorker(threading.Thread):
     """The ears and the voice of one link.
 
     `say` and `close` are for any thread; all else is for the link's, which `wake` wakes.
@@ -71,12 +71,12 @@ class Listening(threading.Thread):
     def __init__(
         self,
         unit: UnitName,
-        listeners: Sequence[Listener],
+        listeners: Sequence[MessageHandler],
         wake: Callable[[], None],
-        pace: Pace,
+        pace: LinkTiming,
     ) -> None:
         super().__init__(name="listening", daemon=True)
-        self.trouble: Trouble | None = None
+        self.trouble: ErrorCode | None = None
         self._subscribe_at = math.inf
         self.overheard = 0  # messages that found no room
         self._listeners = tuple((each, each.filters(unit)) for each in listeners)
@@ -85,40 +85,43 @@ class Listening(threading.Thread):
         self._connection = 0
         self._mid = 0  # of the SUBSCRIBE that is not answered
         self._known = False  # whether a broker has sent us its retained messages
-        self._about = Grumble()
-        self._fetching = Fetching(pace.fetch)
-        self._fetcher: Listener | None = None
+        self._about = LogOnce()
+        self._fetching = RetainedFetcher(pace.fetch_timeout)
+        self._fetcher: MessageHandler | None = None
         self._changed = threading.Condition()
-        self._inbox: deque[_Work] = deque()
-        self._repeats: dict[Listener, tuple[float, Heard]] = {}  # when, monotonic
+        self._inbox: deque[_Inbound] = deque()
+        self._repeats: dict[MessageHandler, tuple[float, ReceivedMessage]] = {}  # when, monotonic
         self._closing = False
-        self._done: deque[_Work] = deque()
-        self._saying: deque[_Said] = deque(maxlen=SAID)
-        self._flying: dict[int, _Said] = {}
+        self._done: deque[_Inbound] = deque()
+        self._saying: deque[_Reply] = deque(maxlen=SAID)
+        self._flying: dict[int, _Reply] = {}
 
     # --- for any thread ------------------------------------------------------------------------
 
-    def say(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
+    def publish_reply(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
         """Queue a QoS 1 message that is no event; a restart forgets it.
 
         The oldest is dropped where too many wait.
         """
-        self._saying.append(_Said(topic, payload, retain))
+        self._saying.append(_Reply(topic, payload, retain))
         self._wake()
 
-    def fetch(self, listener: Listener, topics: Sequence[str]) -> None:
+    def fetch_retained(self, listener: MessageHandler, topics: Sequence[str]) -> None:
         """Get the retained messages of these topics for a listener, instead of what it wanted."""
         self._fetcher = listener
         self._fetching.want(topics)
         self._wake()
 
-    def again(self, listener: Listener, topic: str, payload: bytes, seconds: float) -> None:
+    def again(self, listener: MessageHandler, topic: str, payload: bytes, seconds: float) -> None:
         """Deliver a message to a listener again after some seconds; it replaces an earlier one.
 
         A restart forgets it.
         """
         with self._changed:
-            self._repeats[listener] = time.monotonic() + seconds, Heard(topic, payload, False, 0)
+            self._repeats[listener] = (
+                time.monotonic() + seconds,
+                ReceivedMessage(topic, payload, False, 0),
+            )
             self._changed.notify()
 
     def close(self, timeout: float) -> bool:
@@ -141,14 +144,14 @@ class Listening(threading.Thread):
             self._done.append(work)
             self._wake()
 
-    def _next(self) -> _Work | None:
+    def _next(self) -> _Inbound | None:
         with self._changed:
             while not self._closing and not self._inbox:
                 now = time.monotonic()
                 for listener, (at, heard) in list(self._repeats.items()):
                     if at <= now:
                         del self._repeats[listener]
-                        return _Work(listener, heard, _NO_CONNECTION)
+                        return _Inbound(listener, heard, _NO_CONNECTION)
                 first = min((at for at, _ in self._repeats.values()), default=None)
                 self._changed.wait(None if first is None else first - now)
             return None if self._closing else self._inbox.popleft()
@@ -161,12 +164,12 @@ class Listening(threading.Thread):
         return min(self._subscribe_at, self._fetching.due_at)
 
     @property
-    def flying(self) -> int:
+    def in_flight(self) -> int:
         """How many messages wait for the broker's answer."""
         return len(self._flying)
 
     @property
-    def quiet(self) -> bool:
+    def has_nothing_in_flight(self) -> bool:
         """Whether nothing is left to be said or acknowledged."""
         return not (self._saying or self._flying or self._done)
 
@@ -187,8 +190,8 @@ class Listening(threading.Thread):
                 connection.acknowledge(done.heard)
         while self._saying and room > 0:
             said = self._saying.popleft()
-            if not connection.takes(said.topic, said.payload):
-                self._about.about("an answer is not sent: the broker takes no packet so large")
+            if not connection.max_packet_size(said.topic, said.payload):
+                self._about.warn("an answer is not sent: the broker takes no packet so large")
                 continue
             mid = connection.publish(said.topic, said.payload, qos=1, retain=said.retain)
             self._flying[mid] = said
@@ -209,7 +212,7 @@ class Listening(threading.Thread):
             if granted.mid == self._mid:
                 self._answered_subscribe(refused)
             elif refused:
-                self._about.about(
+                self._about.warn(
                     f"the broker does not let this unit fetch its roster ({refused[0]})"
                 )
         while connection.heard:
@@ -218,22 +221,22 @@ class Listening(threading.Thread):
             with self._changed:
                 room = len(self._inbox) < CAPACITY
                 if listener is not None and room:
-                    self._inbox.append(_Work(listener, heard, self._connection))
+                    self._inbox.append(_Inbound(listener, heard, self._connection))
                     self._changed.notify()
                     continue
             if listener is not None:
                 self.overheard += 1
-                self._about.about("more messages come to this unit than it can work; some are lost")
+                self._about.warn("more messages come to this unit than it can work; some are lost")
             connection.acknowledge(heard)
 
-    def answered(self, ack: Ack) -> bool:
+    def answered(self, ack: PubAck) -> bool:
         """Note the broker's answer; False where it is to none of these messages."""
         said = self._flying.pop(ack.mid, None)
         if said is not None and ack.reason.is_failure:
-            self._about.about(f"the broker does not take our answers ({ack.reason})")
+            self._about.warn(f"the broker does not take our answers ({ack.reason})")
         return said is not None
 
-    def _listener(self, topic: str) -> Listener | None:
+    def _listener(self, topic: str) -> MessageHandler | None:
         for listener, filters in self._listeners:
             if any(topic_matches_sub(each, topic) for each in filters):
                 return listener
@@ -245,7 +248,7 @@ class Listening(threading.Thread):
             return
         # What is retained is sent again to who comes back, and may be megabytes.
         self._mid = connection.subscribe(filters, retained=not self._known)
-        self._subscribe_at = time.monotonic() + self._pace.answer
+        self._subscribe_at = time.monotonic() + self._pace.puback_timeout
 
     def _answered_subscribe(self, refused: Sequence[str]) -> None:
         if refused:
@@ -254,13 +257,13 @@ class Listening(threading.Thread):
         if not self._known:
             log.info("commands to this unit are heard")
         self._mid, self._known, self._subscribe_at, self.trouble = 0, True, math.inf, None
-        self._about.over("commands are heard again")
+        self._about.clear("commands are heard again")
 
     def _not_subscribed(self, why: str) -> None:
         self._mid = 0
-        self._subscribe_at = time.monotonic() + self._pace.slow
-        self.trouble = Trouble.NOT_LISTENING
-        self._about.about(
+        self._subscribe_at = time.monotonic() + self._pace.operator_retry
+        self.trouble = ErrorCode.NOT_LISTENING
+        self._about.warn(
             f"the broker does not let this unit hear its commands ({why}); let it read its own "
             "topics in the broker's access list"
         )

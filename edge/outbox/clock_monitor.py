@@ -19,7 +19,7 @@ STEP_SECONDS = 0.5  # discipline slews 0.5 ms a second at most; readings are sec
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ClockChange:
     """What is to be told in the chain."""
 
     code: AuditCode
@@ -27,7 +27,7 @@ class Finding:
     detail: Mapping[str, Any]
 
 
-class ClockWatch:
+class ClockMonitor:
     """Compares each reading with the one before.
 
     `undated` tells whether events of this boot, by an earlier process, wait for an anchor.
@@ -37,7 +37,7 @@ class ClockWatch:
         self._undated = undated
         self._before: ClockReading | None = None
 
-    def look(self, reading: ClockReading) -> Iterator[Finding]:
+    def look(self, reading: ClockReading) -> Iterator[ClockChange]:
         """Yield what has happened since the last look."""
         before, self._before = self._before, reading
         if before is not None:
@@ -46,7 +46,7 @@ class ClockWatch:
             )
             if abs(moved_ns) >= STEP_SECONDS * 1e9:
                 detail = {"seconds": round(moved_ns / 1e9, 3), "state": reading.state}
-                yield Finding(AuditCode.CLOCK_STEPPED, reading.monotonic_ns, detail)
+                yield ClockChange(AuditCode.CLOCK_STEPPED, reading.monotonic_ns, detail)
         synchronized = reading.state is ClockState.SYNCHRONIZED
         # At a limit it was cut there: such a clock dates nothing, whoever vouches for it.
         if self._undated and synchronized and EARLIEST < as_moment(reading.utc_ns) < LATEST:
@@ -56,7 +56,7 @@ class ClockWatch:
                 "monotonic_ns": str(reading.monotonic_ns),
                 "utc": timestamp(reading.utc_ns),
             }
-            yield Finding(AuditCode.CLOCK_ANCHOR, reading.monotonic_ns, detail)
+            yield ClockChange(AuditCode.CLOCK_ANCHOR, reading.monotonic_ns, detail)
 
     def recorded(self, reading: ClockReading) -> None:
         """Note that events were stored that were dated by a clock as it was at `reading`."""

@@ -9,20 +9,20 @@ from typing import Any
 import uuid6
 
 from edge.contract import events as payload
-from edge.contract.authority import Flaw
-from edge.contract.commands import REPLY_TYP, Answer, Reply
+from edge.contract.authority import OrderRejectReason
+from edge.contract.commands import REPLY_TYP, CommandResult, Reply
 from edge.contract.envelope import sign
 from edge.contract.jose import digest
 from edge.contract.keys import SigningKey
 from edge.contract.limits import as_text
-from edge.errors import Trouble
+from edge.errors import ErrorCode
 from edge.settings import UnitSettings
 from edge.system.clock import Clock, ClockReading, ClockState
-from edge.types import Attempt, Event, Life, Match, Outcome
+from edge.types import Attempt, Event, LivenessResult, Match, Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class SigningContext:
     """What stays the same from event to event, until the roster or the settings change."""
 
     unit: UnitSettings
@@ -33,43 +33,43 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Vitals:
+class HealthReport:
     """What only the rest of the unit knows about its health; None where it does not."""
 
     temperature_c: float | None = None
     disk_free_bytes: int | None = None
     frame_rate: float | None = None
-    last_error: Trouble | None = None
+    last_error: ErrorCode | None = None
     refused_commands: int = 0
-    last_refusal: Flaw | None = None
+    last_refusal: OrderRejectReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ChainHead:
     """The newest event of a chain."""
 
     sequence: int = 0  # 0: the chain is empty
     digest: str | None = None
 
-    def followed_by(self, token: str) -> "Head":
+    def followed_by(self, token: str) -> "ChainHead":
         """Return the head once `token` was added."""
-        return Head(self.sequence + 1, digest(token))
+        return ChainHead(self.sequence + 1, digest(token))
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SignedEvent:
     """A signed event."""
 
     id: str
     token: str
 
 
-class Sealer:
+class EventSigner:
     """Numbers, dates and signs what a unit has to say. Several threads may use one."""
 
     def __init__(
         self,
-        context: Context,
+        context: SigningContext,
         key: SigningKey,
         clock: Clock,
         new_id: Callable[[], str] = lambda: str(uuid6.uuid7()),
@@ -80,7 +80,7 @@ class Sealer:
         self._clock = clock
         self._new_id = new_id
 
-    def event(self, event: Event, previous: Head) -> Sealed:
+    def event(self, event: Event, previous: ChainHead) -> SignedEvent:
         """Sign the event that follows `previous`.
 
         `time` is the instant of the frame that decided, on the clock as it stands now.
@@ -110,9 +110,9 @@ class Sealer:
                 code=event.code, detail=_detail(event.detail), clock=clock, **common.situation
             )
             signed = payload.AuditEvent(**attributes, type=payload.AUDIT, data=data)
-        return Sealed(signed.id, sign(signed, self._key))
+        return SignedEvent(signed.id, sign(signed, self._key))
 
-    def state(self, status: payload.Status, session: int, head: Head) -> str:
+    def state(self, status: payload.Status, session: int, head: ChainHead) -> str:
         """Sign the birth of a session, or its orderly end."""
         reading = self._clock.read()
         data = payload.StateData(
@@ -128,7 +128,7 @@ class Sealer:
         )
         return sign(event, self._key)
 
-    def health(self, vitals: Vitals, session: int, head: Head, depth: int) -> str:
+    def health(self, vitals: HealthReport, session: int, head: ChainHead, depth: int) -> str:
         """Sign how the unit is; `depth` counts the events that wait for the broker."""
         reading = self._clock.read()
         data = payload.HealthData(
@@ -153,7 +153,7 @@ class Sealer:
         """Take another roster (its digest) and other thresholds for what is sealed from now on."""
         self.context = replace(self.context, roster=roster, thresholds=thresholds)
 
-    def reply(self, answer: Answer) -> str:
+    def reply(self, answer: CommandResult) -> str:
         """Sign the answer to a command."""
         reply = Reply(
             **answer.model_dump(),
@@ -164,7 +164,7 @@ class Sealer:
         header = {"alg": self._key.alg, "kid": self._key.kid, "typ": REPLY_TYP}
         return self._key.sign(header, reply.model_dump_json().encode())
 
-    def believed_now(self) -> datetime | None:
+    def now_if_known(self) -> datetime | None:
         """UTC, or None while nobody has disciplined the clock since the program began."""
         reading = self._clock.read()
         if reading.state is ClockState.UNSYNCHRONIZED:
@@ -175,7 +175,7 @@ class Sealer:
         """CLOCK_MONOTONIC, as events are dated with it."""
         return self._clock.read().monotonic_ns
 
-    def trusted_now(self) -> datetime | None:
+    def now_if_synchronized(self) -> datetime | None:
         """UTC, or None while nobody disciplines the clock."""
         reading = self._clock.read()
         if reading.state is not ClockState.SYNCHRONIZED:
@@ -195,7 +195,7 @@ class Sealer:
 class _Common:
     """What the events of one context share, made once: to make it takes as long as the rest."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: SigningContext) -> None:
         self.context = context
         place = payload.Place(**context.unit.place.model_dump())
         self.situation = {**_versions(context), "place": place}
@@ -208,7 +208,7 @@ class _Common:
         return self._thresholds[smile]
 
 
-def _versions(context: Context) -> dict[str, Any]:
+def _versions(context: SigningContext) -> dict[str, Any]:
     return {
         "software": as_text(context.software),
         "models": dict(context.models),
@@ -267,8 +267,8 @@ def _thresholds(smile: float | None, limits: Mapping[str, float]) -> payload.Thr
     )
 
 
-def _liveness(life: Life) -> payload.Liveness:
-    return payload.Liveness(
+def _liveness(life: LivenessResult) -> payload.LivenessData:
+    return payload.LivenessData(
         judged=life.live is not None,
         live=life.live,
         score=_share(life.score),

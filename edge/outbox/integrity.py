@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.contract.jose import digest, from_b64url, key_id
-from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxRefused
-from edge.outbox.schema import APPLICATION_ID, VERSION, serves
-from edge.outbox.sequence_log import Mark
+from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxUnusable
+from edge.outbox.schema import APPLICATION_ID, VERSION, is_current
+from edge.outbox.sequence_log import SequenceRecord
 
 TAIL = 64  # newest events whose chain is always checked
 UNSENT = 20_000  # so many of them at most where the broker has not acknowledged them
@@ -28,7 +28,7 @@ _BESIDE = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 
 
 @contextlib.contextmanager
-def told(file: Path) -> Iterator[None]:
+def translate_sqlite_errors(file: Path) -> Iterator[None]:
     """Tell what SQLite says in our own words, by what can be done about it."""
     try:
         yield
@@ -74,7 +74,7 @@ def _ascii(content: bytes) -> str:
     return content.decode("ascii", "replace").replace("\ufffd", "?")
 
 
-def check(file: Path, mark: Mark | None, kid: str | None = None) -> None:
+def check_integrity(file: Path, mark: SequenceRecord | None, kid: str | None = None) -> None:
     """Return where the file is a sound outbox, the one that `mark` speaks of where there is one.
 
     `kid` is the id of the key that signs: it tells whose events are that `mark` does not name.
@@ -85,7 +85,7 @@ def check(file: Path, mark: Mark | None, kid: str | None = None) -> None:
         with file.open("r+b") as opened:
             size = os.fstat(opened.fileno()).st_size
     except OSError as error:
-        raise OutboxRefused(f"{file}: cannot be opened: {error.strerror}") from None
+        raise OutboxUnusable(f"{file}: cannot be opened: {error.strerror}") from None
     if size == 0:  # SQLite would take it for a new one, and begin at 1 again
         raise OutboxDamaged(f"{file}: is empty, which no outbox ever is")
     try:
@@ -99,27 +99,27 @@ def check(file: Path, mark: Mark | None, kid: str | None = None) -> None:
             _chain(db, file, version, mark, kid)
     except ILLEGIBLE as error:
         code = getattr(error, "sqlite_errorcode", 0)
-        with told(file):
+        with translate_sqlite_errors(file):
             if code in _BESIDE or code & 0xFF in _BESIDE:
                 raise
         raise OutboxDamaged(f"{file}: is damaged ({error})") from error
 
 
-def _kind(db: sqlite3.Connection, file: Path, mark: Mark | None) -> int:
+def _kind(db: sqlite3.Connection, file: Path, mark: SequenceRecord | None) -> int:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         try:
             db.execute("SELECT sequence, id, stored_at, jws FROM event LIMIT 1")
         except sqlite3.OperationalError:
-            raise OutboxRefused(
+            raise OutboxUnusable(
                 f"{file}: is not an outbox of Senyum; name another outbox.file"
             ) from None
         raise OutboxDamaged(f"{file}: is damaged (its mark is gone)")
     # A newer program tells the marker its schema too; a version that it did not tell is damage.
     if version < 1 or (mark is not None and version > max(mark.schema, VERSION)):
         raise OutboxDamaged(f"{file}: is damaged (there is no schema {version})")
-    if not serves(db, version):
-        raise OutboxRefused(
+    if not is_current(db, version):
+        raise OutboxUnusable(
             f"{file}: was written by a newer Senyum (schema {version}, this one knows "
             f"{VERSION}); install that one again"
         )
@@ -127,7 +127,7 @@ def _kind(db: sqlite3.Connection, file: Path, mark: Mark | None) -> int:
 
 
 def _chain(
-    db: sqlite3.Connection, file: Path, version: int, mark: Mark | None, kid: str | None
+    db: sqlite3.Connection, file: Path, version: int, mark: SequenceRecord | None, kid: str | None
 ) -> None:
     """Hold the newest events' links against each other, and the last against the mark."""
     counters = dict(db.execute("SELECT name, value FROM counter").fetchall())
@@ -158,13 +158,15 @@ def _chain(
     if counters["delivered"] > sequence:
         raise OutboxDamaged(f"{file}: events after {sequence} were delivered and are gone")
     if mark is not None:
-        _against(mark, file, counters.get("epoch", 0), sequence, last)
+        _check_against_sequence_log(mark, file, counters.get("epoch", 0), sequence, last)
         at_base = base > 0 and (mark.sequence, mark.digest) == (base, base_digest)
         if sequence > mark.sequence and not at_base:
             _own(db, mark, file, sequence, kid)
 
 
-def _against(mark: Mark, file: Path, epoch: int, sequence: int, last: str | None) -> None:
+def _check_against_sequence_log(
+    mark: SequenceRecord, file: Path, epoch: int, sequence: int, last: str | None
+) -> None:
     if epoch < mark.epoch:
         raise OutboxDamaged(f"{file}: is one that was set aside before, and has come back")
     if sequence < mark.sequence:
@@ -173,7 +175,9 @@ def _against(mark: Mark, file: Path, epoch: int, sequence: int, last: str | None
         raise OutboxDamaged(f"{file}: event {sequence} is not the one that was stored")
 
 
-def _own(db: sqlite3.Connection, mark: Mark, file: Path, newest: int, kid: str | None) -> None:
+def _own(
+    db: sqlite3.Connection, mark: SequenceRecord, file: Path, newest: int, kid: str | None
+) -> None:
     """Hold a file that goes on beyond the mark, as after a power cut, against another unit's."""
     query = "SELECT jws FROM event WHERE sequence = ?"
     row = db.execute(query, (mark.sequence,)).fetchone()

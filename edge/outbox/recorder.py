@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from edge.errors import OutboxError, Trouble
-from edge.outbox.clock_monitor import ClockWatch, Finding
-from edge.outbox.event_signer import Sealer
+from edge.errors import ErrorCode, OutboxError
+from edge.outbox.clock_monitor import ClockChange, ClockMonitor
+from edge.outbox.event_signer import EventSigner
 from edge.outbox.integrity import read
 from edge.outbox.store import Outbox
 from edge.system.clock import Clock, ClockReading, ClockState
-from edge.types import Audit, AuditCode, Event, Stored, StoreFailed
+from edge.types import Audit, AuditCode, Event, EventStored, StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class Recorder(threading.Thread):
     def __init__(
         self,
         outbox: Outbox,
-        sealer: Sealer,
-        report: Callable[[Stored | StoreFailed], None],
+        sealer: EventSigner,
+        report: Callable[[EventStored | StoreFailed], None],
         stored: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
@@ -50,8 +50,8 @@ class Recorder(threading.Thread):
         self._stored = stored
         self._clock = clock
         self._reading: ClockReading | None = None
-        self._watch = ClockWatch(undated=clock is not None and _undated(outbox, clock))
-        self._findings: deque[Finding] = deque(maxlen=BATCH)  # not in the chain yet
+        self._watch = ClockMonitor(undated=clock is not None and _undated(outbox, clock))
+        self._findings: deque[ClockChange] = deque(maxlen=BATCH)  # not in the chain yet
         self._waiting: deque[Event] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -112,7 +112,7 @@ class Recorder(threading.Thread):
             # What pydantic says of an event may quote it, so only the outbox is quoted.
             known = isinstance(error, OutboxError)
             why = str(error) if known else f"cannot be signed: {type(error).__name__}"
-            trouble = error.trouble if isinstance(error, OutboxError) else Trouble.NOT_SIGNED
+            trouble = error.trouble if isinstance(error, OutboxError) else ErrorCode.NOT_SIGNED
             # Without a traceback, which may quote it too; what has time to wait is told quietly.
             log.log(logging.ERROR if batch else logging.DEBUG, "event not stored: %s", why)
             for event in batch:
@@ -121,7 +121,7 @@ class Recorder(threading.Thread):
         if self._reading is not None:
             self._watch.recorded(self._reading)
         for event in batch:
-            self._report(Stored(event.ref))
+            self._report(EventStored(event.ref))
         self._stored()
 
     def _tell(self) -> None:
@@ -148,7 +148,7 @@ class Recorder(threading.Thread):
 
     def _tidy(self) -> None:
         try:
-            self._outbox.tidy(self._sealer.trusted_now())
+            self._outbox.delete_expired(self._sealer.now_if_synchronized())
         except OutboxError as error:
             log.warning("outbox not tidied: %s", error)
         except Exception as error:  # noqa: BLE001 - nor may tidying end the one thread that stores

@@ -10,7 +10,7 @@ In this order, so that a power cut leaves a state from which the next start does
 
 1. the damaged file gets its second, dated name;
 2. the new one is made beside it, whole;
-3. the marker says that the old one is dead (`Numbers.renew`): from here on it is never opened;
+3. the marker says that the old one is dead (`SequenceLog.renew`): from here on it is never opened;
 4. the new one takes the name.
 """
 
@@ -26,8 +26,8 @@ from typing import Any
 from edge.contract.jose import digest
 from edge.errors import OutboxDamaged, OutboxError
 from edge.outbox.integrity import ILLEGIBLE, connect, read
-from edge.outbox.schema import VERSION, drafted, put_in_place
-from edge.outbox.sequence_log import Mark, Numbers
+from edge.outbox.schema import VERSION, build_new_file, move_into_place
+from edge.outbox.sequence_log import SequenceLog, SequenceRecord
 from edge.system.key_files import sync_folder
 
 NO_DIGEST = digest("")  # what the first event follows where none before it is known
@@ -43,16 +43,16 @@ Row = tuple[int, str, int, str]  # sequence, id, stored_at, jws
 
 
 @dataclass(frozen=True, slots=True)
-class _Base:
+class _RecoveryPoint:
     """What the new chain follows."""
 
     sequence: int
     digest: str | None
 
 
-def mend(
+def recover(
     file: Path,
-    numbers: Numbers,
+    numbers: SequenceLog,
     signed: Callable[[str], bool],
     why: str,
     utc: float,
@@ -76,18 +76,18 @@ def mend(
             "next": base.sequence + 1,
             "saved": len(saved),
         }
-        with drafted(file) as db:
+        with build_new_file(file) as db:
             _fill(db, mark, base, saved, renewal)
-        numbers.renew(base.sequence, base.digest, VERSION)
+        numbers.rewrite(base.sequence, base.digest, VERSION)
         for companion in ("-wal", "-shm"):  # of the old one: SQLite would apply it to the new
             file.with_name(file.name + companion).unlink(missing_ok=True)
-        put_in_place(file)
+        move_into_place(file)
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise OutboxError(f"{why}; a new one cannot be made beside it: {reason}") from error
 
 
-def _base(mark: Mark, boot: str, newest: Row | None) -> _Base:
+def _base(mark: SequenceRecord, boot: str, newest: Row | None) -> _RecoveryPoint:
     """Return the last number used where it is certain, else one that nobody can have used."""
     sequence, last = mark.sequence, mark.digest
     if newest is not None and newest[0] > sequence:
@@ -96,7 +96,7 @@ def _base(mark: Mark, boot: str, newest: Row | None) -> _Base:
     if not certain:
         sequence = max(sequence, mark.started, mark.reserved) + 1
     # The very first event follows nothing; any other names something.
-    return _Base(sequence, (last or NO_DIGEST) if sequence else None)
+    return _RecoveryPoint(sequence, (last or NO_DIGEST) if sequence else None)
 
 
 def _set_aside(file: Path, utc: float) -> Path:
@@ -116,8 +116,8 @@ def _set_aside(file: Path, utc: float) -> Path:
 
 def _fill(
     db: sqlite3.Connection,
-    mark: Mark,
-    base: _Base,
+    mark: SequenceRecord,
+    base: _RecoveryPoint,
     saved: list[Row],
     renewal: dict[str, Any],
 ) -> None:
@@ -139,7 +139,9 @@ def _fill(
 # --- reading what is left ----------------------------------------------------------------------
 
 
-def _salvage(file: Path, mark: Mark, signed: Callable[[str], bool]) -> tuple[list[Row], Row | None]:
+def _salvage(
+    file: Path, mark: SequenceRecord, signed: Callable[[str], bool]
+) -> tuple[list[Row], Row | None]:
     """Return the events to send again, ascending, and the newest event that verifies."""
     rows: dict[int, Row] = {}
     delivered = 0
@@ -147,9 +149,9 @@ def _salvage(file: Path, mark: Mark, signed: Callable[[str], bool]) -> tuple[lis
         newest = _newest(db)
         delivered = _delivered(db, newest)
         highest = max(mark.reserved, mark.started, mark.sequence, newest)
-        for row in _legible(db, max(delivered, 1), highest):
+        for row in _readable_rows(db, max(delivered, 1), highest):
             rows[row[0]] = row
-    genuine = _genuine(rows, mark, signed)
+    genuine = _verified(rows, mark, signed)
     return [row for row in genuine if row[0] > delivered], genuine[-1] if genuine else None
 
 
@@ -168,7 +170,7 @@ def _delivered(db: sqlite3.Connection, newest: int) -> int:
     return 0
 
 
-def _legible(db: sqlite3.Connection, first: int, last: int) -> list[Row]:
+def _readable_rows(db: sqlite3.Connection, first: int, last: int) -> list[Row]:
     """Read what can be read of the events `first` to `last`, from both ends."""
     found: dict[int, Row] = {}
     for newest_first in (False, True):
@@ -203,7 +205,9 @@ def _is_row(row: tuple[Any, ...]) -> bool:
     return tuple(map(type, row)) == (int, str, int, str)
 
 
-def _genuine(rows: dict[int, Row], mark: Mark, signed: Callable[[str], bool]) -> list[Row]:
+def _verified(
+    rows: dict[int, Row], mark: SequenceRecord, signed: Callable[[str], bool]
+) -> list[Row]:
     """Keep the events that are what was signed under their number, ascending."""
     genuine: list[Row] = []
     expected: dict[int, str | None] = {mark.sequence: mark.digest}  # what a later one says

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from edge.commands.command_log import Ask
+from edge.commands.command_log import ReplayRequest
 from edge.errors import ReplayRefused
 from edge.outbox.integrity import read
-from edge.outbox.store import Reader, Row
+from edge.outbox.store import OutboxReader, OutboxRow
 
 REQUESTS = 8  # may wait at once
 LOOK = 64  # events looked at in one go
@@ -24,13 +24,13 @@ BURST_SECONDS = 1.0  # what was not sent for so long may be sent at once
 
 
 @dataclass(frozen=True, slots=True)
-class Period:
+class TimePeriod:
     """From `begin` to `end`, both included, by the `time` that each event was signed with."""
 
     begin: datetime  # aware
     end: datetime  # aware
 
-    def holds(self, row: Row) -> bool:
+    def holds(self, row: OutboxRow) -> bool:
         try:
             return self.begin <= datetime.fromisoformat(str(read(row.token, "time"))) <= self.end
         except (ValueError, TypeError):  # damaged; whoever asks for its number gets it
@@ -49,11 +49,11 @@ class Asked:
 class _Request:
     at: int  # the next number to look at
     last: int
-    period: Period | None
+    period: TimePeriod | None
     id: int | None = None  # in the ledger
 
 
-def kept(reader: Reader, first: int, last: int, delivered: int) -> Asked:
+def kept(reader: OutboxReader, first: int, last: int, delivered: int) -> Asked:
     """Return which of these events can be sent again; ReplayRefused where none can.
 
     `delivered` is the newest that a broker took.
@@ -72,10 +72,10 @@ class Replay:
     """The requests of one link."""
 
     def __init__(
-        self, reader: Reader, rate: float, finished: Callable[[int], None] = lambda _: None
+        self, reader: OutboxReader, rate: float, finished: Callable[[int], None] = lambda _: None
     ) -> None:
         """`rate` is in events a second; `finished` gets the id of each Ask that is done."""
-        self.asked: deque[Ask] = deque()  # any thread may append
+        self.asked: deque[ReplayRequest] = deque()  # any thread may append
         self._finished = finished
         self._reader = reader
         self._rate = rate
@@ -96,13 +96,13 @@ class Replay:
         """
         return self._ask(first, last, None)
 
-    def period(self, period: Period) -> Asked:
+    def period(self, period: TimePeriod) -> Asked:
         """Ask for the events of a time. Raises as `numbers` does."""
         if period.end < period.begin:
             raise ReplayRefused("the end of the period is before its begin")
         return self._ask(1, self._reader.delivered(), period)
 
-    def next(self, now: float, room: int, *, live_waits: bool) -> list[Row]:
+    def next(self, now: float, room: int, *, live_waits: bool) -> list[OutboxRow]:
         """Return events to send now, at most `room`, none while live ones wait.
 
         `now` is in seconds of a monotonic clock. Raises OutboxError.
@@ -144,7 +144,9 @@ class Replay:
             ask = self.asked.popleft()
             period = None
             if ask.begin is not None and ask.end is not None:
-                period = Period(datetime.fromisoformat(ask.begin), datetime.fromisoformat(ask.end))
+                period = TimePeriod(
+                    datetime.fromisoformat(ask.begin), datetime.fromisoformat(ask.end)
+                )
             self._requests.append(_Request(ask.first, ask.last, period, ask.id))
 
     def _look_whether_done(self, request: _Request) -> None:
@@ -153,7 +155,7 @@ class Replay:
         if request.id is not None:
             self._finished(request.id)
 
-    def _ask(self, first: int, last: int, period: Period | None) -> Asked:
+    def _ask(self, first: int, last: int, period: TimePeriod | None) -> Asked:
         asked = kept(self._reader, first, last, self._reader.delivered())
         if len(self._requests) >= REQUESTS:
             raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
@@ -167,7 +169,7 @@ class Replay:
             most = max(self._rate * BURST_SECONDS, 1.0)
             self._allowance = min(most, self._allowance + self._rate * max(now - before, 0.0))
 
-    def _draw(self, count: int) -> Iterator[Row]:
+    def _draw(self, count: int) -> Iterator[OutboxRow]:
         """Yield at most `count` events of the oldest request, looking at no more than LOOK."""
         if not self._requests:
             return

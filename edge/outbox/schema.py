@@ -43,7 +43,7 @@ _MIGRATIONS: dict[int, tuple[str, ...]] = {
 }
 
 
-def serves(db: sqlite3.Connection, version: int) -> bool:
+def is_current(db: sqlite3.Connection, version: int) -> bool:
     """Whether this program may work on an outbox of a version. Raises sqlite3.Error.
 
     An update may be taken back, so a migration that only adds says so: it notes the oldest
@@ -74,7 +74,7 @@ def migrate(db: sqlite3.Connection) -> int:
 
 
 @contextlib.contextmanager
-def drafted(file: Path) -> Iterator[sqlite3.Connection]:
+def build_new_file(file: Path) -> Iterator[sqlite3.Connection]:
     """Make an empty outbox beside `file`; on a normal exit it is whole and durable.
 
     It is `put_in_place` that gives it its name. Raises OSError and sqlite3.Error.
@@ -96,7 +96,7 @@ def drafted(file: Path) -> Iterator[sqlite3.Connection]:
         os.fsync(made.fileno())
 
 
-def put_in_place(file: Path) -> None:
+def move_into_place(file: Path) -> None:
     """Give the draft its name, durably, in place of whatever has it. Raises OSError."""
     _draft(file).replace(file)
     sync_folder(file.parent)

@@ -32,7 +32,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class SequenceRecord:
     """What is remembered."""
 
     schema: int  # of the outbox
@@ -50,7 +50,7 @@ class Mark:
         return self.boot in (_CLOSED, boot) and self.started == self.sequence
 
 
-class Numbers:
+class SequenceLog:
     """The file, open for writing. One thread at a time. Methods raise OutboxError."""
 
     def __init__(self, file: Path) -> None:
@@ -69,17 +69,19 @@ class Numbers:
             os.close(self._descriptor)
             raise OutboxError(f"{file}: cannot be read: {error.strerror}") from None
         marks = [mark for slot in slots if (mark := _parse(slot)) is not None]
-        self.mark: Mark | None = None
+        self.mark: SequenceRecord | None = None
         if marks:
             self._count, self.mark = max(marks, key=lambda found: found[0])
         if self.mark is not None and len(marks) < len(SLOTS):
             # The other slot may have been the newer one.
             self.mark = replace(self.mark, boot="")
 
-    def adopt(self, schema: int, epoch: int, session: int, head: int, digest: str | None) -> None:
+    def initialize_from(
+        self, schema: int, epoch: int, session: int, head: int, digest: str | None
+    ) -> None:
         """Begin a session over a sound outbox whose newest event is `head`; durable."""
         reserved = max(head, self.mark.reserved if self.mark is not None else 0)
-        mark = Mark(schema, epoch, session, reserved, head, head, digest, self.boot)
+        mark = SequenceRecord(schema, epoch, session, reserved, head, head, digest, self.boot)
         for _ in SLOTS:  # both, so that a damaged one is healed
             self._write(mark, durable=True)
 
@@ -101,15 +103,15 @@ class Numbers:
             durable=False,
         )
 
-    def suspect(self) -> None:
+    def mark_uncertain(self) -> None:
         """Have the next start look at the whole outbox, whatever its size; durable."""
         self._write(replace(self._known(), suspect=True), durable=True)
 
-    def renew(self, sequence: int, digest: str | None, schema: int) -> None:
+    def rewrite(self, sequence: int, digest: str | None, schema: int) -> None:
         """Say that another file goes on behind `sequence`, and no older one ever again; durable."""
         known = self._known()
         reserved = max(known.reserved, sequence)
-        mark = Mark(
+        mark = SequenceRecord(
             schema,
             known.epoch + 1,
             known.session,
@@ -129,12 +131,12 @@ class Numbers:
         finally:
             os.close(self._descriptor)
 
-    def _known(self) -> Mark:
+    def _known(self) -> SequenceRecord:
         if self.mark is None:
             raise OutboxError(f"{self.file}: says nothing of the numbers used")
         return self.mark
 
-    def _write(self, mark: Mark, *, durable: bool) -> None:
+    def _write(self, mark: SequenceRecord, *, durable: bool) -> None:
         if mark == self.mark and not durable:
             return
         count = self._count + 1
@@ -147,7 +149,7 @@ class Numbers:
         self._count, self.mark = count, mark
 
 
-def _format(count: int, mark: Mark) -> bytes:
+def _format(count: int, mark: SequenceRecord) -> bytes:
     fields = (
         _MAGIC,
         count,
@@ -165,7 +167,7 @@ def _format(count: int, mark: Mark) -> bytes:
     return (text + b" %08x\n" % zlib.crc32(text)).ljust(SLOT_BYTES, b"\n")
 
 
-def _parse(slot: bytes) -> tuple[int, Mark] | None:
+def _parse(slot: bytes) -> tuple[int, SequenceRecord] | None:
     """Read a slot; None where it was never written, or is damaged."""
     with contextlib.suppress(ValueError):
         text, check = slot.rstrip(b"\n").rsplit(b" ", 1)
@@ -175,7 +177,7 @@ def _parse(slot: bytes) -> tuple[int, Mark] | None:
         if magic != _MAGIC:
             return None
         schema, epoch, session, reserved, started, sequence = map(int, numbers)
-        return int(count), Mark(
+        return int(count), SequenceRecord(
             schema,
             epoch,
             session,

@@ -4,8 +4,8 @@ One table, rows only ever added: the newest row is the head of the chain, so tha
 the head it makes are one transaction by construction. How far the broker has acknowledged is
 kept beside it and written late: to lose it means only that some events are sent again.
 
-Two connections, one thread each. `Outbox` adds (the recorder's thread); `Reader` hands out and
-remembers what was delivered (the link's thread). SQLite's lock keeps the two apart.
+Two connections, one thread each. `Outbox` adds (the recorder's thread); `OutboxReader` hands out
+and remembers what was delivered (the link's thread). SQLite's lock keeps the two apart.
 
 Pages of 1 KiB and a checkpoint every CHECKPOINT_EVENTS keep what one event costs the card near
 its own size: an insert touches the end of one tree, and each page is copied back once for many.
@@ -30,14 +30,14 @@ from pathlib import Path
 from typing import Any
 
 from edge.contract.jose import digest
-from edge.contract.keys import SigningKey, begun
-from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxRefused
-from edge.outbox.event_signer import Head, Sealed
-from edge.outbox.integrity import check, connect, told
-from edge.outbox.recovery import KEEP, mend
+from edge.contract.keys import SigningKey, sequence_log_path
+from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxUnusable
+from edge.outbox.event_signer import ChainHead, SignedEvent
+from edge.outbox.integrity import check_integrity, connect, translate_sqlite_errors
+from edge.outbox.recovery import KEEP, recover
 from edge.outbox.retention import Retention
-from edge.outbox.schema import VERSION, drafted, migrate, put_in_place
-from edge.outbox.sequence_log import Numbers
+from edge.outbox.schema import VERSION, build_new_file, migrate, move_into_place
+from edge.outbox.sequence_log import SequenceLog
 from edge.outbox.summary import check_owner
 from edge.outbox.transaction import transaction
 
@@ -51,11 +51,11 @@ BURST_SECONDS = 1.0  # after so long
 REMOVALS = 8  # commits that remove what is past retention, at most each time
 MIB = 1024 * 1024
 
-Build = Callable[[Head], Sealed]
+Build = Callable[[ChainHead], SignedEvent]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OutboxRow:
     """One stored event."""
 
     sequence: int
@@ -68,29 +68,29 @@ class _Connection:
 
     def __init__(self, file: Path, synchronous: str) -> None:
         self.file = file
-        with told(file):
+        with translate_sqlite_errors(file):
             self._db = _connect(file, synchronous)
             base = self._counter("base")
             row = self._db.execute("SELECT value FROM note WHERE name = 'base'").fetchone()
-            self._base = Head(base, row[0]) if base else Head()
+            self._base = ChainHead(base, row[0]) if base else ChainHead()
 
-    def head(self) -> Head:
+    def head(self) -> ChainHead:
         """Return the newest event's number and digest."""
-        with told(self.file):
+        with translate_sqlite_errors(self.file):
             return self._head()
 
     def close(self) -> None:
         """Close; a second time does nothing."""
         self._db.close()
 
-    def _head(self) -> Head:
+    def _head(self) -> ChainHead:
         row = self._db.execute(
             "SELECT sequence, jws FROM event ORDER BY sequence DESC LIMIT 1"
         ).fetchone()
         # Events up to the base were saved from the file before this one.
         if row is None or row[0] <= self._base.sequence:
             return self._base
-        return Head(row[0], digest(row[1]))
+        return ChainHead(row[0], digest(row[1]))
 
     def _counter(self, name: str) -> int:
         row = self._db.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()
@@ -132,15 +132,15 @@ class Outbox(_Connection):
         # The first tidying comes soon after a start: what the last session left, and old age.
         self._since_checkpoint = CHECKPOINT_EVENTS
         self._tidied_at = -math.inf
-        self._numbers: Numbers | None = None
+        self._numbers: SequenceLog | None = None
         self.session = 0
         self.sequence = 0  # of the newest event; any thread may read it
         self.renewal: Mapping[str, Any] | None = None
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, _lock(file))
-            _make_or_find(file, None if signing_key is None else begun(signing_key))
+            _make_or_find(file, None if signing_key is None else sequence_log_path(signing_key))
             if signing_key is not None:  # an outbox from before there were markers gets one now
-                self._numbers = Numbers(begun(signing_key))
+                self._numbers = SequenceLog(sequence_log_path(signing_key))
                 undo.callback(self._close_numbers)
             self._check_or_mend(file, signing_key, source)
             if self._numbers is not None:
@@ -151,7 +151,7 @@ class Outbox(_Connection):
             self._begin_session()
             self._close = undo.pop_all()
 
-    def append(self, *builds: Build, tells_renewal: bool = False) -> tuple[Row, ...]:
+    def append(self, *builds: Build, tells_renewal: bool = False) -> tuple[OutboxRow, ...]:
         """Seal and store events in the order given, durable on return, or none of them.
 
         Each of `builds` is handed the head that its event follows. With `tells_renewal`, they say
@@ -160,9 +160,9 @@ class Outbox(_Connection):
         """
         self._check_room()
         rows = []
-        before: Head | None = None
+        before: ChainHead | None = None
         try:
-            with told(self.file), transaction(self._db):
+            with translate_sqlite_errors(self.file), transaction(self._db):
                 # Of the disk, not of memory: a failed commit leaves no trace here.
                 before = head = self._head()
                 if self._numbers is not None:
@@ -170,7 +170,7 @@ class Outbox(_Connection):
                 for build in builds:
                     sealed = build(head)
                     head = head.followed_by(sealed.token)
-                    rows.append(Row(head.sequence, sealed.id, sealed.token))
+                    rows.append(OutboxRow(head.sequence, sealed.id, sealed.token))
                     self._db.execute(
                         "INSERT INTO event VALUES (?, ?, ?, ?)",
                         (head.sequence, sealed.id, int(self._clock()), sealed.token),
@@ -181,7 +181,7 @@ class Outbox(_Connection):
             if before is not None:
                 self._remember(before)
             if isinstance(error, OutboxDamaged) and self._numbers is not None:
-                self._numbers.suspect()
+                self._numbers.mark_uncertain()
             raise
         self._remember(head)
         if tells_renewal:
@@ -191,13 +191,13 @@ class Outbox(_Connection):
 
     def newest(self) -> str | None:
         """Return the newest event's JWS, or None where there is none."""
-        with told(self.file):
+        with translate_sqlite_errors(self.file):
             row = self._db.execute(
                 "SELECT jws FROM event ORDER BY sequence DESC LIMIT 1"
             ).fetchone()
         return None if row is None else str(row[0])
 
-    def tidy(self, now: datetime | None) -> None:
+    def delete_expired(self, now: datetime | None) -> None:
         """Checkpoint and remove what is past retention, when enough has come together.
 
         `now` is None while the time is not known: then age removes nothing. What the broker has
@@ -206,7 +206,7 @@ class Outbox(_Connection):
         burst = time.monotonic() < self._tidied_at + BURST_SECONDS
         if self._since_checkpoint < (BURST_EVENTS if burst else CHECKPOINT_EVENTS):
             return
-        with told(self.file):
+        with translate_sqlite_errors(self.file):
             for _ in range(REMOVALS):
                 past = self._retention.past(self._db, self._counter("delivered"), now)
                 if past == 0:
@@ -229,7 +229,7 @@ class Outbox(_Connection):
         known = signing_key is not None and signing_key.exists()
         kid = SigningKey.load_or_create(signing_key).kid if signing_key and known else None
         try:
-            check(file, mark, kid)
+            check_integrity(file, mark, kid)
             if mark is None and source is not None:
                 check_owner(file, source, kid)
         except OutboxDamaged as damage:
@@ -237,20 +237,20 @@ class Outbox(_Connection):
                 raise OutboxDamaged(f"{damage}; {KEEP}") from damage
             log.error("%s; it is set aside, and a new one is made", damage)  # noqa: TRY400 - told
             signed = SigningKey.load_or_create(signing_key).signed
-            mend(file, self._numbers, signed, str(damage), self._clock())
-            check(file, self._numbers.mark)
+            recover(file, self._numbers, signed, str(damage), self._clock())
+            check_integrity(file, self._numbers.mark)
 
     def _begin_session(self) -> None:
         head = self.head()
         self.sequence = head.sequence
-        with told(self.file):
+        with translate_sqlite_errors(self.file):
             session, epoch = self._counter("session"), self._counter("epoch")
             row = self._db.execute("SELECT value FROM note WHERE name = 'renewal'").fetchone()
         self.renewal = None if row is None else json.loads(row[0])
         mark = None if self._numbers is None else self._numbers.mark
         self.session = max(session, 0 if mark is None else mark.session) + 1
         try:
-            with told(self.file), transaction(self._db):
+            with translate_sqlite_errors(self.file), transaction(self._db):
                 self._db.execute(
                     "UPDATE counter SET value = ? WHERE name = 'session'", (self.session,)
                 )
@@ -260,14 +260,14 @@ class Outbox(_Connection):
             log.warning("%s", error)  # the marker counts sessions too; the unit says what is wrong
         if self._numbers is not None:
             schema = int(self._db.execute("PRAGMA user_version").fetchone()[0])  # may be newer
-            self._numbers.adopt(schema, epoch, self.session, head.sequence, head.digest)
+            self._numbers.initialize_from(schema, epoch, self.session, head.sequence, head.digest)
 
     def _close_numbers(self) -> None:
         assert self._numbers is not None
         with contextlib.suppress(OutboxError):  # then the next start takes nothing for certain
             self._numbers.close(orderly=self.session > 0)
 
-    def _remember(self, head: Head) -> None:
+    def _remember(self, head: ChainHead) -> None:
         """Note where the chain stands; a marker that fails here is found by the next `begin`."""
         self.sequence = head.sequence
         if self._numbers is not None:
@@ -286,7 +286,7 @@ class Outbox(_Connection):
             raise OutboxFull(f"{self.file}: the disk is full (under {least} MiB); make room on it")
 
 
-class Reader(_Connection):
+class OutboxReader(_Connection):
     """The link's view: what to send next, and what was delivered. Raises OutboxError."""
 
     def __init__(self, file: Path) -> None:
@@ -294,35 +294,35 @@ class Reader(_Connection):
         super().__init__(file, "NORMAL")
         self._seen = 0  # acknowledged, and perhaps not noted yet
 
-    def after(self, sequence: int, limit: int) -> list[Row]:
+    def after(self, sequence: int, limit: int) -> list[OutboxRow]:
         """Return at most `limit` events that follow `sequence`, oldest first."""
-        with told(self.file):
+        with translate_sqlite_errors(self.file):
             rows = self._db.execute(
                 "SELECT sequence, id, jws FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 (sequence, limit),
             ).fetchall()
-        return [Row(*row) for row in rows]
+        return [OutboxRow(*row) for row in rows]
 
     def delivered(self) -> int:
         """Return the newest event that is known to be acknowledged, with all before it."""
-        with told(self.file):
+        with translate_sqlite_errors(self.file):
             return max(self._seen, self._counter("delivered"))
 
-    def saw_delivered(self, sequence: int) -> None:
+    def refresh_delivered(self, sequence: int) -> None:
         """Keep in mind how far the broker has acknowledged, and leave the disk alone."""
         self._seen = max(self._seen, sequence)
 
     def set_delivered(self, sequence: int) -> None:
         """Note on disk how far the broker has acknowledged; never goes back."""
-        self.saw_delivered(sequence)
-        with told(self.file), transaction(self._db):
+        self.refresh_delivered(sequence)
+        with translate_sqlite_errors(self.file), transaction(self._db):
             self._db.execute(
                 "UPDATE counter SET value = ?1 WHERE name = 'delivered' AND value < ?1", (sequence,)
             )
 
     def oldest(self) -> int | None:
         """Return the number of the oldest event that is still kept, or None where there is none."""
-        with told(self.file):
+        with translate_sqlite_errors(self.file):
             row = self._db.execute("SELECT min(sequence) FROM event").fetchone()
         return None if row[0] is None else int(row[0])
 
@@ -352,7 +352,7 @@ def _lock(file: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise OutboxRefused(f"{file}: another senyum has it open; stop that one first") from None
+        raise OutboxUnusable(f"{file}: another senyum has it open; stop that one first") from None
     return descriptor
 
 
@@ -362,20 +362,20 @@ def _make_or_find(file: Path, marker: Path | None) -> None:
         if file.exists():
             return
         if marker is not None and marker.exists():
-            raise OutboxRefused(
+            raise OutboxUnusable(
                 f"{file}: is gone, and its key has signed events ({marker}); bring the outbox "
                 "back, or move the signing key and that file away and register the new key "
                 "with central"
             )
-        with told(file), drafted(file):
+        with translate_sqlite_errors(file), build_new_file(file):
             pass
-        put_in_place(file)
+        move_into_place(file)
     except OSError as error:
         raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
 
 
 def _migrate(file: Path) -> None:
-    with told(file), contextlib.closing(_connect(file, "FULL")) as db:
+    with translate_sqlite_errors(file), contextlib.closing(_connect(file, "FULL")) as db:
         before = migrate(db)
     if before < VERSION:
         log.info("%s: brought from schema %d to %d", file, before, VERSION)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.contract.jose import key_id
-from edge.errors import OutboxError, OutboxRefused
-from edge.outbox.integrity import connect, read, told
+from edge.errors import OutboxError, OutboxUnusable
+from edge.outbox.integrity import connect, read, translate_sqlite_errors
 from edge.system.text import escaped
 
 
@@ -33,11 +33,11 @@ class Contents:
         return found if isinstance(found, str) else None
 
 
-def look(file: Path) -> Contents:
+def summarize(file: Path) -> Contents:
     """Return what the outbox holds, of any version of its tables. Raises OutboxError."""
     if not file.exists():
         return Contents()
-    with told(file), contextlib.closing(connect(file, "ro")) as db:
+    with translate_sqlite_errors(file), contextlib.closing(connect(file, "ro")) as db:
         row = db.execute("SELECT value FROM counter WHERE name = 'delivered'").fetchone()
         delivered = 0 if row is None else int(row[0])
         newest = db.execute(
@@ -54,16 +54,16 @@ def check_owner(file: Path, source: str, kid: str | None) -> None:
     A unit that was renamed by `senyum provision` goes on with its outbox; but it has signed before,
     which is noted beside its key, and this is for keys that have not.
     """
-    contents = look(file)
+    contents = summarize(file)
     if contents.token is None or contents.source == source or key_id(contents.token) == kid:
         return
-    raise OutboxRefused(
+    raise OutboxUnusable(
         f"{file}: is the outbox of {escaped(contents.source)}, and this unit is {source}; move it "
         "away, or bring the signing key and its .begun file of that unit too"
     )
 
 
-def moved(newest: str | None, source: str) -> dict[str, Any] | None:
+def was_replaced(newest: str | None, source: str) -> dict[str, Any] | None:
     """Return what an audit tells of a unit whose newest event is of another name than `source`."""
     before = None if newest is None else read(newest, "source")
     if newest is None or before in (None, source):
@@ -71,7 +71,7 @@ def moved(newest: str | None, source: str) -> dict[str, Any] | None:
     return {"from": before, "last": int(read(newest, "sequence"))}
 
 
-def taken(file: Path) -> bool:
+def is_locked(file: Path) -> bool:
     """Whether a daemon has the outbox open. Raises OutboxError."""
     try:
         descriptor = os.open(f"{file}.lock", os.O_RDONLY | os.O_CLOEXEC)

@@ -15,7 +15,7 @@ from edge.contract.roster_manifest import (
     NONCE_BYTES,
     TAG_BYTES,
     Chunk,
-    Manifest,
+    RosterManifest,
 )
 from edge.system.key_files import sync_folder
 
@@ -25,7 +25,7 @@ _DRAFT = ".draft"
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class EncryptedChunks:
     """Content, encrypted."""
 
     key: bytes
@@ -35,12 +35,12 @@ class Parcel:
     size: int  # bytes of the content
 
 
-def packed(
+def encrypt_chunks(
     content: bytes,
     version: int,
     chance: Callable[[int], bytes] = secrets.token_bytes,
     piece_bytes: int = PIECE_BYTES,
-) -> Parcel:
+) -> EncryptedChunks:
     """Encrypt under a new key; ValueError where it is more than a manifest can name.
 
     `chance` gives so many bytes that nobody can foretell.
@@ -61,10 +61,10 @@ def packed(
         entries.append(Chunk(name=name, sha256=sha256, size=len(chunk)))
         chunks.append(chunk)
     digest = hashlib.sha256(content).hexdigest()
-    return Parcel(key, tuple(entries), tuple(chunks), digest, len(content))
+    return EncryptedChunks(key, tuple(entries), tuple(chunks), digest, len(content))
 
 
-def opened(manifest: Manifest, key: bytes, chunks: Iterable[bytes]) -> bytearray:
+def decrypt_chunks(manifest: RosterManifest, key: bytes, chunks: Iterable[bytes]) -> bytearray:
     """Decrypt and join; ValueError where anything is not what the manifest says."""
     if len(key) != KEY_BYTES:
         raise ValueError("the content key is none")
@@ -87,14 +87,14 @@ def _is(entry: Chunk, chunk: bytes) -> bool:
     return len(chunk) == entry.size and hashlib.sha256(chunk).hexdigest() == entry.sha256
 
 
-class Basket:
+class ChunkStore:
     """The chunks of one manifest as they come, in a folder; they are there after a restart.
 
     Encrypted as they came: nothing in the folder can be read without the unit's encryption key.
     Methods raise OSError.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: RosterManifest) -> None:
         """Go on with the chunks of this manifest that lie in the folder; remove all others."""
         self._folder = folder
         self._manifest = manifest
@@ -129,7 +129,7 @@ class Basket:
         A chunk that was altered on the disk (the power may have gone before it was written) is
         removed, and then missing.
         """
-        return opened(self._manifest, key, self._read())
+        return decrypt_chunks(self._manifest, key, self._read())
 
     def _read(self) -> Iterator[bytes]:
         """Yield each chunk in order, one at a time: together they are as large as the roster."""

@@ -59,7 +59,7 @@ class Roster:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Content:
+class RosterData:
     """What the bytes of a roster say, checked for shape."""
 
     version: int
@@ -142,7 +142,7 @@ def pack(roster: Roster) -> bytes:
     return b"".join((_LENGTH.pack(len(text)), text, *templates))
 
 
-def unpack(plain: bytes | bytearray) -> Content:
+def unpack(plain: bytes | bytearray) -> RosterData:
     """Read the bytes of a roster; ValueError where they are none, in words that quote nothing."""
     digest = hashlib.sha256(plain).hexdigest()
     view = memoryview(plain)
@@ -153,7 +153,7 @@ def unpack(plain: bytes | bytearray) -> Content:
         photos = _photos(document)
         starts = _starts(photos, len(halves))
         datetime.fromisoformat(document["created"])
-        return Content(
+        return RosterData(
             version=_version(document["version"]),
             embedder=_text(document["embedder"]),
             tombstones=_dated(document.setdefault("tombstones", {})),

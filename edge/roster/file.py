@@ -21,10 +21,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.errors import RosterError
-from edge.roster.codec import SALT_BYTES, Content, Roster, pack, unpack
+from edge.roster.codec import SALT_BYTES, Roster, RosterData, pack, unpack
 from edge.roster.keys import key_id
 from edge.roster.search import Gallery
-from edge.roster.wipe import put
+from edge.roster.wipe import replace_and_wipe
 from edge.system.supplied_files import read_regular
 
 _MAGIC = b"\x89SENYUM\n"
@@ -67,12 +67,12 @@ def write(path: Path, key: bytes, plain: bytes | bytearray) -> None:
     nonce = secrets.token_bytes(12)
     header = _HEADER.pack(_MAGIC, _FORMAT, key_id(key), nonce, len(plain) + _TAG_BYTES)
     try:
-        put(path, header, AESGCM(key).encrypt(nonce, plain, header))
+        replace_and_wipe(path, header, AESGCM(key).encrypt(nonce, plain, header))
     except OSError as error:
         raise RosterError(f"{path}: the roster cannot be written: {error.strerror}") from None
 
 
-def content(path: Path, key: bytes, embedder: str | None = None) -> Content:
+def content(path: Path, key: bytes, embedder: str | None = None) -> RosterData:
     """Read what the file says. Raises RosterError as `load` does."""
     try:
         sealed = read_regular(path, _MOST_BYTES)
@@ -92,7 +92,7 @@ def content(path: Path, key: bytes, embedder: str | None = None) -> Content:
     return said
 
 
-def gallery_of(path: Path, said: Content) -> Gallery:
+def gallery_of(path: Path, said: RosterData) -> Gallery:
     """Return what recognition needs of a file's content. Raises RosterError."""
     try:
         return said.gallery()

@@ -18,21 +18,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from edge.commands.refusal_counter import Refusals
-from edge.contract.authority import AuthorityFile, Flaw, OrderRefused
-from edge.contract.commands import Answer
-from edge.contract.encryption import EncryptionKey, beside
-from edge.contract.roster_manifest import Manifest
+from edge.commands.refusal_counter import RefusalCounter
+from edge.contract.authority import AuthorityFile, OrderRejected, OrderRejectReason
+from edge.contract.commands import CommandResult
+from edge.contract.encryption import EncryptionKey, encryption_key_path
+from edge.contract.roster_manifest import RosterManifest
 from edge.contract.topics import REPLY, UnitName
 from edge.errors import RosterError
-from edge.mqtt.link import Link
-from edge.outbox.event_signer import Sealer
+from edge.mqtt.link import ConnectionManager
+from edge.outbox.event_signer import EventSigner
 from edge.outbox.store import MIB
-from edge.roster.receiver import Delivery, answer
+from edge.roster.receiver import RosterReceiver, answer
 from edge.roster.search import Gallery, empty
-from edge.roster.store import Keeper, RosterRefused
+from edge.roster.store import RosterRejected, RosterStore
 from edge.settings import Settings
-from edge.system.text import counted
+from edge.system.text import pluralize
 from edge.types import AuditCode
 
 log = logging.getLogger(__name__)
@@ -41,18 +41,18 @@ AGAIN_NS = 10_000_000_000  # before what could not be stored is told again
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class PendingAudit:
     """Something for the chain."""
 
     code: AuditCode
     detail: Mapping[str, Any]
 
 
-class Handover:
+class RosterInstaller:
     """The shelf of `edge.roster.receiver`, and what the main loop has to know of it."""
 
     def __init__(
-        self, keeper: Keeper, use: Callable[[Gallery], None], *, wait_for_delivery: bool
+        self, keeper: RosterStore, use: Callable[[Gallery], None], *, wait_for_delivery: bool
     ) -> None:
         """Load what the unit has. `use` has a roster put in force, and `used` called then.
 
@@ -62,8 +62,8 @@ class Handover:
         self._keeper = keeper
         self._use = use
         self._lock = threading.Lock()  # of the keeper
-        self.link: Link | None = None
-        self._sealer: Sealer | None = None
+        self.link: ConnectionManager | None = None
+        self._sealer: EventSigner | None = None
         self.why_not: str | None = None  # nobody can be recognised
         self._unloaded = False  # the file could not be used at the start
         try:
@@ -79,7 +79,7 @@ class Handover:
                 raise RosterError(self.why_not)
             log.error("%s", self.why_not)
         self._newest = self.gallery  # in force, or about to be
-        self._tellings: deque[Telling] = deque(self._owed())
+        self._tellings: deque[PendingAudit] = deque(self._owed())
         self._ref: int | None = None  # of the one that is being stored
         self._again_ns = 0
         self._also: list[str] = []  # manifests that wait for the same receipt
@@ -91,26 +91,28 @@ class Handover:
         cls, settings: Settings, key: bytes, embedder: str, use: Callable[[Gallery], None]
     ) -> Self:
         """Return that of a unit; it waits for a delivery where it knows who may order one."""
-        keeper = Keeper(settings.roster.file, key, embedder)
+        keeper = RosterStore(settings.roster.file, key, embedder)
         return cls(keeper, use, wait_for_delivery=settings.authority.keys.exists())
 
-    def listener(self, settings: Settings, sealer: Sealer, refusals: Refusals) -> Delivery:
+    def listener(
+        self, settings: Settings, sealer: EventSigner, refusals: RefusalCounter
+    ) -> RosterReceiver:
         """Return the listener that brings rosters; it speaks by `link` once that is there.
 
         Raises SecretError for an encryption key that cannot be read or made.
         """
         self._sealer = sealer
-        return Delivery(
+        return RosterReceiver(
             UnitName.of(settings.unit),
             AuthorityFile(settings.authority.keys),
-            EncryptionKey.load_or_create(beside(settings.outbox.signing_key)),
+            EncryptionKey.load_or_create(encryption_key_path(settings.outbox.signing_key)),
             settings.roster.file.with_name(settings.roster.file.name + ".incoming"),
             self,
             fetch=self._fetch,
             again=self._again,
             say=self._say,
             refusals=refusals,
-            now=sealer.believed_now,
+            now=sealer.now_if_known,
             reserve_bytes=settings.outbox.reserve_mb * MIB,
         )
 
@@ -126,11 +128,11 @@ class Handover:
             gallery.forget()
         return self._newest
 
-    def coming(self, gallery: Gallery) -> None:
+    def pending(self, gallery: Gallery) -> None:
         """Note which roster is about to be in force; whoever ordered it, they all come by here."""
         self._newest = gallery
 
-    def has(self, version: int, digest: str) -> bool:
+    def is_current(self, version: int, digest: str) -> bool:
         return (self._newest.version, self._newest.digest) == (version, digest)
 
     def receipt_follows(self, to: str) -> bool:
@@ -141,25 +143,25 @@ class Handover:
                 self._also.append(to)
             return follows
 
-    def check(self, manifest: Manifest) -> None:
+    def check(self, manifest: RosterManifest) -> None:
         with self._lock:
             try:
                 self._keeper.check(manifest.version, manifest.digest, manifest.embedder)
-            except RosterRefused as error:
-                raise OrderRefused(Flaw(error.reason), str(error)) from None
+            except RosterRejected as error:
+                raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
 
-    def install(self, content: bytearray, manifest: Manifest) -> None:
+    def install(self, content: bytearray, manifest: RosterManifest) -> None:
         with self._lock:
             try:
                 gallery = self._keeper.install(
                     content, manifest.version, manifest.digest, manifest.id
                 )
-            except RosterRefused as error:
-                raise OrderRefused(Flaw(error.reason), str(error)) from None
+            except RosterRejected as error:
+                raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
         log.info(
             "roster version %d is here: %s",
             manifest.version,
-            counted(gallery.size, "person"),
+            pluralize(gallery.size, "person"),
         )
         self._use(gallery)
 
@@ -173,7 +175,7 @@ class Handover:
         if self._unsettled:
             with self._lock:
                 if self._keeper.ledger.version == self._unsettled:  # else a newer one owes it
-                    self._keeper.told()
+                    self._keeper.receipt_sent()
                 self._unsettled = 0
         if self._unloaded and self._newest.size == 0:
             with self._lock:
@@ -186,7 +188,7 @@ class Handover:
 
     # --- for the main loop ---------------------------------------------------------------------
 
-    def used(self, gallery: Gallery) -> None:
+    def activated(self, gallery: Gallery) -> None:
         """Note that everybody goes by this one now: what was before is gone, and it is told."""
         if gallery is self.gallery:
             return
@@ -199,7 +201,7 @@ class Handover:
         self._tellings = deque(self._owed())
         self._ref = None
 
-    def turn(self, now_ns: int, audit: Callable[..., int]) -> None:
+    def poll(self, now_ns: int, audit: Callable[..., int]) -> None:
         """Have the next thing told, if any; `audit` submits an event and returns its number."""
         if self._tellings and self._ref is None and now_ns >= self._again_ns:
             self._ref = audit(self._tellings[0].code, **self._tellings[0].detail)
@@ -216,21 +218,21 @@ class Handover:
                 target=self._settle, args=(version,), name="receipt", daemon=True
             ).start()
 
-    def failed(self, ref: int, now_ns: int) -> None:
+    def store_failed(self, ref: int, now_ns: int) -> None:
         """Note that it was not stored: it is told again."""
         if ref == self._ref:
             self._ref = None
             self._again_ns = now_ns + AGAIN_NS
 
-    def _owed(self) -> list[Telling]:
+    def _owed(self) -> list[PendingAudit]:
         ledger, gallery = self._keeper.ledger, self.gallery
         if ledger.owed is None or gallery.version != ledger.version:
             return []
         about = {"version": gallery.version, "digest": gallery.digest}
         return [
-            Telling(AuditCode.ROSTER_INSTALLED, {**about, "people": gallery.size}),
+            PendingAudit(AuditCode.ROSTER_INSTALLED, {**about, "people": gallery.size}),
             *(
-                Telling(AuditCode.PERSON_ERASED, {**about, "person": person})
+                PendingAudit(AuditCode.PERSON_ERASED, {**about, "person": person})
                 for person in ledger.owed.erased
             ),
         ]
@@ -241,7 +243,7 @@ class Handover:
             if ledger.owed is None or ledger.version != version:
                 return  # a newer one came meanwhile, and owes this one's receipts too
             try:
-                self._keeper.told()
+                self._keeper.receipt_sent()
             except RosterError as error:
                 self._unsettled = version
                 log.warning("%s; will try again", error)
@@ -254,16 +256,16 @@ class Handover:
             if said is not None:  # a roster that was brought by hand has nobody to answer
                 self._say(said)
 
-    def _say(self, said: Answer) -> None:
+    def _say(self, said: CommandResult) -> None:
         if self.link is not None and self._sealer is not None:
             unit = UnitName.of(self._sealer.context.unit)
-            self.link.say(unit.below(REPLY, said.to), self._sealer.reply(said))
+            self.link.say(unit.subtopic(REPLY, said.to), self._sealer.reply(said))
 
-    def _fetch(self, listener: Delivery, topics: Sequence[str]) -> None:
+    def _fetch(self, listener: RosterReceiver, topics: Sequence[str]) -> None:
         if self.link is not None:
             self.link.fetch(listener, topics)
 
-    def _again(self, listener: Delivery, topic: str, payload: bytes, seconds: float) -> None:
+    def _again(self, listener: RosterReceiver, topic: str, payload: bytes, seconds: float) -> None:
         if self.link is not None:
             self.link.again(listener, topic, payload, seconds)
 

@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from edge.errors import PeopleError
-from edge.system.csv_lists import ListProblem, Row, read_list, summary
+from edge.system.csv_lists import CsvRow, ListProblem, read_list, summary
 from edge.system.text import named, visible
 
 _SEPARATORS = re.compile(r"[\s.\-\u2010-\u2015\u2212]")  # with the hyphens and dashes of Unicode
@@ -49,7 +49,7 @@ _NO = frozenset({"no", "tidak", "n", "false", "0", ""})
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class PersonEntry:
     """One line of the list of people."""
 
     line: int  # in the csv file, from 1
@@ -129,11 +129,11 @@ def person_id(number: str, org_key: bytes) -> str:
 class PeopleList:
     """A list of people, as far as it can be used."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[PersonEntry, ...]
     problems: tuple[ListProblem, ...]  # of the lines that were left out
 
 
-def read_people(path: Path) -> tuple[Entry, ...]:
+def read_people(path: Path) -> tuple[PersonEntry, ...]:
     """Read a CSV list of people of which every line can be used.
 
     Raises PeopleError, which names all lines that cannot; nothing is left out silently.
@@ -153,7 +153,7 @@ def read_people_list(path: Path) -> PeopleList:
     """
     listed = read_list(path, _COLUMNS, PeopleError)
     problems = list(listed.problems)
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[PersonEntry]] = {}
     today = datetime.now(UTC).date()
     for row in listed.rows:
         try:
@@ -179,7 +179,7 @@ class _CellFault(Exception):
     """A cell cannot be used; `args`: its column, and what is wrong."""
 
 
-def _entry(row: Row, today: date) -> Entry:
+def _entry(row: CsvRow, today: date) -> PersonEntry:
     try:
         number = check_number(row.cells["number"], today)
     except PeopleError as error:
@@ -187,7 +187,7 @@ def _entry(row: Row, today: date) -> Entry:
     exempt = visible(row.cells["exempt"]).lower()
     if exempt not in _YES | _NO:
         raise _CellFault("exempt", "is neither yes nor no; write one of them")
-    return Entry(row.line, number, _name(row.cells["name"]), exempt in _YES)
+    return PersonEntry(row.line, number, _name(row.cells["name"]), exempt in _YES)
 
 
 def _name(cell: str) -> str:

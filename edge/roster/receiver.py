@@ -20,22 +20,28 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from edge.commands.refusal_counter import Refusals
-from edge.contract.authority import AuthorityFile, Flaw, Order, OrderRefused, Role
-from edge.contract.commands import Answer
+from edge.commands.refusal_counter import RefusalCounter
+from edge.contract.authority import (
+    AuthorityFile,
+    OrderRejected,
+    OrderRejectReason,
+    Role,
+    VerifiedOrder,
+)
+from edge.contract.commands import CommandResult
 from edge.contract.encryption import EncryptionKey
 from edge.contract.limits import as_text
 from edge.contract.roster_manifest import (
     MANIFEST_BYTES,
     TYP,
-    Manifest,
+    RosterManifest,
     manifest_topic,
     parse_manifest,
 )
 from edge.contract.topics import UnitName
 from edge.errors import SenyumError
-from edge.roster.chunks import Basket, clear
-from edge.system.log_once import Grumble
+from edge.roster.chunks import ChunkStore, clear
+from edge.system.log_once import LogOnce
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +49,10 @@ NAME = "roster"  # of what is answered, where a reply to a command has the comma
 AGAIN_S = 60.0  # before what the disk did not take is tried again
 
 
-class Shelf(Protocol):
+class RosterSink(Protocol):
     """Where a roster goes. Methods raise OrderRefused, and SenyumError where the disk fails."""
 
-    def has(self, version: int, digest: str) -> bool:
+    def is_current(self, version: int, digest: str) -> bool:
         """Whether this very roster is in force, or about to be."""
         ...
 
@@ -54,18 +60,18 @@ class Shelf(Protocol):
         """Whether what it has is not in force, or not told, yet: then `to` is answered later."""
         ...
 
-    def check(self, manifest: Manifest) -> None:
+    def check(self, manifest: RosterManifest) -> None:
         """Refuse a roster that need not even be fetched."""
         ...
 
-    def install(self, content: bytearray, manifest: Manifest) -> None:
+    def install(self, content: bytearray, manifest: RosterManifest) -> None:
         """Put it in force. It is answered by whoever does, once that is told in the chain."""
         ...
 
 
 def answer(
-    to: object, version: object, flaw: Flaw | None = None, text: str = "", **data: Any
-) -> Answer | None:
+    to: object, version: object, flaw: OrderRejectReason | None = None, text: str = "", **data: Any
+) -> CommandResult | None:
     """Return what is said to a manifest, as to a command; None where it cannot be named."""
     said = {
         "to": to,
@@ -77,16 +83,16 @@ def answer(
         "data": data,
     }
     try:
-        return Answer.model_validate(said)
+        return CommandResult.model_validate(said)
     except ValidationError:
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class _Gathering:
-    manifest: Manifest
+class _Download:
+    manifest: RosterManifest
     key: bytes
-    basket: Basket
+    basket: ChunkStore
     token: bytes  # the manifest as it came
 
     def topics(self) -> list[str]:
@@ -94,7 +100,7 @@ class _Gathering:
         return [self.manifest.topic(name) for name in self.basket.missing]
 
 
-class Delivery:
+class RosterReceiver:
     """Listens for rosters. Everything but the constructor in the listening thread."""
 
     def __init__(
@@ -103,13 +109,13 @@ class Delivery:
         authorities: AuthorityFile,
         key: EncryptionKey,
         folder: Path,
-        shelf: Shelf,
+        shelf: RosterSink,
         *,
-        fetch: Callable[["Delivery", Sequence[str]], None],
-        say: Callable[[Answer], None],
-        refusals: Refusals,
+        fetch: Callable[["RosterReceiver", Sequence[str]], None],
+        say: Callable[[CommandResult], None],
+        refusals: RefusalCounter,
         now: Callable[[], datetime | None],
-        again: Callable[["Delivery", str, bytes, float], None] = lambda *_: None,
+        again: Callable[["RosterReceiver", str, bytes, float], None] = lambda *_: None,
         reserve_bytes: int = 0,
     ) -> None:
         """Gather in `folder`. `fetch` gets retained messages.
@@ -132,8 +138,8 @@ class Delivery:
         self._again = again
         self._token = b""  # the manifest that is worked on, as it came
         self._failed_id: str | None = None  # of the manifest that the disk did not take
-        self._gathering: _Gathering | None = None
-        self._about = Grumble()
+        self._gathering: _Download | None = None
+        self._about = LogOnce()
 
     def filters(self, unit: UnitName) -> tuple[str, ...]:
         """Return the topic of the manifest; chunks are fetched when they are wanted."""
@@ -146,7 +152,7 @@ class Delivery:
             return
         if not payload:  # the authority took it back from the broker
             return
-        manifest: Manifest | None = None
+        manifest: RosterManifest | None = None
         self._token = payload
         try:
             order = self._authorities.current().verify(
@@ -154,36 +160,42 @@ class Delivery:
             )
             manifest = _manifest(order)
             self._take_manifest(manifest)
-        except OrderRefused as error:
+        except OrderRejected as error:
             self._refuse(error, manifest)
         except (SenyumError, OSError) as error:
             self._failed(error, manifest)
 
-    def _take_manifest(self, manifest: Manifest) -> None:
-        if self._shelf.has(manifest.version, manifest.digest):
+    def _take_manifest(self, manifest: RosterManifest) -> None:
+        if self._shelf.is_current(manifest.version, manifest.digest):
             self._drop()
             if not self._shelf.receipt_follows(manifest.id):
                 self._answer(manifest.id, manifest.version, digest=manifest.digest)
             return
         under_way = self._gathering
         if under_way is not None and manifest.version < under_way.manifest.version:
-            raise OrderRefused(Flaw.STALE, "is older than the one that is being fetched")
+            raise OrderRejected(
+                OrderRejectReason.STALE, "is older than the one that is being fetched"
+            )
         self._shelf.check(manifest)
-        wrapped = manifest.wrapped_for(self._key.kid)
+        wrapped = manifest.key_for(self._key.kid)
         if wrapped is None:
-            raise OrderRefused(
-                Flaw.NO_RECIPIENT,
+            raise OrderRejected(
+                OrderRejectReason.NO_RECIPIENT,
                 f"is not encrypted for this unit's key {self._key.kid}; register it anew",
             )
         try:
             key = self._key.unwrap(wrapped)
         except ValueError as error:
-            raise OrderRefused(Flaw.NO_RECIPIENT, f"its content key {error}") from None
+            raise OrderRejected(
+                OrderRejectReason.NO_RECIPIENT, f"its content key {error}"
+            ) from None
         # What is gathered, and the file that is made of it.
         free = shutil.disk_usage(self._folder.parent).free
         if free < 2 * manifest.size + self._reserve_bytes:
-            raise OrderRefused(Flaw.FAILED, f"the disk has no room for {manifest.size} bytes of it")
-        self._gathering = _Gathering(manifest, key, Basket(self._folder, manifest), self._token)
+            raise OrderRejected(
+                OrderRejectReason.FAILED, f"the disk has no room for {manifest.size} bytes of it"
+            )
+        self._gathering = _Download(manifest, key, ChunkStore(self._folder, manifest), self._token)
         log.info("roster version %d is being fetched", manifest.version)
         self._go_on(self._gathering)
 
@@ -194,17 +206,17 @@ class Delivery:
         self._token = gathering.token
         try:
             if not gathering.basket.add(topic.rpartition("/")[2], payload):
-                self._about.about(
+                self._about.warn(
                     "a chunk of the roster is not the one that was signed; asked again"
                 )
                 return
             self._go_on(gathering)
-        except OrderRefused as error:
+        except OrderRejected as error:
             self._refuse(error, gathering.manifest)
         except (SenyumError, OSError) as error:
             self._failed(error, gathering.manifest)
 
-    def _go_on(self, gathering: _Gathering) -> None:
+    def _go_on(self, gathering: _Download) -> None:
         """Fetch what is missing, or hand the whole on."""
         if gathering.basket.missing:
             self._fetch(self, gathering.topics())
@@ -213,7 +225,7 @@ class Delivery:
             content = gathering.basket.content(gathering.key)
         except ValueError as error:
             if not gathering.basket.missing:
-                raise OrderRefused(Flaw.BAD_DATA, str(error)) from None
+                raise OrderRejected(OrderRejectReason.BAD_DATA, str(error)) from None
             self._fetch(self, gathering.topics())
             return
         self._fetch(self, ())
@@ -223,15 +235,19 @@ class Delivery:
             content[:] = bytes(len(content))
         self._drop()
 
-    def _refuse(self, error: OrderRefused, manifest: Manifest | None) -> None:
+    def _refuse(self, error: OrderRejected, manifest: RosterManifest | None) -> None:
         """Count a refusal, and answer it, unless nobody known signed what is refused."""
-        if error.flaw is Flaw.FAILED and manifest is not None and self._tried_again(manifest):
+        if (
+            error.flaw is OrderRejectReason.FAILED
+            and manifest is not None
+            and self._tried_again(manifest)
+        ):
             return
         self._refusals.add(error.flaw, f"roster: {error}")
         if manifest is not None:
             gathering = self._gathering
             ours = gathering is not None and gathering.manifest.id == manifest.id
-            if ours and error.flaw is not Flaw.FAILED:
+            if ours and error.flaw is not OrderRejectReason.FAILED:
                 self._drop()
             self._answer(manifest.id, manifest.version, error.flaw, str(error))
         elif error.order is not None:
@@ -242,7 +258,7 @@ class Delivery:
         self,
         to: object,
         version: object,
-        flaw: Flaw | None = None,
+        flaw: OrderRejectReason | None = None,
         text: str = "",
         **data: Any,
     ) -> None:
@@ -250,16 +266,18 @@ class Delivery:
         if said is not None:
             self._say(said)
 
-    def _failed(self, error: Exception, manifest: Manifest | None) -> None:
+    def _failed(self, error: Exception, manifest: RosterManifest | None) -> None:
         """Say that this unit could not, and keep what is gathered for the next time."""
         known = isinstance(error, SenyumError)
         why = str(error) if known else f"the disk does not take the roster: {error}"
-        self._about.about(f"{why}; will try again in {AGAIN_S:.0f} s")
+        self._about.warn(f"{why}; will try again in {AGAIN_S:.0f} s")
         self._fetch(self, ())
         if manifest is not None and not self._tried_again(manifest):
-            self._answer(manifest.id, manifest.version, Flaw.FAILED, "the disk does not take it")
+            self._answer(
+                manifest.id, manifest.version, OrderRejectReason.FAILED, "the disk does not take it"
+            )
 
-    def _tried_again(self, manifest: Manifest) -> bool:
+    def _tried_again(self, manifest: RosterManifest) -> bool:
         """Have the manifest heard again later; returns whether it has failed before."""
         before, self._failed_id = self._failed_id, manifest.id
         self._again(self, self._topic, self._token, AGAIN_S)
@@ -275,11 +293,11 @@ class Delivery:
         try:
             clear(self._folder)
         except OSError as error:
-            self._about.about(f"chunks of the roster cannot be removed: {error.strerror}")
+            self._about.warn(f"chunks of the roster cannot be removed: {error.strerror}")
 
 
-def _manifest(order: Order) -> Manifest:
+def _manifest(order: VerifiedOrder) -> RosterManifest:
     try:
         return parse_manifest(json.dumps(order.claims))
     except ValueError as error:
-        raise OrderRefused(Flaw.MALFORMED, str(error), order) from None
+        raise OrderRejected(OrderRejectReason.MALFORMED, str(error), order) from None

@@ -16,7 +16,7 @@ from edge.types import Floats, Match
 DIMENSION = 192  # of a template of the identity network
 
 
-def fuse(templates: Floats) -> Floats:
+def mean_template(templates: Floats) -> Floats:
     """Join (photos, DIMENSION) templates of one person into one unit vector (DIMENSION,)."""
     mean = templates.mean(axis=0, dtype=np.float32)
     fused: Floats = mean / np.linalg.norm(mean)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import RosterError
-from edge.roster.wipe import put
+from edge.roster.wipe import replace_and_wipe
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
+class PendingReceipt:
     """A receipt that is still to be signed: the roster is in force, the people are gone."""
 
     to: str  # id of the manifest that is answered
@@ -27,13 +27,13 @@ class Owed:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class RosterState:
     """What is remembered. A unit that never had a roster has version 0."""
 
     version: int = 0
     digest: str = ""  # SHA-256 of the content of that version, hex
     tombstones: Mapping[str, int] = field(default_factory=dict)  # opaque id to version
-    owed: Owed | None = None
+    owed: PendingReceipt | None = None
 
     def followed_by(
         self,
@@ -41,16 +41,16 @@ class Ledger:
         digest: str,
         tombstones: Mapping[str, int],
         readmitted: Mapping[str, int],
-    ) -> "Ledger":
+    ) -> "RosterState":
         """Return the ledger once a roster is in force that names these."""
         merged = dict(self.tombstones)
         for person, at in tombstones.items():
             merged[person] = max(at, merged.get(person, 0))
         standing = {person: at for person, at in merged.items() if readmitted.get(person, 0) <= at}
-        return Ledger(version, digest, standing, self.owed)
+        return RosterState(version, digest, standing, self.owed)
 
 
-def read_ledger(path: Path) -> Ledger | None:
+def read_ledger(path: Path) -> RosterState | None:
     """Return what is remembered; None where there is no such file. Raises RosterError."""
     try:
         content = path.read_bytes()
@@ -67,20 +67,20 @@ def read_ledger(path: Path) -> Ledger | None:
     return _parsed(json.loads(text))
 
 
-def _parsed(said: dict[str, Any]) -> Ledger:
+def _parsed(said: dict[str, Any]) -> RosterState:
     owed = said["owed"]
-    return Ledger(
+    return RosterState(
         version=said["version"],
         digest=said["digest"],
         tombstones=said["tombstones"],
-        owed=None if owed is None else Owed(owed["to"], tuple(owed["erased"])),
+        owed=None if owed is None else PendingReceipt(owed["to"], tuple(owed["erased"])),
     )
 
 
-def write_ledger(path: Path, ledger: Ledger) -> None:
+def write_ledger(path: Path, ledger: RosterState) -> None:
     """Remember, durably when this returns. Raises RosterError."""
     text = json.dumps(asdict(ledger), separators=(",", ":")).encode()
     try:
-        put(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+        replace_and_wipe(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
     except OSError as error:
         raise RosterError(f"{path}: cannot be written: {error.strerror}") from None

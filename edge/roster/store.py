@@ -12,15 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from edge.errors import RosterError
-from edge.roster.codec import Content, unpack
+from edge.roster.codec import RosterData, unpack
 from edge.roster.file import content, gallery_of, write
 from edge.roster.search import Gallery
-from edge.roster.state import Ledger, Owed, read_ledger, write_ledger
+from edge.roster.state import PendingReceipt, RosterState, read_ledger, write_ledger
 from edge.roster.wipe import sweep
-from edge.system.text import counted
+from edge.system.text import pluralize
 
 
-class Refusal(StrEnum):
+class RosterRejectReason(StrEnum):
     """Why a roster is not taken."""
 
     STALE = "stale"  # not newer than the one in force
@@ -29,15 +29,15 @@ class Refusal(StrEnum):
     ERASED_PERSON = "erased-person"  # holds somebody who was erased
 
 
-class RosterRefused(RosterError):
+class RosterRejected(RosterError):
     """A roster that is not taken; the one in force stays."""
 
-    def __init__(self, reason: Refusal, message: str) -> None:
+    def __init__(self, reason: RosterRejectReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-class Keeper:
+class RosterStore:
     """The roster file and its ledger. One thread at a time."""
 
     def __init__(self, file: Path, key: bytes, embedder: str) -> None:
@@ -54,7 +54,7 @@ class Keeper:
             sweep(self._place)
         except OSError as error:
             raise RosterError(f"{file}: what a power cut left cannot be wiped: {error}") from None
-        self.ledger = read_ledger(self._place) or Ledger()
+        self.ledger = read_ledger(self._place) or RosterState()
         self._newest = 0  # of what was brought by hand
 
     def load(self) -> Gallery:
@@ -67,7 +67,7 @@ class Keeper:
             )
         if erased := self._erased(said):
             raise RosterError(
-                f"{self.file}: holds {counted(len(erased), 'person')} erased before (the first "
+                f"{self.file}: holds {pluralize(len(erased), 'person')} erased before (the first "
                 f"{min(erased)}); bring the newest roster, or have it delivered"
             )
         gallery = gallery_of(self.file, said)
@@ -89,14 +89,18 @@ class Keeper:
             said = unpack(plain)
             gallery = said.gallery()
         except ValueError:
-            raise RosterRefused(Refusal.BAD_DATA, "what was delivered is no roster") from None
+            raise RosterRejected(
+                RosterRejectReason.BAD_DATA, "what was delivered is no roster"
+            ) from None
         if (said.version, said.digest) != (version, digest):
-            raise RosterRefused(Refusal.BAD_DATA, "what was delivered is not what was signed")
+            raise RosterRejected(
+                RosterRejectReason.BAD_DATA, "what was delivered is not what was signed"
+            )
         self.check(said.version, digest, said.embedder)
         if erased := self._erased(said):
-            raise RosterRefused(
-                Refusal.ERASED_PERSON,
-                f"holds {counted(len(erased), 'person')} erased before, and does not say "
+            raise RosterRejected(
+                RosterRejectReason.ERASED_PERSON,
+                f"holds {pluralize(len(erased), 'person')} erased before, and does not say "
                 "that they were enrolled again",
             )
         after = self._owing(said, to)
@@ -112,34 +116,34 @@ class Keeper:
         newest = max(self.ledger.version, self._newest)
         again = (version, digest) == (self.ledger.version, self.ledger.digest)
         if version <= newest and not again:
-            raise RosterRefused(
-                Refusal.STALE, f"is version {version}, and version {newest} was here"
+            raise RosterRejected(
+                RosterRejectReason.STALE, f"is version {version}, and version {newest} was here"
             )
         if embedder != self._embedder:
-            raise RosterRefused(
-                Refusal.OTHER_NETWORK,
+            raise RosterRejected(
+                RosterRejectReason.OTHER_NETWORK,
                 f"was made with another identity network ({embedder[:12]}…, this unit has "
                 f"{self._embedder[:12]}…)",
             )
 
-    def told(self) -> None:
+    def receipt_sent(self) -> None:
         """Note that the receipt is in the chain. Raises RosterError."""
         self._remember(replace(self.ledger, owed=None))
 
-    def _following(self, said: Content) -> Ledger:
+    def _following(self, said: RosterData) -> RosterState:
         return self.ledger.followed_by(said.version, said.digest, said.tombstones, said.readmitted)
 
-    def _owing(self, said: Content, to: str) -> Ledger:
+    def _owing(self, said: RosterData, to: str) -> RosterState:
         """Return the ledger once a roster is in force, with the receipt that is owed for it."""
         after = self._following(said)
         new = after.tombstones.keys() - self.ledger.tombstones.keys()
         before = self.ledger.owed.erased if self.ledger.owed else ()
-        return replace(after, owed=Owed(to, tuple(sorted({*new, *before}))))
+        return replace(after, owed=PendingReceipt(to, tuple(sorted({*new, *before}))))
 
-    def _erased(self, said: Content) -> frozenset[str]:
+    def _erased(self, said: RosterData) -> frozenset[str]:
         """Return who is in a roster in spite of a tombstone, its own or a remembered one."""
         return said.people() & self._following(said).tombstones.keys()
 
-    def _remember(self, ledger: Ledger) -> None:
+    def _remember(self, ledger: RosterState) -> None:
         write_ledger(self._place, ledger)
         self.ledger = ledger

@@ -39,7 +39,7 @@ _SCALES = float(np.log(10))
 
 
 @dataclass(frozen=True, slots=True)
-class Tail:
+class NormalTail:
     """How the cosines of different people run out: level + spread · normal deviate."""
 
     level: float
@@ -73,7 +73,7 @@ class _Pairs(NamedTuple):
     people: int  # compared
 
 
-def in_force(gallery: Gallery, settings: RosterSettings) -> RosterSettings:
+def adaptive_thresholds(gallery: Gallery, settings: RosterSettings) -> RosterSettings:
     """Return the settings with the threshold and the margin that this roster calls for.
 
     The threshold is what the roster says and its standard error more, within the settings'
@@ -158,7 +158,7 @@ def _without(pairs: _Pairs, group: NDArray[np.intp], number: int) -> _Pairs:
     return _Pairs(pairs.one[kept], pairs.other[kept], pairs.cosines[kept], people)
 
 
-def _fit(pairs: _Pairs) -> Tail | None:
+def _fit(pairs: _Pairs) -> NormalTail | None:
     """Fit the line to the tail; None if there are too few pairs or the people are all alike."""
     count = pairs.people * (pairs.people - 1) // 2
     lowest = max(_LOWEST_SHARE, _LEAST_PAIRS / count)
@@ -169,7 +169,7 @@ def _fit(pairs: _Pairs) -> Tail | None:
     normal = NormalDist()
     deviates = [-normal.inv_cdf((rank - 0.5) / count) for rank in ranks.tolist()]
     spread, level = np.polyfit(deviates, cosines.astype(np.float64), 1)
-    return Tail(float(level), float(spread)) if spread >= _LEAST_SPREAD else None
+    return NormalTail(float(level), float(spread)) if spread >= _LEAST_SPREAD else None
 
 
 def _between(least: float, value: float, most: float) -> float:

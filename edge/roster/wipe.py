@@ -19,7 +19,7 @@ from edge.system.supplied_files import check_replaceable
 _BLOCK = bytes(65_536)
 
 
-def put(path: Path, *parts: bytes) -> None:
+def replace_and_wipe(path: Path, *parts: bytes) -> None:
     """Put the parts, joined, in place of `path`, mode 0600, durable; wipe what was there.
 
     Raises OSError.

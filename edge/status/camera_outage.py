@@ -35,7 +35,7 @@ class Audits(Protocol):
     def __call__(self, code: AuditCode, **detail: str) -> int: ...
 
 
-class Absence:
+class CameraOutage:
     """Of one run. Outside systemd there is no directory, and each run is the first."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Absence:
         self._until_ns = (time.monotonic_ns() if now_ns is None else now_ns) + over
         self._useful_ns: int | None = None  # since when there are pictures of use
 
-    def lost(self, audit: Audits, why: str) -> None:
+    def record_outage(self, audit: Audits, why: str) -> None:
         """Note that the camera is away, or useless: `why`."""
         self._useful_ns = None
         if self._told == 0:
@@ -60,7 +60,7 @@ class Absence:
             self._told = min(self._told + 1, _MOST_RUNS)
             self._write(self._told)
 
-    def over(self, audit: Audits) -> None:
+    def clear(self, audit: Audits) -> None:
         """Note that the camera that was lost is back."""
         if self._told:
             audit(AuditCode.CAMERA_BACK)
@@ -68,7 +68,7 @@ class Absence:
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
-    def picture(self, audit: Audits, now_ns: int, *, useful: bool) -> None:
+    def observe_frame(self, audit: Audits, now_ns: int, *, useful: bool) -> None:
         """Take note of a picture.
 
         Some seconds of useful ones end an absence that the runs before have told of.
@@ -78,9 +78,9 @@ class Absence:
         elif self._useful_ns is None:
             self._useful_ns = now_ns
         elif self._told and now_ns - self._useful_ns >= _STEADY_NS:
-            self.over(audit)
+            self.clear(audit)
 
-    def bears(self, now_ns: int) -> bool:
+    def keep_alive_without_frames(self, now_ns: int) -> bool:
         """Whether this run is to go on though there are no pictures."""
         return now_ns < self._until_ns
 

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from edge.errors import Trouble
-from edge.status.camera_outage import Absence
-from edge.status.health import Tally
-from edge.system.journald import facts
-from edge.types import AuditCode, Fault, Stimulus
+from edge.errors import ErrorCode
+from edge.status.camera_outage import CameraOutage
+from edge.status.health import HealthState
+from edge.system.journald import log_fields
+from edge.types import AuditCode, CameraFault, Stimulus
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +22,15 @@ class Audits(Protocol):
     def __call__(self, code: AuditCode, **detail: str) -> int: ...
 
 
-class Faults:
+class FaultMonitor:
     """Keeps the faults of one unit in its `tally`. One thread only."""
 
     def __init__(
-        self, tally: Tally, audit: Audits, step: Callable[[Stimulus], None], absence: Absence
+        self,
+        tally: HealthState,
+        audit: Audits,
+        step: Callable[[Stimulus], None],
+        absence: CameraOutage,
     ) -> None:
         """`step` has the session know whether the unit is out of order."""
         self._tally = tally
@@ -35,25 +39,25 @@ class Faults:
         self._step = step
         self._probe_ns = 0  # when next to try whether events can be stored again
 
-    def camera_is(self, why: str | None) -> None:
+    def set_camera_fault(self, why: str | None) -> None:
         """Note what is wrong with the camera, or None."""
         if why == self._tally.camera_fault:
             return
         if why:
-            log.error("out of order: %s", why, extra=facts(code=Trouble.CAMERA_LOST))
-            self._absence.lost(self._audit, why)
+            log.error("out of order: %s", why, extra=log_fields(code=ErrorCode.CAMERA_LOST))
+            self._absence.record_outage(self._audit, why)
         else:
             log.info("the camera is back")
-            self._absence.over(self._audit)
+            self._absence.clear(self._audit)
         self._tally.camera_fault = why
         self._tell()
 
-    def pins_are(self, why: str | None) -> None:
+    def set_gpio_fault(self, why: str | None) -> None:
         """Note what is wrong with the lights and the buzzer, or None."""
         if why == self._tally.pins_fault:
             return
         if why:
-            pins = facts(code=Trouble.PINS_LOST)
+            pins = log_fields(code=ErrorCode.PINS_LOST)
             log.error("out of order, nobody can be shown anything: %s", why, extra=pins)
             self._audit(AuditCode.PINS_LOST, why=why)
         else:
@@ -62,26 +66,30 @@ class Faults:
         self._tally.pins_fault = why
         self._tell()
 
-    def roster_is(self, why: str | None) -> None:
+    def set_roster_fault(self, why: str | None) -> None:
         """Note why there is no roster that may be used, or None."""
         if why != self._tally.roster_fault:
             self._tally.roster_fault = why
             self._tell()
 
-    def store_is(self, why: str | None, trouble: Trouble = Trouble.STORE_FAILED) -> None:
+    def set_storage_fault(
+        self, why: str | None, trouble: ErrorCode = ErrorCode.STORE_FAILED
+    ) -> None:
         """Note whether events can be stored. While not, an audit event tries it now and then."""
         if why:
             self._probe_ns = time.monotonic_ns() + PROBE_NS
         if why == self._tally.store_fault:
             return
         if why:
-            log.error("out of order, events cannot be stored: %s", why, extra=facts(code=trouble))
+            log.error(
+                "out of order, events cannot be stored: %s", why, extra=log_fields(code=trouble)
+            )
         else:
             log.info("events can be stored again")
         self._tally.store_fault, self._tally.store_trouble = why, trouble
         self._tell()
 
-    def probe_store(self, now: int) -> None:
+    def poll_storage(self, now: int) -> None:
         """Try, every ten seconds while storing fails, whether it works again."""
         if self._tally.store_fault is not None and now >= self._probe_ns:
             self._probe_ns = now + PROBE_NS
@@ -89,4 +97,4 @@ class Faults:
             self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
 
     def _tell(self) -> None:
-        self._step(Fault(self._tally.fault))
+        self._step(CameraFault(self._tally.fault))

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.appliance.watchdog.power import Power
+from edge.appliance.watchdog.power import PowerReading
 from edge.appliance.watchdog.power import read as read_power
-from edge.errors import Trouble
-from edge.outbox.event_signer import Vitals
+from edge.errors import ErrorCode
+from edge.outbox.event_signer import HealthReport
 
 
 @dataclass(slots=True)
-class Tally:
+class HealthState:
     """What is counted since the start, and what is known to be wrong now."""
 
     recorded: int = 0
@@ -24,12 +24,12 @@ class Tally:
     pins_fault: str | None = None
     roster_fault: str | None = None
     store_fault: str | None = None
-    store_trouble: Trouble = Trouble.STORE_FAILED  # the kind of `store_fault`
-    link_trouble: Trouble | None = None  # what stands in the way of events, or soon will
-    authorities_trouble: Trouble | None = None
-    commands_trouble: Trouble | None = None
+    store_trouble: ErrorCode = ErrorCode.STORE_FAILED  # the kind of `store_fault`
+    link_trouble: ErrorCode | None = None  # what stands in the way of events, or soon will
+    authorities_trouble: ErrorCode | None = None
+    commands_trouble: ErrorCode | None = None
     waiting: int = 0  # events that no broker has taken
-    power: Callable[[], Power | None] = read_power  # what the watcher beside has seen
+    power: Callable[[], PowerReading | None] = read_power  # what the watcher beside has seen
 
     @property
     def fault(self) -> str | None:
@@ -37,29 +37,29 @@ class Tally:
         return self.camera_fault or self.pins_fault or self.store_fault or self.roster_fault
 
     @property
-    def trouble(self) -> Trouble | None:
+    def error_code(self) -> ErrorCode | None:
         """The kind of `fault`."""
         if self.camera_fault:
-            return Trouble.CAMERA_LOST
+            return ErrorCode.CAMERA_LOST
         if self.pins_fault:
-            return Trouble.PINS_LOST
+            return ErrorCode.PINS_LOST
         if self.store_fault:
             return self.store_trouble
-        return Trouble.ROSTER_MISSING if self.roster_fault else None
+        return ErrorCode.ROSTER_MISSING if self.roster_fault else None
 
     @property
-    def codes(self) -> tuple[Trouble, ...]:
+    def codes(self) -> tuple[ErrorCode, ...]:
         """All that is wrong, as docs/troubleshooting.md has it; the worst first."""
         lasting = (
-            self.trouble,
-            weakness(self.power()),
+            self.error_code,
+            power_warning(self.power()),
             self.link_trouble,
             self.authorities_trouble,
             self.commands_trouble,
         )
         return tuple(trouble for trouble in lasting if trouble is not None)
 
-    def sentence(self, enrolled: int) -> str:
+    def summary(self, enrolled: int) -> str:
         """How the unit is, as `systemctl status` and `senyum status` show it."""
         doing = f"Out of order: {self.fault}" if self.fault else "Watching"
         broker = "broker connected" if self.link_up else "broker away, events are kept"
@@ -70,23 +70,23 @@ class Tally:
             f"{self.recorded} recorded and {self.refused} refused since the start{waiting}.{codes}"
         )
 
-    def vitals(self, folder: Path) -> Vitals:
+    def report(self, folder: Path) -> HealthReport:
         """Return what `health` tells; events are kept in `folder`. Raises OSError."""
-        return Vitals(
+        return HealthReport(
             temperature_c=temperature(),
             disk_free_bytes=shutil.disk_usage(folder).free,
             frame_rate=round(self.frame_rate, 1),
-            last_error=self.trouble or weakness(self.power()),
+            last_error=self.error_code or power_warning(self.power()),
         )
 
 
-def weakness(seen: Power | None) -> Trouble | None:
+def power_warning(seen: PowerReading | None) -> ErrorCode | None:
     """Return what the watcher of heat and voltage warns of, the supply first."""
     if seen is None:
         return None
     if seen.under_voltage:
-        return Trouble.UNDER_VOLTAGE
-    return Trouble.TOO_HOT if seen.hot else None
+        return ErrorCode.UNDER_VOLTAGE
+    return ErrorCode.TOO_HOT if seen.hot else None
 
 
 def temperature() -> float | None:

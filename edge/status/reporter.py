@@ -6,28 +6,28 @@ from collections.abc import Callable
 
 from edge import __version__
 from edge.contract.authority import AuthorityFile
-from edge.errors import Trouble
-from edge.inference.image_stats import sight
-from edge.mqtt.link import Link
+from edge.errors import ErrorCode
+from edge.inference.image_stats import image_stats
+from edge.mqtt.link import ConnectionManager
 from edge.outbox.store import Outbox
-from edge.status.health import Tally, temperature
-from edge.status.status_file import Board, Bulletin
+from edge.status.health import HealthState, temperature
+from edge.status.status_file import Status, StatusFile
 from edge.system.clock import Clock
 from edge.system.sd_notify import Notifier
 from edge.types import Frame
 
 
-class Teller:
-    """What `Unit` tells once a second; of the main loop's thread alone."""
+class StatusReporter:
+    """What the daemon reports once a second; of the main loop's thread alone."""
 
     def __init__(
         self,
-        tally: Tally,
+        tally: HealthState,
         notifier: Notifier,
-        board: Board,
+        board: StatusFile,
         *,
         outbox: Outbox,
-        link: Link,
+        link: ConnectionManager,
         clock: Clock,
         authorities: AuthorityFile,
         source: str,
@@ -45,28 +45,28 @@ class Teller:
         self._boot_id = clock.read().boot_id
         self._started_ns = time.monotonic_ns()
 
-    def tell(self, frame: Frame | None, commands: Trouble | None) -> None:
+    def update(self, frame: Frame | None, commands: ErrorCode | None) -> None:
         """`frame` is the one that was just judged, if one was; `commands`: what ails them."""
         tally = self._tally
         tally.waiting = max(self._outbox.sequence - self._link.delivered, 0)
         tally.link_trouble = self._link.trouble
         damaged = self._authorities.damaged
         tally.commands_trouble = commands
-        tally.authorities_trouble = Trouble.AUTHORITIES if damaged else None
-        sentence = tally.sentence(self._enrolled())
+        tally.authorities_trouble = ErrorCode.AUTHORITIES if damaged else None
+        sentence = tally.summary(self._enrolled())
         self._notifier.status(sentence)
         seen = frame is not None or tally.fault is not None
-        if seen and self._board.due(tally.codes):
-            self._board.put(self._bulletin(sentence, frame))
+        if seen and self._board.is_due(tally.codes):
+            self._board.write(self._bulletin(sentence, frame))
 
     def close(self) -> None:
         """Take the bulletin away."""
         self._board.remove()
 
-    def _bulletin(self, sentence: str, frame: Frame | None) -> Bulletin:
+    def _bulletin(self, sentence: str, frame: Frame | None) -> Status:
         tally = self._tally
-        seen = None if frame is None else sight(frame.lores.y)
-        return Bulletin(
+        seen = None if frame is None else image_stats(frame.lores.y)
+        return Status(
             sentence=sentence,
             source=self._source,
             software=__version__,

@@ -22,7 +22,7 @@ class Audits(Protocol):
     def __call__(self, code: AuditCode, **detail: str | int) -> int: ...
 
 
-class Past:
+class RestartAudit:
     """Of one start. Outside systemd there are no such directories, and nothing is told."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -30,21 +30,23 @@ class Past:
         self._runtime = Path(runtime) if runtime else None
         self._state = Path(state) if state else None
         self._telling: dict[int, Path] = {}  # by reference, what is forgotten then
-        self._asked: ends.Ask | None = None  # in this boot: either it comes, or it was refused
+        self._asked: ends.RebootRequest | None = (
+            None  # in this boot: either it comes, or it was refused
+        )
 
-    def tell(self, audit: Audits) -> None:
+    def report(self, audit: Audits) -> None:
         """Tell what there is, at the start."""
-        if self._state is not None and (asked := ends.asked(self._state)) is not None:
+        if self._state is not None and (asked := ends.reboot_requested(self._state)) is not None:
             if asked.boot_id == ends.boot_id():
                 self._asked = asked
             else:
                 self._telling[audit(AuditCode.REBOOTED, why="watchdog")] = self._state / ends.ASKED
-        if self._runtime is not None and (said := ends.ends(self._runtime)):
+        if self._runtime is not None and (said := ends.last_exits(self._runtime)):
             why, _, status = said[-1].partition(" ")
             ref = audit(AuditCode.RESTARTED, why=why, status=status, times=len(said))
             self._telling[ref] = self._runtime / ends.ENDS
 
-    def tend(self, audit: Audits) -> None:
+    def check_refused_reboot(self, audit: Audits) -> None:
         """Tell that a reboot was refused, once it is late; call it now and then."""
         asked = self._asked
         if asked is not None and self._state and time.monotonic() > asked.uptime_s + GRACE_S:

@@ -19,7 +19,7 @@ STALE_S = 30.0  # older than this, the daemon hangs or was killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bulletin:
+class Status:
     """What is told. `codes` are words of docs/troubleshooting.md, the worst first."""
 
     sentence: str
@@ -57,7 +57,7 @@ class Bulletin:
         return cls(**said)
 
 
-class Board:
+class StatusFile:
     """Writes bulletins, seldom enough; one that cannot be written is left."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
@@ -66,13 +66,13 @@ class Board:
         self._codes: tuple[str, ...] | None = None
         self._due = 0.0
 
-    def due(self, codes: tuple[str, ...]) -> bool:
+    def is_due(self, codes: tuple[str, ...]) -> bool:
         """Whether it is time for another."""
         if self._file is None:
             return False
         return codes != self._codes or time.monotonic() >= self._due
 
-    def put(self, bulletin: Bulletin) -> None:
+    def write(self, bulletin: Status) -> None:
         """Write it in place of the last."""
         if self._file is None:
             return
@@ -92,11 +92,11 @@ class Board:
             self._file.unlink(missing_ok=True)
 
 
-def read(folder: Path = RUNTIME) -> Bulletin | None:
+def read(folder: Path = RUNTIME) -> Status | None:
     """Return the newest bulletin of a daemon that lives in this boot; None where there is none."""
     try:
         content = json.loads((folder / NAME).read_bytes())
-        bulletin = Bulletin.of(content)
+        bulletin = Status.of(content)
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         alive = Path(f"/proc/{bulletin.pid:d}").exists()
     except (OSError, ValueError, TypeError, AttributeError):

@@ -15,7 +15,7 @@ ANSWER = Path("/run/senyum-clock/clock.json")
 EVERY_SECONDS = 10.0  # a sixth of the age at which an answer counts for nothing
 
 
-class Timekeeper:
+class ClockPublisher:
     """Leaves an answer in `file` each time that `tell` is called."""
 
     def __init__(self, file: Path, ask: Callable[[], bool] = kernel_synchronized) -> None:
@@ -23,7 +23,7 @@ class Timekeeper:
         self._ask = ask
         self._boot_id = boot_id()
 
-    def tell(self) -> bool:
+    def publish(self) -> bool:
         """Ask, pass the answer on and return it; raises ClockError."""
         asked_ns = time.monotonic_ns()  # before: it is never thought younger than it is
         try:

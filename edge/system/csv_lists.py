@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from edge.errors import CallerError
+from edge.errors import UsageError
 from edge.system.supplied_files import read_regular
 from edge.system.text import escaped, named, visible
 
@@ -38,7 +38,7 @@ class ListProblem:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CsvRow:
     """One line of a list."""
 
     line: int  # in the file, from 1
@@ -51,12 +51,12 @@ class CsvList:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]  # those without a problem
+    rows: tuple[CsvRow, ...]  # those without a problem
     problems: tuple[ListProblem, ...]
 
 
 def read_list(
-    path: Path, columns: Mapping[str, frozenset[str]], error: type[CallerError]
+    path: Path, columns: Mapping[str, frozenset[str]], error: type[UsageError]
 ) -> CsvList:
     """Read a list that has `columns`, each under one of its spellings, in any order.
 
@@ -73,7 +73,7 @@ def read_list(
         delimiter = separator[1]
         first = next(lines, (first[0] + 1, ""))
     header, delimiter = _header(path, first, delimiter, columns, error)
-    rows: list[Row] = []
+    rows: list[CsvRow] = []
     problems: list[ListProblem] = []
     for number, line in lines:
         try:
@@ -82,7 +82,7 @@ def read_list(
             problems.append(ListProblem(number, wrong.column, wrong.what))
         else:
             if any(map(visible, cells.values())):
-                rows.append(Row(number, cells))
+                rows.append(CsvRow(number, cells))
     return CsvList(path, header, tuple(rows), tuple(problems))
 
 
@@ -106,7 +106,7 @@ class _QuoteError(Exception):
     """The quotation marks of a cell do not match; `args`: its index, what is wrong."""
 
 
-def _lines(path: Path, content: bytes, error: type[CallerError]) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, content: bytes, error: type[UsageError]) -> Iterator[tuple[int, str]]:
     """Yield number and text of each line that is not blank. Bytes that are not UTF-8 stay."""
     for start, kind in ((b"PK\3\4", "xlsx or ods"), (b"\xd0\xcf\x11\xe0", "xls")):
         if content.startswith(start):
@@ -129,7 +129,7 @@ def _header(
     first: tuple[int, str],
     delimiter: str,
     columns: Mapping[str, frozenset[str]],
-    error: type[CallerError],
+    error: type[UsageError],
 ) -> tuple[tuple[str, ...], str]:
     """Return the names of the columns, and what separates cells."""
     number, line = first

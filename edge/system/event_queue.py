@@ -6,7 +6,7 @@ from collections import deque
 from edge.types import Frame, Stimulus
 
 
-class Inbox:
+class EventQueue:
     """What the main loop waits for: every stimulus in order, and the newest frame only."""
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Inbox:
             self._frame = frame
             self._changed.notify()
 
-    def take(self, timeout: float) -> tuple[tuple[Stimulus, ...], Frame | None]:
+    def get(self, timeout: float) -> tuple[tuple[Stimulus, ...], Frame | None]:
         """Everything that waits, after at most `timeout` seconds; empty where nothing came."""
         with self._changed:
             if not self._stimuli and self._frame is None:

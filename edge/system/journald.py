@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.errors import Trouble
+from edge.errors import ErrorCode
 from edge.system.text import escaped
 
 SOCKET = Path("/run/systemd/journal/socket")
@@ -43,7 +43,9 @@ _PRIORITY = {
 _PERSONAL = re.compile(r"(?<![0-9A-Za-z])(?:[0-9]{18}|[0-9a-f]{32})(?![0-9A-Za-z])")
 
 
-def facts(*, code: Trouble | str | None = None, **others: str | float | None) -> dict[str, Any]:
+def log_fields(
+    *, code: ErrorCode | str | None = None, **others: str | float | None
+) -> dict[str, Any]:
     """Return what goes to `extra` of a log call; what is None is left out.
 
     `code` is a word of docs/troubleshooting.md.
@@ -52,7 +54,7 @@ def facts(*, code: Trouble | str | None = None, **others: str | float | None) ->
     return {_FACTS: {name: value for name, value in named.items() if value is not None}}
 
 
-def impersonal(text: str) -> str:
+def redact(text: str) -> str:
     """Return `text` without anything that may be a person's number or id."""
     return _PERSONAL.sub("[removed]", text)
 
@@ -63,7 +65,7 @@ def configure(level: str, environment: Mapping[str, str] = os.environ) -> None:
     handler = JournalHandler() if journal else logging.StreamHandler()
     if not isinstance(handler, JournalHandler):
         handler.setFormatter(PlainFormatter())
-    handler.addFilter(Gate())
+    handler.addFilter(RateLimitFilter())
     logging.basicConfig(level=level, handlers=[handler])
 
 
@@ -96,7 +98,7 @@ class PlainFormatter(EscapingFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         code = getattr(record, _FACTS, {}).get("code")
-        text = impersonal(super().format(record)) + (f" [{code}]" if code else "")
+        text = redact(super().format(record)) + (f" [{code}]" if code else "")
         if not self._priority:
             return text
         number = _PRIORITY.get(record.levelno, 5)
@@ -139,14 +141,14 @@ class JournalHandler(logging.Handler):
 
 
 def _field(name: str, value: object) -> bytes:
-    content = impersonal(str(value))[:_LONGEST].encode("utf-8", "replace")
+    content = redact(str(value))[:_LONGEST].encode("utf-8", "replace")
     key = name.encode("ascii")
     if b"\n" in content:
         return key + b"\n" + struct.pack("<Q", len(content)) + content + b"\n"
     return key + b"=" + content + b"\n"
 
 
-class Gate(logging.Filter):
+class RateLimitFilter(logging.Filter):
     """Lets BURST entries of a kind through in WINDOW_S, and says of the next how many it held.
 
     A kind is a place in the program and a code: what changes from entry to entry is its arguments.

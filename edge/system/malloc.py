@@ -8,7 +8,7 @@ M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h
 _LIBC = ctypes.CDLL(None)
 
 
-def settle() -> None:
+def limit_arenas() -> None:
     """Have what is freed given back to the kernel; before the first thread.
 
     Blocks from 1 MiB on at once. By itself glibc raises that threshold with each large block that

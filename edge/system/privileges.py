@@ -31,7 +31,7 @@ class Owner:
             return str(self.uid)
 
     @classmethod
-    def of(cls, path: Path) -> "Owner":
+    def owner_of(cls, path: Path) -> "Owner":
         """Return who owns a file or folder. Raises OSError."""
         about = path.stat()
         return cls(about.st_uid, about.st_gid)
@@ -49,7 +49,7 @@ def service(user: str = USER) -> Owner:
 
 
 @contextmanager
-def acting_as(owner: Owner) -> Iterator[None]:
+def run_as(owner: Owner) -> Iterator[None]:
     """Have root touch files as `owner` meanwhile; anybody else goes on as they are.
 
     For the whole process: other threads are not to touch files at the same time.

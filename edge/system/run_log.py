@@ -17,7 +17,7 @@ GOOD = "success"  # $SERVICE_RESULT; systemd.exec(5)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RebootRequest:
     """A reboot that was asked for: in which boot, and when, in seconds of its uptime."""
 
     boot_id: str
@@ -29,7 +29,7 @@ def boot_id() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
 
 
-def note(runtime: Path, result: str, status: str) -> None:
+def record(runtime: Path, result: str, status: str) -> None:
     """Add an end that was none in good order: `$SERVICE_RESULT` and `$EXIT_STATUS`."""
     if result in ("", GOOD):
         return
@@ -38,12 +38,12 @@ def note(runtime: Path, result: str, status: str) -> None:
     file.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
 
 
-def ends(runtime: Path) -> list[str]:
+def last_exits(runtime: Path) -> list[str]:
     """Return the ends since they were told last, the newest last, as `result status`."""
     return _lines(runtime / ENDS)
 
 
-def ask(state: Path, uptime_s: float) -> None:
+def request_reboot(state: Path, uptime_s: float) -> None:
     """Leave word, on the disk, that a reboot was asked for."""
     with (state / ASKED).open("w", encoding="ascii") as out:
         out.write(f"{boot_id()} {uptime_s:.0f}\n")
@@ -51,11 +51,11 @@ def ask(state: Path, uptime_s: float) -> None:
         os.fsync(out.fileno())
 
 
-def asked(state: Path) -> Ask | None:
+def reboot_requested(state: Path) -> RebootRequest | None:
     """Return the reboot that was asked for last and not told of yet."""
     try:
         boot, uptime = _lines(state / ASKED)[0].split()
-        return Ask(boot, float(uptime))
+        return RebootRequest(boot, float(uptime))
     except (IndexError, ValueError):
         return None
 

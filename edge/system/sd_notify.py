@@ -31,7 +31,7 @@ class Notifier:
             self._status = sentence
             self._send(f"STATUS={sentence}")
 
-    def alive(self) -> None:
+    def watchdog(self) -> None:
         self._send("WATCHDOG=1")
 
     def extend(self, seconds: int) -> None:

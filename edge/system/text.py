@@ -17,12 +17,12 @@ _PATTERNS = {"^[a-z0-9-]{1,32}$": "must be 1 to 32 lower case letters, digits an
 _MANY = {"person": "people", "process": "processes"}  # what ends otherwise than in s
 
 
-def counted(number: int, one: str) -> str:
+def pluralize(number: int, one: str) -> str:
     """Return `1 unit`, `2 units`, `2 people`."""
     return f"{number} {one if number == 1 else _MANY.get(one, one + 's')}"
 
 
-def plain(error: Mapping[str, Any]) -> str:
+def describe_validation_error(error: Mapping[str, Any]) -> str:
     """Return what is wrong with a value, without the value; `error` is one of `errors()`.
 
     It follows the name of the value, or that and "is" and the value, as in "camera.fps is 99: must

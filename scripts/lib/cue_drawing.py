@@ -9,7 +9,7 @@ import wave
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.gpio.patterns import Light, pattern_of, timeline
+from edge.gpio.patterns import LightState, pattern_of, timeline
 from edge.types import Cue, CueName
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,7 +32,7 @@ SCENES: tuple[tuple[str, tuple[tuple[Cue, float], ...]], ...] = (
 )
 
 
-def lights(parts: tuple[tuple[Cue, float], ...]) -> Iterator[tuple[float, float, Light]]:
+def lights(parts: tuple[tuple[Cue, float], ...]) -> Iterator[tuple[float, float, LightState]]:
     """Yield (from, until, light) in seconds; levels of one cue share its time, as on the stage."""
     begin = 0.0
     for cue, seconds in parts:
@@ -113,16 +113,16 @@ def page() -> str:
     ]
     for name in sorted(CueName, key=lambda n: pattern_of(Cue(n)).rank):
         pattern = pattern_of(Cue(name))
-        lasts = f"{pattern.seconds:.1f} s" if pattern.passes else "until replaced"
-        waits = f"{pattern.held:.1f} s" if pattern.passes else "-"
+        lasts = f"{pattern.seconds:.1f} s" if pattern.is_transient else "until replaced"
+        waits = f"{pattern.hold_seconds:.1f} s" if pattern.is_transient else "-"
         heard = pattern_of(Cue(name, 1.0)) if name is CueName.OUT_OF_ORDER else pattern
-        steps = (*heard.once, *heard.then)
+        steps = (*heard.intro, *heard.loop)
         pitches = [step.light.pitch for step in steps if step.light.pitch]
         sounds = f"{min(pitches):.0f} to {max(pitches):.0f} Hz" if pitches else "silent"
         if pitches and min(pitches) == max(pitches):
             sounds = f"{pitches[0]:.0f} Hz"
         if name is CueName.SMILE_ASKED:
-            highest = pattern_of(Cue(name, 1.0)).then[0].light.pitch
+            highest = pattern_of(Cue(name, 1.0)).loop[0].light.pitch
             sounds = f"{pitches[0]:.0f} to {highest:.0f} Hz, with the smile"
         lines.append(f"| {name} | {pattern.rank} | {lasts} | {waits} | {sounds} |")
     return "\n".join([*lines, ""])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.attendance import table
-from edge.attendance.table import IGNORED, LASTS, SIGNS, STATES, TABLE, Rule, Sign, State
+from edge.attendance.table import IGNORED, LASTS, SIGNS, STATES, TABLE, State, Transition, Trigger
 
 PAGE = Path(__file__).parents[2] / "docs" / "session.md"
 
@@ -22,19 +22,19 @@ def diagram() -> Iterator[str]:
     yield "stateDiagram-v2"
     yield f"    [*] --> {State.NOBODY}"
     for state, rows in TABLE.items():
-        arrows: dict[State, list[Sign]] = defaultdict(list)
+        arrows: dict[State, list[Trigger]] = defaultdict(list)
         for sign, rule in rows.items():
-            if rule.to is not state and sign is not Sign.FAULT:
+            if rule.to is not state and sign is not Trigger.FAULT:
                 arrows[rule.to].append(sign)
         for to, signs in arrows.items():
             yield f"    {state} --> {to}: {', '.join(signs)}"
 
 
-def row(sign: Sign, rule: Rule) -> str:
+def row(sign: Trigger, rule: Transition) -> str:
     """Return one line of a state's table."""
     cue = "-"
     if rule.cue is not None:
-        heard = rule.cue.level > 0 and sign is not Sign.SAME
+        heard = rule.cue.level > 0 and sign is not Trigger.SAME
         cue = f"{rule.cue.name}, heard" if heard else str(rule.cue.name)
     event = rule.event or "-"
     again = " (the person is forgotten)" if rule.anew else ""
@@ -56,12 +56,12 @@ def chapter(state: State) -> Iterator[str]:
     yield ""
     yield "| sign | meaning | next | cue | event |"
     yield "| --- | --- | --- | --- | --- |"
-    for sign in Sign:
+    for sign in Trigger:
         if sign in TABLE[state]:
             yield row(sign, TABLE[state][sign])
     yield ""
-    yield f"Ignored: {', '.join(s for s in Sign if s in IGNORED[state])}."
-    never = [s for s in Sign if s not in TABLE[state] and s not in IGNORED[state]]
+    yield f"Ignored: {', '.join(s for s in Trigger if s in IGNORED[state])}."
+    never = [s for s in Trigger if s not in TABLE[state] and s not in IGNORED[state]]
     if never:
         yield f"Cannot come: {', '.join(never)}."
     yield ""

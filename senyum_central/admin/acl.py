@@ -7,7 +7,7 @@ WRITES = ("event", "state", "health", "reply/+")
 READS = ("command/+", "roster", "roster/+")
 
 
-def spelled_out(unit: str) -> str:
+def expand_acl(unit: str) -> str:
     """Return the lines of mosquitto's access list for one unit, ORG/SITE/UNIT."""
     rights = (("write", WRITES), ("read", READS))
     lines = [f"topic {right} {ROOT}/{unit}/{leaf}" for right, leaves in rights for leaf in leaves]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from edge.contract.authority import ROLES, Role, granted
+from edge.contract.authority import ROLES, Role, roles_of
 from edge.contract.keys import SigningKey
 from edge.errors import CertificateError, SecretError
 from edge.system import files
@@ -18,7 +18,9 @@ from edge.system.key_files import read_secret, sync_folder, write_secret
 _MOST = 2**53 - 1  # a JSON number that every language reads exactly
 
 
-def prepare(path: Path, alg: str, roles: Iterable[Role]) -> tuple[SigningKey, Callable[[], None]]:
+def load_or_create(
+    path: Path, alg: str, roles: Iterable[Role]
+) -> tuple[SigningKey, Callable[[], None]]:
     """Return the key of `path` and what keeps it there, with these roles beside those it has.
 
     Where there is none it is a new one, of Ed25519 or ES256 (`alg`). Nothing is written before the
@@ -35,7 +37,7 @@ def prepare(path: Path, alg: str, roles: Iterable[Role]) -> tuple[SigningKey, Ca
             raise SecretError(f"{path}: was replaced while it was read; run this again")
     else:
         key, content = SigningKey.generate(alg)
-    known = granted(content)
+    known = roles_of(content)
     wanted = known.union(roles)
 
     def keep() -> None:

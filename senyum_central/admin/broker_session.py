@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from edge.errors import LinkRefused, Trouble
-from edge.mqtt.connection import Connection, Hello
-from edge.mqtt.self_pipe import Waker
-from edge.mqtt.version import Version
+from edge.errors import ErrorCode, LinkRefused
+from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.self_pipe import SelfPipe
+from edge.mqtt.version import VersionNegotiation
 from edge.settings import BrokerSettings
 
 ANSWER_SECONDS = 30.0  # for the broker to take one message more
@@ -15,7 +15,7 @@ WINDOW = 20  # messages on their way
 Hear = Callable[[str, bytes, bool], None]  # topic, payload, retained
 
 
-class Post:
+class BrokerSession:
     """An open connection, without a session: the broker keeps nothing for us.
 
     One thread does all, so `hear` is called only while a method waits. Raises LinkError, and
@@ -26,9 +26,9 @@ class Post:
         self._where = f"broker {broker.host}:{broker.port}"
         self._hear = hear
         self._flying: set[int] = set()
-        self._waker = Waker()
-        hello = Hello(client_id, session=0)
-        self._connection = Version(broker).connect(
+        self._waker = SelfPipe()
+        hello = ConnectOptions(client_id, session=0)
+        self._connection = VersionNegotiation(broker).connect(
             lambda five: Connection(broker, hello, self._waker, five=five)
         )
 
@@ -44,14 +44,14 @@ class Post:
     def publish(self, topic: str, payload: bytes | str, *, retain: bool) -> None:
         """Send a message of QoS 1; wait while too many are not acknowledged."""
         self._flying.add(self._connection.publish(topic, payload, 1, retain=retain))
-        self.settle(min(WINDOW, self._connection.receive_maximum) - 1)
+        self.wait_acknowledged(min(WINDOW, self._connection.receive_maximum) - 1)
 
-    def settle(self, most: int = 0) -> None:
+    def wait_acknowledged(self, most: int = 0) -> None:
         """Wait until at most `most` messages are not acknowledged."""
         while len(self._flying) > most:
             before = len(self._flying)
             if not self.wait(ANSWER_SECONDS, lambda: len(self._flying) < before):  # noqa: B023 - called here
-                raise self._connection.ended("does not answer; try again", Trouble.SILENT)
+                raise self._connection.ended("does not answer; try again", ErrorCode.SILENT)
 
     def wait(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
         """Receive until `done`, for at most `seconds`; returns whether it is done."""
@@ -60,7 +60,7 @@ class Post:
             left = until - time.monotonic()
             if left <= 0:
                 return False
-            self._connection.turn(min(left, 1.0))
+            self._connection.poll(min(left, 1.0))
             self._take_in()
         return True
 

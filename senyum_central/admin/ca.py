@@ -29,9 +29,9 @@ from edge.mqtt.ca_bundle import read_certificates
 from edge.system import files
 from edge.system.key_files import LARGEST, read_secret
 from edge.system.supplied_files import read_regular
-from senyum_central.admin.certificate_index import Entry, Register
+from senyum_central.admin.certificate_index import CertificateEntry, CertificateIndex
 from senyum_central.admin.certificates import (
-    Kind,
+    CertificateKind,
     PublicKey,
     Subject,
     Validity,
@@ -58,7 +58,7 @@ REASONS = {reason.name.replace("_", "-"): reason for reason in _REVOCABLE}
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class CaDirectory:
     """The folder without its key, for which no passphrase is needed. Raises CertificateError."""
 
     folder: Path
@@ -76,15 +76,15 @@ class Shelf:
             raise CertificateError(f"{self.crl_file}: is damaged; make it with crl") from None
 
     @property
-    def register(self) -> Register:
+    def register(self) -> CertificateIndex:
         self._read(_CERTIFICATE)  # says that the folder is none, where it is none
-        return Register.load(self.folder / _REGISTER)
+        return CertificateIndex.load(self.folder / _REGISTER)
 
     @property
     def crl_file(self) -> Path:
         return self.folder / _CRL
 
-    def newest(self, name: str) -> Entry:
+    def newest(self, name: str) -> CertificateEntry:
         """Return the certificate of `name` that was issued last and is not revoked."""
         entries = [entry for entry in self.register.named(name) if entry.revoked is None]
         if not entries:
@@ -109,7 +109,7 @@ class Shelf:
 class CertificateAuthority:
     """The folder with its key at hand. Its methods raise CertificateError."""
 
-    def __init__(self, shelf: Shelf, key: ec.EllipticCurvePrivateKey) -> None:
+    def __init__(self, shelf: CaDirectory, key: ec.EllipticCurvePrivateKey) -> None:
         self._shelf = shelf
         self._key = key
         self._certificate = shelf.certificate
@@ -138,16 +138,16 @@ class CertificateAuthority:
         # The certificate comes last: without it the folder is no authority, however power goes.
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
         files.create(folder / _KEY, private, mode=0o600)
-        Register().save(folder / _REGISTER)
+        CertificateIndex().save(folder / _REGISTER)
         files.create(folder / _CERTIFICATE, certificate.public_bytes(Encoding.PEM))
-        made = cls(Shelf(folder), key)
+        made = cls(CaDirectory(folder), key)
         made.publish(now)
         return made
 
     @classmethod
     def open(cls, folder: Path, passphrase: bytes) -> Self:
         """Read the key; also SecretError where others can read the file."""
-        shelf = Shelf(folder)
+        shelf = CaDirectory(folder)
         authority = shelf.certificate
         path = folder / _KEY
         try:
@@ -167,7 +167,7 @@ class CertificateAuthority:
         now: datetime,
         days: int = CERTIFICATE_DAYS,
         out: Path | None = None,
-    ) -> Entry:
+    ) -> CertificateEntry:
         """Certify the key of a request under the subject's name; `out` gets the certificate.
 
         Refused where the name has a certificate that is still good: `renew` or `revoke` that.
@@ -191,7 +191,7 @@ class CertificateAuthority:
         days: int = CERTIFICATE_DAYS,
         request: Path | None = None,
         out: Path | None = None,
-    ) -> Entry:
+    ) -> CertificateEntry:
         """Certify a name once more, with the same key or with that of a new request.
 
         The old certificate stays good until it ends, so that the new one can be put in its place
@@ -214,7 +214,7 @@ class CertificateAuthority:
         name_or_serial: str,
         now: datetime,
         reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
-    ) -> list[Entry]:
+    ) -> list[CertificateEntry]:
         """Revoke all certificates of a name, or the one of a serial number; publish the list."""
         with files.locked(self._shelf.folder):
             register = self._shelf.register
@@ -240,12 +240,12 @@ class CertificateAuthority:
 
     def _certify(
         self,
-        register: Register,
+        register: CertificateIndex,
         subject: Subject,
         public_key: PublicKey,
         validity: Validity,
         out: Path | None,
-    ) -> Entry:
+    ) -> CertificateEntry:
         for other in register.entries:
             leaked = other.revoked and other.revoked.reason is x509.ReasonFlags.key_compromise
             if leaked and other.certificate.public_key() == public_key:
@@ -259,7 +259,7 @@ class CertificateAuthority:
             )
         except ValueError as error:
             raise CertificateError(f"{subject.name}: {error}") from None
-        entry = Entry(subject.kind, certificate)
+        entry = CertificateEntry(subject.kind, certificate)
         register.entries.append(entry)
         # Registered before it is out: what is not in the register could not be revoked.
         register.save(self._shelf.folder / _REGISTER)
@@ -267,7 +267,7 @@ class CertificateAuthority:
             files.create(out, entry.pem)
         return entry
 
-    def _publish(self, register: Register, now: datetime, days: int) -> None:
+    def _publish(self, register: CertificateIndex, now: datetime, days: int) -> None:
         register.crl += 1
         revoked = list(register.revoked())
         validity = Validity.of(now, days)
@@ -289,8 +289,8 @@ def _requested(path: Path, name: str) -> PublicKey:
     return key
 
 
-def _subject_of(entry: Entry) -> Subject:
-    if entry.kind is not Kind.BROKER:
+def _subject_of(entry: CertificateEntry) -> Subject:
+    if entry.kind is not CertificateKind.BROKER:
         return Subject.client(entry.name)
     names = entry.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     return Subject.broker([str(getattr(name, "value", "")) for name in names.value])

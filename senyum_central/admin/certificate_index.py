@@ -20,14 +20,14 @@ from cryptography.x509.oid import NameOID
 
 from edge.errors import CertificateError
 from edge.system import files
-from senyum_central.admin.certificates import Kind, Revocation
+from senyum_central.admin.certificates import CertificateKind, Revocation
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CertificateEntry:
     """One certificate and what became of it."""
 
-    kind: Kind
+    kind: CertificateKind
     certificate: x509.Certificate
     revoked: Revocation | None = None
 
@@ -55,11 +55,11 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Register:
+class CertificateIndex:
     """All of them, in the order in which they were issued."""
 
     crl: int = 0
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[CertificateEntry] = field(default_factory=list)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -79,22 +79,22 @@ class Register:
         content = {"crl": self.crl, "certificates": [_written(entry) for entry in self.entries]}
         files.replace(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600)
 
-    def named(self, name: str) -> list[Entry]:
+    def named(self, name: str) -> list[CertificateEntry]:
         return [entry for entry in self.entries if entry.name == name]
 
     def revoked(self) -> Iterator[Revocation]:
         return (entry.revoked for entry in self.entries if entry.revoked is not None)
 
-    def revoke(self, entry: Entry, time: datetime, reason: x509.ReasonFlags) -> None:
+    def revoke(self, entry: CertificateEntry, time: datetime, reason: x509.ReasonFlags) -> None:
         revoked = Revocation(entry.certificate.serial_number, time, reason)
         self.entries[self.entries.index(entry)] = replace(entry, revoked=revoked)
 
 
-def _read(content: Mapping[str, Any]) -> Entry:
+def _read(content: Mapping[str, Any]) -> CertificateEntry:
     certificate = x509.load_pem_x509_certificate(content["pem"].encode())
     revoked = content["revoked"]
-    return Entry(
-        Kind(content["kind"]),
+    return CertificateEntry(
+        CertificateKind(content["kind"]),
         certificate,
         revoked
         and Revocation(
@@ -105,7 +105,7 @@ def _read(content: Mapping[str, Any]) -> Entry:
     )
 
 
-def _written(entry: Entry) -> dict[str, object]:
+def _written(entry: CertificateEntry) -> dict[str, object]:
     revoked = entry.revoked
     return {
         "kind": entry.kind,

@@ -30,7 +30,7 @@ _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*",
 _SMALLEST_RSA = 2048
 
 
-class Kind(StrEnum):
+class CertificateKind(StrEnum):
     """What a certificate is for."""
 
     UNIT = "unit"
@@ -47,7 +47,7 @@ class Subject:
     """
 
     name: str
-    kind: Kind
+    kind: CertificateKind
     hosts: tuple[str, ...] = ()
 
     @classmethod
@@ -58,12 +58,12 @@ class Subject:
                 raise ValueError(
                     f"{name[:80]!r} is no name: ORG/SITE/UNIT, or 1 to 64 of a-z 0-9 -"
                 )
-            return cls(name, Kind.CLIENT)
+            return cls(name, CertificateKind.CLIENT)
         parts = name.split("/")
         if len(parts) != 3:
             raise ValueError(f"{name[:110]!r} is not ORG/SITE/UNIT")
         try:
-            return cls(common_name(UnitName(*parts)), Kind.UNIT)
+            return cls(common_name(UnitName(*parts)), CertificateKind.UNIT)
         except CertificateError as error:
             raise ValueError(str(error)) from None
 
@@ -75,13 +75,13 @@ class Subject:
                 raise ValueError(f"{host[:80]!r} is no host name (in lower case) or IP address")
         if not hosts or len(hosts[0]) > LONGEST_NAME:
             raise ValueError(f"the first host needs 1 to {LONGEST_NAME} characters")
-        return cls(hosts[0], Kind.BROKER, tuple(hosts))
+        return cls(hosts[0], CertificateKind.BROKER, tuple(hosts))
 
     @property
     def alternative(self) -> x509.SubjectAlternativeName | None:
         """The subject alternative names: of a broker its hosts, of a unit its URN."""
         names: list[x509.GeneralName]
-        if self.kind is Kind.UNIT:
+        if self.kind is CertificateKind.UNIT:
             names = [x509.UniformResourceIdentifier(UnitName(*self.name.split("/")).source)]
         else:
             names = [
@@ -164,7 +164,7 @@ def make_certificate(
         )
     purpose = (
         ExtendedKeyUsageOID.SERVER_AUTH
-        if subject.kind is Kind.BROKER
+        if subject.kind is CertificateKind.BROKER
         else ExtendedKeyUsageOID.CLIENT_AUTH
     )
     of_key, of_authority = x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier

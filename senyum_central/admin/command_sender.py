@@ -12,20 +12,20 @@ import uuid6
 
 from edge.contract.authority import Role, sign_order, signing_key
 from edge.contract.commands import COMMAND_TYP, CommandName, Reply
-from edge.contract.envelope import Rejected, parse_will, verify
+from edge.contract.envelope import EnvelopeRejected, parse_will, verify
 from edge.contract.events import HealthEvent, StateEvent, timestamp
 from edge.contract.keys import KeySet
 from edge.contract.replies import verify_reply
-from edge.contract.topics import COMMAND, REPLY, Leaf, UnitName
+from edge.contract.topics import COMMAND, REPLY, TopicKind, UnitName
 from edge.errors import EnvelopeError, LinkError
 from edge.settings import BrokerSettings
-from edge.system.text import counted
+from edge.system.text import pluralize
 from senyum_central.admin.authority_key import next_number
-from senyum_central.admin.broker_session import Post
+from senyum_central.admin.broker_session import BrokerSession
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedCommand:
     """A command, ready to be sent."""
 
     id: str
@@ -35,7 +35,7 @@ class Signed:
 
 def sign(
     key: Path, unit: UnitName, name: CommandName, data: Mapping[str, Any], expires: float
-) -> Signed:
+) -> SignedCommand:
     """Sign a command with the next number of the key; it counts for `expires` seconds.
 
     Raises SecretError.
@@ -53,13 +53,13 @@ def sign(
         "exp": timestamp(now_ns + round(expires * 1e9)),
         "data": dict(data),
     }
-    return Signed(id_, number, sign_order(authority, COMMAND_TYP, claims))
+    return SignedCommand(id_, number, sign_order(authority, COMMAND_TYP, claims))
 
 
-class Errand:
+class CommandSender:
     """Waits for one unit's answer to one command, and hears meanwhile how the unit is."""
 
-    def __init__(self, unit: UnitName, keys: KeySet, signed: Signed) -> None:
+    def __init__(self, unit: UnitName, keys: KeySet, signed: SignedCommand) -> None:
         self._unit = unit
         self._keys = keys
         self._signed = signed
@@ -71,14 +71,14 @@ class Errand:
     def run(self, broker: BrokerSettings, name: CommandName, seconds: float) -> Reply:
         """Publish and wait; LinkError says what to look at where no answer comes in time."""
         topics = (
-            self._unit.below(REPLY, self._signed.id),
-            self._unit.topic(Leaf.STATE),
-            self._unit.topic(Leaf.HEALTH),
+            self._unit.subtopic(REPLY, self._signed.id),
+            self._unit.topic(TopicKind.STATE),
+            self._unit.topic(TopicKind.HEALTH),
         )
-        with Post(broker, f"senyum-admin.{secrets.token_hex(8)}", self._hear) as post:
+        with BrokerSession(broker, f"senyum-admin.{secrets.token_hex(8)}", self._hear) as post:
             post.subscribe(topics)
-            post.publish(self._unit.below(COMMAND, name), self._signed.token, retain=False)
-            post.settle()
+            post.publish(self._unit.subtopic(COMMAND, name), self._signed.token, retain=False)
+            post.wait_acknowledged()
             post.wait(seconds, lambda: self._reply is not None)
         if self._reply is None:
             raise LinkError(self._silence(seconds))
@@ -86,7 +86,7 @@ class Errand:
 
     def _hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002 - Post's
         try:
-            if topic.startswith(self._unit.below(REPLY)):
+            if topic.startswith(self._unit.subtopic(REPLY)):
                 now = datetime.now(UTC)
                 self._reply = verify_reply(payload, self._keys, self._unit, self._signed.id, now)
             else:
@@ -102,14 +102,14 @@ class Errand:
             return
         try:
             event = verify(payload, self._keys, topic).event
-        except Rejected as error:
+        except EnvelopeRejected as error:
             self._false = str(error)
             return
         if isinstance(event, StateEvent):
             self._state = f"its last word is that it is {event.data.status} (since {event.time})"
         if isinstance(event, HealthEvent) and event.data.last_refusal is not None:
             self._health = (
-                f"; it refused {counted(event.data.refused_commands, 'command')}, the last as "
+                f"; it refused {pluralize(event.data.refused_commands, 'command')}, the last as "
                 f"{event.data.last_refusal}: does its file of authorities have this key?"
             )
 

@@ -19,7 +19,7 @@ import uuid6
 
 from edge.contract.authority import Audience, Role, sign_order, signing_key
 from edge.contract.encryption import Recipient, recipients
-from edge.contract.envelope import Rejected, verify
+from edge.contract.envelope import EnvelopeRejected, verify
 from edge.contract.events import StateEvent, Status, timestamp
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.replies import verify_reply
@@ -27,23 +27,23 @@ from edge.contract.roster_manifest import (
     LEAF,
     SHARED,
     TYP,
-    Manifest,
-    Wrapped,
+    RosterManifest,
+    WrappedKey,
     chunk_topic,
     manifest_topic,
 )
-from edge.contract.topics import REPLY, ROOT, Leaf, UnitName
+from edge.contract.topics import REPLY, ROOT, TopicKind, UnitName
 from edge.errors import EnvelopeError, PeopleError, RosterError, SecretError
-from edge.roster.chunks import Parcel, packed
+from edge.roster.chunks import EncryptedChunks, encrypt_chunks
 from edge.roster.codec import Roster, pack, stripped, unpack
 from edge.roster.file import read, save
 from edge.roster.keys import read_key
-from senyum_central.admin.broker_session import Post
+from senyum_central.admin.broker_session import BrokerSession
 
 LOOK_SECONDS = 2.0  # without a word more from the broker: it has sent all that it retains
 
 
-class Standing(StrEnum):
+class DeliveryStatus(StrEnum):
     """How far one unit is."""
 
     CONFIRMED = "confirmed"
@@ -54,11 +54,11 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class UnitStatus:
     """What is known of one unit."""
 
     unit: UnitName
-    standing: Standing = Standing.SILENT
+    standing: DeliveryStatus = DeliveryStatus.SILENT
     about: str = ""
     token: str = ""  # what it signed to say so
     answered: bool = False  # to what was sent; `state` alone may tell of what went before
@@ -110,7 +110,7 @@ class Source:
         return read(self.file, self.key)
 
 
-def erased(source: Source, person: str, *, absent: bool = False) -> Roster:
+def without_person(source: Source, person: str, *, absent: bool = False) -> Roster:
     """Take a person out of the roster file, for good, and return what is in it then.
 
     Somebody who was erased before stays so, and nothing changes. Raises PeopleError for an id
@@ -137,7 +137,7 @@ def erased(source: Source, person: str, *, absent: bool = False) -> Roster:
     return source.read()
 
 
-def raised(source: Source, version: int) -> Roster:
+def bump_version(source: Source, version: int) -> Roster:
     """Give the roster at least this version, for units that had a higher one."""
     before = source.read()
     if before.version >= version:
@@ -147,27 +147,27 @@ def raised(source: Source, version: int) -> Roster:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class RosterRelease:
     """What goes to the broker."""
 
-    parcel: Parcel
+    parcel: EncryptedChunks
     version: int
-    manifests: Mapping[UnitName, Manifest]
+    manifests: Mapping[UnitName, RosterManifest]
     at: Mapping[str, UnitName]  # by organisation: on whose topics its chunks lie
 
     @classmethod
-    def of(cls, roster: Roster, recipients: Iterable[Recipient]) -> "Load":
+    def of(cls, roster: Roster, recipients: Iterable[Recipient]) -> "RosterRelease":
         """Encrypt; RosterError where it is more than can be sent."""
         content = pack(stripped(roster))
         try:
-            parcel = packed(content, roster.version)
+            parcel = encrypt_chunks(content, roster.version)
         except ValueError as error:
             raise RosterError(f"the roster is too large to be sent: {error}") from None
-        manifests: dict[UnitName, Manifest] = {}
+        manifests: dict[UnitName, RosterManifest] = {}
         at: dict[str, UnitName] = {}
         for each in recipients:
             shared = at.setdefault(each.unit.org, UnitName(each.unit.org, SHARED, SHARED))
-            manifests[each.unit] = Manifest(
+            manifests[each.unit] = RosterManifest(
                 id=str(uuid6.uuid7()),
                 aud=each.unit.source,
                 version=roster.version,
@@ -177,12 +177,12 @@ class Load:
                 embedder=roster.embedder,
                 at=shared.source,
                 chunks=parcel.entries,
-                recipients=(Wrapped(kid=each.kid, key=each.wrap(parcel.key)),),
+                recipients=(WrappedKey(kid=each.kid, key=each.wrap(parcel.key)),),
             )
         return cls(parcel, roster.version, manifests, at)
 
 
-class Watch:
+class DeliveryMonitor:
     """What the units say, and what the broker retains."""
 
     def __init__(
@@ -190,18 +190,18 @@ class Watch:
         keys: KeySet,
         units: Iterable[UnitName],
         digest: str,
-        manifests: Mapping[UnitName, Manifest] = MappingProxyType({}),
+        manifests: Mapping[UnitName, RosterManifest] = MappingProxyType({}),
     ) -> None:
         """Wait for the roster of this digest, and for answers to these manifests."""
         self._keys = keys
         self._digest = digest
         self._manifests = manifests
-        self._reports = {unit: Report(unit) for unit in units}
+        self._reports = {unit: UnitStatus(unit) for unit in units}
         self._heard_at = time.monotonic()
         self.manifests: dict[str, bytes] = {}  # retained, by topic
         self.chunks: set[str] = set()  # topics
 
-    def reports(self) -> list[Report]:
+    def reports(self) -> list[UnitStatus]:
         """Return how far each unit is, in order."""
         return [self._reports[unit] for unit in sorted(self._reports)]
 
@@ -216,12 +216,12 @@ class Watch:
         else:
             self._hear_unit(topic, levels, payload)
 
-    def settle(self, post: Post) -> None:
+    def settle(self, post: BrokerSession) -> None:
         """Wait until the broker has sent what it retains."""
         while (left := self._heard_at + LOOK_SECONDS - time.monotonic()) > 0:
             post.wait(left)
 
-    def wait(self, post: Post, seconds: float, done: Callable[[Report], None]) -> None:
+    def wait(self, post: BrokerSession, seconds: float, done: Callable[[UnitStatus], None]) -> None:
         """Wait until every unit has answered, or so long; `done` is called for each."""
         reported: set[UnitName] = set()
 
@@ -242,12 +242,12 @@ class Watch:
         known = self._reports.get(unit)
         if known is None or known.answered:
             return
-        if levels[5] == Leaf.STATE:
+        if levels[5] == TopicKind.STATE:
             self._reports[unit] = self._state(known, topic, payload)
         elif unit in self._manifests:
             self._reports[unit] = self._reply(known, payload)
 
-    def _reply(self, known: Report, payload: bytes) -> Report:
+    def _reply(self, known: UnitStatus, payload: bytes) -> UnitStatus:
         to = self._manifests[known.unit].id
         try:
             reply = verify_reply(payload, self._keys, known.unit, to, datetime.now(UTC))
@@ -257,22 +257,22 @@ class Watch:
         if reply.ok:
             gone = reply.data.get("erased") or ()
             about = f"{reply.time}" + (f", erased {len(gone)}" if gone else "")
-            return Report(known.unit, Standing.CONFIRMED, about, token, answered=True)
+            return UnitStatus(known.unit, DeliveryStatus.CONFIRMED, about, token, answered=True)
         about = f"{reply.reason}: {reply.text}"
-        return Report(known.unit, Standing.REFUSED, about, token, answered=True)
+        return UnitStatus(known.unit, DeliveryStatus.REFUSED, about, token, answered=True)
 
-    def _state(self, known: Report, topic: str, payload: bytes) -> Report:
+    def _state(self, known: UnitStatus, topic: str, payload: bytes) -> UnitStatus:
         try:
             event = verify(payload, self._keys, topic).event
-        except Rejected:  # the Last Will is not signed
-            return Report(known.unit, Standing.AWAY)
+        except EnvelopeRejected:  # the Last Will is not signed
+            return UnitStatus(known.unit, DeliveryStatus.AWAY)
         if not isinstance(event, StateEvent):
             return known
         if event.data.roster == self._digest:
             about = f"{event.time}, by its state"
-            return Report(known.unit, Standing.CONFIRMED, about, payload.decode())
+            return UnitStatus(known.unit, DeliveryStatus.CONFIRMED, about, payload.decode())
         away = event.data.status is Status.OFFLINE
-        return Report(known.unit, Standing.AWAY if away else Standing.ANOTHER)
+        return UnitStatus(known.unit, DeliveryStatus.AWAY if away else DeliveryStatus.ANOTHER)
 
 
 def digest_of(roster: Roster) -> str:
@@ -280,15 +280,19 @@ def digest_of(roster: Roster) -> str:
     return unpack(pack(stripped(roster))).digest
 
 
-def listen(post: Post, units: Iterable[UnitName]) -> None:
+def listen(post: BrokerSession, units: Iterable[UnitName]) -> None:
     """Hear what these units say of their rosters."""
     post.subscribe(
-        [topic for unit in units for topic in (unit.topic(Leaf.STATE), unit.below(REPLY, "+"))]
+        [
+            topic
+            for unit in units
+            for topic in (unit.topic(TopicKind.STATE), unit.subtopic(REPLY, "+"))
+        ]
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
+class PushResult:
     """What became of the broker's side."""
 
     chunks: int
@@ -297,8 +301,13 @@ class Pushed:
 
 
 def push(
-    post: Post, watch: Watch, load: Load, authority: SigningKey, *, remove_others: bool = False
-) -> Pushed:
+    post: BrokerSession,
+    watch: DeliveryMonitor,
+    load: RosterRelease,
+    authority: SigningKey,
+    *,
+    remove_others: bool = False,
+) -> PushResult:
     """Put a roster on the broker in place of the one that is there. Raises LinkError."""
     filters = [
         pattern
@@ -312,7 +321,7 @@ def push(
     for at in load.at.values():
         for entry, chunk in zip(load.parcel.entries, load.parcel.chunks, strict=True):
             post.publish(chunk_topic(at, entry.name), chunk, retain=True)
-    post.settle()
+    post.wait_acknowledged()
     topics = {manifest_topic(unit): manifest for unit, manifest in load.manifests.items()}
     others = tuple(sorted(t for t, body in watch.manifests.items() if body and t not in topics))
     for topic, manifest in topics.items():
@@ -320,13 +329,13 @@ def push(
         post.publish(topic, sign_order(authority, TYP, claims), retain=True)
     for topic in others if remove_others else ():
         post.publish(topic, b"", retain=True)
-    post.settle()
+    post.wait_acknowledged()
     kept = set() if remove_others else {c for t in others for c in _named(watch.manifests[t])}
     old = [topic for topic in watch.chunks if topic not in kept]
     for topic in old:
         post.publish(topic, b"", retain=True)
-    post.settle()
-    return Pushed(len(load.parcel.chunks), len(old), () if remove_others else others)
+    post.wait_acknowledged()
+    return PushResult(len(load.parcel.chunks), len(old), () if remove_others else others)
 
 
 def _named(token: bytes) -> set[str]:

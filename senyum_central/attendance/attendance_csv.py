@@ -62,7 +62,7 @@ _Days = tuple[date, date]
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttendanceRow:
     """A genuine attempt of a person, as it is kept on the disk."""
 
     person: str
@@ -111,7 +111,7 @@ def _merged(ranges: Iterable[_Days]) -> list[_Days]:
 
 
 @dataclass(slots=True)
-class Count:
+class CsvCounts:
     """What became of the events of a period."""
 
     lines: int = 0
@@ -128,7 +128,7 @@ def write(
     *,
     day_start: time | None = None,
     plain: bool = False,
-) -> Count:
+) -> CsvCounts:
     """Write the table; `numbers` maps opaque ids to person numbers, None leaves them empty.
 
     Raises StoreError, also if there is no room for temporary files.
@@ -154,7 +154,7 @@ class _Table:
         self._period = period
         self._day_start = day_start
         self._lost = _Losses()
-        self._count = Count()
+        self._count = CsvCounts()
 
     def keep(self, found: UnitEvidence) -> None:
         """Take in what is proven of one unit."""
@@ -181,7 +181,7 @@ class _Table:
         self._marked_only()
         self._missing()
 
-    def write(self, out: TextIO, numbers: Mapping[str, str] | None, *, plain: bool) -> Count:
+    def write(self, out: TextIO, numbers: Mapping[str, str] | None, *, plain: bool) -> CsvCounts:
         """Write the lines in the order of days and people."""
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
@@ -201,14 +201,14 @@ class _Table:
         row = (day.isoformat(), person, json.dumps(cells))
         self._db.execute("INSERT INTO line VALUES (?, ?, ?)", row)
 
-    def _person(self, person: str, attempts: list[Attempt]) -> None:
+    def _person(self, person: str, attempts: list[AttendanceRow]) -> None:
         """Put down the lines of one person."""
         found = shifts([each for each in attempts if each.recorded], self._day_start)
         for shift in found:
             if shift.day in self._period:
                 days = {shift.day} | {each.moment.date() for each in shift.all}
                 self._put(person, shift.day, self._cells(shift, self._words(person, days)))
-        refused: dict[date, Attempt] = {}
+        refused: dict[date, AttendanceRow] = {}
         for each in attempts:
             day = working_day(each.moment, self._day_start)
             if not each.recorded and day in self._period and not _belongs(each, day, found):
@@ -216,7 +216,7 @@ class _Table:
         for day, each in refused.items():
             self._put(person, day, self._refused_cells(each, day, self._words(person, {day})))
 
-    def _cells(self, shift: Shift[Attempt], words: list[str]) -> tuple[str, ...]:
+    def _cells(self, shift: Shift[AttendanceRow], words: list[str]) -> tuple[str, ...]:
         first, last, shown = shift.first_in, shift.last_out, shift.shown
         smile = next((each.smile for each in shown if each.smile is not None), None)
         offsets = {each.moment.utcoffset() for each in shown}
@@ -236,7 +236,9 @@ class _Table:
             _each([*notes, *words, *self._gap(days, {each.unit.site for each in shown})]),
         )
 
-    def _refused_cells(self, attempt: Attempt, day: date, words: list[str]) -> tuple[str, ...]:
+    def _refused_cells(
+        self, attempt: AttendanceRow, day: date, words: list[str]
+    ) -> tuple[str, ...]:
         site = attempt.unit.site
         return (
             *_NO_TIMES,
@@ -302,10 +304,10 @@ def _row(item: Item) -> tuple[object, ...]:
     )
 
 
-def _attempt(row: tuple[object, ...]) -> Attempt:
+def _attempt(row: tuple[object, ...]) -> AttendanceRow:
     person, moment, place, unit, _, recorded, reason, direction, smile, notes = row
     utc = _EPOCH + timedelta(microseconds=int(str(moment)))
-    return Attempt(
+    return AttendanceRow(
         str(person),
         utc.astimezone(zone(str(place))),
         UnitName.from_source(str(unit)),
@@ -320,7 +322,7 @@ def _attempt(row: tuple[object, ...]) -> Attempt:
 # --- lines ---------------------------------------------------------------------------------------
 
 
-def _belongs(refused: Attempt, day: date, found: list[Shift[Attempt]]) -> bool:
+def _belongs(refused: AttendanceRow, day: date, found: list[Shift[AttendanceRow]]) -> bool:
     """Whether a refused attempt is of a day, or at a time, of which there is a line anyway."""
     return any(
         shift.day == day
@@ -329,7 +331,7 @@ def _belongs(refused: Attempt, day: date, found: list[Shift[Attempt]]) -> bool:
     )
 
 
-def _when(attempt: Attempt | None, *, with_offset: bool) -> tuple[str, str]:
+def _when(attempt: AttendanceRow | None, *, with_offset: bool) -> tuple[str, str]:
     """Return the cells of a day and a time."""
     if attempt is None:
         return "", ""

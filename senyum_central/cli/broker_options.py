@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from edge.errors import CallerError
+from edge.errors import UsageError
 from edge.setting_types import ProtocolName
 from edge.settings import BrokerSettings
-from edge.system.text import plain
+from edge.system.text import describe_validation_error
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -43,14 +43,14 @@ def broker_settings(args: argparse.Namespace) -> BrokerSettings:
         url = urlsplit(text if "://" in text else f"//{text}")
         port = url.port
     except ValueError as error:
-        raise CallerError(f"--broker {text}: {error}") from None
+        raise UsageError(f"--broker {text}: {error}") from None
     scheme = url.scheme or ("mqtts" if args.ca or args.cert else "mqtt")
     if scheme not in _PORTS or not url.hostname or url.path not in {"", "/"} or url.query:
-        raise CallerError(
+        raise UsageError(
             f"--broker {text}: is not HOST[:PORT], mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
         )
     if "@" in url.netloc:
-        raise CallerError("--broker: names a user; use --username and --password-file")
+        raise UsageError("--broker: names a user; use --username and --password-file")
     try:
         return BrokerSettings(
             host=url.hostname,
@@ -66,4 +66,4 @@ def broker_settings(args: argparse.Namespace) -> BrokerSettings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = "".join(f"{part}: " for part in first["loc"])
-        raise CallerError(f"--broker {text}: {field}{plain(first)}") from None
+        raise UsageError(f"--broker {text}: {field}{describe_validation_error(first)}") from None

@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from edge.contract.keys import KeySet
-from edge.errors import CallerError
+from edge.errors import UsageError
 from edge.system.supplied_files import check_replaceable
-from edge.system.text import ascii_json, counted, escaped
+from edge.system.text import ascii_json, escaped, pluralize
 from senyum_central.attendance import attendance_csv as sheet
 from senyum_central.attendance.shifts import CONTEXT
 from senyum_central.cli.store import add_store, open_store
 from senyum_central.evidence import bundle
 from senyum_central.evidence.entries import Defect, Note
-from senyum_central.evidence.evidence import Evidence
+from senyum_central.evidence.evidence import EvidenceReader
 from senyum_central.ingest.key_set_file import check_owner
-from senyum_central.store.queries import Loss, Period, Shelf
+from senyum_central.store.queries import EventReader, LostRange, Period
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -102,20 +102,22 @@ def run(args: argparse.Namespace) -> int:
     numbers = _numbers(args)
     complaints = _Complaints()
     with closing(open_store(args, read_only=True)) as store, _output(args.out) as out:
-        shelf = Shelf(store)
+        shelf = EventReader(store)
         keys = None if period is None else _keys(args, shelf)
         with shelf.snapshot():
             if period is None or keys is None:
                 said = _write_gaps(out, shelf, complaints)
             elif args.raw:
-                evidence = Evidence(shelf, keys, period, complaints.take, _remark)
+                evidence = EvidenceReader(shelf, keys, period, complaints.take, _remark)
                 count = bundle.write(
                     out, shelf, evidence, period, complaints.take, site=args.site, name=args.unit
                 )
-                said = counted(count, "event")
+                said = pluralize(count, "event")
             else:
                 context = CONTEXT if args.day_start is None else timedelta(days=1)
-                evidence = Evidence(shelf, keys, period, complaints.take, _remark, context=context)
+                evidence = EvidenceReader(
+                    shelf, keys, period, complaints.take, _remark, context=context
+                )
                 said = _write_sheet(out, evidence, period, args, numbers)
     complaints.end()
     print(said + complaints.summary(), file=sys.stderr)
@@ -142,7 +144,7 @@ class _Complaints:
                 _tell(f"{note}: {unit}: and {count - _SHOWN} more")
 
     def summary(self) -> str:
-        return "" if self.count == 0 else f"; NOT GOOD: {counted(self.count, 'fault')}"
+        return "" if self.count == 0 else f"; NOT GOOD: {pluralize(self.count, 'fault')}"
 
 
 def _remark(text: str) -> None:
@@ -153,13 +155,13 @@ def _tell(text: str) -> None:
     print(escaped(f"senyum export: {text}"), file=sys.stderr)
 
 
-def _keys(args: argparse.Namespace, shelf: Shelf) -> KeySet:
+def _keys(args: argparse.Namespace, shelf: EventReader) -> KeySet:
     """Return the key set that was named, or the one that the receiver uses."""
     path = args.keys
     if path is None:
         path = shelf.key_file()
         if path is None:
-            raise CallerError(
+            raise UsageError(
                 "--keys is missing, and the store names no key set of a receiver; name the JWK "
                 "set of the units' keys"
             )
@@ -168,18 +170,18 @@ def _keys(args: argparse.Namespace, shelf: Shelf) -> KeySet:
     return KeySet.load(path)
 
 
-def _write_gaps(out: BinaryIO, shelf: Shelf, complaints: _Complaints) -> str:
+def _write_gaps(out: BinaryIO, shelf: EventReader, complaints: _Complaints) -> str:
     count = 0
     for loss in shelf.losses():
-        if isinstance(loss, Loss):
+        if isinstance(loss, LostRange):
             out.write(ascii_json(json.dumps(_as_object(loss))).encode() + b"\n")
             count += 1
         else:
             complaints.take(Defect(Note.ALTERED, "table gap", loss))
-    return counted(count, "gap")
+    return pluralize(count, "gap")
 
 
-def _as_object(loss: Loss) -> dict[str, object]:
+def _as_object(loss: LostRange) -> dict[str, object]:
     return {
         "unit": loss.unit.source,
         "first": loss.gap.first,
@@ -193,7 +195,7 @@ def _as_object(loss: Loss) -> dict[str, object]:
 
 def _write_sheet(
     out: BinaryIO,
-    evidence: Evidence,
+    evidence: EvidenceReader,
     period: Period,
     args: argparse.Namespace,
     numbers: Mapping[str, str] | None,
@@ -202,11 +204,11 @@ def _write_sheet(
     units = evidence.units(args.site, args.unit)
     count = sheet.write(text, units, period, numbers, day_start=args.day_start, plain=args.plain)
     text.detach()
-    said = f"{counted(count.lines, 'line')} of {counted(count.events, 'attempt')}"
+    said = f"{pluralize(count.lines, 'line')} of {pluralize(count.events, 'attempt')}"
     if count.strangers:
-        said += f"; left out: {counted(count.strangers, 'attempt')} of nobody known"
+        said += f"; left out: {pluralize(count.strangers, 'attempt')} of nobody known"
     if count.unnamed:
-        said += f"; not on the list and without a number: {counted(count.unnamed, 'person')}"
+        said += f"; not on the list and without a number: {pluralize(count.unnamed, 'person')}"
     return said
 
 
@@ -218,9 +220,9 @@ def _numbers(args: argparse.Namespace) -> Mapping[str, str] | None:
     )
     for file, path, name, key in pairs:
         if (path is None) != (key is None):
-            raise CallerError(f"{file} and {name} belong together; name both or none")
+            raise UsageError(f"{file} and {name} belong together; name both or none")
     if args.roster and args.people:
-        raise CallerError("--roster and --people are two sources of numbers; name one")
+        raise UsageError("--roster and --people are two sources of numbers; name one")
     from edge.roster.file import read
     from edge.roster.keys import read_key
     from edge.roster.people import person_id, read_people
@@ -237,10 +239,10 @@ def _numbers(args: argparse.Namespace) -> Mapping[str, str] | None:
 
 def _period(args: argparse.Namespace) -> Period:
     if args.first is None:
-        raise CallerError("--from is missing: the first day to export, as 2026-03-02")
+        raise UsageError("--from is missing: the first day to export, as 2026-03-02")
     last = args.last or args.first
     if last < args.first:
-        raise CallerError(f"--to {last}: is before --from {args.first}")
+        raise UsageError(f"--to {last}: is before --from {args.first}")
     return Period(args.first, last)
 
 
@@ -277,7 +279,7 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
             yield file
         draft.replace(path)
     except OSError as error:
-        raise CallerError(f"--out {path}: cannot be written: {error.strerror}") from None
+        raise UsageError(f"--out {path}: cannot be written: {error.strerror}") from None
     finally:
         if draft is not None:
             draft.unlink(missing_ok=True)

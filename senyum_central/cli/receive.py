@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from edge.contract.topics import Leaf, subscription
-from edge.errors import CallerError
+from edge.contract.topics import TopicKind, subscription
+from edge.errors import UsageError
 from edge.setting_types import check_mqtt_text
 from edge.settings import BrokerSettings
 from edge.system.sd_notify import Notifier
 from edge.system.time_zones import current_name
 from senyum_central.cli.broker_options import add_broker, broker_settings
 from senyum_central.cli.store import add_store, open_store
-from senyum_central.ingest.alarm_hook import Alarm
-from senyum_central.ingest.console import Screen
-from senyum_central.ingest.gap_requests import Asker
-from senyum_central.ingest.ingestor import Desk, Instant
+from senyum_central.ingest.alarm_hook import AlarmHook
+from senyum_central.ingest.console import NoticePrinter
+from senyum_central.ingest.gap_requests import GapRequester
+from senyum_central.ingest.ingestor import Ingestor, ReceivedAt
 from senyum_central.ingest.instance_lock import claim
-from senyum_central.ingest.key_set_file import KeyFile
-from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.key_set_file import KeySetFile
+from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import Authority
+from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.ingest.retirement import Retirement
 from senyum_central.ingest.service_status import ReceiverStatus
-from senyum_central.ingest.store_retry import Patience, Stopped
+from senyum_central.ingest.store_retry import Stopped, StoreRetry
 from senyum_central.ingest.subscriber import Subscriber
 from senyum_central.ingest.subscriptions import FORMER_GROUP, SHARED_EXPIRY_S
 
@@ -110,10 +110,10 @@ def _client_id(group: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """Receive until SIGTERM or SIGINT, or until another receiver is retired; returns 0."""
     broker = broker_settings(args)
-    keys = KeyFile(args.keys)
+    keys = KeySetFile(args.keys)
     _complete(args)
     _check(args)
-    authority = Authority.load(args.authority_key) if args.authority_key else None
+    authority = ReplayAuthority.load(args.authority_key) if args.authority_key else None
     with ExitStack() as stack:
         stack.enter_context(closing(claim(broker, args.retire or args.client_id)))
         notifier = stack.enter_context(closing(Notifier()))
@@ -126,19 +126,19 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(seconds)
             return True
 
-        patiently = Patience(sleep, status.store_is)
+        patiently = StoreRetry(sleep, status.store_is)
         store = stack.enter_context(closing(patiently(lambda: open_store(args))))
-        patiently(lambda: store.note_key_file(args.keys, str(Instant.now())))
-        asker = Asker(store, authority) if authority else None
-        desk = patiently(lambda: Desk(store, keys.keys, args.grace, Instant.now(), asker))
-        screen = Screen(Console(), args.zone, as_json=args.json)
-        alarm = stack.enter_context(closing(Alarm(args.on_alarm))) if args.on_alarm else None
+        patiently(lambda: store.note_key_file(args.keys, str(ReceivedAt.now())))
+        asker = GapRequester(store, authority) if authority else None
+        desk = patiently(lambda: Ingestor(store, keys.keys, args.grace, ReceivedAt.now(), asker))
+        screen = NoticePrinter(Console(), args.zone, as_json=args.json)
+        alarm = stack.enter_context(closing(AlarmHook(args.on_alarm))) if args.on_alarm else None
 
         def show(notice: Notice) -> None:
-            if notice.kind is Kind.EVENT:
+            if notice.kind is NoticeKind.EVENT:
                 status.stored()
             if alarm is not None:  # first: the screen may be a file on a full disk
-                alarm.take(notice)
+                alarm.run(notice)
             screen.show(notice)
 
         def rest(seconds: float) -> bool:
@@ -148,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
             desk,
             show,
             new_keys=keys.changed,
-            patiently=Patience(rest, status.store_is),
+            patiently=StoreRetry(rest, status.store_is),
             shown=screen.flush,
         )
         subscriber = _subscriber(args, broker, receiver, status)
@@ -185,7 +185,7 @@ def _leave(_number: int, _frame: Any) -> None:
 def _complete(args: argparse.Namespace) -> None:
     """Put in what depends on other options. Raises CallerError."""
     if args.retire and args.client_id:
-        raise CallerError("--retire names the client ID; leave --client-id out")
+        raise UsageError("--retire names the client ID; leave --client-id out")
     # A receiver that shares nothing goes on with the session of earlier versions' default group.
     args.client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
     if args.grace is None:
@@ -194,20 +194,20 @@ def _complete(args: argparse.Namespace) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     try:
-        subscription(Leaf.EVENT, args.group)
+        subscription(TopicKind.EVENT, args.group)
     except ValueError as error:
-        raise CallerError(f"--group: {error}") from None
+        raise UsageError(f"--group: {error}") from None
     for option, name in (("--client-id", args.client_id), ("--retire", args.retire)):
         try:
             check_mqtt_text(name or "default")
         except ValueError as error:
-            raise CallerError(f"{option}: {error}") from None
+            raise UsageError(f"{option}: {error}") from None
     try:
         args.zone = current_name(args.zone)
     except ValueError as error:
-        raise CallerError(f"--zone {args.zone}: {error}") from None
+        raise UsageError(f"--zone {args.zone}: {error}") from None
     if not 0 < args.grace <= 86_400:  # also refuses nan
-        raise CallerError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
+        raise UsageError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
     if args.group and not args.authority_key and not args.retire:
         log.warning(
             "--group without --authority-key: the broker drops the share of a member that stays "

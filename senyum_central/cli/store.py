@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from edge.errors import CallerError
+from edge.errors import UsageError
 from senyum_central.store.database import is_url
 from senyum_central.store.store import Store
 
@@ -29,11 +29,11 @@ def open_store(args: argparse.Namespace, *, read_only: bool = False) -> Store:
     """Open the store; unless `read_only`, a file is made if there is none. Raises StoreError."""
     where: Path | str = args.store
     if isinstance(where, Path) and not where.parent.is_dir():
-        raise CallerError(f"--store {where}: {where.parent} is no folder; make it first")
+        raise UsageError(f"--store {where}: {where.parent} is no folder; make it first")
     if isinstance(where, Path) and read_only and not where.is_file():
-        raise CallerError(f"--store {where}: is no file; name the store that `receive` writes")
+        raise UsageError(f"--store {where}: is no file; name the store that `receive` writes")
     if isinstance(where, Path) and args.store_password_file:
-        raise CallerError("--store-password-file: is for a server, and --store names a file")
+        raise UsageError("--store-password-file: is for a server, and --store names a file")
     return Store(where, password=args.store_password_file, read_only=read_only)
 
 

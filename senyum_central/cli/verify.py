@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.contract.keys import KeySet
-from edge.errors import CallerError
+from edge.errors import UsageError
 from edge.system.supplied_files import open_regular
-from edge.system.text import ascii_json, counted, escaped
-from senyum_central.evidence.chain import Signed
+from edge.system.text import ascii_json, escaped, pluralize
+from senyum_central.evidence.chain import SignedPart
 from senyum_central.evidence.receipts import Receipt, is_receipts, read_receipts
-from senyum_central.evidence.verifier import LONGEST_LINE, Finding, Verdict, judge
+from senyum_central.evidence.verifier import LONGEST_LINE, FileDefect, VerificationReport, judge
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             well, told = _judged(path, keys, as_json=args.json)
         except OSError as error:
-            raise CallerError(f"{path}: cannot be read: {error.strerror}") from None
+            raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
         good &= well
         for line in told:
             print(escaped(line))
@@ -86,7 +86,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def _words(path: Path, verdict: Verdict) -> list[str]:
+def _words(path: Path, verdict: VerificationReport) -> list[str]:
     lines = [f"{path}{told}" for told in _folded(verdict.findings)]
     lines += [f"{path}: note: {note}" for note in verdict.notes]
     if verdict.period is None and not verdict.accounts:
@@ -94,19 +94,19 @@ def _words(path: Path, verdict: Verdict) -> list[str]:
             f"{path}: note: nothing here is of an export; is it what `export --raw` wrote?"
         )
     days = "" if verdict.period is None else f", {verdict.period.first} to {verdict.period.last}"
-    events = counted(sum(account.events for account in verdict.accounts), "event")
+    events = pluralize(sum(account.events for account in verdict.accounts), "event")
     lines += [
-        f"{path}: {account.unit}: {counted(account.events, 'event')}, "
+        f"{path}: {account.unit}: {pluralize(account.events, 'event')}, "
         f"{account.first} to {account.last}"
         + (f"; its end is shown by {account.proven}" if account.proven else "")
         + f"; signed with {_signed(account.keys)}"
         for account in verdict.accounts
     ]
-    what = f"{events} of {counted(len(verdict.accounts), 'unit')}{days}"
+    what = f"{events} of {pluralize(len(verdict.accounts), 'unit')}{days}"
     return [*lines, f"{path}: {_in_all(verdict.findings)} ({what})"]
 
 
-def _signed(parts: list[Signed]) -> str:
+def _signed(parts: list[SignedPart]) -> str:
     """Return which key signed which numbers, as words."""
     if len(parts) == 1:
         return f"key {parts[0].kid}"
@@ -115,11 +115,13 @@ def _signed(parts: list[Signed]) -> str:
     return ", ".join([*shown, f"and {more} more parts"] if more else shown)
 
 
-def _receipts_in_words(path: Path, receipts: list[Receipt], findings: list[Finding]) -> list[str]:
+def _receipts_in_words(
+    path: Path, receipts: list[Receipt], findings: list[FileDefect]
+) -> list[str]:
     lines = [f"{path}{told}" for told in _folded(findings)]
     lines += [f"{path}:{each.line}: {each.unit}: {_said(each)}" for each in receipts]
-    units = counted(len({each.unit for each in receipts}), "unit")
-    what = f"{counted(len(receipts), 'receipt')} of {units}"
+    units = pluralize(len({each.unit for each in receipts}), "unit")
+    what = f"{pluralize(len(receipts), 'receipt')} of {units}"
     return [*lines, f"{path}: {_in_all(findings)} ({what})"]
 
 
@@ -134,13 +136,13 @@ def _said(receipt: Receipt) -> str:
     return f"had roster{version} ({receipt.digest}) on {receipt.time}{gone}"
 
 
-def _in_all(findings: list[Finding]) -> str:
+def _in_all(findings: list[FileDefect]) -> str:
     if not findings:
         return "good: all as it was signed"
-    return f"NOT GOOD: {counted(len(findings), 'fault')}"
+    return f"NOT GOOD: {pluralize(len(findings), 'fault')}"
 
 
-def _folded(findings: list[Finding]) -> Iterator[str]:
+def _folded(findings: list[FileDefect]) -> Iterator[str]:
     """Yield a line for each fault; one for all lines in a row that have the same."""
     for (fault, text), same in groupby(findings, lambda found: (found.fault, found.text)):
         lines = [found.line for found in same]
@@ -149,7 +151,7 @@ def _folded(findings: list[Finding]) -> Iterator[str]:
         yield f"{where}: {fault}: {text}{many}"
 
 
-def _as_object(path: Path, verdict: Verdict) -> dict[str, object]:
+def _as_object(path: Path, verdict: VerificationReport) -> dict[str, object]:
     return {
         "file": str(path),
         "good": verdict.good,
@@ -170,7 +172,7 @@ def _as_object(path: Path, verdict: Verdict) -> dict[str, object]:
 
 
 def _receipts_as_object(
-    path: Path, receipts: list[Receipt], findings: list[Finding]
+    path: Path, receipts: list[Receipt], findings: list[FileDefect]
 ) -> dict[str, object]:
     return {
         "file": str(path),
@@ -180,5 +182,5 @@ def _receipts_as_object(
     }
 
 
-def _faults(findings: list[Finding]) -> list[dict[str, object]]:
+def _faults(findings: list[FileDefect]) -> list[dict[str, object]]:
     return [{"fault": found.fault, "line": found.line, "text": found.text} for found in findings]

@@ -21,11 +21,11 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 from edge.contract.envelope import MAX_BYTES
-from edge.contract.topics import Leaf
+from edge.contract.topics import TopicKind
 from senyum_central.evidence.entries import Defect, Note, UnitEvidence
-from senyum_central.evidence.evidence import Evidence
+from senyum_central.evidence.evidence import EvidenceReader
 from senyum_central.ingest.gaps import Gap
-from senyum_central.store.queries import Period, Shelf
+from senyum_central.store.queries import EventReader, Period
 
 KIND = "senyum-export"
 VERSION = 1
@@ -41,8 +41,8 @@ def encode(line: dict[str, Any]) -> bytes:
 
 def write(
     out: BinaryIO,
-    shelf: Shelf,
-    evidence: Evidence,
+    shelf: EventReader,
+    evidence: EvidenceReader,
     period: Period,
     report: Callable[[Defect], None],
     *,
@@ -77,7 +77,7 @@ def write(
 
 
 def _lines(
-    shelf: Shelf, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
+    shelf: EventReader, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
 ) -> Iterator[dict[str, Any]]:
     for found in units:
         # Of a unit of which nothing is left of the days, what was around it shows that.
@@ -86,7 +86,7 @@ def _lines(
             continue
         unit, gap = found.unit, Gap(min(numbers), max(numbers))
         before, after = shelf.neighbours(unit, gap)
-        topic = unit.topic(Leaf.EVENT)
+        topic = unit.topic(TopicKind.EVENT)
         parts = [("before", before), ("event", shelf.chain(unit, gap)), ("after", after)]
         for kind, links in parts:
             for link in links:

@@ -17,7 +17,7 @@ _PRELIMINARY = frozenset(
 )
 
 
-class Fault(StrEnum):
+class ChainDefect(StrEnum):
     """What is wrong with evidence."""
 
     ALTERED = "altered"
@@ -32,7 +32,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Segment:
     """A message in the chain of a unit."""
 
     line: int  # of the file, or the row of the store
@@ -52,14 +52,14 @@ class Piece:
 class Break:
     """A place at which a chain does not hold, in words."""
 
-    fault: Fault
-    piece: Piece
+    fault: ChainDefect
+    piece: Segment
     text: str
     gap: Gap | None = None  # what is missing before `piece`
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedPart:
     """A part of a chain that one key signed."""
 
     kid: str
@@ -72,12 +72,12 @@ def is_preliminary(event: AttendanceEvent | AuditEvent) -> bool:
     return isinstance(event, AuditEvent) and event.data.code in _PRELIMINARY
 
 
-def breaks(events: Sequence[Piece], where: str = "lines") -> Iterator[Break]:
+def breaks(events: Sequence[Segment], where: str = "lines") -> Iterator[Break]:
     """Yield what is missing between events in the order of their numbers, and what is forked.
 
     `where` says what the `line` of a piece counts.
     """
-    by_number: dict[int, list[Piece]] = {}
+    by_number: dict[int, list[Segment]] = {}
     for piece in events:
         by_number.setdefault(piece.sequence, []).append(piece)
     last: int | None = None
@@ -86,33 +86,33 @@ def breaks(events: Sequence[Piece], where: str = "lines") -> Iterator[Break]:
         if len(signed) > 1:
             lines = " and ".join(str(piece.line) for piece in signed)
             text = f"{len(signed)} events have the number {number} ({where} {lines})"
-            yield Break(Fault.FORKED, signed[-1], text)
+            yield Break(ChainDefect.FORKED, signed[-1], text)
         if last is not None and number > last + 1:
             gap = Gap(last + 1, number - 1)
-            yield Break(Fault.MISSING, here[0], str(gap), gap)
+            yield Break(ChainDefect.MISSING, here[0], str(gap), gap)
         before = {piece.digest for piece in by_number.get(number - 1, [])}
         for piece in here:
             unknown = not before or "" in before or piece.previous is None
             if not unknown and piece.previous not in before:
                 text = f"event {number} does not follow event {number - 1}"
-                yield Break(Fault.FORKED, piece, text)
+                yield Break(ChainDefect.FORKED, piece, text)
         last = number
 
 
-def signed_parts(events: Sequence[Piece]) -> list[Signed]:
+def signed_parts(events: Sequence[Segment]) -> list[SignedPart]:
     """Return which key signed which numbers, in their order."""
-    parts: list[Signed] = []
+    parts: list[SignedPart] = []
     for piece in events:
         if piece.kid is None:
             continue
         if parts and parts[-1].kid == piece.kid:
-            parts[-1] = Signed(piece.kid, parts[-1].first, piece.sequence)
+            parts[-1] = SignedPart(piece.kid, parts[-1].first, piece.sequence)
         else:
-            parts.append(Signed(piece.kid, piece.sequence, piece.sequence))
+            parts.append(SignedPart(piece.kid, piece.sequence, piece.sequence))
     return parts
 
 
-def key_changes(pieces: Sequence[Piece], keys: KeySet) -> Iterator[Break]:
+def key_changes(pieces: Sequence[Segment], keys: KeySet) -> Iterator[Break]:
     """Yield where a unit goes on with another key, and neither `moved` nor the key set says why.
 
     `pieces` are in the order of their numbers, a head last. The key set says why if the validity
@@ -134,16 +134,16 @@ def key_changes(pieces: Sequence[Piece], keys: KeySet) -> Iterator[Break]:
             f"{_named(piece)}" + (", and then the first one again" if again else "") + ": no "
             "`moved` says why, nor does an `exp` of the key before in the key set"
         )
-        yield Break(Fault.KEYS, piece, text)
+        yield Break(ChainDefect.KEYS, piece, text)
 
 
-def _named(piece: Piece) -> str:
+def _named(piece: Segment) -> str:
     if piece.kind == "head":
         return f"a state or health after event {piece.sequence}"
     return f"event {piece.sequence}"
 
 
-def _is_moved(pieces: Sequence[Piece], at: int) -> bool:
+def _is_moved(pieces: Sequence[Segment], at: int) -> bool:
     """Whether the first events with another key say that the unit had another name before."""
     kid = pieces[at].kid
     for piece in pieces[at:]:
@@ -156,7 +156,7 @@ def _is_moved(pieces: Sequence[Piece], at: int) -> bool:
     return False
 
 
-def _is_replaced(before: Piece, piece: Piece, keys: KeySet) -> bool:
+def _is_replaced(before: Segment, piece: Segment, keys: KeySet) -> bool:
     """Whether the key set says that one key ended before another began."""
     old, new = keys.find(before.kid or ""), keys.find(piece.kid or "")
     if old is None or new is None or old.not_after is None:

@@ -8,17 +8,17 @@ from edge.contract.events import AuditEvent
 from edge.contract.topics import UnitName
 from edge.system.clock import ClockState
 from edge.types import Direction, Outcome
-from senyum_central.evidence.chain import Fault, Piece
-from senyum_central.evidence.row_check import Checked, Claim
+from senyum_central.evidence.chain import ChainDefect, Segment
+from senyum_central.evidence.row_check import Checked, RowClaim
 from senyum_central.ingest.gaps import Gap
 from senyum_central.store.time_correction import Anchor
-from senyum_central.store.unit_renames import Move
+from senyum_central.store.unit_renames import UnitRename
 
 _LONGEST = timedelta(days=90)  # that a unit keeps an event that was not delivered yet, and more
 Span = tuple[datetime | None, datetime | None]  # None: nothing is known of it
 
 
-class Dated(StrEnum):
+class DatedEvent(StrEnum):
     """What the time of an event is worth."""
 
     SURE = ""
@@ -37,11 +37,11 @@ class Note(StrEnum):
 
 
 NOTES = {
-    Fault.ALTERED: Note.ALTERED,
-    Fault.REFUSED: Note.UNPROVEN,
-    Fault.MISSING: Note.GAP,
-    Fault.FORKED: Note.FORK,
-    Fault.KEYS: Note.KEYS,
+    ChainDefect.ALTERED: Note.ALTERED,
+    ChainDefect.REFUSED: Note.UNPROVEN,
+    ChainDefect.MISSING: Note.GAP,
+    ChainDefect.FORKED: Note.FORK,
+    ChainDefect.KEYS: Note.KEYS,
 }
 
 
@@ -70,7 +70,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class EntryMark:
     """A person of whom a row speaks that proves nothing."""
 
     person: str
@@ -94,7 +94,7 @@ class UnitEvidence:
 
     unit: UnitName
     items: list[Item] = field(default_factory=list)
-    marks: list[Mark] = field(default_factory=list)
+    marks: list[EntryMark] = field(default_factory=list)
     lost: set[Lost] = field(default_factory=set)
     gaps: list[Gap] = field(default_factory=list)  # numbers that may be of the days
     numbers: list[int] = field(default_factory=list)  # of the days, as the columns have them
@@ -114,15 +114,15 @@ class RowEvidence:
 
     name: str  # of the row
     number: object  # column `sequence`
-    piece: Piece | None
-    fault: Fault | None
+    piece: Segment | None
+    fault: ChainDefect | None
     why: str
-    claims: tuple[Claim, ...]
+    claims: tuple[RowClaim, ...]
     unit: UnitName | None = None  # that signed it
     item: Item | None = None  # with a moment of no worth, if `undated`
     undated: Undated | None = None
     anchor: tuple[str, Anchor] | None = None
-    move: Move | None = None
+    move: UnitRename | None = None
     moment: datetime | None = None  # None: nothing is known of it
     zone: str = ""
     usable: bool = False
@@ -155,7 +155,7 @@ def keep(checked: Checked) -> RowEvidence:
     if isinstance(event, AuditEvent):
         anchor = Anchor.of(event)
         entry.anchor = None if anchor is None else (clock.boot_id, anchor)
-        entry.move = Move.of(event)
+        entry.move = UnitRename.of(event)
     else:
         entry.item = Item(
             event.unit,

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
-from edge.contract.envelope import Rejected, verify
+from edge.contract.envelope import EnvelopeRejected, verify
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName
 from edge.system.clock import ClockState
-from senyum_central.evidence.chain import Piece, key_changes
+from senyum_central.evidence.chain import Segment, key_changes
 from senyum_central.evidence.entries import (
     NOTES,
-    Dated,
+    DatedEvent,
     Defect,
     Note,
     RowEvidence,
@@ -31,9 +31,9 @@ from senyum_central.evidence.entries import (
 from senyum_central.evidence.row_check import as_moment, check, short
 from senyum_central.evidence.unit_chain import Judging, latest
 from senyum_central.ingest.gaps import Gap
-from senyum_central.store.queries import Period, Proof, Shelf, unit_of, zone
+from senyum_central.store.queries import ChainEvidence, EventReader, Period, unit_of, zone
 from senyum_central.store.time_correction import Anchor, nearest
-from senyum_central.store.unit_renames import Move, elsewhere
+from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
 
 _MARGIN = timedelta(hours=15)  # between UTC and any zone
 _HALF_A_DAY = timedelta(hours=12)  # read after the days in any case: people leave in the morning
@@ -42,7 +42,7 @@ _SILENT = timedelta(minutes=15)  # a unit says every minute how it is
 _DAY = timedelta(days=1)
 
 
-class Evidence:
+class EvidenceReader:
     """Everything that is stored of some days, unit by unit. Raises StoreError.
 
     `context` is read before and after the days without judging it; `report` gets each defect, and
@@ -51,7 +51,7 @@ class Evidence:
 
     def __init__(
         self,
-        shelf: Shelf,
+        shelf: EventReader,
         keys: KeySet,
         period: Period,
         report: Callable[[Defect], None],
@@ -69,7 +69,7 @@ class Evidence:
         begin = datetime.combine(period.first, time(), UTC)
         end = datetime.combine(period.last, time(), UTC) + _DAY
         self._window = begin - _MARGIN - context, end + _MARGIN + max(context, _HALF_A_DAY)
-        self._moves: dict[Move, str] | None = None  # each with the digest that it follows
+        self._moves: dict[UnitRename, str] | None = None  # each with the digest that it follows
 
     def units(self, site: str | None = None, name: str | None = None) -> Iterator[UnitEvidence]:
         """Read the units of a site, or of a name; reports rows that belong to no unit."""
@@ -149,10 +149,10 @@ class Evidence:
             entry.moment = corrected or entry.moment
             entry.sure = corrected is not None
             if entry.item is not None:
-                dated = Dated.UNCERTAIN if corrected is None else Dated.CORRECTED
+                dated = DatedEvent.UNCERTAIN if corrected is None else DatedEvent.CORRECTED
                 entry.item = replace(entry.item, notes=(str(dated),))
 
-    def _all_moves(self) -> dict[Move, str]:
+    def _all_moves(self) -> dict[UnitRename, str]:
         """Return the changes of name that units signed, wherever the store says they are."""
         if self._moves is not None:
             return self._moves
@@ -195,9 +195,9 @@ class Evidence:
         """Report what is wrong with the chain; returns the numbers that are forked."""
         moves = self._all_moves() | _moves_of(entries)
         place = zone(next((entry.zone for entry in entries if entry.zone), "UTC"))
-        apart = elsewhere(moves, unit.source)
+        apart = numbered_under_other_names(moves, unit.source)
         judging = Judging(found, self._period, place, apart, self._report)
-        own: dict[str, tuple[Piece, Span]] = {}
+        own: dict[str, tuple[Segment, Span]] = {}
         for entry, span in zip(entries, spans(entries), strict=True):
             if entry.fault is not None:
                 judging.row(entry, span)
@@ -220,8 +220,8 @@ class Evidence:
         return forks
 
     def _end(
-        self, unit: UnitName, pieces: list[tuple[Piece, Span]], left: list[int], judging: Judging
-    ) -> list[Piece]:
+        self, unit: UnitName, pieces: list[tuple[Segment, Span]], left: list[int], judging: Judging
+    ) -> list[Segment]:
         """Hold the newest event against what the unit said of its end; returns that.
 
         `left` are the numbers at which it went on under another name.
@@ -256,7 +256,7 @@ class Evidence:
             key.not_after is not None and key.not_after <= newest + _SILENT for key in keys
         )
 
-    def _head(self, unit: UnitName, judging: Judging) -> Piece | None:
+    def _head(self, unit: UnitName, judging: Judging) -> Segment | None:
         """Return what the newest state or health of a unit says of its chain, if that is proven."""
         proof = self._shelf.head(unit)
         if proof is None:
@@ -264,7 +264,7 @@ class Evidence:
         try:
             piece = self._verified_head(unit, proof)
         except Exception as error:  # noqa: BLE001 - the row may hold anything
-            why = str(error) if isinstance(error, Rejected) else type(error).__name__
+            why = str(error) if isinstance(error, EnvelopeRejected) else type(error).__name__
             judging.report(Note.ALTERED, f"its state or health in table head is not genuine: {why}")
             return None
         if (proof.sequence, proof.digest) != (piece.sequence, piece.digest):
@@ -272,14 +272,14 @@ class Evidence:
             judging.report(Note.ALTERED, text)
         return piece
 
-    def _verified_head(self, unit: UnitName, proof: Proof) -> Piece:
+    def _verified_head(self, unit: UnitName, proof: ChainEvidence) -> Segment:
         received = as_moment(proof.received_at)
         found = verify(proof.jws, self._keys, proof.topic, received or self._now)
         event = found.event
         if isinstance(event, AttendanceEvent | AuditEvent) or found.unit != unit:
             raise ValueError("is not a state or health of this unit")
         sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
-        return Piece(
+        return Segment(
             0,
             "head",
             found.unit,
@@ -290,7 +290,7 @@ class Evidence:
         )
 
 
-def _moves_of(entries: list[RowEvidence]) -> dict[Move, str]:
+def _moves_of(entries: list[RowEvidence]) -> dict[UnitRename, str]:
     """Return the changes of name that were signed, each with the digest that it follows."""
     return {
         entry.move: entry.piece.previous or ""

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.contract.commands import REPLY_TYP, Reply
-from edge.contract.envelope import Flaw, Rejected, verify
+from edge.contract.envelope import EnvelopeRejected, RejectReason, verify
 from edge.contract.events import PersonId, Sha256, StateEvent
 from edge.contract.jose import header_of
 from edge.contract.keys import KeySet
-from edge.contract.replies import kept_reply
-from edge.contract.topics import Leaf
+from edge.contract.replies import parse_stored_reply
+from edge.contract.topics import TopicKind
 from edge.errors import EnvelopeError
-from senyum_central.evidence.chain import Fault
-from senyum_central.evidence.verifier import Finding
+from senyum_central.evidence.chain import ChainDefect
+from senyum_central.evidence.verifier import FileDefect
 
 _NAME = "roster"  # of what such an answer is to, where a reply to a command has the command's
 
@@ -50,21 +50,25 @@ def is_receipts(first: bytes) -> bool:
     return not first.startswith(b"{") and first.count(b".") == 2
 
 
-def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], list[Finding]]:
+def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], list[FileDefect]]:
     """Return what is genuine of the lines of a file, and what is not."""
     receipts: list[Receipt] = []
-    findings: list[Finding] = []
+    findings: list[FileDefect] = []
     for number, raw in enumerate(lines, 1):
         try:
             receipts.append(_receipt(number, raw.strip(), keys))
-        except Rejected as error:
-            unsure = error.flaw in (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
-            findings.append(Finding(Fault.REFUSED if unsure else Fault.ALTERED, number, str(error)))
+        except EnvelopeRejected as error:
+            unsure = error.flaw in (RejectReason.UNKNOWN_KEY, RejectReason.OUTSIDE_VALIDITY)
+            findings.append(
+                FileDefect(
+                    ChainDefect.REFUSED if unsure else ChainDefect.ALTERED, number, str(error)
+                )
+            )
         except EnvelopeError as error:
-            findings.append(Finding(Fault.ALTERED, number, str(error)))
+            findings.append(FileDefect(ChainDefect.ALTERED, number, str(error)))
         except Exception as error:  # noqa: BLE001 - the other lines are judged in any case
             text = f"cannot be judged: {type(error).__name__}"
-            findings.append(Finding(Fault.ALTERED, number, text))
+            findings.append(FileDefect(ChainDefect.ALTERED, number, text))
     return receipts, findings
 
 
@@ -72,13 +76,15 @@ def _receipt(line: int, token: bytes, keys: KeySet) -> Receipt:
     try:
         header = header_of(token.decode("ascii"))
     except ValueError:
-        raise Rejected(Flaw.MALFORMED, "is nothing that a unit signs") from None
+        raise EnvelopeRejected(RejectReason.MALFORMED, "is nothing that a unit signs") from None
     key = keys.find(str(header.get("kid")))
     if key is None:
-        raise Rejected(Flaw.UNKNOWN_KEY, "is signed by a key that is not registered")
+        raise EnvelopeRejected(
+            RejectReason.UNKNOWN_KEY, "is signed by a key that is not registered"
+        )
     if header.get("typ") == REPLY_TYP:
-        return _of_reply(line, kept_reply(token, keys))
-    event = verify(token, keys, key.unit.topic(Leaf.STATE)).event
+        return _of_reply(line, parse_stored_reply(token, keys))
+    event = verify(token, keys, key.unit.topic(TopicKind.STATE)).event
     assert isinstance(event, StateEvent), "nothing else is verified on this topic"
     return Receipt(line, event.source, event.time, event.data.roster)
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from edge.contract.envelope import Flaw, Rejected, Verified, verify
+from edge.contract.envelope import EnvelopeRejected, RejectReason, Verified, verify
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.jose import digest, key_id, payload_of
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName, event_topic, parse
 from edge.system.clock import ClockState
-from senyum_central.evidence.chain import Fault, Piece, is_preliminary
-from senyum_central.store.unit_renames import Move
+from senyum_central.evidence.chain import ChainDefect, Segment, is_preliminary
+from senyum_central.store.unit_renames import UnitRename
 from senyum_central.store.unknown_events import read_later
 
-_NOT_PROVEN = (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
+_NOT_PROVEN = (RejectReason.UNKNOWN_KEY, RejectReason.OUTSIDE_VALIDITY)
 _IMPOSSIBLE = "was signed and is impossible"  # as an older contract allowed it
 _PERSON = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"[0-9]{20}")
@@ -44,7 +44,7 @@ LATER_COLUMNS = ("unit", "sequence", "digest", "type", "topic", "jws", "received
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class StoredRow:
     """A row as the database gives it: every value may be of any type."""
 
     table: str
@@ -65,7 +65,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class RowClaim:
     """A person and a moment that an unproven row names."""
 
     person: str  # opaque id
@@ -76,43 +76,45 @@ class Claim:
 class Checked:
     """What is proven of a row, and what is wrong with it."""
 
-    row: Row
+    row: StoredRow
     received: datetime | None = None
     event: AttendanceEvent | AuditEvent | None = None  # as the unit signed it
-    piece: Piece | None = None  # its place in the chain; without `kid` it is not proven
-    fault: Fault | None = None  # of a row that differs from what was signed, or proves nothing
+    piece: Segment | None = None  # its place in the chain; without `kid` it is not proven
+    fault: ChainDefect | None = (
+        None  # of a row that differs from what was signed, or proves nothing
+    )
     why: str = ""
-    claims: tuple[Claim, ...] = ()
+    claims: tuple[RowClaim, ...] = ()
 
 
-def check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
+def check(row: StoredRow, unit: UnitName, keys: KeySet) -> Checked:
     """Verify a row that is stored as one of `unit`. Never raises."""
     try:
         return _check(row, unit, keys)
     except Exception as error:  # noqa: BLE001 - one row must not keep the others from being read
         why = f"cannot be read: {type(error).__name__}"
-        return Checked(row, piece=_place(row, unit), fault=Fault.ALTERED, why=why)
+        return Checked(row, piece=_place(row, unit), fault=ChainDefect.ALTERED, why=why)
 
 
-def _check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
+def _check(row: StoredRow, unit: UnitName, keys: KeySet) -> Checked:
     received = as_moment(row.values["received_at"])
     if not isinstance(row.jws, str):
         why = "holds no signed message"
-        return _unusable(row, unit, received, Fault.ALTERED, why)
+        return _unusable(row, unit, received, ChainDefect.ALTERED, why)
     topic = event_topic(row.jws, unit)
     try:
         found = verify(row.jws, keys, topic, received or datetime.now(UTC))
-    except Rejected as error:
-        if error.flaw is Flaw.PAYLOAD:
+    except EnvelopeRejected as error:
+        if error.flaw is RejectReason.PAYLOAD:
             return _of_other_form(row, unit, received, topic, str(error))
-        if error.flaw is Flaw.MALFORMED and _is_signed(row.jws, topic, keys):
+        if error.flaw is RejectReason.MALFORMED and _is_signed(row.jws, topic, keys):
             why = f"{_IMPOSSIBLE}: {error}"
-            return _unusable(row, unit, received, Fault.REFUSED, why)
-        fault = Fault.REFUSED if error.flaw in _NOT_PROVEN else Fault.ALTERED
+            return _unusable(row, unit, received, ChainDefect.REFUSED, why)
+        fault = ChainDefect.REFUSED if error.flaw in _NOT_PROVEN else ChainDefect.ALTERED
         return _unusable(row, unit, received, fault, str(error))
     event = found.event
     if not isinstance(event, AttendanceEvent | AuditEvent):
-        return _unusable(row, unit, received, Fault.ALTERED, f"is a message of {found.leaf}")
+        return _unusable(row, unit, received, ChainDefect.ALTERED, f"is a message of {found.leaf}")
     wrong = [*_differing(row, found, event)]
     if received is None:
         wrong.append("received_at is not a time")
@@ -121,7 +123,7 @@ def _check(row: Row, unit: UnitName, keys: KeySet) -> Checked:
         received,
         event,
         piece_of(found, event, row_number(row)),
-        Fault.ALTERED if wrong else None,
+        ChainDefect.ALTERED if wrong else None,
         ", ".join(wrong),
     )
 
@@ -135,10 +137,10 @@ def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
         return False
 
 
-def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) -> Piece:
+def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) -> Segment:
     """Return the place of a genuine event in its chain."""
     sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
-    return Piece(
+    return Segment(
         line,
         "event",
         found.unit,
@@ -147,7 +149,7 @@ def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) ->
         event.previous or "",
         found.kid,
         event.moment if sure else None,
-        moved=Move.of(event) is not None,
+        moved=UnitRename.of(event) is not None,
         preliminary=is_preliminary(event),
     )
 
@@ -158,7 +160,7 @@ def short(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-def row_number(row: Row) -> int:
+def row_number(row: StoredRow) -> int:
     """Return the number of a row, 0 if it has none."""
     number = row.values.get("number")
     return number if isinstance(number, int) else 0
@@ -175,7 +177,9 @@ def as_moment(text: object) -> datetime | None:
         return None
 
 
-def _differing(row: Row, found: Verified, event: AttendanceEvent | AuditEvent) -> Iterator[str]:
+def _differing(
+    row: StoredRow, found: Verified, event: AttendanceEvent | AuditEvent
+) -> Iterator[str]:
     """Name the columns that contradict the signed message."""
     signed = {
         "id": event.id,
@@ -195,33 +199,33 @@ def _differing(row: Row, found: Verified, event: AttendanceEvent | AuditEvent) -
 
 
 def _of_other_form(
-    row: Row, unit: UnitName, received: datetime | None, topic: str, why: str
+    row: StoredRow, unit: UnitName, received: datetime | None, topic: str, why: str
 ) -> Checked:
     """Take a signed message that today's contract does not allow for what it is: a link."""
     later = read_later(topic, row.jws)
     owner = parse(topic)[0]
     if later is not None:
-        piece = Piece(row_number(row), "event", owner, later.sequence, later.digest)
+        piece = Segment(row_number(row), "event", owner, later.sequence, later.digest)
         if (later.sequence, later.digest) == (row.sequence, row.values["digest"]):
             return Checked(row, received, piece=piece)
         why = "sequence or digest differs from the signed message"
-        return Checked(row, received, piece=piece, fault=Fault.ALTERED, why=why)
+        return Checked(row, received, piece=piece, fault=ChainDefect.ALTERED, why=why)
     content = payload_of(row.jws)
     number = str(content.get("sequence"))
     if content.get("source") != owner.source or not _NUMBER.fullmatch(number):
-        return _unusable(row, unit, received, Fault.REFUSED, f"{_IMPOSSIBLE}: {why}")
+        return _unusable(row, unit, received, ChainDefect.REFUSED, f"{_IMPOSSIBLE}: {why}")
     return Checked(
         row,
         received,
-        piece=Piece(row_number(row), "event", owner, int(number), digest(row.jws)),
-        fault=Fault.REFUSED,
+        piece=Segment(row_number(row), "event", owner, int(number), digest(row.jws)),
+        fault=ChainDefect.REFUSED,
         why=f"{_IMPOSSIBLE}: {why}",
         claims=tuple(_claims(row, content)),
     )
 
 
 def _unusable(
-    row: Row, unit: UnitName, received: datetime | None, fault: Fault, why: str
+    row: StoredRow, unit: UnitName, received: datetime | None, fault: ChainDefect, why: str
 ) -> Checked:
     try:
         content = payload_of(row.jws)
@@ -231,14 +235,14 @@ def _unusable(
     return Checked(row, received, None, _place(row, unit), fault, why, claims)
 
 
-def _place(row: Row, unit: UnitName) -> Piece | None:
+def _place(row: StoredRow, unit: UnitName) -> Segment | None:
     """Return where the columns say that a row belongs, so that its number is not called missing."""
     if type(row.sequence) is not int or row.sequence < 1:
         return None
-    return Piece(row_number(row), "event", unit, row.sequence, "")
+    return Segment(row_number(row), "event", unit, row.sequence, "")
 
 
-def _claims(row: Row, content: dict[str, Any]) -> Iterator[Claim]:
+def _claims(row: StoredRow, content: dict[str, Any]) -> Iterator[RowClaim]:
     pairs = {
         (row.values.get("subject"), row.values.get("time")),
         (_word(content.get("subject")), _word(content.get("time"))),
@@ -246,7 +250,7 @@ def _claims(row: Row, content: dict[str, Any]) -> Iterator[Claim]:
     for person, text in pairs:
         moment = as_moment(text)
         if isinstance(person, str) and _PERSON.fullmatch(person) and moment is not None:
-            yield Claim(person, moment)
+            yield RowClaim(person, moment)
 
 
 def _word(value: object) -> str | None:

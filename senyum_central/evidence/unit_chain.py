@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from senyum_central.evidence.chain import Piece, breaks
+from senyum_central.evidence.chain import Segment, breaks
 from senyum_central.evidence.entries import (
     NOTES,
     Defect,
+    EntryMark,
     Lost,
-    Mark,
     Note,
     RowEvidence,
     Span,
@@ -60,12 +60,12 @@ class Judging:
         self.report(note, f"{entry.name}: {entry.why}")
         for claim in claims:
             day = claim.moment.astimezone(self._place).date()
-            self._found.marks.append(Mark(claim.person, day, note, self._found.unit))
+            self._found.marks.append(EntryMark(claim.person, day, note, self._found.unit))
         if not entry.usable:
             self._lose(span)
 
     def chain(
-        self, pieces: list[tuple[Piece, Span]], noted: frozenset[int], *, is_first: bool
+        self, pieces: list[tuple[Segment, Span]], noted: frozenset[int], *, is_first: bool
     ) -> frozenset[int]:
         """Report what is missing and forked; returns the numbers that are forked.
 

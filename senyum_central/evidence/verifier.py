@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from edge.contract.envelope import Flaw, Rejected, verify
+from edge.contract.envelope import EnvelopeRejected, RejectReason, verify
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.jose import json_object
 from edge.contract.keys import KeySet
@@ -18,9 +18,9 @@ from edge.contract.topics import UnitName
 from edge.system.clock import ClockState
 from senyum_central.evidence import bundle
 from senyum_central.evidence.chain import (
-    Fault,
-    Piece,
-    Signed,
+    ChainDefect,
+    Segment,
+    SignedPart,
     breaks,
     key_changes,
     signed_parts,
@@ -28,7 +28,7 @@ from senyum_central.evidence.chain import (
 from senyum_central.evidence.row_check import piece_of
 from senyum_central.ingest.gaps import Gap
 from senyum_central.store.queries import Period, zone
-from senyum_central.store.unit_renames import Move, elsewhere
+from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
 from senyum_central.store.unknown_events import read_later
 
 LONGEST_LINE = 262_144  # bytes; a message has at most a quarter of it
@@ -36,16 +36,16 @@ _EVENT_KINDS = ("before", "event", "after")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FileDefect:
     """One fault in words."""
 
-    fault: Fault
+    fault: ChainDefect
     line: int | None  # from 1; None where it is of the whole file
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class UnitReport:
     """What the file holds of one unit."""
 
     unit: str
@@ -53,18 +53,18 @@ class Account:
     first: int
     last: int
     proven: str  # by what its end is proven; empty where it is not
-    keys: list[Signed]  # which key signed which part, the evidence from outside included
+    keys: list[SignedPart]  # which key signed which part, the evidence from outside included
 
 
 @dataclass(slots=True)
-class Verdict:
+class VerificationReport:
     """What became of a file."""
 
     period: Period | None = None
-    findings: list[Finding] = field(default_factory=list)
-    accounts: list[Account] = field(default_factory=list)
+    findings: list[FileDefect] = field(default_factory=list)
+    accounts: list[UnitReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    moves: list[Move] = field(default_factory=list)
+    moves: list[UnitRename] = field(default_factory=list)
     # Numbers that are not here because they may be of another name, each with the unit and a line.
     apart: list[tuple[UnitName, Gap, int]] = field(default_factory=list)
 
@@ -72,22 +72,22 @@ class Verdict:
     def good(self) -> bool:
         return not self.findings
 
-    def add(self, fault: Fault, line: int | None, text: str) -> None:
-        self.findings.append(Finding(fault, line, text))
+    def add(self, fault: ChainDefect, line: int | None, text: str) -> None:
+        self.findings.append(FileDefect(fault, line, text))
 
 
-def judge(lines: Iterable[bytes], keys: KeySet) -> Verdict:
+def judge(lines: Iterable[bytes], keys: KeySet) -> VerificationReport:
     """Judge the lines of a file, each with its end."""
-    verdict = Verdict()
+    verdict = VerificationReport()
     hasher = hashlib.sha256()
     unit: UnitName | None = None
-    pieces: list[Piece] = []
+    pieces: list[Segment] = []
     seen: set[UnitName] = set()
     number, ended = 0, False
     for number, raw in enumerate(lines, 1):
         line = _parse(raw, number, verdict)
         if ended:
-            verdict.add(Fault.ALTERED, number, "stands behind the end of the export")
+            verdict.add(ChainDefect.ALTERED, number, "stands behind the end of the export")
         if line is not None and line["kind"] == "end":
             ended = True
             _check_end(line, number, hasher.hexdigest(), verdict)
@@ -99,77 +99,83 @@ def judge(lines: Iterable[bytes], keys: KeySet) -> Verdict:
                 pieces, unit = [], piece.unit
                 if unit in seen:
                     text = f"{unit.source} goes on here: lines were moved"
-                    verdict.add(Fault.ORDER, number, text)
+                    verdict.add(ChainDefect.ORDER, number, text)
                 seen.add(unit)
             pieces.append(piece)
         hasher.update(raw)
     _close(pieces, keys, verdict)
     _part(verdict)
     if not ended:
-        verdict.add(Fault.CUT, None, f"ends after line {number} without the end of an export")
+        verdict.add(ChainDefect.CUT, None, f"ends after line {number} without the end of an export")
     return verdict
 
 
 # --- lines ---------------------------------------------------------------------------------------
 
 
-def _parse(raw: bytes, number: int, verdict: Verdict) -> dict[str, Any] | None:
+def _parse(raw: bytes, number: int, verdict: VerificationReport) -> dict[str, Any] | None:
     if not raw.endswith(b"\n"):
-        verdict.add(Fault.CUT, number, "has no end: the file was cut, or its last byte altered")
+        verdict.add(
+            ChainDefect.CUT, number, "has no end: the file was cut, or its last byte altered"
+        )
     try:
         if len(raw) > LONGEST_LINE:
             raise ValueError("is longer than any")  # noqa: TRY301 - told like the other faults
         line = json_object(raw)
     except ValueError as error:
-        verdict.add(Fault.ALTERED, number, f"{error}; no line of an export is like that")
+        verdict.add(ChainDefect.ALTERED, number, f"{error}; no line of an export is like that")
         return None
     names = {"end": bundle.END, bundle.KIND: bundle.HEADER}
     names |= dict.fromkeys((*_EVENT_KINDS, "head"), bundle.MESSAGE)
     expected = names.get(line["kind"]) if isinstance(line.get("kind"), str) else None
     if expected is None or tuple(line) != expected or bundle.encode(line) != raw:
-        verdict.add(Fault.ALTERED, number, "is not written as an export writes it")
+        verdict.add(ChainDefect.ALTERED, number, "is not written as an export writes it")
         return None
     if (line["kind"] == bundle.KIND) != (number == 1):
-        verdict.add(Fault.CUT, number, "the first line of an export is missing, or not first")
+        verdict.add(ChainDefect.CUT, number, "the first line of an export is missing, or not first")
         return None
     return line
 
 
-def _header(line: dict[str, Any] | None, verdict: Verdict) -> Period | None:
+def _header(line: dict[str, Any] | None, verdict: VerificationReport) -> Period | None:
     if line is None:
         return None
     if line["version"] != bundle.VERSION:
         text = f"is of version {line['version']!r} of exports; this program knows {bundle.VERSION}"
-        verdict.add(Fault.ALTERED, 1, text)
+        verdict.add(ChainDefect.ALTERED, 1, text)
         return None
     try:
         return Period(date.fromisoformat(line["first"]), date.fromisoformat(line["last"]))
     except (TypeError, ValueError):
-        verdict.add(Fault.ALTERED, 1, "names no days")
+        verdict.add(ChainDefect.ALTERED, 1, "names no days")
         return None
 
 
-def _check_end(line: dict[str, Any], number: int, sha256: str, verdict: Verdict) -> None:
+def _check_end(line: dict[str, Any], number: int, sha256: str, verdict: VerificationReport) -> None:
     if line["lines"] != number - 1:
         text = f"the export had {line['lines']!r} lines before its end, here are {number - 1}"
-        verdict.add(Fault.CUT, number, text)
+        verdict.add(ChainDefect.CUT, number, text)
     if line["sha256"] != sha256:
         text = "the file is not as it was exported: its digest is another"
         if verdict.good:
             text += "; what was altered is in no signed message"
-        verdict.add(Fault.ALTERED, number, text)
+        verdict.add(ChainDefect.ALTERED, number, text)
 
 
-def _judged(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) -> Piece | None:
+def _judged(
+    line: dict[str, Any], number: int, keys: KeySet, verdict: VerificationReport
+) -> Segment | None:
     """Verify the message of a line; whatever is wrong with it concerns this line alone."""
     try:
         return _piece(line, number, keys, verdict)
     except Exception as error:  # noqa: BLE001 - the other lines are judged in any case
-        verdict.add(Fault.ALTERED, number, f"cannot be judged: {type(error).__name__}")
+        verdict.add(ChainDefect.ALTERED, number, f"cannot be judged: {type(error).__name__}")
         return None
 
 
-def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) -> Piece | None:
+def _piece(
+    line: dict[str, Any], number: int, keys: KeySet, verdict: VerificationReport
+) -> Segment | None:
     """Verify the message of a line."""
     kind, topic, jws = line["kind"], line["topic"], line["jws"]
     try:
@@ -177,33 +183,33 @@ def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) ->
         if received_at.tzinfo is None or not isinstance(topic, str) or not isinstance(jws, str):
             raise TypeError  # noqa: TRY301 - told like the other faults
     except (TypeError, ValueError):
-        verdict.add(Fault.ALTERED, number, "topic, received_at or jws is none")
+        verdict.add(ChainDefect.ALTERED, number, "topic, received_at or jws is none")
         return None
     try:
         found = verify(jws, keys, topic, received_at)
-    except Rejected as error:
-        later = read_later(topic, jws) if error.flaw is Flaw.PAYLOAD else None
+    except EnvelopeRejected as error:
+        later = read_later(topic, jws) if error.flaw is RejectReason.PAYLOAD else None
         if later is None or kind not in _EVENT_KINDS:
-            trusted = error.flaw not in (Flaw.UNKNOWN_KEY, Flaw.OUTSIDE_VALIDITY)
-            fault = Fault.ALTERED if trusted else Fault.REFUSED
+            trusted = error.flaw not in (RejectReason.UNKNOWN_KEY, RejectReason.OUTSIDE_VALIDITY)
+            fault = ChainDefect.ALTERED if trusted else ChainDefect.REFUSED
             verdict.add(fault, number, f"{error} ({error.flaw})")
             return None
         unit = UnitName.from_source(later.unit)
         verdict.notes.append(f"line {number}: {later.type} is newer than this program")
         # What it names as the one before is only known to who knows its type.
-        return Piece(number, kind, unit, later.sequence, later.digest)
+        return Segment(number, kind, unit, later.sequence, later.digest)
     event = found.event
     clock = event.data.clock.state
     moment = None if clock is ClockState.UNSYNCHRONIZED else event.moment
     if isinstance(event, AttendanceEvent | AuditEvent) and kind in _EVENT_KINDS:
         day = moment and moment.astimezone(zone(event.data.place.zone)).date()
-        if (move := Move.of(event)) is not None:
+        if (move := UnitRename.of(event)) is not None:
             verdict.moves.append(move)
         return replace(piece_of(found, event, number), kind=kind, day=day)
     if isinstance(event, AttendanceEvent | AuditEvent) or kind != "head":
-        verdict.add(Fault.ALTERED, number, f"a message of {found.leaf} stands here as {kind}")
+        verdict.add(ChainDefect.ALTERED, number, f"a message of {found.leaf} stands here as {kind}")
         return None
-    return Piece(
+    return Segment(
         number,
         kind,
         found.unit,
@@ -217,7 +223,7 @@ def _piece(line: dict[str, Any], number: int, keys: KeySet, verdict: Verdict) ->
 # --- chains --------------------------------------------------------------------------------------
 
 
-def _close(pieces: list[Piece], keys: KeySet, verdict: Verdict) -> None:
+def _close(pieces: list[Segment], keys: KeySet, verdict: VerificationReport) -> None:
     """Judge all that the file has of one unit."""
     if not pieces:
         return
@@ -227,35 +233,37 @@ def _close(pieces: list[Piece], keys: KeySet, verdict: Verdict) -> None:
     unit = pieces[0].unit
     if not own:
         text = f"{unit.source}: of all its events only evidence is here"
-        verdict.add(Fault.MISSING, pieces[0].line, text)
+        verdict.add(ChainDefect.MISSING, pieces[0].line, text)
         return
     _link(unit, events, verdict)
     for found in key_changes([*events, *heads], keys):
         verdict.add(found.fault, found.piece.line, f"{unit.source}: {found.text}")
     _begin(unit, events, verdict)
     proven = _end(unit, events, heads, verdict)
-    account = Account(unit.source, len(set(own)), min(own), max(own), proven, signed_parts(events))
+    account = UnitReport(
+        unit.source, len(set(own)), min(own), max(own), proven, signed_parts(events)
+    )
     verdict.accounts.append(account)
 
 
-def _ordered(events: list[Piece], verdict: Verdict) -> Iterator[Piece]:
+def _ordered(events: list[Segment], verdict: VerificationReport) -> Iterator[Segment]:
     """Yield each event once, by number; what stood elsewhere is told."""
     at: dict[str, int] = {}
     highest = 0
     for piece in events:
         if piece.digest in at:
             text = f"event {piece.sequence} stands in line {at[piece.digest]} already"
-            verdict.add(Fault.DOUBLED, piece.line, text)
+            verdict.add(ChainDefect.DOUBLED, piece.line, text)
         elif piece.sequence < highest:
             text = f"event {piece.sequence} stands behind event {highest}"
-            verdict.add(Fault.ORDER, piece.line, text)
+            verdict.add(ChainDefect.ORDER, piece.line, text)
         at.setdefault(piece.digest, piece.line)
         highest = max(highest, piece.sequence)
     kept = {piece.digest: piece for piece in reversed(events)}
     yield from sorted(kept.values(), key=lambda piece: (piece.sequence, piece.line))
 
 
-def _link(unit: UnitName, events: list[Piece], verdict: Verdict) -> None:
+def _link(unit: UnitName, events: list[Segment], verdict: VerificationReport) -> None:
     """Look for missing numbers, and for events that do not follow one another."""
     for found in breaks(events):
         if found.gap is not None and found.piece.moved:
@@ -264,30 +272,32 @@ def _link(unit: UnitName, events: list[Piece], verdict: Verdict) -> None:
             verdict.add(found.fault, found.piece.line, f"{unit.source}: {found.text}")
 
 
-def _begin(unit: UnitName, events: list[Piece], verdict: Verdict) -> None:
+def _begin(unit: UnitName, events: list[Segment], verdict: VerificationReport) -> None:
     """Hold the first event against what was before it."""
     first = events[0]
     if first.kind == "event" and first.moved:
         verdict.apart.append((unit, Gap(1, first.sequence - 1), first.line))
     elif first.kind != "before" and first.sequence > 1:
         text = f"{unit.source}: nothing shows that event {first.sequence} is the first of the days"
-        verdict.add(Fault.UNPROVEN, first.line, text)
+        verdict.add(ChainDefect.UNPROVEN, first.line, text)
     _evidence(unit, [piece for piece in events if piece.kind == "before"], "before", verdict)
 
 
-def _part(verdict: Verdict) -> None:
+def _part(verdict: VerificationReport) -> None:
     """Tell what is of another name from what is missing."""
     for unit, gap, line in verdict.apart:
-        others = elsewhere(verdict.moves, unit.source)
+        others = numbered_under_other_names(verdict.moves, unit.source)
         for part in gap.without(others):
-            verdict.add(Fault.MISSING, line, f"{unit.source}: {part}")
+            verdict.add(ChainDefect.MISSING, line, f"{unit.source}: {part}")
         for other in others:
             if (common := gap.common(other)) is not None:
                 numbers = str(common).partition(" is ")[0].partition(" are ")[0]
                 verdict.notes.append(f"{unit.source}: had another name at {numbers}")
 
 
-def _end(unit: UnitName, events: list[Piece], heads: list[Piece], verdict: Verdict) -> str:
+def _end(
+    unit: UnitName, events: list[Segment], heads: list[Segment], verdict: VerificationReport
+) -> str:
     """Hold the last event against what came after it, or against what the unit said of its end."""
     after = [piece for piece in events if piece.kind == "after"]
     last = max(piece.sequence for piece in events)
@@ -296,17 +306,17 @@ def _end(unit: UnitName, events: list[Piece], heads: list[Piece], verdict: Verdi
         return f"event {after[0].sequence}, which follows"
     if not heads:
         text = f"{unit.source}: nothing shows that event {last} is the last of the days"
-        verdict.add(Fault.UNPROVEN, events[-1].line, text)
+        verdict.add(ChainDefect.UNPROVEN, events[-1].line, text)
         return ""
     head = heads[-1]
     when = "" if head.moment is None else f" of {head.moment:%Y-%m-%d %H:%M:%S} UTC"
     if head.sequence > last:
         text = f"{unit.source}: {Gap(last + 1, head.sequence)}: its own word{when} names them"
-        verdict.add(Fault.MISSING, head.line, text)
+        verdict.add(ChainDefect.MISSING, head.line, text)
     named = {piece.digest for piece in events if piece.sequence == head.sequence}
     if named and head.digest not in named:
         text = f"{unit.source}: event {head.sequence} is not the one that the unit named"
-        verdict.add(Fault.FORKED, head.line, text)
+        verdict.add(ChainDefect.FORKED, head.line, text)
     if head.sequence < last:
         verdict.notes.append(
             f"{unit.source}: proven up to event {head.sequence}, by its word{when}; "
@@ -315,7 +325,9 @@ def _end(unit: UnitName, events: list[Piece], heads: list[Piece], verdict: Verdi
     return f"its word{when} up to event {head.sequence}"
 
 
-def _evidence(unit: UnitName, given: list[Piece], where: str, verdict: Verdict) -> None:
+def _evidence(
+    unit: UnitName, given: list[Segment], where: str, verdict: VerificationReport
+) -> None:
     """Hold what is given as evidence from outside of the days against its own time."""
     if verdict.period is None:
         return
@@ -325,4 +337,4 @@ def _evidence(unit: UnitName, given: list[Piece], where: str, verdict: Verdict) 
                 f"{unit.source}: event {piece.sequence} is given as the one {where} the days, and "
                 f"is of {piece.day}: events {where} it were taken out"
             )
-            verdict.add(Fault.MISSING, piece.line, text)
+            verdict.add(ChainDefect.MISSING, piece.line, text)

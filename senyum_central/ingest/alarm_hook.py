@@ -6,16 +6,16 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
-from edge.errors import CallerError
+from edge.errors import UsageError
 from senyum_central.ingest.console import as_json
-from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.notices import Notice, NoticeKind
 
 log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # that the program may take
 GOODBYE_S = 5.0
-_CHANGING = (Kind.GAP, Kind.HEALED)  # the latest of them says how it is now
-_Key = tuple[str | None, Kind, str]
+_CHANGING = (NoticeKind.GAP, NoticeKind.HEALED)  # the latest of them says how it is now
+_Key = tuple[str | None, NoticeKind, str]
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Waiting:
     more: int = 0  # others of the same key that came while this one waited
 
 
-class Alarm:
+class AlarmHook:
     """Hands each alarm to a program, as JSON on its standard input, one after another.
 
     Of one unit, one alarm of each kind waits and counts the others: a flood from one unit neither
@@ -36,18 +36,18 @@ class Alarm:
         try:
             self._command = shlex.split(command)
         except ValueError as error:
-            raise CallerError(f"--on-alarm: {error}") from None
+            raise UsageError(f"--on-alarm: {error}") from None
         if not self._command:
-            raise CallerError("--on-alarm: is empty; name a program")
+            raise UsageError("--on-alarm: is empty; name a program")
         self._waiting: dict[_Key, _Waiting] = {}  # in the order of delivery
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="alarm", daemon=True)
         self._thread.start()
 
-    def take(self, notice: Notice) -> None:
+    def run(self, notice: Notice) -> None:
         """Queue a notice if it is an alarm, or the end of one; never waits for the program."""
-        if not notice.loud and not notice.over:
+        if not notice.is_warning and not notice.over:
             return
         key = _key(notice)
         with self._changed:

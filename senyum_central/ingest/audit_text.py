@@ -35,7 +35,7 @@ SENTENCES: Mapping[AuditCode, str] = MappingProxyType(
 _SHORT = MappingProxyType({"person": 4, "digest": 12, "by": 12})
 
 
-def sentence(data: AuditData) -> str:
+def describe_audit(data: AuditData) -> str:
     """Say an audit: `camera-lost: no pictures come  why frozen`."""
     facts = [
         f"{name.replace('_', ' ')} {_told(name, value)}" for name, value in data.detail.items()

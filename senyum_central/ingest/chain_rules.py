@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Classification(StrEnum):
     """What becomes of an event whose signature, key and topic are in order."""
 
     GENUINE = "genuine"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChainEntry:
     """An event's place in the chain of its unit."""
 
     unit: str  # urn:senyum:{org}:{site}:{unit}
@@ -48,26 +48,30 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class ChainDecision:
     """The verdict, and for a fork the reason in words."""
 
-    verdict: Verdict
+    verdict: Classification
     why: str = ""
     keep: bool = True  # whether the event is stored as an event
 
 
-def judge(entry: Entry, stored: Neighbours) -> Judgement:
+def judge(entry: ChainEntry, stored: Neighbours) -> ChainDecision:
     """Say what `entry` is beside what is stored."""
     if stored.same_id == entry.digest:
-        return Judgement(Verdict.DUPLICATE, keep=False)
+        return ChainDecision(Classification.DUPLICATE, keep=False)
     if stored.same_id is not None:
         why = f"event {entry.sequence} carries the id of another event"
-        return Judgement(Verdict.FORK, why, keep=False)
+        return ChainDecision(Classification.FORK, why, keep=False)
     reason = _contradiction(entry, stored)
-    return Judgement(Verdict.FORK, reason) if reason else Judgement(Verdict.GENUINE)
+    return (
+        ChainDecision(Classification.FORK, reason)
+        if reason
+        else ChainDecision(Classification.GENUINE)
+    )
 
 
-def _contradiction(entry: Entry, stored: Neighbours) -> str | None:
+def _contradiction(entry: ChainEntry, stored: Neighbours) -> str | None:
     n = entry.sequence
     if stored.same:
         return f"another event {n} is stored already"
@@ -80,7 +84,9 @@ def _contradiction(entry: Entry, stored: Neighbours) -> str | None:
     return None
 
 
-def judge_head(sequence: int, head: str, stored: frozenset[str], named: str | None) -> Judgement:
+def judge_head(
+    sequence: int, head: str, stored: frozenset[str], named: str | None
+) -> ChainDecision:
     """Hold the chain head that a state or health names against what is known of that number.
 
     `stored` holds the digests of the stored events at `sequence`, `named` the head that an earlier
@@ -88,6 +94,6 @@ def judge_head(sequence: int, head: str, stored: frozenset[str], named: str | No
     """
     known = stored or ({named} if named else {head})
     if head in known:
-        return Judgement(Verdict.GENUINE, keep=False)
+        return ChainDecision(Classification.GENUINE, keep=False)
     why = f"the unit names a head that is not event {sequence} as it was sent"
-    return Judgement(Verdict.FORK, why, keep=False)
+    return ChainDecision(Classification.FORK, why, keep=False)

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from operator import attrgetter
 
 from edge.contract.topics import UnitName
-from senyum_central.ingest.gaps import Gap, Ledger, in_words, whole
-from senyum_central.ingest.message import Instant
-from senyum_central.ingest.notices import Kind, Notice
-from senyum_central.store.missing_events import Change, Gaps
+from senyum_central.ingest.gaps import Gap, GapTracker, in_words, whole
+from senyum_central.ingest.message import ReceivedAt
+from senyum_central.ingest.notices import Notice, NoticeKind
+from senyum_central.store.missing_events import GapChange, Gaps
 from senyum_central.store.store import Store
 
 Number = tuple[str, int]  # unit and sequence
@@ -23,12 +23,12 @@ REREAD_NS = 60_000_000_000  # between two looks at what other receivers reported
 class Chains:
     """One receiver's view of them. One thread; what reads or writes raises StoreError."""
 
-    def __init__(self, store: Store, grace_s: float, now: Instant) -> None:
+    def __init__(self, store: Store, grace_s: float, now: ReceivedAt) -> None:
         """Report a number once it is missing for `grace_s` seconds."""
         self._store = store
         self._grace_ns = int(grace_s * 1e9)
         self._ledgers = {
-            unit: Ledger.resume(standing, self._grace_ns, now.monotonic_ns)
+            unit: GapTracker.resume(standing, self._grace_ns, now.monotonic_ns)
             for unit, standing in store.standings().items()
         }
         self._moves = store.moves()  # that the ledgers know of
@@ -36,14 +36,14 @@ class Chains:
         self._reread_ns: int | None = None  # when all of them are to be read again; None: now
         self._filled: dict[str, set[int]] = defaultdict(set)  # numbers that came, of reported gaps
 
-    def count(self, stored: Iterable[Number], named: Iterable[Number], now: Instant) -> None:
+    def count(self, stored: Iterable[Number], named: Iterable[Number], now: ReceivedAt) -> None:
         """Note the numbers of a batch that is durable."""
         for unit, sequence in stored:
             self._arrived(unit, sequence, now)
         for unit, sequence in named:
             self._ledger(unit).named(sequence, now.monotonic_ns)
 
-    def moved(self, now: Instant) -> None:
+    def moved(self, now: ReceivedAt) -> None:
         """Wait for no number that a unit gave under another name, as far as is known by now."""
         moves = self._store.moves()
         if moves == self._moves:
@@ -63,12 +63,12 @@ class Chains:
         self._moves = moves
         self._reread_ns = None
 
-    def restart(self, now: Instant) -> None:
+    def restart(self, now: ReceivedAt) -> None:
         """Restart every grace period: nothing could arrive until now."""
         for ledger in self._ledgers.values():
             ledger.restart(now.monotonic_ns)
 
-    def sweep(self, now: Instant) -> list[Notice]:
+    def sweep(self, now: ReceivedAt) -> list[Notice]:
         """Report gaps whose grace is over, and those that healed."""
         for unit, sequence in self._store.arrivals():
             self._arrived(unit, sequence, now)
@@ -78,7 +78,7 @@ class Chains:
                 self._arrived(unit, sequence, now)
         overdue = self._overdue(now)
         healed = self._healed(now)
-        changes: list[Change] = []
+        changes: list[GapChange] = []
         if overdue or healed:
             with self._store.batch():
                 changes = self._store.note_gaps(overdue, healed, now.utc)
@@ -88,7 +88,7 @@ class Chains:
         self._filled.clear()
         return [_notice(change, now) for change in changes]
 
-    def _note(self, changes: Iterable[Change], healed: Gaps) -> None:
+    def _note(self, changes: Iterable[GapChange], healed: Gaps) -> None:
         """Keep what is reported as the store has it now."""
         for unit, gaps in healed.items():
             known = self._reported[unit]
@@ -102,18 +102,18 @@ class Chains:
                 if not later:
                     known.sort()
 
-    def _ledger(self, unit: str) -> Ledger:
-        return self._ledgers.setdefault(unit, Ledger(self._grace_ns))
+    def _ledger(self, unit: str) -> GapTracker:
+        return self._ledgers.setdefault(unit, GapTracker(self._grace_ns))
 
-    def _arrived(self, unit: str, sequence: int, now: Instant) -> None:
+    def _arrived(self, unit: str, sequence: int, now: ReceivedAt) -> None:
         if self._ledger(unit).arrived(sequence, now.monotonic_ns):
             self._filled[unit].add(sequence)
 
-    def _overdue(self, now: Instant) -> dict[str, tuple[Gap, ...]]:
+    def _overdue(self, now: ReceivedAt) -> dict[str, tuple[Gap, ...]]:
         found = {unit: ledger.overdue(now.monotonic_ns) for unit, ledger in self._ledgers.items()}
         return {unit: gaps for unit, gaps in found.items() if gaps}
 
-    def _healed(self, now: Instant) -> dict[str, list[Gap]]:
+    def _healed(self, now: ReceivedAt) -> dict[str, list[Gap]]:
         """Return the reported gaps that were filled. What is still missing of others is noted."""
         filled = self._candidates(now)
         missing = self._store.holes(filled)
@@ -122,7 +122,7 @@ class Chains:
         healed = {unit: list(whole(gaps, missing.get(unit, ()))) for unit, gaps in filled.items()}
         return {unit: gaps for unit, gaps in healed.items() if gaps}
 
-    def _candidates(self, now: Instant) -> dict[str, list[Gap]]:
+    def _candidates(self, now: ReceivedAt) -> dict[str, list[Gap]]:
         """Return the reported gaps of which nothing is missing here."""
         if self._reread_ns is None or now.monotonic_ns >= self._reread_ns:
             self._reported = self._store.reported()
@@ -147,12 +147,12 @@ class Chains:
         return sorted(found)
 
 
-def _notice(change: Change, now: Instant) -> Notice:
+def _notice(change: GapChange, now: ReceivedAt) -> Notice:
     words = in_words(change.gaps, "no longer missing" if change.healed else "missing")
     if change.healed and change.ongoing:
         words = f"{words}; others still are"
     return Notice(
-        Kind.HEALED if change.healed else Kind.GAP,
+        NoticeKind.HEALED if change.healed else NoticeKind.GAP,
         now.utc,
         UnitName.from_source(change.unit),
         words,

@@ -17,15 +17,15 @@ from edge.contract.topics import UnitName
 from edge.system.text import ascii_json, escaped
 from edge.system.time_zones import find_zone
 from edge.types import Outcome, Reason
-from senyum_central.ingest.audit_text import sentence
-from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.audit_text import describe_audit
+from senyum_central.ingest.notices import Notice, NoticeKind
 
 _STYLES = {
-    Kind.DUPLICATE: "dim",
-    Kind.STATE: "dim",
-    Kind.ASKED: "dim",
-    Kind.HEALED: "green",
-    Kind.REFUSED: "yellow",
+    NoticeKind.DUPLICATE: "dim",
+    NoticeKind.STATE: "dim",
+    NoticeKind.ASKED: "dim",
+    NoticeKind.HEALED: "green",
+    NoticeKind.REFUSED: "yellow",
 }
 _PERSON_CHARACTERS = 4  # enough to tell neighbours in a queue apart
 
@@ -50,7 +50,7 @@ def unit_label(unit: UnitName | None) -> str:
 def describe(event: AttendanceEvent | AuditEvent) -> str:
     """Say an event in words and figures: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
     if isinstance(event, AuditEvent):
-        return f"#{event.number} audit  {sentence(event.data)}"
+        return f"#{event.number} audit  {describe_audit(event.data)}"
     data = event.data
     parts = [f"#{event.number} {data.outcome}"]
     if data.reason is Reason.SPOOF:
@@ -75,15 +75,15 @@ def line(notice: Notice, zone: str) -> str:
     Whatever a stranger put into it is escaped.
     """
     place = zone if notice.event is None else notice.event.data.place.zone
-    if notice.kind is Kind.EVENT and notice.event is not None:
+    if notice.kind is NoticeKind.EVENT and notice.event is not None:
         words = describe(notice.event)
     elif notice.flaw is not None:
         words = f"refused ({notice.flaw}): {notice.text}"
     else:
         words = notice.text
-    if notice.kind is Kind.FORK:
+    if notice.kind is NoticeKind.FORK:
         words = f"fork in the chain: {words}"
-    alarm = "ALARM  " if notice.loud else ""
+    alarm = "ALARM  " if notice.is_warning else ""
     local, unknown = _zone(place)
     return escaped(
         f"{_local(notice.at, local):%H:%M:%S %Z}  {alarm}{unit_label(notice.unit)}"
@@ -105,7 +105,7 @@ def as_json(notice: Notice, **more: object) -> str:
     """
     content: dict[str, Any] = {
         "kind": notice.kind,
-        "alarm": notice.loud,
+        "alarm": notice.is_warning,
         "unit": notice.unit.source if notice.unit else None,
         "at": _utc(notice.at),
     }
@@ -130,11 +130,11 @@ def _utc(moment: datetime) -> str:
 
 def _suspected(notice: Notice) -> bool:
     """Whether this is news of an attempt with a photo or a screen."""
-    event = notice.event if notice.kind is Kind.EVENT else None
+    event = notice.event if notice.kind is NoticeKind.EVENT else None
     return isinstance(event, AttendanceEvent) and event.data.reason is Reason.SPOOF
 
 
-class Screen:
+class NoticePrinter:
     """Prints notices; alarms are bold red on a terminal and begin with ALARM everywhere.
 
     What is no terminal may get a line only with the next `flush`.
@@ -151,7 +151,7 @@ class Screen:
         elif not self._console.is_terminal:
             self._write(line(notice, self._zone))
         else:
-            style = "bold red" if notice.loud else _STYLES.get(notice.kind, "")
+            style = "bold red" if notice.is_warning else _STYLES.get(notice.kind, "")
             if _suspected(notice):
                 style = "bold yellow"
             # Never wrapped: one notice is one line.

@@ -21,9 +21,9 @@ from sqlalchemy import and_, bindparam, case, func, or_, select, text
 
 from edge.contract.topics import UnitName
 from senyum_central.ingest.gaps import Gap, in_words
-from senyum_central.ingest.message import Instant, Message
-from senyum_central.ingest.notices import Kind, Notice
-from senyum_central.ingest.replies import Answer
+from senyum_central.ingest.message import Message, ReceivedAt
+from senyum_central.ingest.notices import Notice, NoticeKind
+from senyum_central.ingest.replies import ReplayReply
 from senyum_central.store.missing_events import THIS_GAP
 from senyum_central.store.schema import COMMAND, GAP
 from senyum_central.store.store import Store
@@ -39,7 +39,7 @@ SPARSE = 200  # so many stored numbers between two gaps are sent once more, rath
 LIVES = timedelta(hours=1)  # of a request; a unit that was away longer is asked anew
 
 
-class Commander(Protocol):
+class ReplayIssuer(Protocol):
     """Who may ask: signs a `replay` command."""
 
     @property
@@ -103,17 +103,19 @@ SELECT unit FROM owner WHERE unit IS NOT NULL AND NOT EXISTS (
 _THIS = GAP.update().where(THIS_GAP)
 
 
-class Asker:
+class GapRequester:
     """Asks in the name of one authority key."""
 
     def __init__(
-        self, store: Store, commander: Commander, first_wait: timedelta = FIRST_WAIT
+        self, store: Store, commander: ReplayIssuer, first_wait: timedelta = FIRST_WAIT
     ) -> None:
         self._store = store
         self._commander = commander
         self._first_wait = first_wait
 
-    def ask(self, heard: Callable[[str], bool], now: Instant) -> tuple[list[Message], list[Notice]]:
+    def ask(
+        self, heard: Callable[[str], bool], now: ReceivedAt
+    ) -> tuple[list[Message], list[Notice]]:
         """Claim what is due; returns the commands to publish and what there is to say.
 
         `heard` tells whether a unit was heard lately. Raises StoreError.
@@ -129,7 +131,7 @@ class Asker:
                 self._ask_unit(UnitName.from_source(source), now, commands, notices)
         return commands, notices
 
-    def answered(self, answer: Answer, now: Instant) -> list[Notice]:
+    def answered(self, answer: ReplayReply, now: ReceivedAt) -> list[Notice]:
         """Note what a unit said, inside a batch; returns what there is to say."""
         if answer.ok:
             return []
@@ -146,9 +148,9 @@ class Asker:
         if not self._store.database.run(mark.where(fresh).values(changes)).rowcount:
             return []
         text = f"does not send what was asked for: {answer.text}"
-        return [Notice(Kind.ASKED, now.utc, answer.unit, text)]
+        return [Notice(NoticeKind.ASKED, now.utc, answer.unit, text)]
 
-    def _due(self, now: Instant) -> list[str]:
+    def _due(self, now: ReceivedAt) -> list[str]:
         """Return the units that something is missing of and nothing is on its way from."""
         with self._store.database.reading():
             return [unit for (unit,) in self._store.database.rows(_DUE, now=str(now))]
@@ -172,7 +174,7 @@ class Asker:
                 at = end
 
     def _ask_unit(
-        self, unit: UnitName, now: Instant, commands: list[Message], notices: list[Notice]
+        self, unit: UnitName, now: ReceivedAt, commands: list[Message], notices: list[Notice]
     ) -> None:
         """Ask for the first numbers that are missing, and give up earlier gaps that never came."""
         hopeless: list[_Row] = []
@@ -197,9 +199,9 @@ class Asker:
         counts: dict[str, Any] = {"asked": bindparam("n"), "wanted": bindparam("w")}
         self._store.database.run(_THIS.values({**changes, **counts}), values)
         commands.append(request.message)
-        notices.append(Notice(Kind.ASKED, now.utc, unit, f"is asked again for {gap.events}"))
+        notices.append(Notice(NoticeKind.ASKED, now.utc, unit, f"is asked again for {gap.events}"))
 
-    def _give_up(self, unit: UnitName, rows: list[_Row], now: Instant) -> Notice:
+    def _give_up(self, unit: UnitName, rows: list[_Row], now: ReceivedAt) -> Notice:
         """Ask no more; an alarm for the first of an outage, for the others a line."""
         db = self._store.database
         outage = rows[0].outage
@@ -214,7 +216,7 @@ class Asker:
         answer = next((row.answer for row in rows if row.answer), None)
         said = f'; the unit says: "{answer}"' if answer else ""
         return Notice(
-            Kind.GIVEN_UP,
+            NoticeKind.GIVEN_UP,
             now.utc,
             unit,
             f"{words}, after {requests} requests without success{said}",
@@ -223,7 +225,7 @@ class Asker:
             ongoing=ongoing,
         )
 
-    def _next_number(self, now: Instant) -> int:
+    def _next_number(self, now: ReceivedAt) -> int:
         """Take the next number of our key: never one that was used, by this store or another.
 
         It follows the clock, as those of `senyum admin` do, so that a store that was lost and

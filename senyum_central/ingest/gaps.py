@@ -94,7 +94,7 @@ def in_words(gaps: Sequence[Gap], state: str = "missing") -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ChainStatus:
     """What the store knows of one unit's numbers."""
 
     highest: int = 0  # the last number stored, or named by a state or health
@@ -104,7 +104,7 @@ class Standing:
 
 
 @dataclass(slots=True)
-class _Hole:
+class _Gap:
     first: int
     last: int
     since_ns: int
@@ -112,26 +112,26 @@ class _Hole:
 
 
 @dataclass(slots=True)
-class Ledger:
+class GapTracker:
     """The numbers of one unit. Its cost grows with the number of holes, never with a number."""
 
     grace_ns: int
     highest: int = 0
     apart: tuple[Gap, ...] = ()  # numbers that nobody waits for: given under other names
-    _holes: list[_Hole] = field(default_factory=list)  # ascending, disjoint
+    _holes: list[_Gap] = field(default_factory=list)  # ascending, disjoint
     # Since when all holes above a number wait: both ascend, and one hole lies between two of them.
     _restarts: list[tuple[int, int]] = field(default_factory=list)
     _idle_until_ns: int = 0  # nothing is overdue before
     _settled: int = 0  # all holes below are reported
 
     @classmethod
-    def resume(cls, standing: Standing, grace_ns: int, now_ns: int) -> "Ledger":
+    def resume(cls, standing: ChainStatus, grace_ns: int, now_ns: int) -> "GapTracker":
         """Continue from what is stored; holes that nobody reported get a fresh grace period."""
         ledger = cls(grace_ns, standing.highest, standing.apart)
         news = list(subtract(standing.missing, sorted(standing.reported)))
         known = subtract(standing.missing, news)
-        ledger._holes = [_Hole(gap.first, gap.last, now_ns, reported=False) for gap in news]
-        ledger._holes += [_Hole(gap.first, gap.last, now_ns, reported=True) for gap in known]
+        ledger._holes = [_Gap(gap.first, gap.last, now_ns, reported=False) for gap in news]
+        ledger._holes += [_Gap(gap.first, gap.last, now_ns, reported=True) for gap in known]
         ledger._holes.sort(key=_FIRST)
         return ledger
 
@@ -152,9 +152,9 @@ class Ledger:
         hole = self._holes[at]
         parts = []
         if hole.first < sequence:
-            parts.append(_Hole(hole.first, sequence - 1, hole.since_ns, hole.reported))
+            parts.append(_Gap(hole.first, sequence - 1, hole.since_ns, hole.reported))
         if sequence < hole.last:
-            parts.append(_Hole(sequence + 1, hole.last, hole.since_ns, hole.reported))
+            parts.append(_Gap(sequence + 1, hole.last, hole.since_ns, hole.reported))
         self._holes[at : at + 1] = parts
         self._restart_after(sequence, now_ns)
         return True
@@ -178,7 +178,7 @@ class Ledger:
     def named(self, sequence: int, now_ns: int) -> None:
         """Note that the unit has numbered its events up to `sequence`, whether or not they came."""
         if sequence > self.highest:
-            self._holes.append(_Hole(self.highest + 1, sequence, now_ns, reported=False))
+            self._holes.append(_Gap(self.highest + 1, sequence, now_ns, reported=False))
             self.highest = sequence
 
     def returned(self, gaps: Sequence[Gap]) -> list[Gap]:
@@ -193,7 +193,7 @@ class Ledger:
             while self._holes[at].last < part.first:
                 at += 1
             hole = self._holes[at]
-            left.append(_Hole(part.first, part.last, hole.since_ns, hole.reported))
+            left.append(_Gap(part.first, part.last, hole.since_ns, hole.reported))
         self._holes = left
         self.apart = tuple(gaps)
 
@@ -204,7 +204,7 @@ class Ledger:
         self.named(gaps[-1].last, now_ns)
         self._settled = min(self._settled, gaps[0].first)
         self._holes += [
-            _Hole(part.first, part.last, now_ns, reported=False)
+            _Gap(part.first, part.last, now_ns, reported=False)
             for part in list(subtract(gaps, self.holes))
         ]
         self._holes.sort(key=_FIRST)
@@ -224,7 +224,7 @@ class Ledger:
         """Return the holes that the next sweep would report."""
         return tuple(Gap(hole.first, hole.last) for hole in self._overdue(now_ns))
 
-    def _overdue(self, now_ns: int) -> list[_Hole]:
+    def _overdue(self, now_ns: int) -> list[_Gap]:
         if now_ns < self._idle_until_ns:
             return []
         found = []

@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 
-from edge.errors import CallerError
+from edge.errors import UsageError
 from edge.settings import BrokerSettings
 
 _CREDENTIALS = struct.Struct("3i")  # process, user, group: SO_PEERCRED of unix(7)
@@ -30,7 +30,7 @@ def claim(broker: BrokerSettings, client_id: str) -> socket.socket:
     except OSError:
         mine.close()
         if _owner(address) in {0, os.getuid()}:
-            raise CallerError(
+            raise UsageError(
                 f"client {client_id}: another receiver on this machine uses this client ID; "
                 "stop it, or give each its own --client-id"
             ) from None

@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 from edge.contract.keys import KeySet
-from edge.errors import CallerError, SecretError
-from edge.system.text import counted
+from edge.errors import SecretError, UsageError
+from edge.system.text import pluralize
 
 log = logging.getLogger(__name__)
 
@@ -20,19 +20,19 @@ def check_owner(path: Path) -> None:
     try:
         about = path.stat()
     except OSError as error:
-        raise CallerError(
+        raise UsageError(
             f"{path}: the key set that the store names cannot be read: {error.strerror}; name one "
             "with --keys"
         ) from None
     others = about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     if others or about.st_uid not in (0, os.geteuid()):
-        raise CallerError(
+        raise UsageError(
             f"{path}: the store names this key set, and others than root and you may write it; "
             "name one that you trust with --keys"
         )
 
 
-class KeyFile:
+class KeySetFile:
     """`keys.json`. A change that cannot be used is told once, and changes nothing."""
 
     def __init__(self, path: Path) -> None:
@@ -52,7 +52,7 @@ class KeyFile:
         except SecretError as error:
             log.warning("%s; the keys known before stay in force", error)
             return None
-        log.info("%s: read again, %s", self._path, counted(len(self.keys), "key"))
+        log.info("%s: read again, %s", self._path, pluralize(len(self.keys), "key"))
         return self.keys
 
     def _load(self) -> KeySet:

@@ -6,7 +6,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Recent(Generic[K, V]):
+class LruSet(Generic[K, V]):
     """A value for each of the last `limit` keys that were put.
 
     For keys that strangers choose: they may make us forget, but never fill the memory.

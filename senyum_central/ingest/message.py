@@ -15,7 +15,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Instant:
+class ReceivedAt:
     """Now, on the clock that people read and on the one that grace periods are measured with."""
 
     utc: datetime

@@ -3,32 +3,39 @@
 import logging
 from dataclasses import dataclass
 
-from edge.contract.envelope import MAX_BYTES, Flaw, Rejected, Verified, parse_will, verify
+from edge.contract.envelope import (
+    MAX_BYTES,
+    EnvelopeRejected,
+    RejectReason,
+    Verified,
+    parse_will,
+    verify,
+)
 from edge.contract.keys import KeySet
-from edge.contract.topics import Leaf, UnitName, parse
-from senyum_central.ingest.message import Instant, Message
+from edge.contract.topics import TopicKind, UnitName, parse
+from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import Failure
-from senyum_central.ingest.replies import Answer, is_reply, read_reply, reply_unit
-from senyum_central.store.rejections import Refusal
-from senyum_central.store.store import Later
+from senyum_central.ingest.replies import ReplayReply, is_reply, read_reply, reply_unit
+from senyum_central.store.rejections import Rejection
+from senyum_central.store.store import UnknownEvent
 from senyum_central.store.unknown_events import read_later
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RejectedMessage:
     """A message that is not accepted, and why."""
 
-    refusal: Refusal
-    flaw: Flaw | Failure
+    refusal: Rejection
+    flaw: RejectReason | Failure
 
     @classmethod
-    def of(cls, message: Message, flaw: Flaw | Failure, why: str) -> "Refused":
-        return cls(Refusal.of(message.topic, flaw, why, message.payload, MAX_BYTES), flaw)
+    def of(cls, message: Message, flaw: RejectReason | Failure, why: str) -> "RejectedMessage":
+        return cls(Rejection.of(message.topic, flaw, why, message.payload, MAX_BYTES), flaw)
 
     @classmethod
-    def internal(cls, message: Message, error: Exception) -> "Refused":
+    def internal(cls, message: Message, error: Exception) -> "RejectedMessage":
         """Describe a message that raised what nobody expected.
 
         Of the error only the class is quoted: its text may hold personal data.
@@ -40,17 +47,17 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Went:
+class LastWill:
     """A Last Will: unsigned, so it is shown and nothing is concluded from it."""
 
     unit: UnitName
     session: int
 
 
-Finding = Verified | Refused | Went | Later | Answer
+Finding = Verified | RejectedMessage | LastWill | UnknownEvent | ReplayReply
 
 
-def address(topic: str) -> tuple[UnitName | None, Leaf | None]:
+def address(topic: str) -> tuple[UnitName | None, TopicKind | None]:
     """Return whose topic it is, and the kind; None if it is not of this contract, or a reply's."""
     try:
         return reply_unit(topic), None
@@ -62,34 +69,34 @@ def address(topic: str) -> tuple[UnitName | None, Leaf | None]:
         return None, None
 
 
-def examine(message: Message, keys: KeySet, now: Instant) -> Finding:
+def check_message(message: Message, keys: KeySet, now: ReceivedAt) -> Finding:
     """Return what a message says, or why it is refused."""
     try:
         return _found(message, keys, now)
-    except Rejected as error:
-        return Refused.of(message, error.flaw, str(error))
+    except EnvelopeRejected as error:
+        return RejectedMessage.of(message, error.flaw, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this message only
-        return Refused.internal(message, error)
+        return RejectedMessage.internal(message, error)
 
 
-def _found(message: Message, keys: KeySet, now: Instant) -> Finding:
+def _found(message: Message, keys: KeySet, now: ReceivedAt) -> Finding:
     if is_reply(message.topic):
         return read_reply(message, keys, now.utc)
-    if message.topic.endswith(f"/{Leaf.STATE}") and message.payload[:1] == b"{":
+    if message.topic.endswith(f"/{TopicKind.STATE}") and message.payload[:1] == b"{":
         try:
             unit, _ = parse(message.topic)
         except ValueError as error:
-            raise Rejected(Flaw.TOPIC, str(error)) from None
-        return Went(unit, parse_will(message.payload).session)
+            raise EnvelopeRejected(RejectReason.TOPIC, str(error)) from None
+        return LastWill(unit, parse_will(message.payload).session)
     try:
         found = verify(message.payload, keys, message.topic, now.utc)
-    except Rejected as error:
-        later = _later(message) if error.flaw is Flaw.PAYLOAD else None
+    except EnvelopeRejected as error:
+        later = _later(message) if error.flaw is RejectReason.PAYLOAD else None
         if later is None:
             raise
         return later
     return found
 
 
-def _later(message: Message) -> Later | None:
+def _later(message: Message) -> UnknownEvent | None:
     return read_later(message.topic, message.payload.decode("ascii"))

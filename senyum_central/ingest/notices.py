@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from edge.contract.envelope import Flaw
+from edge.contract.envelope import RejectReason
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.topics import UnitName
 from senyum_central.ingest.gaps import Gap
 
 
-class Kind(StrEnum):
+class NoticeKind(StrEnum):
     """What a line is about."""
 
     EVENT = "event"  # genuine and new
@@ -31,14 +31,14 @@ class Failure(StrEnum):
 
 
 # A refused message with one of these was made with intent, or costs people their records.
-_LOUD_FLAWS: frozenset[Flaw | Failure | None] = frozenset(
+_LOUD_FLAWS: frozenset[RejectReason | Failure | None] = frozenset(
     {
-        Flaw.ALGORITHM,
-        Flaw.BAD_SIGNATURE,
-        Flaw.FOREIGN_KEY,
-        Flaw.OUTSIDE_VALIDITY,
-        Flaw.TOPIC,
-        Flaw.UNKNOWN_KEY,
+        RejectReason.ALGORITHM,
+        RejectReason.BAD_SIGNATURE,
+        RejectReason.FOREIGN_KEY,
+        RejectReason.OUTSIDE_VALIDITY,
+        RejectReason.TOPIC,
+        RejectReason.UNKNOWN_KEY,
         Failure.INTERNAL,
     }
 )
@@ -48,12 +48,12 @@ _LOUD_FLAWS: frozenset[Flaw | Failure | None] = frozenset(
 class Notice:
     """One line for a person, or one JSON object for a program."""
 
-    kind: Kind
+    kind: NoticeKind
     at: datetime  # aware; of the event where there is one, else of the noticing
     unit: UnitName | None  # None where the topic names none
     text: str = ""
     event: AttendanceEvent | AuditEvent | None = None
-    flaw: Flaw | Failure | None = None
+    flaw: RejectReason | Failure | None = None
     gaps: tuple[Gap, ...] = ()  # the numbers that it is about, ascending
     outage: str = ""  # RFC 3339: when the first of the numbers was reported
     ongoing: bool = False  # said before of this outage, which is not over
@@ -61,11 +61,14 @@ class Notice:
     @property
     def over(self) -> bool:
         """Whether an outage that was an alarm has ended."""
-        return self.kind is Kind.HEALED and not self.ongoing
+        return self.kind is NoticeKind.HEALED and not self.ongoing
 
     @property
-    def loud(self) -> bool:
+    def is_warning(self) -> bool:
         """Whether somebody has to look at it."""
         if self.ongoing:
             return False
-        return self.kind in {Kind.GAP, Kind.GIVEN_UP, Kind.FORK} or self.flaw in _LOUD_FLAWS
+        return (
+            self.kind in {NoticeKind.GAP, NoticeKind.GIVEN_UP, NoticeKind.FORK}
+            or self.flaw in _LOUD_FLAWS
+        )

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from edge.contract.keys import KeySet
-from senyum_central.ingest.ingestor import Desk
-from senyum_central.ingest.message import Instant, Message
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import Notice
-from senyum_central.ingest.store_retry import Patience, Stopped
+from senyum_central.ingest.store_retry import Stopped, StoreRetry
 
 SWEEP_NS = 1_000_000_000  # between two looks for overdue gaps
 
@@ -20,12 +20,12 @@ class Receiver:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: Ingestor,
         show: Callable[[Notice], None],
-        now: Callable[[], Instant] = Instant.now,
+        now: Callable[[], ReceivedAt] = ReceivedAt.now,
         *,
         new_keys: Callable[[], KeySet | None] = lambda: None,
-        patiently: Patience | None = None,
+        patiently: StoreRetry | None = None,
         shown: Callable[[], None] = lambda: None,
     ) -> None:
         """`show` is called for each notice, and `shown` after the last of a batch.
@@ -38,13 +38,13 @@ class Receiver:
         self._shown = shown
         self._now = now
         self._new_keys = new_keys
-        self._patiently = patiently or Patience()
+        self._patiently = patiently or StoreRetry()
         self._swept_ns = now().monotonic_ns
         self._failed: set[str] = set()  # what was logged of chores that fail
 
     def start(self) -> None:
         """Look again at what was refused in earlier runs. Raises Stopped."""
-        self._say(self._patiently(lambda: self._desk.revisit(self._now())))
+        self._say(self._patiently(lambda: self._desk.retry_unknown(self._now())))
 
     def connected(self) -> None:
         self._desk.connected(self._now())
@@ -55,7 +55,7 @@ class Receiver:
         Waits for a store that does not answer: nothing is acknowledged meanwhile. Raises Stopped.
         """
         now = self._now()
-        self._say(self._patiently(lambda: self._desk.take(messages, now)))
+        self._say(self._patiently(lambda: self._desk.ingest(messages, now)))
 
     def idle(self) -> Sequence[Message]:
         """Report gaps when it is time to, and ask for them; returns the commands that do.
@@ -72,15 +72,15 @@ class Receiver:
         self._chore("gaps cannot be asked for", lambda: commands.extend(self._ask(now)))
         return commands
 
-    def _trust(self, now: Instant) -> None:
+    def _trust(self, now: ReceivedAt) -> None:
         keys = self._new_keys()
         if keys is not None:
-            self._say(self._patiently(lambda: self._desk.trust(keys, now)))
+            self._say(self._patiently(lambda: self._desk.set_keys(keys, now)))
 
-    def _sweep(self, now: Instant) -> None:
-        self._say(self._patiently(lambda: self._desk.sweep(now)))
+    def _sweep(self, now: ReceivedAt) -> None:
+        self._say(self._patiently(lambda: self._desk.check_gaps(now)))
 
-    def _ask(self, now: Instant) -> Sequence[Message]:
+    def _ask(self, now: ReceivedAt) -> Sequence[Message]:
         commands, notices = self._patiently(lambda: self._desk.ask(now))
         self._say(notices)
         return commands

@@ -14,14 +14,14 @@ from senyum_central.ingest.gaps import Gap
 from senyum_central.ingest.ingestor import Message
 
 
-class Authority:
+class ReplayAuthority:
     """Signs `replay` commands with a command authority's private key."""
 
     def __init__(self, key: SigningKey) -> None:
         self._key = key
 
     @classmethod
-    def load(cls, path: Path) -> "Authority":
+    def load(cls, path: Path) -> "ReplayAuthority":
         """Read the key file (a private JWK, mode 0600). Raises SecretError."""
         return cls(signing_key(path, Role.COMMAND))
 
@@ -43,7 +43,7 @@ class Authority:
             "exp": _moment(until),
             "data": {"first": gap.first, "last": gap.last},
         }
-        topic = unit.below(COMMAND, CommandName.REPLAY)
+        topic = unit.subtopic(COMMAND, CommandName.REPLAY)
         return Request(
             id_, Message(topic, sign_order(self._key, COMMAND_TYP, claims).encode("ascii"))
         )

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from edge.contract.authority import Flaw
-from edge.contract.envelope import Flaw as EnvelopeFlaw
-from edge.contract.envelope import Rejected
+from edge.contract.authority import OrderRejectReason
+from edge.contract.envelope import EnvelopeRejected
+from edge.contract.envelope import RejectReason as EnvelopeFlaw
 from edge.contract.keys import KeySet
 from edge.contract.replies import verify_reply
 from edge.contract.topics import REPLY, ROOT, UnitName
@@ -13,12 +13,18 @@ from senyum_central.ingest.message import Message
 
 # Reasons that waiting does not mend: nothing of it is kept, or our key may not ask.
 _FINAL = frozenset(
-    {Flaw.BAD_DATA, Flaw.FAILED, Flaw.FOREIGN, Flaw.UNKNOWN_COMMAND, Flaw.WRONG_ROLE}
+    {
+        OrderRejectReason.BAD_DATA,
+        OrderRejectReason.FAILED,
+        OrderRejectReason.FOREIGN,
+        OrderRejectReason.UNKNOWN_COMMAND,
+        OrderRejectReason.WRONG_ROLE,
+    }
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ReplayReply:
     """What a unit said of a request: genuine, and of that unit."""
 
     to: str  # id of the request
@@ -41,7 +47,7 @@ def reply_unit(topic: str) -> UnitName:
     return UnitName(*topic.removeprefix(f"{ROOT}/").split("/")[:3])
 
 
-def read_reply(message: Message, keys: KeySet, now: datetime) -> Answer:
+def read_reply(message: Message, keys: KeySet, now: datetime) -> ReplayReply:
     """Return what a unit answered. Raises Rejected.
 
     `message` is one that `is_reply`; `now` judges whether the unit's key is valid.
@@ -49,8 +55,8 @@ def read_reply(message: Message, keys: KeySet, now: datetime) -> Answer:
     try:
         unit = reply_unit(message.topic)
     except ValueError as error:
-        raise Rejected(EnvelopeFlaw.TOPIC, str(error)) from None
+        raise EnvelopeRejected(EnvelopeFlaw.TOPIC, str(error)) from None
     to = message.topic.rpartition("/")[2]
     reply = verify_reply(message.payload, keys, unit, to, now)
     text = f"{reply.text} ({reply.reason})" if reply.reason else reply.text
-    return Answer(reply.to, unit, reply.ok, reply.reason in _FINAL, text)
+    return ReplayReply(reply.to, unit, reply.ok, reply.reason in _FINAL, text)

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from edge.errors import LinkError
-from edge.mqtt.connection import Connection, Hello
-from edge.mqtt.reason_codes import Ended
-from edge.mqtt.self_pipe import Waker
+from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.reason_codes import ConnectionEnded
+from edge.mqtt.self_pipe import SelfPipe
 from edge.settings import BrokerSettings
-from edge.system.text import counted
+from edge.system.text import pluralize
 from senyum_central.ingest.handler import Handler
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.subscriber import Subscriber
@@ -44,7 +44,7 @@ class Retirement(Subscriber):
         if not self._drain.over:
             raise LinkError(f"client {self._client_id}: interrupted; its session is still there")
         self._end_session()
-        stored = counted(self._drain.messages, "message")
+        stored = pluralize(self._drain.messages, "message")
         log.info("client %s is retired: %s taken over", self._client_id, stored)
 
     def _subscribe(self, connection: Connection) -> None:
@@ -61,13 +61,13 @@ class Retirement(Subscriber):
 
     def _end_session(self) -> None:
         """Connect again without a session, which ends the one that is kept."""
-        hello, waker = Hello(self._client_id, session=0), Waker()
+        hello, waker = ConnectOptions(self._client_id, session=0), SelfPipe()
         for _ in range(TRIES):
             try:
                 self._version.connect(
                     lambda five: Connection(self._broker, hello, waker, five=five)
                 ).close()
-            except Ended as error:
+            except ConnectionEnded as error:
                 why = str(error)
                 waker.wait(self._broker.backoff_min)
             else:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from edge.system.sd_notify import Notifier
-from edge.system.text import counted, escaped
+from edge.system.text import escaped, pluralize
 
 EVERY_S = 1.0  # between two signs of life
 # Before it is subscribed, systemd waits this long for the next one: WatchdogSec= of the service.
@@ -62,7 +62,7 @@ class ReceiverStatus:
             return
         self._due = self._monotonic() + EVERY_S
         if self._ready:
-            self._notifier.alive()
+            self._notifier.watchdog()
         else:
             self._notifier.extend(START_S)
         self._show()
@@ -71,7 +71,7 @@ class ReceiverStatus:
         parts = [self._broker]
         if self._store_since is not None:
             parts.insert(0, f"store away since {_clock(self._store_since)}: {self._store}")
-        parts.append(f"{counted(self._events, 'event')} stored since the start")
+        parts.append(f"{pluralize(self._events, 'event')} stored since the start")
         sentence = "; ".join(parts)
         sentence = escaped(sentence)  # a line break would begin another field
         self._notifier.status(sentence[0].upper() + sentence[1:])

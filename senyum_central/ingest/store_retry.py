@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from edge.errors import StoreAway
+from edge.errors import StoreUnavailable
 from edge.mqtt.backoff import Backoff
 
 LEAST_S = 0.5  # limits between two tries
@@ -25,7 +25,7 @@ def sleep(seconds: float) -> bool:
     return True
 
 
-class Patience:
+class StoreRetry:
     """Repeats work until the store answers. Logs each outage once, and its end."""
 
     def __init__(
@@ -44,11 +44,11 @@ class Patience:
         """Return what `work` does, which raises StoreAway while it cannot. Raises Stopped."""
         try:
             return work()
-        except StoreAway as error:
+        except StoreUnavailable as error:
             log.warning("the store does not answer: %s; waiting for it", error)
             return self._wait(work, error)
 
-    def _wait(self, work: Callable[[], T], error: StoreAway) -> T:
+    def _wait(self, work: Callable[[], T], error: StoreUnavailable) -> T:
         since = time.monotonic()
         backoff = Backoff(LEAST_S, MOST_S)
         while True:
@@ -57,7 +57,7 @@ class Patience:
                 raise Stopped
             try:
                 done = work()
-            except StoreAway as again:
+            except StoreUnavailable as again:
                 log.debug("the store still does not answer: %s", again)
                 error = again
             else:

@@ -13,12 +13,12 @@ import time
 from collections import deque
 
 from edge.contract.topics import COMMAND, ROOT
-from edge.errors import LinkError, LinkRefused, Trouble
+from edge.errors import ErrorCode, LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
-from edge.mqtt.connection import Connection, Hello
-from edge.mqtt.reason_codes import Ended, Refused
-from edge.mqtt.self_pipe import Waker
-from edge.mqtt.version import Version
+from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.reason_codes import ConnectionEnded, PublishRefused
+from edge.mqtt.self_pipe import SelfPipe
+from edge.mqtt.version import VersionNegotiation
 from edge.settings import BrokerSettings
 from edge.system.sd_notify import Notifier
 from senyum_central.ingest.handler import Handler
@@ -42,7 +42,7 @@ _NO_SUBSCRIBERS = 0x10
 _COMMANDS = f"{ROOT}/+/+/+/{COMMAND}/#"
 _ACCESS = "check --username, --password-file and --cert, and the broker's access list"
 _DO = dict.fromkeys(
-    (Trouble.CLIENT_ID, Trouble.PASSWORD, Trouble.NOT_AUTHORIZED, Trouble.BANNED), _ACCESS
+    (ErrorCode.CLIENT_ID, ErrorCode.PASSWORD, ErrorCode.NOT_AUTHORIZED, ErrorCode.BANNED), _ACCESS
 )
 
 
@@ -68,9 +68,9 @@ class Subscriber:
         self._where = f"{broker.host}:{broker.port}"
         self._client_id = client_id
         self._handler = handler
-        self._version = Version(broker)
+        self._version = VersionNegotiation(broker)
         self._subscriptions = Subscriptions(group, replies)
-        self._waker = Waker()
+        self._waker = SelfPipe()
         self._commands: deque[Message] = deque()  # to be sent
         self._flying: set[int] = set()  # packets of those that are on their way
         self._let_in = False  # ever
@@ -100,7 +100,7 @@ class Subscriber:
                     since = time.monotonic()
                     said = False
                     self._receive(connection)
-            except Ended as error:
+            except ConnectionEnded as error:
                 if self._waker.stopped:
                     return
                 self._give_up(error)
@@ -128,7 +128,7 @@ class Subscriber:
 
     def _dial(self, five: bool) -> Connection:
         self._subscriptions.begin(five=five)
-        hello = Hello(
+        hello = ConnectOptions(
             self._client_id,
             session=self._subscriptions.expiry_s,
             receive_maximum=BATCH,
@@ -146,19 +146,19 @@ class Subscriber:
         kind = LinkError if self._let_in else LinkRefused
         return kind(f"broker {self._where}: {why}")
 
-    def _give_up(self, error: Ended) -> None:
+    def _give_up(self, error: ConnectionEnded) -> None:
         """Raise LinkError where no waiting helps."""
-        if error.trouble is Trouble.TAKEN_OVER:
+        if error.trouble is ErrorCode.TAKEN_OVER:
             raise self._refusal(
                 f"another receiver came as {self._client_id}; give each its own --client-id"
             ) from None
-        if isinstance(error, Refused):
+        if isinstance(error, PublishRefused):
             advice = _DO.get(error.trouble)
             raise self._refusal(error.why if advice is None else f"{error.why}; {advice}") from None
         # In TLS 1.3 a client's certificate is judged after the handshake, and the alert that says
         # so may be lost with the connection: then only repetition shows that waiting is no help.
-        refused = error.trouble is Trouble.CERTIFICATE_REFUSED
-        if self._broker.tls and error.trouble is Trouble.CLOSED:
+        refused = error.trouble is ErrorCode.CERTIFICATE_REFUSED
+        if self._broker.tls and error.trouble is ErrorCode.CLOSED:
             self._silences += 1
             refused = self._silences >= SILENCES
         if refused and not self._let_in:
@@ -171,7 +171,7 @@ class Subscriber:
         if wanted.disappointed:
             # The session of this connection expires as early as that of a member.
             why = "has no shared subscriptions; going on without"
-            raise connection.ended(why, Trouble.FEATURE)
+            raise connection.ended(why, ErrorCode.FEATURE)
         if wanted.group is not None and not wanted.shared:
             log.warning(
                 "broker %s has no shared subscriptions: every receiver gets every event, "
@@ -192,8 +192,8 @@ class Subscriber:
         until = time.monotonic() + ANSWER_S
         while not self._subscriptions.answered:
             if self._waker.stopped or time.monotonic() > until:
-                raise connection.ended(f"no SUBACK within {ANSWER_S:.0f} s", Trouble.SILENT)
-            connection.turn(WAIT_S)
+                raise connection.ended(f"no SUBACK within {ANSWER_S:.0f} s", ErrorCode.SILENT)
+            connection.poll(WAIT_S)
             while connection.granted:
                 granted = connection.granted.popleft()
                 self._subscriptions.answer(granted.mid, granted.reasons[0])
@@ -206,7 +206,7 @@ class Subscriber:
         self._flying.clear()
         while not self._waker.stopped:
             if not connection.heard:
-                connection.turn(WAIT_S)
+                connection.poll(WAIT_S)
             self._take(connection)
             self._commands.extend(self._handler.idle())
             self._status.alive()

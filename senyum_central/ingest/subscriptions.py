@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge.contract.topics import REPLY, ROOT, Leaf, subscription
+from edge.contract.topics import REPLY, ROOT, TopicKind, subscription
 from edge.mqtt.connection import Connection
 
 # A server that is down over a long weekend finds its events waiting.
@@ -58,21 +58,21 @@ class Subscriptions:
     @property
     def events(self) -> str:
         """The filter for events."""
-        return subscription(Leaf.EVENT, self.group if self.shared else None)
+        return subscription(TopicKind.EVENT, self.group if self.shared else None)
 
     @property
     def others(self) -> tuple[str, ...]:
         """The filters that are never shared: every receiver has to know every chain's end."""
         replies = (f"{ROOT}/+/+/+/{REPLY}/+",) if self.replies else ()
-        return (subscription(Leaf.STATE), subscription(Leaf.HEALTH), *replies)
+        return (subscription(TopicKind.STATE), subscription(TopicKind.HEALTH), *replies)
 
     @property
     def leftovers(self) -> tuple[str, ...]:
         """The filters that an earlier start with other options may have left in the session."""
         if self.shared:
-            return (subscription(Leaf.EVENT),)
+            return (subscription(TopicKind.EVENT),)
         return tuple(
-            subscription(Leaf.EVENT, group)
+            subscription(TopicKind.EVENT, group)
             for group in dict.fromkeys((self.group or FORMER_GROUP, FORMER_GROUP))
         )
 

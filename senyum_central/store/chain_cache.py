@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select, text
 
 from edge.contract.limits import MAX_SEQUENCE
-from senyum_central.ingest.chain_rules import Entry, Neighbours
+from senyum_central.ingest.chain_rules import ChainEntry, Neighbours
 from senyum_central.store.schema import EVENT, HEAD
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _IDS_OF_SERVER = text("SELECT id, digest FROM event WHERE id = ANY(CAST(:ids AS 
 Run = tuple[str, int, int]
 
 
-class Near:
+class ChainCache:
     """The part of the store that one transaction looks at. Raises what the database does."""
 
     def __init__(self, db: "Database") -> None:
@@ -47,7 +47,7 @@ class Near:
         self._heads: dict[str, tuple[int, str] | None] = {}
         self._added: list[dict[str, Any]] = []
 
-    def fetch(self, entries: Iterable[Entry]) -> None:
+    def fetch(self, entries: Iterable[ChainEntry]) -> None:
         """Fetch what `neighbours` of these needs."""
         wanted = [entry for entry in entries if entry.id not in self._ids]
         if not wanted:
@@ -66,7 +66,7 @@ class Near:
         self._ids.update((id_, digest) for id_, digest in found)
         self._fetch_heads({entry.unit for entry in wanted})
 
-    def neighbours(self, entry: Entry) -> Neighbours:
+    def neighbours(self, entry: ChainEntry) -> Neighbours:
         """Return what is stored around `entry`, this batch included."""
         self.fetch([entry])
         n = entry.sequence
@@ -90,7 +90,7 @@ class Near:
         found = self._heads[unit]
         return found[1] if found is not None and found[0] == sequence else None
 
-    def add(self, entry: Entry, row: dict[str, Any]) -> None:
+    def add(self, entry: ChainEntry, row: dict[str, Any]) -> None:
         """Take in an event that `flush` will write."""
         self.fetch([entry])
         self._added.append(row)

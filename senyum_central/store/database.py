@@ -26,7 +26,7 @@ from sqlalchemy.engine import URL, CursorResult
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from edge.errors import StoreAway, StoreError, StoreUnusable
+from edge.errors import StoreError, StoreUnavailable, StoreUnusable
 from edge.system.key_files import read_secret_line
 from edge.system.supplied_files import check_replaceable
 from senyum_central.store import database_errors as faults
@@ -201,7 +201,7 @@ class Database:
             try:
                 with self._errors(what):
                     yield
-            except StoreAway:
+            except StoreUnavailable:
                 # A file is opened again too: its disk may have been mounted again.
                 connection.invalidate()
                 raise

@@ -16,7 +16,7 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from edge.errors import RowRejected, StoreAway, StoreError, StoreUnusable
+from edge.errors import RowRejected, StoreError, StoreUnavailable, StoreUnusable
 
 # A value that no column takes, a constraint, a type, a size that the database has a limit for.
 _ROW_STATES = ("22", "23", "42804", "54")
@@ -54,22 +54,22 @@ _CALLERS_LIBPQ = (
 
 def kind(error: Exception) -> type[StoreError]:
     """Return what an error is while the store is in use: RowRejected, or StoreAway."""
-    return RowRejected if _is_rows(error) else StoreAway
+    return RowRejected if _is_rows(error) else StoreUnavailable
 
 
 def kind_at_start(error: BaseException | None) -> type[StoreError]:
     """Return what an error is while the store is opened: StoreUnusable, or StoreAway."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, OSError):
-        return StoreUnusable if cause.errno in _CALLERS_ERRNO else StoreAway
+        return StoreUnusable if cause.errno in _CALLERS_ERRNO else StoreUnavailable
     if isinstance(cause, sqlite3.Error):
-        return StoreUnusable if _sqlite_code(cause) in _CALLERS_SQLITE else StoreAway
+        return StoreUnusable if _sqlite_code(cause) in _CALLERS_SQLITE else StoreUnavailable
     state = getattr(cause, "sqlstate", None)
     if state is None:
         callers = any(words in str(cause) for words in _CALLERS_LIBPQ)
     else:
         callers = str(state).startswith(_CALLERS_STATES)
-    return StoreUnusable if callers else StoreAway
+    return StoreUnusable if callers else StoreUnavailable
 
 
 def said(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, select, text
 
-from senyum_central.ingest.gaps import Gap, Standing, subtract
+from senyum_central.ingest.gaps import ChainStatus, Gap, subtract
 from senyum_central.store import stored_renames as moving
 from senyum_central.store.schema import GAP, HEAD
 
@@ -103,7 +103,7 @@ class _Reported:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class GapChange:
     """What became of a unit's missing numbers, to be said once."""
 
     unit: str
@@ -113,7 +113,7 @@ class Change:
     ongoing: bool  # the outage was said before, and is not over
 
 
-class Missing:
+class MissingEvents:
     """The questions. Those that only read need no transaction; `note` is for inside one."""
 
     def __init__(self, db: "Database") -> None:
@@ -185,7 +185,7 @@ class Missing:
                 found.add((unit, began))
         return found
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, ChainStatus]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
         missing: dict[str, list[Gap]] = defaultdict(list)
         with self._db.reading():
@@ -199,7 +199,7 @@ class Missing:
                     highest[unit] = last
         apart, reported = self.apart(), self.reported()
         return {
-            unit: Standing(
+            unit: ChainStatus(
                 last,
                 tuple(subtract(missing[unit], apart.get(unit, ()))),
                 tuple(reported.get(unit, ())),
@@ -208,7 +208,7 @@ class Missing:
             for unit, last in highest.items()
         }
 
-    def note(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[Change]:
+    def note(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
         """Remember which numbers are missing and which gaps were filled; returns what is news.
 
         Other receivers may have noted some of it, and events may have come meanwhile.
@@ -233,11 +233,11 @@ class Missing:
         ongoing = self._ongoing(filled)
         return [
             *(
-                Change(unit, tuple(gaps), began, healed=True, ongoing=(unit, began) in ongoing)
+                GapChange(unit, tuple(gaps), began, healed=True, ongoing=(unit, began) in ongoing)
                 for (unit, began), gaps in sorted(filled.items())
             ),
             *(
-                Change(unit, gaps, current.get(unit, at), healed=False, ongoing=unit in current)
+                GapChange(unit, gaps, current.get(unit, at), healed=False, ongoing=unit in current)
                 for unit, gaps in news.items()
             ),
         ]

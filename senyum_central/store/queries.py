@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, or_, select, text
 from edge.contract.limits import MAX_SEQUENCE
 from edge.contract.topics import UnitName
 from edge.system.time_zones import find_zone
-from senyum_central.evidence.row_check import COLUMNS, LATER_COLUMNS, Row, short
+from senyum_central.evidence.row_check import COLUMNS, LATER_COLUMNS, StoredRow, short
 from senyum_central.ingest.gaps import Gap
 from senyum_central.store.schema import (
     ANCHOR,
@@ -82,7 +82,7 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ChainLink:
     """An event of a chain as it was signed; of a damaged row every value may be of any type."""
 
     sequence: int
@@ -91,7 +91,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class ChainEvidence:
     """What is stored as the signed state or health that names the end of a chain."""
 
     sequence: Any
@@ -102,7 +102,7 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LostRange:
     """A gap that is open."""
 
     unit: UnitName
@@ -127,7 +127,7 @@ def unit_of(source: object) -> UnitName | None:
         return None
 
 
-class Shelf:
+class EventReader:
     """The readers' side of a store, inside `snapshot`. What goes wrong there is a StoreError."""
 
     def __init__(self, store: Store) -> None:
@@ -155,7 +155,7 @@ class Shelf:
             unit for unit in known if site in (None, unit.site) and name in (None, unit.name)
         )
 
-    def strays(self) -> Iterator[Row]:
+    def strays(self) -> Iterator[StoredRow]:
         """Yield the rows whose column `unit` does not name a unit."""
         named = [unit.source for unit in self.units()]
         if len(named) == len(self._sources()):
@@ -164,7 +164,7 @@ class Shelf:
             or_(EVENT.c.unit.not_in(named), EVENT.c.unit.is_(None))
         )
         for row in self._db.stream(query):
-            yield Row(EVENT.name, dict(zip(COLUMNS, row, strict=True)))
+            yield StoredRow(EVENT.name, dict(zip(COLUMNS, row, strict=True)))
 
     def locate(self, unit: UnitName, first: datetime, last: datetime) -> Gap | None:
         """Return the numbers around a time, as far as the columns know; None if nothing is stored.
@@ -178,7 +178,7 @@ class Shelf:
         numbers = [number for number in found if type(number) is int]
         return Gap(min(numbers), max(numbers)) if numbers else None
 
-    def rows(self, unit: UnitName, gap: Gap) -> Iterator[Row]:
+    def rows(self, unit: UnitName, gap: Gap) -> Iterator[StoredRow]:
         """Yield the rows stored under these numbers of a unit, those of table `later` last."""
         for table, names in ((EVENT, COLUMNS), (LATER, LATER_COLUMNS)):
             query = (
@@ -190,7 +190,7 @@ class Shelf:
                 .order_by(table.c.sequence)
             )
             for row in self._db.stream(query, unit=unit.source, a=gap.first, z=gap.last):
-                yield Row(table.name, dict(zip(names, row, strict=True)))
+                yield StoredRow(table.name, dict(zip(names, row, strict=True)))
 
     def beside(self, unit: UnitName, gap: Gap, count: int) -> tuple[Gap | None, Gap | None]:
         """Return up to `count` numbers that are stored next before and next after these."""
@@ -221,12 +221,12 @@ class Shelf:
         rows = self._db.rows(query, unit=unit.source, boot=boot_id)
         return [number for (number,) in rows if type(number) is int]
 
-    def chain(self, unit: UnitName, gap: Gap) -> Iterator[Link]:
+    def chain(self, unit: UnitName, gap: Gap) -> Iterator[ChainLink]:
         """Yield what is stored of these numbers, in order."""
         for row in self._db.stream(_CHAIN, unit=unit.source, a=gap.first, z=gap.last):
-            yield Link(*row)
+            yield ChainLink(*row)
 
-    def neighbours(self, unit: UnitName, gap: Gap) -> tuple[list[Link], list[Link]]:
+    def neighbours(self, unit: UnitName, gap: Gap) -> tuple[list[ChainLink], list[ChainLink]]:
         """Return the events stored next before and next after these numbers."""
         found = []
         for query, n in ((_BEFORE, gap.first), (_AFTER, gap.last)):
@@ -234,16 +234,16 @@ class Shelf:
             found.append([] if number is None else list(self.chain(unit, Gap(number, number))))
         return found[0], found[1]
 
-    def head(self, unit: UnitName) -> Proof | None:
+    def head(self, unit: UnitName) -> ChainEvidence | None:
         """Return the signed message that names the end of a chain, if one was kept."""
         names = ("sequence", "digest", "topic", "jws", "received_at")
         query = select(*(HEAD.c[name] for name in names)).where(
             HEAD.c.unit == bindparam("unit"), HEAD.c.jws.is_not(None)
         )
         rows = self._db.rows(query, unit=unit.source)
-        return Proof(*rows[0]) if rows else None
+        return ChainEvidence(*rows[0]) if rows else None
 
-    def losses(self) -> Iterator[Loss | str]:
+    def losses(self) -> Iterator[LostRange | str]:
         """Yield the gaps that are open; of a damaged row what is wrong with it."""
         names = ("unit", "first", "last", "reported_at", "asked", "answer", "given_up_at")
         query = select(*(GAP.c[name] for name in names)).where(GAP.c.healed_at.is_(None))
@@ -251,7 +251,7 @@ class Shelf:
         for unit, *rest in self._db.stream(query.order_by(GAP.c.unit, GAP.c.first)):
             name, (first, last, *others) = unit_of(unit), rest
             if name is not None and all(map(isinstance, rest, kinds)):
-                yield Loss(name, Gap(first, last), *others)
+                yield LostRange(name, Gap(first, last), *others)
             else:
                 yield f"{short(unit)}, {short(first)} to {short(last)}: is damaged"
 

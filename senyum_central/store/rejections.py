@@ -17,7 +17,7 @@ _WHY_KEPT = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """A message that was not accepted."""
 
     topic: str
@@ -28,7 +28,7 @@ class Refusal:
     sha256: str  # hex, of the whole payload
 
     @classmethod
-    def of(cls, topic: str, flaw: str, why: str, payload: bytes, keep: int) -> "Refusal":
+    def of(cls, topic: str, flaw: str, why: str, payload: bytes, keep: int) -> "Rejection":
         """Describe a message; of its payload only the first `keep` bytes are held."""
         return cls(
             _storable(topic[:_TOPIC_KEPT]),
@@ -45,7 +45,7 @@ def _storable(words: str) -> str:
     return words.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
 
 
-class Refusals:
+class RejectionStore:
     """The refused messages of one store: the newest `limit`, and a count of the others.
 
     The methods that write are for inside a transaction.
@@ -56,7 +56,7 @@ class Refusals:
         self._limit = limit
         self._unlooked = limit  # kept since it was last looked how many there are
 
-    def keep(self, refusal: Refusal, now: str) -> bool:
+    def add(self, refusal: Rejection, now: str) -> bool:
         """Keep a message; the same one again only counts. Returns whether it is news."""
         again = REFUSED.update().where(_same(refusal))
         if self._db.run(again.values(times=REFUSED.c.times + 1, last_at=now)).rowcount:
@@ -78,11 +78,11 @@ class Refusals:
         self._make_room()
         return True
 
-    def forget(self, refusal: Refusal) -> None:
+    def remove(self, refusal: Rejection) -> None:
         """Remove a message that has been accepted since."""
         self._db.run(delete(REFUSED).where(_same(refusal)))
 
-    def of(self, flaws: Sequence[str]) -> Iterator[Refusal]:
+    def of(self, flaws: Sequence[str]) -> Iterator[Rejection]:
         """Yield those with one of these flaws, one at a time, in the order of receipt."""
         names = ("topic", "flaw", "why", "payload", "size", "sha256")
         query = (
@@ -98,7 +98,7 @@ class Refusals:
             if not rows:
                 return
             number, *found = rows[0]
-            yield Refusal(*found)
+            yield Rejection(*found)
 
     def count(self, flaw: str, times: int) -> None:
         """Count messages that are not kept."""
@@ -126,7 +126,7 @@ class Refusals:
         self._db.run(delete(REFUSED).where(number <= oldest))
 
 
-def _same(refusal: Refusal) -> ColumnElement[bool]:
+def _same(refusal: Rejection) -> ColumnElement[bool]:
     return (
         (REFUSED.c.topic == refusal.topic)
         & (REFUSED.c.flaw == refusal.flaw)

@@ -13,18 +13,18 @@ from pathlib import Path
 from sqlalchemy import bindparam, delete, func, select
 
 from edge.contract.events import AttendanceEvent, AuditEvent
-from senyum_central.ingest.chain_rules import Entry, Neighbours
-from senyum_central.ingest.gaps import Gap, Standing
+from senyum_central.ingest.chain_rules import ChainEntry, Neighbours
+from senyum_central.ingest.gaps import ChainStatus, Gap
 from senyum_central.store import stored_renames as moving
-from senyum_central.store.chain_cache import Near
+from senyum_central.store.chain_cache import ChainCache
 from senyum_central.store.database import Database
-from senyum_central.store.missing_events import Change, Gaps, Missing
-from senyum_central.store.rejections import REFUSED_KEPT, Refusal, Refusals
+from senyum_central.store.missing_events import GapChange, Gaps, MissingEvents
+from senyum_central.store.rejections import REFUSED_KEPT, Rejection, RejectionStore
 from senyum_central.store.schema import EVENT, FORK, HEAD, KEY_FILE, LATER, MOVE, UNDATED
-from senyum_central.store.time_correction import Dating
-from senyum_central.store.unit_renames import Move
+from senyum_central.store.time_correction import TimeCorrection
+from senyum_central.store.unit_renames import UnitRename
 
-__all__ = ["Head", "Later", "Record", "Refusal", "Store"]
+__all__ = ["NamedHead", "Record", "Rejection", "Store", "UnknownEvent"]
 
 _ARRIVALS = 5000  # events that are read at a time
 
@@ -33,7 +33,7 @@ _ARRIVALS = 5000  # events that are read at a time
 class Record:
     """A genuine event as it is stored."""
 
-    entry: Entry
+    entry: ChainEntry
     type: str
     time: str
     subject: str | None
@@ -42,7 +42,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class NamedHead:
     """What a state or health said of its unit's chain, and the signed message that says so."""
 
     unit: str
@@ -53,7 +53,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Later:
+class UnknownEvent:
     """An event that its unit signed, of a type that this program does not know."""
 
     unit: str
@@ -80,10 +80,10 @@ class Store:
         read_only: bool = False,
     ) -> None:
         self.database = Database(where, password, read_only=read_only)
-        self._missing = Missing(self.database)
-        self._refused = Refusals(self.database, refused_kept)
-        self._near: Near | None = None  # inside a batch
-        self._dating: Dating | None = None  # likewise
+        self._missing = MissingEvents(self.database)
+        self._refused = RejectionStore(self.database, refused_kept)
+        self._near: ChainCache | None = None  # inside a batch
+        self._dating: TimeCorrection | None = None  # likewise
         self._newest = self._number()
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class Store:
         self.database.close()
 
     @contextmanager
-    def batch(self, entries: Iterable[Entry] = ()) -> Iterator[None]:
+    def batch(self, entries: Iterable[ChainEntry] = ()) -> Iterator[None]:
         """All that is written inside is durable on a normal exit, and gone on any other.
 
         `entries` are events that will be looked at: they are fetched together.
@@ -99,8 +99,8 @@ class Store:
         try:
             with self.database.transaction():
                 changed = self._number() != self._newest
-                self._near = Near(self.database)
-                self._dating = Dating(self.database)
+                self._near = ChainCache(self.database)
+                self._dating = TimeCorrection(self.database)
                 self._near.fetch(entries)
                 yield
                 self._near.flush()
@@ -119,15 +119,15 @@ class Store:
         """
         try:
             with self.database.savepoint():
-                self._near, self._dating = Near(self.database), Dating(self.database)
+                self._near, self._dating = ChainCache(self.database), TimeCorrection(self.database)
                 yield
                 self._near.flush()
                 self._dating.flush()
         finally:
-            self._near, self._dating = Near(self.database), Dating(self.database)
+            self._near, self._dating = ChainCache(self.database), TimeCorrection(self.database)
 
     @property
-    def _here(self) -> Near:
+    def _here(self) -> ChainCache:
         assert self._near is not None, "only inside a batch"
         return self._near
 
@@ -153,7 +153,7 @@ class Store:
 
     # --- inside a batch -------------------------------------------------------------------
 
-    def neighbours(self, entry: Entry) -> Neighbours:
+    def neighbours(self, entry: ChainEntry) -> Neighbours:
         """Return what is stored around `entry`."""
         return self._here.neighbours(entry)
 
@@ -183,7 +183,7 @@ class Store:
         }
         self._here.add(entry, row)
 
-    def add_later(self, later: Later, received_at: str) -> bool:
+    def add_later(self, later: UnknownEvent, received_at: str) -> bool:
         """Keep an event of a later contract; returns whether it is news."""
         return self.database.put_new(
             LATER,
@@ -207,23 +207,23 @@ class Store:
         assert self._dating is not None, "only inside a batch"
         self._dating.note(event)
 
-    def move(self, event: AttendanceEvent | AuditEvent) -> Move | None:
+    def move(self, event: AttendanceEvent | AuditEvent) -> UnitRename | None:
         """Note where a chain goes on under another name; return the move, if the event is one."""
         return moving.note(self.database, event)
 
-    def refuse(self, refusal: Refusal, now: str) -> bool:
+    def refuse(self, refusal: Rejection, now: str) -> bool:
         """Keep a refused message; the same one again only counts. Returns whether it is news."""
-        return self._refused.keep(refusal, now)
+        return self._refused.add(refusal, now)
 
-    def count_refused(self, refusal: Refusal) -> None:
+    def count_refused(self, refusal: Rejection) -> None:
         """Count a refused message without keeping it."""
         self._refused.count(refusal.flaw, 1)
 
-    def forgive(self, refusal: Refusal) -> None:
+    def drop_rejection(self, refusal: Rejection) -> None:
         """Remove a refused message that has been accepted since."""
-        self._refused.forget(refusal)
+        self._refused.remove(refusal)
 
-    def name_head(self, head: Head, now: str) -> None:
+    def name_head(self, head: NamedHead, now: str) -> None:
         """Remember the chain head of a state or health, unless a later one is known."""
         put = self.database.put(HEAD)
         values = {
@@ -259,7 +259,7 @@ class Store:
             FORK, unit=unit, sequence=sequence, digest=digest, why=why, found_at=now
         )
 
-    def note_gaps(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[Change]:
+    def note_gaps(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
         """Remember which numbers are missing and which gaps were filled; returns what is news.
 
         Other receivers may have noted some of it, and events may have come meanwhile.
@@ -290,7 +290,7 @@ class Store:
         """Return for each unit the numbers of its chain that it gave under other names."""
         return self._missing.apart()
 
-    def standings(self) -> dict[str, Standing]:
+    def standings(self) -> dict[str, ChainStatus]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
         return self._missing.standings()
 
@@ -302,23 +302,23 @@ class Store:
         with self.database.reading():
             return dict(self.database.rows(query))
 
-    def refusals(self, *flaws: str) -> Iterator[Refusal]:
+    def refusals(self, *flaws: str) -> Iterator[Rejection]:
         """Yield the refused messages with one of these flaws, in the order of receipt.
 
         One at a time, and each may be forgiven on the way: all of them may not fit into memory.
         """
         return self._refused.of(flaws)
 
-    def laters(self) -> list[Later]:
+    def unknown_events(self) -> list[UnknownEvent]:
         """Return the events of later contracts."""
         names = ("unit", "sequence", "digest", "type", "topic", "jws")
         with self.database.reading():
             rows = self.database.rows(
                 select(*(LATER.c[name] for name in names)).order_by(LATER.c.sequence)
             )
-            return [Later(*row) for row in rows]
+            return [UnknownEvent(*row) for row in rows]
 
-    def tokens(self, unit: str) -> list[str]:
+    def change_tokens(self, unit: str) -> list[str]:
         """Return every stored JWS of a unit in the order of its chain."""
         query = select(EVENT.c.jws).where(EVENT.c.unit == unit)
         with self.database.reading():

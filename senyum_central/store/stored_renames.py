@@ -9,15 +9,15 @@ from edge.contract.events import ANY_EVENT, AUDIT, AttendanceEvent, AuditEvent
 from edge.contract.jose import from_b64url
 from senyum_central.ingest.gaps import Gap
 from senyum_central.store.schema import EVENT, MOVE
-from senyum_central.store.unit_renames import Move, by_unit
+from senyum_central.store.unit_renames import UnitRename, split_by_unit
 
 if TYPE_CHECKING:
     from senyum_central.store.database import Database
 
 
-def note(db: "Database", event: AttendanceEvent | AuditEvent) -> Move | None:
+def note(db: "Database", event: AttendanceEvent | AuditEvent) -> UnitRename | None:
     """Take in a genuine event, inside the transaction that stores it; return it if it is a move."""
-    move = Move.of(event)
+    move = UnitRename.of(event)
     if move is not None:
         db.put_new(MOVE, unit=move.unit, sequence=move.sequence, origin=move.origin)
     return move
@@ -38,4 +38,4 @@ def note_stored(db: "Database") -> None:
 def apart(db: "Database") -> dict[str, list[Gap]]:
     """Return for each unit the numbers of its chain that it gave under other names."""
     rows = db.rows(select(MOVE.c.unit, MOVE.c.sequence, MOVE.c.origin))
-    return by_unit(Move(*row) for row in rows)
+    return split_by_unit(UnitRename(*row) for row in rows)

@@ -63,7 +63,7 @@ def nearest(anchors: Iterable[Anchor], monotonic_ns: int) -> datetime | None:
     return None if best is None else best.date(monotonic_ns)
 
 
-class Dating:
+class TimeCorrection:
     """What the genuine events of one transaction say of times; `flush` writes the rest of it.
 
     After an outage a unit brings thousands of events of one boot: its anchors are looked up once,
@@ -125,7 +125,7 @@ class Dating:
 
 def note_stored(db: "Database") -> None:
     """Take in the events of a store from before there was dating."""
-    dating = Dating(db)
+    dating = TimeCorrection(db)
     for (token,) in db.rows(select(EVENT.c.jws).order_by(EVENT.c.number)):
         try:
             event = ANY_EVENT.validate_json(from_b64url(token.split(".")[1]))

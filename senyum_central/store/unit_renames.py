@@ -19,7 +19,7 @@ from senyum_central.ingest.gaps import Gap
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class UnitRename:
     """A name begins, or begins anew."""
 
     unit: str  # urn:senyum:{org}:{site}:{unit}
@@ -41,20 +41,20 @@ class Move:
         return cls(event.source, event.number, str(origin)) if believed else None
 
 
-def elsewhere(moves: Iterable[Move], unit: str) -> list[Gap]:
+def numbered_under_other_names(moves: Iterable[UnitRename], unit: str) -> list[Gap]:
     """Return the numbers of a chain that a unit gave under other names, as far as is known."""
-    return by_unit(moves).get(unit, [])
+    return split_by_unit(moves).get(unit, [])
 
 
-def by_unit(moves: Iterable[Move]) -> dict[str, list[Gap]]:
+def split_by_unit(moves: Iterable[UnitRename]) -> dict[str, list[Gap]]:
     """Return for each unit the numbers that it gave under other names, ascending, disjoint."""
-    names: dict[str, list[Move]] = defaultdict(list)
+    names: dict[str, list[UnitRename]] = defaultdict(list)
     for move in sorted(moves, key=_sequence):
         names[move.unit].append(move)
     return {unit: _joined(_before(move, names) for move in own) for unit, own in names.items()}
 
 
-def _before(move: Move, names: Mapping[str, list[Move]]) -> Gap:
+def _before(move: UnitRename, names: Mapping[str, list[UnitRename]]) -> Gap:
     """Return the numbers before a move, back to where the unit went away from that name."""
     begin, name = move.sequence, move.origin
     while name != move.unit:
@@ -76,5 +76,5 @@ def _joined(gaps: Iterable[Gap]) -> list[Gap]:
     return found
 
 
-def _sequence(move: Move) -> int:
+def _sequence(move: UnitRename) -> int:
     return move.sequence

@@ -9,15 +9,15 @@ import re
 from edge.contract.events import AUDIT, HEALTH, RECORDED, REFUSED, STATE
 from edge.contract.jose import digest, payload_of
 from edge.contract.limits import MAX_SEQUENCE
-from edge.contract.topics import Leaf, UnitName, parse
-from senyum_central.store.store import Later
+from edge.contract.topics import TopicKind, UnitName, parse
+from senyum_central.store.store import UnknownEvent
 
 _KNOWN = frozenset({AUDIT, HEALTH, RECORDED, REFUSED, STATE})
 _TYPE = re.compile(r"[a-z0-9.-]{1,100}")
 _SEQUENCE = re.compile(r"[0-9]{20}")
 
 
-def read_later(topic: str, token: str) -> Later | None:
+def read_later(topic: str, token: str) -> UnknownEvent | None:
     """Return what is known of a message whose payload is of no known form; None where it is none.
 
     The caller has verified the signature, and that the key is that of the topic's unit.
@@ -26,7 +26,7 @@ def read_later(topic: str, token: str) -> Later | None:
     content = payload_of(token)
     type_, number = content.get("type"), content.get("sequence")
     if (
-        leaf is not Leaf.EVENT
+        leaf is not TopicKind.EVENT
         or not isinstance(type_, str)
         or not _TYPE.fullmatch(type_)
         or type_ in _KNOWN
@@ -36,7 +36,7 @@ def read_later(topic: str, token: str) -> Later | None:
         or _unit(content.get("source")) != unit
     ):
         return None
-    return Later(unit.source, int(number), digest(token), type_, topic, token)
+    return UnknownEvent(unit.source, int(number), digest(token), type_, topic, token)
 
 
 def _unit(source: object) -> UnitName | None:

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from edge.attendance.liveness_window import Evidence
-from edge.attendance.policy import Look, Looks, agrees
-from edge.capture.replay import played
-from edge.enrolment.assessment import look
+from edge.attendance.liveness_window import LivenessWindow
+from edge.attendance.policy import FaceSample, SampleWindow, embeddings_agree
+from edge.capture.replay import iter_frames
+from edge.enrolment.assessment import assess_photo
 from edge.errors import PhotoError
 from edge.images import from_image, shrink
 from edge.inference.align import similarity
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.pipeline import Pipeline
 from edge.roster.search import Gallery
 from edge.settings import (
@@ -81,7 +81,7 @@ class Clip:
         return max(self.smiles, default=-1.0) >= threshold
 
 
-class Photo(NamedTuple):
+class ClipPhoto(NamedTuple):
     """Of somebody."""
 
     sheet: Portrait
@@ -94,7 +94,7 @@ def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) ->
     Without the rules of when it begins, which who holds a photo can wait for.
     """
     rules, roster, living = AttendanceSettings(), RosterSettings(), LivenessSettings()
-    looks, evidence, moved, smiles = Looks(), Evidence(), 0.0, list[float]()
+    looks, evidence, moved, smiles = SampleWindow(), LivenessWindow(), 0.0, list[float]()
     smiling = recorded = False
     begin_ns = next(_BEGIN)
     for shot in frames:
@@ -104,9 +104,9 @@ def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) ->
             looks.lose()
             continue
         evidence.add(face.liveness)
-        if not agrees(face.match, roster):
+        if not embeddings_agree(face.match, roster):
             continue
-        looks.add(Look(frame.captured_ns, face.smile, face.points))
+        looks.add(FaceSample(frame.captured_ns, face.smile, face.points))
         now = looks.moved(living.motion)
         moved = max(moved, now)
         counts = face.smile >= rules.smile_threshold
@@ -210,13 +210,13 @@ def shown(sheets: Sequence[Portrait], poses: Sequence[Pose]) -> Iterator[Image.I
         yield hold(sheet, replace(pose, across=pose.across + sway), wall)
 
 
-class Stage:
+class ClipMaker:
     """Makes clips of people and puts them through the pipeline."""
 
     def __init__(self, passes: int, moves: int) -> None:
         """Open the networks. `passes`: clips of a kind and photo; `moves`: in a photo's clip."""
         self._passes, self._moves = passes, moves
-        self._examiner = Examiner(InferenceSettings())
+        self._examiner = FaceAnalyzer(InferenceSettings())
         self._pipeline = Pipeline(InferenceSettings(), Anybody())
 
     def both(self, person: str, photos: Mapping[str, Sequence[Path]]) -> Iterator[Clip]:
@@ -252,28 +252,28 @@ class Stage:
         """Put a video of a living person through it."""
         width, height = SIZE
         settings = CameraSettings(main_width=width, main_height=height, fps=FPS)
-        return self._clip(f"{VIDEO} {path.name}", path.name, played(path, settings), Anybody())
+        return self._clip(f"{VIDEO} {path.name}", path.name, iter_frames(path, settings), Anybody())
 
-    def _usable(self, paths: Iterable[Path]) -> Iterator[Photo]:
+    def _usable(self, paths: Iterable[Path]) -> Iterator[ClipPhoto]:
         for path in paths:
             try:
                 yield self._load(path)
             except PhotoError as error:
                 print(f"left out: {error}", flush=True)
 
-    def _load(self, path: Path) -> Photo:
+    def _load(self, path: Path) -> ClipPhoto:
         sheet = Portrait.load(path, self._examiner).sized(FACE_PX)
-        template = look(path, self._examiner)
-        return Photo(sheet, Gallery(("somebody",), template[np.newaxis]))
+        template = assess_photo(path, self._examiner)
+        return ClipPhoto(sheet, Gallery(("somebody",), template[np.newaxis]))
 
-    def _moved(self, kind: str, person: str, photo: Photo, chance: np.random.Generator) -> Clip:
+    def _moved(self, kind: str, person: str, photo: ClipPhoto, chance: np.random.Generator) -> Clip:
         begin = rest(chance)
         poses = [begin, *(moved(begin, chance) for _ in range(self._moves))]
         held = shown([printed(photo.sheet, some_ink(chance))], poses)
         return self._clip(kind, person, filmed(held, chance), photo.roster)
 
     def _swapped(
-        self, person: str, still: Photo, smile: Photo, chance: np.random.Generator
+        self, person: str, still: ClipPhoto, smile: ClipPhoto, chance: np.random.Generator
     ) -> Clip:
         ink, begin = some_ink(chance), rest(chance)
         sheets = [printed(photo.sheet, ink) for photo in (still, smile)]
@@ -281,7 +281,12 @@ class Stage:
         return self._clip(SWAPPED, person, filmed(held, chance), still.roster)
 
     def _drawn(
-        self, kind: str, person: str, still: Photo, smile: Photo, chance: np.random.Generator
+        self,
+        kind: str,
+        person: str,
+        still: ClipPhoto,
+        smile: ClipPhoto,
+        chance: np.random.Generator,
     ) -> Clip:
         ink, begin = some_ink(chance), rest(chance)
         upper, lower = (printed(photo.sheet, ink) for photo in (still, smile))

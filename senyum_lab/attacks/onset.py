@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.settings import InferenceSettings
 from senyum_lab.attacks import display, lens, paper, video
 from senyum_lab.training.int8.progress import Progress
@@ -40,7 +40,7 @@ def make(
         for row in csv.DictReader(file):
             photos.setdefault(row["person"], {})[row["smile"]] = row["file"]
     chosen = people(sorted(p for p, both in photos.items() if {"0", "1"} <= both.keys()))
-    examiner = Examiner(InferenceSettings())
+    examiner = FaceAnalyzer(InferenceSettings())
     rows: list[tuple[str, int, str]] = []
     for person in Progress("making videos", chosen):
         neutral, smiling = (_open(images / photos[person][smile]) for smile in "01")
@@ -77,7 +77,7 @@ def _open(path: Path) -> Image.Image:
 class _Morph:
     """What lies between two photos of a face."""
 
-    def __init__(self, examiner: Examiner, first: Image.Image, last: Image.Image) -> None:
+    def __init__(self, examiner: FaceAnalyzer, first: Image.Image, last: Image.Image) -> None:
         self._first, self._last = (np.asarray(photo, np.float32) for photo in (first, last))
         if self._first.shape != self._last.shape:
             last = last.resize(first.size)
@@ -92,11 +92,11 @@ class _Morph:
         return Image.fromarray((first + (last - first) * share).clip(0, 255).astype(np.uint8))
 
 
-def _points(examiner: Examiner, photo: Image.Image) -> Field:
+def _points(examiner: FaceAnalyzer, photo: Image.Image) -> Field:
     """Return the mesh and, fixed, the edge of the picture."""
     picture = from_image(photo)
     for found in examiner.find(picture):
-        looked = examiner.look(picture, found)
+        looked = examiner.locate(picture, found)
         if looked is not None:
             edge = np.linspace(0, 1, _CORNERS, dtype=np.float32)
             ends = np.concatenate(

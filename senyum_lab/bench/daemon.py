@@ -1,7 +1,7 @@
 """The running daemon, measured: start-up, memory, CPU with and without a face, smile to pin.
 
 The figures come from processes of their own: `senyum run` as it is for start-up and memory, and
-this module as a program for the rest, which is the same `Unit` with a camera that plays frames
+this module as a program for the rest, which is the same `Daemon` with a camera that plays frames
 from memory, so that decoding photos is not mistaken for the unit's work.
 """
 
@@ -24,21 +24,21 @@ import numpy as np
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 from PIL import Image
 
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.configuration import load
-from edge.daemon import Unit
+from edge.daemon import Daemon
 from edge.errors import CameraStalled
-from edge.gpio.board import Board
-from edge.gpio.cue_player import Panel
+from edge.gpio.board import IndicatorBoard
+from edge.gpio.cue_player import CuePlayer
 from edge.images import from_image, shrink, to_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.roster.search import DIMENSION
 from edge.settings import InferenceSettings, Settings
 from edge.types import Frame, Yuv
-from senyum_lab.bench.scenes import SCENES, Studio
+from senyum_lab.bench.scenes import SCENES, SceneRenderer
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 PEOPLE = 7_000
@@ -80,8 +80,8 @@ def measure(faces: Path, folder: Path) -> dict[str, Any]:
 def _provision(faces: Path, folder: Path, port: int) -> Path:
     """Write keys, a roster of 7,000 and the settings; returns the settings file."""
     key = make_key(folder / "roster.key", "roster key")
-    examiner = Examiner(InferenceSettings())
-    known = examiner.examine(from_image(Image.open(faces / "obama3.jpg")))[0].template
+    examiner = FaceAnalyzer(InferenceSettings())
+    known = examiner.analyze(from_image(Image.open(faces / "obama3.jpg")))[0].template
     crowd = np.random.default_rng(_SEED).standard_normal((PEOPLE - 1, DIMENSION), np.float32)
     crowd /= np.linalg.norm(crowd, axis=1, keepdims=True)
     people = tuple(
@@ -137,7 +137,7 @@ class _Pictures:
     @classmethod
     def of(cls, faces: Path) -> Self:
         """Take them from the demo's scene of a known person who smiles."""
-        studio = Studio(faces, SIZE, FPS)
+        studio = SceneRenderer(faces, SIZE, FPS)
         frames = [from_image(frame) for frame in studio.frames(SCENES["smile"])]
 
         def around(seconds: float) -> list[Yuv]:
@@ -212,7 +212,7 @@ class MemoryCamera:
         self._number += 1
         return Frame(self._number, time.monotonic_ns(), main, lores)
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         """Nothing to set."""
 
     def close(self) -> None:
@@ -228,10 +228,10 @@ def _run(
     settings: Settings,
     pictures: Iterator[Yuv],
     watch: Callable[[], object],
-    panel: Callable[[], Panel] | None = None,
+    panel: Callable[[], CuePlayer] | None = None,
 ) -> None:
     """Run the unit on `pictures` until `watch`, in a thread of its own, has returned."""
-    with Unit(settings, camera=lambda: MemoryCamera(pictures), panel=panel) as unit:
+    with Daemon(settings, camera=lambda: MemoryCamera(pictures), panel=panel) as unit:
 
         def observe() -> None:
             watch()
@@ -286,9 +286,9 @@ def _smile_latencies(settings: Settings, pictures: _Pictures) -> dict[str, Any]:
         yield from _cycle(pictures.nobody)
 
     factory = MockFactory(pin_class=_TimedPin)
-    board = Board(settings.gpio, factory)
+    board = IndicatorBoard(settings.gpio, factory)
     pin = factory.pin(settings.gpio.green)
-    _run(settings, scene(), done.wait, panel=lambda: Panel(settings.gpio, board))
+    _run(settings, scene(), done.wait, panel=lambda: CuePlayer(settings.gpio, board))
     full_ns = [at for at, level in pin.history if level >= settings.gpio.brightness]
     latencies = []
     for smiled, end in zip(smiled_ns, [*smiled_ns[1:], None], strict=True):

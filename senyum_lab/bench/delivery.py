@@ -21,16 +21,16 @@ from typing import Any
 
 from paho.mqtt.client import Client
 
-from edge.contract.topics import Leaf, UnitName, subscription
+from edge.contract.topics import TopicKind, UnitName, subscription
 from edge.errors import OutboxError
 from edge.mqtt.client import connect, new_client
 from edge.outbox.recorder import BATCH, CAPACITY
-from edge.outbox.store import Reader
+from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings, UnitSettings
-from edge.types import Stored, StoreFailed
+from edge.types import EventStored, StoreFailed
 from senyum_lab.bench.commits import commit_rate
 from senyum_lab.servers.mosquitto import PrivateBroker
-from senyum_lab.simulate.simulated_unit import WireSide, attempt
+from senyum_lab.simulate.simulated_unit import SimulatedUnit, attempt
 
 PERSON = "0" * 32
 PATIENCE = 60.0  # seconds for any one part
@@ -51,8 +51,8 @@ class _Unit:
     """Outbox, recorder and link over one folder."""
 
     def __init__(self, folder: Path, broker: BrokerSettings) -> None:
-        self.side = WireSide(folder, UnitSettings(name="bench"), broker, self._report)
-        self.reader = Reader(self.side.file)
+        self.side = SimulatedUnit(folder, UnitSettings(name="bench"), broker, self._report)
+        self.reader = OutboxReader(self.side.file)
         self._free = threading.Semaphore(CAPACITY)
         self._failed = 0
 
@@ -74,7 +74,7 @@ class _Unit:
         if self._failed:
             raise OutboxError(f"{self.side.file}: {self._failed} events could not be stored")
 
-    def _report(self, what: Stored | StoreFailed) -> None:
+    def _report(self, what: EventStored | StoreFailed) -> None:
         self._failed += isinstance(what, StoreFailed)
         self._free.release()
 
@@ -92,7 +92,7 @@ def park_a_session(broker: BrokerSettings) -> None:
     """Subscribe and leave, so that the broker has somebody to keep messages for."""
     subscribed = threading.Event()
     client = new_client(broker, "parked")
-    client.on_connect = lambda client, *_: client.subscribe(subscription(Leaf.EVENT), 1)
+    client.on_connect = lambda client, *_: client.subscribe(subscription(TopicKind.EVENT), 1)
     client.on_subscribe = lambda *_: subscribed.set()
     connect(client, broker)
     client.loop_start()
@@ -126,7 +126,7 @@ def bare_rate(broker: BrokerSettings, events: int, size: int) -> float:
     connect(client, broker)
     client.loop_start()
     connected.wait(PATIENCE)
-    topic, payload = UnitName("org", "site", "bare").topic(Leaf.EVENT), b"x" * size
+    topic, payload = UnitName("org", "site", "bare").topic(TopicKind.EVENT), b"x" * size
     began = time.perf_counter()
     for _ in range(events):
         client.publish(topic, payload, qos=1)

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import OutboxError
-from edge.outbox.event_signer import Head, Sealed
+from edge.outbox.event_signer import ChainHead, SignedEvent
 from edge.settings import BrokerSettings, UnitSettings
 from senyum_lab.bench.delivery import bare_rate, park_a_session
 from senyum_lab.servers.mosquitto import PrivateBroker
-from senyum_lab.simulate.simulated_unit import WireSide
+from senyum_lab.simulate.simulated_unit import SimulatedUnit
 
 BACKLOG = 20_000  # events; `senyum bench --backlog` takes more
 BARE = 5_000  # messages of bare paho at most: the longer the queue it holds, the slower it gets
@@ -52,8 +52,8 @@ def _resident_mb() -> float:
 
 
 @contextmanager
-def _filled(folder: Path, broker: BrokerSettings, events: int) -> Iterator[WireSide]:
-    side = WireSide(folder, UnitSettings(name="bench"), broker, lambda _report: None)
+def _filled(folder: Path, broker: BrokerSettings, events: int) -> Iterator[SimulatedUnit]:
+    side = SimulatedUnit(folder, UnitSettings(name="bench"), broker, lambda _report: None)
     try:
         for first in range(0, events, _BATCH):
             count = min(_BATCH, events - first)
@@ -63,9 +63,9 @@ def _filled(folder: Path, broker: BrokerSettings, events: int) -> Iterator[WireS
         side.close()
 
 
-def _event(head: Head) -> Sealed:
+def _event(head: ChainHead) -> SignedEvent:
     body = base64.urlsafe_b64encode(os.urandom(BYTES * 3 // 4)).decode("ascii")
-    return Sealed(f"bench-{head.sequence + 1}", f"e30.{body}.AA")
+    return SignedEvent(f"bench-{head.sequence + 1}", f"e30.{body}.AA")
 
 
 def _drained(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, float]:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from edge.contract.topics import UnitName
-from senyum_central.ingest.chain_rules import Entry
+from senyum_central.ingest.chain_rules import ChainEntry
 from senyum_central.ingest.chains import Chains
-from senyum_central.ingest.gap_requests import Asker, Request
+from senyum_central.ingest.gap_requests import GapRequester, Request
 from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.message import Instant, Message
+from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.store.store import Record, Store
 
 GAPS = 1000
@@ -52,10 +52,10 @@ def measure(folder: Path) -> dict[str, object]:
 
 
 def _once(path: Path, gaps: int) -> float:
-    now = Instant(datetime(2026, 3, 2, tzinfo=UTC), 0)
+    now = ReceivedAt(datetime(2026, 3, 2, tzinfo=UTC), 0)
     with closing(Store(path)) as store:
         chains = Chains(store, GRACE_S, now)
-        asker = Asker(store, _Commander())
+        asker = GapRequester(store, _Commander())
         taken = 0.0
         for parity in (0, 1):
             numbers = range(1 + parity, 2 * gaps + 2, 2)
@@ -76,14 +76,14 @@ def _once(path: Path, gaps: int) -> float:
     return taken
 
 
-def _store(store: Store, numbers: range, now: Instant) -> None:
+def _store(store: Store, numbers: range, now: ReceivedAt) -> None:
     source = _UNIT.source
-    entries = [Entry(source, f"id-{n}", n, f"d{n}", f"d{n - 1}") for n in numbers]
+    entries = [ChainEntry(source, f"id-{n}", n, f"d{n}", f"d{n - 1}") for n in numbers]
     with store.batch(entries):
         for entry in entries:
             kind, moment = "senyum.unit.audit.v1", str(now)
             store.add(Record(entry, kind, moment, None, "kid", f"jws-{entry.sequence}"), moment)
 
 
-def _later(now: Instant, seconds: float) -> Instant:
-    return Instant(now.utc + timedelta(seconds=seconds), now.monotonic_ns + int(seconds * 1e9))
+def _later(now: ReceivedAt, seconds: float) -> ReceivedAt:
+    return ReceivedAt(now.utc + timedelta(seconds=seconds), now.monotonic_ns + int(seconds * 1e9))

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from edge.errors import PhotoError
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 
 Doubles = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class Portrait:
     points: Doubles  # (468, 3) in pixels of the picture; z in the same unit
 
     @classmethod
-    def load(cls, file: Path, examiner: Examiner) -> Self:
+    def load(cls, file: Path, examiner: FaceAnalyzer) -> Self:
         """Read the largest face of a photo. Raises PhotoError where there is none.
 
         A black and white picture of the same size, `outlines/NAME.png` beside the photo, says
@@ -56,7 +56,9 @@ class Portrait:
         except OSError as error:
             raise PhotoError(f"{file}: cannot be read as a picture: {error}") from None
         pixels = from_image(picture)
-        looked = [look for found in examiner.find(pixels) if (look := examiner.look(pixels, found))]
+        looked = [
+            look for found in examiner.find(pixels) if (look := examiner.locate(pixels, found))
+        ]
         if not looked:
             raise PhotoError(f"{file}: no face in it; name a portrait")
         _, mesh = looked[0]

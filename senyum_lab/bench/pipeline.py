@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from edge.images import from_image, shrink
-from edge.inference.align import five_points
-from edge.inference.face_analyzer import Examiner
-from edge.inference.liveness import cues, views
+from edge.inference.align import landmarks_to_five_points
+from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.liveness import context_crops, texture_features
 from edge.inference.models import Models, new_interpreter, shipped
 from edge.inference.pipeline import Pipeline
 from edge.settings import CameraSettings, InferenceSettings
@@ -36,7 +36,7 @@ _PHOTO_BOX = 155  # pixels of the face's box in it
 _PHOTO_MIDDLE = (274, 157)
 
 
-class _Nobody:
+class _EmptyGallery:
     """An empty gallery: searching is measured by itself."""
 
     def search(self, template: Floats) -> Match | None:
@@ -97,7 +97,7 @@ def _of(picture: Image.Image) -> Frame:
 
 
 def _pass(frame: Frame, settings: InferenceSettings, rounds: int) -> dict[str, float]:
-    pipeline = Pipeline(settings, _Nobody())
+    pipeline = Pipeline(settings, _EmptyGallery())
     empty = _of(Image.new("RGB", (frame.main.width, frame.main.height), (90, 90, 90)))
     interpreters = _bare(settings)
     arrivals = count(frame.captured_ns, _ANOTHER_NS)
@@ -145,26 +145,26 @@ def _bare(settings: InferenceSettings) -> list[tuple[Any, int]]:
 
 
 def _stages(frame: Frame, threads: int, rounds: int) -> dict[str, float]:
-    parts = Examiner(InferenceSettings(threads=threads))
+    parts = FaceAnalyzer(InferenceSettings(threads=threads))
     size = frame.main.width, frame.main.height
     found = parts.detector.find(frame.lores, *size)[0]
-    looked = parts.look(frame.main, found)
+    looked = parts.locate(frame.main, found)
     assert looked is not None
     closeup, mesh = looked
     aligned = parts.align(closeup, mesh)
-    points = five_points(mesh)
+    points = landmarks_to_five_points(mesh)
     stages: dict[str, Callable[[], object]] = {
         "detect": lambda: parts.detector.find(frame.lores, *size),
-        "landmarks": lambda: parts.look(frame.main, found),
+        "landmarks": lambda: parts.locate(frame.main, found),
         "align and quality": lambda: parts.align(closeup, mesh),
         "smile": lambda: parts.smile.score(closeup, mesh, points),
         "embed": lambda: parts.embedder.embed(aligned.crop),
     }
     if (passive := parts.liveness) is not None:
-        seen = views(frame.main, mesh)
+        seen = context_crops(frame.main, mesh)
         stages["liveness"] = lambda: passive.judge(frame.main, mesh)
-        stages["liveness, its views"] = lambda: views(frame.main, mesh)
-        stages["liveness, its cues"] = lambda: cues(seen)
+        stages["liveness, its views"] = lambda: context_crops(frame.main, mesh)
+        stages["liveness, its cues"] = lambda: texture_features(seen)
     return dict(zip(stages, _medians(tuple(stages.values()), rounds), strict=True))
 
 

@@ -21,10 +21,10 @@ from sqlalchemy import func, select
 
 from edge import __version__
 from edge.contract.keys import SigningKey, add_registration
-from edge.contract.topics import Leaf, UnitName
+from edge.contract.topics import TopicKind, UnitName
 from edge.errors import StoreError
 from edge.mqtt.client import connect, new_client
-from edge.outbox.event_signer import Context, Head, Sealer
+from edge.outbox.event_signer import ChainHead, EventSigner, SigningContext
 from edge.settings import BrokerSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
 from edge.types import Attempt, Match, Outcome, Reason
@@ -50,13 +50,15 @@ def _publish(broker: BrokerSettings, folder: Path, number: int, events: int) -> 
     """Sign and publish the chain of one unit; in a process of its own."""
     unit = UnitSettings(name=f"bench-{number}")
     name = UnitName.of(unit)
-    context = Context(unit, __version__, {"identity": "0" * 64}, None, Settings().thresholds)
-    sealer = Sealer(context, SigningKey.load_or_create(folder / f"{number}.key"), SystemClock())
+    context = SigningContext(unit, __version__, {"identity": "0" * 64}, None, Settings().thresholds)
+    sealer = EventSigner(
+        context, SigningKey.load_or_create(folder / f"{number}.key"), SystemClock()
+    )
     client = new_client(broker, f"bench-{number}")
     client.max_inflight_messages_set(100)
     connect(client, broker)
     client.loop_start()
-    head = Head()
+    head = ChainHead()
     sent = None
     for ref in range(events):
         attempt = Attempt(
@@ -71,7 +73,7 @@ def _publish(broker: BrokerSettings, folder: Path, number: int, events: int) -> 
         )
         token = sealer.event(attempt, head).token
         head = head.followed_by(token)
-        sent = client.publish(name.topic(Leaf.EVENT), token, qos=1)
+        sent = client.publish(name.topic(TopicKind.EVENT), token, qos=1)
         if ref % 100 == 0:
             sent.wait_for_publish(PATIENCE)
     if sent is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.settings import InferenceSettings
 from senyum_lab.bench.morph import Morph, Portrait, smooth
 from senyum_lab.bench.paper_attack import Pose, hold, printed
@@ -35,7 +35,7 @@ _SEED = 20_240
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class SceneAction:
     """One person's part in a scene; seconds from its beginning."""
 
     photo: str
@@ -55,7 +55,7 @@ class Scene:
     name: str
     title: str
     seconds: float
-    acts: tuple[Act, ...] = ()
+    acts: tuple[SceneAction, ...] = ()
 
 
 _STRANGER = "astronaut.jpg"
@@ -67,8 +67,8 @@ def _known(
     smiles: float | None = None,
     across: float = 0.5,
     face: float = 0.28,
-) -> Act:
-    return Act("obama2.jpg", enters, leaves, smiles, "obama.jpg", across, face)
+) -> SceneAction:
+    return SceneAction("obama2.jpg", enters, leaves, smiles, "obama.jpg", across, face)
 
 
 SCENES = {
@@ -80,7 +80,7 @@ SCENES = {
             "print",
             "a simulated print of the known person, smiling, moved and bent",
             8.0,
-            (Act("obama.jpg", 0.3, 7.0, face=0.26, printed=True),),
+            (SceneAction("obama.jpg", 0.3, 7.0, face=0.26, printed=True),),
         ),
         Scene(
             "smile",
@@ -89,14 +89,14 @@ SCENES = {
             (_known(0.3, 6.0, 2.5),),
         ),
         Scene("again", "the same person once more", 5.5, (_known(0.3, 4.4),)),
-        Scene("stranger", "a stranger", 5.0, (Act(_STRANGER, 0.3, 3.9, face=0.25),)),
+        Scene("stranger", "a stranger", 5.0, (SceneAction(_STRANGER, 0.3, 3.9, face=0.25),)),
         Scene(
             "two",
             "two people at once, equally near",
             5.0,
             (
                 _known(0.3, 3.9, across=0.27, face=0.19),
-                Act(_STRANGER, 0.3, 3.9, across=0.73, face=0.19),
+                SceneAction(_STRANGER, 0.3, 3.9, across=0.73, face=0.19),
             ),
         ),
         Scene(
@@ -122,11 +122,11 @@ def scene(
     name: str, faces: Path, size: tuple[int, int] = SIZE, fps: float = FPS
 ) -> Iterator[Image.Image]:
     """Yield the frames of one scene, mode RGB. Raises KeyError, PhotoError, ModelError."""
-    return Studio(faces, size, fps).frames(SCENES[name])
+    return SceneRenderer(faces, size, fps).frames(SCENES[name])
 
 
 def record(
-    studio: "Studio",
+    studio: "SceneRenderer",
     scenes: Sequence[Scene],
     folder: Path,
     done: Callable[[float], None] = lambda _share: None,
@@ -148,7 +148,7 @@ def record(
     return spans
 
 
-class Studio:
+class SceneRenderer:
     """Renders scenes of one size and rate; what is slow is done once."""
 
     def __init__(self, faces: Path, size: tuple[int, int] = SIZE, fps: float = FPS) -> None:
@@ -156,7 +156,7 @@ class Studio:
         self._faces = faces
         self._size = size
         self._fps = fps
-        self._examiner = Examiner(InferenceSettings())
+        self._examiner = FaceAnalyzer(InferenceSettings())
         self._room = _room(size)
         chance = np.random.default_rng(_SEED)
         shape = (size[1], size[0], 1)
@@ -190,7 +190,7 @@ class Studio:
     def _copy(self, photo: str, face_px: float) -> Portrait:
         return printed(self._portrait(photo, face_px))
 
-    def _show(self, act: Act, step: int) -> tuple[Image.Image, tuple[float, float]]:
+    def _show(self, act: SceneAction, step: int) -> tuple[Image.Image, tuple[float, float]]:
         """Return the person cut for the room, mode RGBA, and the face's middle in it."""
         face_px = act.face * self._size[0]
         portrait = self._portrait(act.photo, face_px)
@@ -202,7 +202,7 @@ class Studio:
         cut.putalpha(ImageChops.multiply(cut.getchannel("A"), _edges(cut.size, face_px)))
         return cut, centre
 
-    def _place(self, picture: Image.Image, act: Act, now: float) -> None:
+    def _place(self, picture: Image.Image, act: SceneAction, now: float) -> None:
         here = min((now - act.enters) / _WALK_S, (act.leaves + _WALK_S - now) / _WALK_S, 1.0)
         if here <= 0:
             return
@@ -234,7 +234,7 @@ class Studio:
         picture.paste(moved, (left, top), moved)
 
 
-def _held(act: Act, now: float, away: float) -> Pose:
+def _held(act: SceneAction, now: float, away: float) -> Pose:
     """Return how somebody holds a sheet up who wants it to look alive."""
 
     def wave(hertz: float, phase: float = 0.0) -> float:

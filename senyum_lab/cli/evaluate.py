@@ -12,10 +12,10 @@ from edge.system.text import escaped
 
 if TYPE_CHECKING:
     from edge.types import Floats
-    from senyum_lab.evaluate.faces import Bench, Progress
-    from senyum_lab.evaluate.report import Report
+    from senyum_lab.evaluate.faces import EvaluationContext, Progress
+    from senyum_lab.evaluate.report import EvaluationReport
 
-    Evaluate = Callable[[argparse.Namespace, Bench], Report]
+    Evaluate = Callable[[argparse.Namespace, EvaluationContext], EvaluationReport]
 
 _DESCRIPTION = """\
 Measure the models on labelled pictures, with the daemon's own pipeline and settings.
@@ -118,13 +118,15 @@ def run(options: argparse.Namespace) -> int:
 
     settings = load(options.config)
 
-    from edge.inference.face_analyzer import Examiner
-    from senyum_lab.evaluate.faces import Bench
+    from edge.inference.face_analyzer import FaceAnalyzer
+    from senyum_lab.evaluate.faces import EvaluationContext
     from senyum_lab.evaluate.report import as_json, write
 
-    examiner = Examiner(settings.inference)
+    examiner = FaceAnalyzer(settings.inference)
     with _progress(options.what) as progress:
-        report: Report = options.evaluate(options, Bench(examiner, settings, progress))
+        report: EvaluationReport = options.evaluate(
+            options, EvaluationContext(examiner, settings, progress)
+        )
     if options.report is not None:
         command = shlex.join(["senyum", *sys.argv[1:]])
         write(report, options.report, command, examiner.digests)
@@ -137,22 +139,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _smile(options: argparse.Namespace, bench: "Bench") -> "Report":
+def _smile(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
     from senyum_lab.evaluate import smile
 
     return smile.evaluate(options.images, options.labels, bench)
 
 
-def _identity(options: argparse.Namespace, bench: "Bench") -> "Report":
+def _identity(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
     from senyum_lab.evaluate import identity
 
     return identity.evaluate(options.images, options.pairs, bench)
 
 
-def _search(options: argparse.Namespace, bench: "Bench") -> "Report":
+def _search(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
     from senyum_lab.evaluate import search
 
-    plan = search.Plan(
+    plan = search.SearchPlan(
         images=options.images,
         labels=options.labels,
         distractors=options.distractors,
@@ -164,7 +166,7 @@ def _search(options: argparse.Namespace, bench: "Bench") -> "Report":
     return search.evaluate(plan, bench)
 
 
-def _liveness(options: argparse.Namespace, bench: "Bench") -> "Report":
+def _liveness(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
     from edge.inference.pipeline import Pipeline
     from senyum_lab.evaluate import liveness
 
@@ -184,14 +186,14 @@ class _Nobody:
         return None
 
 
-def _groups(options: argparse.Namespace, bench: "Bench") -> "Report":
+def _groups(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
     from senyum_lab.evaluate import groups
 
     by = [groups.By.parse(text) for text in options.by]
     return groups.evaluate(options.images, options.labels, by, bench)
 
 
-def _print(report: "Report") -> None:
+def _print(report: "EvaluationReport") -> None:
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text

@@ -76,7 +76,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Simulate; returns 0, or 1 where an event was lost, doubled or out of chain."""
     from senyum_central.cli.broker_options import broker_settings
-    from senyum_lab.simulate.scenario import Plan, simulate
+    from senyum_lab.simulate.scenario import Scenario, simulate
 
     _check(options)
     brokers, receivers = [], []
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
         brokers.append(broker_settings(argparse.Namespace(**one)))
         receivers.append(("--broker", broker, *_credentials(options)))
     figures = simulate(
-        Plan(
+        Scenario(
             units=options.units,
             people=options.people,
             minutes=options.minutes,
@@ -117,7 +117,7 @@ def _credentials(options: argparse.Namespace) -> list[str]:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from edge.errors import CallerError
+    from edge.errors import UsageError
 
     bounds = {
         "units": (1, 999),
@@ -129,9 +129,9 @@ def _check(options: argparse.Namespace) -> None:
     for name, (least, most) in bounds.items():
         value = getattr(options, name)
         if not least <= value <= most:
-            raise CallerError(f"--{name} {value}: is not {least} to {most}")
+            raise UsageError(f"--{name} {value}: is not {least} to {most}")
     if options.store is not None and options.store.exists():
-        raise CallerError(f"--store {options.store}: is there already; name a new file")
+        raise UsageError(f"--store {options.store}: is there already; name a new file")
 
 
 def _print_table(figures: dict[str, Any]) -> None:

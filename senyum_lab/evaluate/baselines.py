@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.inference.face_analyzer import Aligned, Examiner
+from edge.inference.face_analyzer import AlignedFace, FaceAnalyzer
 from edge.settings import InferenceSettings, RosterSettings
 from edge.types import Floats
 from senyum_lab.training.labelled import Values, look, rows
@@ -15,7 +15,7 @@ from senyum_lab.training.labelled import Values, look, rows
 CHOSEN_ON = "01"  # folds that the roster's threshold was chosen on; the others are reported
 
 
-def same(examiner: Examiner, datasets: Path, every: int) -> None:
+def same(examiner: FaceAnalyzer, datasets: Path, every: int) -> None:
     """LFW, View 2: pairs of photos, same person or not; and every two different people besides."""
     pairs = rows(datasets / "lfw-pairs.csv")[::every]
     names = {row["a"]: row["fold"] for row in pairs} | {row["b"]: row["fold"] for row in pairs}
@@ -91,7 +91,7 @@ def _accepted(scores: Floats, settings: RosterSettings) -> int | None:
     return int(best) if near and ahead else None
 
 
-def quality(examiner: Examiner, datasets: Path, every: int) -> None:
+def quality(examiner: FaceAnalyzer, datasets: Path, every: int) -> None:
     """How many ordinary photos pass the gates, and the spread of each figure."""
     for name, folder in (("lfw-pairs", "lfw"), ("london", "london"), ("genki4k", "genki4k")):
         key = "a" if name == "lfw-pairs" else "file"
@@ -103,7 +103,7 @@ def quality(examiner: Examiner, datasets: Path, every: int) -> None:
         _print_quality(name, found)
 
 
-def _print_quality(name: str, found: list[Aligned]) -> None:
+def _print_quality(name: str, found: list[AlignedFace]) -> None:
     problems = Counter(str(aligned.quality.problem or "none") for aligned in found)
     print(f"\n{name}: problems of {len(found)} faces: {dict(problems.most_common())}")
     for figure in ("face_px", "sharpness", "luma", "contrast", "yaw", "pitch", "roll"):
@@ -112,7 +112,7 @@ def _print_quality(name: str, found: list[Aligned]) -> None:
         print(f"  {figure:10} 1 % {low:8.1f}   median {middle:8.1f}   99 % {high:8.1f}")
 
 
-EVALUATIONS: dict[str, Callable[[Examiner, Path, int], None]] = {
+EVALUATIONS: dict[str, Callable[[FaceAnalyzer, Path, int], None]] = {
     "same": same,
     "quality": quality,
 }
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every N-th row: quicker")
     parser.add_argument("--only", choices=EVALUATIONS)
     arguments = parser.parse_args()
-    examiner = Examiner(InferenceSettings(threads=2))
+    examiner = FaceAnalyzer(InferenceSettings(threads=2))
     for name, evaluate in EVALUATIONS.items():
         if arguments.only in (None, name):
             evaluate(examiner, arguments.datasets, arguments.every)

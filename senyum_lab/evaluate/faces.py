@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.errors import LabelsError, PhotoError
-from edge.images import centred, fitting, shrink
-from edge.inference.face_analyzer import Face
+from edge.images import fit_size, pad_to, shrink
+from edge.inference.face_analyzer import AnalyzedFace
 from edge.photos import open_photo
 from edge.settings import CameraSettings, Settings
-from edge.system.text import counted
+from edge.system.text import pluralize
 from edge.types import Yuv
 
 Progress = Callable[[int, int], None]  # pictures seen, and all
@@ -25,29 +25,29 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 _SHOWN = 10  # problems
 
 
-class Examiner(Protocol):
+class StillAnalyzer(Protocol):
     """Finds and measures faces; `edge.inference.face_analyzer` has the real one."""
 
     @property
     def digests(self) -> dict[str, str]: ...
 
-    def examine(self, picture: Yuv) -> tuple[Face, ...]: ...
+    def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class EvaluationContext:
     """What every evaluation works with."""
 
-    examiner: Examiner
+    examiner: StillAnalyzer
     settings: Settings
     progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FaceSet:
     """What became of the pictures of a list."""
 
-    faces: dict[str, Face | None]  # by name as listed; None: no face was found
+    faces: dict[str, AnalyzedFace | None]  # by name as listed; None: no face was found
     missing: int  # files that are not there
     problems: tuple[str, ...]  # of files that are not pictures, or damaged: name and what to do
 
@@ -68,11 +68,11 @@ class Seen:
 def left_out(missing: int, problems: Sequence[str]) -> list[str]:
     """Return what to say of listed files that are not there, and of those that cannot be read."""
     said = {"not there": missing, "unreadable": len(problems)}
-    lines = [f"left out: {counted(n, 'listed file')}, {what}" for what, n in said.items() if n]
+    lines = [f"left out: {pluralize(n, 'listed file')}, {what}" for what, n in said.items() if n]
     return [*lines, *problems[:_SHOWN]]
 
 
-def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
+def look(names: Iterable[str], folder: Path, bench: EvaluationContext) -> FaceSet:
     """Examine each picture once; the leading face is the largest, as on the unit.
 
     Files that are missing or unreadable are counted and left out. Raises LabelsError where the
@@ -81,7 +81,7 @@ def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
     if not folder.is_dir():
         raise LabelsError(f"{folder}: no such folder of pictures")
     listed = list(dict.fromkeys(names))
-    faces: dict[str, Face | None] = {}
+    faces: dict[str, AnalyzedFace | None] = {}
     missing = 0
     problems: list[str] = []
     for done, name in enumerate(listed):
@@ -95,14 +95,14 @@ def look(names: Iterable[str], folder: Path, bench: Bench) -> Seen:
         except PhotoError as error:
             problems.append(str(error))
             continue
-        faces[name] = next(iter(bench.examiner.examine(picture)), None)
+        faces[name] = next(iter(bench.examiner.analyze(picture)), None)
     bench.progress(len(listed), len(listed))
     if not faces:
         raise LabelsError(
-            f"{folder}: none of {counted(len(listed), 'file')} can be used "
+            f"{folder}: none of {pluralize(len(listed), 'file')} can be used "
             f"({missing} not there, {len(problems)} not images); correct the folder or the list"
         )
-    return Seen(faces, missing, tuple(problems))
+    return FaceSet(faces, missing, tuple(problems))
 
 
 def framed(photo: Yuv, camera: CameraSettings) -> Yuv:
@@ -113,10 +113,10 @@ def framed(photo: Yuv, camera: CameraSettings) -> Yuv:
     """
     most = camera.main_width, camera.main_height
     if photo.width > most[0] or photo.height > most[1]:
-        photo = shrink(photo, *fitting(photo.width, photo.height, *most))
+        photo = shrink(photo, *fit_size(photo.width, photo.height, *most))
     width = max(photo.width, _even(photo.height * most[0] / most[1]))
     height = max(photo.height, _even(photo.width * most[1] / most[0]))
-    return centred((photo.y, photo.u, photo.v), width, height)
+    return pad_to((photo.y, photo.u, photo.v), width, height)
 
 
 def _even(length: float) -> int:

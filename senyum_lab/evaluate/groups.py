@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from edge.errors import LabelsError
-from edge.inference.face_analyzer import Face
+from edge.inference.face_analyzer import AnalyzedFace
 from edge.roster.search import DIMENSION
 from edge.settings import Settings
-from edge.system.text import counted
+from edge.system.text import pluralize
 from senyum_lab.evaluate import metrics
-from senyum_lab.evaluate.faces import FRAMED, Bench, look
+from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, look
 from senyum_lab.evaluate.labels import Labels, read
-from senyum_lab.evaluate.pairwise import MOST_FACES, SEED, Count, Likeness
-from senyum_lab.evaluate.report import Report, Table, share
+from senyum_lab.evaluate.pairwise import MOST_FACES, SEED, PairCount, PairwiseScores
+from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 AGE_BAND = 20  # years
 ENOUGH = 200  # samples, to say something of a group
@@ -69,7 +69,7 @@ class _Sample:
 
     cells: Mapping[str, str]
     line: int
-    face: Face | None
+    face: AnalyzedFace | None
     number: int  # among the faces found
     smiling: bool | None  # None: not labelled
 
@@ -88,13 +88,15 @@ class _Sample:
         return None if problem is None else str(problem)
 
 
-def evaluate(images: Path, labels: Path, by: Sequence[By], bench: Bench) -> Report:
+def evaluate(
+    images: Path, labels: Path, by: Sequence[By], bench: EvaluationContext
+) -> EvaluationReport:
     """Part the faces of a list by its label columns. Raises LabelsError."""
     listed = read(labels, "file", key="file")
     parting = {column.name: _parting(listed, column) for column in _columns(listed, by)}
     seen = look((row.cells["file"] for row in listed.rows), images, bench)
     samples, faces = _samples(listed, seen.faces)
-    likeness = Likeness.of(
+    likeness = PairwiseScores.of(
         np.stack([s.face.template for s in faces if s.face])
         if faces
         else np.zeros((0, DIMENSION), np.float32),
@@ -111,7 +113,7 @@ def evaluate(images: Path, labels: Path, by: Sequence[By], bench: Bench) -> Repo
             if sample.line in group_of:
                 parts[group_of[sample.line]].append(sample)
         if unlabelled := len(samples) - sum(map(len, parts.values())):
-            notes.append(f"left out of {name}: {counted(unlabelled, 'picture')} without a label")
+            notes.append(f"left out of {name}: {pluralize(unlabelled, 'picture')} without a label")
         if empty := [group for group, part in parts.items() if not part]:
             notes.append(f"left out of {name}: no usable picture of {', '.join(empty)}")
         groups[name] = {
@@ -126,7 +128,9 @@ def evaluate(images: Path, labels: Path, by: Sequence[By], bench: Bench) -> Repo
         "all": everybody,
         "groups": groups,
     }
-    return Report(title="Groups", figures=figures, tables=tables, protocol=_PROTOCOL, notes=notes)
+    return EvaluationReport(
+        title="Groups", figures=figures, tables=tables, protocol=_PROTOCOL, notes=notes
+    )
 
 
 _PROTOCOL = (
@@ -170,7 +174,7 @@ def _columns(listed: Labels, by: Sequence[By]) -> Sequence[By]:
 
 
 def _samples(
-    listed: Labels, faces: Mapping[str, Face | None]
+    listed: Labels, faces: Mapping[str, AnalyzedFace | None]
 ) -> tuple[list[_Sample], list[_Sample]]:
     """Return the pictures that can be read, and those of them with a face."""
     samples: list[_Sample] = []
@@ -210,7 +214,9 @@ def _parting(listed: Labels, by: By) -> dict[int, str]:
     )
 
 
-def _figures(samples: Sequence[_Sample], likeness: Likeness, settings: Settings) -> dict[str, Any]:
+def _figures(
+    samples: Sequence[_Sample], likeness: PairwiseScores, settings: Settings
+) -> dict[str, Any]:
     """Return what is known of a group; None: its labels do not allow the figure."""
     inside = np.array([s.number for s in samples if s.face is not None], np.intp)
     problems = Counter(s.refused for s in samples if s.refused is not None)
@@ -233,21 +239,21 @@ def _figures(samples: Sequence[_Sample], likeness: Likeness, settings: Settings)
     for truth, key in ((True, "smiles_seen"), (False, "others_refused")):
         labelled = [s for s in samples if s.smiling is truth]
         right = sum(s.face is not None and (s.face.smile >= smile) == truth for s in labelled)
-        figures |= _count(key, Count(right, len(labelled)))
+        figures |= _count(key, PairCount(right, len(labelled)))
     return figures
 
 
-def _not_living(samples: Sequence[_Sample], threshold: float) -> Count:
+def _not_living(samples: Sequence[_Sample], threshold: float) -> PairCount:
     """Return how many of the faces without a problem one frame takes for an attack."""
     judged = [
         s.face.liveness.score
         for s in samples
         if s.refused is None and s.face is not None and s.face.liveness is not None
     ]
-    return Count(sum(score < threshold for score in judged), len(judged))
+    return PairCount(sum(score < threshold for score in judged), len(judged))
 
 
-def _count(key: str, count: Count) -> dict[str, Any]:
+def _count(key: str, count: PairCount) -> dict[str, Any]:
     low, high = metrics.wilson(*count) if count.pairs else (None, None)
     return {
         f"{key}_matches": count.matches,

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import LabelsError
-from edge.system.text import counted
+from edge.system.text import pluralize
 from senyum_lab.evaluate import metrics
 from senyum_lab.evaluate.charts import histogram_chart, tradeoff_chart
-from senyum_lab.evaluate.faces import FRAMED, Bench, look
+from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, look
 from senyum_lab.evaluate.labels import read
 from senyum_lab.evaluate.metrics import Truths
 from senyum_lab.evaluate.plotting import even
-from senyum_lab.evaluate.report import Report, Table, share
+from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 _RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}
 
 
-def evaluate(images: Path, pairs: Path, bench: Bench) -> Report:
+def evaluate(images: Path, pairs: Path, bench: EvaluationContext) -> EvaluationReport:
     """Compare every pair of a list `a,b,same,fold`. Raises LabelsError."""
     listed = read(pairs, "a", "b", "same", "fold", truths=("same",))
     listed.both([listed.truth(row, "same") for row in listed.rows], "same")
@@ -44,7 +44,7 @@ def evaluate(images: Path, pairs: Path, bench: Bench) -> Report:
     skipped = len(listed.rows) - len(usable)
     notes = [
         *seen.notes,
-        *([f"left out: {counted(skipped, 'pair')} with such a file"] if skipped else []),
+        *([f"left out: {pluralize(skipped, 'pair')} with such a file"] if skipped else []),
     ]
     rates: dict[str, float] = {}
     for key, rate in _RATES.items():
@@ -74,7 +74,7 @@ def evaluate(images: Path, pairs: Path, bench: Bench) -> Report:
         "different": int(impostor.size),
     }
     groups = {"different people": impostor, "same person": genuine}
-    return Report(
+    return EvaluationReport(
         title="Identity: pairs",
         figures=figures,
         tables=[_table(figures)],

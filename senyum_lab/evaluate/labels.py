@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import LabelsError
-from edge.system.csv_lists import ListProblem, Row, read_list, summary
+from edge.system.csv_lists import CsvRow, ListProblem, read_list, summary
 from edge.system.text import visible
 
 _YES = frozenset({"1", "yes", "true", "y"})
@@ -18,9 +18,9 @@ class Labels:
 
     path: Path
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[CsvRow, ...]
 
-    def truth(self, row: Row, column: str) -> bool:
+    def truth(self, row: CsvRow, column: str) -> bool:
         """Return a cell that is 0 or 1. Raises LabelsError."""
         if problem := _no_truth(row, column):
             raise LabelsError(f"{self.path}: {problem}")
@@ -65,7 +65,7 @@ def read(path: Path, *needed: str, key: str | None = None, truths: Sequence[str]
     return Labels(path, found.columns, found.rows)
 
 
-def _no_truth(row: Row, column: str) -> ListProblem | None:
+def _no_truth(row: CsvRow, column: str) -> ListProblem | None:
     """Return what is wrong with a cell that should be 0 or 1."""
     cell = row.cells[column]
     if visible(cell).lower() in _YES | _NO:

@@ -12,19 +12,19 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from edge.attendance.liveness_window import MEMORY, Evidence
-from edge.attendance.policy import Look, Looks, Prompt, ns
-from edge.capture.replay import played
+from edge.attendance.liveness_window import MEMORY, LivenessWindow
+from edge.attendance.policy import FaceSample, SampleWindow, SmilePrompt, seconds_to_ns
+from edge.capture.replay import iter_frames
 from edge.errors import LabelsError, PhotoError, ReplayError, SenyumError
 from edge.photos import open_photo
 from edge.settings import Settings
-from edge.types import Frame, View
+from edge.types import Frame, FrameResult
 from senyum_lab.evaluate import metrics
 from senyum_lab.evaluate.charts import histogram_chart, tradeoff_chart
-from senyum_lab.evaluate.faces import FRAMED, Bench, Progress, framed, left_out
+from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, Progress, framed, left_out
 from senyum_lab.evaluate.labels import Labels, read
 from senyum_lab.evaluate.plotting import even
-from senyum_lab.evaluate.report import Report, Table, share
+from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 _ANY = "attack"  # the kind of attacks where the list names none
 _BETWEEN_S = 0.1  # of the frames of a video that are judged
@@ -35,7 +35,7 @@ _REFUSED = 0.05  # of the living, at the second threshold that is looked at
 class Watcher(Protocol):
     """Judges one frame after the other; `edge.inference.pipeline` has the real one."""
 
-    def process(self, frame: Frame) -> View: ...
+    def process(self, frame: Frame) -> FrameResult: ...
 
 
 class Watched(NamedTuple):
@@ -53,7 +53,7 @@ class Verdicts(NamedTuple):
     living: metrics.Values
 
 
-class Rates(NamedTuple):
+class LivenessRates(NamedTuple):
     """What those scores come to at one threshold."""
 
     apcer: dict[str, float]
@@ -61,11 +61,11 @@ class Rates(NamedTuple):
     acer: float
 
 
-def rates(verdicts: Verdicts, threshold: float) -> Rates:
+def rates(verdicts: Verdicts, threshold: float) -> LivenessRates:
     """Count the errors at `threshold`; a face not found is refused, as on the unit."""
     apcer = {kind: float((scores >= threshold).mean()) for kind, scores in verdicts.attacks.items()}
     bpcer = float(1 - (verdicts.living >= threshold).mean())
-    return Rates(apcer, bpcer, (max(apcer.values()) + bpcer) / 2)
+    return LivenessRates(apcer, bpcer, (max(apcer.values()) + bpcer) / 2)
 
 
 def strictest(verdicts: Verdicts, bpcer: float) -> float | None:
@@ -79,8 +79,8 @@ def strictest(verdicts: Verdicts, bpcer: float) -> float | None:
 
 
 def evaluate(
-    folder: Path, labels: Path, bench: Bench, watch: Callable[[], Watcher] | None = None
-) -> Report:
+    folder: Path, labels: Path, bench: EvaluationContext, watch: Callable[[], Watcher] | None = None
+) -> EvaluationReport:
     """Judge every picture of a list `file,live[,kind]`, or every video where there is `watch`.
 
     Raises LabelsError, and SenyumError where the models judge no liveness.
@@ -98,7 +98,7 @@ def evaluate(
 
     def judge(line: int, path: Path) -> float | None:
         if watch is None:
-            face = next(iter(bench.examiner.examine(framed(open_photo(path), camera))), None)
+            face = next(iter(bench.examiner.analyze(framed(open_photo(path), camera))), None)
             return None if face is None or face.liveness is None else face.liveness.score
         videos[line] = _watched(path, watch(), bench.settings)
         return videos[line].score
@@ -146,7 +146,7 @@ def evaluate(
                 "scores",
             ),
         ]
-    return Report(
+    return EvaluationReport(
         title="Liveness",
         figures=figures,
         tables=tables,
@@ -176,7 +176,7 @@ _PROTOCOL = (
 )
 
 
-def _named(result: Rates) -> dict[str, Any]:
+def _named(result: LivenessRates) -> dict[str, Any]:
     return {"apcer": result.apcer, "bpcer": result.bpcer, "acer": result.acer}
 
 
@@ -218,21 +218,21 @@ def _each(listed: Labels, videos: Mapping[int, Watched], threshold: float) -> li
 
 def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
     """Judge a video by the session's parts: the leading face, as long as it is on one track."""
-    evidence, looks = Evidence(), Looks()
-    prompt: Prompt | None = None
+    evidence, looks = LivenessWindow(), SampleWindow()
+    prompt: SmilePrompt | None = None
     track, answered = None, False
     scores: list[float] = []
-    for frame in played(path, settings.camera.model_copy(update={"fps": 1 / _BETWEEN_S})):
+    for frame in iter_frames(path, settings.camera.model_copy(update={"fps": 1 / _BETWEEN_S})):
         lead = next(iter(watcher.process(frame).sightings), None)
         if lead is None or lead.smile is None:
             looks.lose()
             continue
         if lead.track != track:
-            track, looks = lead.track, Looks()
+            track, looks = lead.track, SampleWindow()
         evidence.add(lead.liveness)
         scores += [lead.liveness.score] if lead.liveness is not None else []
-        looks.add(Look(frame.captured_ns, lead.smile, lead.points))
-        prompt = prompt or Prompt(frame.captured_ns + ns(_ASKED_S))
+        looks.add(FaceSample(frame.captured_ns, lead.smile, lead.points))
+        prompt = prompt or SmilePrompt(frame.captured_ns + seconds_to_ns(_ASKED_S))
         counts = prompt.counts(looks, settings.attendance, settings.liveness)
         answered = answered or counts
     return Watched(evidence.score(), tuple(scores), answered)
@@ -250,7 +250,7 @@ def _verdicts(listed: Labels, scores: Mapping[int, float | None]) -> Verdicts:
     return Verdicts({k: np.array(v) for k, v in sorted(attacks.items())}, np.array(living))
 
 
-def _table(verdicts: Verdicts, result: Rates, title: str) -> Table:
+def _table(verdicts: Verdicts, result: LivenessRates, title: str) -> Table:
     def of(rate: float, values: metrics.Values) -> tuple[str, ...]:
         low, high = metrics.wilson(round(rate * values.size), values.size)
         lost = int(np.isnan(values).sum())

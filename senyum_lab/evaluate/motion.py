@@ -34,7 +34,7 @@ from senyum_lab.attacks.motion_clips import (
     VIDEO,
     WHOLE,
     Clip,
-    Stage,
+    ClipMaker,
 )
 from senyum_lab.evaluate.metrics import upper_bound
 from senyum_lab.training.labelled import rows
@@ -50,7 +50,7 @@ ATTACKS = {
 FILMS = {".mp4", ".gif", ".webm", ".mkv"}
 
 
-class Rates(NamedTuple):
+class MotionRates(NamedTuple):
     """What a threshold lets pass."""
 
     alone: float  # attacks whose motion reaches it, with or without a smile
@@ -58,11 +58,11 @@ class Rates(NamedTuple):
     refused: float  # smiles that do not
 
 
-def rates(clips: Sequence[Clip], threshold: float) -> Rates:
+def rates(clips: Sequence[Clip], threshold: float) -> MotionRates:
     """Count what `threshold` does to attacks and to smiles."""
     attacks = [c for c in clips if c.kind in MOVED]
     smiles = [most for c in clips if c.kind == SMILE for most in c.smiles]
-    return Rates(
+    return MotionRates(
         sum(c.moved >= threshold for c in attacks) / len(attacks),
         sum(c.accepted(threshold) for c in attacks) / len(attacks),
         sum(most < threshold for most in smiles) / len(smiles),
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     people = photos_of(options.labels, options.images, options.people)
-    stage = Stage(options.passes, options.moves)
+    stage = ClipMaker(options.passes, options.moves)
     act: Callable[[str, Mapping[str, Sequence[Path]]], Iterator[Clip]] = stage.attacks
     if not options.attacks:
         act = stage.both

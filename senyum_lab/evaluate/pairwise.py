@@ -14,7 +14,7 @@ MOST_FACES = 5000  # compared with each other: 12 million pairs
 SEED = 1  # of the sample, where there are more
 
 
-class Count(NamedTuple):
+class PairCount(NamedTuple):
     """Matches among pairs."""
 
     matches: int
@@ -27,7 +27,7 @@ class Count(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Likeness:
+class PairwiseScores:
     """All pairs at one threshold. A crowd's `inside` are the numbers of its faces."""
 
     place: NDArray[np.intp]  # (faces,), row of each face; -1: not in the sample
@@ -47,26 +47,26 @@ class Likeness:
         picked = templates[chosen]
         return cls(place, picked @ picked.T >= threshold, whose[:, None] != whose)
 
-    def among(self, inside: NDArray[np.intp]) -> Count:
+    def among(self, inside: NDArray[np.intp]) -> PairCount:
         """Return impostor matches between two people who are both inside."""
         rows = self._rows(inside)
         strangers = self.strangers[np.ix_(rows, rows)]
         matches = strangers & self.matches[np.ix_(rows, rows)]
-        return Count(int(matches.sum()) // 2, int(strangers.sum()) // 2)
+        return PairCount(int(matches.sum()) // 2, int(strangers.sum()) // 2)
 
-    def with_everybody(self, inside: NDArray[np.intp]) -> Count:
+    def with_everybody(self, inside: NDArray[np.intp]) -> PairCount:
         """Return impostor matches of each face inside with every other person's."""
         rows = self._rows(inside)
         strangers = self.strangers[rows]
-        return Count(int((strangers & self.matches[rows]).sum()), int(strangers.sum()))
+        return PairCount(int((strangers & self.matches[rows]).sum()), int(strangers.sum()))
 
-    def genuine(self, inside: NDArray[np.intp]) -> Count:
+    def genuine(self, inside: NDArray[np.intp]) -> PairCount:
         """Return matches between two photos of one person inside."""
         rows = self._rows(inside)
         same = ~self.strangers[np.ix_(rows, rows)]
         np.fill_diagonal(same, val=False)
         matches = same & self.matches[np.ix_(rows, rows)]
-        return Count(int(matches.sum()) // 2, int(same.sum()) // 2)
+        return PairCount(int(matches.sum()) // 2, int(same.sum()) // 2)
 
     def _rows(self, inside: NDArray[np.intp]) -> NDArray[np.intp]:
         rows = self.place[inside]

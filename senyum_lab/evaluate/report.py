@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from edge.errors import CallerError
+from edge.errors import UsageError
 
 _STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -40,7 +40,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class EvaluationReport:
     """The outcome of one evaluation."""
 
     title: str
@@ -56,12 +56,12 @@ def share(value: float | None, digits: int = 2) -> str:
     return "unmeasured" if value is None else f"{value:.{digits}%}"
 
 
-def as_json(report: Report) -> str:
+def as_json(report: EvaluationReport) -> str:
     """Return the figures as one JSON object; a NaN among them is a fault of ours."""
     return json.dumps({**report.figures, "notes": list(report.notes)}, allow_nan=False, indent=2)
 
 
-def write(report: Report, folder: Path, command: str, digests: Mapping[str, str]) -> None:
+def write(report: EvaluationReport, folder: Path, command: str, digests: Mapping[str, str]) -> None:
     """Write index.html, figures.json and the charts. Raises CallerError where it cannot."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,10 +72,10 @@ def write(report: Report, folder: Path, command: str, digests: Mapping[str, str]
         # A file name in it need not be UTF-8.
         (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise CallerError(f"{folder}: the report cannot be written: {error.strerror}") from None
+        raise UsageError(f"{folder}: the report cannot be written: {error.strerror}") from None
 
 
-def _page(report: Report, command: str, digests: Mapping[str, str]) -> str:
+def _page(report: EvaluationReport, command: str, digests: Mapping[str, str]) -> str:
     title = html.escape(report.title)
     models = Table(("model", "SHA-256"), tuple(sorted(digests.items())), "Models")
     parts = [

@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge.attendance.policy import Identity
+from edge.attendance.policy import IdentityVote
 from edge.errors import LabelsError
-from edge.inference.template_fusion import Fusion
+from edge.inference.template_fusion import TemplateFusion
 from edge.roster.codec import MAX_PHOTOS
-from edge.roster.search import DIMENSION, Gallery, fuse
-from edge.roster.thresholds import in_force
+from edge.roster.search import DIMENSION, Gallery, mean_template
+from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import AttendanceSettings, RosterSettings
-from edge.system.text import counted
+from edge.system.text import pluralize
 from edge.types import Floats
 from senyum_lab.evaluate import metrics
 from senyum_lab.evaluate.charts import histogram_chart, tradeoff_chart
-from senyum_lab.evaluate.faces import FRAMED, Bench, look, pictures
+from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, look, pictures
 from senyum_lab.evaluate.labels import read
 from senyum_lab.evaluate.plotting import even
-from senyum_lab.evaluate.report import Report, Table, share
+from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 GALLERY = 5000  # people
 
@@ -31,7 +31,7 @@ _RATES = {"tpir_at_fpir_1e2": 1e-2, "tpir_at_fpir_1e3": 1e-3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SearchPlan:
     """Who is enrolled with how much."""
 
     images: Path
@@ -54,7 +54,7 @@ class _Attempt(NamedTuple):
     photos: Sequence[Photo]
 
 
-class _Outcome(NamedTuple):
+class _SearchOutcome(NamedTuple):
     """What the search says to one attempt."""
 
     nearest: str | None  # of all frames together; None: no face was found
@@ -71,7 +71,7 @@ class _Cast(NamedTuple):
     faceless: int  # people without a face found
 
 
-def evaluate(plan: Plan, bench: Bench) -> Report:
+def evaluate(plan: SearchPlan, bench: EvaluationContext) -> EvaluationReport:
     """Enrol, search, count. Raises LabelsError."""
     frames = plan.enrol if plan.frames is None else plan.frames
     if not 1 <= plan.enrol <= MAX_PHOTOS:
@@ -98,7 +98,7 @@ def evaluate(plan: Plan, bench: Bench) -> Report:
     notes += _shortcomings(plan, cast)
 
     gallery = _gallery(cast.enrolled)
-    roster, rules = in_force(gallery, bench.settings.roster), bench.settings.attendance
+    roster, rules = adaptive_thresholds(gallery, bench.settings.roster), bench.settings.attendance
     known = [_try(attempt, gallery, roster, rules) for attempt in cast.known]
     strangers = [_try(attempt, gallery, roster, rules) for attempt in cast.strangers]
     right = np.array([o.nearest == a.person for o, a in zip(known, cast.known, strict=True)])
@@ -143,7 +143,7 @@ def evaluate(plan: Plan, bench: Bench) -> Report:
         "wrong_accepted_attempts": tries,
         "wrong_accepted_upper95": metrics.upper_bound(mistaken + let_in, tries),
     }
-    return Report(
+    return EvaluationReport(
         title="Identity: search",
         figures=figures,
         tables=[_table(figures)],
@@ -182,7 +182,7 @@ _PROTOCOL = (
 )
 
 
-def _owners(plan: Plan) -> dict[str, str]:
+def _owners(plan: SearchPlan) -> dict[str, str]:
     """Return whose each photo is, in order of the photos' names."""
     if plan.labels is not None:
         rows = read(plan.labels, "file", "person", key="file").rows
@@ -194,7 +194,7 @@ def _owners(plan: Plan) -> dict[str, str]:
 
 
 def _casting(
-    album: Mapping[str, Sequence[Photo]], others: Sequence[Photo], plan: Plan, frames: int
+    album: Mapping[str, Sequence[Photo]], others: Sequence[Photo], plan: SearchPlan, frames: int
 ) -> _Cast:
     """Decide who is enrolled, who tries, who is a stranger."""
     enrolled: dict[str, list[Floats]] = {}
@@ -243,11 +243,11 @@ def _groups(photos: Sequence[Photo], size: int) -> Iterator[Sequence[Photo]]:
         yield photos[start : start + size]
 
 
-def _shortcomings(plan: Plan, cast: _Cast) -> list[str]:
+def _shortcomings(plan: SearchPlan, cast: _Cast) -> list[str]:
     notes = []
     if cast.faceless:
         notes.append(
-            f"left out: {counted(cast.faceless, 'person')} without a face found on any photo"
+            f"left out: {pluralize(cast.faceless, 'person')} without a face found on any photo"
         )
     if len(cast.enrolled) < plan.gallery:
         notes.append(f"the gallery holds {len(cast.enrolled)} instead of {plan.gallery} people")
@@ -261,27 +261,29 @@ def _shortcomings(plan: Plan, cast: _Cast) -> list[str]:
 
 def _gallery(enrolled: Mapping[str, Floats]) -> Gallery:
     # The roster file keeps templates in half precision.
-    matrix = np.stack([fuse(templates.astype(np.float16)) for templates in enrolled.values()])
+    matrix = np.stack(
+        [mean_template(templates.astype(np.float16)) for templates in enrolled.values()]
+    )
     assert matrix.shape[1] == DIMENSION
     return Gallery(tuple(enrolled), np.ascontiguousarray(matrix, np.float32))
 
 
 def _try(
     attempt: _Attempt, gallery: Gallery, roster: RosterSettings, rules: AttendanceSettings
-) -> _Outcome:
+) -> _SearchOutcome:
     found = [photo for photo in attempt.photos if photo is not None]
     if not found:
-        return _Outcome(None, -1.0, None)
-    together = gallery.search(fuse(np.stack(found)))
+        return _SearchOutcome(None, -1.0, None)
+    together = gallery.search(mean_template(np.stack(found)))
     assert together is not None  # somebody is enrolled
-    fusion, identity = Fusion(), Identity()
+    fusion, identity = TemplateFusion(), IdentityVote()
     for photo in found:
         joined, frames = fusion.add(0, photo)
         if (match := gallery.search(joined)) is not None:
             identity.add(replace(match, frames=frames), roster)
     # A frame without the face speaks for nobody.
     all_of_them = rules.model_copy(update={"agreeing_frames": len(attempt.photos)})
-    return _Outcome(together.person, together.similarity, identity.known(all_of_them))
+    return _SearchOutcome(together.person, together.similarity, identity.known(all_of_them))
 
 
 def _table(figures: Mapping[str, Any]) -> Table:

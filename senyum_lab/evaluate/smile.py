@@ -9,15 +9,15 @@ import numpy as np
 
 from senyum_lab.evaluate import metrics
 from senyum_lab.evaluate.charts import histogram_chart, reliability_chart, tradeoff_chart
-from senyum_lab.evaluate.faces import FRAMED, Bench, Seen, look
+from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, FaceSet, look
 from senyum_lab.evaluate.labels import Labels, read
 from senyum_lab.evaluate.plotting import even
-from senyum_lab.evaluate.report import Chart, Report, Table, share
+from senyum_lab.evaluate.report import Chart, EvaluationReport, Table, share
 
 _LEAST_PEOPLE = 2
 
 
-def evaluate(images: Path, labels: Path, bench: Bench) -> Report:
+def evaluate(images: Path, labels: Path, bench: EvaluationContext) -> EvaluationReport:
     """Score every picture of a list `file,smile[,person]`. Raises LabelsError."""
     listed = read(labels, "file", "smile", key="file", truths=("smile",))
     wanted = {row.cells["file"]: listed.truth(row, "smile") for row in listed.rows}
@@ -47,7 +47,7 @@ def evaluate(images: Path, labels: Path, bench: Bench) -> Report:
         "people": people,
         "people_ordered": ordered,
     }
-    return Report(
+    return EvaluationReport(
         title="Smile",
         figures=figures,
         tables=[_table(figures)],
@@ -74,7 +74,7 @@ _PROTOCOL = (
 
 
 def _ordered(
-    listed: Labels, wanted: dict[str, bool], seen: Seen
+    listed: Labels, wanted: dict[str, bool], seen: FaceSet
 ) -> tuple[float | None, int, list[str]]:
     """Return the share of people in order, how many people it is of, and why there is none."""
     if "person" not in listed.columns:

@@ -13,8 +13,8 @@ import numpy as np
 from edge.configuration import load
 from edge.contract.keys import KeySet, SigningKey
 from edge.errors import OutboxError, RosterError, SecretError, SettingsError
-from edge.outbox.event_signer import Context, Sealer
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.event_signer import EventSigner, SigningContext
+from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import load as load_roster
 from edge.roster.file import save
@@ -146,8 +146,8 @@ def _outbox(folder: Path) -> list[Target]:
     names = ("outbox.db", "signing.key.begun")
     key = SigningKey.load_or_create(good / "signing.key")
     unit = UnitSettings(name="fuzz")
-    context = Context(unit, "0", {}, None, Settings().thresholds)
-    sealer = Sealer(context, key, SystemClock())
+    context = SigningContext(unit, "0", {}, None, Settings().thresholds)
+    sealer = EventSigner(context, key, SystemClock())
     box = Outbox(good / "outbox.db", signing_key=good / "signing.key")
     audit = Audit(ref=0, code=AuditCode.STARTED, captured_ns=1, detail={})
     signed = {row.token for _ in range(_EVENTS) for row in box.append(partial(sealer.event, audit))}
@@ -161,7 +161,7 @@ def _outbox(folder: Path) -> list[Target]:
             again = Outbox(tried / "outbox.db", signing_key=tried / "signing.key")
             try:
                 new = again.append(partial(sealer.event, audit))
-                reader = Reader(tried / "outbox.db")
+                reader = OutboxReader(tried / "outbox.db")
                 handed = {row.token for row in reader.after(reader.delivered(), 1000)}
                 reader.close()
             finally:

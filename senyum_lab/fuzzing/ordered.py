@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge.contract.algorithms import ALGORITHMS
-from edge.contract.authority import Authorities, OrderRefused, Role, register, sign_order
+from edge.contract.authority import Authorities, OrderRejected, Role, register, sign_order
 from edge.contract.commands import COMMAND_TYP, DATA, MAX_BYTES, Command, CommandName
 from edge.contract.keys import SigningKey
 from edge.contract.roster_manifest import (
@@ -64,7 +64,7 @@ def targets(folder: Path) -> list[Target]:
             try:
                 order = known.verify(content, typ, role, UNIT, now=None, most_bytes=most_bytes)
                 understand(dict(order.claims))
-            except (OrderRefused, ValidationError, ValueError):
+            except (OrderRejected, ValidationError, ValueError):
                 return False
             return True
 

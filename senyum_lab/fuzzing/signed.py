@@ -9,9 +9,9 @@ from edge.contract.events import Status
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName, parse
 from edge.errors import EnvelopeError
-from edge.mqtt.connection import goodbye
-from senyum_central.ingest.ingestor import Desk, Instant, Message
-from senyum_central.ingest.notices import Kind
+from edge.mqtt.connection import parse_disconnect
+from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.notices import NoticeKind
 from senyum_central.store.store import Store
 from senyum_lab.fuzzing.mutate import by_bytes, by_json, by_jws
 from senyum_lab.fuzzing.target import Target
@@ -47,7 +47,7 @@ def targets(folder: Path) -> list[Target]:
     topics = sorted({vector.partition(_SPLIT)[0] for vector in every})
     wills = [token for token in tokens if token.startswith(b"{")]
     store = Store(folder / "central.db", refused_kept=100)
-    desk = Desk(store, keys, 60.0, Instant(RECEIVED, 0))
+    desk = Ingestor(store, keys, 60.0, ReceivedAt(RECEIVED, 0))
     known = set(genuine)
 
     def message(content: bytes) -> bool:
@@ -56,8 +56,10 @@ def targets(folder: Path) -> list[Target]:
     def receive(content: bytes) -> bool:
         """Hand it to a receiver; it may store only what was signed."""
         topic, _, token = content.partition(_SPLIT)
-        said = desk.take([Message(topic.decode("utf-8", "replace"), token)], Instant(RECEIVED, 0))
-        new = [notice for notice in said if notice.kind in (Kind.EVENT, Kind.DUPLICATE)]
+        said = desk.ingest(
+            [Message(topic.decode("utf-8", "replace"), token)], ReceivedAt(RECEIVED, 0)
+        )
+        new = [notice for notice in said if notice.kind in (NoticeKind.EVENT, NoticeKind.DUPLICATE)]
         return bool(new) and content not in known
 
     def topic(content: bytes) -> bool:
@@ -81,7 +83,7 @@ def targets(folder: Path) -> list[Target]:
             return False
 
     def farewell(content: bytes) -> bool:
-        code = goodbye(content)
+        code = parse_disconnect(content)
         return code is not None and not 0 <= code <= 255
 
     return [

@@ -17,7 +17,7 @@ from PIL import Image
 
 from edge.errors import SenyumError
 from edge.images import to_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.landmarks import Mesh
 from edge.photos import open_photo
 from edge.settings import CameraSettings, InferenceSettings
@@ -49,7 +49,7 @@ def main() -> int:
         rows = [row for row in csv.DictReader(file) if _part(row["file"]) < options.part]
     (options.out / "pictures").mkdir(parents=True, exist_ok=True)
     try:
-        examiner = Examiner(InferenceSettings())
+        examiner = FaceAnalyzer(InferenceSettings())
         made = []
         for row in Progress("putting problems into photos", rows):
             made += _made(row, examiner, options)
@@ -68,7 +68,7 @@ def main() -> int:
 
 
 def _made(
-    row: dict[str, str], examiner: Examiner, options: argparse.Namespace
+    row: dict[str, str], examiner: FaceAnalyzer, options: argparse.Namespace
 ) -> list[dict[str, str]]:
     """Write some kinds of problem into one photo; return the labels of what was written."""
     photo = framed(open_photo(options.images / row["file"]), CameraSettings())
@@ -97,9 +97,9 @@ def _put(kind: str, ground: Ground, numbers: Numbers) -> Field:
     return ground.photo
 
 
-def _mesh(examiner: Examiner, photo: Yuv) -> Mesh | None:
+def _mesh(examiner: FaceAnalyzer, photo: Yuv) -> Mesh | None:
     """Return the mesh of the largest face."""
-    looks = (examiner.look(photo, found) for found in examiner.find(photo))
+    looks = (examiner.locate(photo, found) for found in examiner.find(photo))
     return next((looked[1] for looked in looks if looked is not None), None)
 
 

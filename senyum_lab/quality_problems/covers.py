@@ -12,7 +12,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.inference.align import five_points
+from edge.inference.align import landmarks_to_five_points
 from edge.inference.landmarks import Mesh
 
 Field = NDArray[np.float64]
@@ -39,7 +39,9 @@ class Ground:
 
     @classmethod
     def of(cls, photo: NDArray[np.uint8], mesh: Mesh) -> Self:
-        right, left, nose, mouth_right, mouth_left = five_points(mesh).astype(np.float64)
+        right, left, nose, mouth_right, mouth_left = landmarks_to_five_points(mesh).astype(
+            np.float64
+        )
         middle, arm = (right + left) / 2, left - right
         unit = max(float(np.hypot(*arm)), 1.0)
         across = arm / unit

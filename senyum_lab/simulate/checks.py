@@ -12,12 +12,12 @@ from edge.contract.envelope import verify
 from edge.contract.events import ChainedEvent
 from edge.contract.jose import digest
 from edge.contract.keys import KeySet
-from edge.contract.topics import Leaf, UnitName
+from edge.contract.topics import TopicKind, UnitName
 from edge.errors import EnvelopeError, StoreError
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SimulationResult:
     """What became of the events, counted."""
 
     recorded: int
@@ -44,7 +44,7 @@ def stored(store: Path) -> Iterator[tuple[str, str]]:
 
 def judge(
     recorded: Mapping[str, Mapping[int, str]], kept: Iterable[tuple[str, str]], keys: KeySet
-) -> Verdict:
+) -> SimulationResult:
     """Verify every stored event anew and compare. `recorded` holds digests by URN and number."""
     found: dict[str, dict[int, str]] = defaultdict(dict)
     broken: set[str] = set()
@@ -65,12 +65,12 @@ def judge(
             broken.add(unit)
     lost = sum(len(numbers.keys() - found[unit].keys()) for unit, numbers in recorded.items())
     total = sum(len(numbers) for numbers in recorded.values())
-    return Verdict(total, count, lost, doubled, strange, len(broken))
+    return SimulationResult(total, count, lost, doubled, strange, len(broken))
 
 
 def _event(unit: str, token: str, keys: KeySet) -> ChainedEvent | None:
     try:
-        event = verify(token, keys, UnitName.from_source(unit).topic(Leaf.EVENT)).event
+        event = verify(token, keys, UnitName.from_source(unit).topic(TopicKind.EVENT)).event
     except EnvelopeError:
         return None
     return event if isinstance(event, ChainedEvent) else None

@@ -17,11 +17,11 @@ from typing import Any, Self
 
 from edge.contract.jose import digest
 from edge.errors import LinkError, SenyumError
-from edge.outbox.store import Reader
+from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings, UnitSettings
-from edge.types import Stored, StoreFailed
+from edge.types import EventStored, StoreFailed
 from senyum_lab.simulate.arrivals import Arrival
-from senyum_lab.simulate.simulated_unit import WireSide, attempt
+from senyum_lab.simulate.simulated_unit import SimulatedUnit, attempt
 
 ORG, SITE = "senyum", "simulated"
 LOOK_SECONDS = 0.05  # between two looks while waiting
@@ -61,10 +61,10 @@ class _Units:
     def __init__(self, share: Share, close: ExitStack) -> None:
         self._share = share
         self._failed = 0
-        self._sides: dict[int, WireSide] = {}
+        self._sides: dict[int, SimulatedUnit] = {}
         for number, broker in zip(share.numbers, share.brokers, strict=True):
             unit = UnitSettings(org=ORG, site=SITE, name=name(number))
-            side = WireSide(share.folder / name(number), unit, broker, self._report)
+            side = SimulatedUnit(share.folder / name(number), unit, broker, self._report)
             close.callback(side.close)
             self._sides[number] = side
 
@@ -109,12 +109,12 @@ class _Units:
         digests = {side.name.source: _digests(side.file) for side in self._sides.values()}
         return Recorded(digests, self._failed, undelivered, late)
 
-    def _report(self, what: Stored | StoreFailed) -> None:
+    def _report(self, what: EventStored | StoreFailed) -> None:
         self._failed += isinstance(what, StoreFailed)
 
 
 def _digests(file: Path) -> dict[int, str]:
-    reader = Reader(file)
+    reader = OutboxReader(file)
     try:
         return {row.sequence: digest(row.token) for row in reader.after(0, 1_000_000)}
     finally:

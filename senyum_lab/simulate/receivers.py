@@ -21,7 +21,7 @@ _SUBSCRIBED = "receiving from broker"  # what it logs then
 Place = tuple[str, int]  # URN, number
 
 
-class Listener:
+class ReceiverProcess:
     """Receivers, one for each list of options, and the delay of every event they tell of.
 
     The delay is from the `time` that the event was signed with, the instant of the frame that

@@ -12,19 +12,19 @@ from typing import Any
 
 from edge.contract.keys import KeySet
 from edge.settings import BrokerSettings, OtherBrokerSettings
-from edge.system.text import counted
+from edge.system.text import pluralize
 from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.simulate.arrivals import morning
-from senyum_lab.simulate.checks import Verdict, judge, percentile, stored
+from senyum_lab.simulate.checks import SimulationResult, judge, percentile, stored
 from senyum_lab.simulate.fleet import Fleet, Recorded, shares
-from senyum_lab.simulate.receivers import Listener
+from senyum_lab.simulate.receivers import ReceiverProcess
 
 MEDIAN_MS, P99_MS = 300.0, 2000.0  # the bars, record to stored
 LEAD_SECONDS = 1.0  # between the last connection and the first arrival
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Scenario:
     """What to simulate. Where no broker is named, a private mosquitto is started."""
 
     units: int = 400
@@ -41,7 +41,7 @@ class Plan:
     keys_out: Path | None = None  # where to leave the units' keys for other receivers
 
 
-def simulate(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+def simulate(plan: Scenario, say: Callable[[str], None]) -> dict[str, Any]:
     """Run it; returns the figures. `say` hears what it is at. Raises LinkError and StoreError."""
     with ExitStack() as close:
         # /var/tmp outlives a restart, so unlike /tmp it is not in memory.
@@ -56,7 +56,7 @@ def simulate(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         orders = [_in_order(brokers, number if plan.spread else 0) for number in range(plan.units)]
         parts = shares(folder / "units", orders, arrivals, plan.processes, plan.patience)
         fleet = close.enter_context(Fleet(parts))
-        say(f"making {counted(plan.units, 'unit')} in {counted(len(parts), 'process')}")
+        say(f"making {pluralize(plan.units, 'unit')} in {pluralize(len(parts), 'process')}")
         keys = fleet.open()
         key_file = folder / "keys.json"
         for file in filter(None, (key_file, plan.keys_out)):
@@ -66,11 +66,11 @@ def simulate(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             (*how, "--keys", str(key_file), "--store", str(store), "--client-id", f"simulated-{n}")
             for n, how in enumerate(receivers, 1)
         ]
-        listener = close.enter_context(Listener(commands, folder / "receiver"))
+        listener = close.enter_context(ReceiverProcess(commands, folder / "receiver"))
         say("connecting")
         connected_s = fleet.connect()
         seconds = arrivals[-1].at if arrivals else 0.0
-        say(f"the rush begins: {counted(plan.people, 'person')} in {seconds:.0f} s")
+        say(f"the rush begins: {pluralize(plan.people, 'person')} in {seconds:.0f} s")
         recorded = fleet.rush(time.monotonic() + LEAD_SECONDS, seconds)
         listener.wait_for(sum(map(len, recorded.digests.values())), plan.patience)
         say("everything is sent; looking into the store")
@@ -85,7 +85,9 @@ def simulate(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         }
 
 
-def _figures(recorded: Recorded, verdict: Verdict, listener: Listener) -> dict[str, Any]:
+def _figures(
+    recorded: Recorded, verdict: SimulationResult, listener: ReceiverProcess
+) -> dict[str, Any]:
     delays = [delay * 1000.0 for delay in listener.delays.values()]
     first = min(listener.moments.values(), default=0.0)
     slow = sorted(

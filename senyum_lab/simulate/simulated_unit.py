@@ -8,15 +8,15 @@ from pathlib import Path
 from edge import __version__
 from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
-from edge.mqtt.link import PACE, Link
-from edge.mqtt.link_timing import Pace
-from edge.mqtt.publisher import Archive
-from edge.outbox.event_signer import Context, Sealer
+from edge.mqtt.link import PACE, ConnectionManager
+from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.publisher import ReplaySource
+from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.store import Outbox, OutboxReader
 from edge.settings import BrokerSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
-from edge.types import Attempt, Life, Match, Outcome, Reason, Stored, StoreFailed
+from edge.types import Attempt, EventStored, LivenessResult, Match, Outcome, Reason, StoreFailed
 
 _NETWORKS = ("detector", "landmarks", "identity", "smile")
 _NO_DIGEST = "0" * 64
@@ -33,11 +33,11 @@ def attempt(ref: int, person: str) -> Attempt:
         smile=77.77,
         smile_threshold=50.0,
         match=Match(person, 0.71239, 0.31239),
-        life=Life(True, 0.87654, 9, {"network": 0.8125, "motion": 0.7, "onset": 1.0}),
+        life=LivenessResult(True, 0.87654, 9, {"network": 0.8125, "motion": 0.7, "onset": 1.0}),
     )
 
 
-class WireSide:
+class SimulatedUnit:
     """One unit over `folder`. `report` hears what became of each event, in the recorder's thread.
 
     Raises OutboxError and SecretError as its parts do.
@@ -48,10 +48,10 @@ class WireSide:
         folder: Path,
         unit: UnitSettings,
         broker: BrokerSettings,
-        report: Callable[[Stored | StoreFailed], None],
+        report: Callable[[EventStored | StoreFailed], None],
         *,
-        pace: Pace = PACE,
-        archive: Callable[[Reader], Archive] | None = None,
+        pace: LinkTiming = PACE,
+        archive: Callable[[OutboxReader], ReplaySource] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = UnitName.of(unit)
@@ -60,16 +60,16 @@ class WireSide:
         key_file, clock = folder / "signing.key", SystemClock()
         key = SigningKey.load_or_create(key_file)
         self.registration = key.registration(self.name)
-        context = Context(
+        context = SigningContext(
             unit=unit,
             software=__version__,
             models=dict.fromkeys(_NETWORKS, _NO_DIGEST),
             roster=_NO_DIGEST,
             thresholds=Settings().thresholds,
         )
-        sealer = Sealer(context, key, clock)
+        sealer = EventSigner(context, key, clock)
         self.outbox = Outbox(self.file, signing_key=key_file, reserve_bytes=1)
-        self.link = Link(
+        self.link = ConnectionManager(
             broker,
             self.file,
             sealer,

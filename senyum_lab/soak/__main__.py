@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.errors import SenyumError
-from edge.outbox.summary import look as look_into
-from senyum_lab.soak.stage import FASTEST, REAL_S, Stage, at_work, scenes
-from senyum_lab.soak.watch import Finding, Sample, judge, look
+from edge.outbox.summary import summarize as look_into
+from senyum_lab.soak.stage import FASTEST, REAL_S, SoakSite, at_work, scenes
+from senyum_lab.soak.watch import GrowthCheck, Sample, judge, look
 
 WARM_UP_S = 300.0  # at most, or a third of the run
 DRAIN_S = 30.0  # for the last events to be stored centrally
@@ -45,7 +45,7 @@ def options(words: Sequence[str] | None) -> argparse.Namespace:
     return chosen
 
 
-def soak(folder: Path, chosen: argparse.Namespace) -> list[Finding]:
+def soak(folder: Path, chosen: argparse.Namespace) -> list[GrowthCheck]:
     """Let a unit work for the time chosen. Raises SenyumError, OSError."""
     state = folder / "state"
     state.mkdir()
@@ -54,11 +54,11 @@ def soak(folder: Path, chosen: argparse.Namespace) -> list[Finding]:
         status = stage.end()
         findings = arrived(stage, chosen.minutes * 60 / REAL_S * chosen.speed)
     warm = min(WARM_UP_S, chosen.minutes * 60 / 3)
-    findings.append(Finding("end", f"exit status {status}", holds=status == 0))
+    findings.append(GrowthCheck("end", f"exit status {status}", holds=status == 0))
     return [*judge([sample for sample in samples if sample.at_s >= warm]), *findings]
 
 
-def watch(stage: Stage, seconds: float, every: float) -> list[Sample]:
+def watch(stage: SoakSite, seconds: float, every: float) -> list[Sample]:
     """Look at the daemon for so long, and tell of each minute."""
     began, samples, told = time.monotonic(), list[Sample](), -1
     say("minute    MiB   peak threads  fds disk KiB  written")
@@ -76,7 +76,7 @@ def watch(stage: Stage, seconds: float, every: float) -> list[Sample]:
     return samples
 
 
-def arrived(stage: Stage, expected: float) -> list[Finding]:
+def arrived(stage: SoakSite, expected: float) -> list[GrowthCheck]:
     """Wait for the rest, then hold the central store against the unit's chain."""
     deadline = time.monotonic() + DRAIN_S
     made = look_into(stage.unit.folder / "outbox.db").newest
@@ -84,8 +84,8 @@ def arrived(stage: Stage, expected: float) -> list[Finding]:
         time.sleep(0.2)
     least = int(expected * 0.8)  # a person who stands there at the very end is not one yet
     return [
-        Finding("events", f"{made} made, {kept} stored centrally", holds=kept == made),
-        Finding("rate", f"{made} in the chain, at least {least} expected", holds=made >= least),
+        GrowthCheck("events", f"{made} made, {kept} stored centrally", holds=kept == made),
+        GrowthCheck("rate", f"{made} in the chain, at least {least} expected", holds=made >= least),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import IO
 from demo_show.house import SENYUM, House, Receiver
 
 from edge.errors import SenyumError
-from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Scene, Studio, record
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Scene, SceneRenderer, record
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 FACES = Path(__file__).parents[2] / "tests" / "faces"
@@ -31,7 +31,7 @@ def scenes(speed: float) -> list[Scene]:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class SoakSite:
     """What runs, and where its things lie."""
 
     daemon: subprocess.Popen[bytes]
@@ -70,14 +70,14 @@ def at_work(
     state: Path,
     shown: Sequence[Scene],
     environment: Callable[[IO[bytes]], Mapping[str, str]] = lambda _log: {},
-) -> Iterator[Stage]:
+) -> Iterator[SoakSite]:
     """Have the unit work over `state`, all else in `folder`. Raises SenyumError, OSError.
 
     `environment` is what is added for the daemon, whose standard error it is given.
     """
     unit, central, frames = House(state), House(folder), folder / "frames"
     frames.mkdir()
-    record(Studio(FACES), list(shown), frames)
+    record(SceneRenderer(FACES), list(shown), frames)
     with ExitStack() as stack:
         broker = stack.enter_context(PrivateBroker(folder / "broker"))
         camera = (
@@ -100,4 +100,4 @@ def at_work(
             )
         )
         stack.callback(daemon.kill)  # where it has not ended in good order
-        yield Stage(daemon, unit, central, receiver, folder / "run.log")
+        yield SoakSite(daemon, unit, central, receiver, folder / "run.log")

@@ -57,7 +57,7 @@ def _mib(kib: str) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class GrowthCheck:
     """One thing that was watched: what it was, and whether that is within the bar."""
 
     name: str
@@ -65,10 +65,10 @@ class Finding:
     holds: bool
 
 
-def judge(samples: Sequence[Sample]) -> list[Finding]:
+def judge(samples: Sequence[Sample]) -> list[GrowthCheck]:
     """Hold the samples after the warm-up against the bars; at least PART of them are needed."""
     if len(samples) < PART:
-        return [Finding("samples", f"{len(samples)} after the warm-up: too few", holds=False)]
+        return [GrowthCheck("samples", f"{len(samples)} after the warm-up: too few", holds=False)]
     parts = windows(samples)
     return [
         _level("memory", [median(sample.rss_mib for sample in part) for part in parts]),
@@ -86,10 +86,10 @@ def windows(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
     return [samples[a:b] for a, b in pairwise(edges)]
 
 
-def _level(name: str, levels: Sequence[float]) -> Finding:
+def _level(name: str, levels: Sequence[float]) -> GrowthCheck:
     first, *others = levels
     least, most = min(others) - first, max(others) - first
-    return Finding(
+    return GrowthCheck(
         name,
         f"{first:.1f} MiB in the first of {len(levels)} windows after the warm-up, then "
         f"{least:+.1f} to {most:+.1f}, {levels[-1] - first:+.1f} in the last "
@@ -98,11 +98,11 @@ def _level(name: str, levels: Sequence[float]) -> Finding:
     )
 
 
-def _steady(name: str, samples: Sequence[Sample], of: Callable[[Sample], int]) -> Finding:
+def _steady(name: str, samples: Sequence[Sample], of: Callable[[Sample], int]) -> GrowthCheck:
     """Compare medians: one that is open for a moment is no growth."""
     part = len(samples) // PART
     before = median(of(sample) for sample in samples[:part])
     after = median(of(sample) for sample in samples[-part:])
     highest = max(of(sample) for sample in samples)
     said = f"{before:g} in the first quarter, {after:g} in the last, {highest} at most"
-    return Finding(name, said, holds=after <= before)
+    return GrowthCheck(name, said, holds=after <= before)

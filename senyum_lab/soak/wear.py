@@ -30,7 +30,7 @@ from typing import IO, Self
 from edge.errors import SenyumError
 from edge.outbox.store import CHECKPOINT_EVENTS
 from senyum_lab.bench.scenes import Scene
-from senyum_lab.soak.stage import FASTEST, REAL_S, Stage, at_work, scenes
+from senyum_lab.soak.stage import FASTEST, REAL_S, SoakSite, at_work, scenes
 
 EVENTS, HOURS = 600, 24.0  # of the day
 BAR_MIB = 16.0
@@ -101,7 +101,7 @@ def _to_journal(log: IO[bytes]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class WriteCount:
     """Bytes that went to each disk."""
 
     state: float
@@ -125,11 +125,11 @@ class Disks:
     state: Disk
     journal: Disk
 
-    def count(self, *, whole: bool = True) -> Count:
+    def count(self, *, whole: bool = True) -> WriteCount:
         """Count; `whole`: with what waits to be written, else the state's as it comes."""
         run("journalctl", "--sync")
         state = self.state.all_written() if whole else self.state.written()
-        return Count(state, self.journal.all_written())
+        return WriteCount(state, self.journal.all_written())
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +138,11 @@ class Work:
 
     grown: int  # events until SQLite's log had its size
     made: int  # events in all
-    start: Count  # daemon started, and those first events
-    rest: Count  # the events after them
+    start: WriteCount  # daemon started, and those first events
+    rest: WriteCount  # the events after them
 
     @property
-    def each(self) -> Count:
+    def each(self) -> WriteCount:
         """Bytes of an event after the first ones."""
         return self.rest.stretched(1 / (self.made - self.grown))
 
@@ -158,7 +158,7 @@ class Day:
     """One start, all events, and nobody for 24 hours."""
 
     work: Work
-    idle: Count
+    idle: WriteCount
     idle_hours: float
 
     @property
@@ -174,7 +174,7 @@ class Day:
         )
 
 
-def _said(count: Count) -> str:
+def _said(count: WriteCount) -> str:
     return f"state {count.state / 1024:,.1f} KiB, journal {count.journal / 1024:,.1f} KiB"
 
 
@@ -199,7 +199,7 @@ def _work(folder: Path, disks: Disks, minutes: float) -> Work:
     return Work(grown, made, first - before, after - first)
 
 
-def _stand(folder: Path, disks: Disks, minutes: float) -> Count:
+def _stand(folder: Path, disks: Disks, minutes: float) -> WriteCount:
     """Let a unit stand before an empty room; returns what that wrote, its start left out."""
     folder.mkdir()
     state = disks.state.place / "idle"
@@ -217,7 +217,7 @@ def _stand(folder: Path, disks: Disks, minutes: float) -> Count:
     return written
 
 
-def _until(stage: Stage, events: int, seconds: float) -> int:
+def _until(stage: SoakSite, events: int, seconds: float) -> int:
     """Wait until so many are stored centrally; returns how many are."""
     deadline = time.monotonic() + seconds
     while (stored := stage.stored()) < events:

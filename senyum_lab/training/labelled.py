@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
-from edge.inference.face_crop import Closeup
+from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.face_crop import FaceCrop
 from edge.inference.landmarks import Mesh
 
 Values = NDArray[np.float64]
 
 
-class Look(NamedTuple):
+class LabelledFace(NamedTuple):
     """The face nearest to the middle of a picture."""
 
-    closeup: Closeup
+    closeup: FaceCrop
     mesh: Mesh
 
 
-def look(examiner: Examiner, path: Path) -> Look | None:
+def look(examiner: FaceAnalyzer, path: Path) -> LabelledFace | None:
     """Return the face nearest to the middle, as the pipeline would see it."""
     picture = from_image(Image.open(path))
     middle = picture.width / 2, picture.height / 2
@@ -40,8 +40,8 @@ def look(examiner: Examiner, path: Path) -> Look | None:
         ),
     )
     for face in found:
-        if (looked := examiner.look(picture, face)) is not None:
-            return Look(*looked)
+        if (looked := examiner.locate(picture, face)) is not None:
+            return LabelledFace(*looked)
     return None
 
 

@@ -23,8 +23,8 @@ from wireunit import environment
 from edge.appliance.csr import request
 from edge.cli import main
 from edge.errors import CertificateError, SecretError
-from senyum_central.admin.ca import REASONS, CertificateAuthority, Shelf
-from senyum_central.admin.certificates import Kind, Subject
+from senyum_central.admin.ca import REASONS, CaDirectory, CertificateAuthority
+from senyum_central.admin.certificates import CertificateKind, Subject
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PASSPHRASE = b"sixteen letters!"
@@ -37,8 +37,8 @@ def ca(tmp_path: Path) -> CertificateAuthority:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "ca")
+def shelf(tmp_path: Path) -> CaDirectory:
+    return CaDirectory(tmp_path / "ca")
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_openssl_takes_each_certificate_for_its_one_purpose(
 
 
 def test_the_authority_makes_no_authorities(
-    shelf: Shelf, ca: CertificateAuthority, csr: Path
+    shelf: CaDirectory, ca: CertificateAuthority, csr: Path
 ) -> None:
     own = shelf.certificate.extensions
     basic = own.get_extension_for_class(x509.BasicConstraints)
@@ -129,7 +129,7 @@ def test_its_key_is_encrypted_and_its_owners_alone(
 
 
 def test_a_revoked_certificate_is_in_the_list_by_name_or_by_number(
-    tmp_path: Path, shelf: Shelf, ca: CertificateAuthority, csr: Path
+    tmp_path: Path, shelf: CaDirectory, ca: CertificateAuthority, csr: Path
 ) -> None:
     first = ca.issue(Subject.client(UNIT), csr, NOW, out=tmp_path / "1.pem")
     second = ca.renew(UNIT, NOW, out=tmp_path / "2.pem")
@@ -177,7 +177,7 @@ def test_a_renewed_broker_keeps_its_hosts(tmp_path: Path, ca: CertificateAuthori
 
 
 def test_several_at_once_lose_nothing_of_the_register(
-    ca: CertificateAuthority, shelf: Shelf, csr: Path
+    ca: CertificateAuthority, shelf: CaDirectory, csr: Path
 ) -> None:
     ca.issue(Subject.client(UNIT), csr, NOW)
     with ThreadPoolExecutor(8) as pool:
@@ -269,7 +269,7 @@ def test_what_a_request_asks_for_beyond_its_key_is_not_granted(
     )
     (tmp_path / "g.csr").write_bytes(greedy.public_bytes(serialization.Encoding.PEM))
     issued = ca.issue(Subject.client("central-1"), tmp_path / "g.csr", NOW)
-    assert issued.kind is Kind.CLIENT
+    assert issued.kind is CertificateKind.CLIENT
     extensions = issued.certificate.extensions
     assert extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
     with pytest.raises(x509.ExtensionNotFound):

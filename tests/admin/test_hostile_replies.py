@@ -47,7 +47,7 @@ class Hostile:
         self._client.on_message = self._on_message
         connect(self._client, broker.settings)
         self._client.loop_start()
-        self._client.subscribe(UNIT.below(COMMAND, "+"), 1)
+        self._client.subscribe(UNIT.subtopic(COMMAND, "+"), 1)
 
     def reply(self, to: str, name: str, number: int, **said: Any) -> str:
         claims = {
@@ -70,7 +70,7 @@ class Hostile:
         assert COMMAND_TYP.encode() in from_b64url(header)
         command = json.loads(from_b64url(payload))
         answer = self.reply(command["id"], command["name"], command["number"], **self.said)
-        client.publish(UNIT.below(REPLY, command["id"]), answer, 1)
+        client.publish(UNIT.subtopic(REPLY, command["id"]), answer, 1)
 
     def close(self) -> None:
         self._client.disconnect()

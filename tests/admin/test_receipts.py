@@ -9,16 +9,16 @@ from rosters import person
 from wireunit import UNIT, Signer
 
 from edge.cli import main
-from edge.contract.commands import Answer
+from edge.contract.commands import CommandResult
 from edge.contract.events import Status
-from edge.outbox.event_signer import Head
+from edge.outbox.event_signer import ChainHead
 
 ANI, BUDI = person(1), person(2)
 DIGEST = "ab" * 32
 
 
-def answer(version: int, *, name: str = "roster", reason: str | None = None) -> Answer:
-    return Answer.model_validate(
+def answer(version: int, *, name: str = "roster", reason: str | None = None) -> CommandResult:
+    return CommandResult.model_validate(
         {
             "to": "01234567-89ab-7cde-8f01-23456789abcd",
             "name": name,
@@ -54,7 +54,7 @@ def case(tmp_path: Path) -> Case:
 def test_receipts_are_told_in_words(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     case.sealer.use(DIGEST, case.sealer.context.thresholds)
     confirmed, refused = case.sealer.reply(answer(3)), case.sealer.reply(answer(3, reason="stale"))
-    state = case.sealer.state(Status.ONLINE, 1, Head())
+    state = case.sealer.state(Status.ONLINE, 1, ChainHead())
     assert case.verify(confirmed, refused, state) == 0
     first, second, third, last = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{case.file}:1: {UNIT.source}: had roster version 3 ({DIGEST}) on 20")

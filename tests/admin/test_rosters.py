@@ -9,26 +9,26 @@ from delivering import Enroller
 from rosters import KEY, person, roster
 from wireunit import UNIT, Listener, Signer, until
 
-from edge.contract.commands import Answer
+from edge.contract.commands import CommandResult
 from edge.contract.encryption import EncryptionKey, Recipient
 from edge.contract.events import Status
 from edge.contract.keys import KeySet
 from edge.contract.roster_manifest import manifest_topic
-from edge.contract.topics import REPLY, Leaf, UnitName
+from edge.contract.topics import REPLY, TopicKind, UnitName
 from edge.errors import LinkError, PeopleError, SecretError
-from edge.outbox.event_signer import Head
+from edge.outbox.event_signer import ChainHead
 from edge.roster.file import save
 from edge.settings import BrokerSettings
-from senyum_central.admin.broker_session import Post
+from senyum_central.admin.broker_session import BrokerSession
 from senyum_central.admin.rosters import (
-    Load,
+    DeliveryMonitor,
+    DeliveryStatus,
+    RosterRelease,
     Source,
-    Standing,
-    Watch,
+    bump_version,
     digest_of,
-    erased,
     push,
-    raised,
+    without_person,
 )
 from senyum_lab.servers.mosquitto import PrivateBroker
 
@@ -54,27 +54,27 @@ def second(folder: Path) -> Recipient:
 
 def test_erasing_takes_a_person_out_for_good(enroller: Enroller) -> None:
     source = enroller.source()
-    after = erased(source, ANI.id)
+    after = without_person(source, ANI.id)
     assert (after.version, after.tombstones) == (4, {ANI.id: 4})
     assert [one.id for one in after.people] == [BUDI.id]
     assert after.people[0].number == BUDI.number
-    assert erased(source, ANI.id).version == 4  # again: nothing changes
+    assert without_person(source, ANI.id).version == 4  # again: nothing changes
     with pytest.raises(PeopleError, match="nobody has the opaque id"):
-        erased(source, CITRA.id)
-    assert erased(source, CITRA.id, absent=True).tombstones == {ANI.id: 4, CITRA.id: 5}
+        without_person(source, CITRA.id)
+    assert without_person(source, CITRA.id, absent=True).tombstones == {ANI.id: 4, CITRA.id: 5}
 
 
 def test_a_version_is_raised_and_never_lowered(enroller: Enroller) -> None:
     source = enroller.source()
-    assert raised(source, 20).version == 20
-    assert raised(source, 5).version == 20
+    assert bump_version(source, 20).version == 20
+    assert bump_version(source, 5).version == 20
     assert [one.id for one in source.read().people] == [ANI.id, BUDI.id]
 
 
 def test_what_is_sent_names_nobody_and_its_digest_stays(enroller: Enroller) -> None:
     first = enroller.source().read()
     assert digest_of(first) == digest_of(enroller.source().read())
-    load = Load.of(first, [enroller.recipient])
+    load = RosterRelease.of(first, [enroller.recipient])
     said = json.dumps(load.manifests[UNIT].model_dump())
     assert load.parcel.digest == digest_of(first)
     assert not any(text in said for text in (ANI.id, ANI.number, ANI.name))
@@ -104,12 +104,12 @@ def bring(
     recipients: list[Recipient],
     *,
     remove_others: bool = False,
-) -> tuple[tuple[str, ...], Load]:
+) -> tuple[tuple[str, ...], RosterRelease]:
     new = enroller.source().read()
-    load = Load.of(new, recipients)
+    load = RosterRelease.of(new, recipients)
     keys = KeySet.load(enroller.keys)
-    watch = Watch(keys, load.manifests, digest_of(new), load.manifests)
-    with Post(broker.settings, "admin", watch.hear) as post:
+    watch = DeliveryMonitor(keys, load.manifests, digest_of(new), load.manifests)
+    with BrokerSession(broker.settings, "admin", watch.hear) as post:
         done = push(post, watch, load, enroller.commander.key, remove_others=remove_others)
     return done.others, load
 
@@ -130,7 +130,7 @@ def until_quiet(listener: Listener, before: int) -> None:
         return
 
 
-def topics(load: Load) -> set[str]:
+def topics(load: RosterRelease) -> set[str]:
     manifests = {manifest_topic(unit) for unit in load.manifests}
     any_manifest = next(iter(load.manifests.values()))
     return manifests | {any_manifest.topic(entry.name) for entry in load.parcel.entries}
@@ -143,7 +143,7 @@ def test_the_broker_holds_the_newest_roster_and_nothing_else(
     both = [enroller.recipient, second(tmp_path)]
     others, load = bring(broker, enroller, both)
     assert (others, retained(broker)) == ((), topics(load))
-    erased(enroller.source(), ANI.id)
+    without_person(enroller.source(), ANI.id)
     # One unit alone: the other one's roster stays, and is named.
     others, newer = bring(broker, enroller, both[:1])
     assert others == (manifest_topic(SECOND),)
@@ -165,22 +165,22 @@ def test_a_broker_that_takes_no_chunk_is_told(enroller: Enroller, tmp_path: Path
 
 def test_a_broker_that_is_not_there_is_told() -> None:
     with pytest.raises(LinkError, match=r"broker 127\.0\.0\.1:1: "):
-        Post(BrokerSettings(host="127.0.0.1", port=1), "admin", lambda *_: None)
+        BrokerSession(BrokerSettings(host="127.0.0.1", port=1), "admin", lambda *_: None)
 
 
 # --- whom it believes --------------------------------------------------------------------------
 
 
 @pytest.fixture
-def watched(enroller: Enroller, tmp_path: Path) -> tuple[Watch, Load, Signer]:
+def watched(enroller: Enroller, tmp_path: Path) -> tuple[DeliveryMonitor, RosterRelease, Signer]:
     new = enroller.source().read()
-    load = Load.of(new, [enroller.recipient])
-    watch = Watch(KeySet.load(enroller.keys), [UNIT], digest_of(new), load.manifests)
+    load = RosterRelease.of(new, [enroller.recipient])
+    watch = DeliveryMonitor(KeySet.load(enroller.keys), [UNIT], digest_of(new), load.manifests)
     return watch, load, Signer(tmp_path / "unit")
 
 
-def answer(load: Load, *, ok: bool = True, to: str | None = None) -> Answer:
-    return Answer.model_validate(
+def answer(load: RosterRelease, *, ok: bool = True, to: str | None = None) -> CommandResult:
+    return CommandResult.model_validate(
         {
             "to": to or load.manifests[UNIT].id,
             "name": "roster",
@@ -195,59 +195,59 @@ def answer(load: Load, *, ok: bool = True, to: str | None = None) -> Answer:
 
 
 def test_an_answer_to_this_manifest_confirms_or_refuses(
-    watched: tuple[Watch, Load, Signer],
+    watched: tuple[DeliveryMonitor, RosterRelease, Signer],
 ) -> None:
     watch, load, signer = watched
-    topic = UNIT.below(REPLY, load.manifests[UNIT].id)
+    topic = UNIT.subtopic(REPLY, load.manifests[UNIT].id)
     other = "01234567-89ab-7cde-8f01-23456789abcd"
     watch.hear(topic, signer.sealer.reply(answer(load, to=other)).encode(), False)
-    assert watch.reports()[0].standing is Standing.SILENT
+    assert watch.reports()[0].standing is DeliveryStatus.SILENT
     watch.hear(topic, signer.sealer.reply(answer(load)).encode(), False)
     report = watch.reports()[0]
-    assert (report.standing, report.answered) == (Standing.CONFIRMED, True)
+    assert (report.standing, report.answered) == (DeliveryStatus.CONFIRMED, True)
     assert "erased 1" in report.about
 
 
-def test_a_refusal_says_why(watched: tuple[Watch, Load, Signer]) -> None:
+def test_a_refusal_says_why(watched: tuple[DeliveryMonitor, RosterRelease, Signer]) -> None:
     watch, load, signer = watched
-    topic = UNIT.below(REPLY, load.manifests[UNIT].id)
+    topic = UNIT.subtopic(REPLY, load.manifests[UNIT].id)
     watch.hear(topic, signer.sealer.reply(answer(load, ok=False)).encode(), False)
     (report,) = watch.reports()
-    assert report.standing is Standing.REFUSED
+    assert report.standing is DeliveryStatus.REFUSED
     assert report.about.startswith("stale")
 
 
 def test_what_the_unit_did_not_sign_counts_for_nothing(
-    watched: tuple[Watch, Load, Signer], tmp_path: Path
+    watched: tuple[DeliveryMonitor, RosterRelease, Signer], tmp_path: Path
 ) -> None:
     watch, load, _ = watched
     (tmp_path / "thief").mkdir()
     thief = Signer(tmp_path / "thief")
     token = thief.sealer.reply(answer(load)).encode()
     for topic in (
-        UNIT.below(REPLY, load.manifests[UNIT].id),
-        SECOND.below(REPLY, load.manifests[UNIT].id),
+        UNIT.subtopic(REPLY, load.manifests[UNIT].id),
+        SECOND.subtopic(REPLY, load.manifests[UNIT].id),
         "senyum/v1/UPPER/x/y/reply/1",
     ):
         watch.hear(topic, token, False)
         watch.hear(topic, b"\xff", False)
-    assert watch.reports()[0].standing is Standing.SILENT
+    assert watch.reports()[0].standing is DeliveryStatus.SILENT
 
 
 def test_state_tells_who_runs_it_who_another_and_who_is_away(
-    watched: tuple[Watch, Load, Signer],
+    watched: tuple[DeliveryMonitor, RosterRelease, Signer],
 ) -> None:
     watch, load, signer = watched
-    topic = UNIT.topic(Leaf.STATE)
+    topic = UNIT.topic(TopicKind.STATE)
 
-    def said(digest: str, status: Status = Status.ONLINE) -> Standing:
+    def said(digest: str, status: Status = Status.ONLINE) -> DeliveryStatus:
         signer.sealer.context = replace(signer.sealer.context, roster=digest)
-        watch.hear(topic, signer.sealer.state(status, 1, Head()).encode(), True)
+        watch.hear(topic, signer.sealer.state(status, 1, ChainHead()).encode(), True)
         return watch.reports()[0].standing
 
-    assert said("ab" * 32) is Standing.ANOTHER
-    assert said("ab" * 32, Status.OFFLINE) is Standing.AWAY
-    assert said(load.parcel.digest) is Standing.CONFIRMED
+    assert said("ab" * 32) is DeliveryStatus.ANOTHER
+    assert said("ab" * 32, Status.OFFLINE) is DeliveryStatus.AWAY
+    assert said(load.parcel.digest) is DeliveryStatus.CONFIRMED
     assert not watch.reports()[0].answered  # the receipt may still come
     watch.hear(topic, b'{"status":"offline","session":1}', True)
-    assert watch.reports()[0].standing is Standing.AWAY
+    assert watch.reports()[0].standing is DeliveryStatus.AWAY

@@ -1,15 +1,15 @@
 import pytest
 
-from edge.attendance.policy import Identity
+from edge.attendance.policy import IdentityVote
 from edge.settings import AttendanceSettings, RosterSettings
 from edge.types import Match
 
 RULES, ROSTER = AttendanceSettings(agreeing_frames=3), RosterSettings(threshold=0.6, margin=0.1)
 
 
-def seen(*matches: tuple[str, float, int]) -> Identity:
+def seen(*matches: tuple[str, float, int]) -> IdentityVote:
     """Return what frames of (person, similarity, frames joined) agree on."""
-    identity = Identity()
+    identity = IdentityVote()
     for person, similarity, frames in matches:
         identity.add(Match(person, similarity, 0.2, frames), ROSTER)
     return identity

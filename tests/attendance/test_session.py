@@ -25,15 +25,15 @@ from edge.attendance.session import Session
 from edge.attendance.table import State
 from edge.types import (
     CueName,
+    EventStored,
+    FaceObservation,
+    FrameResult,
     LinkChanged,
-    Liveness,
     Outcome,
-    Problem,
+    PassiveLivenessScore,
+    QualityProblem,
     Reason,
-    Sighting,
-    Stored,
     StoreFailed,
-    View,
 )
 
 
@@ -91,14 +91,14 @@ def test_recorded_while_the_broker_is_away(door: Doorway) -> None:
     door.send(LinkChanged(up=False))
     door.ask()
     door.see(face(smile=80.0))
-    assert door.store() == [CueName.RECORDED_AWAY]
+    assert door.store() == [CueName.RECORDED_OFFLINE]
 
 
 def test_the_broker_is_away_until_it_was_reached() -> None:
     door = Doorway(Session(RULES, ROSTER, living=LIVING, passive=False, chance=lambda: 0.0))
     door.ask()
     door.see(face(smile=80.0))
-    assert door.store() == [CueName.RECORDED_AWAY]
+    assert door.store() == [CueName.RECORDED_OFFLINE]
 
 
 def test_already_recorded_in_the_cool_down_and_not_after_it(door: Doorway) -> None:
@@ -179,7 +179,7 @@ def test_frames_that_disagree_make_nobody_known(door: Doorway) -> None:
 
 
 def test_the_same_exposure_twice_proves_nothing_twice(door: Doorway) -> None:
-    view = View(5, (face(),))
+    view = FrameResult(5, (face(),))
     for _ in range(10):
         door.send(view, after=FRAME_S)
     assert door.at(State.NOBODY)
@@ -389,14 +389,16 @@ def test_each_attempt_has_a_chance_of_its_own() -> None:
 def test_what_was_before_a_gap_is_no_rest_for_a_smile(door: Doorway) -> None:
     """Two prints of one person, exchanged behind a hand: nothing went from one to the other."""
     door.ask()
-    door.see_for(0.8, face(problem=Problem.COVERED))
+    door.see_for(0.8, face(problem=QualityProblem.COVERED))
     door.see_for(2.5, face(smile=90.0))
     assert door.events == []
 
 
-@pytest.mark.parametrize("hidden", [(face(problem=Problem.CUT_OFF),), (bystander(width=100),), ()])
+@pytest.mark.parametrize(
+    "hidden", [(face(problem=QualityProblem.CUT_OFF),), (bystander(width=100),), ()]
+)
 def test_photos_may_not_be_exchanged_while_nobody_looks(
-    door: Doorway, hidden: tuple[Sighting, ...]
+    door: Doorway, hidden: tuple[FaceObservation, ...]
 ) -> None:
     door.ask()
     door.see(face(), frames=REACT)
@@ -408,7 +410,7 @@ def test_photos_may_not_be_exchanged_while_nobody_looks(
 def test_a_frame_that_is_lost_in_a_smile_is_forgiven(door: Doorway) -> None:
     door.ask()
     door.see(face(smile=40.0), frames=REACT)
-    door.see(face(problem=Problem.BLURRED), frames=LOST)
+    door.see(face(problem=QualityProblem.BLURRED), frames=LOST)
     door.see(face(smile=90.0))
     assert door.events[0].outcome is Outcome.RECORDED
 
@@ -496,7 +498,7 @@ def test_one_odd_frame_neither_refuses_nor_saves(judged: Doorway) -> None:
 
 def test_frames_with_a_problem_are_no_evidence(judged: Doorway) -> None:
     judged.see(face(alive=0.9), frames=TO_PROMPT)
-    blurred = replace(face(problem=Problem.BLURRED), liveness=Liveness(0.0, {}))
+    blurred = replace(face(problem=QualityProblem.BLURRED), liveness=PassiveLivenessScore(0.0, {}))
     judged.see_for(2.0, blurred)
     assert judged.at(State.ASKED)
     judged.see(face(alive=0.9), frames=REACT)
@@ -536,7 +538,9 @@ def test_a_photo_of_an_exempt_person_is_refused_as_anybody_is() -> None:
 
 
 def test_a_stranger_is_told_so_alive_or_not(judged: Doorway) -> None:
-    judged.see(replace(stranger(), liveness=Liveness(0.1, {})), frames=RULES.unknown_frames)
+    judged.see(
+        replace(stranger(), liveness=PassiveLivenessScore(0.1, {})), frames=RULES.unknown_frames
+    )
     assert judged.events[0].reason is Reason.NOT_KNOWN
     assert judged.events[0].life.live is False
 
@@ -591,9 +595,9 @@ def test_who_leaves_before_the_end_was_not_there(door: Doorway) -> None:
     assert door.cues[-1][1].name is CueName.IDLE
 
 
-@pytest.mark.parametrize("problem", list(Problem))
+@pytest.mark.parametrize("problem", list(QualityProblem))
 def test_a_problem_is_a_hint_within_1_s_and_never_a_refusal(
-    door: Doorway, problem: Problem
+    door: Doorway, problem: QualityProblem
 ) -> None:
     began = door.now
     door.see_for(60.0, face(problem=problem))
@@ -606,14 +610,16 @@ def test_a_problem_is_a_hint_within_1_s_and_never_a_refusal(
 
 
 def test_a_problem_that_changes_waits_again(door: Doorway) -> None:
-    for problem in itertools.islice(itertools.cycle([Problem.BLURRED, Problem.TURNED]), 60):
+    for problem in itertools.islice(
+        itertools.cycle([QualityProblem.BLURRED, QualityProblem.TURNED]), 60
+    ):
         door.see(face(problem=problem), frames=5)
     assert CueName.HINT not in door.names
 
 
 def test_a_problem_during_the_prompt_hints_and_the_prompt_goes_on(door: Doorway) -> None:
     door.ask()
-    door.see_for(1.0, face(problem=Problem.TURNED))
+    door.see_for(1.0, face(problem=QualityProblem.TURNED))
     assert CueName.HINT in door.names
     door.see(face())
     door.see(face(smile=80.0))
@@ -654,7 +660,7 @@ def test_somebody_further_back_does_not_disturb(door: Doorway) -> None:
 
 
 def test_a_group_far_away_is_asked_to_come_closer(door: Doorway) -> None:
-    door.see_for(1.0, face(problem=Problem.TOO_FAR), bystander())
+    door.see_for(1.0, face(problem=QualityProblem.TOO_FAR), bystander())
     assert door.names == [CueName.NOTICED, CueName.HINT]
 
 
@@ -677,7 +683,7 @@ def test_a_store_without_an_answer_is_out_of_order_within_2_s(door: Doorway) -> 
     door.see(face(track=2), frames=3)
     assert door.cues[-1][1].name is CueName.OUT_OF_ORDER, "neither recorded nor not"
     assert len(door.events) == 1
-    door.send(Stored(door.events[0].ref))
+    door.send(EventStored(door.events[0].ref))
     door.leave()
     assert door.see(face(track=3), frames=3) == [CueName.ALREADY_RECORDED]
 
@@ -695,7 +701,7 @@ def test_who_comes_next_is_not_thanked_for_who_went(door: Doorway) -> None:
 def test_answers_about_other_events_change_nothing(door: Doorway) -> None:
     door.ask()
     door.see(face(smile=80.0))
-    assert door.send(Stored(-1)) == []
+    assert door.send(EventStored(-1)) == []
     assert door.send(StoreFailed(-2, "disk full")) == []
     assert door.at(State.RECORDING)
 
@@ -732,7 +738,7 @@ def test_a_clock_that_steps_back_holds_nothing_up(door: Doorway) -> None:
 
 
 def test_a_face_that_was_not_judged_is_only_followed(door: Doorway) -> None:
-    unjudged = Sighting(1, face().box, 0.9)
+    unjudged = FaceObservation(1, face().box, 0.9)
     door.see_for(5.0, unjudged)
     assert door.at(State.NOTICED)
     assert door.events == []

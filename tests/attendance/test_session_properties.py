@@ -10,26 +10,26 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge.attendance.liveness_window import MEMORY, SUSPECT
 from edge.attendance.motion import motion
-from edge.attendance.policy import STORE_WAIT_S, agrees
+from edge.attendance.policy import STORE_WAIT_S, embeddings_agree
 from edge.attendance.session import Session
 from edge.attendance.table import State
 from edge.types import (
     Attempt,
     Box,
+    CameraFault,
     CueName,
-    Fault,
+    EventStored,
+    FaceObservation,
+    FrameResult,
     LinkChanged,
-    Liveness,
     Match,
     Outcome,
-    Problem,
+    PassiveLivenessScore,
+    QualityProblem,
     Reason,
-    Sighting,
     Stimulus,
-    Stored,
     StoreFailed,
-    Tick,
-    View,
+    TimerTick,
 )
 
 PEOPLE = ["ani", "budi", "citra"]
@@ -49,28 +49,28 @@ smiles = st.sampled_from([None, 0.0, 30.0, 49.0, 50.0, 66.0, 95.0])
 widths = st.sampled_from([80.0, 200.0])
 alive = st.sampled_from([None, 0.1, 0.4, 0.7, 0.95])
 sightings = st.builds(
-    lambda track, width, match, smile, problem, score: Sighting(
+    lambda track, width, match, smile, problem, score: FaceObservation(
         track,
         Box(0, 0, width, width),
         0.9,
         quality(problem),
         match,
         smile,
-        None if score is None else Liveness(score, {"network": score}),
+        None if score is None else PassiveLivenessScore(score, {"network": score}),
         None if smile is None else mesh(smile),
     ),
     st.integers(1, 4),
     widths,
     st.none() | matches,
     smiles,
-    st.sampled_from([None, None, None, *Problem]),
+    st.sampled_from([None, None, None, *QualityProblem]),
     alive,
 )
 
 
-def is_surely(sighting: Sighting, person: str) -> bool:
+def is_surely(sighting: FaceObservation, person: str) -> bool:
     match = sighting.match
-    return match is not None and match.person == person and agrees(match, ROSTER)
+    return match is not None and match.person == person and embeddings_agree(match, ROSTER)
 
 
 class Anything(RuleBasedStateMachine):
@@ -96,10 +96,12 @@ class Anything(RuleBasedStateMachine):
         self.stored: set[int] = set()
         self.person_of: dict[int, str] = {}
         self.recorded: dict[str, int] = {}  # person -> when, unless the store failed
-        self.led: dict[int, list[Sighting]] = {}  # track -> its judged frames as the leading face
-        self.asked: list[tuple[int, Sighting]] = []  # frames of the last attempt, and when
+        self.led: dict[
+            int, list[FaceObservation]
+        ] = {}  # track -> its judged frames as the leading face
+        self.asked: list[tuple[int, FaceObservation]] = []  # frames of the last attempt, and when
         self.asked_at = 0
-        self.lead: Sighting | None = None  # of the last frame
+        self.lead: FaceObservation | None = None  # of the last frame
         self.since = self.now
         self.was = self.session.state
         self.newest_ref: int | None = None
@@ -114,8 +116,8 @@ class Anything(RuleBasedStateMachine):
         for event in step.events:
             self.judge(event)
         shown = [cue.name for cue in step.cues]
-        if {CueName.RECORDED, CueName.RECORDED_AWAY} & set(shown):
-            assert isinstance(stimulus, Stored)
+        if {CueName.RECORDED, CueName.RECORDED_OFFLINE} & set(shown):
+            assert isinstance(stimulus, EventStored)
             assert stimulus.ref == self.newest_ref
 
     def judge(self, event: Attempt) -> None:
@@ -157,7 +159,7 @@ class Anything(RuleBasedStateMachine):
         before = self.recorded.get(person)
         assert before is None or self.now - before >= RULES.cool_down * 1e9
 
-    def judge_smile(self, event: Attempt, lead: Sighting) -> None:
+    def judge_smile(self, event: Attempt, lead: FaceObservation) -> None:
         assert event.person is not None
         if not self.smile_rule or event.person in EXEMPT:
             assert event.smile is None
@@ -185,7 +187,7 @@ class Anything(RuleBasedStateMachine):
         soonest = self.asked_at + LIVING.reaction * 1e9
         assert any(at > soonest and smile < lead.smile for at, smile, _ in before)
 
-    def judge_life(self, event: Attempt, lead: Sighting, *, live: bool) -> None:
+    def judge_life(self, event: Attempt, lead: FaceObservation, *, live: bool) -> None:
         if not self.passive:
             assert event.life.live is None
             return
@@ -197,7 +199,7 @@ class Anything(RuleBasedStateMachine):
         trimmed = sorted(last)[1:-1]
         assert (sum(trimmed) / len(trimmed) >= LIVING.threshold) == live
 
-    def see(self, *seen: Sighting, seconds: float = 0.066) -> None:
+    def see(self, *seen: FaceObservation, seconds: float = 0.066) -> None:
         self.now += round(seconds * 1e9)
         self.lead = seen[0] if seen else None
         if self.lead is not None:
@@ -205,14 +207,14 @@ class Anything(RuleBasedStateMachine):
             if self.lead.quality is not None and self.lead.quality.problem is None:
                 judged.append(self.lead)
                 self.asked.append((self.now, self.lead))
-        self.send(View(self.now, seen))
+        self.send(FrameResult(self.now, seen))
 
     @initialize(up=st.booleans())
     def connect(self, up: bool) -> None:
         self.send(LinkChanged(up))
 
     @rule(seen=st.lists(sightings, max_size=3, unique_by=lambda s: s.track))
-    def noise(self, seen: list[Sighting]) -> None:
+    def noise(self, seen: list[FaceObservation]) -> None:
         self.see(*sorted(seen, key=lambda s: -s.box.width))
 
     @rule(
@@ -261,7 +263,7 @@ class Anything(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         latest = self.now
         self.now += round(seconds * 1e9)
-        self.send(Tick())
+        self.send(TimerTick())
         self.now = max(self.now, latest)
 
     @precondition(lambda self: self.open)
@@ -270,7 +272,7 @@ class Anything(RuleBasedStateMachine):
         ref = data.draw(st.sampled_from(self.open))
         self.open.remove(ref)
         self.stored.add(ref)
-        self.send(Stored(ref))
+        self.send(EventStored(ref))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
@@ -283,11 +285,11 @@ class Anything(RuleBasedStateMachine):
 
     @rule(ref=st.integers(-3, 0))
     def answer_to_somebody_else(self, ref: int) -> None:
-        self.send(Stored(ref))
+        self.send(EventStored(ref))
 
     @rule(why=st.sampled_from([None, None, "camera lost"]))
     def fault(self, why: str | None) -> None:
-        self.send(Fault(why))
+        self.send(CameraFault(why))
 
     @rule(up=st.booleans())
     def link(self, up: bool) -> None:
@@ -297,7 +299,7 @@ class Anything(RuleBasedStateMachine):
     def waits_are_bounded(self) -> None:
         longest = LONGEST.get(self.session.state)
         if longest is not None:
-            self.send(Tick())
+            self.send(TimerTick())
             longest = LONGEST.get(self.session.state)
             assert longest is None or self.now - self.since <= longest * 1e9
 

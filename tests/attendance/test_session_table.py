@@ -10,10 +10,10 @@ from edge.attendance.table import (
     SIGNS,
     STATES,
     TABLE,
-    IllegalSign,
-    Sign,
+    IllegalTransition,
     State,
-    rule_for,
+    Trigger,
+    transition_for,
 )
 from edge.settings import AttendanceSettings
 from edge.types import CueName, Reason
@@ -26,17 +26,17 @@ KNOWN = {State.KNOWN, State.ASKED, State.PAUSED}
 def test_every_state_has_an_answer_for_every_sign_or_refuses_it() -> None:
     for state in State:
         assert not TABLE[state].keys() & IGNORED[state]
-        for sign in Sign:
+        for sign in Trigger:
             if sign in TABLE[state] or sign in IGNORED[state]:
-                rule_for(state, sign)
+                transition_for(state, sign)
             else:
-                with pytest.raises(IllegalSign, match=f"{sign}.*{state}"):
-                    rule_for(state, sign)
+                with pytest.raises(IllegalTransition, match=f"{sign}.*{state}"):
+                    transition_for(state, sign)
 
 
 def test_states_and_signs_are_explained() -> None:
     assert set(STATES) == set(TABLE) == set(IGNORED) == set(State)
-    assert set(SIGNS) == set(Sign)
+    assert set(SIGNS) == set(Trigger)
 
 
 def test_every_state_can_be_reached_and_left() -> None:
@@ -50,9 +50,9 @@ def test_recorded_is_shown_only_after_stored() -> None:
     for rows in TABLE.values():
         for sign, rule in rows.items():
             if rule.cue is not None and rule.cue.name is CueName.RECORDED:
-                assert sign is Sign.STORED
-            if rule.cue is not None and rule.cue.name is CueName.RECORDED_AWAY:
-                assert sign is Sign.STORED_AWAY
+                assert sign is Trigger.STORED
+            if rule.cue is not None and rule.cue.name is CueName.RECORDED_OFFLINE:
+                assert sign is Trigger.STORED_AWAY
 
 
 def test_every_record_waits_for_the_disk_and_nothing_else_does() -> None:
@@ -64,32 +64,32 @@ def test_every_record_waits_for_the_disk_and_nothing_else_does() -> None:
 def test_what_waits_for_something_is_bounded() -> None:
     for state in (*KNOWN, State.RECORDING):
         assert state in LASTS
-        assert TABLE[state][Sign.TIMEOUT].to is not state
+        assert TABLE[state][Trigger.TIMEOUT].to is not state
     for lasts in LASTS.values():
         assert not isinstance(lasts, str) or lasts in AttendanceSettings.model_fields
 
 
 def test_a_fault_is_noticed_everywhere_and_a_face_that_leaves_ends_every_attempt() -> None:
     for state in State:
-        assert rule_for(state, Sign.FAULT).to is State.FAULTY
+        assert transition_for(state, Trigger.FAULT).to is State.FAULTY
     for state in ATTEMPT:
-        assert rule_for(state, Sign.LEFT).to is State.NOBODY
+        assert transition_for(state, Trigger.LEFT).to is State.NOBODY
 
 
 def test_a_suspected_photo_is_refused_wherever_a_known_person_could_be_recorded() -> None:
     for state, rows in TABLE.items():
         recorded = any(rule.to is State.RECORDING for rule in rows.values())
         assert recorded == (state in KNOWN)
-        assert (Sign.SPOOF in rows) == recorded
+        assert (Trigger.SPOOF in rows) == recorded
         if recorded:
-            assert rows[Sign.SPOOF].event is Reason.SPOOF
-            assert rows[Sign.SPOOF].to is State.REFUSED
+            assert rows[Trigger.SPOOF].event is Reason.SPOOF
+            assert rows[Trigger.SPOOF].to is State.REFUSED
 
 
 def test_exempt_people_get_the_cues_of_those_who_are_asked() -> None:
     asked, paused = TABLE[State.ASKED], TABLE[State.PAUSED]
-    assert TABLE[State.KNOWN][Sign.ASK].cue == TABLE[State.KNOWN][Sign.EXEMPT].cue
-    for sign in asked.keys() & paused.keys() - {Sign.TIMEOUT}:
+    assert TABLE[State.KNOWN][Trigger.ASK].cue == TABLE[State.KNOWN][Trigger.EXEMPT].cue
+    for sign in asked.keys() & paused.keys() - {Trigger.TIMEOUT}:
         assert asked[sign].cue == paused[sign].cue
 
 

@@ -6,21 +6,21 @@ import pytest
 
 from edge.errors import PhotoError
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.settings import InferenceSettings
 from senyum_lab.bench.morph import Morph, Portrait
-from senyum_lab.bench.scenes import SCENES, Scene, Studio, record, scene
+from senyum_lab.bench.scenes import SCENES, Scene, SceneRenderer, record, scene
 
 FACES = Path(__file__).parents[1] / "faces"
 
 
 @pytest.fixture(scope="module")
-def examiner() -> Examiner:
-    return Examiner(InferenceSettings())
+def examiner() -> FaceAnalyzer:
+    return FaceAnalyzer(InferenceSettings())
 
 
 @pytest.fixture(scope="module")
-def morph(examiner: Examiner) -> Morph:
+def morph(examiner: FaceAnalyzer) -> Morph:
     still, smiling = (
         Portrait.load(FACES / name, examiner).sized(120) for name in ("obama2.jpg", "obama.jpg")
     )
@@ -28,12 +28,12 @@ def morph(examiner: Examiner) -> Morph:
 
 
 def test_the_morph_reaches_a_smile_and_stays_the_same_person(
-    examiner: Examiner, morph: Morph
+    examiner: FaceAnalyzer, morph: Morph
 ) -> None:
-    (enrolled,) = examiner.examine(
+    (enrolled,) = examiner.analyze(
         from_image(Portrait.load(FACES / "obama3.jpg", examiner).picture)
     )
-    faces = [examiner.examine(from_image(morph.at(n / 4).picture))[0] for n in range(-1, 5)]
+    faces = [examiner.analyze(from_image(morph.at(n / 4).picture))[0] for n in range(-1, 5)]
     assert all(float(face.template @ enrolled.template) > 0.6 for face in faces)
     assert faces[-1].smile > 90
     assert faces[0].smile < 40
@@ -49,7 +49,7 @@ def test_points_of_the_morph_lie_on_the_way(morph: Morph) -> None:
     assert moved[168] < 6
 
 
-def test_a_face_of_the_wanted_size_comes_out(examiner: Examiner) -> None:
+def test_a_face_of_the_wanted_size_comes_out(examiner: FaceAnalyzer) -> None:
     portrait = Portrait.load(FACES / "astronaut.jpg", examiner).sized(100)
     assert portrait.face_px == pytest.approx(100, abs=1)
     assert portrait.picture.size == pytest.approx((413, 413), abs=20)
@@ -57,7 +57,7 @@ def test_a_face_of_the_wanted_size_comes_out(examiner: Examiner) -> None:
 
 @pytest.mark.parametrize(("name", "content"), [("gone.jpg", None), ("text.jpg", b"no picture")])
 def test_a_photo_that_cannot_be_read_is_named(
-    tmp_path: Path, examiner: Examiner, name: str, content: bytes | None
+    tmp_path: Path, examiner: FaceAnalyzer, name: str, content: bytes | None
 ) -> None:
     if content:
         (tmp_path / name).write_bytes(content)
@@ -71,13 +71,13 @@ def test_scenes_are_the_same_each_time_and_no_frame_twice() -> None:
     assert all(a != b for a, b in zip(frames[0], frames[0][1:], strict=False))
 
 
-def test_an_empty_room_shows_no_face_and_two_people_two_equal_ones(examiner: Examiner) -> None:
-    studio = Studio(FACES)
+def test_an_empty_room_shows_no_face_and_two_people_two_equal_ones(examiner: FaceAnalyzer) -> None:
+    studio = SceneRenderer(FACES)
     (empty,) = list(studio.frames(Scene("empty", "", 0.1)))
-    assert examiner.examine(from_image(empty)) == ()
+    assert examiner.analyze(from_image(empty)) == ()
     acts = tuple(replace(act, enters=-1.0) for act in SCENES["two"].acts)
     (two,) = list(studio.frames(Scene("two", "", 0.1, acts)))
-    faces = examiner.examine(from_image(two))
+    faces = examiner.analyze(from_image(two))
     assert len(faces) == 2
     assert faces[1].box.width / faces[0].box.width > 0.75
 
@@ -85,7 +85,7 @@ def test_an_empty_room_shows_no_face_and_two_people_two_equal_ones(examiner: Exa
 def test_a_recording_can_be_replayed_in_order(tmp_path: Path) -> None:
     shares: list[float] = []
     scenes = [Scene("first", "", 1.0), Scene("second", "", 0.5)]
-    spans = record(Studio(FACES, (160, 120), 4), scenes, tmp_path, shares.append)
+    spans = record(SceneRenderer(FACES, (160, 120), 4), scenes, tmp_path, shares.append)
     assert [(span.first, span.end) for span in spans] == [(0, 4), (4, 6)]
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names[0] == "00000-first.jpg"

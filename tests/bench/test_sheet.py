@@ -12,7 +12,7 @@ from PIL import Image
 
 from edge.attendance.session import Session
 from edge.images import from_image, shrink
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.pipeline import Pipeline
 from edge.settings import (
     AttendanceSettings,
@@ -23,7 +23,7 @@ from edge.settings import (
 from edge.types import Attempt, Floats, Frame, Match, Outcome, Reason
 from senyum_lab.bench.morph import Portrait
 from senyum_lab.bench.paper_attack import Pose, hold, printed
-from senyum_lab.bench.scenes import FPS, SCENES, Studio
+from senyum_lab.bench.scenes import FPS, SCENES, SceneRenderer
 
 FACES = Path(__file__).parents[1] / "faces"
 SIZE = (640, 480)
@@ -31,13 +31,13 @@ WALL = (170, 165, 158)
 
 
 @pytest.fixture(scope="module")
-def examiner() -> Examiner:
-    return Examiner(InferenceSettings())
+def examiner() -> FaceAnalyzer:
+    return FaceAnalyzer(InferenceSettings())
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio(FACES)
+def studio() -> SceneRenderer:
+    return SceneRenderer(FACES)
 
 
 def red(width: int = 200, height: int = 200) -> Portrait:
@@ -89,9 +89,9 @@ class Known:
         return Match("somebody", float(self._template @ template), None)
 
 
-def attempts(examiner: Examiner, pictures: Iterator[Image.Image]) -> list[Attempt]:
+def attempts(examiner: FaceAnalyzer, pictures: Iterator[Image.Image]) -> list[Attempt]:
     """Return what the real pipeline and session make of pictures."""
-    (known,) = examiner.examine(from_image(Image.open(FACES / "obama3.jpg")))
+    (known,) = examiner.analyze(from_image(Image.open(FACES / "obama3.jpg")))
     pipeline = Pipeline(InferenceSettings(), Known(known.template))
     session = Session(
         AttendanceSettings(smile_timeout=4.0),
@@ -138,7 +138,7 @@ def waved(sheet: Portrait, seconds: float, seed: int) -> Iterator[Image.Image]:
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("photo", ["obama.jpg", "obama2.jpg"])
 def test_a_photo_that_is_moved_tilted_and_bent_is_never_recorded(
-    examiner: Examiner, photo: str, seed: int
+    examiner: FaceAnalyzer, photo: str, seed: int
 ) -> None:
     sheet = printed(Portrait.load(FACES / photo, examiner).sized(180))
     ended = attempts(examiner, waved(sheet, 6.0, seed))
@@ -148,7 +148,7 @@ def test_a_photo_that_is_moved_tilted_and_bent_is_never_recorded(
 
 @pytest.mark.slow
 def test_the_generated_onset_of_the_same_person_is_recorded(
-    examiner: Examiner, studio: Studio
+    examiner: FaceAnalyzer, studio: SceneRenderer
 ) -> None:
     (event,) = attempts(examiner, studio.frames(SCENES["smile"]))
     assert (event.outcome, event.reason) == (Outcome.RECORDED, Reason.ACCEPTED)
@@ -160,7 +160,7 @@ def test_the_generated_onset_of_the_same_person_is_recorded(
 
 @pytest.mark.slow
 def test_the_print_of_the_demo_is_refused_and_without_the_paper_too(
-    examiner: Examiner, studio: Studio
+    examiner: FaceAnalyzer, studio: SceneRenderer
 ) -> None:
     (act,) = SCENES["print"].acts
     bare = replace(SCENES["print"], acts=(replace(act, printed=False),))

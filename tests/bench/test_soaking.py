@@ -8,7 +8,7 @@ import pytest
 
 from senyum_lab.soak.stage import FASTEST, REAL_S, scenes
 from senyum_lab.soak.watch import Sample, judge, look, windows
-from senyum_lab.soak.wear import MIB, Count, Day, Work
+from senyum_lab.soak.wear import MIB, Day, Work, WriteCount
 
 STEADY = [Sample(5.0 * n, 120.0, 124.0, 6, 17, 100, 100) for n in range(12)]
 
@@ -75,8 +75,8 @@ def test_a_loop_lasts_as_long_as_its_events_take(speed: float) -> None:
 
 def test_a_day_has_one_start_and_stretches_the_events_after_it() -> None:
     day = Day(
-        Work(grown=100, made=150, start=Count(MIB, MIB), rest=Count(MIB, 0.0)),
-        idle=Count(0.0, MIB),
+        Work(grown=100, made=150, start=WriteCount(MIB, MIB), rest=WriteCount(MIB, 0.0)),
+        idle=WriteCount(0.0, MIB),
         idle_hours=12.0,
     )
     assert day.mib == pytest.approx(1 + 1 + 500 / 50 + 2)
@@ -84,5 +84,7 @@ def test_a_day_has_one_start_and_stretches_the_events_after_it() -> None:
 
 
 def test_a_whole_day_of_events_is_not_stretched() -> None:
-    day = Day(Work(40, 600, Count(MIB, 0.0), Count(3 * MIB, MIB)), Count(0.0, 0.0), 1.0)
+    day = Day(
+        Work(40, 600, WriteCount(MIB, 0.0), WriteCount(3 * MIB, MIB)), WriteCount(0.0, 0.0), 1.0
+    )
     assert day.mib == pytest.approx(5.0)

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from edge.camera import Camera, open_camera
-from edge.capture.camera_controls import Wish
-from edge.capture.capture_thread import Feed
+from edge.capture.camera_controls import CaptureRequest
+from edge.capture.capture_thread import CaptureThread
 from edge.errors import CameraError, CameraStalled, EndOfReplay
 from edge.settings import CameraSettings
 from edge.types import Frame, Yuv
@@ -42,7 +42,7 @@ class ScriptedCamera:
         self._number = 0
         self._due = time.monotonic()
         self.closed = 0
-        self.wishes: list[Wish] = []
+        self.wishes: list[CaptureRequest] = []
 
     def read(self, timeout: float) -> Frame:
         try:
@@ -61,7 +61,7 @@ class ScriptedCamera:
         shown = picture(cue)
         return Frame(self._number, time.monotonic_ns(), shown, shown)
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         self.wishes.append(wish)
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Stage:
         self.frames: list[Frame] = []
         self.faults: list[tuple[float, str | None]] = []
         self.ended = threading.Event()
-        self.feed = Feed(
+        self.feed = CaptureThread(
             self._open,
             settings,
             on_frame=self.frames.append,
@@ -135,17 +135,17 @@ def test_frames_are_handed_on_in_order(stage: Callable[..., Stage]) -> None:
 def test_a_paced_feed_reads_each_nth_frame_and_wakes_at_once(stage: Callable[..., Stage]) -> None:
     play = stage(noise())
     play.until(lambda: play.frames)
-    play.feed.ask(Wish(FPS / 10))
+    play.feed.set_controls(CaptureRequest(FPS / 10))
     time.sleep(0.1)
     count = len(play.frames)
     time.sleep(1.0)
     assert 3 <= len(play.frames) - count <= 7
 
-    play.feed.ask(Wish(FPS / 1000))
+    play.feed.set_controls(CaptureRequest(FPS / 1000))
     time.sleep(0.3)
     woken = time.monotonic()
     count = len(play.frames)
-    play.feed.ask(Wish(FPS))
+    play.feed.set_controls(CaptureRequest(FPS))
     play.until(lambda: len(play.frames) > count)
     assert time.monotonic() - woken < 0.2
 
@@ -155,10 +155,10 @@ def test_the_camera_is_told_what_is_wished_also_when_it_is_opened_again(
 ) -> None:
     play = stage(noise(20), noise())
     play.until(lambda: play.frames)
-    brighter = Wish(FPS, stops=1.5)
-    play.feed.ask(brighter)
+    brighter = CaptureRequest(FPS, stops=1.5)
+    play.feed.set_controls(brighter)
     play.until(lambda: len(play.cameras) == 2 and play.cameras[1].wishes)
-    assert play.cameras[0].wishes == [Wish(FPS), brighter]
+    assert play.cameras[0].wishes == [CaptureRequest(FPS), brighter]
     assert play.cameras[1].wishes == [brighter]
 
 
@@ -265,7 +265,7 @@ def test_a_photo_that_cannot_be_read_ends_the_replay_with_its_name(tmp_path: Pat
     settings = REPLAY.model_copy(update={"replay": tmp_path, "fps": 2.0})
     frames: list[Frame] = []
     ended = threading.Event()
-    feed = Feed(
+    feed = CaptureThread(
         lambda: open_camera(settings),
         settings,
         on_frame=frames.append,
@@ -285,7 +285,7 @@ def test_closing_is_quick_and_closes_the_camera(
 ) -> None:
     play = stage(act())
     play.until(lambda: play.cameras)
-    play.feed.ask(Wish(FPS / 1000))
+    play.feed.set_controls(CaptureRequest(FPS / 1000))
     time.sleep(0.05)
     started = time.monotonic()
     play.feed.close()
@@ -308,7 +308,9 @@ def test_closing_a_feed_that_hangs_does_not_hang(caplog: pytest.LogCaptureFixtur
         release.wait(10)
         raise CameraError("too late")
 
-    feed = Feed(hang, SETTINGS, on_frame=print, on_fault=lambda _: None, on_end=lambda: None)
+    feed = CaptureThread(
+        hang, SETTINGS, on_frame=print, on_fault=lambda _: None, on_end=lambda: None
+    )
     feed.start()
     feed.close(timeout=0.2)
     assert "did not close within 0.2 s" in caplog.text
@@ -316,7 +318,7 @@ def test_closing_a_feed_that_hangs_does_not_hang(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_feed_that_was_never_started_closes() -> None:
-    Feed(
+    CaptureThread(
         lambda: ScriptedCamera(noise()),
         SETTINGS,
         on_frame=print,

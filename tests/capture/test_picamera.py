@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.camera import Picamera2Camera, capture_times, open_camera, unpack
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraError, CameraStalled
 from edge.settings import CameraSettings
 
@@ -143,7 +143,7 @@ def test_what_is_wished_reaches_the_camera_and_frames_at_that_rate_are_not_late(
     requests = [fresh(age_ns=3 * INTERVAL_NS)]
     camera, driver = camera_of(*requests)
 
-    camera.ask(Wish(5.0, stops=1.0))
+    camera.ask(CaptureRequest(5.0, stops=1.0))
 
     assert driver.controls == {"FrameDurationLimits": (200_000, 200_000)}  # all it has
     assert camera.read(1.0).captured_ns == requests[0].stamp_ns - 2_000_000
@@ -153,7 +153,7 @@ def test_a_closed_camera_cannot_be_asked() -> None:
     camera, _ = camera_of()
     camera.close()
     with pytest.raises(CameraError, match="camera 3 is closed"):
-        camera.ask(Wish(5.0))
+        camera.ask(CaptureRequest(5.0))
 
 
 def test_a_camera_that_hangs_upside_down_delivers_heads_up() -> None:

@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.capture.camera_controls import Available, Wish, fixed, turned, wished
+from edge.capture.camera_controls import (
+    Available,
+    CaptureRequest,
+    dynamic_controls,
+    rotate,
+    static_controls,
+)
 from edge.settings import CameraSettings
 from edge.types import Yuv
 
@@ -25,7 +31,7 @@ VIRTUAL: Available = {}
 
 
 def test_a_wish_is_a_frame_duration_and_an_exposure_value() -> None:
-    assert wished(Wish(15.0, 1.5), MODULE_3) == {
+    assert dynamic_controls(CaptureRequest(15.0, 1.5), MODULE_3) == {
         "FrameDurationLimits": (66667, 66667),
         "ExposureValue": 1.5,
     }
@@ -33,34 +39,34 @@ def test_a_wish_is_a_frame_duration_and_an_exposure_value() -> None:
 
 def test_stops_stay_within_what_the_camera_takes() -> None:
     short = {**MODULE_3, "ExposureValue": (-1.0, 1.0, 0.0)}
-    assert wished(Wish(15.0, 3.0), short)["ExposureValue"] == 1.0
-    assert wished(Wish(15.0, -3.0), short)["ExposureValue"] == -1.0
+    assert dynamic_controls(CaptureRequest(15.0, 3.0), short)["ExposureValue"] == 1.0
+    assert dynamic_controls(CaptureRequest(15.0, -3.0), short)["ExposureValue"] == -1.0
 
 
 def test_a_camera_without_controls_is_asked_for_nothing() -> None:
     settings = CameraSettings(zoom=2.0, wide_range=True)
-    assert wished(Wish(15.0, 1.0), VIRTUAL) == {}
-    assert fixed(settings, VIRTUAL) == {}
+    assert dynamic_controls(CaptureRequest(15.0, 1.0), VIRTUAL) == {}
+    assert static_controls(settings, VIRTUAL) == {}
 
 
 def test_lamps_on_50_hz_flicker_a_hundred_times_a_second() -> None:
-    controls = fixed(CameraSettings(), MODULE_3)
+    controls = static_controls(CameraSettings(), MODULE_3)
     assert (controls["AeFlickerMode"], controls["AeFlickerPeriod"]) == (1, 10_000)
-    assert fixed(CameraSettings(mains_hz=60), MODULE_3)["AeFlickerPeriod"] == 8333
-    assert "AeFlickerMode" not in fixed(CameraSettings(mains_hz=0), MODULE_3)
+    assert static_controls(CameraSettings(mains_hz=60), MODULE_3)["AeFlickerPeriod"] == 8333
+    assert "AeFlickerMode" not in static_controls(CameraSettings(mains_hz=0), MODULE_3)
 
 
 def test_gain_comes_before_exposure_and_the_lens_stays_where_people_stand() -> None:
-    controls = fixed(CameraSettings(focus_m=0.5), MODULE_3)
+    controls = static_controls(CameraSettings(focus_m=0.5), MODULE_3)
     assert controls["AeExposureMode"] == 1
     assert (controls["AfMode"], controls["LensPosition"]) == (0, 2.0)
     assert "HdrMode" not in controls
-    assert fixed(CameraSettings(wide_range=True), MODULE_3)["HdrMode"] == 3
+    assert static_controls(CameraSettings(wide_range=True), MODULE_3)["HdrMode"] == 3
 
 
 def test_zoom_is_the_middle_of_what_is_shown_without_it() -> None:
-    assert "ScalerCrop" not in fixed(CameraSettings(), MODULE_3)
-    crop = fixed(CameraSettings(zoom=2.0), MODULE_3)["ScalerCrop"]
+    assert "ScalerCrop" not in static_controls(CameraSettings(), MODULE_3)
+    crop = static_controls(CameraSettings(zoom=2.0), MODULE_3)["ScalerCrop"]
     assert crop == (576 + 864, 648, 1728, 1296)
 
 
@@ -85,7 +91,7 @@ PICTURE = Yuv(
 def test_a_picture_is_turned_clockwise_then_mirrored(
     rotation: int, mirror: bool, top_left: int
 ) -> None:
-    picture = turned(PICTURE, rotation, mirror=mirror)
+    picture = rotate(PICTURE, rotation, mirror=mirror)
     assert picture.y[0, 0] == top_left
     assert picture.y.shape == ((6, 4) if rotation in {90, 270} else (4, 6))
     assert picture.u.shape == picture.v.shape == (picture.height // 2, picture.width // 2)

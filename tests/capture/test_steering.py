@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from edge.capture.camera_controls import Wish
-from edge.capture.exposure import AIM, HALF_LIFE_NS, Steering, face_level
+from edge.capture.camera_controls import CaptureRequest
+from edge.capture.exposure import AIM, HALF_LIFE_NS, CameraController, face_level
 from edge.settings import CameraSettings, QualityLimits
-from edge.types import Box, Bytes2D, Frame, Sighting, View, Yuv
+from edge.types import Box, Bytes2D, FaceObservation, Frame, FrameResult, Yuv
 
 FRAME_NS = 66_666_667
 SECOND = 1_000_000_000
 FACE = Box(500, 300, 280, 360)  # of 1280 x 960
-SOMEBODY = (Sighting(1, FACE, 0.9),)
+SOMEBODY = (FaceObservation(1, FACE, 0.9),)
 
 
 def frame_of(luma: Bytes2D) -> Frame:
@@ -46,11 +46,11 @@ class Doorway:
 
 def levels_of(door: Doorway, seconds: float, settings: CameraSettings | None = None) -> list[int]:
     """Return the face's level, frame by frame, as the steering has its way."""
-    steering = Steering(settings or CameraSettings())
-    wish, found = Wish(15.0), []
+    steering = CameraController(settings or CameraSettings())
+    wish, found = CaptureRequest(15.0), []
     for number in range(round(seconds * 15)):
         frame = door.shoot(wish.stops)
-        wish = steering.see(frame, View(0, SOMEBODY), number * FRAME_NS)
+        wish = steering.update_face_level(frame, FrameResult(0, SOMEBODY), number * FRAME_NS)
         level = face_level(frame, FACE)
         assert level is not None
         found.append(level)
@@ -77,59 +77,68 @@ def test_a_face_in_a_spotlight_becomes_darker() -> None:
 
 def test_no_more_than_the_setting_allows() -> None:
     settings = CameraSettings(face_stops=0.5)
-    steering = Steering(settings)
+    steering = CameraController(settings)
     dark = frame_of(np.full((240, 320), 10, np.uint8))
-    stops = {steering.see(dark, View(0, SOMEBODY), n * SECOND).stops for n in range(1, 10)}
+    stops = {
+        steering.update_face_level(dark, FrameResult(0, SOMEBODY), n * SECOND).stops
+        for n in range(1, 10)
+    }
     assert max(stops) == 0.5
-    off = Steering(CameraSettings(face_stops=0.0))
-    assert off.see(dark, View(0, SOMEBODY), SECOND).stops == 0.0
+    off = CameraController(CameraSettings(face_stops=0.0))
+    assert off.update_face_level(dark, FrameResult(0, SOMEBODY), SECOND).stops == 0.0
 
 
 def test_what_was_found_is_kept_for_the_next_person_and_fades() -> None:
-    steering = Steering(CameraSettings())
+    steering = CameraController(CameraSettings())
     dark = frame_of(np.full((240, 320), 60, np.uint8))
-    stops = steering.see(dark, View(0, SOMEBODY), SECOND).stops
+    stops = steering.update_face_level(dark, FrameResult(0, SOMEBODY), SECOND).stops
     assert stops == 1.0
-    assert steering.see(dark, View(0, ()), 60 * SECOND).stops == stops
-    assert steering.see(dark, View(0, ()), SECOND + HALF_LIFE_NS).stops == stops / 2
-    assert steering.see(dark, View(0, ()), SECOND + HALF_LIFE_NS + SECOND).stops == stops / 2
+    assert steering.update_face_level(dark, FrameResult(0, ()), 60 * SECOND).stops == stops
+    assert (
+        steering.update_face_level(dark, FrameResult(0, ()), SECOND + HALF_LIFE_NS).stops
+        == stops / 2
+    )
+    assert (
+        steering.update_face_level(dark, FrameResult(0, ()), SECOND + HALF_LIFE_NS + SECOND).stops
+        == stops / 2
+    )
 
 
 def test_the_rate_falls_when_nobody_is_there_and_rises_with_the_first_face() -> None:
-    steering = Steering(CameraSettings(fps=15.0, idle_fps=7.5))
+    steering = CameraController(CameraSettings(fps=15.0, idle_fps=7.5))
     grey = frame_of(np.full((240, 320), 200, np.uint8))
-    assert steering.see(grey, View(0, ()), 0).fps == 15.0
-    assert steering.see(grey, View(0, ()), 3 * SECOND).fps == 7.5
-    assert steering.see(grey, View(0, SOMEBODY), 4 * SECOND).fps == 15.0
-    assert steering.see(grey, View(0, ()), 5 * SECOND).fps == 15.0
+    assert steering.update_face_level(grey, FrameResult(0, ()), 0).fps == 15.0
+    assert steering.update_face_level(grey, FrameResult(0, ()), 3 * SECOND).fps == 7.5
+    assert steering.update_face_level(grey, FrameResult(0, SOMEBODY), 4 * SECOND).fps == 15.0
+    assert steering.update_face_level(grey, FrameResult(0, ()), 5 * SECOND).fps == 15.0
 
 
 def test_an_idle_rate_above_the_rate_is_the_rate() -> None:
-    steering = Steering(CameraSettings(fps=5.0))
+    steering = CameraController(CameraSettings(fps=5.0))
     grey = frame_of(np.full((240, 320), 200, np.uint8))
-    assert steering.see(grey, View(0, ()), 0).fps == 5.0
-    assert steering.see(grey, View(0, ()), 3 * SECOND).fps == 5.0
+    assert steering.update_face_level(grey, FrameResult(0, ()), 0).fps == 5.0
+    assert steering.update_face_level(grey, FrameResult(0, ()), 3 * SECOND).fps == 5.0
 
 
 def test_heat_takes_frames_away_and_gives_them_back_only_when_it_is_cooler() -> None:
-    steering = Steering(CameraSettings(warm_c=72.0))
+    steering = CameraController(CameraSettings(warm_c=72.0))
     grey = frame_of(np.full((240, 320), 200, np.uint8))
 
     def fps(celsius: float | None) -> float:
-        steering.feel(celsius)
-        return round(steering.see(grey, View(0, SOMEBODY), 0).fps, 1)
+        steering.update_temperature(celsius)
+        return round(steering.update_face_level(grey, FrameResult(0, SOMEBODY), 0).fps, 1)
 
     assert [fps(c) for c in (60.0, 71.9, 72.0, 75.9, 76.0, 79.0)] == [15, 15, 10, 10, 5, 5]
     assert [fps(c) for c in (74.0, 72.9, 72.0, 69.1, 68.9)] == [5, 10, 10, 10, 15]
     assert fps(None) == 15
-    assert not steering.slowed
+    assert not steering.frame_rate_scale
 
 
 def test_a_slow_camera_is_not_slowed_to_a_standstill() -> None:
-    steering = Steering(CameraSettings(fps=4.0))
-    steering.feel(90.0)
+    steering = CameraController(CameraSettings(fps=4.0))
+    steering.update_temperature(90.0)
     grey = frame_of(np.full((240, 320), 200, np.uint8))
-    assert steering.see(grey, View(0, SOMEBODY), 0).fps == 3.0
+    assert steering.update_face_level(grey, FrameResult(0, SOMEBODY), 0).fps == 3.0
 
 
 @pytest.mark.parametrize("box", [Box(0, 0, 10, 10), Box(-400, 10, 300, 300), Box(1270, 0, 9, 9)])

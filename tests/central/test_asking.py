@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from edge.contract.authority import Authorities, Role, register, sign_order
 from edge.contract.commands import REPLY_TYP
-from senyum_central.ingest.gap_requests import SPAN, TIMES, Asker
-from senyum_central.ingest.ingestor import Desk, Instant, Message
-from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.gap_requests import SPAN, TIMES, GapRequester
+from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import Authority
+from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.store.schema import GAP
 
 GRACE = 10.0
@@ -33,8 +33,8 @@ class Centre:
         self.clock = clock
         self.said: list[Notice] = []
         self.asked: list[dict[str, object]] = []
-        asker = Asker(self.store, Authority(KEY))
-        desk = Desk(self.store, keys_of(unit), GRACE, clock(), asker)
+        asker = GapRequester(self.store, ReplayAuthority(KEY))
+        desk = Ingestor(self.store, keys_of(unit), GRACE, clock(), asker)
         self.receiver = Receiver(desk, self.said.append, clock)
 
     def take(self, *messages: Message) -> None:
@@ -58,22 +58,22 @@ class Centre:
         self.asked += found
         return found
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[NoticeKind]:
         return [notice.kind for notice in self.said]
 
 
 class Walking(TurnedClock):
     """A clock on which both kinds of time go on."""
 
-    def turn(self, seconds: float) -> Instant:
+    def turn(self, seconds: float) -> ReceivedAt:
         later = self.instant.utc + timedelta(seconds=seconds)
-        self.instant = Instant(later, self.instant.monotonic_ns + int(seconds * 1e9))
+        self.instant = ReceivedAt(later, self.instant.monotonic_ns + int(seconds * 1e9))
         return self.instant
 
 
 @pytest.fixture
 def clock() -> Walking:
-    return Walking(Instant(START, 0))
+    return Walking(ReceivedAt(START, 0))
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_a_gap_is_asked_for_once_by_one_receiver(
     clock.turn(1)
     for centre in centres:
         assert centre.idle() == []
-    assert (one.kinds() + two.kinds()).count(Kind.HEALED) == 1
+    assert (one.kinds() + two.kinds()).count(NoticeKind.HEALED) == 1
     live(unit, clock, centres, 600)
     assert len(one.asked + two.asked) == 1
 
@@ -150,13 +150,13 @@ def test_what_does_not_come_is_asked_for_less_and_less_and_given_up(
     numbers = [int(str(command["number"])) for command in asked]
     by_time = sorted(asked, key=lambda command: str(command["iat"]))
     assert [command["number"] for command in by_time] == sorted(set(numbers))
-    (end,) = [notice for notice in one.said + two.said if notice.kind is Kind.GIVEN_UP]
-    assert end.loud
+    (end,) = [notice for notice in one.said + two.said if notice.kind is NoticeKind.GIVEN_UP]
+    assert end.is_warning
     assert end.text == "event 2 is missing and given up, after 8 requests without success"
     two.take(messages[1])
     clock.turn(1)
     two.idle()
-    assert Kind.HEALED in two.kinds(), "given up is not forgotten"
+    assert NoticeKind.HEALED in two.kinds(), "given up is not forgotten"
 
 
 def test_each_number_that_comes_starts_the_count_anew(
@@ -170,20 +170,20 @@ def test_each_number_that_comes_starts_the_count_anew(
         two.take(message)
     live(unit, clock, centres, 60)
     kinds = one.kinds() + two.kinds()
-    assert Kind.GIVEN_UP not in kinds
-    assert kinds.count(Kind.HEALED) == 1
+    assert NoticeKind.GIVEN_UP not in kinds
+    assert kinds.count(NoticeKind.HEALED) == 1
     assert len(one.asked + two.asked) > TIMES
 
 
 def test_a_unit_that_is_not_there_is_not_asked(place: Place, unit: Unit, clock: Walking) -> None:
     messages = unit.events(3)
     with closing(place.open()) as store:
-        Desk(store, keys_of(unit), GRACE, clock()).take([messages[0], messages[2]], clock())
+        Ingestor(store, keys_of(unit), GRACE, clock()).ingest([messages[0], messages[2]], clock())
     later = Centre(place, clock, unit)  # started again: the unit was not heard since
     for _ in range(10):
         clock.turn(60)
         assert later.idle() == []
-    assert Kind.GAP in later.kinds()
+    assert NoticeKind.GAP in later.kinds()
     later.take(unit.health())
     clock.turn(1)
     assert [data(command) for command in later.idle()] == [(2, 2)]
@@ -233,7 +233,7 @@ def test_a_unit_that_has_it_no_longer_is_asked_once_more_and_quoted(
         live(unit, clock, centres, 300)
     assert len(one.asked + two.asked) == 2
     said = one.said + two.said
-    (end,) = [notice for notice in said if notice.kind is Kind.GIVEN_UP]
+    (end,) = [notice for notice in said if notice.kind is NoticeKind.GIVEN_UP]
     assert "none of the events 2 to 2 is kept (failed)" in end.text
 
 
@@ -257,6 +257,6 @@ def test_an_answer_that_is_not_the_units_is_refused(
     else:
         message = Message(message.topic, json.dumps({"to": command["id"]}).encode())
     one.take(message)
-    assert one.said[-1].kind is Kind.REFUSED
+    assert one.said[-1].kind is NoticeKind.REFUSED
     with one.store.database.reading():
         assert one.store.database.rows(select(GAP.c.answer)) == [(None,)]

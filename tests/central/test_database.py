@@ -12,11 +12,11 @@ import pytest
 from places import Place
 from processes import PROGRAM
 
-from edge.errors import StoreAway, StoreError, StoreUnusable
-from senyum_central.ingest.chain_rules import Entry
+from edge.errors import StoreError, StoreUnavailable, StoreUnusable
+from senyum_central.ingest.chain_rules import ChainEntry
 from senyum_central.ingest.gaps import Gap
 from senyum_central.store.database import parse_url
-from senyum_central.store.rejections import Refusal
+from senyum_central.store.rejections import Rejection
 from senyum_central.store.store import Record, Store
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
@@ -25,7 +25,7 @@ NOW = "2026-03-02T00:31:04.000+00:00"
 
 def record(number: int, name: str = "") -> Record:
     name = name or f"d{number}"
-    entry = Entry(UNIT, f"id-{name}", number, name, None if number == 1 else f"d{number - 1}")
+    entry = ChainEntry(UNIT, f"id-{name}", number, name, None if number == 1 else f"d{number - 1}")
     return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
 
 
@@ -129,7 +129,7 @@ def test_a_server_that_is_down_may_come_back(server_place: Place) -> None:
     place = replace(server_place, where="postgresql://senyum@127.0.0.1:1/events")
     with pytest.raises(StoreError) as raised:
         place.open()
-    assert isinstance(raised.value, StoreAway)
+    assert isinstance(raised.value, StoreUnavailable)
     assert raised.value.exit_status == 1
     assert "\n" not in str(raised.value)
 
@@ -192,14 +192,14 @@ def test_an_id_is_stored_once_whatever_the_program_believes(store: Store) -> Non
     with pytest.raises(StoreError, match=r"(?i)unique") as raised, store.batch():
         store.add(replace(record(1), jws="another"), NOW)
     assert "another" not in str(raised.value)
-    assert store.tokens(UNIT) == ["jws-d1"]
+    assert store.change_tokens(UNIT) == ["jws-d1"]
 
 
 def test_the_newest_refusals_are_kept_though_numbers_are_lost(place: Place) -> None:
     """A server takes a number for each try, also for those that were rolled back."""
     with closing(place.open(refused_kept=10)) as store:
         for number in range(25):
-            refusal = Refusal.of("a/b", "malformed", "why", f"m{number}".encode(), keep=9)
+            refusal = Rejection.of("a/b", "malformed", "why", f"m{number}".encode(), keep=9)
             with suppress(KeyError), store.batch():
                 store.refuse(refusal, NOW)
                 raise KeyError
@@ -212,7 +212,7 @@ def test_the_newest_refusals_are_kept_though_numbers_are_lost(place: Place) -> N
 
 
 def test_what_no_database_takes_is_replaced(store: Store) -> None:
-    refusal = Refusal.of("a\0b", "topic", "why\ud800", b"\0", keep=9)
+    refusal = Rejection.of("a\0b", "topic", "why\ud800", b"\0", keep=9)
     with store.batch():
         store.refuse(refusal, NOW)
     (kept,) = store.refusals("topic")

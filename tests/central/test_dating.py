@@ -16,8 +16,8 @@ from edge.contract.events import timestamp
 from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Outcome, Reason
 from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.ingestor import Desk, Message
-from senyum_central.ingest.notices import Kind
+from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.ingest.notices import NoticeKind
 from senyum_central.store.schema import METADATA
 from senyum_central.store.store import Store
 
@@ -78,10 +78,10 @@ def take(path: Path, unit: Unit, messages: list[Message], together: int = 1) -> 
     """Take events in batches; returns the times that anchors gave."""
     clock = TurnedClock.at_start()
     with closing(Store(path)) as store:
-        desk = Desk(store, keys_of(unit), 1.0, clock())
+        desk = Ingestor(store, keys_of(unit), 1.0, clock())
         for at in range(0, len(messages), together):
-            notices = desk.take(messages[at : at + together], clock())
-            assert {notice.kind for notice in notices} == {Kind.EVENT}, notices
+            notices = desk.ingest(messages[at : at + together], clock())
+            assert {notice.kind for notice in notices} == {NoticeKind.EVENT}, notices
         return store.corrected(unit.name.source)
 
 
@@ -181,7 +181,7 @@ def test_a_store_of_an_earlier_version_is_brought_along(tmp_path: Path, version:
         with closing(Store(path)) as store:
             # Version 2 dated events as they came; those of version 1 are read again.
             assert store.corrected(source) == (expected if version == 1 else {})
-            assert [token.encode() for token in store.tokens(source)] == [
+            assert [token.encode() for token in store.change_tokens(source)] == [
                 message.payload for message in messages
             ]
             assert store.standings()[source].reported == (Gap(90, 91),)

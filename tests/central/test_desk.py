@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import Place
 
-from edge.contract.envelope import MAX_BYTES, Flaw, sign, verify
+from edge.contract.envelope import MAX_BYTES, RejectReason, sign, verify
 from edge.contract.events import AttendanceEvent, Status
 from edge.contract.jose import digest
 from edge.contract.keys import KeySet
-from edge.contract.topics import Leaf
-from edge.errors import StoreAway
-from edge.outbox.event_signer import Head
-from senyum_central.ingest.chain_rules import Verdict
+from edge.contract.topics import TopicKind
+from edge.errors import StoreUnavailable
+from edge.outbox.event_signer import ChainHead
+from senyum_central.ingest.chain_rules import Classification
 from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.ingestor import Desk, Message
-from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.store.store import Store
 
 GRACE = 60.0
@@ -41,13 +41,13 @@ class Central:
     def __init__(self, store: Store, keys: KeySet) -> None:
         self.store = store
         self.clock = TurnedClock.at_start()
-        self.desk = Desk(store, keys, GRACE, self.clock())
+        self.desk = Ingestor(store, keys, GRACE, self.clock())
 
     def take(self, *messages: Message) -> list[Notice]:
-        return self.desk.take(messages, self.clock())
+        return self.desk.ingest(messages, self.clock())
 
     def after(self, seconds: float) -> list[Notice]:
-        return self.desk.sweep(self.clock.turn(seconds))
+        return self.desk.check_gaps(self.clock.turn(seconds))
 
     def restarted(self, keys: KeySet) -> "Central":
         return Central(self.store, keys)
@@ -67,22 +67,22 @@ def tokens(messages: list[Message]) -> list[str]:
     return [message.payload.decode() for message in messages]
 
 
-def kinds(notices: list[Notice]) -> list[Kind]:
+def kinds(notices: list[Notice]) -> list[NoticeKind]:
     return [notice.kind for notice in notices]
 
 
 def test_genuine_events_are_stored_as_they_were_signed(central: Central, unit: Unit) -> None:
     messages = [unit.audit(), unit.event(), unit.event(known=False)]
-    assert kinds(central.take(*messages)) == [Kind.EVENT] * 3
-    assert central.store.tokens(unit.name.source) == tokens(messages)
+    assert kinds(central.take(*messages)) == [NoticeKind.EVENT] * 3
+    assert central.store.change_tokens(unit.name.source) == tokens(messages)
     assert central.after(2 * GRACE) == []
 
 
 def test_an_event_that_comes_again_is_stored_once(central: Central, unit: Unit) -> None:
     message = unit.event()
-    assert kinds(central.take(message, message)) == [Kind.EVENT, Kind.DUPLICATE]
-    assert kinds(central.take(message)) == [Kind.DUPLICATE]
-    assert central.store.tokens(unit.name.source) == tokens([message])
+    assert kinds(central.take(message, message)) == [NoticeKind.EVENT, NoticeKind.DUPLICATE]
+    assert kinds(central.take(message)) == [NoticeKind.DUPLICATE]
+    assert central.store.change_tokens(unit.name.source) == tokens([message])
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -118,59 +118,61 @@ def unknown(message: Message) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "flaw", "loud"),
     [
-        (lambda _: b"\x00\xff\x1b[31m", Flaw.MALFORMED, False),
-        (lambda _: b"{}", Flaw.MALFORMED, False),
-        (lambda m: m.payload + b"A" * MAX_BYTES, Flaw.OVERSIZED, False),
-        (forged, Flaw.BAD_SIGNATURE, True),
-        (alg_none, Flaw.ALGORITHM, True),
-        (foreign, Flaw.FOREIGN_KEY, True),
-        (unknown, Flaw.UNKNOWN_KEY, True),
+        (lambda _: b"\x00\xff\x1b[31m", RejectReason.MALFORMED, False),
+        (lambda _: b"{}", RejectReason.MALFORMED, False),
+        (lambda m: m.payload + b"A" * MAX_BYTES, RejectReason.OVERSIZED, False),
+        (forged, RejectReason.BAD_SIGNATURE, True),
+        (alg_none, RejectReason.ALGORITHM, True),
+        (foreign, RejectReason.FOREIGN_KEY, True),
+        (unknown, RejectReason.UNKNOWN_KEY, True),
     ],
 )
 def test_a_bad_message_is_refused_kept_and_named(
-    central: Central, unit: Unit, spoil: object, flaw: Flaw, loud: bool
+    central: Central, unit: Unit, spoil: object, flaw: RejectReason, loud: bool
 ) -> None:
     first, second = unit.events(2)
     assert callable(spoil)
     bad = unit.message(spoil(second))
-    assert kinds(central.take(first)) == [Kind.EVENT]
+    assert kinds(central.take(first)) == [NoticeKind.EVENT]
     (notice,) = central.take(bad)
-    assert (notice.kind, notice.flaw, notice.loud) == (Kind.REFUSED, flaw, loud)
+    assert (notice.kind, notice.flaw, notice.is_warning) == (NoticeKind.REFUSED, flaw, loud)
     assert notice.text
     (kept,) = list(central.store.refusals(flaw))
     assert kept.topic == bad.topic
     assert kept.size == len(bad.payload)
     assert bad.payload.startswith(kept.payload)
     assert len(kept.payload) <= MAX_BYTES
-    assert kinds(central.take(second)) == [Kind.EVENT], "the genuine one still counts"
-    assert central.store.tokens(unit.name.source) == tokens([first, second])
+    assert kinds(central.take(second)) == [NoticeKind.EVENT], "the genuine one still counts"
+    assert central.store.change_tokens(unit.name.source) == tokens([first, second])
 
 
 def test_an_event_on_another_units_topic(central: Central, unit: Unit) -> None:
-    (notice,) = central.take(Message(Unit("gate-2").name.topic(Leaf.EVENT), unit.event().payload))
-    assert notice.kind is Kind.REFUSED
-    assert notice.loud
-    assert central.store.tokens(unit.name.source) == []
+    (notice,) = central.take(
+        Message(Unit("gate-2").name.topic(TopicKind.EVENT), unit.event().payload)
+    )
+    assert notice.kind is NoticeKind.REFUSED
+    assert notice.is_warning
+    assert central.store.change_tokens(unit.name.source) == []
 
 
 def test_a_topic_that_names_no_unit(central: Central, unit: Unit) -> None:
     (notice,) = central.take(Message("senyum/v1/KOTA/depok/lobby-1/event", unit.event().payload))
-    assert (notice.flaw, notice.unit) == (Flaw.TOPIC, None)
+    assert (notice.flaw, notice.unit) == (RejectReason.TOPIC, None)
 
 
 def test_the_largest_number_is_stored(central: Central) -> None:
-    unit = Unit(head=Head(2**63 - 2, "A" * 43))
-    assert kinds(central.take(unit.event())) == [Kind.EVENT]
+    unit = Unit(head=ChainHead(2**63 - 2, "A" * 43))
+    assert kinds(central.take(unit.event())) == [NoticeKind.EVENT]
     assert central.store.standings()[unit.name.source].missing == (Gap(1, 2**63 - 2),)
 
 
 def test_an_emptied_retained_topic_says_nothing(central: Central, unit: Unit) -> None:
-    assert central.take(unit.message(b"", Leaf.STATE)) == []
+    assert central.take(unit.message(b"", TopicKind.STATE)) == []
 
 
 def test_a_wrong_key_on_health_is_said_once_a_run(central: Central) -> None:
     stranger = Unit(key="stranger")
-    assert kinds(central.take(stranger.health())) == [Kind.REFUSED]
+    assert kinds(central.take(stranger.health())) == [NoticeKind.REFUSED]
     assert central.take(stranger.health()) == []
 
 
@@ -179,12 +181,12 @@ def test_what_came_before_its_key_was_registered_counts_after_a_restart(
 ) -> None:
     late = Unit("hall-3")
     messages = late.events(2)
-    assert {n.flaw for n in central.take(*messages)} == {Flaw.UNKNOWN_KEY}
+    assert {n.flaw for n in central.take(*messages)} == {RejectReason.UNKNOWN_KEY}
     again = central.restarted(keys_of(unit, late))
-    assert kinds(again.desk.revisit(again.clock())) == [Kind.EVENT] * 2
-    assert again.store.tokens(late.name.source) == tokens(messages)
-    assert list(again.store.refusals(Flaw.UNKNOWN_KEY)) == []
-    assert again.desk.revisit(again.clock()) == []
+    assert kinds(again.desk.retry_unknown(again.clock())) == [NoticeKind.EVENT] * 2
+    assert again.store.change_tokens(late.name.source) == tokens(messages)
+    assert list(again.store.refusals(RejectReason.UNKNOWN_KEY)) == []
+    assert again.desk.retry_unknown(again.clock()) == []
 
 
 # --- chains ------------------------------------------------------------------------------------
@@ -195,14 +197,14 @@ def test_a_gap_is_named_by_number_once_and_heals(central: Central, unit: Unit) -
     central.take(*messages[:11], messages[14])
     assert central.after(GRACE - 1) == []
     (gap,) = central.after(1)
-    assert (gap.kind, gap.loud) == (Kind.GAP, True)
+    assert (gap.kind, gap.is_warning) == (NoticeKind.GAP, True)
     assert gap.text == "events 12–14 are missing"  # noqa: RUF001 - a range
     assert central.after(10 * GRACE) == []
     again = central.restarted(keys_of(unit))
     assert again.after(10 * GRACE) == [], "once, restarted or not"
     again.take(*messages[11:14])
     (healed,) = again.after(1)
-    assert (healed.kind, healed.loud) == (Kind.HEALED, False)
+    assert (healed.kind, healed.is_warning) == (NoticeKind.HEALED, False)
     assert again.after(10 * GRACE) == []
 
 
@@ -228,9 +230,9 @@ def test_two_events_of_one_number_are_both_kept_and_shouted(central: Central, un
     rival = unit.fork()
     mine, theirs = unit.event(), rival.event()
     notices = central.take(mine, theirs)
-    assert kinds(notices) == [Kind.EVENT, Kind.EVENT, Kind.FORK]
+    assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.EVENT, NoticeKind.FORK]
     assert "another event 2" in notices[-1].text
-    assert set(central.store.tokens(unit.name.source)[1:]) == set(tokens([mine, theirs]))
+    assert set(central.store.change_tokens(unit.name.source)[1:]) == set(tokens([mine, theirs]))
 
 
 def test_an_id_used_again_is_kept_as_evidence_only(central: Central, unit: Unit) -> None:
@@ -239,9 +241,9 @@ def test_an_id_used_again_is_kept_as_evidence_only(central: Central, unit: Unit)
     assert isinstance(found, AttendanceEvent)
     other = found.model_copy(update={"subject": "0" * 32})
     notices = central.take(message, unit.message(sign(other, unit.key)))
-    assert kinds(notices) == [Kind.EVENT, Kind.FORK]
-    assert central.store.tokens(unit.name.source) == tokens([message])
-    (kept,) = list(central.store.refusals(Verdict.FORK))
+    assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.FORK]
+    assert central.store.change_tokens(unit.name.source) == tokens([message])
+    (kept,) = list(central.store.refusals(Classification.FORK))
     assert kept.payload.decode() == sign(other, unit.key)
 
 
@@ -249,37 +251,41 @@ def test_a_chain_that_does_not_meet_is_a_fork(central: Central, unit: Unit) -> N
     first = unit.event()
     rival = Unit()
     rival.event()
-    assert kinds(central.take(first, rival.event())) == [Kind.EVENT, Kind.EVENT, Kind.FORK]
+    assert kinds(central.take(first, rival.event())) == [
+        NoticeKind.EVENT,
+        NoticeKind.EVENT,
+        NoticeKind.FORK,
+    ]
 
 
 def test_a_head_that_is_not_the_stored_event_is_shouted_once(central: Central, unit: Unit) -> None:
     rival = Unit()
     rival.event()
     notices = central.take(unit.event(), rival.health(), rival.health())
-    assert kinds(notices) == [Kind.EVENT, Kind.FORK]
+    assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.FORK]
 
 
 def test_an_event_that_is_not_the_head_named_before(central: Central, unit: Unit) -> None:
     rival = Unit()
     rival.event()
     notices = central.take(rival.health(), unit.event())
-    assert kinds(notices) == [Kind.EVENT, Kind.FORK]
+    assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.FORK]
 
 
 def test_units_come_and_go_quietly(central: Central, unit: Unit) -> None:
-    will = unit.message(b'{"status":"offline","session":1}', Leaf.STATE)
+    will = unit.message(b'{"status":"offline","session":1}', TopicKind.STATE)
     notices = central.take(unit.state(), unit.state(), will, unit.state(Status.ONLINE, 2))
     assert [n.text for n in notices] == [
         "online, session 1",
         "offline, session 1",
         "online, session 2",
     ]
-    assert not any(n.loud for n in notices)
+    assert not any(n.is_warning for n in notices)
 
 
 def test_a_last_will_that_is_none(central: Central, unit: Unit) -> None:
-    (notice,) = central.take(unit.message(b'{"status":"on fire"}', Leaf.STATE))
-    assert notice.flaw is Flaw.MALFORMED
+    (notice,) = central.take(unit.message(b'{"status":"on fire"}', TopicKind.STATE))
+    assert notice.flaw is RejectReason.MALFORMED
 
 
 def test_two_receivers_of_one_store_see_no_false_gap(
@@ -292,7 +298,7 @@ def test_two_receivers_of_one_store_see_no_false_gap(
         other.take(*messages[1::2])
         assert central.after(GRACE) == []
         assert other.after(GRACE) == []
-        assert other.store.tokens(unit.name.source) == tokens(messages)
+        assert other.store.change_tokens(unit.name.source) == tokens(messages)
 
 
 def test_a_gap_is_reported_by_one_of_two_receivers(
@@ -307,7 +313,7 @@ def test_a_gap_is_reported_by_one_of_two_receivers(
         assert [n.text for n in said] == ["event 2 is missing"]
         other.take(messages[1])
         healed = [*central.after(1), *other.after(1)]
-        assert kinds(healed) == [Kind.HEALED]
+        assert kinds(healed) == [NoticeKind.HEALED]
 
 
 def test_a_store_that_fails_keeps_nothing_of_the_batch(
@@ -319,9 +325,9 @@ def test_a_store_that_fails_keeps_nothing_of_the_batch(
     broken = "SET default_transaction_read_only = on" if place.server else "PRAGMA query_only = 1"
     with central.store.database.reading():
         central.store.database.connection.exec_driver_sql(broken)
-    with pytest.raises(StoreAway, match=r"events"):
+    with pytest.raises(StoreUnavailable, match=r"events"):
         central.take(*messages[1:])
-    assert central.store.tokens(unit.name.source) == tokens(messages[:1])
+    assert central.store.change_tokens(unit.name.source) == tokens(messages[:1])
 
 
 # --- any order ---------------------------------------------------------------------------------
@@ -357,7 +363,7 @@ def test_any_order_of_a_chain_gives_the_same_store_and_no_alarm(
     with TemporaryDirectory() as folder:
         notices, rows = run_batches(folder, messages, cuts)
     assert rows == [(n, token) for n, token in enumerate(tokens(CHAIN), 1)]
-    assert not [notice for notice in notices if notice.loud]
+    assert not [notice for notice in notices if notice.is_warning]
 
 
 @settings(max_examples=25, deadline=None)
@@ -368,7 +374,7 @@ def test_any_order_of_a_forked_chain_keeps_both_and_shouts(
     with TemporaryDirectory() as folder:
         notices, rows = run_batches(folder, messages, cuts)
     assert {token for _, token in rows} == set(tokens(CHAIN + RIVALS))
-    assert Kind.FORK in kinds(notices)
+    assert NoticeKind.FORK in kinds(notices)
 
 
 def test_es256_units_are_taken_too(store: Store) -> None:
@@ -376,5 +382,5 @@ def test_es256_units_are_taken_too(store: Store) -> None:
     unit.sealer._key = unit.key = signing_key("es256-key", "ES256")
     central = Central(store, keys_of(unit))
     message = unit.event()
-    assert kinds(central.take(message)) == [Kind.EVENT]
+    assert kinds(central.take(message)) == [NoticeKind.EVENT]
     assert digest(message.payload.decode()) == unit.head.digest

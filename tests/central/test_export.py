@@ -27,9 +27,9 @@ from edge.system.clock import ClockState
 from edge.types import Direction, Reason
 from senyum_central.attendance import attendance_csv as sheet
 from senyum_central.evidence.entries import Defect
-from senyum_central.evidence.evidence import Evidence
+from senyum_central.evidence.evidence import EvidenceReader
 from senyum_central.ingest.gaps import Gap
-from senyum_central.store.queries import Period, Shelf
+from senyum_central.store.queries import EventReader, Period
 
 DAY = "2026-03-02"
 NUMBER = "198503152010011004"
@@ -340,10 +340,10 @@ def test_many_events_are_read_a_part_at_a_time(place: Place) -> None:
     fill(place, *messages, units=(door,), at="2026-03-02T18:00:00")
     defects: list[Defect] = []
     with closing(place.open()) as store:
-        shelf = Shelf(store)
+        shelf = EventReader(store)
         with shelf.snapshot():
             day = Period(date(2026, 3, 2), date(2026, 3, 2))
-            evidence = Evidence(shelf, keys_of(door), day, defects.append, lambda _: None)
+            evidence = EvidenceReader(shelf, keys_of(door), day, defects.append, lambda _: None)
             (found,) = evidence.units()
             assert [item.number for item in found.items] == list(range(1, 1201))
             assert [link.sequence for link in shelf.chain(door.name, Gap(3, 2**60))] == list(

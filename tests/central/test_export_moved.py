@@ -8,7 +8,7 @@ from days import Door, key_file, take
 from places import Place
 
 from edge.cli import main
-from edge.outbox.event_signer import Head
+from edge.outbox.event_signer import ChainHead
 from edge.types import AuditCode
 
 OTHER = "A" * 43
@@ -25,7 +25,7 @@ def test_a_move_that_follows_another_event_ends_no_chain(
 ) -> None:
     door, gate = Door(), Door("gate-2")
     messages = [door.at(f"2026-03-02T0{hour}:30:00").passes() for hour in range(stored)]
-    gate.head = door.head if genuine else Head(stored, OTHER)
+    gate.head = door.head if genuine else ChainHead(stored, OTHER)
     gate.at("2026-03-02T09:00:00")
     moved = gate.audit(AuditCode.MOVED, **{"from": door.name.source, "last": stored})
     with closing(file_place.open()) as store:

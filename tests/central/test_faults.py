@@ -11,14 +11,14 @@ import pytest
 from places import Place
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
-from edge.errors import RowRejected, StoreAway, StoreError, StoreUnusable
-from senyum_central.ingest.chain_rules import Entry
+from edge.errors import RowRejected, StoreError, StoreUnavailable, StoreUnusable
+from senyum_central.ingest.chain_rules import ChainEntry
 from senyum_central.store import database_errors as faults
 from senyum_central.store.store import Record, Store
 
 NOW = "2026-03-02T00:31:04.000+00:00"
 RECORD = Record(
-    Entry("urn:senyum:kota:depok:lobby-1", "id-1", 1, "d1", None),
+    ChainEntry("urn:senyum:kota:depok:lobby-1", "id-1", 1, "d1", None),
     "senyum.unit.audit.v1",
     NOW,
     None,
@@ -38,14 +38,18 @@ def of_server(state: str) -> DBAPIError:
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_condition_of_postgresql_is_waited_out_unless_a_row_is_its_cause(state: str) -> None:
-    expected = RowRejected if state[:2] in {"22", "23", "54"} or state == "42804" else StoreAway
+    expected = (
+        RowRejected if state[:2] in {"22", "23", "54"} or state == "42804" else StoreUnavailable
+    )
     assert faults.kind(of_server(state)) is expected
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_only_what_the_caller_can_correct_ends_the_start(state: str) -> None:
     callers = state[:2] in {"28", "3D", "3F"} or state == "42501"
-    assert faults.kind_at_start(of_server(state)) is (StoreUnusable if callers else StoreAway)
+    assert faults.kind_at_start(of_server(state)) is (
+        StoreUnusable if callers else StoreUnavailable
+    )
 
 
 def of_file(code: int) -> DBAPIError:
@@ -57,18 +61,18 @@ def of_file(code: int) -> DBAPIError:
 @pytest.mark.parametrize(
     ("code", "running", "starting"),
     [
-        (sqlite3.SQLITE_BUSY, StoreAway, StoreAway),
-        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreAway, StoreAway),
-        (sqlite3.SQLITE_CORRUPT, StoreAway, StoreUnusable),
-        (sqlite3.SQLITE_FULL, StoreAway, StoreAway),
-        (sqlite3.SQLITE_IOERR, StoreAway, StoreAway),
-        (sqlite3.SQLITE_IOERR_FSYNC, StoreAway, StoreAway),
-        (sqlite3.SQLITE_LOCKED, StoreAway, StoreAway),
-        (sqlite3.SQLITE_NOTADB, StoreAway, StoreUnusable),
-        (sqlite3.SQLITE_READONLY, StoreAway, StoreAway),
-        (sqlite3.SQLITE_READONLY_DBMOVED, StoreAway, StoreAway),
-        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, RowRejected, StoreAway),
-        (sqlite3.SQLITE_TOOBIG, RowRejected, StoreAway),
+        (sqlite3.SQLITE_BUSY, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_CORRUPT, StoreUnavailable, StoreUnusable),
+        (sqlite3.SQLITE_FULL, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_IOERR, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_IOERR_FSYNC, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_LOCKED, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_NOTADB, StoreUnavailable, StoreUnusable),
+        (sqlite3.SQLITE_READONLY, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_READONLY_DBMOVED, StoreUnavailable, StoreUnavailable),
+        (sqlite3.SQLITE_CONSTRAINT_UNIQUE, RowRejected, StoreUnavailable),
+        (sqlite3.SQLITE_TOOBIG, RowRejected, StoreUnavailable),
     ],
 )
 def test_a_condition_of_sqlite(
@@ -81,17 +85,17 @@ def test_a_condition_of_sqlite(
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
 def test_a_file_that_cannot_be_made_is_the_callers_if_its_path_or_rights_are(number: int) -> None:
     callers = {errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
-    expected = StoreUnusable if number in callers else StoreAway
+    expected = StoreUnusable if number in callers else StoreUnavailable
     assert faults.kind_at_start(OSError(number, "as the system says it")) is expected
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("connection refused", StoreAway),
-        ("the database system is starting up", StoreAway),
-        ("could not translate host name: Temporary failure in name resolution", StoreAway),
-        ("server closed the connection unexpectedly", StoreAway),
+        ("connection refused", StoreUnavailable),
+        ("the database system is starting up", StoreUnavailable),
+        ("could not translate host name: Temporary failure in name resolution", StoreUnavailable),
+        ("server closed the connection unexpectedly", StoreUnavailable),
         ('password authentication failed for user "senyum"', StoreUnusable),
         ('database "none" does not exist', StoreUnusable),
         ('no pg_hba.conf entry for host "10.0.0.1"', StoreUnusable),
@@ -101,7 +105,7 @@ def test_a_file_that_cannot_be_made_is_the_callers_if_its_path_or_rights_are(num
 def test_a_connection_that_was_not_made(words: str, expected: type[StoreError]) -> None:
     error = OperationalError("", {}, psycopg.OperationalError(f"connection failed: {words}"))
     assert faults.kind_at_start(error) is expected
-    assert faults.kind(error) is StoreAway, "at run time even a wrong password is waited out"
+    assert faults.kind(error) is StoreUnavailable, "at run time even a wrong password is waited out"
 
 
 def test_what_a_driver_refuses_without_a_code_is_of_the_row() -> None:
@@ -141,4 +145,4 @@ def _refuses(place: Place, work: Callable[[Store], None]) -> None:
         assert "\n" not in str(raised.value)
         with store.batch():
             _add(store, RECORD)
-        assert store.tokens(RECORD.entry.unit) == ["jws"], "the store goes on"
+        assert store.change_tokens(RECORD.entry.unit) == ["jws"], "the store goes on"

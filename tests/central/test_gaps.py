@@ -1,13 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from senyum_central.ingest.gaps import Gap, Ledger, Standing
+from senyum_central.ingest.gaps import ChainStatus, Gap, GapTracker
 
 GRACE = 100
 
 
-def ledger_of(*numbers: int) -> Ledger:
-    ledger = Ledger(GRACE)
+def ledger_of(*numbers: int) -> GapTracker:
+    ledger = GapTracker(GRACE)
     for number in numbers:
         ledger.arrived(number, 0)
     return ledger
@@ -60,12 +60,12 @@ def test_words() -> None:
 
 
 def test_resumed_from_a_store_it_reports_nothing_twice() -> None:
-    standing = Standing(
+    standing = ChainStatus(
         highest=20,
         missing=(Gap(3, 3), Gap(10, 16), Gap(19, 20)),
         reported=(Gap(2, 4), Gap(12, 14), Gap(6, 7)),
     )
-    ledger = Ledger.resume(standing, GRACE, 0)
+    ledger = GapTracker.resume(standing, GRACE, 0)
     assert ledger.sweep(0) == ()
     assert ledger.sweep(GRACE) == (Gap(10, 11), Gap(15, 16), Gap(19, 20))
 
@@ -87,7 +87,7 @@ def test_numbers_are_taken_out_of_a_gap(first: int, more: int, others: set[int])
 def test_what_is_missing_follows_from_the_set_of_numbers(
     arrivals: list[int], named: list[int], data: st.DataObject
 ) -> None:
-    ledger = Ledger(GRACE)
+    ledger = GapTracker(GRACE)
     steps = data.draw(st.permutations([(n, True) for n in arrivals] + [(n, False) for n in named]))
     now = 0
     reported: set[int] = set()

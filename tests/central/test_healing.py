@@ -15,7 +15,7 @@ from processes import Process
 from wireunit import UNIT, until
 
 from edge.contract.keys import SigningKey, add_registration
-from edge.outbox.store import Reader
+from edge.outbox.store import OutboxReader
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
@@ -52,7 +52,7 @@ def test_what_a_lying_broker_forgot_is_sent_again(
         liar = stack.enter_context(LyingBroker(broker.port, FORGOTTEN))
         wires = unit.start(liar.settings, stack)
         wires.record(30)
-        with closing(Reader(wires.file)) as reader:
+        with closing(OutboxReader(wires.file)) as reader:
             signed = [row.token for row in reader.after(0, 100)]
 
             def stored() -> list[str]:

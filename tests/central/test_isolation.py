@@ -11,20 +11,20 @@ from places import Place
 
 from edge.contract.envelope import verify
 from edge.contract.jose import digest
-from edge.contract.topics import Leaf
-from edge.errors import RowRejected, StoreAway, StoreError
+from edge.contract.topics import TopicKind
+from edge.errors import RowRejected, StoreError, StoreUnavailable
 from senyum_central.ingest import ingestor as desk_module
 from senyum_central.ingest import message_check as examine
 from senyum_central.ingest.chains import Chains
-from senyum_central.ingest.ingestor import Desk
+from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.message import Message
-from senyum_central.ingest.notices import Failure, Kind, Notice
+from senyum_central.ingest.notices import Failure, Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
 from senyum_central.ingest.replies import is_reply
-from senyum_central.ingest.store_retry import Patience
+from senyum_central.ingest.store_retry import StoreRetry
 from senyum_central.store.store import Store
 
-PATIENTLY = Patience(lambda _seconds: True)
+PATIENTLY = StoreRetry(lambda _seconds: True)
 GRACE = 60.0
 ERRORS = [
     OverflowError("date value out of range"),
@@ -116,22 +116,22 @@ def test_one_message_that_raises_is_refused_and_the_others_are_stored(
     batch = [first, bad, *other.events(2), last, unit.health()]
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
-        desk = Desk(store, keys_of(unit, other), GRACE, clock())
+        desk = Ingestor(store, keys_of(unit, other), GRACE, clock())
         with pytest.MonkeyPatch.context() as patch:
             Spoiler(patch).raises(owner, name, error, is_of(bad))
-            notices = desk.take(batch, clock())
-            assert desk.take([bad], clock()) == [], "it is reported once"
-        wrong = [notice for notice in notices if notice.kind is Kind.REFUSED]
-        assert [(notice.flaw, notice.loud) for notice in wrong] == [(Failure.INTERNAL, True)]
+            notices = desk.ingest(batch, clock())
+            assert desk.ingest([bad], clock()) == [], "it is reported once"
+        wrong = [notice for notice in notices if notice.kind is NoticeKind.REFUSED]
+        assert [(notice.flaw, notice.is_warning) for notice in wrong] == [(Failure.INTERNAL, True)]
         assert type(error).__name__ in wrong[0].text
-        assert [notice.kind for notice in notices].count(Kind.EVENT) == 4
-        assert store.tokens(unit.name.source) == [m.payload.decode() for m in (first, last)]
-        assert len(store.tokens(other.name.source)) == 2
+        assert [notice.kind for notice in notices].count(NoticeKind.EVENT) == 4
+        assert store.change_tokens(unit.name.source) == [m.payload.decode() for m in (first, last)]
+        assert len(store.change_tokens(other.name.source)) == 2
         assert refused(file_place) == [("internal", 2, bad.payload)]
         # A program that can process it takes it at its next start.
-        again = Desk(store, keys_of(unit, other), GRACE, clock())
-        assert [notice.kind for notice in again.revisit(clock())] == [Kind.EVENT]
-        assert len(store.tokens(unit.name.source)) == 3
+        again = Ingestor(store, keys_of(unit, other), GRACE, clock())
+        assert [notice.kind for notice in again.retry_unknown(clock())] == [NoticeKind.EVENT]
+        assert len(store.change_tokens(unit.name.source)) == 3
     assert refused(file_place) == []
 
 
@@ -160,11 +160,11 @@ def test_a_row_that_the_database_rejects_takes_no_other_with_it(
 
     monkeypatch.setattr(Store, "add", add)
     clock = TurnedClock.at_start()
-    desk = Desk(store, keys_of(unit, other), GRACE, clock())
-    notices = desk.take([good, bad, *other.events(3)], clock())
-    assert [n.flaw for n in notices if n.kind is Kind.REFUSED] == [Failure.INTERNAL]
-    assert store.tokens(unit.name.source) == [good.payload.decode()]
-    assert len(store.tokens(other.name.source)) == 3
+    desk = Ingestor(store, keys_of(unit, other), GRACE, clock())
+    notices = desk.ingest([good, bad, *other.events(3)], clock())
+    assert [n.flaw for n in notices if n.kind is NoticeKind.REFUSED] == [Failure.INTERNAL]
+    assert store.change_tokens(unit.name.source) == [good.payload.decode()]
+    assert len(store.change_tokens(other.name.source)) == 3
     assert [flaw for flaw, *_ in refused(place)] == ["internal"]
 
 
@@ -173,8 +173,8 @@ def test_every_message_may_raise(file_place: Place, unit: Unit, spoiler: Spoiler
     spoiler.raises(Store, "add", OverflowError(), lambda _: True)
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
-        assert len(desk.take(messages, clock())) == 30
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
+        assert len(desk.ingest(messages, clock())) == 30
     assert len(refused(file_place)) == 30
 
 
@@ -185,8 +185,8 @@ def test_health_that_raises_is_reported_once_and_counted_each_time(
     clock = TurnedClock.at_start()
     unit.event()
     with closing(file_place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
-        notices = [notice for _ in range(5) for notice in desk.take([unit.health()], clock())]
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
+        notices = [notice for _ in range(5) for notice in desk.ingest([unit.health()], clock())]
     assert [notice.flaw for notice in notices] == [Failure.INTERNAL]
     kept = sum(times for _, times, _ in refused(file_place))
     ((flaw, more),) = file_place.rows("SELECT flaw, times FROM refused_before")
@@ -199,12 +199,12 @@ def test_a_poisoned_message_in_the_store_stops_no_start(
     bad, good = unit.event(), other.event()
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
-        Desk(store, keys_of(), GRACE, clock()).take([bad, good], clock())
+        Ingestor(store, keys_of(), GRACE, clock()).ingest([bad, good], clock())
         assert {flaw for flaw, *_ in refused(file_place)} == {"unknown-key"}
         spoiler.raises(Store, "date", OverflowError(), is_of(bad))
-        desk = Desk(store, keys_of(unit, other), GRACE, clock())
-        assert [notice.unit for notice in desk.revisit(clock())] == [other.name]
-        assert desk.revisit(clock()) == []
+        desk = Ingestor(store, keys_of(unit, other), GRACE, clock())
+        assert [notice.unit for notice in desk.retry_unknown(clock())] == [other.name]
+        assert desk.retry_unknown(clock()) == []
     assert [payload for *_, payload in refused(file_place)] == [bad.payload]
 
 
@@ -214,11 +214,11 @@ def test_a_store_that_is_away_meanwhile_loses_and_hides_nothing(
 ) -> None:
     """What was to be said of a transaction that failed is said of the one that does not."""
     messages = [
-        unit.state(), *unit.events(2), other.message(b"{}", Leaf.HEALTH), *other.events(2)
+        unit.state(), *unit.events(2), other.message(b"{}", TopicKind.HEALTH), *other.events(2)
     ]  # fmt: skip
     real = Store.add
     fails: Iterator[Exception | None] = iter(
-        [*([OverflowError()] if apart else []), None, None, StoreAway("the server is away")]
+        [*([OverflowError()] if apart else []), None, None, StoreUnavailable("the server is away")]
     )
 
     def add(self: Store, *arguments: Any) -> None:
@@ -230,14 +230,15 @@ def test_a_store_that_is_away_meanwhile_loses_and_hides_nothing(
     monkeypatch.setattr(Store, "add", add)
     said: list[Notice] = []
     with closing(file_place.open()) as store:
-        desk = Desk(store, keys_of(unit, other), GRACE, TurnedClock.at_start()())
+        desk = Ingestor(store, keys_of(unit, other), GRACE, TurnedClock.at_start()())
         receiver = Receiver(desk, said.append, TurnedClock.at_start(), patiently=PATIENTLY)
         receiver.take(messages)
-        assert len(store.tokens(unit.name.source)) == 2
+        assert len(store.change_tokens(unit.name.source)) == 2
     kinds = [notice.kind for notice in said]
     assert kinds == [
-        Kind.STATE, Kind.EVENT, Kind.EVENT, Kind.REFUSED, Kind.EVENT, Kind.EVENT
-    ]  # fmt: skip
+        *(NoticeKind.STATE, NoticeKind.EVENT, NoticeKind.EVENT),
+        *(NoticeKind.REFUSED, NoticeKind.EVENT, NoticeKind.EVENT),
+    ]
 
 
 def test_a_store_that_fails_refuses_nothing(
@@ -247,9 +248,9 @@ def test_a_store_that_fails_refuses_nothing(
     spoiler.raises(Store, "add", StoreError("disk image is malformed"), lambda _: True)
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
         with pytest.raises(StoreError):
-            desk.take(unit.events(3), clock())
+            desk.ingest(unit.events(3), clock())
     assert refused(file_place) == []
 
 
@@ -269,10 +270,10 @@ def test_what_cannot_be_shown_is_stored_and_the_next_is_shown(
 
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
         receiver = Receiver(desk, show, clock, shown=flush)
         receiver.take(unit.events(3))
-        assert len(store.tokens(unit.name.source)) == 3
+        assert len(store.change_tokens(unit.name.source)) == 3
     assert len(shown) == 3
 
 
@@ -288,10 +289,10 @@ def test_what_is_durable_is_acknowledged_whatever_counting_it_raises(
 ) -> None:
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
         spoiler.raises(Chains, "count", OverflowError(), lambda _: True)
-        notices = desk.take(unit.events(3), clock())
-    assert [notice.kind for notice in notices] == [Kind.EVENT] * 3
+        notices = desk.ingest(unit.events(3), clock())
+    assert [notice.kind for notice in notices] == [NoticeKind.EVENT] * 3
 
 
 def test_a_store_that_goes_away_while_it_is_looked_through_hides_nothing(
@@ -301,9 +302,9 @@ def test_a_store_that_goes_away_while_it_is_looked_through_hides_nothing(
     said: list[Notice] = []
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
-        Desk(store, keys_of(), GRACE, clock()).take(unit.events(3), clock())
-        real = Store.forgive
-        fails = iter([None, StoreAway("the disk is full"), None, None])
+        Ingestor(store, keys_of(), GRACE, clock()).ingest(unit.events(3), clock())
+        real = Store.drop_rejection
+        fails = iter([None, StoreUnavailable("the disk is full"), None, None])
 
         def forgive(self: Store, *arguments: Any) -> None:
             error = next(fails)
@@ -312,8 +313,8 @@ def test_a_store_that_goes_away_while_it_is_looked_through_hides_nothing(
             real(self, *arguments)
 
         monkeypatch.setattr(Store, "forgive", forgive)
-        desk = Desk(store, keys_of(unit), GRACE, clock())
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
         Receiver(desk, said.append, clock, patiently=PATIENTLY).start()
-        assert len(store.tokens(unit.name.source)) == 3
-    assert [notice.kind for notice in said] == [Kind.EVENT] * 3
+        assert len(store.change_tokens(unit.name.source)) == 3
+    assert [notice.kind for notice in said] == [NoticeKind.EVENT] * 3
     assert refused(file_place) == []

@@ -1,15 +1,15 @@
 import pytest
 
 from senyum_central.ingest.chain_rules import (
-    Entry,
-    Judgement,
+    ChainDecision,
+    ChainEntry,
+    Classification,
     Neighbours,
-    Verdict,
     judge,
     judge_head,
 )
 
-ENTRY = Entry("urn:senyum:kota:depok:lobby-1", "id-12", 12, "d12", "d11")
+ENTRY = ChainEntry("urn:senyum:kota:depok:lobby-1", "id-12", 12, "d12", "d11")
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ ENTRY = Entry("urn:senyum:kota:depok:lobby-1", "id-12", 12, "d12", "d11")
     ],
 )
 def test_an_event_that_fits_is_genuine(stored: Neighbours) -> None:
-    assert judge(ENTRY, stored) == Judgement(Verdict.GENUINE)
+    assert judge(ENTRY, stored) == ChainDecision(Classification.GENUINE)
 
 
 def test_the_same_bytes_again_are_a_duplicate() -> None:
     found = judge(ENTRY, Neighbours(same_id="d12", same=frozenset({"d12"})))
-    assert (found.verdict, found.keep) == (Verdict.DUPLICATE, False)
+    assert (found.verdict, found.keep) == (Classification.DUPLICATE, False)
 
 
 @pytest.mark.parametrize(
@@ -42,27 +42,27 @@ def test_the_same_bytes_again_are_a_duplicate() -> None:
 )
 def test_a_fork_is_kept_and_says_why(stored: Neighbours, why: str) -> None:
     found = judge(ENTRY, stored)
-    assert (found.verdict, found.keep) == (Verdict.FORK, True)
+    assert (found.verdict, found.keep) == (Classification.FORK, True)
     assert why in found.why
 
 
 def test_an_id_with_other_content_is_no_second_event() -> None:
     found = judge(ENTRY, Neighbours(same_id="x"))
-    assert (found.verdict, found.keep) == (Verdict.FORK, False)
+    assert (found.verdict, found.keep) == (Classification.FORK, False)
     assert "id of another event" in found.why
 
 
 @pytest.mark.parametrize(
     ("stored", "named", "verdict"),
     [
-        (frozenset(), None, Verdict.GENUINE),
-        (frozenset({"h", "x"}), None, Verdict.GENUINE),
-        (frozenset(), "h", Verdict.GENUINE),
-        (frozenset({"x"}), None, Verdict.FORK),
-        (frozenset(), "x", Verdict.FORK),
+        (frozenset(), None, Classification.GENUINE),
+        (frozenset({"h", "x"}), None, Classification.GENUINE),
+        (frozenset(), "h", Classification.GENUINE),
+        (frozenset({"x"}), None, Classification.FORK),
+        (frozenset(), "x", Classification.FORK),
     ],
 )
 def test_a_named_head_is_held_against_what_is_known(
-    stored: frozenset[str], named: str | None, verdict: Verdict
+    stored: frozenset[str], named: str | None, verdict: Classification
 ) -> None:
     assert judge_head(7, "h", stored, named).verdict is verdict

@@ -7,11 +7,11 @@ from central_parts import TurnedClock, Unit, keys_of
 from days import later_of
 from places import Place
 
-from edge.contract.envelope import Flaw
+from edge.contract.envelope import RejectReason
 from edge.contract.jose import digest
-from senyum_central.ingest.ingestor import Desk, Message
-from senyum_central.ingest.notices import Kind
-from senyum_central.store.store import Later
+from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.ingest.notices import NoticeKind
+from senyum_central.store.store import UnknownEvent
 from senyum_central.store.unknown_events import read_later
 
 GRACE = 10.0
@@ -22,19 +22,23 @@ def test_it_is_kept_whole_in_its_place_and_is_no_gap(place: Place) -> None:
     clock = TurnedClock.at_start()
     messages = [unit.event(), later_of(unit), unit.event(), unit.health()]
     with closing(place.open()) as store, closing(place.open()) as other:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
-        second = Desk(other, keys_of(unit), GRACE, clock())
-        said = desk.take(messages, clock())
-        assert [notice.kind for notice in said] == [Kind.EVENT, Kind.REFUSED, Kind.EVENT]
-        assert said[1].flaw is Flaw.PAYLOAD
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
+        second = Ingestor(other, keys_of(unit), GRACE, clock())
+        said = desk.ingest(messages, clock())
+        assert [notice.kind for notice in said] == [
+            NoticeKind.EVENT,
+            NoticeKind.REFUSED,
+            NoticeKind.EVENT,
+        ]
+        assert said[1].flaw is RejectReason.PAYLOAD
         assert "kept for a later version" in said[1].text
-        assert [n.kind for n in second.take(messages, clock())] == [Kind.DUPLICATE] * 2
+        assert [n.kind for n in second.ingest(messages, clock())] == [NoticeKind.DUPLICATE] * 2
         clock.turn(10 * GRACE)
-        assert desk.sweep(clock()) + second.sweep(clock()) == []
-        (kept,) = store.laters()
+        assert desk.check_gaps(clock()) + second.check_gaps(clock()) == []
+        (kept,) = store.unknown_events()
         assert kept.jws.encode() == messages[1].payload
         assert store.standings()[unit.name.source].missing == ()
-        assert Desk(store, keys_of(unit), GRACE, clock()).sweep(clock()) == []
+        assert Ingestor(store, keys_of(unit), GRACE, clock()).check_gaps(clock()) == []
     assert len(place.rows("SELECT id FROM event")) == 2
 
 
@@ -46,12 +50,12 @@ def test_a_program_that_knows_it_takes_it_at_its_start(place: Place) -> None:
     token = message.payload.decode()
     with closing(place.open()) as store:
         with store.batch():
-            later = Later(unit.name.source, 1, digest(token), "x", message.topic, token)
+            later = UnknownEvent(unit.name.source, 1, digest(token), "x", message.topic, token)
             assert store.add_later(later, str(clock()))
-        desk = Desk(store, keys_of(unit), GRACE, clock())
-        assert [notice.kind for notice in desk.revisit(clock())] == [Kind.EVENT]
-        assert store.laters() == []
-        assert store.tokens(unit.name.source) == [token]
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
+        assert [notice.kind for notice in desk.retry_unknown(clock())] == [NoticeKind.EVENT]
+        assert store.unknown_events() == []
+        assert store.change_tokens(unit.name.source) == [token]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +79,10 @@ def test_what_has_no_place_in_the_chain_is_refused_as_ever(
     message = later_of(unit, **changes)
     assert read_later(message.topic, message.payload.decode()) is None
     with closing(place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, TurnedClock.at_start()())
-        (notice,) = desk.take([message], TurnedClock.at_start()())
-        assert notice.kind is Kind.REFUSED
-        assert store.laters() == []
+        desk = Ingestor(store, keys_of(unit), GRACE, TurnedClock.at_start()())
+        (notice,) = desk.ingest([message], TurnedClock.at_start()())
+        assert notice.kind is NoticeKind.REFUSED
+        assert store.unknown_events() == []
         assert len(list(store.refusals(str(notice.flaw)))) == 1
 
 
@@ -87,7 +91,7 @@ def test_an_unsigned_one_is_refused(place: Place) -> None:
     message = later_of(unit)
     spoiled = Message(message.topic, message.payload[:-4] + b"AAAA")
     with closing(place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, TurnedClock.at_start()())
-        (notice,) = desk.take([spoiled], TurnedClock.at_start()())
-        assert notice.flaw is Flaw.BAD_SIGNATURE
-        assert store.laters() == []
+        desk = Ingestor(store, keys_of(unit), GRACE, TurnedClock.at_start()())
+        (notice,) = desk.ingest([spoiled], TurnedClock.at_start()())
+        assert notice.flaw is RejectReason.BAD_SIGNATURE
+        assert store.unknown_events() == []

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from places import Place
 from sqlalchemy import event as sqlalchemy_event
 
-from edge.contract.envelope import Flaw
+from edge.contract.envelope import RejectReason
 from edge.contract.limits import MAX_SEQUENCE
-from senyum_central.ingest.alarm_hook import Alarm
-from senyum_central.ingest.gap_requests import Asker
-from senyum_central.ingest.gaps import Gap, Ledger, Standing, subtract, whole
-from senyum_central.ingest.ingestor import Desk, Instant, Message
-from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.alarm_hook import AlarmHook
+from senyum_central.ingest.gap_requests import GapRequester
+from senyum_central.ingest.gaps import ChainStatus, Gap, GapTracker, subtract, whole
+from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import Authority
+from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.store.store import Store
-from senyum_central.store.unit_renames import Move, by_unit
+from senyum_central.store.unit_renames import UnitRename, split_by_unit
 
 GRACE = 10.0
 numbers = st.integers(1, 60)
@@ -87,7 +87,7 @@ steps = st.tuples(st.sampled_from(["arrived", "arrived", "named", "restart"]), n
 
 @given(st.lists(steps, max_size=40))
 def test_a_ledger_waits_as_if_it_looked_at_each_number(taken: list[tuple[str, int]]) -> None:
-    ledger, plain = Ledger(grace_ns=10), PlainLedger()
+    ledger, plain = GapTracker(grace_ns=10), PlainLedger()
     now = 0
     for now, (what, n) in enumerate(taken, start=1):
         if what == "restart":
@@ -107,8 +107,8 @@ def test_a_ledger_waits_as_if_it_looked_at_each_number(taken: list[tuple[str, in
 def test_a_ledger_resumed_or_corrected_holds_what_is_missing(
     missing: set[int], reported: set[int], apart: set[int]
 ) -> None:
-    standing = Standing(60, tuple(gaps_of(missing)), tuple(gaps_of(reported)))
-    ledger = Ledger.resume(standing, 0, 0)
+    standing = ChainStatus(60, tuple(gaps_of(missing)), tuple(gaps_of(reported)))
+    ledger = GapTracker.resume(standing, 0, 0)
     assert numbers_of(iter(ledger.holes)) == missing
     assert numbers_of(iter(ledger.overdue(0))) == missing - reported
     assert ledger.returned(gaps_of(apart)) == []
@@ -122,10 +122,19 @@ def test_a_ledger_resumed_or_corrected_holds_what_is_missing(
 
 
 def test_a_name_that_was_had_twice_is_traced_back_to_where_it_went_away() -> None:
-    moves = [Move("b", 5, "a"), Move("a", 8, "b"), Move("b", 11, "a"), Move("c", 4, "x")]
-    assert by_unit(moves) == {"a": [Gap(5, 7)], "b": [Gap(1, 4), Gap(8, 10)], "c": [Gap(1, 3)]}
-    many = [Move("u", n, "x") for n in range(2, 5000)]
-    assert by_unit(many) == {"u": [Gap(1, 4998)]}
+    moves = [
+        UnitRename("b", 5, "a"),
+        UnitRename("a", 8, "b"),
+        UnitRename("b", 11, "a"),
+        UnitRename("c", 4, "x"),
+    ]
+    assert split_by_unit(moves) == {
+        "a": [Gap(5, 7)],
+        "b": [Gap(1, 4), Gap(8, 10)],
+        "c": [Gap(1, 3)],
+    }
+    many = [UnitRename("u", n, "x") for n in range(2, 5000)]
+    assert split_by_unit(many) == {"u": [Gap(1, 4998)]}
 
 
 # --- what it costs -----------------------------------------------------------------------------
@@ -163,9 +172,9 @@ def counted(store: Store) -> Iterator[dict[str, int]]:
 class Walking(TurnedClock):
     """A clock on which both kinds of time go on."""
 
-    def turn(self, seconds: float) -> Instant:
+    def turn(self, seconds: float) -> ReceivedAt:
         later = self.instant.utc + timedelta(seconds=seconds)
-        self.instant = Instant(later, self.instant.monotonic_ns + int(seconds * 1e9))
+        self.instant = ReceivedAt(later, self.instant.monotonic_ns + int(seconds * 1e9))
         return self.instant
 
 
@@ -176,24 +185,26 @@ def whole_life(place: Place, gaps: int) -> dict[str, int]:
     clock = Walking.at_start()
     said: list[Notice] = []
     with closing(place.open()) as store, closing(place.open()) as second:
-        asker = Asker(store, Authority(signing_key("authority")))
-        receiver = Receiver(Desk(store, keys_of(unit), GRACE, clock(), asker), said.append, clock)
-        other = Desk(second, keys_of(unit), GRACE, clock())
+        asker = GapRequester(store, ReplayAuthority(signing_key("authority")))
+        receiver = Receiver(
+            Ingestor(store, keys_of(unit), GRACE, clock(), asker), said.append, clock
+        )
+        other = Ingestor(second, keys_of(unit), GRACE, clock())
         with counted(store) as count:
             receiver.take(messages[::2])
             clock.turn(GRACE)
             receiver.idle()
             for start in range(1, len(messages), 200):
-                other.take(messages[start : start + 200 : 2], clock())  # by another receiver
+                other.ingest(messages[start : start + 200 : 2], clock())  # by another receiver
                 clock.turn(1.0)
                 receiver.idle()
             clock.turn(1.0)
             receiver.idle()
         assert store.reported() == {}
-    assert [notice.text for notice in said if notice.kind is Kind.GAP] == [
+    assert [notice.text for notice in said if notice.kind is NoticeKind.GAP] == [
         f"{gaps} events between 2 and {2 * gaps} are missing, in {gaps} gaps"
     ]
-    assert [notice.over for notice in said if notice.kind is Kind.HEALED][-1:] == [True]
+    assert [notice.over for notice in said if notice.kind is NoticeKind.HEALED][-1:] == [True]
     return count
 
 
@@ -216,10 +227,10 @@ def test_a_report_of_many_gaps_is_a_few_statements(place: Place) -> None:
     messages = unit.events(401)
     clock = Walking.at_start()
     with closing(place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
-        desk.take(messages[::2], clock())
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
+        desk.ingest(messages[::2], clock())
         with counted(store) as count:
-            (notice,) = desk.sweep(clock.turn(GRACE))
+            (notice,) = desk.check_gaps(clock.turn(GRACE))
         assert count["statements"] <= 20
         assert len(notice.gaps) == 200
 
@@ -231,16 +242,16 @@ def test_the_largest_numbers_cost_what_small_ones_do(place: Place) -> None:
     late = unit.event()
     clock = Walking.at_start()
     with closing(place.open()) as store:
-        desk = Desk(store, keys_of(unit), GRACE, clock())
-        desk.take([first, late], clock())
-        (notice,) = desk.sweep(clock.turn(GRACE))
+        desk = Ingestor(store, keys_of(unit), GRACE, clock())
+        desk.ingest([first, late], clock())
+        (notice,) = desk.check_gaps(clock.turn(GRACE))
         assert notice.gaps == (Gap(2, MAX_SEQUENCE - 2),)
         assert store.holes({unit.name.source: [Gap(1, MAX_SEQUENCE)]}) == {
             unit.name.source: [
                 Gap(2, MAX_SEQUENCE - 2), Gap(MAX_SEQUENCE, MAX_SEQUENCE)
             ]
         }  # fmt: skip
-        assert Desk(store, keys_of(unit), GRACE, clock()).sweep(clock.turn(GRACE)) == []
+        assert Ingestor(store, keys_of(unit), GRACE, clock()).check_gaps(clock.turn(GRACE)) == []
 
 
 # --- alarms ------------------------------------------------------------------------------------
@@ -276,18 +287,18 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Program:
     return found
 
 
-def notice(kind: Kind, unit: Unit, **more: Any) -> Notice:
+def notice(kind: NoticeKind, unit: Unit, **more: Any) -> Notice:
     return Notice(kind, START, unit.name, "text", **more)
 
 
 def test_a_flood_from_one_device_delays_no_alarm_of_another(program: Program) -> None:
     loud, quiet = Unit("loud-1"), Unit("quiet-2")
     made_up = [Unit(f"made-up-{number}") for number in range(7)]
-    with closing(Alarm("program")) as alarm:
+    with closing(AlarmHook("program")) as alarm:
         for number in range(5000):
-            alarm.take(notice(Kind.FORK, loud))
-            alarm.take(notice(Kind.REFUSED, made_up[number % 7], flaw=Flaw.TOPIC))
-        alarm.take(notice(Kind.GAP, quiet, gaps=(Gap(2, 3),), outage="o"))
+            alarm.run(notice(NoticeKind.FORK, loud))
+            alarm.run(notice(NoticeKind.REFUSED, made_up[number % 7], flaw=RejectReason.TOPIC))
+        alarm.run(notice(NoticeKind.GAP, quiet, gaps=(Gap(2, 3),), outage="o"))
         assert len(alarm._waiting) <= 3
         program.may_run.set()
         heard = program.until(4)
@@ -303,8 +314,8 @@ def test_an_outage_is_one_alarm_and_one_end(program: Program, place: Place) -> N
     messages = unit.events(41)
     program.may_run.set()
     clock = Walking.at_start()
-    with closing(place.open()) as store, closing(Alarm("program")) as alarm:
-        receiver = Receiver(Desk(store, keys_of(unit), GRACE, clock()), alarm.take, clock)
+    with closing(place.open()) as store, closing(AlarmHook("program")) as alarm:
+        receiver = Receiver(Ingestor(store, keys_of(unit), GRACE, clock()), alarm.run, clock)
 
         def later(*messages: Message) -> None:
             receiver.take(messages)

@@ -10,15 +10,15 @@ from days import exported
 from places import Place
 
 from edge.types import AuditCode
-from senyum_central.evidence.chain import Fault
-from senyum_central.evidence.verifier import Verdict, judge
+from senyum_central.evidence.chain import ChainDefect
+from senyum_central.evidence.verifier import VerificationReport, judge
 from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.ingestor import Desk, Message
-from senyum_central.ingest.notices import Kind
+from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.ingest.notices import NoticeKind
 from senyum_central.store.queries import Period
 from senyum_central.store.schema import MOVE, SCHEMA_VERSION
 from senyum_central.store.store import Store
-from senyum_central.store.unit_renames import Move, elsewhere
+from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
 
 GRACE = 60.0
 
@@ -49,13 +49,13 @@ class Receiver:
     def __init__(self, store: Store, *units: Unit) -> None:
         self.store = store
         self.clock = TurnedClock.at_start()
-        self.desk = Desk(store, keys_of(*units), GRACE, self.clock())
+        self.desk = Ingestor(store, keys_of(*units), GRACE, self.clock())
 
-    def take(self, *messages: Message) -> list[Kind]:
-        return [notice.kind for notice in self.desk.take(messages, self.clock())]
+    def take(self, *messages: Message) -> list[NoticeKind]:
+        return [notice.kind for notice in self.desk.ingest(messages, self.clock())]
 
-    def after(self, seconds: float) -> list[tuple[Kind, str]]:
-        said = self.desk.sweep(self.clock.turn(seconds))
+    def after(self, seconds: float) -> list[tuple[NoticeKind, str]]:
+        said = self.desk.check_gaps(self.clock.turn(seconds))
         return [(notice.kind, notice.text) for notice in said]
 
 
@@ -74,7 +74,7 @@ def test_numbers_of_the_name_before_are_no_gap(store: Store) -> None:
     assert store.holes({GATE.name.source: [Gap(1, 7)]}) == {}
     gate.event()
     central.take(gate.event())
-    assert central.after(2 * GRACE) == [(Kind.GAP, "event 8 is missing")]
+    assert central.after(2 * GRACE) == [(NoticeKind.GAP, "event 8 is missing")]
     again = Receiver(store, LOBBY, GATE)
     assert again.desk._chains._ledgers[GATE.name.source].holes == (Gap(8, 8),)
 
@@ -85,9 +85,9 @@ def test_a_gap_that_was_reported_before_the_move_was_read_heals(store: Store) ->
     gate, first = moved(unit, "gate-2")
     central = Receiver(store, LOBBY, GATE)
     central.take(gate.health())
-    assert central.after(2 * GRACE) == [(Kind.GAP, "events 1–5 are missing")]  # noqa: RUF001
+    assert central.after(2 * GRACE) == [(NoticeKind.GAP, "events 1–5 are missing")]  # noqa: RUF001
     central.take(first)
-    assert central.after(1.0) == [(Kind.HEALED, "events 1–5 are no longer missing")]  # noqa: RUF001
+    assert central.after(1.0) == [(NoticeKind.HEALED, "events 1–5 are no longer missing")]  # noqa: RUF001
 
 
 def test_another_receiver_learns_of_the_move_from_the_store(place: Place) -> None:
@@ -106,7 +106,7 @@ def test_who_comes_back_misses_only_what_was_lost_under_that_name(store: Store) 
     before, others, _, lobby, back = there_and_back()
     central = Receiver(store, LOBBY, GATE)
     central.take(*before[:3], *others, back, lobby.event())
-    said = [(Kind.GAP, "events 4–5 are missing")]  # noqa: RUF001 - as it is told
+    said = [(NoticeKind.GAP, "events 4–5 are missing")]  # noqa: RUF001 - as it is told
     assert central.after(2 * GRACE) == said
     assert store.apart()[LOBBY.name.source] == [Gap(6, 9)]
 
@@ -120,14 +120,14 @@ def test_a_departure_that_comes_after_the_return_shows_what_was_lost_before_it(
     before, health = unit.events(5), unit.health()
     gate, away = moved(unit, "gate-2")
     _, back = moved(gate, "lobby-1")
-    lost = (Kind.GAP, "events 4–5 are missing")  # noqa: RUF001 - as it is told
+    lost = (NoticeKind.GAP, "events 4–5 are missing")  # noqa: RUF001 - as it is told
     central = Receiver(store, LOBBY, GATE)
     central.take(*before[:3])
     if told:
         central.take(health)
         assert central.after(2 * GRACE) == [lost]
     central.take(back)
-    healed = [(Kind.HEALED, "events 4–5 are no longer missing")] if told else []  # noqa: RUF001
+    healed = [(NoticeKind.HEALED, "events 4–5 are no longer missing")] if told else []  # noqa: RUF001
     assert central.after(2 * GRACE) == healed
     if restarted:
         central = Receiver(store, LOBBY, GATE)
@@ -147,7 +147,7 @@ def test_another_receiver_learns_where_the_unit_went_away(place: Place) -> None:
         there.take(*before[:3], back)
         here.take(away)
         assert there.after(1.0) == []
-        assert there.after(2 * GRACE) == [(Kind.GAP, "events 4–5 are missing")]  # noqa: RUF001
+        assert there.after(2 * GRACE) == [(NoticeKind.GAP, "events 4–5 are missing")]  # noqa: RUF001
 
 
 def test_a_move_that_contradicts_itself_is_none(store: Store) -> None:
@@ -164,7 +164,7 @@ def test_a_move_that_contradicts_itself_is_none(store: Store) -> None:
         central.take(unit.audit(AuditCode.MOVED, **detail))
     central.take(unit.audit(AuditCode.STARTED, **{"from": source, "last": 6}))
     assert store.apart() == {}
-    assert central.after(2 * GRACE) == [(Kind.GAP, "events 1–2 are missing")]  # noqa: RUF001
+    assert central.after(2 * GRACE) == [(NoticeKind.GAP, "events 1–2 are missing")]  # noqa: RUF001
 
 
 def test_a_move_that_does_not_follow_what_is_stored_is_a_fork(store: Store) -> None:
@@ -173,14 +173,19 @@ def test_a_move_that_does_not_follow_what_is_stored_is_a_fork(store: Store) -> N
     other = Unit("lobby-1")
     other.events(3)
     _, first = moved(other, "gate-2")
-    assert central.take(first) == [Kind.FORK, Kind.EVENT]
+    assert central.take(first) == [NoticeKind.FORK, NoticeKind.EVENT]
 
 
 def test_names_are_traced_back_to_where_the_unit_went_away() -> None:
-    moves = [Move("b", 11, "a"), Move("c", 21, "b"), Move("a", 31, "c"), Move("b", 41, "a")]
-    assert elsewhere(moves, "a") == [Gap(11, 30)]
-    assert elsewhere(moves, "b") == [Gap(1, 10), Gap(21, 40)]
-    assert elsewhere(moves[2:], "a") == [Gap(1, 30)]  # as far as is known
+    moves = [
+        UnitRename("b", 11, "a"),
+        UnitRename("c", 21, "b"),
+        UnitRename("a", 31, "c"),
+        UnitRename("b", 41, "a"),
+    ]
+    assert numbered_under_other_names(moves, "a") == [Gap(11, 30)]
+    assert numbered_under_other_names(moves, "b") == [Gap(1, 10), Gap(21, 40)]
+    assert numbered_under_other_names(moves[2:], "a") == [Gap(1, 30)]  # as far as is known
 
 
 def test_a_store_from_before_moves_were_known_reads_them_once(place: Place) -> None:
@@ -200,7 +205,7 @@ def test_a_store_from_before_moves_were_known_reads_them_once(place: Place) -> N
     assert SCHEMA_VERSION == 5
 
 
-def verdict(store: Store) -> Verdict:
+def verdict(store: Store) -> VerificationReport:
     """Judge what is exported of the day on which everything here happens."""
     keys = keys_of(LOBBY, GATE)
     content = exported(store, Period(date(2026, 3, 2), date(2026, 3, 2)), keys)
@@ -213,7 +218,7 @@ def test_an_export_of_a_moved_unit_proves_itself(store: Store) -> None:
     central.take(*before[:3], *others, back, lobby.event(), lobby.health(), gate.health())
     found = verdict(store)
     assert [(one.fault, one.text) for one in found.findings] == [
-        (Fault.MISSING, f"{LOBBY.name.source}: events 4–5 are missing")  # noqa: RUF001
+        (ChainDefect.MISSING, f"{LOBBY.name.source}: events 4–5 are missing")  # noqa: RUF001
     ]
     assert f"{LOBBY.name.source}: had another name at events 6–9" in found.notes  # noqa: RUF001
     assert f"{GATE.name.source}: had another name at events 1–5" in found.notes  # noqa: RUF001

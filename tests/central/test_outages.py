@@ -17,10 +17,10 @@ from places import Place
 from processes import PROGRAM, Process, publish
 
 from edge.contract.keys import add_registration
-from edge.errors import StoreAway, StoreUnusable
-from senyum_central.ingest.chain_rules import Entry
+from edge.errors import StoreUnavailable, StoreUnusable
+from senyum_central.ingest.chain_rules import ChainEntry
 from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.store_retry import MOST_S, Patience, Stopped
+from senyum_central.ingest.store_retry import MOST_S, Stopped, StoreRetry
 from senyum_central.store import database
 from senyum_central.store.schema import APPLICATION_ID
 from senyum_central.store.store import Record, Store
@@ -37,18 +37,18 @@ READS: dict[str, Callable[[Store], object]] = {
     "corrected": lambda store: store.corrected(UNIT),
     "apart": lambda store: store.apart(),
     "holes": lambda store: store.holes(GAPS),
-    "laters": lambda store: store.laters(),
+    "laters": lambda store: store.unknown_events(),
     "present": lambda store: list(store.present(GAPS)),
     "reported": lambda store: store.reported(),
     "refusals": lambda store: list(store.refusals("topic")),
     "standings": lambda store: store.standings(),
-    "tokens": lambda store: store.tokens(UNIT),
+    "tokens": lambda store: store.change_tokens(UNIT),
 }
 
 
 def record(number: int) -> Record:
     previous = None if number == 1 else f"d{number - 1}"
-    entry = Entry(UNIT, f"id-{number}", number, f"d{number}", previous)
+    entry = ChainEntry(UNIT, f"id-{number}", number, f"d{number}", previous)
     return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{number}")
 
 
@@ -87,7 +87,7 @@ def test_a_connection_that_died_while_idle_is_replaced_by_a_write(server_place: 
         for number in range(1, 4):
             end_connections(server_place)
             add(store, number)
-        assert store.tokens(UNIT) == ["jws-1", "jws-2", "jws-3"]
+        assert store.change_tokens(UNIT) == ["jws-1", "jws-2", "jws-3"]
 
 
 def test_a_connection_that_dies_within_a_batch_keeps_nothing_of_it(server_place: Place) -> None:
@@ -98,11 +98,11 @@ def test_a_connection_that_dies_within_a_batch_keeps_nothing_of_it(server_place:
                 store.add(record(1), NOW)
                 end_connections(server_place)
 
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreUnavailable):
             broken()
-        assert store.tokens(UNIT) == []
+        assert store.change_tokens(UNIT) == []
         add(store, 1)
-        assert store.tokens(UNIT) == ["jws-1"]
+        assert store.change_tokens(UNIT) == ["jws-1"]
 
 
 @contextmanager
@@ -138,9 +138,9 @@ def test_a_lock_is_waited_for_however_long_it_is_held(place: Place, how: str) ->
             return True
 
         lock = closing_lock(place, how)
-        Patience(rest)(lambda: write_both(store))
+        StoreRetry(rest)(lambda: write_both(store))
         assert len(rests) >= 3
-        assert store.tokens(UNIT) == ["jws-1"]
+        assert store.change_tokens(UNIT) == ["jws-1"]
 
 
 class closing_lock:  # noqa: N801 - as contextlib's
@@ -173,10 +173,10 @@ def test_a_server_that_turned_read_only_is_waited_for(server_place: Place) -> No
             server.sql(f"{alter} RESET default_transaction_read_only")
             return True
 
-        with pytest.raises(StoreAway, match="read-only"):
+        with pytest.raises(StoreUnavailable, match="read-only"):
             add(store, 1)
-        Patience(rest)(lambda: add(store, 1))
-        assert store.tokens(UNIT) == ["jws-1"]
+        StoreRetry(rest)(lambda: add(store, 1))
+        assert store.change_tokens(UNIT) == ["jws-1"]
 
 
 def test_a_password_that_changed_is_waited_for_while_it_runs(server_place: Place) -> None:
@@ -194,7 +194,7 @@ def test_a_password_that_changed_is_waited_for_while_it_runs(server_place: Place
                     b" WHERE usename = 'senyum'"
                 )
                 try:
-                    with pytest.raises(StoreAway, match="password authentication failed"):
+                    with pytest.raises(StoreUnavailable, match="password authentication failed"):
                         add(store, 1)
                     with pytest.raises(StoreUnusable, match="password authentication failed"):
                         server_place.open()
@@ -203,7 +203,7 @@ def test_a_password_that_changed_is_waited_for_while_it_runs(server_place: Place
             add(store, 1)
         finally:
             server.sql("DROP ROLE owner")
-        assert store.tokens(UNIT) == ["jws-1"]
+        assert store.change_tokens(UNIT) == ["jws-1"]
 
 
 # --- how it waits ------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class Away:
     def __call__(self) -> str:
         if self.left:
             self.left -= 1
-            raise StoreAway(f"reason {self.left}")
+            raise StoreUnavailable(f"reason {self.left}")
         return "done"
 
 
@@ -230,7 +230,7 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
         rests.append(seconds)
         return True
 
-    patiently = Patience(rest, shown.append)
+    patiently = StoreRetry(rest, shown.append)
     with caplog.at_level(logging.WARNING):
         assert patiently(Away(30)) == "done"
         assert patiently(Away(0)) == "done"
@@ -245,7 +245,7 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
 
 def test_a_stop_ends_the_waiting() -> None:
     with pytest.raises(Stopped):
-        Patience(lambda _seconds: False)(Away(1))
+        StoreRetry(lambda _seconds: False)(Away(1))
 
 
 # --- commands that only read -------------------------------------------------------------------

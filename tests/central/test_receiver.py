@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from central_parts import TurnedClock, Unit, keys_of, signing_key
 
-from senyum_central.ingest.gap_requests import Asker
-from senyum_central.ingest.ingestor import Desk
+from senyum_central.ingest.gap_requests import GapRequester
+from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.notices import Notice
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import Authority
+from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.store.store import Store
 
 GRACE = 10.0
@@ -21,7 +21,7 @@ class Room:
     def __init__(self, store: Store, unit: Unit) -> None:
         self.clock = TurnedClock.at_start()
         self.said: list[Notice] = []
-        desk = Desk(store, keys_of(unit), GRACE, self.clock())
+        desk = Ingestor(store, keys_of(unit), GRACE, self.clock())
         self.receiver = Receiver(desk, self.said.append, self.clock)
 
     def wait(self, seconds: float) -> list[str]:
@@ -79,8 +79,8 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
     clock = TurnedClock.at_start()
     said: list[Notice] = []
     with closing(Store(tmp_path / "events.db")) as store:
-        asker = Asker(store, Authority(signing_key("authority")))
-        desk = Desk(store, keys_of(unit), GRACE, clock(), asker)
+        asker = GapRequester(store, ReplayAuthority(signing_key("authority")))
+        desk = Ingestor(store, keys_of(unit), GRACE, clock(), asker)
         owner: object = asker if chore == "ask" else desk
         real = getattr(owner, chore)
         monkeypatch.setattr(owner, chore, fails)
@@ -89,7 +89,7 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
             clock.turn(1.0)
             assert receiver.idle() == []
             receiver.take([message])
-        assert len(store.tokens(unit.name.source)) == 5
+        assert len(store.change_tokens(unit.name.source)) == 5
         errors = [entry for entry in caplog.records if entry.levelname == "ERROR"]
         assert [entry.getMessage().endswith("(IndexError); trying again") for entry in errors] == [
             True
@@ -110,8 +110,8 @@ def test_a_reader_that_left_ends_it(tmp_path: Path, unit: Unit) -> None:
         raise BrokenPipeError
 
     with closing(Store(tmp_path / "events.db")) as store:
-        desk = Desk(store, keys_of(unit), GRACE, TurnedClock.at_start()())
+        desk = Ingestor(store, keys_of(unit), GRACE, TurnedClock.at_start()())
         receiver = Receiver(desk, show, TurnedClock.at_start())
         with pytest.raises(BrokenPipeError):
             receiver.take(unit.events(1))
-        assert len(store.tokens(unit.name.source)) == 1
+        assert len(store.change_tokens(unit.name.source)) == 1

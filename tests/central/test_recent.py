@@ -1,15 +1,15 @@
-from senyum_central.ingest.lru_set import Recent
+from senyum_central.ingest.lru_set import LruSet
 
 
 def test_only_the_newest_are_remembered() -> None:
-    recent: Recent[int, None] = Recent(3)
+    recent: LruSet[int, None] = LruSet(3)
     assert all(recent.put(key, None) for key in range(4))
     assert recent.put(0, None), "the oldest was forgotten"
     assert [recent.put(key, None) for key in (2, 3)] == [False, False]
 
 
 def test_what_comes_again_is_young_again() -> None:
-    recent: Recent[str, None] = Recent(2)
+    recent: LruSet[str, None] = LruSet(2)
     for key in ("a", "b", "a", "c"):
         recent.put(key, None)
     assert not recent.put("a", None)
@@ -17,5 +17,5 @@ def test_what_comes_again_is_young_again() -> None:
 
 
 def test_another_value_is_news() -> None:
-    recent: Recent[str, int] = Recent(2)
+    recent: LruSet[str, int] = LruSet(2)
     assert [recent.put("a", value) for value in (1, 1, 2, 2, 1)] == [True, False, True, False, True]

@@ -22,7 +22,7 @@ from wires import OLD_REFUSAL, Wire
 from edge.contract.jose import from_b64url
 from edge.contract.keys import SigningKey, add_registration
 from edge.contract.topics import COMMAND
-from edge.errors import CallerError
+from edge.errors import UsageError
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings
 from senyum_central.ingest import instance_lock as only
@@ -198,7 +198,7 @@ def test_client_ids_that_differ_at_their_end_are_two_claims() -> None:
     with closing(claim(broker, "senyum-receive." + "é" * 60 + "1")):
         with closing(claim(broker, "senyum-receive." + "é" * 60 + "2")) as second:
             assert second.getsockname() != ""
-        with pytest.raises(CallerError, match="another receiver"):
+        with pytest.raises(UsageError, match="another receiver"):
             claim(broker, "senyum-receive." + "é" * 60 + "1")
 
 
@@ -305,7 +305,7 @@ class Device:
         self._client.on_message = self._asked
         connect(self._client, broker.settings)
         self._client.loop_start()
-        self._client.subscribe(unit.name.below(COMMAND, "replay"), qos=1)
+        self._client.subscribe(unit.name.subtopic(COMMAND, "replay"), qos=1)
 
     def send(self, messages: list[Message]) -> None:
         for message in messages:

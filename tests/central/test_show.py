@@ -10,29 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from edge.contract.envelope import Flaw, verify
+from edge.contract.envelope import RejectReason, verify
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.topics import UnitName
-from edge.outbox.event_signer import Head
+from edge.outbox.event_signer import ChainHead
 from edge.system.time_zones import find_zone
 from edge.types import AuditCode
 from senyum_central.ingest.audit_text import SENTENCES
-from senyum_central.ingest.console import Screen, line
+from senyum_central.ingest.console import NoticePrinter, line
 from senyum_central.ingest.ingestor import Message
-from senyum_central.ingest.notices import Failure, Kind, Notice
+from senyum_central.ingest.notices import Failure, Notice, NoticeKind
 
 ZONE = "Asia/Jakarta"
 UNIT = Unit()
 
 
-def notice_of(unit: Unit, message: Message, kind: Kind = Kind.EVENT) -> Notice:
+def notice_of(unit: Unit, message: Message, kind: NoticeKind = NoticeKind.EVENT) -> Notice:
     event = verify(message.payload, keys_of(unit), message.topic).event
     assert isinstance(event, AttendanceEvent | AuditEvent)
     return Notice(kind, event.moment, unit.name, event=event)
 
 
 def unit_at_12(zone: str = ZONE) -> Unit:
-    return Unit(head=Head(11, "A" * 43), zone=zone)
+    return Unit(head=ChainHead(11, "A" * 43), zone=zone)
 
 
 def test_a_recorded_event_reads_as_one_line() -> None:
@@ -92,10 +92,13 @@ def test_a_suspected_photo_is_said_plainly_and_stands_out() -> None:
 
 
 ALARMS = [
-    (Notice(Kind.GAP, START, UNIT.name, "event 2 is missing"), "event 2 is missing"),
-    (Notice(Kind.FORK, START, UNIT.name, "another event 2"), "fork in the chain: another event 2"),
+    (Notice(NoticeKind.GAP, START, UNIT.name, "event 2 is missing"), "event 2 is missing"),
     (
-        Notice(Kind.REFUSED, START, UNIT.name, "forged", flaw=Flaw.BAD_SIGNATURE),
+        Notice(NoticeKind.FORK, START, UNIT.name, "another event 2"),
+        "fork in the chain: another event 2",
+    ),
+    (
+        Notice(NoticeKind.REFUSED, START, UNIT.name, "forged", flaw=RejectReason.BAD_SIGNATURE),
         "refused (bad-signature): forged",
     ),
 ]
@@ -114,7 +117,9 @@ def test_an_event_is_not_loud() -> None:
 
 
 def test_a_strangers_text_does_not_steer_the_terminal() -> None:
-    hostile = Notice(Kind.REFUSED, START, None, "topic \x1b[2J\r\n[bold]x[/]", flaw=Flaw.TOPIC)
+    hostile = Notice(
+        NoticeKind.REFUSED, START, None, "topic \x1b[2J\r\n[bold]x[/]", flaw=RejectReason.TOPIC
+    )
     out = printed(hostile, terminal=False)
     assert out.count("\n") == 1
     assert "\x1b" not in out
@@ -139,19 +144,23 @@ NAMES = st.none() | st.builds(UnitName, *[st.from_regex(r"[a-z0-9-]{1,32}", full
 
 
 @given(
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(NoticeKind),
     at=st.datetimes(timezones=st.just(UTC)),
     unit=NAMES,
     text=st.text(st.characters()),
-    flaw=st.none() | st.sampled_from(Flaw) | st.sampled_from(Failure),
+    flaw=st.none() | st.sampled_from(RejectReason) | st.sampled_from(Failure),
 )
 def test_every_notice_can_be_shown_as_one_line(
-    kind: Kind, at: datetime, unit: UnitName | None, text: str, flaw: Flaw | Failure | None
+    kind: NoticeKind,
+    at: datetime,
+    unit: UnitName | None,
+    text: str,
+    flaw: RejectReason | Failure | None,
 ) -> None:
     notice = Notice(kind, at, unit, text, flaw=flaw)
     said = line(notice, ZONE)
     assert said.isprintable()
-    assert (said.split("  ")[1] == "ALARM") == notice.loud
+    assert (said.split("  ")[1] == "ALARM") == notice.is_warning
     out = printed(notice, terminal=False, as_json=True)
     assert out.removesuffix("\n").isprintable()
     assert out.isascii()
@@ -172,7 +181,7 @@ def printed(notice: Notice, *, terminal: bool, as_json: bool = False) -> str:
     out = io.StringIO()
     colour: Literal["standard"] | None = "standard" if terminal else None
     console = Console(file=out, width=60, force_terminal=terminal, color_system=colour)
-    Screen(console, ZONE, as_json=as_json).show(notice)
+    NoticePrinter(console, ZONE, as_json=as_json).show(notice)
     return out.getvalue()
 
 

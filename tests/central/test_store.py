@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import Executable
 
 from edge.errors import StoreError, StoreUnusable
-from senyum_central.ingest.chain_rules import Entry, Neighbours
-from senyum_central.ingest.gaps import Gap, Standing
+from senyum_central.ingest.chain_rules import ChainEntry, Neighbours
+from senyum_central.ingest.gaps import ChainStatus, Gap
 from senyum_central.store.database import Database
-from senyum_central.store.missing_events import AGAIN, Change
-from senyum_central.store.rejections import Refusal
-from senyum_central.store.store import Head, Record, Store
+from senyum_central.store.missing_events import AGAIN, GapChange
+from senyum_central.store.rejections import Rejection
+from senyum_central.store.store import NamedHead, Record, Store
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
 NOW = "2026-03-02T00:31:04.000+00:00"
@@ -36,7 +36,7 @@ def store(path: Path) -> Iterator[Store]:
 def record(number: int, name: str = "") -> Record:
     name = name or f"d{number}"
     previous = None if number == 1 else f"d{number - 1}"
-    entry = Entry(UNIT, f"id-{name}", number, name, previous)
+    entry = ChainEntry(UNIT, f"id-{name}", number, name, previous)
     return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
 
 
@@ -55,22 +55,22 @@ def test_what_a_batch_committed_is_there_after_reopening(store: Store, path: Pat
     add(store, 2, 1)
     store.close()
     with closing(Store(path)) as again:
-        assert again.tokens(UNIT) == ["jws-d1", "jws-d2"]
+        assert again.change_tokens(UNIT) == ["jws-d1", "jws-d2"]
 
 
 def test_a_batch_that_fails_leaves_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match="UNIQUE"):
         add(store, 1, 1)
-    assert store.tokens(UNIT) == []
+    assert store.change_tokens(UNIT) == []
     add(store, 1)
-    assert store.tokens(UNIT) == ["jws-d1"]
+    assert store.change_tokens(UNIT) == ["jws-d1"]
 
 
 def test_neighbours(store: Store) -> None:
     add(store, 11, 13)
     with store.batch():
         store.add(record(12, "rival"), NOW)
-        store.name_head(Head(UNIT, 12, "d12"), NOW)
+        store.name_head(NamedHead(UNIT, 12, "d12"), NOW)
         found = store.neighbours(record(12).entry)
     assert found == Neighbours(
         same_id=None,
@@ -83,28 +83,30 @@ def test_neighbours(store: Store) -> None:
 
 def test_a_named_head_only_moves_on(store: Store) -> None:
     with store.batch():
-        store.name_head(Head(UNIT, 5, "d5"), NOW)
-        store.name_head(Head(UNIT, 4, "d4"), NOW)
+        store.name_head(NamedHead(UNIT, 5, "d5"), NOW)
+        store.name_head(NamedHead(UNIT, 4, "d4"), NOW)
     with store.batch():
         assert (store.head(UNIT, 5), store.head(UNIT, 4)) == ("d5", None)
 
 
-def report(store: Store, *gaps: Gap, healed: Sequence[Gap] = ()) -> list[Change]:
+def report(store: Store, *gaps: Gap, healed: Sequence[Gap] = ()) -> list[GapChange]:
     with store.batch():
         return store.note_gaps({UNIT: gaps}, {UNIT: healed} if healed else {}, AT)
 
 
-def change(gap: Gap, *, healed: bool, ongoing: bool) -> Change:
-    return Change(UNIT, (gap,), NOW, healed, ongoing)
+def change(gap: Gap, *, healed: bool, ongoing: bool) -> GapChange:
+    return GapChange(UNIT, (gap,), NOW, healed, ongoing)
 
 
 def test_standing_after_a_restart(store: Store) -> None:
     add(store, 2, 3, 6)
     with store.batch():
-        store.name_head(Head(UNIT, 8, "d8"), NOW)
+        store.name_head(NamedHead(UNIT, 8, "d8"), NOW)
     assert [each.gaps for each in report(store, Gap(4, 5))] == [(Gap(4, 5),)]
     assert report(store, Gap(4, 5)) == []
-    assert store.standings() == {UNIT: Standing(8, (Gap(1, 1), Gap(4, 5), Gap(7, 8)), (Gap(4, 5),))}
+    assert store.standings() == {
+        UNIT: ChainStatus(8, (Gap(1, 1), Gap(4, 5), Gap(7, 8)), (Gap(4, 5),))
+    }
     assert list(store.present({UNIT: [Gap(1, 5)]})) == [(UNIT, Gap(2, 3))]
 
 
@@ -139,12 +141,12 @@ def test_what_is_missing_for_ever_silences_no_later_outage(store: Store) -> None
 
 def test_a_unit_known_only_by_its_state_has_a_standing(store: Store) -> None:
     with store.batch():
-        store.name_head(Head(UNIT, 3, "d3"), NOW)
-    assert store.standings() == {UNIT: Standing(3, (Gap(1, 3),), ())}
+        store.name_head(NamedHead(UNIT, 3, "d3"), NOW)
+    assert store.standings() == {UNIT: ChainStatus(3, (Gap(1, 3),), ())}
 
 
 def test_a_refused_message_is_kept_once_and_counted(store: Store, path: Path) -> None:
-    refusal = Refusal.of("a/b", "malformed", "why", b"x" * 100, keep=10)
+    refusal = Rejection.of("a/b", "malformed", "why", b"x" * 100, keep=10)
     with store.batch():
         store.refuse(refusal, NOW)
         store.refuse(refusal, NOW)
@@ -153,12 +155,12 @@ def test_a_refused_message_is_kept_once_and_counted(store: Store, path: Path) ->
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT times FROM refused").fetchall() == [(2,)]
     with store.batch():
-        store.forgive(kept)
+        store.drop_rejection(kept)
     assert list(store.refusals("malformed")) == []
 
 
-def refusal(number: int, flaw: str = "malformed") -> Refusal:
-    return Refusal.of("a/b", flaw, "why", f"message {number}".encode(), keep=100)
+def refusal(number: int, flaw: str = "malformed") -> Rejection:
+    return Rejection.of("a/b", flaw, "why", f"message {number}".encode(), keep=100)
 
 
 def test_a_flood_of_refusals_costs_each_message_the_same(
@@ -179,7 +181,7 @@ def test_a_flood_of_refusals_costs_each_message_the_same(
             with store.batch():
                 for number in range(1000):
                     content = f"{part}.{number}".encode()
-                    store.refuse(Refusal.of("t", "payload", "why", content, 100), "now")
+                    store.refuse(Rejection.of("t", "payload", "why", content, 100), "now")
             assert len(looks) <= 2 * 1000 / 10 + 5
         assert 1000 <= len(list(store.refusals("payload"))) < 1010
 
@@ -207,13 +209,13 @@ def test_refusals_may_be_forgiven_while_they_are_read(store: Store) -> None:
     for found in store.refusals("malformed"):
         seen.append(found)
         with store.batch():
-            store.forgive(found)
+            store.drop_rejection(found)
     assert seen == [refusal(number) for number in range(5)]
     assert list(store.refusals("malformed")) == []
 
 
 def test_long_words_of_a_stranger_are_cut() -> None:
-    cut = Refusal.of("t" * 60_000, "topic", "w" * 60_000, b"p" * 60_000, keep=10)
+    cut = Rejection.of("t" * 60_000, "topic", "w" * 60_000, b"p" * 60_000, keep=10)
     assert (len(cut.topic), len(cut.why), len(cut.payload)) == (256, 500, 10)
 
 
@@ -273,4 +275,4 @@ def test_a_full_disk_is_a_store_error_and_keeps_what_was(store: Store) -> None:
     with pytest.raises(StoreError, match="full") as raised:
         add(store, *range(2, 500))
     assert raised.value.exit_status == 1
-    assert store.tokens(UNIT) == ["jws-d1"]
+    assert store.change_tokens(UNIT) == ["jws-d1"]

@@ -20,8 +20,8 @@ from places import Place
 from edge.cli import main
 from edge.contract.keys import KeySet, add_registration
 from senyum_central.evidence import bundle
-from senyum_central.evidence.chain import Fault
-from senyum_central.evidence.verifier import Verdict, judge
+from senyum_central.evidence.chain import ChainDefect
+from senyum_central.evidence.verifier import VerificationReport, judge
 from senyum_central.store.queries import Period
 from senyum_central.store.store import Store
 
@@ -54,13 +54,13 @@ def exported(people: int = 3) -> bytes:
 KEYS: KeySet = keys_of(LOBBY, GATE)
 
 
-def check(content: bytes, keys: KeySet = KEYS) -> Verdict:
+def check(content: bytes, keys: KeySet = KEYS) -> VerificationReport:
     verdict = judge(content.splitlines(keepends=True), keys)
     assert all(found.text for found in verdict.findings)
     return verdict
 
 
-def faults(content: bytes) -> set[Fault]:
+def faults(content: bytes) -> set[ChainDefect]:
     return {found.fault for found in check(content).findings}
 
 
@@ -143,7 +143,7 @@ def test_any_byte_of_a_larger_export_counts(at: int, value: int) -> None:
 @example(0)
 def test_a_file_that_was_cut_anywhere_is_no_export(at: int) -> None:
     whole = exported(10)
-    assert Fault.CUT in faults(whole[: at % len(whole)])
+    assert ChainDefect.CUT in faults(whole[: at % len(whole)])
 
 
 @settings(max_examples=150, deadline=None)
@@ -156,27 +156,27 @@ def test_lines_that_were_cut_swapped_or_doubled(data: st.DataObject) -> None:
     at = data.draw(st.sampled_from(events))
     if how == "cut":
         del lines[at]
-        expected = {Fault.MISSING, Fault.UNPROVEN}
+        expected = {ChainDefect.MISSING, ChainDefect.UNPROVEN}
     elif how == "doubled":
         lines.insert(at, lines[at])
-        expected = {Fault.DOUBLED}
+        expected = {ChainDefect.DOUBLED}
     else:
         other = data.draw(st.sampled_from([each for each in events if each != at]))
         lines[at], lines[other] = lines[other], lines[at]
-        expected = {Fault.ORDER, Fault.MISSING, Fault.UNPROVEN}
+        expected = {ChainDefect.ORDER, ChainDefect.MISSING, ChainDefect.UNPROVEN}
     assert faults(sealed(lines)) & expected
 
 
 # --- with a new last line ----------------------------------------------------------------------
 
 
-def changed(change: Callable[[list[bytes]], object]) -> Verdict:
+def changed(change: Callable[[list[bytes]], object]) -> VerificationReport:
     lines = body(exported())
     change(lines)
     return check(sealed(lines))
 
 
-def the_only(verdict: Verdict) -> tuple[Fault, str]:
+def the_only(verdict: VerificationReport) -> tuple[ChainDefect, str]:
     (found,) = verdict.findings
     return found.fault, found.text
 
@@ -187,7 +187,7 @@ def test_the_lines_as_they_were_with_a_new_last_line_are_good() -> None:
 
 def test_a_tail_that_was_cut_is_named_by_the_health() -> None:
     fault, text = the_only(changed(lambda lines: lines.pop(2)))
-    assert fault is Fault.MISSING
+    assert fault is ChainDefect.MISSING
     word = "its own word of 2026-03-02 09:00:00 UTC names them"
     assert text == f"{GATE.name.source}: event 2 is missing: {word}"
 
@@ -197,13 +197,13 @@ def test_a_tail_that_was_cut_with_its_witness_is_not_proven() -> None:
         del lines[2:4]
 
     fault, text = the_only(changed(cut))
-    assert fault is Fault.UNPROVEN
+    assert fault is ChainDefect.UNPROVEN
     assert "nothing shows that event 1 is the last" in text
 
 
 def test_a_missing_event_is_named_by_its_number() -> None:
     fault, text = the_only(changed(lambda lines: lines.pop(6)))
-    assert (fault, text) == (Fault.MISSING, f"{LOBBY.name.source}: event 3 is missing")
+    assert (fault, text) == (ChainDefect.MISSING, f"{LOBBY.name.source}: event 3 is missing")
 
 
 def relabelled(line: bytes, kind: str) -> bytes:
@@ -216,7 +216,7 @@ def test_events_of_the_day_cannot_pass_for_the_day_before() -> None:
         lines[4] = relabelled(lines[4], "before")
 
     fault, text = the_only(changed(narrow))
-    assert fault is Fault.MISSING
+    assert fault is ChainDefect.MISSING
     assert "events before it were taken out" in text
 
 
@@ -226,7 +226,7 @@ def test_events_of_the_day_cannot_pass_for_the_day_after() -> None:
         lines[7] = relabelled(lines[7], "after")
 
     fault, text = the_only(changed(narrow))
-    assert fault is Fault.MISSING
+    assert fault is ChainDefect.MISSING
     assert "events after it were taken out" in text
 
 
@@ -239,9 +239,9 @@ def test_an_altered_event_is_named_by_its_line() -> None:
 
     verdict = changed(alter)
     found = verdict.findings[0]
-    assert (found.fault, found.line) == (Fault.ALTERED, 6)
+    assert (found.fault, found.line) == (ChainDefect.ALTERED, 6)
     assert "altered or forged (bad-signature)" in found.text
-    assert Fault.MISSING in {each.fault for each in verdict.findings}
+    assert ChainDefect.MISSING in {each.fault for each in verdict.findings}
 
 
 def test_a_fork_is_shown() -> None:
@@ -253,14 +253,14 @@ def test_a_fork_is_shown() -> None:
         lines.insert(3, bundle.encode(line))
 
     verdict = changed(fork)
-    texts = [found.text for found in verdict.findings if found.fault is Fault.FORKED]
+    texts = [found.text for found in verdict.findings if found.fault is ChainDefect.FORKED]
     assert f"{GATE.name.source}: 2 events have the number 2 (lines 3 and 4)" in texts
     assert f"{GATE.name.source}: event 2 does not follow event 1" in texts
 
 
 def test_a_unit_whose_key_is_not_registered_is_refused_in_words() -> None:
     verdict = check(exported(), keys_of(GATE))
-    assert {found.fault for found in verdict.findings} == {Fault.REFUSED}
+    assert {found.fault for found in verdict.findings} == {ChainDefect.REFUSED}
     assert "is not registered" in verdict.findings[0].text
 
 
@@ -269,14 +269,14 @@ def test_a_line_of_another_unit_says_whose_it_is() -> None:
         line = json.loads(lines[1])
         lines[1] = bundle.encode({**line, "topic": LOBBY.name.topic("event")})  # type: ignore[arg-type]
 
-    assert Fault.ALTERED in {found.fault for found in changed(move).findings}
+    assert ChainDefect.ALTERED in {found.fault for found in changed(move).findings}
 
 
 def test_units_that_were_mixed_are_out_of_order() -> None:
     def mix(lines: list[bytes]) -> None:
         lines.append(lines.pop(3))
 
-    assert Fault.ORDER in {found.fault for found in changed(mix).findings}
+    assert ChainDefect.ORDER in {found.fault for found in changed(mix).findings}
 
 
 def test_an_event_of_a_newer_contract_is_a_link_of_the_chain() -> None:

@@ -12,9 +12,9 @@ from days import Door, exported, take
 from edge.cli import main
 from edge.contract.keys import KeySet
 from edge.types import AuditCode
-from senyum_central.evidence.chain import Fault
-from senyum_central.evidence.verifier import Verdict, judge
-from senyum_central.ingest.ingestor import Desk, Instant
+from senyum_central.evidence.chain import ChainDefect
+from senyum_central.evidence.verifier import VerificationReport, judge
+from senyum_central.ingest.ingestor import Ingestor, ReceivedAt
 from senyum_central.store.queries import Period
 from senyum_central.store.store import Store
 
@@ -35,7 +35,9 @@ def keys(*entries: tuple[Unit, datetime | None, datetime | None]) -> KeySet:
     return KeySet.of([unit.key.registration(unit.name, *bounds) for unit, *bounds in entries])
 
 
-def judged(tmp_path: Path, messages: list[object], key_set: KeySet, *units: Unit) -> Verdict:
+def judged(
+    tmp_path: Path, messages: list[object], key_set: KeySet, *units: Unit
+) -> VerificationReport:
     """Judge what is exported of messages that were stored under whatever keys are theirs."""
     everything = keys(*((unit, None, None) for unit in units))
     with closing(Store(tmp_path / "events.db")) as store:
@@ -45,8 +47,8 @@ def judged(tmp_path: Path, messages: list[object], key_set: KeySet, *units: Unit
 
 
 def take_with(store: Store, messages: list[object], key_set: KeySet) -> None:
-    now = Instant(datetime(2026, 3, 2, 12, tzinfo=UTC), 0)
-    Desk(store, key_set, 60.0, now).take(messages, now)  # type: ignore[arg-type] # of messages
+    now = ReceivedAt(datetime(2026, 3, 2, 12, tzinfo=UTC), 0)
+    Ingestor(store, key_set, 60.0, now).ingest(messages, now)  # type: ignore[arg-type] # of messages
 
 
 def chain(*parts: tuple[Unit, int]) -> list[object]:
@@ -75,19 +77,19 @@ def test_the_key_of_each_part_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first_ends", "second_begins", "expected"),
     [
-        (None, None, {Fault.KEYS}),
-        (None, NOON, {Fault.KEYS}),
+        (None, None, {ChainDefect.KEYS}),
+        (None, NOON, {ChainDefect.KEYS}),
         (NOON, None, set()),
         (NOON, NOON, set()),
-        (NOON + timedelta(hours=2), None, {Fault.KEYS}),  # both were valid at that time
-        (NOON + timedelta(seconds=1), NOON, {Fault.KEYS}),
+        (NOON + timedelta(hours=2), None, {ChainDefect.KEYS}),  # both were valid at that time
+        (NOON + timedelta(seconds=1), NOON, {ChainDefect.KEYS}),
     ],
 )
 def test_another_key_is_right_if_the_one_before_had_ended(
     tmp_path: Path,
     first_ends: datetime | None,
     second_begins: datetime | None,
-    expected: set[Fault],
+    expected: set[ChainDefect],
 ) -> None:
     first, second = door(), door(key="second").at("2026-03-02T03:00:00", monotonic_s=1)
     key_set = keys((first, None, first_ends), (second, second_begins, None))
@@ -101,7 +103,7 @@ def test_two_keys_in_turn_are_named_once(tmp_path: Path) -> None:
     parts = chain((first, 2), (second, 1), (first, 1), (second, 1), (first, 1))
     verdict = judged(tmp_path, parts, both, first, second)
     (found,) = verdict.findings
-    assert found.fault is Fault.KEYS
+    assert found.fault is ChainDefect.KEYS
     assert f"key {first.key.kid} signed up to event 2, and key {second.key.kid}" in found.text
     assert "and then the first one again" in found.text
     assert len(verdict.accounts[0].keys) == 5
@@ -131,7 +133,7 @@ def test_a_key_that_begins_with_a_move_is_right(tmp_path: Path, *, preliminary: 
     messages, gate, home = moved(first, preliminary=preliminary)
     all_keys = keys((first, None, None), (gate, None, None), (home, None, None))
     verdict = judged(tmp_path, messages, all_keys, first, gate, home)
-    assert Fault.KEYS not in {found.fault for found in verdict.findings}
+    assert ChainDefect.KEYS not in {found.fault for found in verdict.findings}
 
 
 def test_a_move_after_an_event_with_the_other_key_explains_nothing(tmp_path: Path) -> None:
@@ -139,7 +141,7 @@ def test_a_move_after_an_event_with_the_other_key_explains_nothing(tmp_path: Pat
     messages, gate, home = moved(first, other=True)
     all_keys = keys((first, None, None), (gate, None, None), (home, None, None))
     verdict = judged(tmp_path, messages, all_keys, first, gate, home)
-    assert Fault.KEYS in {found.fault for found in verdict.findings}
+    assert ChainDefect.KEYS in {found.fault for found in verdict.findings}
 
 
 def test_the_command_names_the_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,20 +17,20 @@ from wireunit import UNIT, Signer, SteppedClock, until
 
 from edge.commands import command_log as ledger
 from edge.commands import service as desk
-from edge.commands.actions import Change, change_of
-from edge.commands.command_log import Ask, Done, Effect, Ledger
-from edge.commands.service import Commands, Doors
+from edge.commands.actions import RuntimeConfig, change_of
+from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand, ReplayRequest
+from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.topics import COMMAND
-from edge.errors import Trouble
-from edge.mqtt.link import Link
-from edge.outbox.event_signer import Vitals
-from edge.outbox.store import Outbox, Reader
+from edge.errors import ErrorCode
+from edge.mqtt.link import ConnectionManager
+from edge.outbox.event_signer import HealthReport
+from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.search import Gallery
 from edge.settings import Settings
 
 AUDIT = {"command": "settings", "number": 1}
-DONE = Done("another", 1, "digest", "topic", "reply", AUDIT)
-REPLAY = Ask(0, 1, 2)
+DONE = CompletedCommand("another", 1, "digest", "topic", "reply", AUDIT)
+REPLAY = ReplayRequest(0, 1, 2)
 
 
 class House:
@@ -45,9 +45,9 @@ class House:
                 "authority": {"keys": folder / "keys.json"},
             }
         )
-        self.changes: list[Change] = []
+        self.changes: list[RuntimeConfig] = []
         self.audits: list[dict[str, object]] = []
-        self.commands = Commands(self.settings, SteppedClock(1e9), None)
+        self.commands = CommandService(self.settings, SteppedClock(1e9), None)
         stack.callback(self.commands.close)
         outbox = stack.enter_context(closing(Outbox(folder / "outbox.db")))
         gallery = Gallery((), np.zeros((0, 512), np.float32))
@@ -56,11 +56,11 @@ class House:
             outbox,
             change_of(self.commands.settings, gallery),
             lambda: gallery,
-            Doors(self.changes.append, lambda _: None, self._audit, lambda: None),
+            DaemonHooks(self.changes.append, lambda _: None, self._audit, lambda: None),
         )
         link = SimpleNamespace(say=lambda *_: None, wake=lambda: None, delivered=0)
-        self.commands.link = cast("Link", link)
-        reader = stack.enter_context(closing(Reader(folder / "outbox.db")))
+        self.commands.link = cast("ConnectionManager", link)
+        reader = stack.enter_context(closing(OutboxReader(folder / "outbox.db")))
         self.replay = self.commands.archive(reader)
 
     def _audit(self, _code: object, detail: object) -> int:
@@ -75,7 +75,7 @@ class House:
         (listener,) = self.commands.listeners
         token = self.commander.command("identify").encode()
         before = self.commands.refusals.total
-        listener.heard(UNIT.below(COMMAND, "identify"), token, False)
+        listener.heard(UNIT.subtopic(COMMAND, "identify"), token, False)
         refusals = self.commands.refusals
         return str(refusals.last) if refusals.total > before else None
 
@@ -83,8 +83,8 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """Give one whose ledger holds a setting, a replay and an audit, and cannot be opened."""
-    with closing(Ledger(tmp_path / "commands.sqlite", lambda: 1)) as before:
-        before.add(DONE, Effect({"gpio.volume": 0.25}, REPLAY))
+    with closing(CommandLog(tmp_path / "commands.sqlite", lambda: 1)) as before:
+        before.add(DONE, CommandEffect({"gpio.volume": 0.25}, REPLAY))
     monkeypatch.setattr(desk, "AGAIN_S", 0.05)
     monkeypatch.setattr(ledger, "_open", no_room)
     with ExitStack() as stack:
@@ -100,8 +100,8 @@ def no_room(file: Path) -> sqlite3.Connection:
 
 def test_it_recovers_without_a_restart(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = house.commands
-    assert commands.trouble is Trouble.COMMANDS
-    assert commands.vitals(Vitals()).last_error is Trouble.COMMANDS
+    assert commands.trouble is ErrorCode.COMMANDS
+    assert commands.vitals(HealthReport()).last_error is ErrorCode.COMMANDS
     assert commands.settings.gpio.volume != 0.25
     tried: list[int] = []
     commands.begin(lambda: tried.append(1))
@@ -115,4 +115,4 @@ def test_it_recovers_without_a_restart(house: House, monkeypatch: pytest.MonkeyP
     assert [(ask.first, ask.last) for ask in house.replay.asked] == [(1, 2)]
     until(lambda: house.audits, 10.0)
     assert house.hear() is None
-    assert commands.vitals(Vitals()).last_error is None
+    assert commands.vitals(HealthReport()).last_error is None

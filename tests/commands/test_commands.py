@@ -14,7 +14,7 @@ from edge.cli import main
 from edge.contract.envelope import verify
 from edge.contract.events import AuditEvent, HealthEvent, StateEvent, Status
 from edge.contract.keys import KeySet
-from edge.contract.topics import COMMAND, Leaf
+from edge.contract.topics import COMMAND, TopicKind
 from edge.mqtt.subscriber import CAPACITY
 from senyum_lab.servers.mosquitto import PrivateBroker
 
@@ -76,13 +76,13 @@ def audits(daemon: Daemon, heard: Listener, code: str) -> list[dict[str, Any]]:
     keys = KeySet.load(daemon.folder / "keys.json")
     found = []
     for token in heard.events():
-        event = verify(token, keys, UNIT.topic(Leaf.EVENT)).event
+        event = verify(token, keys, UNIT.topic(TopicKind.EVENT)).event
         if isinstance(event, AuditEvent) and event.data.code == code:
             found.append(dict(event.data.detail))
     return found
 
 
-def last(daemon: Daemon, heard: Listener, leaf: Leaf) -> Any:
+def last(daemon: Daemon, heard: Listener, leaf: TopicKind) -> Any:
     keys = KeySet.load(daemon.folder / "keys.json")
     bodies = [body for topic, body, _ in heard.messages if topic == UNIT.topic(leaf)]
     signed = [body for body in bodies if not body.startswith(b"{")]
@@ -160,7 +160,7 @@ def test_reload_takes_what_it_can_and_restarts_for_the_rest(
     daemon.change('factory = "mock"', 'factory = "mock"\ngreen = 5')
     assert admin.send("reload")["data"] == {"changed": ["gpio.green"], "restart": True}
     assert daemon.wait(30.0) == 0
-    state = last(daemon, heard, Leaf.STATE)
+    state = last(daemon, heard, TopicKind.STATE)
     assert isinstance(state, StateEvent)
     assert state.data.status is Status.OFFLINE
     daemon.start()
@@ -179,11 +179,11 @@ def test_a_flood_of_forged_commands_is_counted_and_changes_nothing(
     with Voice(broker.settings) as voice:
         for _ in range(waves):
             for _ in range(each):
-                voice.say(stranger.command("identify").encode(), UNIT.below(COMMAND, "identify"))
+                voice.say(stranger.command("identify").encode(), UNIT.subtopic(COMMAND, "identify"))
             assert admin.send("ping")["ok"]  # so that the inbox, which is finite, is empty again
 
     def health() -> HealthEvent | None:
-        event = last(daemon, heard, Leaf.HEALTH)
+        event = last(daemon, heard, TopicKind.HEALTH)
         return event if isinstance(event, HealthEvent) else None
 
     soon(lambda: (found := health()) is not None and found.data.refused_commands == forged)

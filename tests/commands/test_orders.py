@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from orders import Commander
 from wireunit import UNIT, Signer, SteppedClock
 
-from edge.commands.command_log import KEEP, Ask, Effect, Ledger
-from edge.commands.handler import Orders, Prepared
-from edge.commands.refusal_counter import TELL_SECONDS, Refusals
-from edge.contract.authority import AuthorityFile, Flaw, Role
+from edge.commands.command_log import KEEP, CommandEffect, CommandLog, ReplayRequest
+from edge.commands.handler import CommandHandler, PreparedCommand
+from edge.commands.refusal_counter import TELL_SECONDS, RefusalCounter
+from edge.contract.authority import AuthorityFile, OrderRejectReason, Role
 from edge.contract.commands import MAX_BYTES, AnyData, CommandName, Reply
 from edge.contract.events import timestamp
 from edge.contract.jose import from_b64url
@@ -34,17 +34,17 @@ class Hands:
         self.restarts = 0
         self.chain_works = True
         self.error: Exception | None = None
-        self.prepared: Prepared | None = None
+        self.prepared: PreparedCommand | None = None
 
-    def prepare(self, name: CommandName, data: AnyData) -> Prepared:
+    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
         if self.error is not None:
             raise self.error
         if self.prepared is not None:
             return self.prepared
         audit = None if name is CommandName.PING else {"why": "asked"}
-        return Prepared("done", {"a": 1}, audit=audit, act=lambda _: self.done.append(name))
+        return PreparedCommand("done", {"a": 1}, audit=audit, act=lambda _: self.done.append(name))
 
-    def tell(self, detail: Mapping[str, Any]) -> bool:
+    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
         if self.chain_works:
             self.told.append(detail)
         return self.chain_works
@@ -70,9 +70,9 @@ class Desk:
         self.start()
 
     def start(self) -> None:
-        self.refusals = Refusals()
-        self.ledger = Ledger(self.folder / "commands.sqlite", lambda: 0)
-        self.orders = Orders(
+        self.refusals = RefusalCounter()
+        self.ledger = CommandLog(self.folder / "commands.sqlite", lambda: 0)
+        self.orders = CommandHandler(
             self.authorities,
             self.ledger,
             self.signer.sealer,
@@ -87,7 +87,7 @@ class Desk:
 
     def hear(self, token: str | bytes, name: str = "ping", *, retained: bool = False) -> None:
         raw = token.encode() if isinstance(token, str) else token
-        self.orders.heard(UNIT.below(COMMAND, name), raw, retained)
+        self.orders.heard(UNIT.subtopic(COMMAND, name), raw, retained)
 
     def send(self, name: str = "ping", data: object = None, **changes: object) -> Reply:
         """Hear a command of the commander's and return the answer."""
@@ -109,7 +109,7 @@ class Desk:
             "typ": "senyum-reply+jws",
         }
         reply = Reply.model_validate_json(from_b64url(payload))
-        assert topic == UNIT.below("reply", reply.to)
+        assert topic == UNIT.subtopic("reply", reply.to)
         assert reply.source == UNIT.source
         return reply
 
@@ -139,7 +139,7 @@ def test_a_ping_is_not_told_in_the_chain(desk: Desk) -> None:
     assert desk.hands.told == []
 
 
-def refused(desk: Desk, flaw: Flaw, count: int = 1) -> None:
+def refused(desk: Desk, flaw: OrderRejectReason, count: int = 1) -> None:
     assert (desk.refusals.total, desk.refusals.last) == (count, flaw)
     assert desk.hands.done == []
 
@@ -147,32 +147,40 @@ def refused(desk: Desk, flaw: Flaw, count: int = 1) -> None:
 def test_a_known_key_hears_why_it_was_refused(desk: Desk, commander: Commander) -> None:
     now_ns = int(desk.clock.utc * 1e9)  # it stands still, and setting up may take seconds
     soon, late, old = (timestamp(now_ns + seconds * 10**9) for seconds in (1, -1, -2))
-    cases: list[tuple[Flaw, str, dict[str, Any]]] = [
-        (Flaw.FOREIGN, "ping", {"aud": "urn:senyum:dinas:balai-kota:pintu-2"}),
-        (Flaw.MALFORMED, "ping", {"aud": "urn:senyum:dinas:balai-kota:*"}),
-        (Flaw.MALFORMED, "ping", {"number": 0}),
-        (Flaw.MALFORMED, "ping", {"number": 0.5}),
-        (Flaw.MALFORMED, "ping", {"number": "1"}),
-        (Flaw.MALFORMED, "ping", {"number": True}),
-        (Flaw.MALFORMED, "ping", {"exp": "tomorrow"}),
-        (Flaw.MALFORMED, "ping", {"iat": soon, "exp": late}),
-        (Flaw.MALFORMED, "ping", {"more": 1}),
-        (Flaw.MALFORMED, "ping", {"data": []}),
-        (Flaw.MALFORMED, "PING!", {}),
-        (Flaw.EXPIRED, "ping", {"iat": old, "exp": late}),
-        (Flaw.UNKNOWN_COMMAND, "open-the-door", {}),
-        (Flaw.BAD_DATA, "ping", {"data": {"a": 1}}),
-        (Flaw.BAD_DATA, "replay", {}),
-        (Flaw.BAD_DATA, "replay", {"data": {"first": 2, "last": 1}}),
-        (Flaw.BAD_DATA, "replay", {"data": {"first": 0, "last": 1}}),
-        (Flaw.BAD_DATA, "replay", {"data": {"first": 1}}),
-        (Flaw.BAD_DATA, "replay", {"data": {"first": 1, "last": 2, "begin": late, "end": soon}}),
-        (Flaw.BAD_DATA, "replay", {"data": {"begin": soon, "end": late}}),
-        (Flaw.BAD_DATA, "settings", {"data": {"set": {"broker.host": 1}}}),
-        (Flaw.BAD_DATA, "settings", {"data": {"set": {"gpio.volume": "loud"}}}),
-        (Flaw.BAD_DATA, "settings", {"data": {"set": {"gpio.volume": float("1e999")}}}),
+    cases: list[tuple[OrderRejectReason, str, dict[str, Any]]] = [
+        (OrderRejectReason.FOREIGN, "ping", {"aud": "urn:senyum:dinas:balai-kota:pintu-2"}),
+        (OrderRejectReason.MALFORMED, "ping", {"aud": "urn:senyum:dinas:balai-kota:*"}),
+        (OrderRejectReason.MALFORMED, "ping", {"number": 0}),
+        (OrderRejectReason.MALFORMED, "ping", {"number": 0.5}),
+        (OrderRejectReason.MALFORMED, "ping", {"number": "1"}),
+        (OrderRejectReason.MALFORMED, "ping", {"number": True}),
+        (OrderRejectReason.MALFORMED, "ping", {"exp": "tomorrow"}),
+        (OrderRejectReason.MALFORMED, "ping", {"iat": soon, "exp": late}),
+        (OrderRejectReason.MALFORMED, "ping", {"more": 1}),
+        (OrderRejectReason.MALFORMED, "ping", {"data": []}),
+        (OrderRejectReason.MALFORMED, "PING!", {}),
+        (OrderRejectReason.EXPIRED, "ping", {"iat": old, "exp": late}),
+        (OrderRejectReason.UNKNOWN_COMMAND, "open-the-door", {}),
+        (OrderRejectReason.BAD_DATA, "ping", {"data": {"a": 1}}),
+        (OrderRejectReason.BAD_DATA, "replay", {}),
+        (OrderRejectReason.BAD_DATA, "replay", {"data": {"first": 2, "last": 1}}),
+        (OrderRejectReason.BAD_DATA, "replay", {"data": {"first": 0, "last": 1}}),
+        (OrderRejectReason.BAD_DATA, "replay", {"data": {"first": 1}}),
         (
-            Flaw.BAD_DATA,
+            OrderRejectReason.BAD_DATA,
+            "replay",
+            {"data": {"first": 1, "last": 2, "begin": late, "end": soon}},
+        ),
+        (OrderRejectReason.BAD_DATA, "replay", {"data": {"begin": soon, "end": late}}),
+        (OrderRejectReason.BAD_DATA, "settings", {"data": {"set": {"broker.host": 1}}}),
+        (OrderRejectReason.BAD_DATA, "settings", {"data": {"set": {"gpio.volume": "loud"}}}),
+        (
+            OrderRejectReason.BAD_DATA,
+            "settings",
+            {"data": {"set": {"gpio.volume": float("1e999")}}},
+        ),
+        (
+            OrderRejectReason.BAD_DATA,
             "settings",
             {"data": {"set": {"gpio.volume": 1}, "reset": ["gpio.volume"]}},
         ),
@@ -181,7 +189,7 @@ def test_a_known_key_hears_why_it_was_refused(desk: Desk, commander: Commander) 
         before = len(desk.said)
         desk.hear(commander.command(name, **changes), name)
         if "1e999" in repr(changes) or "inf" in repr(changes):
-            assert desk.refusals.last is Flaw.MALFORMED  # not JSON at all
+            assert desk.refusals.last is OrderRejectReason.MALFORMED  # not JSON at all
             continue
         refused(desk, flaw, number)
         assert len(desk.said) == before + 1, (flaw, name, changes)
@@ -202,10 +210,10 @@ def test_what_nobody_known_signed_is_counted_and_not_answered(
     long = commander.command("ping", {"a": "x" * MAX_BYTES})
     for number, (flaw, token) in enumerate(
         [
-            (Flaw.UNKNOWN_KEY, stranger.command()),
-            (Flaw.FORGED, forged),
-            (Flaw.TOO_LARGE, long),
-            (Flaw.MALFORMED, "hello"),
+            (OrderRejectReason.UNKNOWN_KEY, stranger.command()),
+            (OrderRejectReason.FORGED, forged),
+            (OrderRejectReason.TOO_LARGE, long),
+            (OrderRejectReason.MALFORMED, "hello"),
         ],
         1,
     ):
@@ -217,7 +225,7 @@ def test_what_nobody_known_signed_is_counted_and_not_answered(
 def test_signed_but_with_nobody_to_answer(desk: Desk, commander: Commander) -> None:
     for changes in ({"id": "7"}, {"id": 7}, {"id": "../../state"}, {"id": "\ud800"}):
         desk.hear(commander.command("ping", **changes))
-        assert desk.refusals.last is Flaw.MALFORMED
+        assert desk.refusals.last is OrderRejectReason.MALFORMED
     assert desk.said == []
 
 
@@ -225,15 +233,15 @@ def test_other_than_commanders(tmp_path: Path, commander: Commander) -> None:
     roster = Commander(tmp_path / "roster", roles=[Role.ROSTER])
     desk = Desk(tmp_path / "unit", commander, roster)
     desk.hear(roster.command())
-    assert desk.answer().reason is Flaw.WRONG_ROLE
+    assert desk.answer().reason is OrderRejectReason.WRONG_ROLE
 
 
 def test_retained_and_misplaced(desk: Desk, commander: Commander) -> None:
     desk.hear(commander.command(), retained=True)
-    assert desk.answer().reason is Flaw.RETAINED
+    assert desk.answer().reason is OrderRejectReason.RETAINED
     desk.hear(commander.command("identify"), "ping")
-    assert desk.answer().reason is Flaw.MALFORMED
-    refused(desk, Flaw.MALFORMED, 2)
+    assert desk.answer().reason is OrderRejectReason.MALFORMED
+    refused(desk, OrderRejectReason.MALFORMED, 2)
 
 
 def test_a_replayed_command_is_stale(desk: Desk, commander: Commander) -> None:
@@ -243,7 +251,7 @@ def test_a_replayed_command_is_stale(desk: Desk, commander: Commander) -> None:
     assert desk.answer().ok
     for again in (token, later, token):
         desk.hear(again, "identify")
-        assert desk.answer().reason is Flaw.STALE
+        assert desk.answer().reason is OrderRejectReason.STALE
     assert desk.hands.done == ["identify"]
     assert desk.refusals.total == 3
 
@@ -262,7 +270,7 @@ def test_numbers_outlive_a_restart(desk: Desk, commander: Commander) -> None:
     desk.send("identify")
     desk.restart()
     desk.hear(token, "identify")
-    assert desk.answer().reason is Flaw.STALE
+    assert desk.answer().reason is OrderRejectReason.STALE
     assert desk.hands.done == ["identify"]
 
 
@@ -278,7 +286,7 @@ def test_delivered_again_after_a_restart_it_is_answered_as_done(
     assert desk.hands.done == ["identify"]
     assert desk.refusals.total == 0
     desk.hear(token, "identify")
-    assert desk.answer().reason is Flaw.STALE
+    assert desk.answer().reason is OrderRejectReason.STALE
 
 
 def test_while_the_clock_is_unknown_only_the_timeless_run(desk: Desk) -> None:
@@ -288,23 +296,23 @@ def test_while_the_clock_is_unknown_only_the_timeless_run(desk: Desk) -> None:
     assert desk.send("ping", iat=past, exp=past).ok
     assert desk.send("identify").ok
     for name in ("reload", "settings"):
-        assert desk.send(name).reason is Flaw.CLOCK_UNKNOWN
-    assert desk.send("replay", {"first": 1, "last": 2}).reason is Flaw.CLOCK_UNKNOWN
+        assert desk.send(name).reason is OrderRejectReason.CLOCK_UNKNOWN
+    assert desk.send("replay", {"first": 1, "last": 2}).reason is OrderRejectReason.CLOCK_UNKNOWN
     desk.clock.state, desk.clock.utc = ClockState.HOLDOVER, time.time()
     assert desk.send("reload").ok
-    assert desk.send("settings", iat=past, exp=past).reason is Flaw.EXPIRED
+    assert desk.send("settings", iat=past, exp=past).reason is OrderRejectReason.EXPIRED
 
 
 def test_a_new_ledger_takes_nothing_from_before_it(tmp_path: Path, commander: Commander) -> None:
     """What was obeyed by a ledger that is gone must not be obeyed again."""
     token = commander.command("identify")
     desk = Desk(tmp_path / "unit", commander)
-    assert desk.ledger.made_us == 0
+    assert desk.ledger.created_at_us == 0
     desk.ledger.close()
     (tmp_path / "unit" / "commands.sqlite").unlink()
     later = int((time.time() + 1) * 1e6)
-    desk.ledger = Ledger(tmp_path / "unit" / "commands.sqlite", lambda: later)
-    desk.orders = Orders(
+    desk.ledger = CommandLog(tmp_path / "unit" / "commands.sqlite", lambda: later)
+    desk.orders = CommandHandler(
         desk.authorities,
         desk.ledger,
         desk.signer.sealer,
@@ -313,7 +321,7 @@ def test_a_new_ledger_takes_nothing_from_before_it(tmp_path: Path, commander: Co
         refusals=desk.refusals,
     )
     desk.hear(token, "identify")
-    assert desk.answer().reason is Flaw.STALE
+    assert desk.answer().reason is OrderRejectReason.STALE
     after = timestamp((later + 1_000_000) * 1000)
     assert desk.send("identify", iat=after, exp=after).ok
 
@@ -321,52 +329,52 @@ def test_a_new_ledger_takes_nothing_from_before_it(tmp_path: Path, commander: Co
 def test_what_fails_is_said_and_may_be_tried_again(desk: Desk) -> None:
     desk.hands.error = ReplayRefused("none of the events is kept")
     reply = desk.send("replay", {"first": 1, "last": 2})
-    assert (reply.reason, reply.text) == (Flaw.FAILED, "none of the events is kept")
+    assert (reply.reason, reply.text) == (OrderRejectReason.FAILED, "none of the events is kept")
     desk.hands.error = SettingsError("gpio.volume is 7.0: too loud")
-    assert desk.send("settings").reason is Flaw.BAD_DATA
-    assert desk.send("reload").reason is Flaw.FAILED
+    assert desk.send("settings").reason is OrderRejectReason.BAD_DATA
+    assert desk.send("reload").reason is OrderRejectReason.FAILED
     desk.hands.error = RuntimeError("a secret")
     reply = desk.send("reload")
-    assert reply.reason is Flaw.FAILED
+    assert reply.reason is OrderRejectReason.FAILED
     assert "secret" not in reply.text
     desk.hands.error = None
     assert desk.send("reload").ok
 
 
 def test_an_act_that_fails_does_not_keep_the_answer_back(desk: Desk) -> None:
-    def act(_: Ask | None) -> None:
+    def act(_: ReplayRequest | None) -> None:
         raise RuntimeError("the pins were lost")
 
-    desk.hands.prepared = Prepared("tries", act=act)
+    desk.hands.prepared = PreparedCommand("tries", act=act)
     assert desk.send("identify").ok
 
 
 def test_a_restart_comes_after_the_answer(desk: Desk) -> None:
-    desk.hands.prepared = Prepared("restarts", restart=True)
+    desk.hands.prepared = PreparedCommand("restarts", restart=True)
     assert desk.send("reload").ok
     assert desk.hands.restarts == 1
 
 
 def test_number_and_effect_are_one(desk: Desk) -> None:
-    effect = Effect({"gpio.volume": 0.25}, Ask(0, 1, 5))
-    asked: list[Ask | None] = []
-    desk.hands.prepared = Prepared("set", effect=effect, act=asked.append)
+    effect = CommandEffect({"gpio.volume": 0.25}, ReplayRequest(0, 1, 5))
+    asked: list[ReplayRequest | None] = []
+    desk.hands.prepared = PreparedCommand("set", effect=effect, act=asked.append)
     desk.send("settings")
-    assert asked == [Ask(1, 1, 5)]
+    assert asked == [ReplayRequest(1, 1, 5)]
     desk.restart()
     assert desk.ledger.settings() == {"gpio.volume": 0.25}
-    assert desk.ledger.replays() == [Ask(1, 1, 5)]
+    assert desk.ledger.replays() == [ReplayRequest(1, 1, 5)]
     desk.ledger.replayed(1)
     assert desk.ledger.replays() == []
-    desk.hands.prepared = Prepared("reset", effect=Effect({"gpio.volume": None}))
+    desk.hands.prepared = PreparedCommand("reset", effect=CommandEffect({"gpio.volume": None}))
     desk.send("settings")
     assert desk.ledger.settings() == {}
 
 
 def test_what_cannot_be_stored_is_not_done(desk: Desk) -> None:
     desk.ledger.close()
-    assert desk.send("identify").reason is Flaw.FAILED
-    refused(desk, Flaw.FAILED)
+    assert desk.send("identify").reason is OrderRejectReason.FAILED
+    refused(desk, OrderRejectReason.FAILED)
 
 
 def test_what_the_chain_did_not_take_is_told_after_a_restart(desk: Desk) -> None:
@@ -374,8 +382,8 @@ def test_what_the_chain_did_not_take_is_told_after_a_restart(desk: Desk) -> None
     assert desk.send("identify").ok
     desk.restart()
     desk.hands.chain_works = True
-    desk.orders.tell_untold()
-    desk.orders.tell_untold()
+    desk.orders.audit_after_power_loss()
+    desk.orders.audit_after_power_loss()
     assert [each["command"] for each in desk.hands.told] == ["identify"]
 
 
@@ -388,18 +396,18 @@ def test_the_ledger_stays_small(desk: Desk) -> None:
 
 def test_a_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
     file = tmp_path / "commands.sqlite"
-    first = Ledger(file, lambda: None)
-    assert first.made_us is None
+    first = CommandLog(file, lambda: None)
+    assert first.created_at_us is None
     first.close()
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_bytes(b"nonsense" * 1000)
-    ledger = Ledger(file, lambda: 5)
-    assert ledger.made_us == 5
+    ledger = CommandLog(file, lambda: 5)
+    assert ledger.created_at_us == 5
     assert ledger.renewed
     assert len(list(tmp_path.glob("commands.sqlite.damaged-*"))) == 1
     ledger.close()
-    again = Ledger(file, lambda: 9)
-    assert (again.made_us, again.renewed) == (5, False)
+    again = CommandLog(file, lambda: 9)
+    assert (again.created_at_us, again.renewed) == (5, False)
     again.close()
 
 
@@ -407,24 +415,24 @@ def test_keys_are_valid_in_their_time(tmp_path: Path) -> None:
     ended = Commander(tmp_path / "a", not_after=datetime.now(UTC) - timedelta(days=1))
     desk = Desk(tmp_path / "unit", ended)
     desk.hear(ended.command())
-    refused(desk, Flaw.UNKNOWN_KEY)
+    refused(desk, OrderRejectReason.UNKNOWN_KEY)
     desk.clock.state = ClockState.UNSYNCHRONIZED
     assert desk.send().ok
 
 
 def test_refusals_are_summed_up() -> None:
-    refusals = Refusals()
+    refusals = RefusalCounter()
     assert refusals.due(0.0) is None
-    refusals.add(Flaw.FORGED, "a")
+    refusals.add(OrderRejectReason.FORGED, "a")
     assert refusals.due(1.0) == {"count": 1, "forged": 1}
     for _ in range(10_000):
-        refusals.add(Flaw.FORGED, "b")
-    refusals.add(Flaw.STALE, "c")
+        refusals.add(OrderRejectReason.FORGED, "b")
+    refusals.add(OrderRejectReason.STALE, "c")
     assert refusals.due(2.0) is None
     assert refusals.due(1.0 + TELL_SECONDS) == {"count": 10_001, "forged": 10_000, "stale": 1}
-    refusals.add(Flaw.STALE, "d")
+    refusals.add(OrderRejectReason.STALE, "d")
     assert refusals.due(2.0 + TELL_SECONDS, ending=True) == {"count": 1, "stale": 1}
-    assert (refusals.total, refusals.last) == (10_003, Flaw.STALE)
+    assert (refusals.total, refusals.last) == (10_003, OrderRejectReason.STALE)
 
 
 # --- whatever is signed ---------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from edge.contract.authority import (
     Audience,
     Authorities,
     AuthorityFile,
-    Flaw,
-    Order,
-    OrderRefused,
+    OrderRejected,
+    OrderRejectReason,
     Role,
+    VerifiedOrder,
     register,
     sign_order,
 )
@@ -31,16 +31,16 @@ NOW = datetime(2026, 8, 3, tzinfo=UTC)
 
 def judge(
     commander: Commander, token: str | bytes, now: datetime | None = NOW, unit: UnitName = UNIT
-) -> Order:
+) -> VerifiedOrder:
     raw = token.encode() if isinstance(token, str) else token
     return commander.authorities.verify(
         raw, COMMAND_TYP, Role.COMMAND, unit, now=now, most_bytes=16_384
     )
 
 
-def flaw(commander: Commander, token: str | bytes, **how: Any) -> tuple[Flaw, bool]:
+def flaw(commander: Commander, token: str | bytes, **how: Any) -> tuple[OrderRejectReason, bool]:
     """Return why it was refused, and whether somebody known had signed it."""
-    with pytest.raises(OrderRefused) as refused:
+    with pytest.raises(OrderRejected) as refused:
         judge(commander, token, **how)
     return refused.value.flaw, refused.value.order is not None
 
@@ -57,7 +57,7 @@ def test_each_rule_refuses_by_its_name(tmp_path: Path) -> None:
     commander = Commander(tmp_path)
     token = commander.command()
     header, payload, signature = token.split(".")
-    assert flaw(commander, token + "A" * 16_384) == (Flaw.TOO_LARGE, False)
+    assert flaw(commander, token + "A" * 16_384) == (OrderRejectReason.TOO_LARGE, False)
     for wrong in (
         "",
         "..",
@@ -69,29 +69,31 @@ def test_each_rule_refuses_by_its_name(tmp_path: Path) -> None:
         sign_order(commander.key, "senyum-roster+jws", commander.claims()),
         commander.key.sign({"alg": "Ed25519", "kid": commander.key.kid}, b"{}"),
     ):
-        assert flaw(commander, wrong) == (Flaw.MALFORMED, False), wrong
+        assert flaw(commander, wrong) == (OrderRejectReason.MALFORMED, False), wrong
     extra = {"alg": "Ed25519", "kid": commander.key.kid, "typ": COMMAND_TYP, "jku": "https://x"}
-    assert flaw(commander, commander.key.sign(extra, b"{}")) == (Flaw.MALFORMED, False)
+    assert flaw(commander, commander.key.sign(extra, b"{}")) == (OrderRejectReason.MALFORMED, False)
     other = Commander(tmp_path / "other")
-    assert flaw(commander, other.command()) == (Flaw.UNKNOWN_KEY, False)
+    assert flaw(commander, other.command()) == (OrderRejectReason.UNKNOWN_KEY, False)
     forged = other.key.sign({"alg": "Ed25519", "kid": commander.key.kid, "typ": COMMAND_TYP}, b"{}")
-    assert flaw(commander, forged) == (Flaw.FORGED, False)
+    assert flaw(commander, forged) == (OrderRejectReason.FORGED, False)
     for content in (b"[1]", b"{", b'{"a":1,"a":2}', b'{"a":NaN}', b"\xff", b"[" * 9000):
         signed = commander.key.sign(
             {"alg": "Ed25519", "kid": commander.key.kid, "typ": COMMAND_TYP}, content
         )
-        assert flaw(commander, signed) == (Flaw.MALFORMED, False), content[:20]
+        assert flaw(commander, signed) == (OrderRejectReason.MALFORMED, False), content[:20]
     for aud in (None, 7, "urn:senyum:x", "urn:other:a:b:c", "urn:senyum:A:b:c", ["*"]):
-        assert flaw(commander, commander.command(aud=aud)) == (Flaw.MALFORMED, True), aud
+        assert flaw(commander, commander.command(aud=aud)) == (OrderRejectReason.MALFORMED, True), (
+            aud
+        )
     foreign = commander.command(aud="urn:senyum:dinas:balai-kota:pintu-2")
-    assert flaw(commander, foreign) == (Flaw.FOREIGN, True)
+    assert flaw(commander, foreign) == (OrderRejectReason.FOREIGN, True)
 
 
 def test_a_key_orders_only_what_and_whom_it_may(tmp_path: Path) -> None:
     roster = Commander(tmp_path / "roster", roles=[Role.ROSTER])
-    assert flaw(roster, roster.command()) == (Flaw.WRONG_ROLE, True)
+    assert flaw(roster, roster.command()) == (OrderRejectReason.WRONG_ROLE, True)
     elsewhere = Commander(tmp_path / "elsewhere", units=["urn:senyum:dinas:gudang:*"])
-    assert flaw(elsewhere, elsewhere.command()) == (Flaw.FOREIGN, True)
+    assert flaw(elsewhere, elsewhere.command()) == (OrderRejectReason.FOREIGN, True)
     everywhere = Commander(tmp_path / "all", roles=list(Role), units=["urn:senyum:dinas:*:*"])
     judge(everywhere, everywhere.command(aud="urn:senyum:*:*:pintu-1"))
 
@@ -101,7 +103,10 @@ def test_a_key_is_valid_in_its_time_as_far_as_the_time_is_known(tmp_path: Path) 
     commander = Commander(tmp_path, not_before=NOW - day, not_after=NOW + day)
     judge(commander, commander.command())
     for moment in (NOW - 2 * day, NOW + 2 * day):
-        assert flaw(commander, commander.command(), now=moment) == (Flaw.UNKNOWN_KEY, False)
+        assert flaw(commander, commander.command(), now=moment) == (
+            OrderRejectReason.UNKNOWN_KEY,
+            False,
+        )
     judge(commander, commander.command(), now=None)
 
 
@@ -110,7 +115,7 @@ def test_an_es256_order_has_one_spelling(tmp_path: Path) -> None:
     signed, _, signature = commander.command().rpartition(".")
     content = from_b64url(signature)
     mirrored = content[:32] + (P256_ORDER - int.from_bytes(content[32:])).to_bytes(32)
-    assert flaw(commander, f"{signed}.{b64url(mirrored)}") == (Flaw.FORGED, False)
+    assert flaw(commander, f"{signed}.{b64url(mirrored)}") == (OrderRejectReason.FORGED, False)
 
 
 def test_a_file_of_authorities_is_read_when_it_changes(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from contract import __main__ as writer
 from contract.own import instant, missing, verdict
 from contract.vector import EMPTY, GENUINE, UNSIGNED
 
-from edge.contract.envelope import Flaw, Verified, verify
+from edge.contract.envelope import RejectReason, Verified, verify
 from edge.contract.events import CloudEvent
 from edge.contract.keys import KeySet
-from senyum_central.ingest.chain_rules import Verdict
-from senyum_central.ingest.ingestor import Desk
+from senyum_central.ingest.chain_rules import Classification
+from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.store.store import Store
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
@@ -75,7 +75,7 @@ def test_names_are_unique_and_a_series_lies_together() -> None:
 
 
 def test_every_verdict_has_its_vectors_and_its_words() -> None:
-    verdicts = {*Flaw, *Verdict, EMPTY, UNSIGNED}
+    verdicts = {*RejectReason, *Classification, EMPTY, UNSIGNED}
     assert {row["verdict"] for row in ROWS} == {str(verdict) for verdict in verdicts}
     page = (CONTRACT / "README.md").read_text(encoding="utf-8")
     assert all(f"| `{verdict}` |" in page for verdict in verdicts)
@@ -112,7 +112,7 @@ def judged(row: Row, keys: KeySet) -> Verified:
 def test_our_own_receiver_says_what_is_expected(tmp_path: Path, group: list[Row]) -> None:
     keys = KeySet.load(CONTRACT / "vectors" / "keys.json")
     with closing(Store(tmp_path / "events.db")) as store:
-        desk = Desk(store, keys, 60.0, instant(int(group[0]["received"])))
+        desk = Ingestor(store, keys, 60.0, instant(int(group[0]["received"])))
         for row in group:
             content = (CONTRACT / "vectors" / row["message"]).read_bytes()
             said = verdict(desk, row["topic"], content, int(row["received"]))

@@ -14,15 +14,15 @@ from contract.orders import GENUINE, OBEYED, REFUSED
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
-from edge.commands.actions import Change, Steward
-from edge.commands.command_log import Done, Effect, Ledger
-from edge.commands.handler import Orders, Prepared
-from edge.commands.refusal_counter import Refusals
-from edge.contract.authority import OF_ROSTERS, AuthorityFile, Flaw
+from edge.commands.actions import CommandActions, RuntimeConfig
+from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
+from edge.commands.handler import CommandHandler, PreparedCommand
+from edge.commands.refusal_counter import RefusalCounter
+from edge.contract.authority import OF_ROSTERS, AuthorityFile, OrderRejectReason
 from edge.contract.commands import AnyData, Command, CommandName, Reply
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet
-from edge.contract.remote_settings import Adjustable
+from edge.contract.remote_settings import RemoteSetting
 from edge.contract.replies import verify_reply
 from edge.errors import EnvelopeError
 from edge.roster.search import empty
@@ -45,14 +45,14 @@ COMMANDS, REPLIES = rows("commands.tsv"), rows("replies.tsv")
 class Hands:
     """Obeys, and judges settings as every unit does."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: CommandLog) -> None:
         self._ledger = ledger
 
-    def prepare(self, name: CommandName, data: AnyData) -> Prepared:
+    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
         if name is CommandName.SETTINGS:
             own = Settings.model_construct()
-            present = Change(own, own, None)  # type: ignore[arg-type] # settings need no roster
-            steward = Steward(
+            present = RuntimeConfig(own, own, None)  # type: ignore[arg-type] # settings need no roster
+            steward = CommandActions(
                 own,
                 present,
                 self._ledger,
@@ -69,9 +69,9 @@ class Hands:
                 stop=lambda: None,
             )
             return steward.prepare(name, data)
-        return Prepared("done")
+        return PreparedCommand("done")
 
-    def tell(self, detail: Mapping[str, Any]) -> bool:
+    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
         return bool(detail)
 
     def restart(self) -> None:
@@ -86,13 +86,13 @@ def test_a_unit_says_what_is_expected(tmp_path: Path, row: Row) -> None:
         door.clock.state = ClockState.UNSYNCHRONIZED
     else:
         door.clock.utc_s = int(row["clock"])
-    ledger = Ledger(tmp_path / "commands.sqlite", lambda: None)
+    ledger = CommandLog(tmp_path / "commands.sqlite", lambda: None)
     for entry in json.loads((VECTORS / "authorities.json").read_text())["keys"]:
-        done = Done(entry["kid"], int(row["last"]), "-", "-", "-", None)
-        ledger.add(done, Effect())
+        done = CompletedCommand(entry["kid"], int(row["last"]), "-", "-", "-", None)
+        ledger.add(done, CommandEffect())
     said: list[str] = []
-    refusals = Refusals()
-    orders = Orders(
+    refusals = RefusalCounter()
+    orders = CommandHandler(
         AuthorityFile(tmp_path / "authorities.json"),
         ledger,
         door.sealer,
@@ -104,14 +104,18 @@ def test_a_unit_says_what_is_expected(tmp_path: Path, row: Row) -> None:
     orders.heard(row["topic"], message, row["retained"] == "yes")
     ledger.close()
     assert (refusals.last or OBEYED) == row["verdict"]
-    if row["verdict"] in (Flaw.FORGED, Flaw.UNKNOWN_KEY, Flaw.TOO_LARGE):
+    if row["verdict"] in (
+        OrderRejectReason.FORGED,
+        OrderRejectReason.UNKNOWN_KEY,
+        OrderRejectReason.TOO_LARGE,
+    ):
         assert said == []
     elif said:
         content = from_b64url(said[0].split(".")[1])
         assert (Reply.model_validate_json(content).reason or OBEYED) == row["verdict"]
         assert valid("reply", json.loads(content))
     else:
-        assert row["verdict"] == Flaw.MALFORMED
+        assert row["verdict"] == OrderRejectReason.MALFORMED
 
 
 @pytest.mark.parametrize("row", REPLIES, ids=lambda row: row["name"])
@@ -132,7 +136,7 @@ def test_an_answer_is_judged_as_expected(row: Row) -> None:
 def test_every_reason_has_its_vectors() -> None:
     told = {row["verdict"] for row in COMMANDS}
     assert (
-        told == {OBEYED, *Flaw} - {Flaw.FAILED} - OF_ROSTERS
+        told == {OBEYED, *OrderRejectReason} - {OrderRejectReason.FAILED} - OF_ROSTERS
     )  # what a unit cannot do is its own affair
     assert {row["topic"].rpartition("/")[2] for row in COMMANDS} >= set(CommandName)
 
@@ -150,7 +154,12 @@ def test_the_schemas_take_what_is_good_and_refuse_what_is_malformed() -> None:
             claims = json.loads(from_b64url(message.split(b".")[1].decode()))
             if "backward" not in row["name"]:  # no schema compares two members
                 assert not valid("command", claims), row["name"]
-        elif row["verdict"] in (OBEYED, Flaw.BAD_DATA, Flaw.STALE, Flaw.EXPIRED):
+        elif row["verdict"] in (
+            OBEYED,
+            OrderRejectReason.BAD_DATA,
+            OrderRejectReason.STALE,
+            OrderRejectReason.EXPIRED,
+        ):
             header, claims = (
                 json.loads(from_b64url(part.decode())) for part in message.split(b".")[:2]
             )
@@ -160,11 +169,11 @@ def test_the_schemas_take_what_is_good_and_refuse_what_is_malformed() -> None:
             if claims["name"] in ("replay", "settings"):
                 # Bounds of each setting are the unit's own; the order of two numbers, nobody's.
                 beyond = row["name"].endswith(("bound", "replay-backward"))
-                expected = row["verdict"] != Flaw.BAD_DATA or beyond
+                expected = row["verdict"] != OrderRejectReason.BAD_DATA or beyond
                 assert valid(f"command-{claims['name']}", claims["data"]) == expected, row["name"]
 
 
 def test_the_page_names_every_command_and_reason() -> None:
     page = (CONTRACT.parent / "commands.md").read_text(encoding="utf-8")
-    for word in (*CommandName, *(set(Flaw) - OF_ROSTERS), *Adjustable):
+    for word in (*CommandName, *(set(OrderRejectReason) - OF_ROSTERS), *RemoteSetting):
         assert f"`{word.value}`" in page, word

@@ -12,14 +12,14 @@ from contract.cast import DOOR_1
 from delivering import Rack
 from jsonschema import Draft202012Validator
 
-from edge.commands.refusal_counter import Refusals
-from edge.contract.authority import OF_COMMANDS, Flaw
+from edge.commands.refusal_counter import RefusalCounter
+from edge.contract.authority import OF_COMMANDS, OrderRejectReason
 from edge.contract.jose import from_b64url
 from edge.contract.roster_manifest import manifest_topic, parse_manifest
-from edge.roster.chunks import opened
+from edge.roster.chunks import decrypt_chunks
 from edge.roster.codec import pack, unpack
-from edge.roster.receiver import Delivery
-from edge.roster.store import Keeper
+from edge.roster.receiver import RosterReceiver
+from edge.roster.store import RosterStore
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 VECTORS = CONTRACT / "vectors"
@@ -36,17 +36,17 @@ class Door(Rack):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.keeper = Keeper(folder / "roster.senyum", b"\x01" * 32, rosters.EMBEDDER)
+        self.keeper = RosterStore(folder / "roster.senyum", b"\x01" * 32, rosters.EMBEDDER)
         before = pack(rosters._roster(*rosters.PEOPLE, version=rosters.VERSION))
         self.keeper.install(bytearray(before), rosters.VERSION, unpack(before).digest, "before")
         self.wanted: list[str] = []
 
-    def want(self, _: Delivery, topics: Sequence[str]) -> None:
+    def want(self, _: RosterReceiver, topics: Sequence[str]) -> None:
         self.wanted[:] = topics
 
 
 def judge(folder: Path, row: Row) -> str:
-    door, refusals = Door(folder), Refusals()
+    door, refusals = Door(folder), RefusalCounter()
     delivery = door.listener(folder, VECTORS / "rosters" / "authorities.json", refusals)
     delivery._unit, delivery._topic = DOOR_1, manifest_topic(DOOR_1)
     delivery._key = rosters.encryption_key()
@@ -69,7 +69,11 @@ def test_the_unit_says_what_is_expected(tmp_path: Path, row: Row) -> None:
 
 
 def test_every_way_to_refuse_a_roster_has_its_vector() -> None:
-    wanted = {rosters.TAKEN, rosters.WAITS, *(set(Flaw) - OF_COMMANDS - {Flaw.FAILED})}
+    wanted = {
+        rosters.TAKEN,
+        rosters.WAITS,
+        *(set(OrderRejectReason) - OF_COMMANDS - {OrderRejectReason.FAILED}),
+    }
     assert {row["verdict"] for row in rows()} == {str(each) for each in wanted}
 
 
@@ -90,7 +94,7 @@ def test_somebody_else_opens_it_with_the_standard_alone() -> None:
     said = claims(vector.manifest)
     key = rosters.encryption_key().unwrap(said["recipients"][0]["key"])
     manifest = parse_manifest(json.dumps(said))
-    content = opened(manifest, key, list(vector.chunks.values()))
+    content = decrypt_chunks(manifest, key, list(vector.chunks.values()))
     assert content == (VECTORS / "rosters" / "content").read_bytes()
 
 

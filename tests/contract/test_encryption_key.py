@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from jwcrypto import jwe, jwk
 
-from edge.contract.encryption import EncryptionKey, Recipient, beside, recipients
+from edge.contract.encryption import EncryptionKey, Recipient, encryption_key_path, recipients
 from edge.contract.keys import KeySet, SigningKey, add_registration
 from edge.contract.topics import UnitName
 from edge.errors import SecretError
@@ -21,7 +21,7 @@ def key(tmp_path: Path) -> EncryptionKey:
 
 
 def test_it_is_made_once_beside_the_signing_key_for_the_owner_alone(tmp_path: Path) -> None:
-    path = beside(tmp_path / "signing.key")
+    path = encryption_key_path(tmp_path / "signing.key")
     assert path == tmp_path / "encryption.key"
     key = EncryptionKey.load_or_create(path)
     assert EncryptionKey.load_or_create(path).kid == key.kid

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from jwcrypto import jwk, jws
 from wireunit import UNIT, Signer, SteppedClock, attempt, context
 
-from edge.contract.envelope import MAX_BYTES, Flaw, Rejected, parse_will, verify
+from edge.contract.envelope import MAX_BYTES, EnvelopeRejected, RejectReason, parse_will, verify
 from edge.contract.events import Status
 from edge.contract.jose import b64url, digest, from_b64url
 from edge.contract.keys import KeySet, SigningKey
-from edge.contract.topics import Leaf, UnitName
-from edge.outbox.event_signer import Head, Sealer, Vitals
+from edge.contract.topics import TopicKind, UnitName
+from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport
 from edge.system.clock import ClockState
 from edge.types import Match
 
-TOPIC = UNIT.topic(Leaf.EVENT)
+TOPIC = UNIT.topic(TopicKind.EVENT)
 Forge = Callable[..., str]
 
 
@@ -31,7 +31,7 @@ def signer(tmp_path: Path) -> Signer:
 
 @pytest.fixture
 def token(signer: Signer) -> str:
-    return signer.sealer.event(attempt(), Head()).token
+    return signer.sealer.event(attempt(), ChainHead()).token
 
 
 def header_and_payload(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -53,8 +53,10 @@ def forge(signer: Signer, token: str) -> Forge:
     return make
 
 
-def flaw(token: bytes | str, keys: KeySet, topic: str = TOPIC, now: datetime | None = None) -> Flaw:
-    with pytest.raises(Rejected) as caught:
+def flaw(
+    token: bytes | str, keys: KeySet, topic: str = TOPIC, now: datetime | None = None
+) -> RejectReason:
+    with pytest.raises(EnvelopeRejected) as caught:
         verify(token, keys, topic, now)
     assert "\n" not in str(caught.value)
     return caught.value.flaw
@@ -63,7 +65,7 @@ def flaw(token: bytes | str, keys: KeySet, topic: str = TOPIC, now: datetime | N
 def test_a_genuine_event_is_accepted(signer: Signer, token: str) -> None:
     accepted = verify(token.encode(), signer.keys, TOPIC)
     assert accepted.unit == UNIT
-    assert accepted.leaf is Leaf.EVENT
+    assert accepted.leaf is TopicKind.EVENT
     assert accepted.kid == signer.key.kid
     assert accepted.digest == digest(token)
     assert accepted.event.source == UNIT.source
@@ -72,7 +74,7 @@ def test_a_genuine_event_is_accepted(signer: Signer, token: str) -> None:
 @pytest.mark.parametrize("alg", ["Ed25519", "ES256"])
 def test_another_library_verifies_it(tmp_path: Path, alg: str) -> None:
     key = SigningKey.load_or_create(tmp_path / "k", alg)
-    token = Sealer(context(), key, SteppedClock()).event(attempt(), Head()).token
+    token = EventSigner(context(), key, SteppedClock()).event(attempt(), ChainHead()).token
     public = jwk.JWK(**key.registration(UNIT))
     signed = jws.JWS()
     signed.allowed_algs = [alg]
@@ -88,30 +90,30 @@ def test_another_library_verifies_it(tmp_path: Path, alg: str) -> None:
 
 
 def test_state_and_health_have_their_own_topics(signer: Signer) -> None:
-    state = signer.sealer.state(Status.ONLINE, 1, Head())
-    health = signer.sealer.health(Vitals(), 1, Head(), 0)
-    assert verify(state, signer.keys, UNIT.topic(Leaf.STATE)).leaf is Leaf.STATE
-    assert verify(health, signer.keys, UNIT.topic(Leaf.HEALTH)).leaf is Leaf.HEALTH
-    assert flaw(state, signer.keys, UNIT.topic(Leaf.HEALTH)) is Flaw.TYPE
-    assert flaw(health, signer.keys) is Flaw.TYPE
+    state = signer.sealer.state(Status.ONLINE, 1, ChainHead())
+    health = signer.sealer.health(HealthReport(), 1, ChainHead(), 0)
+    assert verify(state, signer.keys, UNIT.topic(TopicKind.STATE)).leaf is TopicKind.STATE
+    assert verify(health, signer.keys, UNIT.topic(TopicKind.HEALTH)).leaf is TopicKind.HEALTH
+    assert flaw(state, signer.keys, UNIT.topic(TopicKind.HEALTH)) is RejectReason.TYPE
+    assert flaw(health, signer.keys) is RejectReason.TYPE
 
 
 def test_a_state_dressed_up_as_an_event_is_refused(signer: Signer) -> None:
-    header, payload = header_and_payload(signer.sealer.state(Status.ONLINE, 1, Head()))
+    header, payload = header_and_payload(signer.sealer.state(Status.ONLINE, 1, ChainHead()))
     dressed = signer.key.sign({**header, "typ": "senyum-event+jws"}, json.dumps(payload).encode())
-    assert flaw(dressed, signer.keys) is Flaw.TYPE
+    assert flaw(dressed, signer.keys) is RejectReason.TYPE
 
 
 def test_too_large_a_message_is_refused_before_it_is_read(signer: Signer) -> None:
-    assert flaw(b"." * (MAX_BYTES + 1), signer.keys) is Flaw.OVERSIZED
+    assert flaw(b"." * (MAX_BYTES + 1), signer.keys) is RejectReason.OVERSIZED
 
 
 def test_alg_none_is_refused_with_and_without_a_signature(signer: Signer, token: str) -> None:
     header, _ = header_and_payload(token)
     none = b64url(json.dumps({**header, "alg": "none"}).encode())
     _, payload, signature = token.split(".")
-    assert flaw(f"{none}.{payload}.", signer.keys) is Flaw.ALGORITHM
-    assert flaw(f"{none}.{payload}.{signature}", signer.keys) is Flaw.ALGORITHM
+    assert flaw(f"{none}.{payload}.", signer.keys) is RejectReason.ALGORITHM
+    assert flaw(f"{none}.{payload}.{signature}", signer.keys) is RejectReason.ALGORITHM
 
 
 @pytest.mark.parametrize("alg", ["EdDSA", "HS256", "ES256", "ed25519", ""])
@@ -119,7 +121,7 @@ def test_the_key_fixes_the_algorithm(signer: Signer, token: str, alg: str) -> No
     header, _ = header_and_payload(token)
     other = b64url(json.dumps({**header, "alg": alg}).encode())
     _, payload, signature = token.split(".")
-    assert flaw(f"{other}.{payload}.{signature}", signer.keys) is Flaw.ALGORITHM
+    assert flaw(f"{other}.{payload}.{signature}", signer.keys) is RejectReason.ALGORITHM
 
 
 def test_a_mac_made_with_the_public_key_is_refused(signer: Signer, token: str) -> None:
@@ -127,39 +129,39 @@ def test_a_mac_made_with_the_public_key_is_refused(signer: Signer, token: str) -
     secret = jwk.JWK(kty="oct", k=signer.key.registration(UNIT)["x"])
     mac = jws.JWS(json.dumps(payload))
     mac.add_signature(secret, "HS256", json.dumps({**header, "alg": "HS256"}))
-    assert flaw(mac.serialize(compact=True), signer.keys) is Flaw.ALGORITHM
+    assert flaw(mac.serialize(compact=True), signer.keys) is RejectReason.ALGORITHM
 
 
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
-        ({"typ": "JWT"}, Flaw.TYPE),
-        ({"typ": None}, Flaw.TYPE),
-        ({"cty": "json"}, Flaw.TYPE),
-        ({"kid": "unknown"}, Flaw.UNKNOWN_KEY),
-        ({"kid": None}, Flaw.UNKNOWN_KEY),
-        ({"jku": "https://example.org/keys"}, Flaw.MALFORMED),
+        ({"typ": "JWT"}, RejectReason.TYPE),
+        ({"typ": None}, RejectReason.TYPE),
+        ({"cty": "json"}, RejectReason.TYPE),
+        ({"kid": "unknown"}, RejectReason.UNKNOWN_KEY),
+        ({"kid": None}, RejectReason.UNKNOWN_KEY),
+        ({"jku": "https://example.org/keys"}, RejectReason.MALFORMED),
     ],
 )
 def test_a_header_of_another_kind_is_refused(
-    signer: Signer, forge: Forge, header: dict[str, Any], expected: Flaw
+    signer: Signer, forge: Forge, header: dict[str, Any], expected: RejectReason
 ) -> None:
     assert flaw(forge(header), signer.keys) is expected
 
 
 def test_a_header_is_judged_anew_each_time(signer: Signer, token: str, forge: Forge) -> None:
     for _ in range(2):
-        assert flaw(forge({"jku": "https://example.org"}), signer.keys) is Flaw.MALFORMED
-        assert flaw(forge({"kid": "k" * 2000}), signer.keys) is Flaw.UNKNOWN_KEY
+        assert flaw(forge({"jku": "https://example.org"}), signer.keys) is RejectReason.MALFORMED
+        assert flaw(forge({"kid": "k" * 2000}), signer.keys) is RejectReason.UNKNOWN_KEY
         assert verify(token, signer.keys, TOPIC).kid == signer.key.kid
-        assert flaw(token, KeySet.of([])) is Flaw.UNKNOWN_KEY  # known to another key set
+        assert flaw(token, KeySet.of([])) is RejectReason.UNKNOWN_KEY  # known to another key set
 
 
 def test_a_forged_signature_is_refused(signer: Signer, token: str, tmp_path: Path) -> None:
     forger = SigningKey.load_or_create(tmp_path / "forger")
     header, payload = header_and_payload(token)
     assert flaw(forger.sign(header, json.dumps(payload).encode()), signer.keys) is (
-        Flaw.BAD_SIGNATURE
+        RejectReason.BAD_SIGNATURE
     )
 
 
@@ -169,22 +171,22 @@ def test_another_units_valid_key_is_refused(signer: Signer, token: str, tmp_path
     keys = KeySet.of([signer.key.registration(UNIT), neighbour.registration(other)])
     header, payload = header_and_payload(token)
     signed = neighbour.sign({**header, "kid": neighbour.kid}, json.dumps(payload).encode())
-    assert flaw(signed, keys) is Flaw.FOREIGN_KEY
+    assert flaw(signed, keys) is RejectReason.FOREIGN_KEY
     # On its own topic the key is right, and the source betrays it.
-    assert flaw(signed, keys, other.topic(Leaf.EVENT)) is Flaw.TOPIC
+    assert flaw(signed, keys, other.topic(TopicKind.EVENT)) is RejectReason.TOPIC
 
 
 def test_a_genuine_event_on_another_units_topic_is_refused(signer: Signer, token: str) -> None:
-    other = UnitName("dinas", "balai-kota", "pintu-2").topic(Leaf.EVENT)
-    assert flaw(token, signer.keys, other) is Flaw.FOREIGN_KEY
-    assert flaw(token, signer.keys, "senyum/v2/a/b/c/event") is Flaw.TOPIC
+    other = UnitName("dinas", "balai-kota", "pintu-2").topic(TopicKind.EVENT)
+    assert flaw(token, signer.keys, other) is RejectReason.FOREIGN_KEY
+    assert flaw(token, signer.keys, "senyum/v2/a/b/c/event") is RejectReason.TOPIC
 
 
 def test_the_key_must_have_been_valid_at_the_time_of_the_event(signer: Signer, token: str) -> None:
     then = datetime.fromtimestamp(1_800_000_000, UTC)
     retired = KeySet.of([signer.key.registration(UNIT, not_after=datetime(2026, 1, 1, tzinfo=UTC))])
     current = KeySet.of([signer.key.registration(UNIT, then.replace(year=then.year - 1), then)])
-    assert flaw(token, retired) is Flaw.OUTSIDE_VALIDITY
+    assert flaw(token, retired) is RejectReason.OUTSIDE_VALIDITY
     verify(token, current, TOPIC, datetime(2099, 1, 1, tzinfo=UTC))
 
 
@@ -192,10 +194,13 @@ def test_an_unsynchronized_time_does_not_decide_about_validity(tmp_path: Path) -
     clock = SteppedClock(utc=1_000.0)  # 1970: a clock that was never set
     clock.state = ClockState.UNSYNCHRONIZED
     signer = Signer(tmp_path, clock)
-    token = signer.sealer.event(attempt(captured_ns=clock.monotonic_ns), Head()).token
+    token = signer.sealer.event(attempt(captured_ns=clock.monotonic_ns), ChainHead()).token
     since_2026 = KeySet.of([signer.key.registration(UNIT, datetime(2026, 1, 1, tzinfo=UTC))])
     verify(token, since_2026, TOPIC, datetime(2027, 1, 1, tzinfo=UTC))
-    assert flaw(token, since_2026, now=datetime(2025, 1, 1, tzinfo=UTC)) is Flaw.OUTSIDE_VALIDITY
+    assert (
+        flaw(token, since_2026, now=datetime(2025, 1, 1, tzinfo=UTC))
+        is RejectReason.OUTSIDE_VALIDITY
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def test_an_unsynchronized_time_does_not_decide_about_validity(tmp_path: Path) -
 def test_a_payload_outside_the_contract_is_refused(
     signer: Signer, forge: Forge, change: dict[str, Any]
 ) -> None:
-    assert flaw(forge(**change), signer.keys) is Flaw.PAYLOAD
+    assert flaw(forge(**change), signer.keys) is RejectReason.PAYLOAD
 
 
 @pytest.mark.parametrize(
@@ -234,7 +239,7 @@ def test_a_payload_outside_the_contract_is_refused(
 )
 def test_data_is_strict(signer: Signer, token: str, forge: Forge, change: dict[str, Any]) -> None:
     data = {**header_and_payload(token)[1]["data"], **change}
-    assert flaw(forge(data=data), signer.keys) is Flaw.PAYLOAD
+    assert flaw(forge(data=data), signer.keys) is RejectReason.PAYLOAD
 
 
 @pytest.mark.parametrize(
@@ -253,12 +258,12 @@ def test_a_signed_payload_that_is_no_json_object_is_refused(
     signer: Signer, token: str, content: bytes
 ) -> None:
     signed = signer.key.sign(header_and_payload(token)[0], content)
-    assert flaw(signed, signer.keys) is Flaw.MALFORMED
+    assert flaw(signed, signer.keys) is RejectReason.MALFORMED
 
 
 def test_nan_is_no_json(signer: Signer, token: str, forge: Forge) -> None:
     data = {**header_and_payload(token)[1]["data"], "smile": float("nan")}
-    assert flaw(forge(data=data), signer.keys) is Flaw.MALFORMED
+    assert flaw(forge(data=data), signer.keys) is RejectReason.MALFORMED
 
 
 def test_the_mirror_image_of_an_es256_signature_is_refused(tmp_path: Path) -> None:
@@ -266,20 +271,20 @@ def test_the_mirror_image_of_an_es256_signature_is_refused(tmp_path: Path) -> No
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     key = SigningKey.load_or_create(tmp_path / "k", "ES256")
     keys = KeySet.of([key.registration(UNIT)])
-    sealer = Sealer(context(), key, SteppedClock())
+    sealer = EventSigner(context(), key, SteppedClock())
     for _ in range(8):  # half of all signatures would have the greater one
-        token = sealer.event(attempt(), Head()).token
+        token = sealer.event(attempt(), ChainHead()).token
         verify(token, keys, TOPIC)
         signed, _, signature = token.rpartition(".")
         r, s = (from_b64url(signature)[place : place + 32] for place in (0, 32))
         mirrored = r + (order - int.from_bytes(s)).to_bytes(32)
-        assert flaw(f"{signed}.{b64url(mirrored)}", keys) is Flaw.BAD_SIGNATURE
+        assert flaw(f"{signed}.{b64url(mirrored)}", keys) is RejectReason.BAD_SIGNATURE
 
 
 @given(junk=st.binary(max_size=200))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_junk_is_refused_and_nothing_else_is_raised(signer: Signer, junk: bytes) -> None:
-    assert flaw(junk, signer.keys) is Flaw.MALFORMED
+    assert flaw(junk, signer.keys) is RejectReason.MALFORMED
     segment = base64.urlsafe_b64encode(junk).rstrip(b"=")
     flaw(b".".join([segment] * 3), signer.keys)
 
@@ -307,7 +312,7 @@ def test_every_spelling_of_the_last_character_but_one_is_refused(
 
 @pytest.mark.parametrize("decorate", ["{}\n", " {}", "{}=", "{}.", ".{}"])
 def test_decorations_are_refused(signer: Signer, token: str, decorate: str) -> None:
-    assert flaw(decorate.format(token), signer.keys) is Flaw.MALFORMED
+    assert flaw(decorate.format(token), signer.keys) is RejectReason.MALFORMED
 
 
 @given(
@@ -323,12 +328,12 @@ def test_whatever_a_unit_signs_verifies(
     signer: Signer, smile: float | None, similarity: float, ref: int
 ) -> None:
     event = attempt(ref, smile=smile, match=Match("x", similarity, -1.0))
-    token = signer.sealer.event(event, Head(ref % 10**18 + 1, "A" * 43)).token
+    token = signer.sealer.event(event, ChainHead(ref % 10**18 + 1, "A" * 43)).token
     verify(token, signer.keys, TOPIC)
 
 
 def test_the_will_is_read_and_nothing_else() -> None:
     assert parse_will(b'{"status":"offline","session":3}').session == 3
     for content in (b"", b"{}", b'{"status":"online","session":3}', b'{"session":"3"}', b"[" * 99):
-        with pytest.raises(Rejected):
+        with pytest.raises(EnvelopeRejected):
             parse_will(content)

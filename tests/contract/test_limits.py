@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from edge.contract.envelope import Flaw, Rejected, parse_will, verify
+from edge.contract.envelope import EnvelopeRejected, RejectReason, parse_will, verify
 from edge.contract.events import ANY_EVENT, REASONS, timestamp
 from edge.contract.jose import b64url, from_b64url, json_object
 from edge.contract.keys import KeySet
@@ -30,7 +30,7 @@ from edge.contract.limits import (
     is_text,
     too_deep,
 )
-from edge.outbox.event_signer import Head
+from edge.outbox.event_signer import ChainHead
 from edge.types import AuditCode, Outcome, Reason
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def verdict(content: bytes, topic: str = TOPIC) -> str:
     """Return what our verifier says of a payload that the unit signed."""
     try:
         verify(spoiling.signed(content), KEYS, topic)
-    except Rejected as error:
+    except EnvelopeRejected as error:
         return error.flaw
     return GENUINE
 
@@ -100,8 +100,8 @@ def agreed(event: Json) -> bool:
     fits = models(event)
     assert SCHEMAS["event"].is_valid(event) == fits
     said = verdict(json.dumps(event).encode())
-    assert (said in (GENUINE, Flaw.OUTSIDE_VALIDITY)) == fits
-    assert fits or said == Flaw.PAYLOAD
+    assert (said in (GENUINE, RejectReason.OUTSIDE_VALIDITY)) == fits
+    assert fits or said == RejectReason.PAYLOAD
     return fits
 
 
@@ -123,9 +123,11 @@ def test_depth(depth: int, lists: bool, closed: bool) -> None:
     assert too_deep(content) == (depth + 1 > MAX_DEPTH)
     assert (read(content) is not None) == (closed and depth + 1 <= MAX_DEPTH)
     header = f"{b64url(content)}.{spoiling.PAYLOAD}.AAAA".encode()
-    with pytest.raises(Rejected) as caught:
+    with pytest.raises(EnvelopeRejected) as caught:
         verify(header, KEYS, TOPIC)
-    assert caught.value.flaw is (Flaw.MALFORMED if len(header) <= 65_536 else Flaw.OVERSIZED)
+    assert caught.value.flaw is (
+        RejectReason.MALFORMED if len(header) <= 65_536 else RejectReason.OVERSIZED
+    )
 
 
 @given(st.text('[]{}"\\,: a', max_size=60))
@@ -176,10 +178,10 @@ def test_numbers(digits: str) -> None:
         content = spoiling.CONTENT[:at] + digits.encode() + spoiling.CONTENT[end:]
         said = verdict(content)
         if not within:
-            assert said == Flaw.MALFORMED
+            assert said == RejectReason.MALFORMED
             continue
         fits = SCHEMAS["event"].is_valid(json.loads(content))
-        assert said == (GENUINE if fits else Flaw.PAYLOAD)
+        assert said == (GENUINE if fits else RejectReason.PAYLOAD)
         allowed = 0 <= value <= 100 if place == b'"smile"' else value >= 0 and value.is_integer()
         assert fits == allowed
 
@@ -199,7 +201,7 @@ def test_numbers_that_are_texts(number: int) -> None:
 @given(st.integers(1, MAX_SEQUENCE - 1))
 @settings(max_examples=50, deadline=None)
 def test_a_unit_of_any_number_goes_on(number: int) -> None:
-    unit = cast.unit(head=Head(number, "A" * 43))
+    unit = cast.unit(head=ChainHead(number, "A" * 43))
     found = verify(unit.recorded(), KEYS, TOPIC)
     assert getattr(found.event, "number", 0) == number + 1
 
@@ -307,7 +309,7 @@ def test_a_name_twice_is_refused_at_every_place_in_every_spelling(data: st.DataO
     )
     twice = f'{text[: at + 1]}"{spelling}":1,{text[at + 1 :]}'
     assert read(twice.encode()) is None
-    assert verdict(twice.encode()) == Flaw.MALFORMED
+    assert verdict(twice.encode()) == RejectReason.MALFORMED
 
 
 @given(
@@ -324,10 +326,10 @@ def test_the_last_will(status: str, session: str, spelling: str, twice: bool, st
     found, flaw = read(content), None
     try:
         parse_will(content)
-    except Rejected as error:
+    except EnvelopeRejected as error:
         flaw = error.flaw
     accepted = flaw is None
-    assert flaw in (None, Flaw.MALFORMED)
+    assert flaw in (None, RejectReason.MALFORMED)
     assert accepted == (found is not None and SCHEMAS["will"].is_valid(found))
     assert not (accepted and (twice or start == "\ufeff" or status == "online"))
 

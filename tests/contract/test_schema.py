@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 from pydantic import ValidationError as ModelError
 
-from edge.contract.envelope import TYP, Rejected, parse_will
+from edge.contract.envelope import TYP, EnvelopeRejected, parse_will
 from edge.contract.events import ANY_EVENT, timestamp
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet, SigningKey
@@ -182,7 +182,7 @@ def test_schema_and_model_agree_on_the_will(content: Json) -> None:
     try:
         parse_will(json.dumps(content).encode())
         accepted = True
-    except Rejected:
+    except EnvelopeRejected:
         accepted = False
     assert CHECKS["will"].is_valid(content) == accepted
 

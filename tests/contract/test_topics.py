@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.contract.jose import b64url
-from edge.contract.topics import Leaf, UnitName, event_topic, parse, subscription
+from edge.contract.topics import TopicKind, UnitName, event_topic, parse, subscription
 from edge.settings import UnitSettings
 
 names = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)
 units = st.builds(UnitName, names, names, names)
 
 
-@given(units, st.sampled_from(Leaf))
-def test_a_topic_reads_back(unit: UnitName, leaf: Leaf) -> None:
+@given(units, st.sampled_from(TopicKind))
+def test_a_topic_reads_back(unit: UnitName, leaf: TopicKind) -> None:
     assert parse(unit.topic(leaf)) == (unit, leaf)
 
 
@@ -72,20 +72,20 @@ def test_what_is_no_source_is_refused(urn: str) -> None:
 
 
 def test_subscriptions() -> None:
-    assert subscription(Leaf.EVENT) == "senyum/v1/+/+/+/event"
-    assert subscription(Leaf.STATE, "central") == "$share/central/senyum/v1/+/+/+/state"
+    assert subscription(TopicKind.EVENT) == "senyum/v1/+/+/+/event"
+    assert subscription(TopicKind.STATE, "central") == "$share/central/senyum/v1/+/+/+/state"
     with pytest.raises(ValueError, match="group"):
-        subscription(Leaf.EVENT, "a/b")
+        subscription(TopicKind.EVENT, "a/b")
 
 
 @given(units, units)
 def test_an_event_belongs_under_the_name_it_was_signed_with(one: UnitName, other: UnitName) -> None:
     opening = {"specversion": "1.0", "id": "0" * 36, "source": one.source, "data": "x" * 200}
     content = json.dumps(opening, separators=(",", ":")).encode()
-    assert event_topic(f"e30.{b64url(content)}.AA", other) == one.topic(Leaf.EVENT)
+    assert event_topic(f"e30.{b64url(content)}.AA", other) == one.topic(TopicKind.EVENT)
 
 
 @pytest.mark.parametrize("token", ["", "a", "e30.e30.AA", "..", "e30.\u00e4\u00f6.AA"])
 def test_what_says_nothing_of_its_name_is_taken_for_the_unit_s_own(token: str) -> None:
     unit = UnitName("a", "b", "c")
-    assert event_topic(token, unit) == unit.topic(Leaf.EVENT)
+    assert event_topic(token, unit) == unit.topic(TopicKind.EVENT)

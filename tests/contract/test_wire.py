@@ -20,7 +20,7 @@ from edge.cli import main
 from edge.configuration import load
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet
-from edge.contract.topics import COMMAND, REPLY, Leaf
+from edge.contract.topics import COMMAND, REPLY, TopicKind
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings
 from senyum_lab.servers.mosquitto import PrivateBroker
@@ -91,7 +91,8 @@ def test_every_message_goes_as_the_document_says(broker: PrivateBroker, tmp_path
             unit.record(2)
             until(
                 lambda: (
-                    {sent.topic for sent in watcher.sent} == {UNIT.topic(leaf) for leaf in Leaf}
+                    {sent.topic for sent in watcher.sent}
+                    == {UNIT.topic(leaf) for leaf in TopicKind}
                 ),
                 10.0,
             )
@@ -112,7 +113,13 @@ def test_every_message_goes_as_the_document_says(broker: PrivateBroker, tmp_path
 
 
 def test_the_document_names_every_topic_and_nothing_else() -> None:
-    last_levels = [*Leaf, f"{COMMAND}/{{command}}", f"{REPLY}/{{id}}", "roster", "roster/{chunk}"]
+    last_levels = [
+        *TopicKind,
+        f"{COMMAND}/{{command}}",
+        f"{REPLY}/{{id}}",
+        "roster",
+        "roster/{chunk}",
+    ]
     topics = {f"senyum/v1/{{org}}/{{site}}/{{unit}}/{last}" for last in last_levels}
     assert {channel["address"] for channel in DOCUMENT["channels"].values()} == topics
     kinds = {message["name"] for message in DOCUMENT["components"]["messages"].values()}
@@ -142,7 +149,7 @@ def test_an_es256_unit_from_its_setting_to_the_store(broker: PrivateBroker, tmp_
     with central, WireUnit(tmp_path, broker.settings) as unit:
         unit.record(8)
         until(lambda: len(central.stored()) == 8, 10.0)
-    assert not [notice for notice in central.notices if notice.loud]
+    assert not [notice for notice in central.notices if notice.is_warning]
     public = jwk.JWK(**entry)
     for token in central.stored().values():
         signed = jws.JWS()

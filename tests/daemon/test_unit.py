@@ -14,43 +14,43 @@ import pytest
 from staged import FACES, FPS, PERSON, Played, knowing
 
 from edge.appliance.watchdog.reboot_limiter import STRIKES
-from edge.attendance.session import Step
+from edge.attendance.session import StepResult
 from edge.attendance.table import State
 from edge.camera import Camera
 from edge.contract.envelope import verify
 from edge.contract.keys import KeySet, SigningKey
-from edge.contract.topics import Leaf, UnitName
-from edge.daemon import Unit
-from edge.errors import CameraError, OutboxDamaged, PinsTaken, ReplayError, RosterError
-from edge.gpio.cue_player import Panel
+from edge.contract.topics import TopicKind, UnitName
+from edge.daemon import Daemon
+from edge.errors import CameraError, OutboxDamaged, PinBusyError, ReplayError, RosterError
+from edge.gpio.cue_player import CuePlayer
 from edge.gpio.reconnecting_panel import RETRY_S
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.outbox.integrity import read
-from edge.outbox.store import Reader
+from edge.outbox.store import OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.settings import InferenceSettings, Settings
 from edge.status import camera_outage as absence
-from edge.status.camera_outage import Absence
-from edge.status.status_file import Board, Bulletin
+from edge.status.camera_outage import CameraOutage
+from edge.status.status_file import Status, StatusFile
 from edge.system.sd_notify import Notifier
 from edge.types import CueName, Stimulus, Yuv
-from senyum_lab.bench.scenes import SCENES, Studio
+from senyum_lab.bench.scenes import SCENES, SceneRenderer
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio(FACES, fps=FPS)
+def studio() -> SceneRenderer:
+    return SceneRenderer(FACES, fps=FPS)
 
 
 @pytest.fixture(scope="module")
-def smile(studio: Studio) -> list[Yuv]:
+def smile(studio: SceneRenderer) -> list[Yuv]:
     return [from_image(frame) for frame in studio.frames(SCENES["smile"])]
 
 
 @pytest.fixture(scope="module")
-def two(studio: Studio) -> list[Yuv]:
+def two(studio: SceneRenderer) -> list[Yuv]:
     return [from_image(frame) for frame in studio.frames(SCENES["two"])]
 
 
@@ -66,7 +66,7 @@ class Watched:
     def __init__(self) -> None:
         self.cues: list[CueName] = []
 
-    def __call__(self, stimulus: Stimulus, step: Step, state: State) -> None:
+    def __call__(self, stimulus: Stimulus, step: StepResult, state: State) -> None:
         for cue in step.cues:
             if not self.cues or self.cues[-1] is not cue.name:
                 self.cues.append(cue.name)
@@ -74,7 +74,7 @@ class Watched:
 
 def play(settings: Settings, opener: Callable[[], Camera]) -> list[CueName]:
     watched = Watched()
-    with Unit(settings, camera=opener, observer=watched) as unit:
+    with Daemon(settings, camera=opener, observer=watched) as unit:
         unit.run()
     return watched.cues
 
@@ -84,10 +84,10 @@ def events(settings: Settings) -> list[tuple[str, str]]:
     unit = UnitName.of(settings.unit)
     key = SigningKey.load_or_create(settings.outbox.signing_key)
     keys = KeySet.of([key.registration(unit)])
-    reader = Reader(settings.outbox.file)
+    reader = OutboxReader(settings.outbox.file)
     said = []
     for row in reader.after(0, 100):
-        event = verify(row.token, keys, unit.topic(Leaf.EVENT)).event
+        event = verify(row.token, keys, unit.topic(TopicKind.EVENT)).event
         data = event.data.model_dump(mode="json")
         said.append((event.type.split(".")[1], data.get("code") or data["reason"]))
     reader.close()
@@ -98,7 +98,7 @@ def test_someone_known_smiles_and_is_recorded_while_the_broker_is_away(
     settings: Settings, smile: list[Yuv]
 ) -> None:
     cues = play(settings, lambda: Played(iter(smile)))
-    wanted = [CueName.NOTICED, CueName.SMILE_ASKED, CueName.RECORDED_AWAY]
+    wanted = [CueName.NOTICED, CueName.SMILE_ASKED, CueName.RECORDED_OFFLINE]
     assert [cue for cue in cues if cue in wanted] == wanted
     assert events(settings) == [
         ("unit", "started"),
@@ -129,7 +129,7 @@ def test_a_camera_that_vanishes_is_said_audited_and_taken_back(
 
     cues = play(settings, opener)
     assert CueName.OUT_OF_ORDER in cues
-    assert cues.index(CueName.OUT_OF_ORDER) < cues.index(CueName.RECORDED_AWAY)
+    assert cues.index(CueName.OUT_OF_ORDER) < cues.index(CueName.RECORDED_OFFLINE)
     assert [reason for _, reason in events(settings)] == [
         "started",
         "camera-lost",
@@ -147,7 +147,7 @@ def test_a_full_disk_is_out_of_order_until_an_event_can_be_stored_again(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     seen: list[CueName] = []
 
-    def watch(stimulus: Stimulus, step: Step, state: State) -> None:
+    def watch(stimulus: Stimulus, step: StepResult, state: State) -> None:
         for cue in step.cues:
             if cue.name is CueName.SMILE_ASKED and CueName.SMILE_ASKED not in seen:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
@@ -159,12 +159,12 @@ def test_a_full_disk_is_out_of_order_until_an_event_can_be_stored_again(
     nobody = smile[:2] * round(5.5 * FPS)
     pictures = [*smile, *nobody, *smile]
     try:
-        with Unit(settings, camera=lambda: Played(iter(pictures)), observer=watch) as unit:
+        with Daemon(settings, camera=lambda: Played(iter(pictures)), observer=watch) as unit:
             unit.run()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert CueName.OUT_OF_ORDER in seen
-    assert seen.index(CueName.OUT_OF_ORDER) < seen.index(CueName.RECORDED_AWAY)
+    assert seen.index(CueName.OUT_OF_ORDER) < seen.index(CueName.RECORDED_OFFLINE)
     assert [reason for _, reason in events(settings)] == [
         "started",
         "store-failed",
@@ -180,10 +180,10 @@ def test_an_outbox_damaged_at_work_ends_the_unit_and_the_next_start_mends_it(
     file = settings.outbox.file
     cues: list[CueName] = []
 
-    def watch(stimulus: Stimulus, step: Step, state: State) -> None:
+    def watch(stimulus: Stimulus, step: StepResult, state: State) -> None:
         cues.extend(cue.name for cue in step.cues)
         if CueName.SMILE_ASKED in cues and not file.with_name("kept").exists():
-            reader = Reader(file)
+            reader = OutboxReader(file)
             reader.set_delivered(1)  # so that the writer trusts none of what it remembers
             reader.close()
             file.with_name("kept").touch()
@@ -194,13 +194,13 @@ def test_an_outbox_damaged_at_work_ends_the_unit_and_the_next_start_mends_it(
 
     with (
         pytest.raises(OutboxDamaged, match=r"outbox\.db"),
-        Unit(settings, camera=lambda: Played(iter(smile * 3)), observer=watch) as unit,
+        Daemon(settings, camera=lambda: Played(iter(smile * 3)), observer=watch) as unit,
     ):
         unit.run()
-    assert CueName.RECORDED_AWAY not in cues
+    assert CueName.RECORDED_OFFLINE not in cues
     assert CueName.OUT_OF_ORDER in cues
     cues = play(settings, lambda: Played(iter(smile)))
-    assert CueName.RECORDED_AWAY in cues
+    assert CueName.RECORDED_OFFLINE in cues
     assert [reason for _, reason in events(settings)] == [
         "outbox-renewed",
         "started",
@@ -219,7 +219,7 @@ def test_a_camera_library_that_raises_what_it_likes_is_a_fault_like_any_other(
             raise ValueError("numpy.dtype size changed" + "!" * 300)
         return Played(iter(smile))
 
-    assert CueName.RECORDED_AWAY in play(settings, opener)
+    assert CueName.RECORDED_OFFLINE in play(settings, opener)
     assert [reason for _, reason in events(settings)][:3] == [
         "started",
         "camera-lost",
@@ -233,20 +233,20 @@ def test_pins_that_another_program_holds_are_waited_for(
 ) -> None:
     openings = iter(range(100))
 
-    def opener() -> Panel:
+    def opener() -> CuePlayer:
         if next(openings) == 0:
-            raise PinsTaken("gpio.green = 17: the pin cannot be had (GPIO busy)")
-        return Panel(settings.gpio)
+            raise PinBusyError("gpio.green = 17: the pin cannot be had (GPIO busy)")
+        return CuePlayer(settings.gpio)
 
     nobody = smile[:2] * round((RETRY_S + 1) / 2 * FPS)
     watched = Watched()
     pictures = [*smile, *nobody, *smile]
-    with Unit(
+    with Daemon(
         settings, camera=lambda: Played(iter(pictures)), panel=opener, observer=watched
     ) as unit:
         unit.run()
-    assert watched.cues.count(CueName.RECORDED_AWAY) == 1  # not while nobody could see it
-    assert watched.cues.index(CueName.OUT_OF_ORDER) < watched.cues.index(CueName.RECORDED_AWAY)
+    assert watched.cues.count(CueName.RECORDED_OFFLINE) == 1  # not while nobody could see it
+    assert watched.cues.index(CueName.OUT_OF_ORDER) < watched.cues.index(CueName.RECORDED_OFFLINE)
     said = [reason for _, reason in events(settings)]
     assert said == ["started", "pins-lost", "pins-back", "accepted", "stopped"]
 
@@ -268,7 +268,7 @@ def test_systemd_hears_ready_a_sentence_and_the_watchdog(
         listener.start()
         notifier = Notifier({"NOTIFY_SOCKET": address})
         camera = Played(islice(iter(smile), round(2.5 * FPS)))
-        with Unit(settings, camera=lambda: camera, notifier=notifier) as unit:
+        with Daemon(settings, camera=lambda: camera, notifier=notifier) as unit:
             unit.run()
         listener.join()
     assert heard.count("READY=1") == 1
@@ -282,7 +282,7 @@ class Heartbeats(Notifier):
     def __init__(self) -> None:
         super().__init__({})
         self.count = 0
-        self.unit: Unit | None = None
+        self.unit: Daemon | None = None
 
     def alive(self) -> None:
         self.count += 1
@@ -300,8 +300,8 @@ def test_a_camera_that_no_restart_brought_back_is_waited_for(
         raise CameraError("no camera")
 
     heart = Heartbeats()
-    patient = Absence({"RUNTIME_DIRECTORY": str(tmp_path)})
-    with Unit(settings, camera=opener, notifier=heart, absence=patient) as unit:
+    patient = CameraOutage({"RUNTIME_DIRECTORY": str(tmp_path)})
+    with Daemon(settings, camera=opener, notifier=heart, absence=patient) as unit:
         heart.unit = unit
         unit.run()
     assert [reason for _, reason in events(settings)] == ["started", "stopped"]
@@ -313,24 +313,24 @@ def test_a_replay_that_cannot_be_read_ends_the_unit_with_its_reason(settings: Se
 
     with (
         pytest.raises(ReplayError, match="no such folder"),
-        Unit(settings, camera=opener) as unit,
+        Daemon(settings, camera=opener) as unit,
     ):
         unit.run()
 
 
 def test_an_empty_roster_is_named_with_the_way_out(settings: Settings) -> None:
     key = bytes.fromhex(settings.roster.key.read_text())
-    embedder = Examiner(InferenceSettings()).digests["identity"]
+    embedder = FaceAnalyzer(InferenceSettings()).digests["identity"]
     save(settings.roster.file, key, Roster(2, datetime.now(UTC), embedder, ()))
     with pytest.raises(RosterError, match=r"roster\.senyum: nobody is enrolled; run senyum enroll"):
-        Unit(settings)
+        Daemon(settings)
 
 
 def test_the_threshold_in_force_is_the_rosters(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = bytes.fromhex(settings.roster.key.read_text())
-    embedder = Examiner(InferenceSettings()).digests["identity"]
+    embedder = FaceAnalyzer(InferenceSettings()).digests["identity"]
     alike = np.zeros((150, 1, 192), np.float32)  # so few directions that strangers are alike
     alike[..., :40] = np.random.default_rng(1).normal(size=(150, 1, 40))
     alike /= np.linalg.norm(alike, axis=2, keepdims=True)
@@ -339,7 +339,7 @@ def test_the_threshold_in_force_is_the_rosters(
         for n, templates in enumerate(alike)
     )
     save(settings.roster.file, key, Roster(2, datetime.now(UTC), embedder, people))
-    with caplog.at_level("INFO"), Unit(settings):
+    with caplog.at_level("INFO"), Daemon(settings):
         pass
     said = re.search(r"match from ([0-9.]+), ahead by ([0-9.]+), of 150", caplog.text)
     assert said
@@ -354,7 +354,7 @@ def test_a_roster_of_another_network_is_refused(settings: Settings) -> None:
     person = Person(PERSON, "198503022010011003", "", exempt=False, templates=template)
     save(settings.roster.file, key, Roster(2, datetime.now(UTC), "00" * 32, (person,)))
     with pytest.raises(RosterError, match=r"roster\.senyum"):
-        Unit(settings)
+        Daemon(settings)
 
 
 def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
@@ -362,7 +362,7 @@ def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
     elsewhere = settings.unit.model_copy(update={"site": "kecamatan"})
     moved = settings.model_copy(update={"unit": elsewhere})
     play(moved, lambda: Played(iter([])))
-    reader = Reader(settings.outbox.file)
+    reader = OutboxReader(settings.outbox.file)
     said = [
         (
             read(row.token, "source"),
@@ -385,16 +385,16 @@ def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
 def test_who_asks_is_told_how_the_unit_is(
     settings: Settings, smile: list[Yuv], tmp_path: Path
 ) -> None:
-    told: list[Bulletin] = []
+    told: list[Status] = []
 
-    class Kept(Board):
-        def put(self, bulletin: Bulletin) -> None:
-            super().put(bulletin)
+    class Kept(StatusFile):
+        def put(self, bulletin: Status) -> None:
+            super().write(bulletin)
             told.append(bulletin)
 
     board = Kept({"RUNTIME_DIRECTORY": str(tmp_path)})
     camera = Played(islice(iter(smile), round(2.5 * FPS)))
-    with Unit(settings, camera=lambda: camera, board=board) as unit:
+    with Daemon(settings, camera=lambda: camera, board=board) as unit:
         unit.run()
     newest = told[-1]
     assert newest.source == settings.unit.source

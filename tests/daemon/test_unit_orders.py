@@ -15,23 +15,23 @@ from orders import Commander, Voice
 from staged import FACES, FPS, Played, knowing, known
 from wireunit import Listener, until
 
-from edge.attendance.session import Step
+from edge.attendance.session import StepResult
 from edge.attendance.table import State
 from edge.contract.authority import Role, sign_order
-from edge.contract.encryption import EncryptionKey, Recipient, beside
+from edge.contract.encryption import EncryptionKey, Recipient, encryption_key_path
 from edge.contract.jose import from_b64url
 from edge.contract.roster_manifest import TYP, chunk_topic, manifest_topic
 from edge.contract.topics import COMMAND, REPLY, UnitName
-from edge.daemon import Unit
+from edge.daemon import Daemon
 from edge.images import from_image
-from edge.outbox.store import Reader
+from edge.outbox.store import OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import load
-from edge.roster.thresholds import in_force
+from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import AuthoritySettings, ClockSettings, Settings
 from edge.types import Stimulus, Yuv
-from senyum_central.admin.rosters import Load
-from senyum_lab.bench.scenes import SCENES, Studio
+from senyum_central.admin.rosters import RosterRelease
+from senyum_lab.bench.scenes import SCENES, SceneRenderer
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -40,14 +40,14 @@ PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio(FACES, fps=FPS)
+def studio() -> SceneRenderer:
+    return SceneRenderer(FACES, fps=FPS)
 
 
 class Site:
     """A unit that somebody walks up to at last, and the authority that orders it about."""
 
-    def __init__(self, folder: Path, studio: Studio, broker: PrivateBroker) -> None:
+    def __init__(self, folder: Path, studio: SceneRenderer, broker: PrivateBroker) -> None:
         roles = (Role.COMMAND, Role.ROSTER)
         self._commander = Commander(folder / "authority", roles=roles, units=["urn:senyum:*:*:*"])
         keys = folder / "authorities.json"
@@ -69,10 +69,10 @@ class Site:
         self.goes_on = threading.Event()  # while it is not set the main loop stands still
         self.goes_on.set()
 
-    def unit(self, **file: Mapping[str, Any]) -> Unit:
+    def unit(self, **file: Mapping[str, Any]) -> Daemon:
         """Return one whose settings file says this by now."""
 
-        def observer(stimulus: Stimulus, step: Step, state: State) -> None:
+        def observer(stimulus: Stimulus, step: StepResult, state: State) -> None:
             self.goes_on.wait(PATIENCE)
 
         sections = {
@@ -81,7 +81,9 @@ class Site:
         }
         reread = self.settings.model_copy(update=sections)
         camera = Played(self._pictures())
-        return Unit(self.settings, camera=lambda: camera, observer=observer, reread=lambda: reread)
+        return Daemon(
+            self.settings, camera=lambda: camera, observer=observer, reread=lambda: reread
+        )
 
     def _pictures(self) -> Iterator[Yuv]:
         yield from itertools.takewhile(
@@ -94,30 +96,30 @@ class Site:
         """Order, and wait for the answer."""
         claims = self._commander.claims(name, data, aud=self._name.source)
         token = sign_order(self._commander.key, "senyum-command+jws", claims)
-        topic = self._name.below(REPLY, claims["id"])
+        topic = self._name.subtopic(REPLY, claims["id"])
 
         def answers() -> list[bytes]:
             return [body for where, body, _ in heard.messages if where == topic]
 
-        voice.say(token.encode(), self._name.below(COMMAND, name))
+        voice.say(token.encode(), self._name.subtopic(COMMAND, name))
         until(answers, PATIENCE)
         assert json.loads(from_b64url(answers()[0].decode().split(".")[1]))["ok"]
 
     def connected(self, voice: Voice, heard: Listener) -> None:
         """Wait until the unit hears commands."""
         deadline = time.monotonic() + PATIENCE
-        replies = self._name.below(REPLY)
+        replies = self._name.subtopic(REPLY)
         while time.monotonic() < deadline:
             if any(topic.startswith(replies) for topic, _, _ in heard.messages):
                 break
             token = self._commander.command("ping", aud=self._name.source)
-            voice.say(token.encode(), self._name.below(COMMAND, "ping"))
+            voice.say(token.encode(), self._name.subtopic(COMMAND, "ping"))
             time.sleep(1.0)
 
     def deliver(self, voice: Voice, roster: Roster) -> None:
         """Bring a roster, and wait until its file is there; it need not be in force."""
-        own = EncryptionKey.load_or_create(beside(self.settings.outbox.signing_key))
-        brought = Load.of(roster, [Recipient.of(own.registration(self._name))])
+        own = EncryptionKey.load_or_create(encryption_key_path(self.settings.outbox.signing_key))
+        brought = RosterRelease.of(roster, [Recipient.of(own.registration(self._name))])
         (manifest,) = brought.manifests.values()
         (at,) = brought.at.values()
         for entry, chunk in zip(brought.parcel.entries, brought.parcel.chunks, strict=True):
@@ -129,7 +131,7 @@ class Site:
         until(lambda: load(rule.file, key).version == roster.version, PATIENCE)
 
     def events(self) -> list[dict[str, Any]]:
-        reader = Reader(self.settings.outbox.file)
+        reader = OutboxReader(self.settings.outbox.file)
         found = [json.loads(from_b64url(row.token.split(".")[1])) for row in reader.after(0, 100)]
         reader.close()
         return found
@@ -142,7 +144,7 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, studio: Studio, broker: PrivateBroker) -> Site:
+def site(tmp_path: Path, studio: SceneRenderer, broker: PrivateBroker) -> Site:
     return Site(tmp_path, studio, broker)
 
 
@@ -222,7 +224,7 @@ def test_no_order_undoes_another(
     attempt = site.attempt()
     assert attempt["roster"] == gallery.digest
     limits = attempt["thresholds"]
-    assert limits["match"] == pytest.approx(in_force(gallery, rule).threshold, abs=1e-3)
+    assert limits["match"] == pytest.approx(adaptive_thresholds(gallery, rule).threshold, abs=1e-3)
     assert limits["match"] > rule.threshold + 0.01
     assert (limits.get("smile") == 40.0) == ("settings" in orders)
     assert (limits["smile_timeout"] == 6.5) == ("reload" in orders)
@@ -232,7 +234,7 @@ def told(site: Site, code: str) -> list[dict[str, Any]]:
     return [event for event in site.events() if event["data"].get("code") == code]
 
 
-def run(unit: Unit, order: Any, site: Site) -> None:
+def run(unit: Daemon, order: Any, site: Site) -> None:
     """Run the unit while `order` gives its orders; what goes wrong there ends it."""
     wrong: list[BaseException] = []
 

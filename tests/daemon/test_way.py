@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from jwcrypto import jwk, jws
 
-from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Studio, record
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, SceneRenderer, record
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
@@ -67,7 +67,7 @@ def started(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("frames")
-    record(Studio(FACES), [SCENES["smile"], SCENES["stranger"]], folder)
+    record(SceneRenderer(FACES), [SCENES["smile"], SCENES["stranger"]], folder)
     return folder
 
 

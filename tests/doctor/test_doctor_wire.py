@@ -12,7 +12,7 @@ from wires import OLD_REFUSAL, ScriptedBroker, Wire
 from wireunit import Listener, Signer, WireUnit, attempt, until
 
 from edge.appliance.doctor.broker import brokers
-from edge.appliance.doctor.context import Patient
+from edge.appliance.doctor.context import DiagnosticContext
 from edge.cli import main
 from edge.outbox.store import Outbox
 from edge.settings import BrokerSettings
@@ -29,11 +29,11 @@ def recorded(folder: Path) -> None:
     outbox.close()
 
 
-def at(folder: Path, broker: BrokerSettings, **changes: Any) -> Patient:
+def at(folder: Path, broker: BrokerSettings, **changes: Any) -> DiagnosticContext:
     return patient(folder, {"broker": broker.model_dump(exclude_none=True)}, **changes)
 
 
-def last(examined: Patient) -> tuple[str, str | None]:
+def last(examined: DiagnosticContext) -> tuple[str, str | None]:
     return said(list(brokers(examined))[-1])
 
 

@@ -11,7 +11,7 @@ from ward import Still, bulletin, noise, patient, said
 from edge.appliance.doctor.camera import camera
 from edge.appliance.doctor.outputs import signs
 from edge.errors import GpioError
-from edge.gpio.board import Board
+from edge.gpio.board import IndicatorBoard
 from edge.settings import GpioSettings
 
 
@@ -68,7 +68,7 @@ def wired(**wires: int) -> Any:
     """Return what opens a board on which pins of `wires` follow the parts."""
     numbers = {"green": 17, "red": 27, "buzzer": 18}
     kind = type("Wire", (Wired,), {"wires": {pin: numbers[part] for part, pin in wires.items()}})
-    return lambda settings: Board(settings, MockFactory(pin_class=kind))
+    return lambda settings: IndicatorBoard(settings, MockFactory(pin_class=kind))
 
 
 def test_a_wire_back_measures_light_and_sound(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_nobody_is_asked_where_nobody_is_and_the_daemon_keeps_its_pins(tmp_path:
 
 
 def test_pins_that_somebody_has(tmp_path: Path) -> None:
-    def opener(_: GpioSettings) -> Board:
+    def opener(_: GpioSettings) -> IndicatorBoard:
         raise GpioError("gpio.green = 17: the pin cannot be had (busy)")
 
     (found,) = signs(patient(tmp_path, ask=lambda _: True, open_board=opener))

@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 from wireunit import SteppedClock
 
-from edge.appliance.doctor.context import Patient
-from edge.appliance.doctor.result import Finding
+from edge.appliance.doctor.context import DiagnosticContext
+from edge.appliance.doctor.result import DiagnosticResult
 from edge.camera import Camera
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraError
 from edge.settings import CameraSettings, Settings
-from edge.status.status_file import Bulletin
+from edge.status.status_file import Status
 from edge.system.privileges import Owner
 from edge.types import Frame, Yuv
 
 ME = Owner(os.geteuid(), os.getegid())
 
 
-def patient(folder: Path, settings: Mapping[str, Any] | None = None, **changes: Any) -> Patient:
+def patient(
+    folder: Path, settings: Mapping[str, Any] | None = None, **changes: Any
+) -> DiagnosticContext:
     """Return one whose state lies in `folder` and whose kernel in `folder`/root."""
     (folder / "root").mkdir(exist_ok=True)
     said = {
@@ -37,7 +39,7 @@ def patient(folder: Path, settings: Mapping[str, Any] | None = None, **changes: 
         "gpio": {"factory": "mock"},
         **(settings or {}),
     }
-    made = Patient(
+    made = DiagnosticContext(
         Settings.model_validate(said), SteppedClock(time.time()), ME, root=folder / "root"
     )
     return replace(made, **changes)
@@ -51,7 +53,7 @@ def kernel(folder: Path, files: Mapping[str, str]) -> None:
         file.write_text(text + "\n")
 
 
-def bulletin(**changes: Any) -> Bulletin:
+def bulletin(**changes: Any) -> Status:
     content = {
         "sentence": "Watching.",
         "source": "urn:senyum:dinas:balai-kota:pintu-1",
@@ -64,7 +66,7 @@ def bulletin(**changes: Any) -> Bulletin:
         "level": 100.0,
         "sharpness": 90.0,
     }
-    return Bulletin.of({**content, **changes})
+    return Status.of({**content, **changes})
 
 
 class Still:
@@ -87,7 +89,7 @@ class Still:
         picture = Yuv(self._luma, half, half)
         return Frame(1, time.monotonic_ns(), picture, picture)
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         pass
 
     def close(self) -> None:
@@ -99,5 +101,5 @@ def noise(level: float, spread: float) -> Any:
     return drawn.clip(0, 255).astype(np.uint8)
 
 
-def said(finding: Finding) -> tuple[str, str | None]:
+def said(finding: DiagnosticResult) -> tuple[str, str | None]:
     return finding.verdict.value, finding.code

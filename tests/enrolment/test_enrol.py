@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from edge import cli
 from edge.enrolment.assessment import for_stills
-from edge.enrolment.enrolment import Files, Result, enrol
+from edge.enrolment.enrolment import EnrolmentPaths, EnrolmentResult, enrol
 from edge.errors import PeopleError, PhotoError, RosterError, SecretError
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.roster.codec import Person, stripped
 from edge.roster.file import load, read, save
 from edge.roster.keys import make_key, read_key
@@ -31,8 +31,8 @@ OBAMA, BIDEN, EILEEN = "196108042009011001", "194211202021211003", "197012121995
 
 
 @pytest.fixture(scope="module")
-def examiner() -> Examiner:
-    return Examiner(for_stills(InferenceSettings()))
+def examiner() -> FaceAnalyzer:
+    return FaceAnalyzer(for_stills(InferenceSettings()))
 
 
 @dataclass
@@ -40,14 +40,14 @@ class Desk:
     """A folder as a facilities person has it, and what they are told."""
 
     folder: Path
-    examiner: Examiner
+    examiner: FaceAnalyzer
     said: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     progress: list[tuple[int, int]] = field(default_factory=list)
 
     @property
-    def files(self) -> Files:
-        return Files(
+    def files(self) -> EnrolmentPaths:
+        return EnrolmentPaths(
             people=self.folder / "people.csv",
             photos=self.folder / "photos",
             roster=self.folder / "roster.senyum",
@@ -67,7 +67,7 @@ class Desk:
 
     def enrol(
         self, *, remove_others: bool = False, yes: bool = False, answer: bool = False
-    ) -> Result:
+    ) -> EnrolmentResult:
         self.said.clear()
         self.asked.clear()
 
@@ -95,7 +95,7 @@ class Desk:
         key = read_key(self.files.key, "the key")
         gallery = load(self.files.roster, key, self.examiner.digests["identity"])
         with Image.open(FACES / f"{face}.jpg") as image:
-            match = gallery.search(self.examiner.examine(from_image(image))[0].template)
+            match = gallery.search(self.examiner.analyze(from_image(image))[0].template)
         assert match is not None
         org_key = read_key(self.files.org_key, "the key")
         numbers = {person_id(number, org_key): number for number in self.enrolled()}
@@ -103,7 +103,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, examiner: Examiner) -> Desk:
+def desk(tmp_path: Path, examiner: FaceAnalyzer) -> Desk:
     (tmp_path / "photos").mkdir()
     return Desk(tmp_path, examiner)
 
@@ -155,7 +155,7 @@ def test_new_photos_take_the_place_of_old_ones(three: Desk) -> None:
     shutil.rmtree(three.files.photos)
     three.people(OBAMA)
     three.photo("obama3", f"{OBAMA}.jpg")
-    assert three.enrol() == Result(
+    assert three.enrol() == EnrolmentResult(
         version=2, size=3, enrolled=1, kept=0, removed=0, left_out=0, refused=0
     )
     assert three.enrolled()[OBAMA] == 1

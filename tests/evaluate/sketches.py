@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edge.inference.face_analyzer import Face
+from edge.inference.face_analyzer import AnalyzedFace
 from edge.settings import Settings
-from edge.types import Box, Floats, Liveness, Problem, Quality, Yuv
-from senyum_lab.evaluate.faces import Bench
+from edge.types import Box, Floats, PassiveLivenessScore, Quality, QualityProblem, Yuv
+from senyum_lab.evaluate.faces import EvaluationContext
 
 GOOD = Quality(
     face_px=200, sharpness=100, luma=120, contrast=40, yaw=0, pitch=0, roll=0, problem=None
@@ -32,11 +32,13 @@ class Sketches:
         self.folder = folder
         self.digests = {"identity": "0" * 64}
         self.progress: list[tuple[int, int]] = []
-        self._faces: list[Face | None] = []
+        self._faces: list[AnalyzedFace | None] = []
 
     @property
-    def bench(self) -> Bench:
-        return Bench(self, Settings(), lambda seen, total: self.progress.append((seen, total)))
+    def bench(self) -> EvaluationContext:
+        return EvaluationContext(
+            self, Settings(), lambda seen, total: self.progress.append((seen, total))
+        )
 
     def paint(
         self,
@@ -44,7 +46,7 @@ class Sketches:
         *,
         smile: float = 0,
         who: Sequence[float] = (1,),
-        problem: Problem | None = None,
+        problem: QualityProblem | None = None,
         faceless: bool = False,
         living: float | None = None,
     ) -> str:
@@ -52,8 +54,8 @@ class Sketches:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (8, 6), len(self._faces)).save(path)
         quality = replace(GOOD, problem=problem)
-        liveness = None if living is None else Liveness(living, {})
-        face = Face(Box(0, 0, 9, 9), 1, quality, template(*who), smile, liveness)
+        liveness = None if living is None else PassiveLivenessScore(living, {})
+        face = AnalyzedFace(Box(0, 0, 9, 9), 1, quality, template(*who), smile, liveness)
         self._faces.append(None if faceless else face)
         return name
 
@@ -62,6 +64,6 @@ class Sketches:
         path.write_text("\n".join(lines), encoding="utf-8")
         return path
 
-    def examine(self, picture: Yuv) -> tuple[Face, ...]:
+    def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]:
         face = self._faces[int(picture.y[3, 4])]
         return () if face is None else (face,)

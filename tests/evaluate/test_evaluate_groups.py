@@ -3,9 +3,9 @@ import pytest
 from sketches import Sketches
 
 from edge.errors import LabelsError
-from edge.types import Problem
+from edge.types import QualityProblem
 from senyum_lab.evaluate.groups import By, evaluate
-from senyum_lab.evaluate.pairwise import MOST_FACES, Likeness
+from senyum_lab.evaluate.pairwise import MOST_FACES, PairwiseScores
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def crowd(sketches: Sketches) -> Sketches:
     """Women 25, 35 and 65, all alike; men 30 and 70, unlike; a child without a face."""
     sketches.paint("a.png", who=(1, 0))
     sketches.paint("b.png", who=(1, 0.1))
-    sketches.paint("c.png", who=(1, 0.2), problem=Problem.TURNED)
+    sketches.paint("c.png", who=(1, 0.2), problem=QualityProblem.TURNED)
     sketches.paint("d.png", who=(0, 0, 1))
     sketches.paint("e.png", who=(0, 0, 0, 1))
     sketches.paint("f.png", faceless=True)
@@ -72,8 +72,8 @@ def test_people_and_smiles_where_they_are_labelled(sketches: Sketches) -> None:
 
 def test_reasons_and_liveness_by_group(sketches: Sketches) -> None:
     people = [
-        ("x", Problem.TOO_DARK, 0.9), ("x", Problem.COVERED, 0.9), ("x", None, 0.2),
-        ("x", None, 0.8), ("y", Problem.TOO_DARK, 0.1), ("y", None, 0.7),
+        ("x", QualityProblem.TOO_DARK, 0.9), ("x", QualityProblem.COVERED, 0.9), ("x", None, 0.2),
+        ("x", None, 0.8), ("y", QualityProblem.TOO_DARK, 0.1), ("y", None, 0.7),
     ]  # fmt: skip
     lines = ["file,site"]
     for n, (site, problem, living) in enumerate(people):
@@ -133,7 +133,7 @@ def test_a_large_crowd_is_sampled() -> None:
     templates = generator.standard_normal((MOST_FACES + 50, 8)).astype(np.float32)
     templates /= np.linalg.norm(templates, axis=1, keepdims=True)
     owners = [str(n) for n in range(len(templates))]
-    likeness = Likeness.of(templates, owners, 0.9)
+    likeness = PairwiseScores.of(templates, owners, 0.9)
     everybody = likeness.among(np.arange(len(templates)))
     assert everybody.pairs == MOST_FACES * (MOST_FACES - 1) // 2
     inside = np.arange(200)

@@ -7,9 +7,9 @@ from PIL import Image
 from sketches import GOOD, Sketches, template
 
 from edge.errors import LabelsError, SenyumError
-from edge.inference.face_analyzer import Face
-from edge.types import ANCHORS, Box, Frame, Liveness, Sighting, View, Yuv
-from senyum_lab.evaluate.faces import Bench
+from edge.inference.face_analyzer import AnalyzedFace
+from edge.types import ANCHORS, Box, FaceObservation, Frame, FrameResult, PassiveLivenessScore, Yuv
+from senyum_lab.evaluate.faces import EvaluationContext
 from senyum_lab.evaluate.liveness import Verdicts, evaluate, rates, strictest
 
 
@@ -20,10 +20,10 @@ class Grey:
         self.digests = {"liveness": "0" * 64}
         self.judged = 0
 
-    def examine(self, picture: Yuv) -> tuple[Face, ...]:
+    def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]:
         self.judged += 1
         level = float(picture.y[picture.height // 2, picture.width // 2]) / 255
-        return (replace(FACE, liveness=Liveness(level, {})),) if level else ()
+        return (replace(FACE, liveness=PassiveLivenessScore(level, {})),) if level else ()
 
 
 class Dawn:
@@ -32,7 +32,7 @@ class Dawn:
     def __init__(self) -> None:
         self.judged = 0
 
-    def process(self, frame: Frame) -> View:
+    def process(self, frame: Frame) -> FrameResult:
         self.judged += 1
         main = frame.main
         level = float(main.y[main.height // 2, main.width // 2]) / 255
@@ -42,16 +42,16 @@ class Dawn:
         points[:2] = (0, 50), (100, 50)
         points[ANCHORS:, 0] = 50
         points[ANCHORS : ANCHORS + 4, 0] += np.array((-20, 20, -20, 20)) * mouth  # the corners
-        sighting = Sighting(1, BOX, 1.0, smile=90.0 if mouth > 0.75 else mouth, points=points,
-                            liveness=Liveness(level, {}))  # fmt: skip
-        return View(frame.captured_ns, (sighting,))
+        sighting = FaceObservation(1, BOX, 1.0, smile=90.0 if mouth > 0.75 else mouth,
+                            points=points, liveness=PassiveLivenessScore(level, {}))  # fmt: skip
+        return FrameResult(frame.captured_ns, (sighting,))
 
 
 BOX = Box(0, 0, 9, 9)
-FACE = Face(BOX, 1, GOOD, template(1), 0)
+FACE = AnalyzedFace(BOX, 1, GOOD, template(1), 0)
 
 
-def bench(sketches: Sketches) -> Bench:
+def bench(sketches: Sketches) -> EvaluationContext:
     return replace(sketches.bench, examiner=Grey())
 
 

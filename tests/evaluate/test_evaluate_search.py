@@ -7,7 +7,7 @@ from sketches import Sketches
 
 from edge.errors import LabelsError
 from edge.settings import RosterSettings, Settings
-from senyum_lab.evaluate.search import Plan, evaluate
+from senyum_lab.evaluate.search import SearchPlan, evaluate
 
 
 def axis(n: int, *more: float) -> list[float]:
@@ -30,9 +30,9 @@ def crowd(sketches: Sketches) -> Sketches:
     return sketches
 
 
-def plan(crowd: Sketches, **more: object) -> Plan:
+def plan(crowd: Sketches, **more: object) -> SearchPlan:
     known = {"images": crowd.folder / "faces", "distractors": crowd.folder / "others"}
-    return Plan(**{**known, **more})  # type: ignore[arg-type]  # each test gives what fits
+    return SearchPlan(**{**known, **more})  # type: ignore[arg-type]  # each test gives what fits
 
 
 def test_the_gallery_fills_up_and_who_is_left_over_is_a_stranger(crowd: Sketches) -> None:
@@ -103,7 +103,7 @@ def test_the_gallery_sets_the_threshold(sketches: Sketches) -> None:
     for n in range(120):  # in so few directions that strangers are like each other
         sketches.paint(f"faces/{n:03}/0.png", who=numbers.normal(size=40).tolist())
     sketches.paint("faces/000/1.png", who=numbers.normal(size=40).tolist())
-    crowd = Plan(images=sketches.folder / "faces")
+    crowd = SearchPlan(images=sketches.folder / "faces")
     figures = evaluate(crowd, sketches.bench).figures
     assert 0.65 < figures["threshold"] <= 0.8
     assert 0.08 <= figures["margin"] <= 0.15
@@ -151,4 +151,4 @@ def test_one_person_is_no_crowd(sketches: Sketches) -> None:
     for n in range(3):
         sketches.paint(f"faces/anna/{n}.png")
     with pytest.raises(LabelsError, match="fewer than two people"):
-        evaluate(Plan(images=sketches.folder / "faces"), sketches.bench)
+        evaluate(SearchPlan(images=sketches.folder / "faces"), sketches.bench)

@@ -13,9 +13,9 @@ from typing import Any
 
 from wireunit import Signer, WireUnit
 
-from edge.commands.command_log import Ask, Effect, Ledger
-from edge.commands.handler import Orders, Prepared
-from edge.commands.refusal_counter import Refusals
+from edge.commands.command_log import CommandEffect, CommandLog, ReplayRequest
+from edge.commands.handler import CommandHandler, PreparedCommand
+from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile
 from edge.contract.commands import AnyData, CommandName
 from edge.settings import BrokerSettings
@@ -28,18 +28,20 @@ class Hands:
         self._file = folder / "effects"
         self._dies = dies
 
-    def prepare(self, name: CommandName, data: AnyData) -> Prepared:
+    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
         self._reached(f"prepare {name} {data!r}")
-        return Prepared("done", effect=Effect({"gpio.volume": 0.25}), audit={}, act=self._act)
+        return PreparedCommand(
+            "done", effect=CommandEffect({"gpio.volume": 0.25}), audit={}, act=self._act
+        )
 
-    def tell(self, detail: Mapping[str, Any]) -> bool:
+    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
         self._reached("tell")
         return bool(detail)
 
     def restart(self) -> None:
         raise AssertionError("nothing here restarts")
 
-    def _act(self, _: Ask | None) -> None:
+    def _act(self, _: ReplayRequest | None) -> None:
         with self._file.open("a") as file:
             file.write("effect\n")
         self._reached("act")
@@ -56,13 +58,13 @@ def main(folder: Path, port: int, dies: str) -> None:
         units[0].link.say(topic, token)
 
     signer = Signer(folder)
-    orders = Orders(
+    orders = CommandHandler(
         AuthorityFile(folder / "authorities.json"),
-        Ledger(folder / "commands.sqlite", lambda: None),
+        CommandLog(folder / "commands.sqlite", lambda: None),
         signer.sealer,
         hands=Hands(folder, dies),
         say=say,
-        refusals=Refusals(),
+        refusals=RefusalCounter(),
     )
     broker = BrokerSettings(host="127.0.0.1", port=port)
     units.append(WireUnit(folder, broker, listeners=[orders]))

@@ -12,7 +12,7 @@ import numpy as np
 from wireunit import Signer, attempt
 
 from edge.contract.keys import SigningKey
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
@@ -40,14 +40,14 @@ def some_roster(version: int) -> Roster:
 def main(folder: Path, events: int) -> None:
     signer = Signer(folder)
     box = Outbox(folder / "outbox.db", 90, 100, signing_key=folder / "signing.key")
-    reader = Reader(folder / "outbox.db")
+    reader = OutboxReader(folder / "outbox.db")
     key = make_key(folder / "roster.key", "roster key")
     for number in range(1, events + 1):
         (row,) = box.append(partial(signer.sealer.event, attempt()))
         say(f"event {row.sequence}")
         if row.sequence % 16 == 0:
             reader.set_delivered(row.sequence - 8)
-        box.tidy(None)
+        box.delete_expired(None)
         if number % 2 == 0:
             save(folder / "roster", key, some_roster(number))
             say(f"roster {number}")

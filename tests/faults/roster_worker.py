@@ -9,7 +9,7 @@ from pathlib import Path
 from rosters import EMBEDDER, KEY, person, roster
 
 from edge.roster.codec import pack, stripped, unpack
-from edge.roster.store import Keeper
+from edge.roster.store import RosterStore
 
 
 def people_of(version: int, count: int) -> range:
@@ -18,7 +18,7 @@ def people_of(version: int, count: int) -> range:
 
 
 def main(folder: Path, versions: int, count: int) -> None:
-    keeper = Keeper(folder / "roster.senyum", KEY, EMBEDDER)
+    keeper = RosterStore(folder / "roster.senyum", KEY, EMBEDDER)
     first = keeper.ledger.version + 1
     for version in range(first, first + versions):
         erased = person(version - 1).id
@@ -28,7 +28,7 @@ def main(folder: Path, versions: int, count: int) -> None:
         sys.stdout.write(f"{version}\n")
         sys.stdout.flush()
         if version % 3 == 0:
-            keeper.told()
+            keeper.receipt_sent()
 
 
 if __name__ == "__main__":

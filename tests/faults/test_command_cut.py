@@ -11,7 +11,7 @@ import pytest
 from orders import Commander, Voice
 from wireunit import UNIT, Listener, environment, until
 
-from edge.commands.command_log import Ledger
+from edge.commands.command_log import CommandLog
 from edge.contract.commands import Reply
 from edge.contract.jose import from_b64url
 from edge.contract.topics import COMMAND, REPLY
@@ -40,7 +40,7 @@ def test_it_is_done_once_and_answered(tmp_path: Path, dies: str) -> None:
     broker = PrivateBroker(tmp_path / "broker", options=["log_type all"])
 
     def subscribed() -> bool:
-        return f"{UNIT.client_id} 1 {UNIT.below(COMMAND, '+')}" in broker.log.read_text()
+        return f"{UNIT.client_id} 1 {UNIT.subtopic(COMMAND, '+')}" in broker.log.read_text()
 
     with broker, Listener(broker.settings) as heard, Voice(broker.settings) as voice:
 
@@ -50,7 +50,7 @@ def test_it_is_done_once_and_answered(tmp_path: Path, dies: str) -> None:
         with worker(tmp_path, broker.port, dies) as first:
             until(subscribed, 60.0)
             token = commander.command("identify")
-            voice.say(token.encode(), UNIT.below(COMMAND, "identify"))
+            voice.say(token.encode(), UNIT.subtopic(COMMAND, "identify"))
             first.wait(60.0)
         assert replies() == []
         with worker(tmp_path, broker.port, "never"):
@@ -59,8 +59,8 @@ def test_it_is_done_once_and_answered(tmp_path: Path, dies: str) -> None:
     reply = Reply.model_validate_json(from_b64url(answer.decode().split(".")[1]))
     assert (reply.ok, reply.number) == (True, 1)
     assert (tmp_path / "effects").read_text() == "effect\n"
-    ledger = Ledger(tmp_path / "commands.sqlite", lambda: None)
+    ledger = CommandLog(tmp_path / "commands.sqlite", lambda: None)
     assert ledger.settings() == {"gpio.volume": 0.25}
     assert ledger.last(commander.key.kid) == 1
-    assert list(ledger.untold()) == []
+    assert list(ledger.unaudited()) == []
     ledger.close()

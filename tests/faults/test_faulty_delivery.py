@@ -9,8 +9,8 @@ from survival import PATIENCE, UnitProcess, check_central, check_chain, stored
 from wireunit import Listener, Signer, WireUnit, until
 
 from edge.mqtt.link import LinkState
-from edge.outbox.store import Reader
-from senyum_central.ingest.notices import Kind
+from edge.outbox.store import OutboxReader
+from senyum_central.ingest.notices import NoticeKind
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
@@ -43,7 +43,7 @@ def survive(
         unit.stop()
     assert len(rows) == events
     check_chain(folder, rows)
-    reader = Reader(folder / "outbox.db")
+    reader = OutboxReader(folder / "outbox.db")
     assert reader.delivered() == events
     reader.close()
     assert len(central.stored()) > events // 2
@@ -99,9 +99,9 @@ def test_what_a_broker_acknowledged_and_forgot_is_reported_by_number(
             unit.record(1)
             until(lambda: 13 in central.stored(), 10.0)
             if wiped:
-                until(lambda: central.said(Kind.GAP), 10.0)
+                until(lambda: central.said(NoticeKind.GAP), 10.0)
             time.sleep(GRACE_S + 1.5)
-    texts = [notice.text for notice in central.said(Kind.GAP)]
+    texts = [notice.text for notice in central.said(NoticeKind.GAP)]
     assert texts == (["events 6–12 are missing"] if wiped else [])  # noqa: RUF001 - a range
     check_central(central, stored(tmp_path))
     check_chain(tmp_path, stored(tmp_path))

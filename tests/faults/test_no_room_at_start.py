@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from disks import blocks_taken, inodes_taken, small_ext4
 
-from edge.commands.command_log import Done, Effect, Ledger
+from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
 from edge.errors import OutboxError, OutboxFull
 from edge.outbox.store import Outbox
 
-DONE = Done("key", 1, "digest", "topic", "reply", None)
+DONE = CompletedCommand("key", 1, "digest", "topic", "reply", None)
 # A database of SQLite needs up to two files more than its own while it is open.
 LEFT = range(4)
 
@@ -36,9 +36,9 @@ def test_the_ledger_of_commands_opens_once_there_is_room(
     with small_ext4(tmp_path) as disk:
         file = disk / "commands.sqlite"
         if before:
-            with closing(Ledger(file, lambda: 1)) as earlier:
-                earlier.add(DONE, Effect({"gpio.volume": 0.5}))
-        ledger = Ledger(file, lambda: 2)
+            with closing(CommandLog(file, lambda: 1)) as earlier:
+                earlier.add(DONE, CommandEffect({"gpio.volume": 0.5}))
+        ledger = CommandLog(file, lambda: 2)
         with closing(ledger):
             with full(disk, left):
                 refused = [raised(ledger.settings) for _ in range(3)]
@@ -50,7 +50,7 @@ def test_the_ledger_of_commands_opens_once_there_is_room(
             )
             assert ledger.settings() == ({"gpio.volume": 0.5} if before else {})
             assert ledger.last("key") == (1 if before else 0)
-            assert ledger.made_us == (1 if before else 2)
+            assert ledger.created_at_us == (1 if before else 2)
             assert not ledger.renewed, "a full disk is not damage"
 
 

@@ -23,7 +23,7 @@ from edge.contract.keys import SigningKey
 from edge.outbox import sequence_log as numbers
 from edge.outbox.integrity import read
 from edge.outbox.sequence_log import BLOCK
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.file import read as read_roster
 from edge.roster.keys import read_key
 
@@ -119,7 +119,7 @@ def check_cut(pool: Path, before: Shown, *, damage: bool) -> None:
             assert head.sequence <= shown + 2 * BLOCK + 2
         else:
             assert box.renewal is None, box.renewal
-            reader = Reader(folder / "outbox.db")
+            reader = OutboxReader(folder / "outbox.db")
             rows = reader.after(0, 10_000)
             reader.close()
             assert rows[-1].sequence == head.sequence

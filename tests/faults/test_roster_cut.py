@@ -17,7 +17,7 @@ from wireunit import environment, until
 from edge.errors import RosterError
 from edge.roster.codec import pack, stripped, unpack
 from edge.roster.file import content, save
-from edge.roster.store import Keeper
+from edge.roster.store import RosterStore
 
 PEOPLE = 40
 
@@ -56,7 +56,7 @@ class Worker:
 def check(folder: Path, shown: int) -> int:
     """Start over what is left; `shown` had been called durable. Returns the version in force."""
     file = folder / "roster.senyum"
-    keeper = Keeper(file, KEY, EMBEDDER)
+    keeper = RosterStore(file, KEY, EMBEDDER)
     gallery = keeper.load()
     assert gallery.version >= shown, "a roster that was in force is lost"
     version = gallery.version
@@ -118,7 +118,7 @@ def test_the_disk_holds_nothing_of_the_erased_roster(pool: Path) -> None:
     command("sync")
     image = pool / "disk.img"
     assert pieces_in(image, old) > 20  # the search finds what is there
-    keeper = Keeper(file, KEY, EMBEDDER)
+    keeper = RosterStore(file, KEY, EMBEDDER)
     keeper.load()
     new = roster(2, *(person(n, 5) for n in range(2, 60)), tombstones={ani.id: 2})
     plain = pack(stripped(new))
@@ -135,7 +135,7 @@ def test_the_disk_holds_nothing_of_the_erased_roster(pool: Path) -> None:
 
 def put_back(file: Path, old: bytes) -> None:
     file.write_bytes(old)
-    Keeper(file, KEY, EMBEDDER).load()
+    RosterStore(file, KEY, EMBEDDER).load()
 
 
 def pieces_in(image: Path, old: bytes) -> int:

@@ -15,9 +15,9 @@ from update_worker import Willing
 from wireunit import environment as variables
 from wireunit import until
 
-from edge.appliance.update.release import Machine
-from edge.appliance.update.slots import Versions
-from edge.appliance.update.updater import Patience, Updater
+from edge.appliance.update.release import ReleaseTarget
+from edge.appliance.update.slots import Slots
+from edge.appliance.update.updater import Updater, WatchPolicy
 
 FILES = 60
 
@@ -45,7 +45,7 @@ def check_cut(pool: Path) -> str:
         trial = versions.trial()
         if trial is not None:
             assert whole(versions.moved(Path(trial.before))) is not None, "there is no way back"
-        service, patience = Willing(), Patience(watch_s=0.0)
+        service, patience = Willing(), WatchPolicy(watch_s=0.0)
         assert Updater(versions, service, patience=patience, boot=lambda: "next").watch()
         assert versions.trial() is None
         assert whole(versions.current) == before
@@ -54,7 +54,7 @@ def check_cut(pool: Path) -> str:
         command("umount", cut)
 
 
-class Moved(Versions):
+class Moved(Slots):
     """The versions of a disk that is mounted at another place."""
 
     @property
@@ -73,7 +73,7 @@ def test_a_power_cut_at_any_moment_leaves_one_working_version(pool: Path, cuts: 
     unit.mkdir()
     environment(unit, "1.0.0", files=FILES).rename(unit / "packaged")
     signatory = Signatory.made(pool.parent)
-    here = Machine(platform.machine(), Machine.here().python)
+    here = ReleaseTarget(platform.machine(), ReleaseTarget.here().python)
     releases = [
         release(pool.parent, signatory, version, machine=here, files=FILES)
         for version in ("1.1.0", "1.2.0", "1.3.0")

@@ -10,7 +10,7 @@ from fence import CONNECT, HOST, SECONDS, Fence, Pki, Visitor
 from wireunit import until
 
 from edge.settings import BrokerSettings
-from senyum_central.admin.acl import spelled_out
+from senyum_central.admin.acl import expand_acl
 
 pytestmark = [
     pytest.mark.broker,
@@ -31,9 +31,9 @@ def without_patterns(text: str) -> str:
     patterns = [line for line in text.splitlines() if line.startswith("pattern ")]
     said = [f"topic {line.removeprefix('pattern ').replace('%u', ME)}" for line in patterns]
     said[-1] = said[-1].replace("/+/all/", "/depok/all/")  # which a pattern cannot say
-    assert spelled_out(ME).splitlines() == [f"user {ME}", *said]
+    assert expand_acl(ME).splitlines() == [f"user {ME}", *said]
     kept = [line for line in text.splitlines() if line not in patterns]
-    return "\n".join((*kept, spelled_out(ME), spelled_out(OTHER)))
+    return "\n".join((*kept, expand_acl(ME), expand_acl(OTHER)))
 
 
 either = pytest.mark.parametrize(

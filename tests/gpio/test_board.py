@@ -6,13 +6,13 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from pins import mock_settings, pin, recording_board
 
 from edge.errors import GpioError
-from edge.gpio.board import Board, open_factory
+from edge.gpio.board import IndicatorBoard, open_factory
 from edge.gpio.buzzer import MAX_HZ, MIN_HZ, SILENT_HZ, Buzzer
-from edge.gpio.patterns import DARK, Light
+from edge.gpio.patterns import DARK, LightState
 from edge.settings import GpioSettings
 
 
-def last(board: Board, number: int) -> float:
+def last(board: IndicatorBoard, number: int) -> float:
     return pin(board, number).written[-1][1]
 
 
@@ -27,7 +27,7 @@ def test_the_board_is_dark_and_silent_at_first() -> None:
 def test_brightness_scales_and_a_faint_light_stays_one() -> None:
     settings = mock_settings(brightness=0.1)
     board = recording_board(settings)
-    board.set(Light(green=1.0, red=0.05))
+    board.set(LightState(green=1.0, red=0.05))
     assert last(board, settings.green) == pytest.approx(0.1)
     assert last(board, settings.red) == 0.01
     board.set(DARK)
@@ -38,7 +38,7 @@ def test_brightness_scales_and_a_faint_light_stays_one() -> None:
 def test_brightness_none_is_dark() -> None:
     settings = mock_settings(brightness=0.0)
     board = recording_board(settings)
-    board.set(Light(green=1.0, red=1.0))
+    board.set(LightState(green=1.0, red=1.0))
     assert {state for _, state in pin(board, settings.green).written} == {0.0}
     board.close()
 
@@ -47,7 +47,7 @@ def test_a_light_that_is_wired_to_the_supply_is_lit_by_a_low_pin() -> None:
     settings = mock_settings(green_active_high=False)
     board = recording_board(settings)
     assert last(board, settings.green) == 1.0
-    board.set(Light(green=0.75))
+    board.set(LightState(green=0.75))
     assert last(board, settings.green) == 0.25
     board.set(DARK)
     assert last(board, settings.green) == 1.0
@@ -58,7 +58,7 @@ def test_a_light_that_is_wired_to_the_supply_is_lit_by_a_low_pin() -> None:
 def test_volume_is_the_duty_cycle(volume: float, duty: float) -> None:
     settings = mock_settings(volume=volume)
     board = recording_board(settings)
-    board.set(Light(pitch=880.0))
+    board.set(LightState(pitch=880.0))
     assert last(board, settings.buzzer) == pytest.approx(duty)
     board.set(DARK)
     assert last(board, settings.buzzer) == 0.0
@@ -70,7 +70,7 @@ def test_a_buzzer_wired_to_the_supply_is_silent_at_a_high_pin() -> None:
     settings = mock_settings(buzzer_active_high=False)
     board = recording_board(settings)
     assert last(board, settings.buzzer) == 1.0
-    board.set(Light(pitch=880.0))
+    board.set(LightState(pitch=880.0))
     assert last(board, settings.buzzer) == pytest.approx(0.7)
     board.set(DARK)
     assert last(board, settings.buzzer) == 1.0
@@ -90,9 +90,9 @@ def test_pitches_stay_within_what_the_driver_can_do() -> None:
 def test_only_what_changed_is_written() -> None:
     settings = mock_settings()
     board = recording_board(settings)
-    board.set(Light(green=0.5))
+    board.set(LightState(green=0.5))
     written = len(pin(board, settings.red).written), len(pin(board, settings.buzzer).written)
-    board.set(Light(green=0.7))
+    board.set(LightState(green=0.7))
     assert written == (
         len(pin(board, settings.red).written),
         len(pin(board, settings.buzzer).written),
@@ -103,33 +103,33 @@ def test_only_what_changed_is_written() -> None:
 def test_close_lets_the_pins_go() -> None:
     settings = mock_settings()
     factory = MockFactory(pin_class=MockPWMPin)
-    Board(settings, factory).close()
-    Board(settings, factory).close()
+    IndicatorBoard(settings, factory).close()
+    IndicatorBoard(settings, factory).close()
     assert factory.pin(settings.green).function == "input"
 
 
 def test_a_pin_that_is_taken_is_named_and_the_others_let_go() -> None:
     settings = mock_settings()
     factory = MockFactory(pin_class=MockPWMPin)
-    other = Board(mock_settings(green=5, red=6), factory)
+    other = IndicatorBoard(mock_settings(green=5, red=6), factory)
     with pytest.raises(GpioError, match=r"gpio\.buzzer = 18: the pin cannot be had") as refused:
-        Board(settings, factory)
+        IndicatorBoard(settings, factory)
     assert "\n" not in str(refused.value)
     other.close()
-    Board(settings, factory).close()
+    IndicatorBoard(settings, factory).close()
 
 
 def test_a_light_that_is_taken_is_named() -> None:
     factory = MockFactory(pin_class=MockPWMPin)
-    other = Board(mock_settings(buzzer=5), factory)
+    other = IndicatorBoard(mock_settings(buzzer=5), factory)
     with pytest.raises(GpioError, match=r"gpio\.green = 17"):
-        Board(mock_settings(), factory)
+        IndicatorBoard(mock_settings(), factory)
     other.close()
 
 
 def test_pins_without_pulse_width_modulation_are_refused() -> None:
     with pytest.raises(GpioError, match=r"gpio\.green"):
-        Board(mock_settings(), MockFactory())
+        IndicatorBoard(mock_settings(), MockFactory())
 
 
 def test_mock_is_the_factory_that_was_asked_for() -> None:
@@ -140,9 +140,9 @@ def test_mock_is_the_factory_that_was_asked_for() -> None:
 
 def test_pins_that_are_none_remember_nothing_of_what_was_shown() -> None:
     settings = mock_settings()
-    board = Board(settings)
+    board = IndicatorBoard(settings)
     for step in range(100):
-        board.set(Light(green=step % 2, red=step % 3 / 2, pitch=440.0 + step))
+        board.set(LightState(green=step % 2, red=step % 3 / 2, pitch=440.0 + step))
     assert {len(board.factory.pin(number).states) for number in (17, 27, 18)} == {1}
     assert board.factory.pin(settings.green).state == 1.0
     board.close()
@@ -155,7 +155,7 @@ def without_lgpio() -> bool:
 @pytest.mark.skipif(not without_lgpio(), reason="lgpio is installed here")
 def test_lgpio_that_is_missing_is_an_error_and_no_other_factory() -> None:
     with pytest.raises(GpioError, match="lgpio is not installed; run"):
-        Board(GpioSettings(factory="lgpio"))
+        IndicatorBoard(GpioSettings(factory="lgpio"))
 
 
 @pytest.mark.skipif(
@@ -163,4 +163,4 @@ def test_lgpio_that_is_missing_is_an_error_and_no_other_factory() -> None:
 )
 def test_lgpio_without_a_chip_is_an_error_and_no_other_factory() -> None:
     with pytest.raises(GpioError, match="lgpio finds no GPIO chip"):
-        Board(GpioSettings(factory="lgpio"))
+        IndicatorBoard(GpioSettings(factory="lgpio"))

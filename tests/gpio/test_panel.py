@@ -10,8 +10,8 @@ from gpiozero.pins.mock import MockFactory
 from pins import RecordingPin, mock_settings, pin, recording_board
 
 from edge.errors import GpioError
-from edge.gpio.board import Board
-from edge.gpio.cue_player import Panel
+from edge.gpio.board import IndicatorBoard
+from edge.gpio.cue_player import CuePlayer
 from edge.gpio.patterns import note
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName
@@ -30,7 +30,7 @@ def wait_until(reached: Callable[[], bool], timeout: float = 3.0) -> None:
 def test_show_returns_at_once_and_the_light_follows_at_once() -> None:
     board = recording_board(SETTINGS)
     green = pin(board, SETTINGS.green)
-    with Panel(SETTINGS, board) as panel:
+    with CuePlayer(SETTINGS, board) as panel:
         time.sleep(0.02)
         before = time.monotonic()
         panel.show(Cue(CueName.RECORDED))
@@ -44,7 +44,7 @@ def test_show_returns_at_once_and_the_light_follows_at_once() -> None:
 def test_not_known_is_two_blinks_and_two_low_notes_in_time() -> None:
     board = recording_board(SETTINGS)
     red, buzzer = pin(board, SETTINGS.red), pin(board, SETTINGS.buzzer)
-    with Panel(SETTINGS, board) as panel:
+    with CuePlayer(SETTINGS, board) as panel:
         panel.show(Cue(CueName.NOT_KNOWN))
         time.sleep(1.15)
     changes = [at for at, _ in red.written[1:]]
@@ -60,7 +60,7 @@ def test_not_known_is_two_blinks_and_two_low_notes_in_time() -> None:
 def test_a_stronger_cue_replaces_a_weaker_at_the_pins() -> None:
     board = recording_board(SETTINGS)
     green, red = pin(board, SETTINGS.green), pin(board, SETTINGS.red)
-    with Panel(SETTINGS, board) as panel:
+    with CuePlayer(SETTINGS, board) as panel:
         panel.show(Cue(CueName.NOT_KNOWN))
         wait_until(lambda: red.written[-1][1] == 1.0)
         panel.show(Cue(CueName.RECORDED))
@@ -71,7 +71,7 @@ def test_a_stronger_cue_replaces_a_weaker_at_the_pins() -> None:
 def test_the_light_follows_the_smile() -> None:
     board = recording_board(SETTINGS)
     green = pin(board, SETTINGS.green)
-    with Panel(SETTINGS, board) as panel:
+    with CuePlayer(SETTINGS, board) as panel:
         for frame in range(15):
             panel.show(Cue(CueName.SMILE_ASKED, frame / 15))
             time.sleep(1 / 30)
@@ -85,7 +85,7 @@ def test_the_light_follows_the_smile() -> None:
 def test_close_turns_everything_off_in_mid_cue(name: CueName) -> None:
     board = recording_board(SETTINGS)
     pins = [pin(board, n) for n in (SETTINGS.green, SETTINGS.red, SETTINGS.buzzer)]
-    panel = Panel(SETTINGS, board)
+    panel = CuePlayer(SETTINGS, board)
     panel.show(Cue(name, 1.0))
     wait_until(lambda: any(p.written[-1][1] > 0 for p in pins))
     before = time.monotonic()
@@ -102,7 +102,7 @@ def test_an_error_inside_the_with_block_turns_everything_off() -> None:
     green = pin(board, SETTINGS.green)
 
     def fail_in_mid_cue() -> None:
-        with Panel(SETTINGS, board) as panel:
+        with CuePlayer(SETTINGS, board) as panel:
             panel.show(Cue(CueName.RECORDED))
             wait_until(lambda: green.written[-1][1] == 1.0)
             raise ZeroDivisionError
@@ -124,8 +124,8 @@ class BreakingPin(RecordingPin):
 def test_pins_that_are_lost_are_told_to_the_next_who_shows(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    board = Board(SETTINGS, MockFactory(pin_class=BreakingPin))
-    panel = Panel(SETTINGS, board)
+    board = IndicatorBoard(SETTINGS, MockFactory(pin_class=BreakingPin))
+    panel = CuePlayer(SETTINGS, board)
     panel.show(Cue(CueName.NOT_KNOWN))
     wait_until(lambda: "panel" not in {t.name for t in threading.enumerate()})
     with pytest.raises(GpioError, match="the pins were lost"):
@@ -146,8 +146,8 @@ class StuckPin(RecordingPin):
 
 
 def test_neither_show_nor_close_waits_for_a_driver_that_hangs() -> None:
-    board = Board(SETTINGS, MockFactory(pin_class=StuckPin))
-    panel = Panel(SETTINGS, board)
+    board = IndicatorBoard(SETTINGS, MockFactory(pin_class=StuckPin))
+    panel = CuePlayer(SETTINGS, board)
     began = time.monotonic()
     for _ in range(5):
         panel.show(Cue(CueName.RECORDED))
@@ -161,6 +161,6 @@ def test_neither_show_nor_close_waits_for_a_driver_that_hangs() -> None:
 
 
 def test_the_settings_choose_the_board() -> None:
-    panel = Panel(GpioSettings(factory="mock"))
+    panel = CuePlayer(GpioSettings(factory="mock"))
     panel.show(Cue(CueName.IDLE))
     panel.close()

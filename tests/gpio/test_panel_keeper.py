@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from pins import mock_settings, pin, recording_board
 
-from edge.errors import GpioError, PinsTaken
-from edge.gpio.board import Board
-from edge.gpio.cue_player import Panel
-from edge.gpio.reconnecting_panel import RETRY_S, PanelKeeper
+from edge.errors import GpioError, PinBusyError
+from edge.gpio.board import IndicatorBoard
+from edge.gpio.cue_player import CuePlayer
+from edge.gpio.reconnecting_panel import RETRY_S, ReconnectingPanel
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName
 
@@ -23,21 +23,21 @@ def wait_until(reached: Callable[[], object], timeout: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def openings(*of: Board | GpioError) -> Callable[[], Panel]:
+def openings(*of: IndicatorBoard | GpioError) -> Callable[[], CuePlayer]:
     """Return what opens a panel on each board in turn, or raises what is no board."""
     turns = iter(of)
 
-    def opener() -> Panel:
+    def opener() -> CuePlayer:
         match next(turns):
-            case Board() as board:
-                return Panel(SETTINGS, board)
+            case IndicatorBoard() as board:
+                return CuePlayer(SETTINGS, board)
             case error:
                 raise error
 
     return opener
 
 
-class Torn(Board):
+class Torn(IndicatorBoard):
     """A board whose pins are lost as soon as a light is to be lit."""
 
     def set(self, light: object) -> None:
@@ -46,14 +46,14 @@ class Torn(Board):
 
 def test_pins_that_are_taken_are_had_later() -> None:
     board = recording_board(SETTINGS)
-    keeper = PanelKeeper(openings(PinsTaken("busy"), PinsTaken("busy still"), board))
+    keeper = ReconnectingPanel(openings(PinBusyError("busy"), PinBusyError("busy still"), board))
     keeper.show(Cue(CueName.RECORDED))  # nowhere, and without an error
     assert keeper.fault == "busy"
-    keeper.tend()
+    keeper.poll()
     assert keeper.fault == "busy", "the pins are not tried without a pause"
 
     def had() -> bool:
-        keeper.tend()
+        keeper.poll()
         return keeper.fault is None
 
     started = time.monotonic()
@@ -66,11 +66,11 @@ def test_pins_that_are_taken_are_had_later() -> None:
 
 def test_what_only_a_person_can_mend_is_raised_at_the_start() -> None:
     with pytest.raises(GpioError, match="no chip"):
-        PanelKeeper(openings(GpioError("no chip")))
+        ReconnectingPanel(openings(GpioError("no chip")))
 
 
 def test_pins_that_are_lost_later_are_a_fault_and_no_crash() -> None:
-    keeper = PanelKeeper(openings(Torn(GpioSettings(factory="mock"))))
+    keeper = ReconnectingPanel(openings(Torn(GpioSettings(factory="mock"))))
 
     def lost() -> bool:
         keeper.show(Cue(CueName.NOTICED))

@@ -7,7 +7,7 @@ from edge.gpio.patterns import (
     DARK,
     PATTERNS,
     SMILE_GREEN,
-    Light,
+    LightState,
     note,
     pattern_of,
     timeline,
@@ -120,22 +120,22 @@ def test_no_more_than_2_5_flashes_a_second(cue: Cue) -> None:
 
 def test_the_smile_pulse_is_one_slow_flash_whatever_the_level() -> None:
     pattern = pattern_of(Cue(CueName.SMILE_ASKED, 0.3))
-    reds = [step.light.red for step in pattern.then]
+    reds = [step.light.red for step in pattern.loop]
     top = reds.index(max(reds))
     assert reds[:top] == sorted(reds[:top])
     assert reds[top:] == sorted(reds[top:], reverse=True)
-    assert sum(step.seconds for step in pattern.then) > 1.0
+    assert sum(step.seconds for step in pattern.loop) > 1.0
     for level in (0.0, 0.5, 1.0):
-        steps = pattern_of(Cue(CueName.SMILE_ASKED, level)).then
+        steps = pattern_of(Cue(CueName.SMILE_ASKED, level)).loop
         assert [(s.seconds, s.light.red) for s in steps] == [
-            (s.seconds, s.light.red) for s in pattern.then
+            (s.seconds, s.light.red) for s in pattern.loop
         ]
 
 
 def test_green_and_the_note_follow_the_smile() -> None:
     patterns = [pattern_of(Cue(CueName.SMILE_ASKED, level / 10)) for level in range(11)]
-    greens = [pattern.then[0].light.green for pattern in patterns]
-    pitches = [pattern.then[0].light.pitch or 0.0 for pattern in patterns]
+    greens = [pattern.loop[0].light.green for pattern in patterns]
+    pitches = [pattern.loop[0].light.pitch or 0.0 for pattern in patterns]
     assert greens == sorted(greens)
     assert greens[0] == 0.0
     assert greens[-1] == SMILE_GREEN == 0.3
@@ -150,12 +150,12 @@ def test_levels_beyond_the_ends_are_the_ends() -> None:
 @pytest.mark.parametrize("cue", EVERY, ids=lambda c: f"{c.name}-{c.level}")
 def test_every_step_is_something_the_pins_can_do(cue: Cue) -> None:
     pattern = pattern_of(cue)
-    for step in (*pattern.once, *pattern.then):
+    for step in (*pattern.intro, *pattern.loop):
         assert step.seconds >= 0.03
         assert 0.0 <= step.light.green <= 1.0
         assert 0.0 <= step.light.red <= 1.0
         assert step.light.pitch is None or 20 <= step.light.pitch <= 10_000
-    assert 0 <= pattern.held <= max(pattern.seconds, 0.0)
+    assert 0 <= pattern.hold_seconds <= max(pattern.seconds, 0.0)
 
 
 def row(name: CueName, level: float = 0.0) -> list[tuple[str, float]]:
@@ -174,7 +174,7 @@ def row(name: CueName, level: float = 0.0) -> list[tuple[str, float]]:
 def test_the_rows_of_the_table() -> None:
     assert row(CueName.IDLE) == [("green", 0.06), ("dark", 9.94)]
     assert row(CueName.RECORDED) == [("green", 2.0)]
-    assert [c for c, _ in row(CueName.RECORDED_AWAY)] == ["green", "dark", "green", "dark"]
+    assert [c for c, _ in row(CueName.RECORDED_OFFLINE)] == ["green", "dark", "green", "dark"]
     assert [c for c, _ in row(CueName.ALREADY_RECORDED)] == ["green", "dark"] * 2
     assert [c for c, _ in row(CueName.NOT_KNOWN)] == ["red", "dark"] * 2
     assert row(CueName.NO_SMILE) == [("red", 1.5)]
@@ -193,7 +193,7 @@ def test_the_sounds_of_the_table() -> None:
 
     assert heard(CueName.NOTICED) == (1, [])
     assert heard(CueName.RECORDED) == (2, [1])
-    assert heard(CueName.RECORDED_AWAY)[0] == 3
+    assert heard(CueName.RECORDED_OFFLINE)[0] == 3
     assert heard(CueName.ALREADY_RECORDED) == (2, [0])
     assert heard(CueName.NOT_KNOWN) == (2, [0])
     assert heard(CueName.NO_SMILE) == (2, [-1])
@@ -227,7 +227,7 @@ def test_a_cue_that_goes_on_repeats() -> None:
     pattern = pattern_of(Cue(CueName.IDLE))
     assert pattern.at(1000.03)[0] == pattern.at(0.03)[0] != DARK
     assert pattern.at(1000.03)[1] == pytest.approx(0.03)
-    assert pattern.at(5.0)[0] == Light()
+    assert pattern.at(5.0)[0] == LightState()
 
 
 def test_notes_are_tuned_to_440() -> None:

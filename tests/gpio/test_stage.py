@@ -4,11 +4,11 @@ import math
 
 import pytest
 
-from edge.gpio.cue_scheduler import Stage
-from edge.gpio.patterns import DARK, DIM, FAINT, SMILE_GREEN, TICK, Light
+from edge.gpio.cue_scheduler import CueScheduler
+from edge.gpio.patterns import DARK, DIM, FAINT, SMILE_GREEN, TICK, LightState
 from edge.types import Cue, CueName
 
-BLIP = Light(green=FAINT)
+BLIP = LightState(green=FAINT)
 
 
 def cue(name: str, level: float = 0.0) -> Cue:
@@ -16,55 +16,57 @@ def cue(name: str, level: float = 0.0) -> Cue:
 
 
 @pytest.fixture
-def stage() -> Stage:
-    return Stage()
+def stage() -> CueScheduler:
+    return CueScheduler()
 
 
-def test_the_stage_is_dark_until_the_first_cue(stage: Stage) -> None:
+def test_the_stage_is_dark_until_the_first_cue(stage: CueScheduler) -> None:
     assert stage.light(0.0) == (DARK, math.inf)
 
 
-def test_a_background_goes_on(stage: Stage) -> None:
+def test_a_background_goes_on(stage: CueScheduler) -> None:
     stage.show(cue("idle"), 0.0)
     assert stage.light(0.0)[0] == BLIP
     assert stage.light(0.06)[0] == DARK
     assert stage.light(1000.01)[0] == BLIP
 
 
-def test_idle_shown_again_does_not_blip_again(stage: Stage) -> None:
+def test_idle_shown_again_does_not_blip_again(stage: CueScheduler) -> None:
     stage.show(cue("idle"), 0.0)
     stage.light(0.0)
     stage.show(cue("idle"), 5.0)
     assert stage.light(5.01)[0] == DARK
 
 
-def test_a_new_face_is_a_new_tick(stage: Stage) -> None:
+def test_a_new_face_is_a_new_tick(stage: CueScheduler) -> None:
     for at in (0.0, 3.0):
         stage.show(cue("noticed"), at)
-        assert stage.light(at)[0] == Light(green=DIM, pitch=TICK)
-        assert stage.light(at + 1)[0] == Light(green=DIM)
+        assert stage.light(at)[0] == LightState(green=DIM, pitch=TICK)
+        assert stage.light(at + 1)[0] == LightState(green=DIM)
 
 
-def test_a_hint_is_played_over_the_prompt_and_the_pulse_goes_on_in_time(stage: Stage) -> None:
+def test_a_hint_is_played_over_the_prompt_and_the_pulse_goes_on_in_time(
+    stage: CueScheduler,
+) -> None:
     stage.show(cue("smile-asked"), 0.0)
-    undisturbed = Stage()
+    undisturbed = CueScheduler()
     undisturbed.show(cue("smile-asked"), 0.0)
     stage.light(0.0)
     undisturbed.light(0.0)
     stage.show(cue("hint"), 1.0)
-    assert stage.light(1.0)[0] == Light(red=1.0, pitch=TICK)
+    assert stage.light(1.0)[0] == LightState(red=1.0, pitch=TICK)
     assert stage.light(1.75) == undisturbed.light(1.75)
 
 
-def test_after_the_end_of_an_attempt_nobody_is_awaited(stage: Stage) -> None:
+def test_after_the_end_of_an_attempt_nobody_is_awaited(stage: CueScheduler) -> None:
     stage.show(cue("smile-asked", 0.9), 0.0)
     stage.show(cue("recorded"), 1.0)
-    assert stage.light(2.99)[0] == Light(green=1.0)
+    assert stage.light(2.99)[0] == LightState(green=1.0)
     assert stage.light(3.0)[0] == BLIP
     assert stage.light(3.1)[0] == DARK
 
 
-def test_a_stronger_cue_replaces_a_weaker_at_once(stage: Stage) -> None:
+def test_a_stronger_cue_replaces_a_weaker_at_once(stage: CueScheduler) -> None:
     stage.show(cue("not-known"), 0.0)
     stage.show(cue("recorded"), 0.1)
     assert stage.light(0.1)[0].green == 1.0
@@ -72,22 +74,22 @@ def test_a_stronger_cue_replaces_a_weaker_at_once(stage: Stage) -> None:
     assert stage.light(0.2)[0].red == 1.0
 
 
-def test_an_equal_cue_replaces_too(stage: Stage) -> None:
+def test_an_equal_cue_replaces_too(stage: CueScheduler) -> None:
     stage.show(cue("not-known"), 0.0)
     stage.show(cue("already-recorded"), 0.1)
     assert stage.light(0.1)[0].green == 1.0
 
 
-def test_a_weaker_cue_waits_for_the_hold_of_the_stronger(stage: Stage) -> None:
+def test_a_weaker_cue_waits_for_the_hold_of_the_stronger(stage: CueScheduler) -> None:
     stage.show(cue("recorded"), 0.0)
     stage.show(cue("not-known"), 0.5)
     light, seconds = stage.light(0.6)
-    assert light == Light(green=1.0)
+    assert light == LightState(green=1.0)
     assert seconds == pytest.approx(0.4)
     assert stage.light(1.0)[0].red == 1.0
 
 
-def test_the_last_one_to_wait_is_played(stage: Stage) -> None:
+def test_the_last_one_to_wait_is_played(stage: CueScheduler) -> None:
     stage.show(cue("recorded"), 0.0)
     stage.show(cue("not-known"), 0.4)
     stage.show(cue("already-recorded"), 0.5)
@@ -95,23 +97,23 @@ def test_the_last_one_to_wait_is_played(stage: Stage) -> None:
     assert stage.light(1.0)[0].pitch is not None
 
 
-def test_the_next_face_waits_for_the_hold_and_is_heard_then(stage: Stage) -> None:
+def test_the_next_face_waits_for_the_hold_and_is_heard_then(stage: CueScheduler) -> None:
     stage.show(cue("recorded"), 0.0)
     stage.show(cue("noticed"), 0.5)
     assert stage.light(0.9)[0].green == 1.0
-    assert stage.light(1.0)[0] == Light(green=DIM, pitch=TICK)
+    assert stage.light(1.0)[0] == LightState(green=DIM, pitch=TICK)
 
 
-def test_idle_does_not_cut_the_thanks_short(stage: Stage) -> None:
+def test_idle_does_not_cut_the_thanks_short(stage: CueScheduler) -> None:
     stage.show(cue("recorded"), 0.0)
     stage.show(cue("idle"), 0.5)
     assert stage.light(1.9)[0].green == 1.0
 
 
-def test_nothing_is_played_over_a_unit_out_of_order(stage: Stage) -> None:
+def test_nothing_is_played_over_a_unit_out_of_order(stage: CueScheduler) -> None:
     stage.show(cue("recorded"), 0.0)
     stage.show(cue("out-of-order"), 0.5)
-    assert stage.light(0.5)[0] == Light(red=1.0)
+    assert stage.light(0.5)[0] == LightState(red=1.0)
     stage.show(cue("recorded"), 0.6)
     assert stage.light(0.6)[0].green == 0.0
     stage.show(cue("out-of-order", 1.0), 5.0)
@@ -120,7 +122,7 @@ def test_nothing_is_played_over_a_unit_out_of_order(stage: Stage) -> None:
     assert stage.light(9.0)[0] == BLIP
 
 
-def test_several_alternate_until_somebody_leads(stage: Stage) -> None:
+def test_several_alternate_until_somebody_leads(stage: CueScheduler) -> None:
     stage.show(cue("several"), 0.0)
     stage.show(cue("hint"), 0.5)
     colours = set()
@@ -133,9 +135,9 @@ def test_several_alternate_until_somebody_leads(stage: Stage) -> None:
     assert stage.light(10.0)[0].green == DIM
 
 
-def test_the_smile_moves_the_light_without_disturbing_the_pulse(stage: Stage) -> None:
+def test_the_smile_moves_the_light_without_disturbing_the_pulse(stage: CueScheduler) -> None:
     stage.show(cue("smile-asked", 0.0), 0.0)
-    still = Stage()
+    still = CueScheduler()
     still.show(cue("smile-asked", 0.0), 0.0)
     before = -1.0
     for frame in range(24):
@@ -148,7 +150,7 @@ def test_the_smile_moves_the_light_without_disturbing_the_pulse(stage: Stage) ->
     assert before == pytest.approx(SMILE_GREEN * 23 / 24, abs=0.02)
 
 
-def test_a_score_that_jumps_does_not_flicker(stage: Stage) -> None:
+def test_a_score_that_jumps_does_not_flicker(stage: CueScheduler) -> None:
     """Frame by frame between none and full: no swing that would count as a flash."""
     stage.show(cue("smile-asked", 0.5), 0.0)
     greens = []
@@ -159,7 +161,7 @@ def test_a_score_that_jumps_does_not_flicker(stage: Stage) -> None:
     assert max(greens[10:]) - min(greens[10:]) < 0.1
 
 
-def test_a_prompt_that_waited_begins_with_its_note(stage: Stage) -> None:
+def test_a_prompt_that_waited_begins_with_its_note(stage: CueScheduler) -> None:
     stage.show(cue("recorded"), 0.0)
     stage.show(cue("smile-asked", 0.0), 0.5)
     stage.show(cue("smile-asked", 0.05), 0.8)

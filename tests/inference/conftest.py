@@ -5,15 +5,15 @@ import pytest
 from PIL import Image
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner, Face
+from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
 from edge.settings import InferenceSettings
 
 FACES = Path(__file__).parents[1] / "faces"
 
 
 @pytest.fixture(scope="session")
-def examiner() -> Examiner:
-    return Examiner(InferenceSettings())
+def examiner() -> FaceAnalyzer:
+    return FaceAnalyzer(InferenceSettings())
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +26,10 @@ def portrait() -> Callable[[str], Image.Image]:
 
 
 @pytest.fixture(scope="session")
-def faces(examiner: Examiner, portrait: Callable[[str], Image.Image]) -> dict[str, Face]:
+def faces(
+    examiner: FaceAnalyzer, portrait: Callable[[str], Image.Image]
+) -> dict[str, AnalyzedFace]:
     names = ("astronaut", "biden", "obama", "obama2", "obama3")
-    found = {name: examiner.examine(from_image(portrait(name))) for name in names}
+    found = {name: examiner.analyze(from_image(portrait(name))) for name in names}
     assert all(len(some) == 1 for some in found.values())
     return {name: one for name, (one,) in found.items()}

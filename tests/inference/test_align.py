@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.inference.align import PLACES, TEMPLATE, VARIED, five_points, similarity
-from edge.inference.face_crop import Affine, square
+from edge.inference.align import PLACES, TEMPLATE, VARIED, landmarks_to_five_points, similarity
+from edge.inference.face_crop import Affine, square_crop
 from edge.inference.landmarks import COUNT, Mesh
 from edge.types import Floats
 
@@ -55,7 +55,7 @@ def test_mirrored_points_are_not_mirrored_back() -> None:
 
 def test_five_points_are_means_of_mesh_points() -> None:
     points = np.random.default_rng(1).normal(size=(COUNT, 3)).astype(np.float32)
-    five = five_points(Mesh(points, 1.0, np.zeros((6, 6, 128), np.float32)))
+    five = landmarks_to_five_points(Mesh(points, 1.0, np.zeros((6, 6, 128), np.float32)))
     assert five[0] == pytest.approx(points[[33, 133, 159, 145], :2].mean(axis=0), abs=1e-6)
     assert five[1] == pytest.approx(points[[263, 362, 386, 374], :2].mean(axis=0), abs=1e-6)
     np.testing.assert_array_equal(five[2:], points[[1, 61, 291], :2])
@@ -69,7 +69,7 @@ def test_the_identity_crop_shows_the_face_smaller_and_upright() -> None:
 
 
 def test_square_maps_its_corners() -> None:
-    where = square((100.0, 50.0), 40.0, math.pi / 2, 20)
+    where = square_crop((100.0, 50.0), 40.0, math.pi / 2, 20)
     corners = moved(np.array(((0, 0), (20, 0), (10, 10)), np.float32), where)
     np.testing.assert_allclose(corners, ((120, 30), (120, 70), (100, 50)), atol=1e-4)
     assert where.scale == pytest.approx(2)

@@ -5,31 +5,31 @@ import pytest
 from PIL import Image
 
 from edge.images import from_image
-from edge.inference.align import five_points
-from edge.inference.face_analyzer import Examiner
-from edge.inference.face_crop import Closeup
+from edge.inference.align import landmarks_to_five_points
+from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.face_crop import FaceCrop
 from edge.inference.models import Models
-from edge.inference.occlusion import SIDE, TEMPLATE, Cover
+from edge.inference.occlusion import SIDE, TEMPLATE, OcclusionClassifier
 from edge.types import Floats
 
 Portrait = Callable[[str], Image.Image]
 
 
 @pytest.fixture(scope="module")
-def cover() -> Cover:
-    return Cover(Models().open("cover"))
+def cover() -> OcclusionClassifier:
+    return OcclusionClassifier(Models().open("cover"))
 
 
-def near(examiner: Examiner, picture: Image.Image) -> tuple[Closeup, Floats]:
+def near(examiner: FaceAnalyzer, picture: Image.Image) -> tuple[FaceCrop, Floats]:
     whole = from_image(picture)
-    looked = examiner.look(whole, examiner.find(whole)[0])
+    looked = examiner.locate(whole, examiner.find(whole)[0])
     assert looked is not None
-    return looked[0], five_points(looked[1])
+    return looked[0], landmarks_to_five_points(looked[1])
 
 
 @pytest.mark.parametrize("name", ["astronaut", "biden", "obama", "obama2", "obama3"])
 def test_bare_faces_are_far_below_the_threshold(
-    examiner: Examiner, cover: Cover, portrait: Portrait, name: str
+    examiner: FaceAnalyzer, cover: OcclusionClassifier, portrait: Portrait, name: str
 ) -> None:
     closeup, points = near(examiner, portrait(name))
     assert -6 <= cover.log_odds(closeup, points) < -1.5
@@ -37,7 +37,7 @@ def test_bare_faces_are_far_below_the_threshold(
 
 
 def test_a_board_before_the_mouth_counts_by_where_the_eyes_and_the_nose_are(
-    examiner: Examiner, cover: Cover, portrait: Portrait
+    examiner: FaceAnalyzer, cover: OcclusionClassifier, portrait: Portrait
 ) -> None:
     """The points of the bare photo place the crop; those of the mouth are of no account."""
     picture = portrait("obama")
@@ -45,7 +45,7 @@ def test_a_board_before_the_mouth_counts_by_where_the_eyes_and_the_nose_are(
     board = Image.new("RGB", (190, 120), (200, 205, 210))
     picture.paste(board, (180, 165))
     whole = from_image(picture)
-    looked = examiner.look(whole, examiner.find(whole)[0])
+    looked = examiner.locate(whole, examiner.find(whole)[0])
     closeup = near(examiner, portrait("obama"))[0] if looked is None else looked[0]
     astray = points.copy()
     astray[3:] += 40

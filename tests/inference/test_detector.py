@@ -8,7 +8,7 @@ from PIL import Image
 
 from edge.images import from_image, shrink
 from edge.inference.detector import NOSE, Detection, _merge
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.types import Yuv
 
 Portrait = Callable[[str], Image.Image]
@@ -23,16 +23,18 @@ def even(value: int, width: int = 320, height: int = 240) -> Yuv:
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 @pytest.mark.parametrize("size", [(320, 240), (240, 320), (128, 128), (2, 2)])
-def test_nobody_in_an_empty_picture(examiner: Examiner, value: int, size: tuple[int, int]) -> None:
+def test_nobody_in_an_empty_picture(
+    examiner: FaceAnalyzer, value: int, size: tuple[int, int]
+) -> None:
     assert examiner.find(even(value, *size)) == []
 
 
-def test_nobody_in_noise(examiner: Examiner) -> None:
+def test_nobody_in_noise(examiner: FaceAnalyzer) -> None:
     """The detector may see a face there, the landmarks network does not."""
     numbers = np.random.default_rng(1)
     for _ in range(5):
         planes = (numbers.integers(0, 256, (n, m)) for n, m in ((240, 320), (120, 160), (120, 160)))
-        assert examiner.examine(Yuv(*(plane.astype(np.uint8) for plane in planes))) == ()
+        assert examiner.analyze(Yuv(*(plane.astype(np.uint8) for plane in planes))) == ()
 
 
 # Where the nose is, by eye.
@@ -41,7 +43,7 @@ def test_nobody_in_noise(examiner: Examiner) -> None:
     [("astronaut", 223, 140), ("obama", 275, 165), ("obama2", 152, 240), ("biden", 168, 130)],
 )
 def test_face_is_found_where_it_is(
-    examiner: Examiner, portrait: Portrait, name: str, x: int, y: int
+    examiner: FaceAnalyzer, portrait: Portrait, name: str, x: int, y: int
 ) -> None:
     (face,) = examiner.find(from_image(portrait(name)))
     assert face.score > 0.75
@@ -50,7 +52,7 @@ def test_face_is_found_where_it_is(
     assert face.box.y < y < face.box.y + face.box.height
 
 
-def test_small_stream_serves_the_large_one(examiner: Examiner, portrait: Portrait) -> None:
+def test_small_stream_serves_the_large_one(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     large = from_image(portrait("astronaut"))
     (there,) = examiner.detector.find(shrink(large, 256, 256), large.width, large.height)
     (here,) = examiner.detector.find(shrink(large, 320, 320), large.width, large.height)
@@ -65,7 +67,7 @@ def two(portrait: Portrait) -> Image.Image:
     return picture
 
 
-def test_two_faces_largest_first(examiner: Examiner, portrait: Portrait) -> None:
+def test_two_faces_largest_first(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     first, second = examiner.find(from_image(two(portrait)))
     assert first.box.area > second.box.area
     assert first.box.x < 400 < second.box.x
@@ -98,7 +100,7 @@ def test_same_face_twice_is_one() -> None:
     assert merged[0][0] == pytest.approx(10 + 4 * 0.6 / 1.5)
 
 
-def test_detection_is_immutable(examiner: Examiner, portrait: Portrait) -> None:
+def test_detection_is_immutable(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     (face,) = examiner.find(from_image(portrait("obama")))
     assert isinstance(face, Detection)
     assert len(face.points) == 6

@@ -4,7 +4,7 @@ import pytest
 from edge.inference.embedder import Embedder
 from edge.inference.face_crop import Bytes3D
 from edge.inference.models import Models
-from edge.roster.search import fuse
+from edge.roster.search import mean_template
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_still_is_read_both_ways(embedder: Embedder, crop: Bytes3D) -> None:
     ways = (crop, crop[:, ::-1], other, other[:, ::-1])
     still = embedder.embed_still((crop, other))
     np.testing.assert_allclose(
-        still, fuse(np.stack([embedder.embed(way) for way in ways])), atol=1e-6
+        still, mean_template(np.stack([embedder.embed(way) for way in ways])), atol=1e-6
     )
     np.testing.assert_allclose(
         still, embedder.embed_still((other[:, ::-1], crop[:, ::-1])), atol=1e-6

@@ -8,32 +8,32 @@ from PIL import Image
 
 from edge.images import from_image
 from edge.inference.detector import Detection
-from edge.inference.face_analyzer import Examiner, Face
+from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
 from edge.settings import RosterSettings
-from edge.types import Box, Problem
+from edge.types import Box, QualityProblem
 
 Portrait = Callable[[str], Image.Image]
 ONE_PERSON = ("obama", "obama2", "obama3")
 OTHERS = ("astronaut", "biden")
 
 
-def alike(a: Face, b: Face) -> float:
+def alike(a: AnalyzedFace, b: AnalyzedFace) -> float:
     return float(a.template @ b.template)
 
 
-def test_templates_have_length_one(faces: dict[str, Face]) -> None:
+def test_templates_have_length_one(faces: dict[str, AnalyzedFace]) -> None:
     for face in faces.values():
         assert face.template.shape == (192,)
         assert face.template.dtype == np.float32
         assert np.linalg.norm(face.template) == pytest.approx(1, abs=1e-5)
 
 
-def test_photos_of_one_person_are_alike(faces: dict[str, Face]) -> None:
+def test_photos_of_one_person_are_alike(faces: dict[str, AnalyzedFace]) -> None:
     for a, b in combinations(ONE_PERSON, 2):
         assert alike(faces[a], faces[b]) > RosterSettings().threshold + 0.1
 
 
-def test_photos_of_different_people_are_not(faces: dict[str, Face]) -> None:
+def test_photos_of_different_people_are_not(faces: dict[str, AnalyzedFace]) -> None:
     pairs = [*product(ONE_PERSON, OTHERS), OTHERS]
     assert max(alike(faces[a], faces[b]) for a, b in pairs) < RosterSettings().threshold - 0.2
 
@@ -49,16 +49,16 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("pair", GOLDEN)
-def test_golden_similarities(faces: dict[str, Face], pair: tuple[str, str]) -> None:
+def test_golden_similarities(faces: dict[str, AnalyzedFace], pair: tuple[str, str]) -> None:
     assert alike(faces[pair[0]], faces[pair[1]]) == pytest.approx(GOLDEN[pair], abs=0.02)
 
 
 @pytest.mark.parametrize("degrees", [-25, 25])
 def test_tilted_head_is_the_same_person(
-    examiner: Examiner, faces: dict[str, Face], portrait: Portrait, degrees: int
+    examiner: FaceAnalyzer, faces: dict[str, AnalyzedFace], portrait: Portrait, degrees: int
 ) -> None:
     tilted = portrait("obama").rotate(degrees, Image.Resampling.BICUBIC, fillcolor=(90, 90, 90))
-    (face,) = examiner.examine(from_image(tilted))
+    (face,) = examiner.analyze(from_image(tilted))
     assert face.quality.problem is None
     assert alike(face, faces["obama2"]) > RosterSettings().threshold
     assert face.smile > 90
@@ -66,51 +66,55 @@ def test_tilted_head_is_the_same_person(
 
 @pytest.mark.parametrize("size", [1.5, 2.5])
 def test_larger_picture_gives_the_same(
-    examiner: Examiner, faces: dict[str, Face], portrait: Portrait, size: float
+    examiner: FaceAnalyzer, faces: dict[str, AnalyzedFace], portrait: Portrait, size: float
 ) -> None:
     small = portrait("obama")
     large = small.resize([round(n * size) for n in small.size], Image.Resampling.BICUBIC)
-    (face,) = examiner.examine(from_image(large))
+    (face,) = examiner.analyze(from_image(large))
     assert alike(face, faces["obama"]) > 0.95
     assert face.quality.face_px == pytest.approx(size * faces["obama"].quality.face_px, rel=0.05)
 
 
-def test_both_of_two_people(examiner: Examiner, faces: dict[str, Face], portrait: Portrait) -> None:
+def test_both_of_two_people(
+    examiner: FaceAnalyzer, faces: dict[str, AnalyzedFace], portrait: Portrait
+) -> None:
     picture = Image.new("RGB", (840, 640), (90, 90, 90))
     picture.paste(portrait("astronaut").resize((768, 768)), (300, -20))
     picture.paste(portrait("obama"), (-80, 0))
     first, second = sorted(
-        found := examiner.examine(from_image(picture)), key=lambda face: face.box.x
+        found := examiner.analyze(from_image(picture)), key=lambda face: face.box.x
     )
     assert [face.box.area for face in found] == sorted((f.box.area for f in found), reverse=True)
     assert alike(first, faces["obama2"]) > RosterSettings().threshold
     assert alike(second, faces["astronaut"]) > 0.9
 
 
-def test_nobody_there(examiner: Examiner) -> None:
-    assert examiner.examine(from_image(Image.new("RGB", (640, 480), (40, 90, 40)))) == ()
+def test_nobody_there(examiner: FaceAnalyzer) -> None:
+    assert examiner.analyze(from_image(Image.new("RGB", (640, 480), (40, 90, 40)))) == ()
 
 
-def test_face_with_a_problem_is_judged_all_the_same(examiner: Examiner, portrait: Portrait) -> None:
-    (face,) = examiner.examine(from_image(portrait("obama").resize((200, 250))))
-    assert face.quality.problem is Problem.TOO_FAR
+def test_face_with_a_problem_is_judged_all_the_same(
+    examiner: FaceAnalyzer, portrait: Portrait
+) -> None:
+    (face,) = examiner.analyze(from_image(portrait("obama").resize((200, 250))))
+    assert face.quality.problem is QualityProblem.TOO_FAR
     assert face.template.shape == (192,)
 
 
-def test_digests_name_the_networks(examiner: Examiner) -> None:
+def test_digests_name_the_networks(examiner: FaceAnalyzer) -> None:
     assert set(examiner.digests) >= {"detector", "landmarks", "identity", "smile", "cover"}
     assert all(len(digest) == 64 for digest in examiner.digests.values())
 
 
 def test_a_denied_face_is_looked_at_once_more_with_more_room(
-    examiner: Examiner, portrait: Portrait
+    examiner: FaceAnalyzer, portrait: Portrait
 ) -> None:
     picture = from_image(portrait("obama2"))
     found = examiner.find(picture)[0]
-    denied = next(d for d in tightened(found) if examiner.look(picture, d) is None)
-    assert examiner.look(picture, denied) is None
-    assert examiner.look_twice(picture, denied) is not None
-    assert examiner.look_twice(picture, replace(denied, score=0.6)) is None
+    denied = next(d for d in tightened(found) if examiner.locate(picture, d) is None)
+    assert examiner.locate(picture, denied) is None
+    assert examiner.locate_with_retry(picture, denied) is not None
+    assert examiner.locate_with_retry(picture, replace(denied, score=0.6)) is None
 
 
 def tightened(found: Detection) -> Iterator[Detection]:

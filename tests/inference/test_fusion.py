@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.inference.template_fusion import SAME_FACE, Fusion
+from edge.inference.template_fusion import SAME_FACE, TemplateFusion
 from edge.types import Floats
 
 
@@ -13,7 +13,7 @@ def face(angle: float) -> Floats:
 
 
 def test_frames_of_a_track_are_joined_to_their_mean() -> None:
-    fusion = Fusion()
+    fusion = TemplateFusion()
     first, frames = fusion.add(1, face(0))
     np.testing.assert_allclose(first, face(0), atol=1e-6)
     assert frames == 1
@@ -23,7 +23,7 @@ def test_frames_of_a_track_are_joined_to_their_mean() -> None:
 
 
 def test_only_the_last_frames_count() -> None:
-    fusion = Fusion(frames=2)
+    fusion = TemplateFusion(frames=2)
     for angle in (0, 20, 40):
         joined, frames = fusion.add(1, face(angle))
     np.testing.assert_allclose(joined, face(30), atol=1e-6)
@@ -33,7 +33,7 @@ def test_only_the_last_frames_count() -> None:
 @pytest.mark.parametrize(("angle", "frames"), [(59, 3), (61, 1)])
 def test_a_face_unlike_those_before_it_begins_anew(angle: float, frames: int) -> None:
     assert pytest.approx(np.cos(np.radians(60))) == SAME_FACE
-    fusion = Fusion()
+    fusion = TemplateFusion()
     fusion.add(1, face(0))
     fusion.add(1, face(0))
     joined, count = fusion.add(1, face(angle))
@@ -43,17 +43,17 @@ def test_a_face_unlike_those_before_it_begins_anew(angle: float, frames: int) ->
 
 
 def test_tracks_do_not_mix_and_lost_ones_are_forgotten() -> None:
-    fusion = Fusion()
+    fusion = TemplateFusion()
     fusion.add(1, face(0))
     fusion.add(2, face(30))
     assert fusion.add(2, face(30))[1] == 2
-    fusion.keep({2})
+    fusion.retain({2})
     assert fusion.add(1, face(0))[1] == 1
     assert fusion.add(2, face(30))[1] == 3
 
 
 def test_what_was_given_is_not_changed_by_later_frames() -> None:
-    fusion = Fusion()
+    fusion = TemplateFusion()
     joined, _ = fusion.add(1, face(0))
     fusion.add(1, face(40))
     np.testing.assert_allclose(joined, face(0), atol=1e-6)

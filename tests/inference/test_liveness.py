@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.landmarks import Mesh
-from edge.inference.liveness import MEASURES, SIDE, cues, views
+from edge.inference.liveness import MEASURES, SIDE, context_crops, texture_features
 from edge.inference.models import Models, shipped
 
 Portrait = Callable[[str], Image.Image]
@@ -39,13 +39,16 @@ def test_a_fine_pattern_shows_in_the_spectrum(period: float, degrees: float) -> 
     y, x = np.mgrid[0:SIDE, 0:SIDE]
     turn = np.radians(degrees)
     wave = np.cos(2 * np.pi / period * (x * np.cos(turn) + y * np.sin(turn)))
-    assert cues(seen(plain + 6 * wave))[0] > cues(seen(plain))[0] + 0.5
+    assert texture_features(seen(plain + 6 * wave))[0] > texture_features(seen(plain))[0] + 0.5
 
 
 def test_blocks_of_jpeg_are_no_pattern() -> None:
     plain = smooth(np.random.default_rng(4))
     blocks = np.random.default_rng(5).normal(0, 5, (SIDE // 8, SIDE // 8))
-    assert cues(seen(plain + np.kron(blocks, np.ones((8, 8)))))[0] < cues(seen(plain))[0] + 0.3
+    assert (
+        texture_features(seen(plain + np.kron(blocks, np.ones((8, 8)))))[0]
+        < texture_features(seen(plain))[0] + 0.3
+    )
 
 
 def test_a_dark_edge_about_the_face_is_a_frame_and_the_pictures_end_is_none() -> None:
@@ -54,15 +57,15 @@ def test_a_dark_edge_about_the_face_is_a_frame_and_the_pictures_end_is_none() ->
     inside[12:84, 14:82] = True
     phone = np.where(inside, plain, 20)
     ended = np.where(inside, plain, 0)
-    assert cues(seen(phone))[2] > cues(seen(plain))[2] + 0.3
-    assert cues(seen(ended))[2] < cues(seen(plain))[2] + 0.1
+    assert texture_features(seen(phone))[2] > texture_features(seen(plain))[2] + 0.3
+    assert texture_features(seen(ended))[2] < texture_features(seen(plain))[2] + 0.1
 
 
 def test_highlights_that_were_cut_off_are_flat() -> None:
     plain = smooth(np.random.default_rng(7))
     shining = plain.copy()
     shining[44:50, 44:50] += 90
-    assert cues(seen(np.minimum(plain, 150)))[1] > cues(seen(shining))[1]
+    assert texture_features(seen(np.minimum(plain, 150)))[1] > texture_features(seen(shining))[1]
 
 
 def test_the_close_view_holds_half_of_a_large_face_and_is_unscaled_of_a_small_one() -> None:
@@ -71,7 +74,7 @@ def test_the_close_view_holds_half_of_a_large_face_and_is_unscaled_of_a_small_on
     for face, step in ((150, 1), (480, 480 / 2 / SIDE)):  # pixels for one of the view
         points = np.full((468, 3), 480, np.float32)
         points[:, 0] = np.linspace(640 - face / 2, 640 + face / 2, 468)
-        close = views(picture, Mesh(points, 1.0, NO_FEATURES))[..., 3].astype(int)
+        close = context_crops(picture, Mesh(points, 1.0, NO_FEATURES))[..., 3].astype(int)
         assert np.diff(close, axis=1).mean() == pytest.approx(step / 5, abs=0.02)
 
 
@@ -82,7 +85,7 @@ def test_views_are_of_any_face_in_any_picture(size: tuple[int, int]) -> None:
         for width in (0.0, 30.0, 900.0):
             points = np.zeros((468, 3), np.float32)
             points[:, :2] = middle + np.random.default_rng(8).uniform(-width, width, (468, 2))
-            view = views(picture, Mesh(points, 1.0, NO_FEATURES))
+            view = context_crops(picture, Mesh(points, 1.0, NO_FEATURES))
             assert view.shape == (SIDE, SIDE, 6)
             assert view.dtype == np.uint8
 
@@ -95,8 +98,8 @@ def test_network_is_int8_throughout_and_small() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_portrait_is_alive(examiner: Examiner, portrait: Portrait, name: str) -> None:
-    (face,) = examiner.examine(from_image(portrait(name)))
+def test_a_portrait_is_alive(examiner: FaceAnalyzer, portrait: Portrait, name: str) -> None:
+    (face,) = examiner.analyze(from_image(portrait(name)))
     assert face.liveness is not None
     assert face.liveness.score >= 0.5
     assert all(0 <= vote <= 1 for vote in face.liveness.cues.values())
@@ -106,20 +109,20 @@ def test_a_portrait_is_alive(examiner: Examiner, portrait: Portrait, name: str) 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("times", "noise", "quality"), [(2, 0, 95), (2, 8, 60), (1, 4, 40)])
 def test_a_portrait_is_alive_close_to_a_worse_camera(
-    examiner: Examiner, portrait: Portrait, name: str, times: int, noise: float, quality: int
+    examiner: FaceAnalyzer, portrait: Portrait, name: str, times: int, noise: float, quality: int
 ) -> None:
     photo = portrait(name)
     large = photo.resize((photo.width * times, photo.height * times), Image.Resampling.BICUBIC)
-    (face,) = examiner.examine(from_image(worse(large, noise, quality)))
+    (face,) = examiner.analyze(from_image(worse(large, noise, quality)))
     assert face.liveness is not None
     assert face.liveness.score >= 0.5
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_portrait_in_few_colours_is_alive(
-    examiner: Examiner, portrait: Portrait, name: str
+    examiner: FaceAnalyzer, portrait: Portrait, name: str
 ) -> None:
-    (face,) = examiner.examine(from_image(portrait(name).quantize(256).convert("RGB")))
+    (face,) = examiner.analyze(from_image(portrait(name).quantize(256).convert("RGB")))
     assert face.liveness is not None
     assert face.liveness.score >= 0.5
 
@@ -137,7 +140,7 @@ def worse(photo: Image.Image, noise: float, quality: int) -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["print", "screen", "video"])
 def test_attacks_made_of_the_portraits_are_mostly_refused(
-    examiner: Examiner, portrait: Portrait, kind: str
+    examiner: FaceAnalyzer, portrait: Portrait, kind: str
 ) -> None:
     from senyum_lab.attacks import display, paper  # noqa: PLC0415
 
@@ -147,7 +150,7 @@ def test_attacks_made_of_the_portraits_are_mostly_refused(
         photo = portrait(name)
         photo = photo.crop((0, 0, photo.width, photo.width)).resize((360, 360))
         for seed in range(2):
-            for face in examiner.examine(from_image(make(photo, Random(f"{name} {seed}")))):
+            for face in examiner.analyze(from_image(make(photo, Random(f"{name} {seed}")))):
                 assert face.liveness is not None
                 judged.append(face.liveness.score)
                 passed += face.liveness.score >= 0.5

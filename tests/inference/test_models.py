@@ -25,7 +25,7 @@ def pattern(shape: tuple[int, ...]) -> Floats:
     return picture
 
 
-def outputs(network: door.Network) -> list[Floats]:
+def outputs(network: door.ModelRunner) -> list[Floats]:
     spec = network.spec
     network.input[...] = pattern(spec.input_shape) * np.float32(spec.scale) + np.float32(
         spec.offset

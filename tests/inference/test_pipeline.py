@@ -7,11 +7,11 @@ from PIL import Image, ImageFilter
 
 from edge.attendance.motion import motion
 from edge.images import from_image, shrink
-from edge.inference.face_analyzer import Examiner, Face
+from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
 from edge.inference.pipeline import Pipeline
 from edge.inference.template_fusion import FRAMES
 from edge.settings import InferenceSettings, LivenessSettings
-from edge.types import ANCHORS, Box, Floats, Frame, Match, Problem, Sighting
+from edge.types import ANCHORS, Box, FaceObservation, Floats, Frame, Match, QualityProblem
 
 Portrait = Callable[[str], Image.Image]
 FRAME_NS = 66_000_000
@@ -39,7 +39,7 @@ class Show:
         self.pipeline = Pipeline(InferenceSettings(), gallery)
         self.number = 0
 
-    def __call__(self, picture: Image.Image) -> tuple[Sighting, ...]:
+    def __call__(self, picture: Image.Image) -> tuple[FaceObservation, ...]:
         self.number += 1
         main = from_image(picture)
         frame = Frame(self.number, self.number * FRAME_NS, main, shrink(main, 320, 240))
@@ -49,7 +49,7 @@ class Show:
 
 
 @pytest.fixture
-def show(faces: dict[str, Face]) -> Show:
+def show(faces: dict[str, AnalyzedFace]) -> Show:
     return Show(Recording(faces["obama3"].template))
 
 
@@ -136,15 +136,15 @@ def test_leading_face_is_the_largest_and_alone_judged(show: Show, portrait: Port
 @pytest.mark.parametrize(
     ("spoil", "problem"),
     [
-        (lambda photo: photo.filter(ImageFilter.GaussianBlur(7)), Problem.BLURRED),
-        (lambda photo: photo.point(lambda v: v // 6), Problem.TOO_DARK),
+        (lambda photo: photo.filter(ImageFilter.GaussianBlur(7)), QualityProblem.BLURRED),
+        (lambda photo: photo.point(lambda v: v // 6), QualityProblem.TOO_DARK),
     ],
 )
 def test_face_with_a_problem_is_nobody(
     show: Show,
     portrait: Portrait,
     spoil: Callable[[Image.Image], Image.Image],
-    problem: Problem,
+    problem: QualityProblem,
 ) -> None:
     (face,) = show(room((spoil(portrait("obama")), (200, 40))))
     assert face.quality is not None
@@ -154,7 +154,7 @@ def test_face_with_a_problem_is_nobody(
 
 
 def test_a_face_that_the_landmarks_deny_is_a_covered_one(
-    faces: dict[str, Face], portrait: Portrait
+    faces: dict[str, AnalyzedFace], portrait: Portrait
 ) -> None:
     """The small stream shows a face where the large one, of another moment, shows a wall."""
     show = Show(Recording(faces["obama3"].template))
@@ -163,20 +163,20 @@ def test_a_face_that_the_landmarks_deny_is_a_covered_one(
     (face,) = show.pipeline.process(Frame(1, 0, wall, here)).sightings
     assert face.score > 0.8
     assert face.quality is not None
-    assert face.quality.problem is Problem.COVERED
+    assert face.quality.problem is QualityProblem.COVERED
     assert (face.match, face.smile) == (None, None)
     assert show.gallery.asked == []
 
 
 def test_a_faint_face_that_the_landmarks_deny_is_dropped(
-    examiner: Examiner, portrait: Portrait
+    examiner: FaceAnalyzer, portrait: Portrait
 ) -> None:
     (sure,) = examiner.find(from_image(portrait("obama")))
-    assert examiner.denied(replace(sure, score=0.6)) is None
+    assert examiner.quality_problem(replace(sure, score=0.6)) is None
     far = replace(sure, box=Box(0, 0, 40, 40))
-    told = examiner.denied(far)
+    told = examiner.quality_problem(far)
     assert told is not None
-    assert told.problem is Problem.TOO_FAR
+    assert told.problem is QualityProblem.TOO_FAR
 
 
 def test_points_are_eyes_first_the_mouth_last_and_move_with_a_smile(
@@ -220,7 +220,9 @@ def test_liveness_of_a_face_that_stays_is_judged_in_every_second_frame(
     assert judged[FRAMES - 1 :] in ([True, False] * 3, [False, True] * 3)
 
 
-def test_gallery_may_be_replaced(show: Show, faces: dict[str, Face], portrait: Portrait) -> None:
+def test_gallery_may_be_replaced(
+    show: Show, faces: dict[str, AnalyzedFace], portrait: Portrait
+) -> None:
     picture = room((portrait("obama"), (200, 40)))
     show(picture)
     show.pipeline.gallery = other = Recording(faces["astronaut"].template)

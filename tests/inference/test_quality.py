@@ -6,11 +6,11 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner, Face
+from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
 from edge.inference.landmarks import Mesh
 from edge.inference.quality import brightness, sharpness
 from edge.settings import InferenceSettings, QualityLimits
-from edge.types import Problem
+from edge.types import QualityProblem
 
 Portrait = Callable[[str], Image.Image]
 
@@ -26,27 +26,27 @@ EYES = (
 JAW = (454, 361, 397, 378, 152, 149, 172, 132, 234, 205, 195, 425)
 
 
-def problem(examiner: Examiner, picture: Image.Image) -> Problem | None:
-    return examiner.examine(from_image(picture))[0].quality.problem
+def problem(examiner: FaceAnalyzer, picture: Image.Image) -> QualityProblem | None:
+    return examiner.analyze(from_image(picture))[0].quality.problem
 
 
-def test_ordinary_portraits_have_no_problem(faces: dict[str, Face]) -> None:
+def test_ordinary_portraits_have_no_problem(faces: dict[str, AnalyzedFace]) -> None:
     assert {face.quality.problem for face in faces.values()} == {None}
 
 
-def test_far(examiner: Examiner, portrait: Portrait) -> None:
+def test_far(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     small = portrait("obama").resize((200, 250), Image.Resampling.LANCZOS)
-    assert problem(examiner, small) is Problem.TOO_FAR
+    assert problem(examiner, small) is QualityProblem.TOO_FAR
 
 
-def test_dark(examiner: Examiner, portrait: Portrait) -> None:
+def test_dark(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     dark = ImageEnhance.Brightness(portrait("obama")).enhance(0.2)
-    assert problem(examiner, dark) is Problem.TOO_DARK
+    assert problem(examiner, dark) is QualityProblem.TOO_DARK
 
 
-def mesh_of(examiner: Examiner, picture: Image.Image) -> Mesh:
+def mesh_of(examiner: FaceAnalyzer, picture: Image.Image) -> Mesh:
     whole = from_image(picture)
-    looked = examiner.look(whole, examiner.find(whole)[0])
+    looked = examiner.locate(whole, examiner.find(whole)[0])
     assert looked is not None
     return looked[1]
 
@@ -84,7 +84,7 @@ def test_brightness_is_that_of_the_brightest_hundredth() -> None:
     ("name", "stops"), [("astronaut", 2), ("biden", 1), ("obama", 1), ("obama2", 1), ("obama3", 1)]
 )
 def test_dark_skin_in_good_light_is_not_too_dark(
-    examiner: Examiner, portrait: Portrait, name: str, stops: float
+    examiner: FaceAnalyzer, portrait: Portrait, name: str, stops: float
 ) -> None:
     """All get skin that reflects about a seventh; eyes and what shines stay as the light is."""
     picture = portrait(name)
@@ -102,22 +102,25 @@ def test_dark_skin_in_good_light_is_not_too_dark(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_little_light_is_too_dark_whoever_it_is(
-    examiner: Examiner, portrait: Portrait, name: str
+    examiner: FaceAnalyzer, portrait: Portrait, name: str
 ) -> None:
     assert problem(examiner, light(portrait(name), 1)) is None
-    assert problem(examiner, light(portrait(name), 4.5)) is Problem.TOO_DARK
+    assert problem(examiner, light(portrait(name), 4.5)) is QualityProblem.TOO_DARK
 
 
 @pytest.mark.parametrize("name", ["astronaut", "obama", "obama3"])
-def test_a_window_behind_a_dark_face(examiner: Examiner, portrait: Portrait, name: str) -> None:
+def test_a_window_behind_a_dark_face(examiner: FaceAnalyzer, portrait: Portrait, name: str) -> None:
     picture = portrait(name)
     head = area(picture, mesh_of(examiner, picture), OUTLINE, 1.35)
     window = Image.new("RGB", picture.size, (252, 252, 250))
-    assert problem(examiner, Image.composite(light(picture, 3.2), window, head)) is Problem.BACKLIT
+    assert (
+        problem(examiner, Image.composite(light(picture, 3.2), window, head))
+        is QualityProblem.BACKLIT
+    )
     assert problem(examiner, Image.composite(picture, window, head)) is None
 
 
-def test_masks_cover(examiner: Examiner, portrait: Portrait) -> None:
+def test_masks_cover(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     told = []
     for name in NAMES:
         picture = portrait(name)
@@ -125,13 +128,15 @@ def test_masks_cover(examiner: Examiner, portrait: Portrait) -> None:
         for colour in ((235, 240, 245), (30, 30, 35), (120, 170, 210)):
             cloth = Image.new("RGB", picture.size, colour)
             masked = Image.composite(cloth, picture, mask)
-            told += [face.quality.problem for face in examiner.examine(from_image(masked))]
+            told += [face.quality.problem for face in examiner.analyze(from_image(masked))]
     # The landmarks network sees no face in some of the fifteen; what it sees is told.
-    assert set(told) == {Problem.COVERED}
+    assert set(told) == {QualityProblem.COVERED}
     assert len(told) >= 8
 
 
-def test_dark_glasses_cover_and_clear_ones_do_not(examiner: Examiner, portrait: Portrait) -> None:
+def test_dark_glasses_cover_and_clear_ones_do_not(
+    examiner: FaceAnalyzer, portrait: Portrait
+) -> None:
     picture = portrait("obama")
     mesh = mesh_of(examiner, picture)
     dark, clear = picture.copy(), picture.copy()
@@ -141,11 +146,11 @@ def test_dark_glasses_cover_and_clear_ones_do_not(examiner: Examiner, portrait: 
         box = (x - reach, y - 0.75 * reach, x + reach, y + 0.75 * reach)
         ImageDraw.Draw(dark).ellipse(box, fill=(12, 12, 14))
         ImageDraw.Draw(clear).ellipse(box, outline=(12, 12, 14), width=4)
-    assert problem(examiner, dark) is Problem.COVERED
+    assert problem(examiner, dark) is QualityProblem.COVERED
     assert problem(examiner, clear) is None
 
 
-def test_a_head_scarf_covers_nothing(examiner: Examiner, portrait: Portrait) -> None:
+def test_a_head_scarf_covers_nothing(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     for name in ("astronaut", "obama", "obama3"):
         picture = portrait(name)
         mesh = mesh_of(examiner, picture)
@@ -155,41 +160,41 @@ def test_a_head_scarf_covers_nothing(examiner: Examiner, portrait: Portrait) -> 
         assert problem(examiner, Image.composite(cloth, picture, draped)) is None
 
 
-def test_bright(examiner: Examiner, portrait: Portrait) -> None:
+def test_bright(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     bright = portrait("obama").point([min(255, 190 + v // 4) for v in range(256)] * 3)
-    assert problem(examiner, bright) is Problem.TOO_BRIGHT
+    assert problem(examiner, bright) is QualityProblem.TOO_BRIGHT
 
 
-def test_blurred(examiner: Examiner, portrait: Portrait) -> None:
+def test_blurred(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     blurred = portrait("obama").filter(ImageFilter.GaussianBlur(7))
-    assert problem(examiner, blurred) is Problem.BLURRED
+    assert problem(examiner, blurred) is QualityProblem.BLURRED
 
 
-def test_tilted(examiner: Examiner, portrait: Portrait) -> None:
+def test_tilted(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     for degrees in (40, -40):
         tilted = portrait("obama").rotate(degrees, fillcolor=(90, 90, 90))
-        (face,) = examiner.examine(from_image(tilted))
-        assert face.quality.problem is Problem.TURNED
+        (face,) = examiner.analyze(from_image(tilted))
+        assert face.quality.problem is QualityProblem.TURNED
         assert face.quality.roll == pytest.approx(-degrees - 1, abs=5)
 
 
-def test_cut_off(examiner: Examiner, portrait: Portrait) -> None:
+def test_cut_off(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     half = portrait("obama").crop((0, 0, 300, 640))
-    assert problem(examiner, half) is Problem.CUT_OFF
+    assert problem(examiner, half) is QualityProblem.CUT_OFF
 
 
-def test_mirror_turns_yaw_and_roll_round(examiner: Examiner, portrait: Portrait) -> None:
+def test_mirror_turns_yaw_and_roll_round(examiner: FaceAnalyzer, portrait: Portrait) -> None:
     picture = portrait("obama2")
-    (face,) = examiner.examine(from_image(picture))
-    (mirrored,) = examiner.examine(from_image(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
+    (face,) = examiner.analyze(from_image(picture))
+    (mirrored,) = examiner.analyze(from_image(picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)))
     assert face.quality.yaw < -8  # he looks to his right
     assert mirrored.quality.yaw == pytest.approx(-face.quality.yaw, abs=6)
     assert mirrored.quality.roll == pytest.approx(-face.quality.roll, abs=4)
 
 
 def test_limits_are_the_settings(portrait: Portrait) -> None:
-    strict = Examiner(InferenceSettings(quality=QualityLimits(min_face_px=400)))
-    assert problem(strict, portrait("obama")) is Problem.TOO_FAR
+    strict = FaceAnalyzer(InferenceSettings(quality=QualityLimits(min_face_px=400)))
+    assert problem(strict, portrait("obama")) is QualityProblem.TOO_FAR
 
 
 def test_sharpness_is_the_variance_of_the_laplacian() -> None:
@@ -200,7 +205,7 @@ def test_sharpness_is_the_variance_of_the_laplacian() -> None:
     assert sharpness(np.full((30, 40), 7, np.float32)) == 0
 
 
-def test_figures_are_finite(faces: dict[str, Face]) -> None:
+def test_figures_are_finite(faces: dict[str, AnalyzedFace]) -> None:
     for face in faces.values():
         q = face.quality
         figures = (q.face_px, q.sharpness, q.luma, q.contrast, q.yaw, q.pitch, q.roll)

@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner, Face
+from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
 from edge.inference.models import Models, shipped
 from edge.inference.smile import FEATURES, MEASURES, Smoother, as_bytes
 
 
 @pytest.mark.parametrize("name", ["obama", "astronaut"])
-def test_smile_scores_above_the_threshold(faces: dict[str, Face], name: str) -> None:
+def test_smile_scores_above_the_threshold(faces: dict[str, AnalyzedFace], name: str) -> None:
     assert faces[name].smile > 90
 
 
 @pytest.mark.parametrize("name", ["obama2", "obama3", "biden"])
-def test_no_smile_scores_below_the_threshold(faces: dict[str, Face], name: str) -> None:
+def test_no_smile_scores_below_the_threshold(faces: dict[str, AnalyzedFace], name: str) -> None:
     assert 0 <= faces[name].smile < 50
 
 
@@ -45,7 +45,7 @@ def test_features_are_rounded_and_cut_off() -> None:
     assert seen[:6].tolist() == [129, 127, 255, 255, 0, 128]
 
 
-def test_line_is_that_of_the_manifest(examiner: Examiner) -> None:
+def test_line_is_that_of_the_manifest(examiner: FaceAnalyzer) -> None:
     weights, intercept = examiner.smile.line
     constants = Models().spec("smile").calibration
     assert dict(zip(MEASURES, weights, strict=True)) | {"intercept": intercept} == constants
@@ -54,23 +54,26 @@ def test_line_is_that_of_the_manifest(examiner: Examiner) -> None:
 
 @pytest.mark.parametrize("name", ["obama", "obama3"])
 def test_score_of_a_still_face_is_steady(
-    examiner: Examiner, portrait: Callable[[str], Image.Image], name: str
+    examiner: FaceAnalyzer, portrait: Callable[[str], Image.Image], name: str
 ) -> None:
     pixels = np.asarray(portrait(name)).astype(np.float64)
     rng = np.random.default_rng(7)
     scores = []
     for _ in range(8):  # a sensor's noise
         noisy = (pixels + rng.normal(0, 4, pixels.shape)).clip(0, 255).astype(np.uint8)
-        (face,) = examiner.examine(from_image(Image.fromarray(noisy)))
+        (face,) = examiner.analyze(from_image(Image.fromarray(noisy)))
         scores.append(face.smile)
     assert max(scores) - min(scores) < 10
 
 
 @pytest.mark.parametrize("name", ["obama", "obama2", "biden"])
 def test_mirror_image_smiles_as_much(
-    examiner: Examiner, faces: dict[str, Face], portrait: Callable[[str], Image.Image], name: str
+    examiner: FaceAnalyzer,
+    faces: dict[str, AnalyzedFace],
+    portrait: Callable[[str], Image.Image],
+    name: str,
 ) -> None:
-    (face,) = examiner.examine(from_image(ImageOps.mirror(portrait(name))))
+    (face,) = examiner.analyze(from_image(ImageOps.mirror(portrait(name))))
     assert abs(face.smile - faces[name].smile) < 10
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from edge.contract.certificate import distinguished
 from edge.errors import CertificateError, SecretError
 from edge.mqtt.ca_bundle import read_bundle, read_certificates, unfit
-from edge.mqtt.reason_codes import unconnected
+from edge.mqtt.reason_codes import connect_error
 from edge.mqtt.tls import tls_context
 from edge.settings import BrokerSettings
 from senyum_central.admin.certificates import (
@@ -308,7 +308,7 @@ def test_a_broker_that_is_refused_is_told_why(tmp_path: Path, made: str, says: s
     context = tls_context(BrokerSettings(host=HOST, tls=True, ca=tmp_path / "ca.pem"))
     with pytest.raises(ssl.SSLCertVerificationError) as caught:
         handshake(context, chain, tmp_path)
-    assert says in str(unconnected(HOST, caught.value))
+    assert says in str(connect_error(HOST, caught.value))
 
 
 def test_every_context_is_strict(tmp_path: Path) -> None:

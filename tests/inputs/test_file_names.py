@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge.enrolment.enrolment import Files, enrol
+from edge.enrolment.enrolment import EnrolmentPaths, enrol
 from edge.enrolment.photo_folder import sort_photos
 from edge.errors import LabelsError, PhotoError
-from edge.inference.face_analyzer import Face
+from edge.inference.face_analyzer import AnalyzedFace
 from edge.settings import Settings
 from edge.types import Box, Quality, Yuv
-from senyum_lab.evaluate.faces import Bench, look, pictures
+from senyum_lab.evaluate.faces import EvaluationContext, look, pictures
 
 inputs = settings.get_profile("inputs")
 
@@ -34,10 +34,10 @@ class Shades:
 
     digests = {"identity": "0" * 64}  # noqa: RUF012 - a port's property
 
-    def examine(self, picture: Yuv) -> tuple[Face, ...]:
+    def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]:
         template = np.zeros(192, np.float32)
         template[int(picture.y[2, 2]) // 8] = 1
-        return (Face(Box(0, 0, 9, 9), 1, GOOD, template, 0, None),)
+        return (AnalyzedFace(Box(0, 0, 9, 9), 1, GOOD, template, 0, None),)
 
 
 def photo(shade: int) -> bytes:
@@ -99,7 +99,9 @@ def test_whatever_a_file_is_called_it_is_named_and_the_others_are_used(
             strange.append(name)
             path.write_bytes(b"no picture")
     said: list[str] = []
-    files = Files(desk / "people.csv", photos, desk / "roster", desk / "a.key", desk / "b.key")
+    files = EnrolmentPaths(
+        desk / "people.csv", photos, desk / "roster", desk / "a.key", desk / "b.key"
+    )
     (desk / "roster").unlink(missing_ok=True)
     result = enrol(files, Shades(), tell=said.append, progress=lambda _seen, _total: None)
     named = [line for line in said if ".key: made" not in line]
@@ -146,7 +148,7 @@ def test_an_evaluation_goes_on_over_any_name(
         with contextlib.suppress(FileExistsError), (folder / name).open("xb") as file:
             file.write(data.draw(st.sampled_from([b"", b"no picture", PHOTOS[1]])))
     listed = [*map(os.fsdecode, names), "good.png", "x" * 300, "gone/" * 900, "a\0b"]
-    seen = look(listed, folder, Bench(Shades(), Settings(), lambda _seen, _total: None))
+    seen = look(listed, folder, EvaluationContext(Shades(), Settings(), lambda _seen, _total: None))
     assert seen.found + len(seen.problems) + seen.missing == len(set(listed))
     assert seen.missing == 3
     assert all(note.isprintable() for note in seen.notes)

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edge.errors import LabelsError, PeopleError
-from edge.roster.people import Entry, PeopleList, check_number, read_people, read_people_list
+from edge.roster.people import PeopleList, PersonEntry, check_number, read_people, read_people_list
 from edge.system.text import escaped, visible
 from senyum_lab.evaluate.labels import read as read_labels
 
@@ -134,7 +134,7 @@ def test_what_spreadsheets_write_is_read_to_the_letter(
     assert people.problems == ()
     first = 3 if says_separator else 2
     assert people.entries == tuple(
-        Entry(line, number, name, EXEMPT[exempt])
+        PersonEntry(line, number, name, EXEMPT[exempt])
         for line, (number, name, exempt) in enumerate(rows, first)
     )
 
@@ -293,7 +293,7 @@ def test_numbers_as_spreadsheets_and_chats_decorate_them(
     )
     people = read(file, "\n".join(lines).encode())
     assert people is not None
-    assert people.entries == (Entry(2, NUMBER, "Siti", False),)
+    assert people.entries == (PersonEntry(2, NUMBER, "Siti", False),)
 
 
 def test_an_open_quotation_mark_is_reported_at_its_line_of_41(file: Path) -> None:

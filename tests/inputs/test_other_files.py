@@ -9,7 +9,7 @@ import pytest
 from days import Door, key_file
 
 from edge.cli import main
-from edge.roster.wipe import put
+from edge.roster.wipe import replace_and_wipe
 from senyum_central.store.store import Store
 
 
@@ -67,7 +67,7 @@ def test_no_roster_takes_its_place(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "x"
     KINDS[kind](path)
     with pytest.raises(OSError, match="not a regular file"):
-        put(path, b"content")
+        replace_and_wipe(path, b"content")
     assert [each.name for each in tmp_path.iterdir()] == ["x"]
 
 

@@ -16,7 +16,7 @@ from edge.appliance.provision.claim import Claim
 from edge.appliance.watchdog.fault_led import red_led
 from edge.cli import main
 from edge.configuration import load, remarks
-from edge.errors import CallerError, SecretError, SettingsError
+from edge.errors import SecretError, SettingsError, UsageError
 from edge.settings import BrokerSettings, PlaceSettings, Settings
 from edge.system.key_files import read_secret_line
 from edge.system.time_zones import RENAMED, current_name
@@ -86,7 +86,7 @@ def test_a_host_is_usable_or_its_remedy_is_named(host: str) -> None:
 def test_a_broker_option_is_usable_or_refused(text: str) -> None:
     try:
         found = broker_settings(arguments(text))
-    except CallerError as error:
+    except UsageError as error:
         said = str(error)
         assert "\n" not in said.replace(text, "")
     else:

@@ -4,11 +4,11 @@ import pytest
 from wires import ScriptedBroker
 from wireunit import UNIT, until
 
-from edge.contract.topics import Leaf
-from edge.errors import Trouble
-from edge.mqtt.connection import Connection, Hello, goodbye
-from edge.mqtt.reason_codes import Ended, Remedy
-from edge.mqtt.self_pipe import Waker
+from edge.contract.topics import TopicKind
+from edge.errors import ErrorCode
+from edge.mqtt.connection import Connection, ConnectOptions, parse_disconnect
+from edge.mqtt.reason_codes import Action, ConnectionEnded
+from edge.mqtt.self_pipe import SelfPipe
 
 PONG = b"\xd0\x00"
 QUOTA = b"\xe0\x02\x97\x00"
@@ -32,37 +32,37 @@ LONG = b"\x30\x81\x01" + bytes(129)  # a PUBLISH of 129 bytes
     ],
 )
 def test_the_goodbye_among_what_was_left_unread(stream: bytes, code: int | None) -> None:
-    assert goodbye(stream) == code
+    assert parse_disconnect(stream) == code
 
 
 @pytest.mark.parametrize(
     ("code", "trouble", "remedy", "words"),
     [
-        (0x97, Trouble.QUOTA, Remedy.BLAME, "Quota"),
-        (0x8E, Trouble.TAKEN_OVER, Remedy.SLOW, "taken over"),
-        (0x00, Trouble.LOST, Remedy.AGAIN, "sent us away"),
-        (0x42, Trouble.LOST, Remedy.AGAIN, "reason code 0x42"),  # in no standard
-        (0x10, Trouble.LOST, Remedy.AGAIN, "No matching subscribers"),  # of another packet
+        (0x97, ErrorCode.QUOTA, Action.BLAME, "Quota"),
+        (0x8E, ErrorCode.TAKEN_OVER, Action.SLOW, "taken over"),
+        (0x00, ErrorCode.LOST, Action.AGAIN, "sent us away"),
+        (0x42, ErrorCode.LOST, Action.AGAIN, "reason code 0x42"),  # in no standard
+        (0x10, ErrorCode.LOST, Action.AGAIN, "No matching subscribers"),  # of another packet
     ],
 )
 def test_a_goodbye_is_heard_although_a_write_failed(
-    code: int, trouble: Trouble, remedy: Remedy, words: str
+    code: int, trouble: ErrorCode, remedy: Action, words: str
 ) -> None:
     """The reason lies behind more packets than one turn reads, and the socket takes no more."""
-    waker = Waker()
+    waker = SelfPipe()
     said = PONG * 500 + bytes([0xE0, 0x02, code, 0x00])
     with ScriptedBroker(lambda _number, _time: said) as broker:
-        connection = Connection(broker.settings, Hello("one"), waker)
+        connection = Connection(broker.settings, ConnectOptions("one"), waker)
         # Claims that the scripted broker reads as those of event 1.
         token = "e30.eyJzZXF1ZW5jZSI6IjEifQ.x"
-        connection.publish(UNIT.topic(Leaf.EVENT), token, 1, retain=False)
+        connection.publish(UNIT.topic(TopicKind.EVENT), token, 1, retain=False)
 
         def lost() -> bool:
             connection.publish("senyum/v1/a/b/c/state", "x", 1, retain=False)
-            connection.turn(0.0)
+            connection.poll(0.0)
             return False
 
-        with pytest.raises(Ended) as ended:
+        with pytest.raises(ConnectionEnded) as ended:
             until(lost, 10.0)
     waker.close()
     assert words in str(ended.value)

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from edge.mqtt.retained_fetcher import GROUP, LONGEST_SECONDS, Fetching
+from edge.mqtt.retained_fetcher import GROUP, LONGEST_SECONDS, RetainedFetcher
 
 TOPICS = [f"roster/{number}" for number in range(2 * GROUP + 3)]
 
@@ -30,12 +30,12 @@ def broker() -> Broker:
 
 
 @pytest.fixture
-def fetching() -> Fetching:
-    return Fetching(10.0)
+def fetching() -> RetainedFetcher:
+    return RetainedFetcher(10.0)
 
 
 def test_a_group_at_a_time_each_once_and_left_at_the_end(
-    broker: Broker, fetching: Fetching
+    broker: Broker, fetching: RetainedFetcher
 ) -> None:
     left = list(TOPICS)
     fetching.want(left)
@@ -56,7 +56,7 @@ def test_a_group_at_a_time_each_once_and_left_at_the_end(
 
 
 def test_what_does_not_come_is_asked_for_again_less_and_less(
-    broker: Broker, fetching: Fetching
+    broker: Broker, fetching: RetainedFetcher
 ) -> None:
     fetching.want(["a", "b"])
     waits = []
@@ -74,7 +74,7 @@ def test_what_does_not_come_is_asked_for_again_less_and_less(
     assert broker.asked == ["a", "b"] * 9
 
 
-def test_a_new_connection_is_asked_anew(broker: Broker, fetching: Fetching) -> None:
+def test_a_new_connection_is_asked_anew(broker: Broker, fetching: RetainedFetcher) -> None:
     fetching.want(["a"])
     fetching.work(broker, 0.0)
     again = Broker()
@@ -83,7 +83,7 @@ def test_a_new_connection_is_asked_anew(broker: Broker, fetching: Fetching) -> N
     assert again.asked == ["a"]
 
 
-def test_nothing_wanted_is_nothing_asked(broker: Broker, fetching: Fetching) -> None:
+def test_nothing_wanted_is_nothing_asked(broker: Broker, fetching: RetainedFetcher) -> None:
     fetching.work(broker, 0.0)
     fetching.want(["a"])
     fetching.work(broker, 0.0)

@@ -12,15 +12,15 @@ from wireunit import UNIT, Listener, WireUnit, until
 from edge.contract.envelope import parse_will, verify
 from edge.contract.events import ChainedEvent, HealthEvent, StateEvent, Status, Will
 from edge.contract.jose import digest
-from edge.contract.topics import Leaf
+from edge.contract.topics import TopicKind
 from edge.errors import LinkError, LinkRefused, SecretError
 from edge.mqtt.client import new_client
-from edge.mqtt.connection import GOODBYE_SECONDS, WILL_DELAY_SECONDS, Connection, Hello
+from edge.mqtt.connection import GOODBYE_SECONDS, WILL_DELAY_SECONDS, Connection, ConnectOptions
 from edge.mqtt.link import LinkState
-from edge.mqtt.link_timing import Pace
-from edge.mqtt.self_pipe import Waker
-from edge.outbox.event_signer import Vitals
-from edge.outbox.store import Reader
+from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.self_pipe import SelfPipe
+from edge.outbox.event_signer import HealthReport
+from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
 from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.broker
 
 def numbers(unit: WireUnit, tokens: list[str]) -> list[int]:
     """Verify each and return the sequence numbers."""
-    topic = UNIT.topic(Leaf.EVENT)
+    topic = UNIT.topic(TopicKind.EVENT)
     events = [verify(token, unit.signer.keys, topic).event for token in tokens]
     return [event.number for event in events if isinstance(event, ChainedEvent)]
 
 
 def state_of(unit: WireUnit, listener: Listener) -> StateEvent | None:
     """Return the last word on `state`."""
-    topic = UNIT.topic(Leaf.STATE)
+    topic = UNIT.topic(TopicKind.STATE)
     bodies = [body for where, body, _ in listener.messages if where == topic]
     if not bodies or bodies[-1].startswith(b"{"):
         return None
@@ -79,10 +79,12 @@ def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> None:
-    topic = UNIT.topic(Leaf.STATE)
+    topic = UNIT.topic(TopicKind.STATE)
     will = Will(status=Status.OFFLINE, session=3).model_dump_json().encode()
     with Listener(broker.settings) as listener:
-        vanished = Connection(broker.settings, Hello(UNIT.client_id, (topic, will)), Waker())
+        vanished = Connection(
+            broker.settings, ConnectOptions(UNIT.client_id, (topic, will)), SelfPipe()
+        )
         vanished.drop()
         time.sleep(WILL_DELAY_SECONDS - 5)
         assert listener.messages == []
@@ -136,7 +138,7 @@ def test_without_a_subscriber_events_wait(
         unit.record(40)
         time.sleep(0.5)
         assert unit.link.delivered == 0
-        with Listener(broker.settings, UNIT.topic(Leaf.EVENT)) as listener:
+        with Listener(broker.settings, UNIT.topic(TopicKind.EVENT)) as listener:
             until(lambda: unit.link.delivered == 40, 10.0)
             until(lambda: set(numbers(unit, listener.events())) == set(range(1, 41)), 5.0)
             assert len(listener.events()) < 80
@@ -170,7 +172,7 @@ def test_an_event_stored_by_a_process_that_died_is_sent_by_the_next(
 
 
 def noted(file: Path) -> int:
-    with closing(Reader(file)) as reader:
+    with closing(OutboxReader(file)) as reader:
         return reader.delivered()
 
 
@@ -181,7 +183,7 @@ def test_deliveries_are_noted_on_disk_in_time(broker: PrivateBroker, tmp_path: P
 
 
 def test_a_few_deliveries_are_noted_after_a_while(broker: PrivateBroker, tmp_path: Path) -> None:
-    pace = Pace(note=0.1)
+    pace = LinkTiming(persist_interval=0.1)
     with Listener(broker.settings), WireUnit(tmp_path, broker.settings, pace=pace) as unit:
         unit.record(3)
         until(lambda: noted(unit.file) == 3, 10.0)
@@ -255,7 +257,7 @@ def test_events_that_the_broker_forbids_wait(
 ) -> None:
     """Mosquitto 2.0.11 answers the first with "Not authorized" and then drops the connection."""
     acl = tmp_path / "acl"
-    acl.write_text(f"topic readwrite {UNIT.topic(Leaf.STATE)}\n")
+    acl.write_text(f"topic readwrite {UNIT.topic(TopicKind.STATE)}\n")
     folder = tmp_path / "broker"
     strict = PrivateBroker(folder, options=(f"acl_file {acl}",))
     with strict, WireUnit(tmp_path, strict.settings) as unit:
@@ -273,7 +275,7 @@ def test_events_that_the_broker_forbids_wait(
 def test_a_wrong_figure_of_health_does_not_stop_the_events(
     broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wrong = Vitals(temperature_c=float("nan"))
+    wrong = HealthReport(temperature_c=float("nan"))
     with (
         Listener(broker.settings) as listener,
         WireUnit(tmp_path, broker.settings, lambda: wrong) as unit,
@@ -287,7 +289,7 @@ def test_a_wrong_figure_of_health_does_not_stop_the_events(
 def test_a_disk_that_cannot_be_asked_stops_neither_health_nor_events(
     broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def gone() -> Vitals:
+    def gone() -> HealthReport:
         raise FileNotFoundError(2, "No such file or directory", "/var/lib/senyum")
 
     with (
@@ -331,10 +333,10 @@ def test_the_link_survives_what_nobody_thought_of(
 ) -> None:
     troubles = iter([ZeroDivisionError("of a person"), ZeroDivisionError("of a person")])
 
-    def vitals() -> Vitals:
+    def vitals() -> HealthReport:
         for trouble in troubles:
             raise trouble
-        return Vitals()
+        return HealthReport()
 
     with Listener(broker.settings) as listener, WireUnit(tmp_path, broker.settings, vitals) as unit:
         until(lambda: unit.changes == [True, False, True, False, True], 30.0)
@@ -367,7 +369,7 @@ def answering(connack: bytes) -> Iterator[BrokerSettings]:
 
 
 def connection(broker: BrokerSettings) -> Connection:
-    return Connection(broker, Hello(UNIT.client_id), Waker())
+    return Connection(broker, ConnectOptions(UNIT.client_id), SelfPipe())
 
 
 def test_closing_gives_up_a_peer_that_does_not_read_and_does_not_spin() -> None:
@@ -377,7 +379,7 @@ def test_closing_gives_up_a_peer_that_does_not_read_and_does_not_spin() -> None:
         assert isinstance(sock, socket.socket)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         for _ in range(100):
-            stuck.publish(UNIT.topic(Leaf.EVENT), "x" * 100_000, qos=1, retain=False)
+            stuck.publish(UNIT.topic(TopicKind.EVENT), "x" * 100_000, qos=1, retain=False)
         worked: list[float] = []
 
         def close() -> None:

@@ -12,15 +12,15 @@ import pytest
 from wires import ScriptedBroker, Wire
 from wireunit import FAST, Listener, WireUnit, attempt, until
 
-from edge.mqtt.broker_pool import Brokers
-from edge.mqtt.link_timing import Pace
-from edge.mqtt.reason_codes import Remedy
-from edge.outbox.store import Reader, Row
+from edge.mqtt.broker_pool import BrokerPool
+from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.reason_codes import Action
+from edge.outbox.store import OutboxReader, OutboxRow
 from edge.settings import BrokerSettings, OtherBrokerSettings
 from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 HOST = "127.0.0.1"
-STAY = Pace(back=600.0)
+STAY = LinkTiming(failback_retry=600.0)
 
 
 def both(first: int, second: int) -> BrokerSettings:
@@ -38,10 +38,10 @@ def second(tmp_path: Path) -> Iterator[PrivateBroker]:
 # --- which is tried when: pure ---------------------------------------------------------------
 
 
-def three() -> Brokers:
+def three() -> BrokerPool:
     others = tuple(OtherBrokerSettings(host=name) for name in ("second", "third"))
     settings = BrokerSettings(host="first", backoff_min=1.0, backoff_max=8.0, others=others)
-    return Brokers(settings.in_order, Pace(slow=100.0))
+    return BrokerPool(settings.in_order, LinkTiming(operator_retry=100.0))
 
 
 def test_what_another_broker_leaves_out_is_as_in_the_first() -> None:
@@ -66,15 +66,15 @@ def test_the_next_is_tried_at_once_and_the_first_again_when_it_is_due() -> None:
     brokers = three()
     first, second, third = brokers.all
     assert brokers.due(0.0) is first
-    first.failed(Remedy.AGAIN, 0.0)
+    first.failed(Action.AGAIN, 0.0)
     assert brokers.due(0.0) is second
-    second.failed(Remedy.AGAIN, 0.0)
-    third.failed(Remedy.AGAIN, 0.0)
+    second.failed(Action.AGAIN, 0.0)
+    third.failed(Action.AGAIN, 0.0)
     assert brokers.due(0.0) is None
     assert 0.0 < brokers.due_at < 1.0
     assert brokers.due(1.0) is first
     assert brokers.due(1.0, lost=first) is second
-    alone = Brokers(BrokerSettings().in_order, STAY)
+    alone = BrokerPool(BrokerSettings().in_order, STAY)
     assert alone.due(0.0, lost=alone.all[0]) is alone.all[0]
 
 
@@ -85,14 +85,14 @@ def test_each_is_tried_as_seldom_as_a_single_one() -> None:
     while now < 400.0:
         if (one := brokers.due(now)) is not None:
             tries[one] += 1
-            one.failed(Remedy.AGAIN, now)
+            one.failed(Action.AGAIN, now)
         now += 0.01
     assert all(75 <= count <= 130 for count in tries.values())  # one in 4 s on average
 
 
 def test_what_a_person_must_mend_is_tried_seldom() -> None:
     one = three().all[0]
-    one.failed(Remedy.SLOW, 0.0)
+    one.failed(Action.SLOW, 0.0)
     assert 75.0 <= one.due_at <= 125.0
 
 
@@ -182,7 +182,11 @@ def test_a_first_broker_that_throws_us_out_is_not_gone_back_to_again_and_again(
     with (
         ScriptedBroker(lambda *_: b"") as bad,
         ScriptedBroker() as good,
-        WireUnit(tmp_path, both(bad.port, good.port), pace=Pace(back=0.3, aside=60.0)) as unit,
+        WireUnit(
+            tmp_path,
+            both(bad.port, good.port),
+            pace=LinkTiming(failback_retry=0.3, quarantine_retry=60.0),
+        ) as unit,
     ):
         for _ in range(60):
             unit.record(1)
@@ -209,7 +213,9 @@ def test_what_one_broker_refuses_the_other_may_take(tmp_path: Path) -> None:
     with (
         ScriptedBroker(lambda number, _: 0x95 if number == 2 else 0) as first,
         ScriptedBroker() as next_,
-        WireUnit(tmp_path, both(first.port, next_.port), pace=Pace(aside=600.0)) as unit,
+        WireUnit(
+            tmp_path, both(first.port, next_.port), pace=LinkTiming(quarantine_retry=600.0)
+        ) as unit,
     ):
         unit.record(5)
         until(lambda: set(first.numbers) == {1, 2, 3, 4, 5}, 5.0)
@@ -239,13 +245,13 @@ def test_a_live_event_overtakes_a_backlog(tmp_path: Path) -> None:
 class Shelf:
     """An archive that was asked for `numbers`, and may give two at a time."""
 
-    def __init__(self, reader: Reader, numbers: range) -> None:
+    def __init__(self, reader: OutboxReader, numbers: range) -> None:
         self.reader = reader
         self.numbers = list(numbers)
         self.flying: list[int] = []
         self.live: list[bool] = []
 
-    def next(self, now: float, room: int, *, live_waits: bool) -> list[Row]:
+    def next(self, now: float, room: int, *, live_waits: bool) -> list[OutboxRow]:
         self.live.append(live_waits)
         if live_waits:
             return []
@@ -273,7 +279,7 @@ def test_what_the_archive_gives_is_sent_until_it_is_taken(
     """Refused, set aside or lost with the connection: and never in the way of a new event."""
     shelves: list[Shelf] = []
 
-    def shelf(reader: Reader) -> Shelf:
+    def shelf(reader: OutboxReader) -> Shelf:
         shelves.append(Shelf(reader, range(0)))
         return shelves[0]
 
@@ -302,7 +308,7 @@ def test_a_half_open_connection_is_given_up(
 ) -> None:
     """Neither end hears that the wire between swallows everything."""
     with Wire(broker.port) as wire, Listener(broker.settings) as listener:
-        with WireUnit(tmp_path, wire.settings, pace=Pace(answer=1.0)) as unit:
+        with WireUnit(tmp_path, wire.settings, pace=LinkTiming(puback_timeout=1.0)) as unit:
             unit.record(3)
             until(lambda: unit.link.delivered == 3, 5.0)
             wire.blocked = True

@@ -9,8 +9,8 @@ from wireunit import UNIT, Listener, Signer, WireUnit, attempt, context, until
 
 from edge.contract.envelope import verify
 from edge.contract.events import ChainedEvent
-from edge.contract.topics import Leaf, UnitName
-from edge.outbox.event_signer import Sealer
+from edge.contract.topics import TopicKind, UnitName
+from edge.outbox.event_signer import EventSigner
 from edge.outbox.store import Outbox
 from edge.system.clock import SystemClock
 from senyum_lab.servers.mosquitto import PrivateBroker
@@ -24,7 +24,7 @@ def test_each_event_is_sent_under_the_name_that_signed_it(
     names = {"org": former.org, "site": former.site, "name": former.name}
     signer = Signer(tmp_path)
     of_former = replace(context(), unit=context().unit.model_copy(update=names))
-    sealer = Sealer(of_former, signer.key, SystemClock())
+    sealer = EventSigner(of_former, signer.key, SystemClock())
     outbox = Outbox(tmp_path / "outbox.db", signing_key=tmp_path / "signing.key")
     outbox.append(partial(sealer.event, attempt(1)), partial(sealer.event, attempt(2)))
     outbox.close()
@@ -34,7 +34,7 @@ def test_each_event_is_sent_under_the_name_that_signed_it(
         found = {body.decode(): topic for topic, body, _ in listener.messages if "event" in topic}
     events = {}
     for token, topic in found.items():
-        name = UNIT if topic == UNIT.topic(Leaf.EVENT) else former
+        name = UNIT if topic == UNIT.topic(TopicKind.EVENT) else former
         registered = type(signer.keys).of([signer.key.registration(name)])
         event = verify(token, registered, topic).event
         assert isinstance(event, ChainedEvent)

@@ -11,16 +11,16 @@ from paho.mqtt.reasoncodes import ReasonCode
 from wires import ScriptedBroker
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
-from edge.contract.topics import Leaf
-from edge.errors import Trouble
+from edge.contract.topics import TopicKind
+from edge.errors import ErrorCode
 from edge.mqtt.inflight import STRIKES
 from edge.mqtt.link import LinkState
-from edge.mqtt.link_timing import Pace
+from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.reason_codes import (
     CONNACK,
     DISCONNECT,
     PUBACK,
-    Remedy,
+    Action,
     of_connack,
     of_disconnect,
     of_puback,
@@ -28,8 +28,8 @@ from edge.mqtt.reason_codes import (
 from edge.types import Audit, AuditCode
 from senyum_lab.servers.mosquitto import PrivateBroker
 
-EVENT = UNIT.topic(Leaf.EVENT)
-PATIENT = Pace(slow=60.0, aside=60.0)
+EVENT = UNIT.topic(TopicKind.EVENT)
+PATIENT = LinkTiming(operator_retry=60.0, quarantine_retry=60.0)
 
 
 def disconnect(code: int) -> bytes:
@@ -63,19 +63,19 @@ def test_any_reason_is_taken_in_any_packet(packet: int) -> None:
 
 def test_reasons_of_a_later_standard_are_tried_again() -> None:
     for of in (of_connack, of_disconnect):
-        assert of(0xF0).remedy is Remedy.AGAIN
-    assert of_puback(0xF0).remedy is Remedy.BLAME
+        assert of(0xF0).remedy is Action.AGAIN
+    assert of_puback(0xF0).remedy is Action.BLAME
 
 
 def test_only_success_is_delivery() -> None:
-    assert [code for code in range(256) if of_puback(code).remedy is Remedy.TAKEN] == [0]
+    assert [code for code in range(256) if of_puback(code).remedy is Action.TAKEN] == [0]
 
 
 @pytest.mark.parametrize("code", [0x90, 0x95, 0x97, 0x99])
 def test_an_event_refused_for_its_own_sake_blocks_nobody(
     tmp_path: Path, code: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pace = Pace(health=0.1, aside=0.5)
+    pace = LinkTiming(health_interval=0.1, quarantine_retry=0.5)
     mended = threading.Event()
     with (
         ScriptedBroker(lambda n, _: code if n == 2 and not mended.is_set() else 0) as broker,
@@ -141,7 +141,7 @@ def test_a_broker_that_drops_the_connection_without_a_word_is_got_past(tmp_path:
 def test_what_is_refused_as_not_authorized_is_not_tried_like_a_time_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pace = Pace(slow=1.0, health=0.1)
+    pace = LinkTiming(operator_retry=1.0, health_interval=0.1)
     with (
         ScriptedBroker(lambda number, time: 0x87 if time < 3 else 0) as broker,
         WireUnit(tmp_path, broker.settings, pace=pace) as unit,
@@ -160,7 +160,7 @@ def test_what_is_refused_as_not_authorized_is_not_tried_like_a_time_out(
 def test_nobody_there_is_no_delivery_and_no_hammering(tmp_path: Path) -> None:
     with ScriptedBroker(lambda _, time: 0x10) as broker:
         settings = broker.settings
-        with WireUnit(tmp_path, settings, pace=Pace(health=0.1)) as unit:
+        with WireUnit(tmp_path, settings, pace=LinkTiming(health_interval=0.1)) as unit:
             unit.record(30)
             until(lambda: broker.last_error() == "no-receiver", 5.0)
             seen = len(broker.numbers)
@@ -202,7 +202,7 @@ def test_a_refusal_that_a_person_must_mend_is_slow_and_told(
 ) -> None:
     with (
         ScriptedBroker(connack=bytes([0x20, 3, 0, code, 0])) as broker,
-        WireUnit(tmp_path, broker.settings, pace=Pace(slow=0.5)) as unit,
+        WireUnit(tmp_path, broker.settings, pace=LinkTiming(operator_retry=0.5)) as unit,
     ):
         time.sleep(1.1)
         assert 2 <= broker.accepted <= 3  # though the back-off averages 0.1 s
@@ -231,7 +231,7 @@ def test_another_unit_of_the_same_name_is_told_and_not_fought(
         WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
     ):
         unit.record(1)
-        until(lambda: unit.link.trouble is Trouble.TAKEN_OVER, 5.0)
+        until(lambda: unit.link.trouble is ErrorCode.TAKEN_OVER, 5.0)
         time.sleep(1.0)
         assert unit.changes == [True, False]
         assert broker.accepted == 1
@@ -243,7 +243,7 @@ def test_a_packet_larger_than_the_broker_takes_is_never_sent(tmp_path: Path) -> 
     with ScriptedBroker(connack=limit) as broker:
         with WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit:
             unit.record(3)
-            until(lambda: unit.link.trouble is Trouble.TOO_LARGE, 5.0)
+            until(lambda: unit.link.trouble is ErrorCode.TOO_LARGE, 5.0)
             assert unit.changes == [True]
         until(lambda: len(broker.sizes) > 1, 5.0)
         assert broker.numbers == []
@@ -255,7 +255,7 @@ def test_no_more_is_in_flight_than_the_broker_allows(tmp_path: Path, most: int) 
     limit = b"\x20\x06\x00\x00\x03\x21" + most.to_bytes(2)
     with (
         ScriptedBroker(lambda _, time: None if time == 1 else 0, connack=limit) as broker,
-        WireUnit(tmp_path, broker.settings, pace=Pace(answer=1.0)) as unit,
+        WireUnit(tmp_path, broker.settings, pace=LinkTiming(puback_timeout=1.0)) as unit,
     ):
         unit.record(10)
         time.sleep(0.3)
@@ -274,7 +274,7 @@ def test_a_broker_without_qos_1_is_no_broker_for_events(
         ScriptedBroker(connack=b"\x20\x05\x00\x00\x02\x24\x00") as broker,
         WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
     ):
-        until(lambda: unit.link.trouble is Trouble.FEATURE, 5.0)
+        until(lambda: unit.link.trouble is ErrorCode.FEATURE, 5.0)
         assert unit.changes == []
     assert "takes no QoS 1" in caplog.text
 
@@ -292,7 +292,7 @@ def test_mosquitto_refuses_a_large_event_with_a_reason_the_standard_has_not(
             small = Audit(ref=-1, code=AuditCode.STARTED, captured_ns=time.monotonic_ns())
             unit.recorder.submit(small)  # about 1,500
             until(lambda: len(listener.events()) == 1, 10.0)
-            assert unit.link.trouble is Trouble.TOO_LARGE
+            assert unit.link.trouble is ErrorCode.TOO_LARGE
             assert unit.link.delivered == 0
 
 
@@ -303,11 +303,11 @@ def test_mosquittos_packet_limit_is_honoured_before_sending(tmp_path: Path) -> N
         WireUnit(tmp_path, broker.settings, pace=FAST) as unit,
     ):
         unit.record(3)
-        until(lambda: unit.link.trouble is Trouble.TOO_LARGE, 5.0)
+        until(lambda: unit.link.trouble is ErrorCode.TOO_LARGE, 5.0)
         assert unit.changes == [True]
 
 
 def test_the_docs_list_every_code() -> None:
     page = (Path(__file__).parents[2] / "docs" / "link.md").read_text(encoding="utf-8")
     listed = re.findall(r"`([a-z-]+)`", page[page.index("| code |") :])
-    assert sorted(listed) == sorted(trouble.value for trouble in Trouble)
+    assert sorted(listed) == sorted(trouble.value for trouble in ErrorCode)

@@ -10,9 +10,9 @@ import pytest
 from authority import Authority
 from wireunit import FAST, Listener, SteppedClock, WireUnit, until
 
-from edge.errors import Trouble
-from edge.mqtt.credentials import Files, expiry
-from edge.mqtt.link_timing import Pace
+from edge.errors import ErrorCode
+from edge.mqtt.credentials import CredentialFiles, expiry
+from edge.mqtt.link_timing import LinkTiming
 from edge.settings import BrokerSettings
 from senyum_lab.servers.mosquitto import PrivateBroker
 
@@ -100,7 +100,7 @@ def test_half_a_new_pair_keeps_the_connection_and_is_told(
             until(lambda: unit.changes == [True], 5.0)
             certificate, key = ours.issue("second")
             certificate.replace(target[0])
-            until(lambda: unit.link.trouble is Trouble.CREDENTIALS, 5.0)
+            until(lambda: unit.link.trouble is ErrorCode.CREDENTIALS, 5.0)
             time.sleep(0.5)
             assert unit.changes == [True]
             key.replace(target[1])
@@ -122,7 +122,7 @@ def test_a_new_certificate_that_the_broker_refuses_keeps_the_connection(
         with Listener(known) as listener, WireUnit(tmp_path, known) as unit:
             until(lambda: unit.changes == [True], 5.0)
             place(theirs.issue("second"), target)
-            until(lambda: unit.link.trouble is Trouble.CREDENTIALS, 5.0)
+            until(lambda: unit.link.trouble is ErrorCode.CREDENTIALS, 5.0)
             unit.record(3)
             until(lambda: len(listener.events()) == 3, 5.0)
             assert unit.changes == [True]
@@ -141,7 +141,7 @@ def test_a_certificate_that_has_expired_is_refused_told_and_mended_by_a_new_one(
         place(ours.issue("old", days=-1), target)
         with WireUnit(tmp_path, known) as unit:
             unit.record(2)
-            until(lambda: unit.link.trouble is Trouble.CERTIFICATE_REFUSED, 10.0)
+            until(lambda: unit.link.trouble is ErrorCode.CERTIFICATE_REFUSED, 10.0)
             place(ours.issue("new"), target)
             until(lambda: unit.changes == [True], 5.0)
 
@@ -152,7 +152,7 @@ def test_a_broker_whose_certificate_has_expired_is_refused(tmp_path: Path, ours:
     with PrivateBroker(tmp_path / "broker", options=options) as broker:
         known = BrokerSettings(host=HOST, port=broker.port, tls=True, ca=ours.pem)
         with WireUnit(tmp_path, known) as unit:
-            until(lambda: unit.link.trouble is Trouble.BROKER_CERTIFICATE, 10.0)
+            until(lambda: unit.link.trouble is ErrorCode.BROKER_CERTIFICATE, 10.0)
             assert unit.changes == []
 
 
@@ -166,8 +166,10 @@ def test_a_refused_password_is_tried_at_once_when_its_file_is_mended(tmp_path: P
     options = ("allow_anonymous false", f"password_file {passwords}")
     with PrivateBroker(tmp_path / "broker", options=options) as broker:
         known = broker.settings.model_copy(update={"username": "unit", "password": secret})
-        with WireUnit(tmp_path, known, pace=Pace(slow=600.0, files=0.1)) as unit:
-            until(lambda: unit.link.trouble is Trouble.NOT_AUTHORIZED, 5.0)
+        with WireUnit(
+            tmp_path, known, pace=LinkTiming(operator_retry=600.0, credential_poll=0.1)
+        ) as unit:
+            until(lambda: unit.link.trouble is ErrorCode.NOT_AUTHORIZED, 5.0)
             time.sleep(0.3)
             assert unit.changes == []
             secret.write_text("right\n")
@@ -199,7 +201,7 @@ def test_an_end_is_announced_thirty_days_ahead(
         assert found is None
     else:
         assert found is not None
-        assert found[0] is Trouble.CERTIFICATE_EXPIRES
+        assert found[0] is ErrorCode.CERTIFICATE_EXPIRES
         assert says in found[1]
         assert "unit.pem" in found[1]
 
@@ -208,7 +210,7 @@ def test_the_end_of_the_authority_is_announced_too(ours: Authority) -> None:
     later = datetime.now(UTC) + timedelta(days=380)
     found = expiry(BrokerSettings(tls=True, ca=ours.pem), later)
     assert found is not None
-    assert found[0] is Trouble.AUTHORITY_EXPIRES
+    assert found[0] is ErrorCode.AUTHORITY_EXPIRES
     assert expiry(BrokerSettings(tls=True, ca=ours.pem), datetime.now(UTC)) is None
     assert expiry(BrokerSettings(tls=True), later) is None
 
@@ -227,7 +229,7 @@ def test_health_tells_of_the_end_and_the_log_once_a_day(
         known, target = settings(broker.port, ours, tmp_path)
         place(ours.issue("unit", days=10), target)
         clock = SteppedClock(time.time())
-        pace = Pace(health=0.1, files=0.05)
+        pace = LinkTiming(health_interval=0.1, credential_poll=0.05)
         with (
             Listener(known) as listener,
             WireUnit(tmp_path, known, pace=pace, clock=clock) as unit,
@@ -263,7 +265,7 @@ def test_a_clock_that_nobody_set_announces_no_end(
 
 def test_a_replaced_file_is_noticed(tmp_path: Path, ours: Authority) -> None:
     broker = ending(ours, 10)
-    files = Files(broker)
+    files = CredentialFiles(broker)
     assert not files.changed()
     assert broker.certificate is not None
     content = broker.certificate.read_bytes()

@@ -8,13 +8,13 @@ from wires import ScriptedBroker, Wire
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.contract.topics import UnitName
-from edge.errors import Trouble
-from edge.mqtt.subscriber import CAPACITY, Listening
+from edge.errors import ErrorCode
+from edge.mqtt.subscriber import CAPACITY, SubscriptionWorker
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 
-TOPIC = UNIT.below("command", "ping")
+TOPIC = UNIT.subtopic("command", "ping")
 
 
 class Ear:
@@ -25,7 +25,7 @@ class Ear:
         self.act = act
 
     def filters(self, unit: UnitName) -> tuple[str, ...]:
-        return (unit.below("command", "+"),)
+        return (unit.subtopic("command", "+"),)
 
     def heard(self, topic: str, payload: bytes, retained: bool) -> None:
         self.messages.append((topic, payload, retained))
@@ -37,7 +37,7 @@ class Ear:
 
 
 def subscribed(broker: PrivateBroker) -> bool:
-    return f"{UNIT.client_id} 1 {UNIT.below('command', '+')}" in broker.log.read_text()
+    return f"{UNIT.client_id} 1 {UNIT.subtopic('command', '+')}" in broker.log.read_text()
 
 
 @pytest.fixture
@@ -56,17 +56,17 @@ def test_it_hears_and_says(talkative: PrivateBroker, tmp_path: Path) -> None:
         until(lambda: subscribed(talkative), 10.0)
         voice.say(b"one")
         voice.say(b"two", qos=0)
-        voice.say(b"none of ours", UNIT.below("other"))
-        voice.say(b"three", UNIT.below("command", "identify"))
+        voice.say(b"none of ours", UNIT.subtopic("other"))
+        voice.say(b"three", UNIT.subtopic("command", "identify"))
         until(lambda: len(ear.messages) == 3, 10.0)
         assert ear.messages == [
             (TOPIC, b"one", False),
             (TOPIC, b"two", False),
-            (UNIT.below("command", "identify"), b"three", False),
+            (UNIT.subtopic("command", "identify"), b"three", False),
         ]
-        unit.link.say(UNIT.below("reply", "1"), "an answer")
-        unit.link.say(UNIT.below("shown"), b"kept", retain=True)
-        until(lambda: (UNIT.below("reply", "1"), b"an answer", False) in listener.messages, 10.0)
+        unit.link.say(UNIT.subtopic("reply", "1"), "an answer")
+        unit.link.say(UNIT.subtopic("shown"), b"kept", retain=True)
+        until(lambda: (UNIT.subtopic("reply", "1"), b"an answer", False) in listener.messages, 10.0)
         unit.record(3)  # and events go on
         until(lambda: len(listener.events()) == 3, 10.0)
 
@@ -177,7 +177,7 @@ def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: 
     ):
         until(lambda: subscribed(talkative), 10.0)
         wire.blocked = True
-        unit.link.say(UNIT.below("reply", "1"), "late")
+        unit.link.say(UNIT.subtopic("reply", "1"), "late")
         until(lambda: unit.link._listening._flying, 10.0)
         assert not any(body == b"late" for _, body, _ in listener.messages)
         wire.cut()
@@ -191,7 +191,7 @@ def test_a_refused_subscription_is_told_and_events_go_on(tmp_path: Path) -> None
         with WireUnit(tmp_path, broker.settings, listeners=[Ear()]) as unit:
             unit.record(1)
             until(lambda: broker.numbers == [1], 10.0)
-            until(lambda: unit.link.trouble == Trouble.NOT_LISTENING, 10.0)
+            until(lambda: unit.link.trouble == ErrorCode.NOT_LISTENING, 10.0)
             broker.grants = 1
             until(lambda: unit.link.trouble is None, 10.0)
 
@@ -199,7 +199,7 @@ def test_a_refused_subscription_is_told_and_events_go_on(tmp_path: Path) -> None
 def test_what_is_to_be_heard_again_comes_between_other_messages(tmp_path: Path) -> None:
     """Of several for one listener the last, in the listening thread, without a broker."""
     ear = Ear()
-    listening = Listening(UNIT, [ear], lambda: None, FAST)
+    listening = SubscriptionWorker(UNIT, [ear], lambda: None, FAST)
     listening.start()
     listening.again(ear, TOPIC, b"never", 600.0)
     listening.again(ear, TOPIC, b"again", 0.01)

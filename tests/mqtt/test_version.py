@@ -13,18 +13,18 @@ from wires import OLD_REFUSAL, SILENCE, Wire, _Server
 from wireunit import UNIT, Listener, Signer, WireUnit, attempt, until
 
 from edge.appliance.doctor.broker import probe
-from edge.appliance.doctor.result import Verdict
-from edge.contract.topics import Leaf
-from edge.errors import LinkError, SettingsError, Trouble
+from edge.appliance.doctor.result import CheckStatus
+from edge.contract.topics import TopicKind
+from edge.errors import ErrorCode, LinkError, SettingsError
 from edge.mqtt import connection
 from edge.mqtt.client import CONNECT_SECONDS
-from edge.mqtt.connection import Connection, Hello
-from edge.mqtt.reason_codes import Ended, Refused, Remedy
-from edge.mqtt.self_pipe import Waker
-from edge.mqtt.version import Version
-from edge.outbox.event_signer import Head
+from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.reason_codes import Action, ConnectionEnded, PublishRefused
+from edge.mqtt.self_pipe import SelfPipe
+from edge.mqtt.version import VersionNegotiation
+from edge.outbox.event_signer import ChainHead
 from edge.settings import BrokerSettings
-from senyum_central.admin.broker_session import Post
+from senyum_central.admin.broker_session import BrokerSession
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.subscriber import Subscriber
 from senyum_lab.servers.mosquitto import PrivateBroker
@@ -39,7 +39,7 @@ CLOSED = b""
 class Dialled:
     """What a broker does with each connection, and by which version each came."""
 
-    def __init__(self, answer: Callable[[bool, int], Trouble | None]) -> None:
+    def __init__(self, answer: Callable[[bool, int], ErrorCode | None]) -> None:
         self.versions: list[int] = []
         self._answer = answer
 
@@ -47,19 +47,19 @@ class Dialled:
         self.versions.append(5 if five else 4)
         trouble = self._answer(five, len(self.versions))
         if trouble is not None:
-            raise Ended("broker:1883", "said no", trouble)
+            raise ConnectionEnded("broker:1883", "said no", trouble)
         made = object.__new__(Connection)
         made.five = five
         made.close = lambda: None  # type: ignore[method-assign] # there is nothing to close
         return made
 
 
-def auto(protocol: str = "auto") -> Version:
-    return Version(BrokerSettings.model_validate({"protocol": protocol}))
+def auto(protocol: str = "auto") -> VersionNegotiation:
+    return VersionNegotiation(BrokerSettings.model_validate({"protocol": protocol}))
 
 
-@pytest.mark.parametrize("trouble", [Trouble.CLOSED, Trouble.SILENT])
-def test_who_says_nothing_to_5_is_asked_once_more_before_it_is_believed(trouble: Trouble) -> None:
+@pytest.mark.parametrize("trouble", [ErrorCode.CLOSED, ErrorCode.SILENT])
+def test_who_says_nothing_to_5_is_asked_once_more_before_it_is_believed(trouble: ErrorCode) -> None:
     old = Dialled(lambda five, _: trouble if five else None)
     version = auto()
     assert not version.connect(old).five
@@ -74,7 +74,7 @@ def test_who_says_nothing_to_5_is_asked_once_more_before_it_is_believed(trouble:
 
 
 def test_who_refuses_5_is_believed_at_once() -> None:
-    old = Dialled(lambda five, _: Trouble.PROTOCOL if five else None)
+    old = Dialled(lambda five, _: ErrorCode.PROTOCOL if five else None)
     version = auto()
     assert not version.connect(old).five
     assert not version.connect(old).five
@@ -82,40 +82,40 @@ def test_who_refuses_5_is_believed_at_once() -> None:
 
 
 def test_what_is_not_about_the_version_is_raised_as_it_is() -> None:
-    for trouble in set(Trouble) - {Trouble.PROTOCOL, Trouble.CLOSED, Trouble.SILENT}:
+    for trouble in set(ErrorCode) - {ErrorCode.PROTOCOL, ErrorCode.CLOSED, ErrorCode.SILENT}:
         away = Dialled(lambda *_, trouble=trouble: trouble)
-        with pytest.raises(Ended, match=r"^broker broker:1883: said no$"):
+        with pytest.raises(ConnectionEnded, match=r"^broker broker:1883: said no$"):
             auto().connect(away)
         assert away.versions == [5]
-    wrong = Dialled(lambda five, _: Trouble.CLOSED if five else Trouble.PASSWORD)
-    with pytest.raises(Ended) as ended:
+    wrong = Dialled(lambda five, _: ErrorCode.CLOSED if five else ErrorCode.PASSWORD)
+    with pytest.raises(ConnectionEnded) as ended:
         auto().connect(wrong)
-    assert ended.value.trouble is Trouble.PASSWORD
+    assert ended.value.trouble is ErrorCode.PASSWORD
 
 
-@pytest.mark.parametrize("trouble", [Trouble.CLOSED, Trouble.SILENT])
+@pytest.mark.parametrize("trouble", [ErrorCode.CLOSED, ErrorCode.SILENT])
 def test_who_refuses_5_and_does_not_answer_3_1_1_for_now_is_tried_again_soon(
-    trouble: Trouble,
+    trouble: ErrorCode,
 ) -> None:
     """As a node of NATS does while its cluster elects a leader."""
 
     def dial(five: bool) -> Connection:
         if five:
-            raise Refused("broker:1883", "no 5", Trouble.PROTOCOL, Remedy.SLOW)
-        raise Ended("broker:1883", "not now", trouble)
+            raise PublishRefused("broker:1883", "no 5", ErrorCode.PROTOCOL, Action.SLOW)
+        raise ConnectionEnded("broker:1883", "not now", trouble)
 
-    with pytest.raises(Ended, match=r"not now; MQTT 5: no 5$") as ended:
+    with pytest.raises(ConnectionEnded, match=r"not now; MQTT 5: no 5$") as ended:
         auto().connect(dial)
-    assert not isinstance(ended.value, Refused)
-    assert (ended.value.trouble, ended.value.remedy) == (trouble, Remedy.AGAIN)
+    assert not isinstance(ended.value, PublishRefused)
+    assert (ended.value.trouble, ended.value.remedy) == (trouble, Action.AGAIN)
 
 
 def test_a_version_that_is_set_is_the_only_one_tried() -> None:
     for protocol, tried in (("5", 5), ("3.1.1", 4)):
-        mute = Dialled(lambda *_: Trouble.CLOSED)
+        mute = Dialled(lambda *_: ErrorCode.CLOSED)
         version = auto(protocol)
         for _ in range(2):
-            with pytest.raises(Ended, match=rf"protocol = {protocol}\)$"):
+            with pytest.raises(ConnectionEnded, match=rf"protocol = {protocol}\)$"):
                 version.connect(mute)
         assert mute.versions == [tried] * 2
 
@@ -131,13 +131,13 @@ def test_a_version_is_a_setting() -> None:
     assert [each.protocol for each in first.in_order] == ["3.1.1", "3.1.1", "auto"]
 
 
-TROUBLES = st.sampled_from([None, *Trouble])
+TROUBLES = st.sampled_from([None, *ErrorCode])
 
 
 @settings.get_profile("inputs")
 @given(past=st.lists(TROUBLES, max_size=12), five=TROUBLES, four=TROUBLES)
 def test_whatever_a_broker_did_what_it_speaks_is_found_on_the_second_try(
-    past: list[Trouble | None], five: Trouble | None, four: Trouble | None
+    past: list[ErrorCode | None], five: ErrorCode | None, four: ErrorCode | None
 ) -> None:
     """`past` is what it did, with whatever came; then it does the same with each version."""
     version = auto()
@@ -145,14 +145,14 @@ def test_whatever_a_broker_did_what_it_speaks_is_found_on_the_second_try(
     before = Dialled(lambda *_: next(history))
     with contextlib.suppress(StopIteration):
         while True:
-            with contextlib.suppress(Ended):
+            with contextlib.suppress(ConnectionEnded):
                 version.connect(before)
     after = Dialled(lambda is_five, _: five if is_five else four)
     made: Connection | None = None
     for _ in range(2):
-        with contextlib.suppress(Ended):
+        with contextlib.suppress(ConnectionEnded):
             made = version.connect(after)
-    doubtful = five in (Trouble.PROTOCOL, Trouble.CLOSED, Trouble.SILENT)
+    doubtful = five in (ErrorCode.PROTOCOL, ErrorCode.CLOSED, ErrorCode.SILENT)
     if five is None:
         assert made is not None
     elif doubtful and four is None:
@@ -214,10 +214,10 @@ def receiver(
 
     def work() -> None:
         handler.payloads.clear()
-        with Post(broker.settings, "sender", lambda *_: None) as post:
+        with BrokerSession(broker.settings, "sender", lambda *_: None) as post:
 
             def heard() -> bool:  # a broker that was killed has forgotten its sessions
-                post.publish(UNIT.topic(Leaf.STATE), b"x", retain=False)
+                post.publish(UNIT.topic(TopicKind.STATE), b"x", retain=False)
                 return post.wait(0.2, lambda: bool(handler.payloads))
 
             until(heard, 30.0)
@@ -238,7 +238,7 @@ def admin(
 ) -> Iterator[Callable[[], None]]:
     """An admin command that says something, and hears it."""
     heard: list[bytes] = []
-    with Post(settings, "admin", lambda _topic, payload, _: heard.append(payload)) as post:
+    with BrokerSession(settings, "admin", lambda _topic, payload, _: heard.append(payload)) as post:
         post.subscribe(["senyum/v1/x"])
 
         def work() -> None:
@@ -255,11 +255,11 @@ def doctor(
     settings: BrokerSettings, folder: Path, broker: PrivateBroker
 ) -> Iterator[Callable[[], None]]:
     """The doctor, who finds that events are let in."""
-    token = Signer(folder).sealer.event(attempt(1), Head()).token
+    token = Signer(folder).sealer.event(attempt(1), ChainHead()).token
 
     def work() -> None:
         found = probe("broker", settings, UNIT, token)
-        assert found.verdict is Verdict.GOOD, found
+        assert found.verdict is CheckStatus.GOOD, found
 
     with Listener(broker.settings):
         work()
@@ -354,15 +354,15 @@ def test_who_answers_neither_is_said_to(caplog: pytest.LogCaptureFixture, tmp_pa
     )
     with Shut() as shut:
         with pytest.raises(LinkError, match=neither):
-            Post(shut.settings, "admin", lambda *_: None)
+            BrokerSession(shut.settings, "admin", lambda *_: None)
         found = probe("broker", shut.settings, UNIT, None)
-        assert (found.code, neither in found.text) == (Trouble.CLOSED, True)
+        assert (found.code, neither in found.text) == (ErrorCode.CLOSED, True)
         with WireUnit(tmp_path, shut.settings):
             until(lambda: neither in caplog.text, 10.0)
         caplog.clear()
         only = shut.settings.model_copy(update={"protocol": "5"})
         with pytest.raises(LinkError, match=r"by MQTT 5; no other version .* \(protocol = 5\)$"):
-            Post(only, "admin", lambda *_: None)
+            BrokerSession(only, "admin", lambda *_: None)
         subscriber = Subscriber(shut.settings, "receiver", Hearing())
         thread = threading.Thread(target=subscriber.run, daemon=True)
         thread.start()
@@ -436,13 +436,13 @@ def test_whatever_comes_after_the_welcome_ends_nobody(
         update={"protocol": protocol, "backoff_min": 0.001, "backoff_max": 0.001}
     )
     found = probe("broker", only, UNIT, "e30.e30.x")
-    assert found.verdict in (Verdict.GOOD, Verdict.BAD)
+    assert found.verdict in (CheckStatus.GOOD, CheckStatus.BAD)
 
     def visit() -> None:
-        with Post(only, "admin", lambda *_: None) as post:
+        with BrokerSession(only, "admin", lambda *_: None) as post:
             post.subscribe(["a"])
             post.publish("a", b"x", retain=False)
-            post.settle()
+            post.wait_acknowledged()
             post.wait(10.0)
 
     with pytest.raises(LinkError):
@@ -477,15 +477,15 @@ def shut() -> Iterator[Shut]:
 @given(words=st.lists(PACKETS, max_size=3).map(b"".join), five=st.booleans())
 def test_whatever_a_peer_answers_is_an_end_in_words(shut: Shut, words: bytes, five: bool) -> None:
     shut.words = words
-    waker = Waker()
+    waker = SelfPipe()
 
     def visit() -> None:
-        made = Connection(shut.settings, Hello("one"), waker, five=five)
+        made = Connection(shut.settings, ConnectOptions("one"), waker, five=five)
         with contextlib.closing(made):
             while True:
-                made.turn(10.0)
+                made.poll(10.0)
 
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(ConnectionEnded) as ended:
         visit()
     waker.close()
     assert "\n" not in str(ended.value)

@@ -1,14 +1,14 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.mqtt.inflight import ASIDE_IN_A_ROW, STRIKES, Window
-from edge.mqtt.reason_codes import Remedy
+from edge.mqtt.inflight import ASIDE_IN_A_ROW, STRIKES, InFlightWindow
+from edge.mqtt.reason_codes import Action
 
-TAKEN, AGAIN, ASIDE, BLAME = Remedy.TAKEN, Remedy.AGAIN, Remedy.ASIDE, Remedy.BLAME
+TAKEN, AGAIN, ASIDE, BLAME = Action.TAKEN, Action.AGAIN, Action.ASIDE, Action.BLAME
 
 
-def window(size: int, delivered: int = 0) -> Window:
-    return Window(size, delivered, 10.0, 40.0)
+def window(size: int, delivered: int = 0) -> InFlightWindow:
+    return InFlightWindow(size, delivered, 10.0, 40.0)
 
 
 def test_delivered_moves_only_over_an_unbroken_run() -> None:
@@ -20,7 +20,7 @@ def test_delivered_moves_only_over_an_unbroken_run() -> None:
     assert w.delivered == 10
     w.answer(1, TAKEN, 0.0)
     assert w.delivered == 12
-    assert (w.room, w.flying, w.newest()) == (2, 1, 13)
+    assert (w.room, w.in_flight, w.newest()) == (2, 1, 13)
 
 
 def test_after_a_refusal_one_event_is_tried_and_then_the_full_window() -> None:
@@ -43,7 +43,7 @@ def test_the_answer_to_another_message_changes_nothing() -> None:
     w = window(5)
     w.send(1, 1)
     assert not w.answer(9, TAKEN, 0.0)
-    assert (w.delivered, w.flying) == (0, 1)
+    assert (w.delivered, w.in_flight) == (0, 1)
 
 
 def test_an_event_set_aside_waits_longer_each_time_and_holds_nobody_up() -> None:
@@ -51,7 +51,7 @@ def test_an_event_set_aside_waits_longer_each_time_and_holds_nobody_up() -> None
     for sequence in (1, 2, 3):
         w.send(sequence, sequence)
         w.answer(sequence, ASIDE if sequence == 1 else TAKEN, 0.0)
-    assert (w.delivered, w.aside, w.depth(5), w.room) == (0, 1, 3, 5)
+    assert (w.delivered, w.quarantined, w.depth(5), w.room) == (0, 1, 3, 5)
     now = 0.0
     for mid, wait in ((11, 10.0), (12, 20.0), (13, 40.0), (14, 40.0)):
         assert w.again_now(now + wait - 0.1) == []
@@ -62,7 +62,7 @@ def test_an_event_set_aside_waits_longer_each_time_and_holds_nobody_up() -> None
         w.answer(mid, ASIDE, now)
     w.send(15, 1)
     w.answer(15, TAKEN, now)
-    assert (w.delivered, w.aside) == (3, 0)
+    assert (w.delivered, w.quarantined) == (3, 0)
 
 
 def test_many_refused_in_a_row_are_the_brokers_fault() -> None:
@@ -82,11 +82,11 @@ def test_many_refused_in_a_row_are_the_brokers_fault() -> None:
 def test_who_is_alone_in_flight_each_time_the_connection_ends_is_set_aside() -> None:
     w = window(5)
     for mid in range(1, STRIKES + 1):
-        assert w.aside == 0
+        assert w.quarantined == 0
         w.send(mid, 1)
-        w.lost(0.0, blame=False)
+        w.connection_lost(0.0, blame=False)
         w.begin(5, 1, 0.0, elsewhere=False)
-    assert w.aside == 1
+    assert w.quarantined == 1
     assert w.newest() == 1
 
 
@@ -94,18 +94,18 @@ def test_of_several_that_are_blamed_each_is_tried_alone() -> None:
     w = window(5)
     for sequence in (1, 2, 3):
         w.send(sequence, sequence)
-    assert w.lost(0.0, blame=True) is None
+    assert w.connection_lost(0.0, blame=True) is None
     w.begin(5, 3, 0.0, elsewhere=False)
     w.send(11, w.again_now(0.0)[0])
     w.answer(11, TAKEN, 0.0)
     assert (w.room, w.again_now(0.0)) == (1, [2])
     w.send(12, 2)
-    assert w.lost(0.0, blame=True) == 2
+    assert w.connection_lost(0.0, blame=True) == 2
     w.begin(5, 3, 0.0, elsewhere=False)
     assert w.again_now(0.0) == [3]
     w.send(13, 3)
     w.answer(13, TAKEN, 0.0)
-    assert (w.delivered, w.aside, w.room) == (1, 1, 5)
+    assert (w.delivered, w.quarantined, w.room) == (1, 1, 5)
 
 
 def test_what_one_broker_refused_another_is_asked_at_once() -> None:
@@ -163,7 +163,7 @@ class Model:
             w.send(self.mid, candidates[0])
         self.check()
 
-    def answer(self, which: int, remedy: Remedy) -> None:
+    def answer(self, which: int, remedy: Action) -> None:
         if self.flying:
             mid = sorted(self.flying)[which % len(self.flying)]
             sequence = self.flying.pop(mid)
@@ -174,12 +174,12 @@ class Model:
 
     def lose(self, *, blame: bool, elsewhere: bool) -> None:
         self.flying.clear()
-        self.window.lost(self.now, blame=blame)
+        self.window.connection_lost(self.now, blame=blame)
         self.window.begin(self.size, self.head, self.now, elsewhere=elsewhere)
         self.check()
 
     def check(self) -> None:
-        assert self.window.flying == len(self.flying) <= self.size
+        assert self.window.in_flight == len(self.flying) <= self.size
         assert set(range(1, self.window.delivered + 1)) <= self.taken
         assert self.window.depth(self.head) == self.head - len(self.taken)
 
@@ -194,7 +194,7 @@ class Model:
     st.integers(0, 40),
 )
 def test_nothing_counts_as_delivered_that_was_not_taken_and_nothing_is_forgotten(
-    answers: list[tuple[int, Remedy | None]], size: int, head: int
+    answers: list[tuple[int, Action | None]], size: int, head: int
 ) -> None:
     """None is a lost connection."""
     model = Model(size, head)
@@ -208,6 +208,6 @@ def test_nothing_counts_as_delivered_that_was_not_taken_and_nothing_is_forgotten
     for _ in range(20 * model.head + 100):  # a broker that takes everything gets everything
         model.now += 100.0
         model.fill()
-        for _ in range(model.window.flying):
+        for _ in range(model.window.in_flight):
             model.answer(0, TAKEN)
     assert model.window.delivered == model.head

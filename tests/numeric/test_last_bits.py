@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.attendance.motion import motion
-from edge.attendance.policy import agrees
+from edge.attendance.policy import embeddings_agree
 from edge.inference.align import PLACES, similarity
-from edge.roster.search import DIMENSION, Gallery, fuse
-from edge.roster.thresholds import estimate, in_force
+from edge.roster.search import DIMENSION, Gallery, mean_template
+from edge.roster.thresholds import adaptive_thresholds, estimate
 from edge.settings import LivenessSettings, RosterSettings
 from edge.types import ANCHORS, Floats
 from senyum_lab.evaluate.metrics import auc, best_threshold, threshold_at
@@ -56,7 +56,7 @@ def crowd(people: int, different: int, noise: float, seed: int) -> Floats:
 def test_a_roster_gives_one_threshold(people: int, different: int, noise: float, seed: int) -> None:
     rows, settings = crowd(people, min(different, people), noise, seed), RosterSettings()
     rules = [
-        in_force(Gallery([str(n) for n in range(people)], each), settings)
+        adaptive_thresholds(Gallery([str(n) for n in range(people)], each), settings)
         for each in (rows, nudged(rows, seed), nudged(rows, seed + 1))
     ]
     for rule in rules[1:]:
@@ -78,14 +78,14 @@ def test_a_search_decides_the_same(people: int, copies: int, seed: int) -> None:
     assert one is not None
     assert other is not None
     assert one.similarity == pytest.approx(other.similarity, abs=TINY)
-    decided = [agrees(each, RosterSettings()) for each in found]
+    decided = [embeddings_agree(each, RosterSettings()) for each in found]
     assert decided[0] == decided[1] == (copies == 1)  # copies are ambiguous: nobody
 
 
 @given(photos=st.integers(1, 8), seed=SEEDS)
 def test_joined_photos_are_the_same(photos: int, seed: int) -> None:
     rows = crowd(photos, 1, 0.02, seed)
-    assert np.abs(fuse(rows) - fuse(nudged(rows, seed))).max() < TINY
+    assert np.abs(mean_template(rows) - mean_template(nudged(rows, seed))).max() < TINY
 
 
 @given(

@@ -11,12 +11,12 @@ from wireunit import BOOT_ID, UNIT, Signer, SteppedClock, attempt, until
 
 from edge.contract.envelope import verify
 from edge.contract.events import AttendanceEvent, AuditEvent
-from edge.contract.topics import Leaf
-from edge.outbox.clock_monitor import ClockWatch, Finding
+from edge.contract.topics import TopicKind
+from edge.outbox.clock_monitor import ClockChange, ClockMonitor
 from edge.outbox.recorder import LOOK_SECONDS, Recorder
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.store import Outbox, OutboxReader
 from edge.system.clock import ClockReading, ClockState, SystemClock
-from edge.types import AuditCode, Stored, StoreFailed
+from edge.types import AuditCode, EventStored, StoreFailed
 
 START = ClockReading(1_800_000_000_000_000_000, 5_000_000_000, ClockState.SYNCHRONIZED, BOOT_ID)
 
@@ -93,16 +93,18 @@ def test_otherwise_nobody_vouches_for_the_clock(
 
 @pytest.mark.parametrize("step", [0.6, -0.6, 3600.0, -86_400.0, 1e9])
 def test_a_step_is_told_in_seconds(step: float) -> None:
-    watch = ClockWatch()
+    watch = ClockMonitor()
     assert list(watch.look(START)) == []
     later = after(START, 5.0, step)
     detail = {"seconds": step, "state": ClockState.SYNCHRONIZED}
-    assert list(watch.look(later)) == [Finding(AuditCode.CLOCK_STEPPED, later.monotonic_ns, detail)]
+    assert list(watch.look(later)) == [
+        ClockChange(AuditCode.CLOCK_STEPPED, later.monotonic_ns, detail)
+    ]
     assert list(watch.look(after(later, 5.0))) == []
 
 
 def test_discipline_is_no_step() -> None:
-    watch = ClockWatch()
+    watch = ClockMonitor()
     list(watch.look(START))
     reading = START
     for _ in range(1000):  # 500 ppm, the most that the kernel slews
@@ -112,7 +114,7 @@ def test_discipline_is_no_step() -> None:
 
 def test_an_anchor_comes_once_and_only_where_events_wait_for_it() -> None:
     unsure = replace(START, state=ClockState.UNSYNCHRONIZED)
-    watch = ClockWatch()
+    watch = ClockMonitor()
     assert list(watch.look(unsure)) == []
     assert list(watch.look(after(START, 5.0))) == []  # nothing was recorded meanwhile
     watch.look(after(unsure, 10.0))
@@ -134,10 +136,10 @@ def test_an_anchor_comes_once_and_only_where_events_wait_for_it() -> None:
 
 
 def chain(file: Path, signer: Signer) -> list[AttendanceEvent | AuditEvent]:
-    reader = Reader(file)
+    reader = OutboxReader(file)
     rows = reader.after(0, 1000)
     reader.close()
-    events = [verify(row.token, signer.keys, UNIT.topic(Leaf.EVENT)).event for row in rows]
+    events = [verify(row.token, signer.keys, UNIT.topic(TopicKind.EVENT)).event for row in rows]
     return [event for event in events if isinstance(event, AttendanceEvent | AuditEvent)]
 
 
@@ -151,7 +153,7 @@ class Door:
     def __init__(self, folder: Path, clock: SteppedClock) -> None:
         self.signer = Signer(folder, clock)
         self.clock = clock
-        self.reports: list[Stored | StoreFailed] = []
+        self.reports: list[EventStored | StoreFailed] = []
         self.box = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
         self.recorder = Recorder(self.box, self.signer.sealer, self.reports.append, clock=clock)
         self.recorder.start()
@@ -184,7 +186,7 @@ def test_step_and_anchor_stand_before_the_first_event_of_the_new_time(tmp_path: 
     door.pass_time(60.0)
     door.record()
     events = door.close()
-    assert door.reports == [Stored(ref) for ref in range(1, 5)]
+    assert door.reports == [EventStored(ref) for ref in range(1, 5)]
     assert list(map(said, events)) == [
         "recorded",
         "recorded",

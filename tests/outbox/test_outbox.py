@@ -14,14 +14,14 @@ from wireunit import UNIT, Signer, SteppedClock, attempt, unsigned
 from edge.contract.envelope import verify
 from edge.contract.events import ChainedEvent
 from edge.contract.jose import digest
-from edge.contract.keys import SigningKey, begun
-from edge.contract.topics import Leaf
-from edge.errors import OutboxError, OutboxRefused, SecretError
-from edge.outbox.event_signer import Head, Sealed
+from edge.contract.keys import SigningKey, sequence_log_path
+from edge.contract.topics import TopicKind
+from edge.errors import OutboxError, OutboxUnusable, SecretError
+from edge.outbox.event_signer import ChainHead, SignedEvent
 from edge.outbox.integrity import FULL_CHECK_BYTES
 from edge.outbox.retention import REMOVE_EVENTS
 from edge.outbox.schema import PAGE_BYTES
-from edge.outbox.store import CHECKPOINT_EVENTS, REMOVALS, Build, Outbox, Reader
+from edge.outbox.store import CHECKPOINT_EVENTS, REMOVALS, Build, Outbox, OutboxReader
 from edge.system.clock import ClockState
 
 NOW = datetime(2026, 8, 17, 12, tzinfo=UTC)
@@ -64,15 +64,15 @@ def test_events_are_numbered_chained_and_still_there_afterwards(file: Path, sign
     assert again.head() == head
     assert (box.session, again.session) == (1, 2)
     again.append(one(signer))
-    reader = Reader(file)
+    reader = OutboxReader(file)
     previous = None
     for number, row in enumerate(reader.after(0, 10), 1):
-        event = verify(row.token, signer.keys, UNIT.topic(Leaf.EVENT)).event
+        event = verify(row.token, signer.keys, UNIT.topic(TopicKind.EVENT)).event
         assert isinstance(event, ChainedEvent)
         assert (row.sequence, event.number, event.id) == (number, number, row.id)
         assert event.previous == previous
         previous = digest(row.token)
-    assert again.head() == Head(4, previous)
+    assert again.head() == ChainHead(4, previous)
     reader.close()
     again.close()
     again.close()
@@ -89,7 +89,7 @@ def test_only_its_owner_reads_the_file(file: Path) -> None:
 
 
 def test_a_build_that_raises_leaves_nothing(file: Path) -> None:
-    def fails(_head: Head) -> Sealed:
+    def fails(_head: ChainHead) -> SignedEvent:
         raise ZeroDivisionError
 
     box = Outbox(file)
@@ -104,13 +104,13 @@ def test_a_build_that_raises_leaves_nothing(file: Path) -> None:
 def test_the_reader_hands_out_in_order_and_keeps_its_place(file: Path) -> None:
     box = Outbox(file)
     box.append(*[unsigned] * 5)
-    reader = Reader(file)
+    reader = OutboxReader(file)
     assert [row.sequence for row in reader.after(2, 2)] == [3, 4]
     assert reader.after(5, 2) == []
     reader.set_delivered(3)
     reader.set_delivered(2)
     reader.close()
-    again = Reader(file)
+    again = OutboxReader(file)
     assert again.delivered() == 3
     again.close()
     box.close()
@@ -126,7 +126,7 @@ def test_a_stored_event_cannot_be_changed(file: Path) -> None:
 
 def test_a_second_process_is_kept_out(file: Path) -> None:
     box = Outbox(file)
-    with pytest.raises(OutboxRefused, match=r"outbox\.db: another senyum has it open") as caught:
+    with pytest.raises(OutboxUnusable, match=r"outbox\.db: another senyum has it open") as caught:
         Outbox(file)
     assert caught.value.exit_status == 2
     box.close()
@@ -209,7 +209,7 @@ def test_another_programs_database_is_refused(file: Path) -> None:
     with sqlite3.connect(file) as db:
         db.execute("CREATE TABLE event (sequence INTEGER PRIMARY KEY)")
     db.close()
-    with pytest.raises(OutboxRefused, match="is not an outbox of Senyum"):
+    with pytest.raises(OutboxUnusable, match="is not an outbox of Senyum"):
         Outbox(file)
 
 
@@ -218,7 +218,7 @@ def test_a_newer_schema_is_refused(file: Path) -> None:
     with sqlite3.connect(file) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(OutboxRefused, match="newer Senyum"):
+    with pytest.raises(OutboxUnusable, match="newer Senyum"):
         Outbox(file)
 
 
@@ -261,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_outboxs_place_is_named(file: Path) -> None:
     file.mkdir(parents=True)
-    with pytest.raises(OutboxRefused, match=r"outbox\.db: cannot be opened: Is a directory"):
+    with pytest.raises(OutboxUnusable, match=r"outbox\.db: cannot be opened: Is a directory"):
         Outbox(file)
 
 
@@ -274,15 +274,15 @@ def test_a_key_that_has_signed_begins_no_other_outbox(file: Path, tmp_path: Path
     for lost in file.parent.iterdir():
         lost.unlink()
     for place in (file, tmp_path / "elsewhere" / "outbox.db"):
-        with pytest.raises(OutboxRefused, match=r"is gone, and its key has signed.*\.begun"):
+        with pytest.raises(OutboxUnusable, match=r"is gone, and its key has signed.*\.begun"):
             Outbox(place, signing_key=path)
         assert not place.exists()
 
     path.rename(tmp_path / "old.key")
-    begun(path).rename(tmp_path / "old.key.begun")
+    sequence_log_path(path).rename(tmp_path / "old.key.begun")
     assert SigningKey.load_or_create(path).kid != key.kid
     Outbox(file, signing_key=path).close()
-    assert begun(path).stat().st_mode & 0o077 == 0
+    assert sequence_log_path(path).stat().st_mode & 0o077 == 0
 
 
 def test_a_key_that_has_signed_and_is_gone_is_not_made_anew(file: Path, tmp_path: Path) -> None:
@@ -313,14 +313,14 @@ def filled(file: Path, count: int, age: timedelta, keep_events: int = 100_000) -
 
 
 def remaining(file: Path) -> list[int]:
-    reader = Reader(file)
+    reader = OutboxReader(file)
     rows = reader.after(0, 10_000)
     reader.close()
     return [row.sequence for row in rows]
 
 
 def delivered(file: Path, sequence: int) -> None:
-    reader = Reader(file)
+    reader = OutboxReader(file)
     reader.set_delivered(sequence)
     reader.close()
 
@@ -328,7 +328,7 @@ def delivered(file: Path, sequence: int) -> None:
 def test_retention_removes_the_delivered_beyond_the_count(file: Path) -> None:
     box = filled(file, 400, timedelta(0), keep_events=300)
     delivered(file, 400)
-    box.tidy(None)
+    box.delete_expired(None)
     assert remaining(file) == list(range(101, 401))
     box.close()
 
@@ -336,7 +336,7 @@ def test_retention_removes_the_delivered_beyond_the_count(file: Path) -> None:
 def test_retention_removes_the_old_but_never_the_head(file: Path) -> None:
     box = filled(file, 200, timedelta(days=91))
     delivered(file, 200)
-    box.tidy(NOW)
+    box.delete_expired(NOW)
     assert remaining(file) == [200]
     assert box.append(unsigned)[0].sequence == 201
     box.close()
@@ -345,7 +345,7 @@ def test_retention_removes_the_old_but_never_the_head(file: Path) -> None:
 def test_retention_spares_what_the_broker_has_not_taken(file: Path) -> None:
     box = filled(file, 200, timedelta(days=91), keep_events=100)
     delivered(file, 10)
-    box.tidy(NOW)
+    box.delete_expired(NOW)
     assert remaining(file) == list(range(11, 201))
     box.close()
 
@@ -356,7 +356,7 @@ def test_age_removes_nothing_that_is_young_or_while_the_time_is_unknown(
 ) -> None:
     box = filled(file, 200, timedelta(days=age))
     delivered(file, 200)
-    box.tidy(now)
+    box.delete_expired(now)
     assert len(remaining(file)) == 200
     box.close()
 
@@ -365,7 +365,7 @@ def test_a_clock_that_went_astray_ages_no_event_before_it(file: Path) -> None:
     filled(file, 200, timedelta(days=1)).close()
     box = filled(file, 200, timedelta(days=20_000))
     delivered(file, 400)
-    box.tidy(NOW)
+    box.delete_expired(NOW)
     assert len(remaining(file)) == 400
     box.close()
 
@@ -383,7 +383,7 @@ def test_an_undisciplined_stamp_tells_no_age(
     box.close()
     box = filled(file, CHECKPOINT_EVENTS, timedelta(days=later))
     delivered(file, 3 + CHECKPOINT_EVENTS)
-    box.tidy(NOW)
+    box.delete_expired(NOW)
     assert len(remaining(file)) == left
     box.close()
 
@@ -392,7 +392,7 @@ def test_retention_works_in_bounded_steps(file: Path) -> None:
     bound = REMOVE_EVENTS * REMOVALS
     box = filled(file, bound + 200, timedelta(days=91))
     delivered(file, bound + 200)
-    box.tidy(NOW)
+    box.delete_expired(NOW)
     assert remaining(file)[0] == bound + 1
     box.close()
 
@@ -400,12 +400,12 @@ def test_retention_works_in_bounded_steps(file: Path) -> None:
 def test_an_event_costs_the_disk_little(file: Path, signer: Signer) -> None:
     """The bytes that SQLite hands to the kernel, checkpoints and delivery notes included."""
     before = _written()
-    box, reader = Outbox(file), Reader(file)
+    box, reader = Outbox(file), OutboxReader(file)
     for number in range(1, 301):
         box.append(one(signer))
         if number % 16 == 0:
             reader.set_delivered(number)
-        box.tidy(None)
+        box.delete_expired(None)
     reader.close()
     box.close()
     assert (_written() - before) / 300 < 16 * 1024

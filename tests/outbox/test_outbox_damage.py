@@ -13,12 +13,12 @@ from wireunit import UNIT, Signer, WireUnit, attempt, until
 from edge.contract.envelope import verify
 from edge.contract.events import ChainedEvent
 from edge.contract.jose import digest
-from edge.contract.keys import begun
-from edge.contract.topics import Leaf
-from edge.errors import OutboxDamaged, OutboxError, Trouble
+from edge.contract.keys import sequence_log_path
+from edge.contract.topics import TopicKind
+from edge.errors import ErrorCode, OutboxDamaged, OutboxError
 from edge.outbox import sequence_log as numbers
-from edge.outbox.sequence_log import BLOCK, Mark, Numbers
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.sequence_log import BLOCK, SequenceLog, SequenceRecord
+from edge.outbox.store import Outbox, OutboxReader
 
 EVENTS = 90
 DELIVERED = 60
@@ -47,13 +47,13 @@ def make(folder: Path, *, closed: bool) -> Disk:
     live.mkdir()
     signer = Signer(live)
     box = Outbox(live / "outbox.db", signing_key=live / "signing.key")
-    reader = Reader(live / "outbox.db")
+    reader = OutboxReader(live / "outbox.db")
     events = {}
     for number in range(1, EVENTS + 1):
         (row,) = box.append(partial(signer.sealer.event, attempt()))
         events[row.sequence] = row.token
         if number == EVENTS // 2:
-            box.tidy(None)
+            box.delete_expired(None)
     reader.set_delivered(DELIVERED)
     disk = Disk(live, signer, events)
     if closed:
@@ -87,7 +87,7 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Disk]:
 
 def lose_what_was_not_synced(marker: Path, first: str) -> None:
     """Leave of the marker what a power cut does: the reservation, and the boot before."""
-    mark = Mark(2, 0, 1, BLOCK + 1, 1, 1, first, "another-boot")
+    mark = SequenceRecord(2, 0, 1, BLOCK + 1, 1, 1, first, "another-boot")
     marker.write_bytes(b"".join(numbers._format(count, mark) for count in (1, 2)))
 
 
@@ -97,9 +97,9 @@ def check_goes_on(disk: Disk, folder: Path) -> Outbox:
     renewal = box.renewal
     (row,) = box.append(partial(disk.signer.sealer.event, attempt()), tells_renewal=True)
     assert row.sequence > EVENTS, "a number is used twice"
-    event = verify(row.token, disk.signer.keys, UNIT.topic(Leaf.EVENT)).event
+    event = verify(row.token, disk.signer.keys, UNIT.topic(TopicKind.EVENT)).event
     assert isinstance(event, ChainedEvent)
-    reader = Reader(folder / "outbox.db")
+    reader = OutboxReader(folder / "outbox.db")
     kept = {found.sequence: found.token for found in reader.after(0, 10_000)}
     waiting = reader.after(reader.delivered(), 10_000)
     reader.close()
@@ -224,7 +224,7 @@ def test_what_waited_for_the_broker_is_saved(disks: dict[str, Disk], tmp_path: P
     disk = disks["closed"]
     folder = damage_event_70(disk, tmp_path / "disk")
     box = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
-    reader = Reader(folder / "outbox.db")
+    reader = OutboxReader(folder / "outbox.db")
     waiting = {row.sequence: row.token for row in reader.after(reader.delivered(), 1000)}
     expected = set(range(DELIVERED + 1, EVENTS + 1)) - {70}
     assert waiting.keys() == expected
@@ -251,7 +251,7 @@ def test_the_link_delivers_over_the_numbers_that_a_renewal_left_out(
         until(lambda: unit.link.delivered == head, 10.0)
         assert sorted(broker.numbers) == sorted({*saved, head - 2, head - 1, head})
     again = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
-    reader = Reader(folder / "outbox.db")
+    reader = OutboxReader(folder / "outbox.db")
     assert reader.delivered() == again.head().sequence == head
     reader.close()
     again.close()
@@ -285,8 +285,8 @@ def test_a_power_cut_between_marker_and_new_file_is_mended_again(
 ) -> None:
     disk = disks["closed"]
     folder = disk.copy(tmp_path / "disk")
-    marker = Numbers(begun(folder / "signing.key"))
-    marker.renew(EVENTS, digest(disk.events[EVENTS]), 2)
+    marker = SequenceLog(sequence_log_path(folder / "signing.key"))
+    marker.rewrite(EVENTS, digest(disk.events[EVENTS]), 2)
     marker.close(orderly=False)
     box = check_goes_on(disk, folder)
     assert box.head().sequence == EVENTS + 1
@@ -330,7 +330,7 @@ def test_damage_met_at_work_has_the_whole_file_looked_at(
     (folder / "outbox.db").write_bytes(pages)
     with pytest.raises(OutboxDamaged) as caught:
         box.append(partial(disks["closed"].signer.sealer.event, attempt()))
-    assert caught.value.trouble is Trouble.OUTBOX_DAMAGED
+    assert caught.value.trouble is ErrorCode.OUTBOX_DAMAGED
     assert box._numbers is not None
     assert box._numbers.mark is not None
     assert box._numbers.mark.suspect
@@ -343,9 +343,9 @@ def test_damage_met_at_work_has_the_whole_file_looked_at(
 
 def test_the_marker_survives_a_torn_slot(tmp_path: Path) -> None:
     file = tmp_path / "key.begun"
-    marker = Numbers(file)
+    marker = SequenceLog(file)
     assert marker.mark is None
-    marker.adopt(2, 0, 1, 5, "d" * 43)
+    marker.initialize_from(2, 0, 1, 5, "d" * 43)
     marker.migrating(1)
     assert marker.mark is not None
     assert marker.mark.schema == 2
@@ -358,20 +358,20 @@ def test_the_marker_survives_a_torn_slot(tmp_path: Path) -> None:
     assert mark.schema == 3
     assert mark.reserved == 6 + BLOCK
     marker.close(orderly=True)
-    again = Numbers(file)
+    again = SequenceLog(file)
     assert again.mark == replace(mark, boot="closed")
     again.close(orderly=False)
     content = bytearray(file.read_bytes())
     newest = again._count % 2 * 512
     content[newest + 30] ^= 1
     file.write_bytes(content)
-    torn = Numbers(file)
+    torn = SequenceLog(file)
     assert torn.mark is not None
     assert not torn.mark.exact(torn.boot)
     assert torn.mark.reserved == mark.reserved
     torn.close(orderly=False)
     with pytest.raises(OutboxError, match="cannot be opened"):
-        Numbers(tmp_path / "nowhere" / "key.begun")
+        SequenceLog(tmp_path / "nowhere" / "key.begun")
 
 
 @pytest.mark.parametrize("name", [b"sequence", b"stored_at", b"jws", b"value"])

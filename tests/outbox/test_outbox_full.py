@@ -13,11 +13,11 @@ import pytest
 from wireunit import Signer, attempt, until
 
 from edge.contract.jose import digest
-from edge.errors import OutboxError, OutboxFull, Trouble
+from edge.errors import ErrorCode, OutboxError, OutboxFull
 from edge.outbox.integrity import read
 from edge.outbox.recorder import Recorder
-from edge.outbox.store import MIB, Outbox, Reader
-from edge.types import Stored, StoreFailed
+from edge.outbox.store import MIB, Outbox, OutboxReader
+from edge.types import EventStored, StoreFailed
 
 Fill = Callable[[int], None]
 
@@ -70,13 +70,13 @@ def test_a_full_disk_refuses_and_recovers_by_itself(disk: Path, tmp_path: Path) 
     """The reports are what makes the unit out of order, and what ends it."""
     signer = Signer(tmp_path)
     box = Outbox(disk / "outbox.db", signing_key=tmp_path / "signing.key")
-    reports: list[Stored | StoreFailed] = []
+    reports: list[EventStored | StoreFailed] = []
     recorder = Recorder(box, signer.sealer, reports.append)
     recorder.start()
 
     refs = count(1)
 
-    def record() -> Stored | StoreFailed:
+    def record() -> EventStored | StoreFailed:
         recorder.submit(attempt(next(refs)))
         until(lambda: reports, 10.0)
         return reports.pop()
@@ -84,21 +84,21 @@ def test_a_full_disk_refuses_and_recovers_by_itself(disk: Path, tmp_path: Path) 
     stored = 0
     for _ in range(3):
         for _ in range(5):
-            assert isinstance(record(), Stored)
+            assert isinstance(record(), EventStored)
         stored += 5
         ballast = fill(disk)
         refused = 0
         while refused < 5:
             report = record()
-            if isinstance(report, Stored):  # the WAL may have room of its own for some
+            if isinstance(report, EventStored):  # the WAL may have room of its own for some
                 stored += 1
                 continue
-            assert report.trouble is Trouble.DISK_FULL
+            assert report.trouble is ErrorCode.DISK_FULL
             assert report.why.endswith("outbox.db: the disk is full; make room on it")
             refused += 1
         assert box.head().sequence == stored
         ballast.unlink()
-        assert isinstance(record(), Stored)
+        assert isinstance(record(), EventStored)
         stored += 1
     recorder.close()
     fill(disk)
@@ -123,11 +123,11 @@ def test_a_reserve_keeps_room_to_move_note_and_close(disk: Path, tmp_path: Path)
     event = partial(signer.sealer.event, attempt())
     for _ in range(200):
         box.append(event)
-    reader = Reader(disk / "outbox.db")
+    reader = OutboxReader(disk / "outbox.db")
     fill(disk, leave=MIB - 8192)
     with pytest.raises(OutboxFull, match=r"outbox\.db: the disk is full \(under 1 MiB\)"):
         box.append(event)
-    box.tidy(None)
+    box.delete_expired(None)
     reader.set_delivered(200)
     reader.close()
     box.close()

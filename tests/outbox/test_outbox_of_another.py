@@ -9,10 +9,10 @@ import pytest
 from wireunit import Signer, attempt
 
 from edge.contract.jose import digest
-from edge.contract.keys import begun
-from edge.errors import OutboxRefused
-from edge.outbox.sequence_log import BLOCK, Mark, Numbers, _format
-from edge.outbox.store import Outbox, Reader
+from edge.contract.keys import sequence_log_path
+from edge.errors import OutboxUnusable
+from edge.outbox.sequence_log import BLOCK, SequenceLog, SequenceRecord, _format
+from edge.outbox.store import Outbox, OutboxReader
 
 OURS = "urn:senyum:org:site:other"
 
@@ -23,7 +23,7 @@ def recorded(folder: Path, events: int, retention: int = 100_000) -> list[str]:
     signer = Signer(folder)
     box = Outbox(folder / "outbox.db", 1, retention, signing_key=folder / "signing.key")
     tokens = [box.append(partial(signer.sealer.event, attempt()))[0].token for _ in range(events)]
-    reader = Reader(folder / "outbox.db")
+    reader = OutboxReader(folder / "outbox.db")
     reader.set_delivered(events)
     reader.close()
     box.close()
@@ -34,8 +34,8 @@ def start(folder: Path) -> Outbox:
     return Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
 
 
-def mark_of(folder: Path) -> Mark:
-    numbers = Numbers(begun(folder / "signing.key"))
+def mark_of(folder: Path) -> SequenceRecord:
+    numbers = SequenceLog(sequence_log_path(folder / "signing.key"))
     assert numbers.mark is not None
     numbers.close(orderly=False)
     return numbers.mark
@@ -53,7 +53,7 @@ def test_an_outbox_of_another_unit_is_set_aside(tmp_path: Path, own: int, foreig
     assert (ours / str(box.renewal["file"])).is_file()
     assert box.head().sequence >= own
     assert box.head().digest in {None, digest(""), *map(digest, tokens)}
-    reader = Reader(ours / "outbox.db")
+    reader = OutboxReader(ours / "outbox.db")
     kept = {row.token for row in reader.after(0, 10_000)}
     reader.close()
     box.close()
@@ -79,8 +79,10 @@ def test_our_own_that_has_forgotten_its_beginning_goes_on(tmp_path: Path) -> Non
     ours = tmp_path / "ours"
     recorded(ours, 200)
     mark = mark_of(ours)
-    old = Mark(mark.schema, mark.epoch, mark.session, mark.reserved, 3, 3, digest("x"), "before")
-    begun(ours / "signing.key").write_bytes(b"".join(_format(n, old) for n in (1, 2)))
+    old = SequenceRecord(
+        mark.schema, mark.epoch, mark.session, mark.reserved, 3, 3, digest("x"), "before"
+    )
+    sequence_log_path(ours / "signing.key").write_bytes(b"".join(_format(n, old) for n in (1, 2)))
     with sqlite3.connect(ours / "outbox.db") as db:
         db.execute("DELETE FROM event WHERE sequence < 150")
     db.close()
@@ -94,12 +96,12 @@ def test_for_a_key_that_has_signed_nothing_it_is_refused(tmp_path: Path) -> None
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
     Signer(ours)
-    begun(ours / "signing.key").unlink(missing_ok=True)
+    sequence_log_path(ours / "signing.key").unlink(missing_ok=True)
     recorded(theirs, 5)
     shutil.copy(theirs / "outbox.db", ours / "outbox.db")
     for _ in range(2):  # a refused start leaves nothing that lets the next one in
-        with pytest.raises(OutboxRefused, match=f"and this unit is {OURS}"):
+        with pytest.raises(OutboxUnusable, match=f"and this unit is {OURS}"):
             Outbox(ours / "outbox.db", signing_key=ours / "signing.key", source=OURS)
     (ours / "outbox.db").unlink()
-    begun(ours / "signing.key").unlink(missing_ok=True)
+    sequence_log_path(ours / "signing.key").unlink(missing_ok=True)
     Outbox(ours / "outbox.db", signing_key=ours / "signing.key", source=OURS).close()

@@ -10,8 +10,8 @@ import pytest
 from wireunit import Signer, SteppedClock, attempt
 
 from edge.errors import ReplayRefused
-from edge.outbox.replay import LOOK, REQUESTS, Period, Replay
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.replay import LOOK, REQUESTS, Replay, TimePeriod
+from edge.outbox.store import Outbox, OutboxReader
 
 BEGIN = datetime(2027, 1, 15, 8, tzinfo=UTC)
 EVENTS = 300
@@ -29,7 +29,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         box.append(partial(signer.sealer.event, attempt(captured_ns=clock.monotonic_ns)))
         clock.utc += 60.0
         clock.monotonic_ns += 60 * 10**9
-    reader = Reader(folder / "outbox.db")
+    reader = OutboxReader(folder / "outbox.db")
     reader.set_delivered(DELIVERED)
     reader.close()
     box._db.execute("DELETE FROM event WHERE sequence < 11")  # past retention
@@ -38,8 +38,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reader(file: Path) -> Iterator[Reader]:
-    reader = Reader(file)
+def reader(file: Path) -> Iterator[OutboxReader]:
+    reader = OutboxReader(file)
     yield reader
     reader.close()
 
@@ -59,7 +59,7 @@ def drain(replay: Replay, now: float = 0.0, room: int = 1000) -> list[int]:
     [(20, 29, (20, 29)), (1, 15, (11, 15)), (275, 10**18, (275, 280)), (50, 50, (50, 50))],
 )
 def test_numbers_that_are_kept_and_delivered_come_once_in_order(
-    reader: Reader, first: int, last: int, kept: tuple[int, int]
+    reader: OutboxReader, first: int, last: int, kept: tuple[int, int]
 ) -> None:
     replay = Replay(reader, 100.0)
     asked = replay.numbers(first, last)
@@ -70,7 +70,7 @@ def test_numbers_that_are_kept_and_delivered_come_once_in_order(
 
 @pytest.mark.parametrize(("first", "last"), [(1, 10), (281, 300), (9, 3), (400, 500)])
 def test_what_is_not_kept_or_comes_by_itself_is_refused(
-    reader: Reader, first: int, last: int
+    reader: OutboxReader, first: int, last: int
 ) -> None:
     replay = Replay(reader, 100.0)
     with pytest.raises(ReplayRefused, match=f"none of the events {first} to {last} is kept"):
@@ -78,19 +78,21 @@ def test_what_is_not_kept_or_comes_by_itself_is_refused(
     assert not replay.waiting
 
 
-def test_what_was_delivered_and_not_noted_yet_can_be_had_again(file: Path, reader: Reader) -> None:
-    reader.saw_delivered(DELIVERED + 5)
+def test_what_was_delivered_and_not_noted_yet_can_be_had_again(
+    file: Path, reader: OutboxReader
+) -> None:
+    reader.refresh_delivered(DELIVERED + 5)
     replay = Replay(reader, 100.0)
     replay.numbers(DELIVERED, EVENTS)
     assert drain(replay) == list(range(DELIVERED, DELIVERED + 6))
-    again = Reader(file)
+    again = OutboxReader(file)
     assert again.delivered() == DELIVERED
     again.close()
 
 
 def test_an_empty_archive_has_nothing(tmp_path: Path) -> None:
     Outbox(tmp_path / "outbox.db").close()
-    reader = Reader(tmp_path / "outbox.db")
+    reader = OutboxReader(tmp_path / "outbox.db")
     with pytest.raises(ReplayRefused, match="the archive has 0 to 0"):
         Replay(reader, 1.0).numbers(1, 5)
     reader.close()
@@ -108,26 +110,26 @@ def test_an_empty_archive_has_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_period_by_the_time_that_was_signed(
-    reader: Reader, begin: float, end: float, expected: range
+    reader: OutboxReader, begin: float, end: float, expected: range
 ) -> None:
     replay = Replay(reader, 100.0)
-    replay.period(Period(BEGIN + timedelta(minutes=begin), BEGIN + timedelta(minutes=end)))
+    replay.period(TimePeriod(BEGIN + timedelta(minutes=begin), BEGIN + timedelta(minutes=end)))
     assert drain(replay) == list(expected)
 
 
-def test_a_period_is_looked_for_in_small_portions(reader: Reader) -> None:
+def test_a_period_is_looked_for_in_small_portions(reader: OutboxReader) -> None:
     replay = Replay(reader, 1000.0)
-    replay.period(Period(BEGIN + timedelta(minutes=200), BEGIN + timedelta(minutes=300)))
+    replay.period(TimePeriod(BEGIN + timedelta(minutes=200), BEGIN + timedelta(minutes=300)))
     replay.next(0.0, 10, live_waits=False)
     looks = 0
     while not replay.next(float(looks + 1), 10, live_waits=False):
         looks += 1
     assert looks == (200 - 11) // LOOK
     with pytest.raises(ReplayRefused, match="before its begin"):
-        replay.period(Period(BEGIN, BEGIN - timedelta(seconds=1)))
+        replay.period(TimePeriod(BEGIN, BEGIN - timedelta(seconds=1)))
 
 
-def test_live_events_go_first_and_the_rest_keeps_its_pace(reader: Reader) -> None:
+def test_live_events_go_first_and_the_rest_keeps_its_pace(reader: OutboxReader) -> None:
     replay = Replay(reader, 10.0)
     replay.numbers(11, 280)
     assert replay.next(0.0, 100, live_waits=False) == []  # the first is due after a tenth
@@ -146,7 +148,7 @@ def test_live_events_go_first_and_the_rest_keeps_its_pace(reader: Reader) -> Non
     assert seconds - 1000.0 == pytest.approx(10.0, abs=0.2)
 
 
-def test_what_is_due_comes_due_however_often_it_is_asked(reader: Reader) -> None:
+def test_what_is_due_comes_due_however_often_it_is_asked(reader: OutboxReader) -> None:
     replay = Replay(reader, rate=10.0)
     replay.numbers(20, 22)
     sent, now = [], 0.0
@@ -158,7 +160,7 @@ def test_what_is_due_comes_due_however_often_it_is_asked(reader: Reader) -> None
     assert replay.due_at(now) == math.inf
 
 
-def test_a_slow_rate_still_moves(reader: Reader) -> None:
+def test_a_slow_rate_still_moves(reader: OutboxReader) -> None:
     replay = Replay(reader, 0.1)
     replay.numbers(20, 22)
     assert replay.next(0.0, 9, live_waits=False) == []
@@ -166,7 +168,7 @@ def test_a_slow_rate_still_moves(reader: Reader) -> None:
     assert replay.next(11.0, 9, live_waits=False) == []
 
 
-def test_what_was_not_taken_is_handed_out_again(reader: Reader) -> None:
+def test_what_was_not_taken_is_handed_out_again(reader: OutboxReader) -> None:
     replay = Replay(reader, 100.0)
     replay.numbers(20, 24)
     replay.numbers(50, 51)
@@ -183,7 +185,7 @@ def test_what_was_not_taken_is_handed_out_again(reader: Reader) -> None:
     assert not replay.waiting
 
 
-def test_requests_are_bounded_and_served_in_turn(reader: Reader) -> None:
+def test_requests_are_bounded_and_served_in_turn(reader: OutboxReader) -> None:
     replay = Replay(reader, 1000.0)
     for number in range(REQUESTS):
         replay.numbers(100 - number, 100 - number)
@@ -196,7 +198,7 @@ def test_requests_are_bounded_and_served_in_turn(reader: Reader) -> None:
 def test_what_retention_removes_meanwhile_is_passed_over(file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "outbox.db"
     copy.write_bytes(file.read_bytes())
-    box, reader = Outbox(copy), Reader(copy)
+    box, reader = Outbox(copy), OutboxReader(copy)
     replay = Replay(reader, 100.0)
     replay.numbers(11, 60)
     box._db.execute("DELETE FROM event WHERE sequence < 58")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from wireunit import Signer, attempt, environment
 
-from edge.contract.keys import begun
-from edge.errors import OutboxRefused
-from edge.outbox.event_signer import Head
+from edge.contract.keys import sequence_log_path
+from edge.errors import OutboxUnusable
+from edge.outbox.event_signer import ChainHead
 from edge.outbox.schema import VERSION, migrate
-from edge.outbox.sequence_log import Numbers
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.sequence_log import SequenceLog
+from edge.outbox.store import Outbox, OutboxReader
 
 SCHEMAS = {
     int(file.stem.removeprefix("v")): file.read_text()
@@ -36,7 +36,7 @@ def old(file: Path, version: int, signer: Signer) -> dict[int, str]:
     events = {}
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         db.executescript(SCHEMAS[version])
-        head = Head()
+        head = ChainHead()
         db.execute("BEGIN")
         for number in range(1, EVENTS + 1):
             sealed = signer.sealer.event(attempt(), head)
@@ -62,7 +62,7 @@ def test_from_every_earlier_version_nothing_is_lost(
     box = Outbox(file, signing_key=tmp_path / "signing.key" if with_key else None)
     assert box.session == 8
     assert box.renewal is None
-    reader = Reader(file)
+    reader = OutboxReader(file)
     assert {row.sequence: row.token for row in reader.after(0, 1000)} == events
     assert reader.delivered() == 30
     reader.close()
@@ -122,7 +122,7 @@ os.kill(os.getpid(), signal.SIGKILL)
             found.add(db.execute("PRAGMA user_version").fetchone()[0])
             assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         box = Outbox(file)
-        reader = Reader(file)
+        reader = OutboxReader(file)
         assert {row.sequence: row.token for row in reader.after(0, 1000)} == events
         assert box.head().sequence == EVENTS
         reader.close()
@@ -158,7 +158,7 @@ def test_a_newer_outbox_is_refused_and_untouched(tmp_path: Path, *, open_elsewhe
                 (copy / part.name).write_bytes(part.read_bytes())
             file = copy / "outbox.db"
     before = contents(file.parent)
-    with pytest.raises(OutboxRefused, match=r"outbox\.db: was written by a newer Senyum"):
+    with pytest.raises(OutboxUnusable, match=r"outbox\.db: was written by a newer Senyum"):
         Outbox(file)
     assert contents(file.parent) == before
 
@@ -169,7 +169,7 @@ def test_a_newer_outbox_that_serves_this_version_goes_on(tmp_path: Path, serves:
     signer, file = Signer(tmp_path), tmp_path / "outbox.db"
     events = old(file, VERSION, signer)
     Outbox(file, signing_key=tmp_path / "signing.key").close()
-    numbers = Numbers(begun(tmp_path / "signing.key"))
+    numbers = SequenceLog(sequence_log_path(tmp_path / "signing.key"))
     numbers.migrating(VERSION + 1)
     numbers.close(orderly=True)
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
@@ -196,7 +196,7 @@ def test_a_newer_outbox_that_does_not_serve_this_version_is_refused(
     with closing(sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)) as db:
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
         db.execute("INSERT INTO note VALUES ('serves', ?)", (serves,))
-    with pytest.raises(OutboxRefused, match="was written by a newer Senyum"):
+    with pytest.raises(OutboxUnusable, match="was written by a newer Senyum"):
         Outbox(tmp_path / "outbox.db")
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from wireunit import Signer, attempt, until
 
-from edge.errors import Trouble
+from edge.errors import ErrorCode
 from edge.outbox.recorder import CAPACITY, Recorder
 from edge.outbox.store import Outbox
-from edge.types import Stored, StoreFailed
+from edge.types import EventStored, StoreFailed
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_each_event_is_reported_once_after_it_is_on_disk(tmp_path: Path, signer:
     for ref in range(20):
         recorder.submit(attempt(ref))
     assert recorder.close()
-    assert [what for what, _ in seen] == [Stored(ref) for ref in range(20)]
+    assert [what for what, _ in seen] == [EventStored(ref) for ref in range(20)]
     assert all(head > ref for ref, (_, head) in enumerate(seen))
     assert woken.is_set()
     box.close()
@@ -34,16 +34,16 @@ def test_each_event_is_reported_once_after_it_is_on_disk(tmp_path: Path, signer:
 
 def test_an_event_that_cannot_be_signed_fails_alone(tmp_path: Path, signer: Signer) -> None:
     box = Outbox(tmp_path / "outbox.db")
-    reports: list[Stored | StoreFailed] = []
+    reports: list[EventStored | StoreFailed] = []
     recorder = Recorder(box, signer.sealer, reports.append)
     for ref, person in enumerate(["0" * 32, "198001012005011001", "1" * 32]):
         recorder.submit(attempt(ref, person=person))
     recorder.start()
     assert recorder.close()
     assert reports == [
-        Stored(0),
-        StoreFailed(1, "cannot be signed: ValidationError", Trouble.NOT_SIGNED),
-        Stored(2),
+        EventStored(0),
+        StoreFailed(1, "cannot be signed: ValidationError", ErrorCode.NOT_SIGNED),
+        EventStored(2),
     ]
     assert box.head().sequence == 2
     box.close()
@@ -53,7 +53,7 @@ def test_an_outbox_that_fails_is_reported_and_the_thread_lives(
     tmp_path: Path, signer: Signer
 ) -> None:
     box = Outbox(tmp_path / "outbox.db")
-    reports: list[Stored | StoreFailed] = []
+    reports: list[EventStored | StoreFailed] = []
     recorder = Recorder(box, signer.sealer, reports.append)
     recorder.start()
     box._db.execute("PRAGMA max_page_count = 1")
@@ -64,13 +64,13 @@ def test_an_outbox_that_fails_is_reported_and_the_thread_lives(
     assert recorder.close()
     assert isinstance(reports[0], StoreFailed)
     assert "full" in reports[0].why
-    assert reports[1] == Stored(2)
+    assert reports[1] == EventStored(2)
     box.close()
 
 
 def test_what_finds_no_room_is_refused_at_once(tmp_path: Path, signer: Signer) -> None:
     box = Outbox(tmp_path / "outbox.db")
-    reports: list[Stored | StoreFailed] = []
+    reports: list[EventStored | StoreFailed] = []
     recorder = Recorder(box, signer.sealer, reports.append)
     for ref in range(CAPACITY + 1):
         recorder.submit(attempt(ref))

@@ -12,18 +12,18 @@ from edge.contract.events import (
     AttendanceEvent,
     AuditEvent,
     HealthEvent,
-    Liveness,
+    LivenessData,
     StateEvent,
     Status,
     Thresholds,
 )
 from edge.contract.jose import digest
-from edge.contract.topics import Leaf
-from edge.errors import Trouble
-from edge.outbox.event_signer import Head, Vitals
+from edge.contract.topics import TopicKind
+from edge.errors import ErrorCode
+from edge.outbox.event_signer import ChainHead, HealthReport
 from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings, Settings
 from edge.system.clock import ClockState, SystemClock
-from edge.types import Attempt, Audit, AuditCode, Life, Match, Outcome, Reason
+from edge.types import Attempt, Audit, AuditCode, LivenessResult, Match, Outcome, Reason
 
 OF_THE_SMILE = ("smile", "smile_rise", "smile_timeout", "motion", "reaction", "prompt_delay")
 
@@ -38,9 +38,9 @@ def signer(tmp_path: Path, clock: SteppedClock) -> Signer:
     return Signer(tmp_path, clock)
 
 
-def attendance(signer: Signer, event: Attempt, head: Head | None = None) -> AttendanceEvent:
-    token = signer.sealer.event(event, head or Head()).token
-    read = verify(token, signer.keys, UNIT.topic(Leaf.EVENT)).event
+def attendance(signer: Signer, event: Attempt, head: ChainHead | None = None) -> AttendanceEvent:
+    token = signer.sealer.event(event, head or ChainHead()).token
+    read = verify(token, signer.keys, UNIT.topic(TopicKind.EVENT)).event
     assert isinstance(read, AttendanceEvent)
     return read
 
@@ -164,7 +164,7 @@ def test_half_a_smile_rule_is_no_event(field: str) -> None:
 
 
 def test_a_suspected_photo_names_the_person_and_says_what_spoke(signer: Signer) -> None:
-    life = Life(False, 0.21, 12, {"network": 0.1, "motion": None, "onset": None})
+    life = LivenessResult(False, 0.21, 12, {"network": 0.1, "motion": None, "onset": None})
     refused = attempt(
         outcome=Outcome.REFUSED, reason=Reason.SPOOF, smile=None, smile_threshold=None, life=life
     )
@@ -182,14 +182,14 @@ def test_a_suspected_photo_names_the_person_and_says_what_spoke(signer: Signer) 
 
 
 def test_without_a_network_only_the_active_cues_speak(signer: Signer) -> None:
-    event = attendance(signer, attempt(life=Life(cues={"motion": 0.9})))
+    event = attendance(signer, attempt(life=LivenessResult(cues={"motion": 0.9})))
     assert event.data.liveness.model_dump() == {
         "judged": False, "live": None, "score": None, "frames": 0, "cues": {"motion": 0.9},
     }  # fmt: skip
 
 
 def test_a_vote_out_of_range_does_not_keep_an_event_from_being_signed(signer: Signer) -> None:
-    event = attendance(signer, attempt(life=Life(True, 1.0000001, 9, {"pattern": -3.1})))
+    event = attendance(signer, attempt(life=LivenessResult(True, 1.0000001, 9, {"pattern": -3.1})))
     assert event.data.liveness.score == 1.0
     assert event.data.liveness.cues == {"pattern": 0.0}
 
@@ -207,14 +207,14 @@ def test_a_vote_out_of_range_does_not_keep_an_event_from_being_signed(signer: Si
 )
 def test_liveness_that_contradicts_itself_is_no_event(changes: dict[str, object]) -> None:
     whole = {"judged": True, "live": True, "score": 0.8, "frames": 9, "cues": {"network": 0.8}}
-    Liveness.model_validate(whole)
+    LivenessData.model_validate(whole)
     with pytest.raises(ValidationError):
-        Liveness.model_validate({**whole, **changes})
+        LivenessData.model_validate({**whole, **changes})
 
 
 def test_a_photo_is_never_recorded(signer: Signer) -> None:
     with pytest.raises(ValidationError, match="a photo or a screen was recorded"):
-        attendance(signer, attempt(life=Life(False, 0.2, 12)))
+        attendance(signer, attempt(life=LivenessResult(False, 0.2, 12)))
 
 
 def test_a_figure_below_its_threshold_never_reads_as_having_met_it(signer: Signer) -> None:
@@ -232,25 +232,25 @@ def test_a_similarity_a_hair_beyond_one_is_one(signer: Signer) -> None:
 
 
 def test_the_chain_links_each_event_to_the_one_before(signer: Signer) -> None:
-    head = Head()
+    head = ChainHead()
     for number in range(1, 4):
         token = signer.sealer.event(attempt(), head).token
-        event = verify(token, signer.keys, UNIT.topic(Leaf.EVENT)).event
+        event = verify(token, signer.keys, UNIT.topic(TopicKind.EVENT)).event
         assert isinstance(event, AttendanceEvent)
         assert (event.number, event.previous) == (number, head.digest)
         head = head.followed_by(token)
-        assert head == Head(number, digest(token))
+        assert head == ChainHead(number, digest(token))
 
 
 def test_a_clock_that_steps_back_shows_in_time_and_in_nothing_else(
     signer: Signer, clock: SteppedClock
 ) -> None:
-    head, events = Head(), []
+    head, events = ChainHead(), []
     for step in (0.0, 10.0, -86_400.0, 1.0):
         clock.utc += step
         clock.monotonic_ns += 1_000_000_000
         token = signer.sealer.event(attempt(captured_ns=clock.monotonic_ns), head).token
-        event = verify(token, signer.keys, UNIT.topic(Leaf.EVENT)).event
+        event = verify(token, signer.keys, UNIT.topic(TopicKind.EVENT)).event
         assert isinstance(event, AttendanceEvent)
         head = head.followed_by(token)
         events.append(event)
@@ -263,22 +263,24 @@ def test_a_clock_that_steps_back_shows_in_time_and_in_nothing_else(
 
 def test_an_audit_event(signer: Signer) -> None:
     audit = Audit(ref=1, code=AuditCode.STARTED, captured_ns=1, detail={"frames": 3, "why": None})
-    token = signer.sealer.event(audit, Head()).token
-    event = verify(token, signer.keys, UNIT.topic(Leaf.EVENT)).event
+    token = signer.sealer.event(audit, ChainHead()).token
+    event = verify(token, signer.keys, UNIT.topic(TopicKind.EVENT)).event
     assert isinstance(event, AuditEvent)
     assert event.data.code is AuditCode.STARTED
     assert event.data.detail == {"frames": 3, "why": None}
 
 
 def test_state_and_health_name_the_head(signer: Signer) -> None:
-    head = Head(7, "A" * 43)
+    head = ChainHead(7, "A" * 43)
     state = verify(
-        signer.sealer.state(Status.OFFLINE, 2, head), signer.keys, UNIT.topic(Leaf.STATE)
+        signer.sealer.state(Status.OFFLINE, 2, head), signer.keys, UNIT.topic(TopicKind.STATE)
     ).event
     health = verify(
-        signer.sealer.health(Vitals(frame_rate=14.9, last_error=Trouble.DISK_FULL), 2, head, 3),
+        signer.sealer.health(
+            HealthReport(frame_rate=14.9, last_error=ErrorCode.DISK_FULL), 2, head, 3
+        ),
         signer.keys,
-        UNIT.topic(Leaf.HEALTH),
+        UNIT.topic(TopicKind.HEALTH),
     ).event
     assert isinstance(state, StateEvent)
     assert isinstance(health, HealthEvent)
@@ -294,11 +296,11 @@ def test_a_new_context_counts_from_the_next_event(signer: Signer) -> None:
 
 
 def test_time_is_trusted_only_while_it_is_disciplined(signer: Signer, clock: SteppedClock) -> None:
-    now = signer.sealer.trusted_now()
+    now = signer.sealer.now_if_synchronized()
     assert now is not None
     assert now.timestamp() == clock.utc
     clock.state = ClockState.HOLDOVER
-    assert signer.sealer.trusted_now() is None
+    assert signer.sealer.now_if_synchronized() is None
 
 
 def test_the_machines_clock() -> None:

@@ -13,7 +13,7 @@ from desk import BROKER, ME, Desk, certified, claim, unit
 
 from edge.appliance.provision.apply import provision
 from edge.appliance.provision.claim import Documents
-from edge.errors import CallerError
+from edge.errors import UsageError
 from edge.outbox.store import Outbox
 from edge.system.privileges import Owner
 
@@ -26,7 +26,7 @@ def desk(tmp_path: Path) -> Desk:
 def refused(desk: Desk, content: dict[str, Any], owner: Owner = ME) -> str:
     """Try a claim that has to be refused; returns what is said of it."""
     before = desk.snapshot()
-    with pytest.raises(CallerError) as caught:
+    with pytest.raises(UsageError) as caught:
         provision(desk.told(content), replace(desk.machine, owner=owner))
     assert desk.snapshot() == before
     said = str(caught.value)
@@ -63,7 +63,7 @@ def refused(desk: Desk, content: dict[str, Any], owner: Owner = ME) -> str:
     ],
 )
 def test_what_is_wrong_is_named(desk: Desk, content: dict[str, Any], said: str) -> None:
-    with pytest.raises(CallerError, match=said):
+    with pytest.raises(UsageError, match=said):
         desk.provision(content)
     refused(desk, content)
 
@@ -148,8 +148,8 @@ def test_a_claim_that_is_none(desk: Desk) -> None:
     file = desk.boot / "senyum-claim.toml"
     for content, said in ((b"\xff\xfe", "TOML in UTF-8"), (b"[unit", "TOML in UTF-8")):
         file.write_bytes(content)
-        with pytest.raises(CallerError, match=said):
+        with pytest.raises(UsageError, match=said):
             Documents.read(file)
     file.write_bytes(b"#" * 300_000)
-    with pytest.raises(CallerError, match=r"larger than 0\.25 MB"):
+    with pytest.raises(UsageError, match=r"larger than 0\.25 MB"):
         Documents.read(file)

@@ -10,12 +10,12 @@ from desk import Desk, claim
 from wireunit import Listener
 
 from edge.appliance.provision.boot import at_boot
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.contract.envelope import verify
 from edge.contract.events import AuditEvent
 from edge.contract.keys import KeySet
-from edge.contract.topics import Leaf
-from edge.daemon import Unit
+from edge.contract.topics import TopicKind
+from edge.daemon import Daemon
 from edge.errors import EndOfReplay
 from edge.inference.models import Models
 from edge.roster.codec import Person, Roster
@@ -42,7 +42,7 @@ class Door:
             raise EndOfReplay("over")
         return Frame(1, time.monotonic_ns(), self._large, self._small)
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         pass
 
     def close(self) -> None:
@@ -68,12 +68,12 @@ def test_a_claim_is_all_it_takes(broker: PrivateBroker, tmp_path: Path) -> None:
     settings = settings.model_copy(update={"roster": of_roster})
     with (
         Listener(broker.settings) as listener,
-        Unit(settings, camera=lambda: Door(listener)) as unit,
+        Daemon(settings, camera=lambda: Door(listener)) as unit,
     ):
         unit.run()
         token = listener.events()[0]
     keys = KeySet.of([done.plan.registration])  # what the receipt says
-    event = verify(token, keys, done.plan.unit.topic(Leaf.EVENT)).event
+    event = verify(token, keys, done.plan.unit.topic(TopicKind.EVENT)).event
     assert isinstance(event, AuditEvent)
     assert event.data.code is AuditCode.STARTED
     assert event.data.place.zone == "Asia/Jakarta"

@@ -18,8 +18,8 @@ from edge.contract.encryption import EncryptionKey
 from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
 from edge.errors import ProvisionError
-from edge.outbox.event_signer import Head, Sealed
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.event_signer import ChainHead, SignedEvent
+from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.keys import read_key
 
 
@@ -119,14 +119,14 @@ def test_others_and_what_is_tuned(desk: Desk) -> None:
 def record(desk: Desk, delivered: int, source: str = "urn:senyum:depok:balaikota:lobby-1") -> None:
     """Have a unit that recorded three events, of which some were delivered."""
 
-    def seal(head: Head) -> Sealed:
+    def seal(head: ChainHead) -> SignedEvent:
         key = SigningKey.load_or_create(desk.state / "signing.key")
         content = json.dumps({"source": source, "previous": head.digest}).encode()
-        return Sealed(f"{source}-{head.sequence}", key.sign({"alg": "Ed25519"}, content))
+        return SignedEvent(f"{source}-{head.sequence}", key.sign({"alg": "Ed25519"}, content))
 
     outbox = Outbox(desk.state / "outbox.db", signing_key=desk.state / "signing.key")
     outbox.append(seal, seal, seal)
-    reader = Reader(desk.state / "outbox.db")
+    reader = OutboxReader(desk.state / "outbox.db")
     reader.set_delivered(delivered)
     reader.close()
     outbox.close()

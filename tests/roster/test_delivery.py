@@ -15,17 +15,17 @@ from rosters import EMBEDDER, KEY, person, roster
 from wires import OLD_REFUSAL, Wire
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
-from edge.commands.refusal_counter import Refusals
-from edge.contract.authority import Flaw, sign_order
-from edge.contract.roster_manifest import TYP, Manifest, chunk_topic, manifest_topic
+from edge.commands.refusal_counter import RefusalCounter
+from edge.contract.authority import OrderRejectReason, sign_order
+from edge.contract.roster_manifest import TYP, RosterManifest, chunk_topic, manifest_topic
 from edge.contract.topics import UnitName
 from edge.roster.codec import Roster
 from edge.roster.file import load
-from edge.roster.receiver import AGAIN_S, Delivery, answer
-from senyum_central.admin.rosters import Load
+from edge.roster.receiver import AGAIN_S, RosterReceiver, answer
+from senyum_central.admin.rosters import RosterRelease
 from senyum_lab.servers.mosquitto import PrivateBroker
 
-CLAIMS = (*Manifest.model_fields, "more")
+CLAIMS = (*RosterManifest.model_fields, "more")
 ALL = UnitName(UNIT.org, "all", "all")
 TOPIC = manifest_topic(UNIT)
 SMALL = roster(5, *(person(n, 5) for n in range(70)), tombstones={"ab" * 16: 4})  # three chunks
@@ -37,30 +37,30 @@ class Bench:
 
     enroller: Enroller
     rack: Rack
-    refusals: Refusals
-    delivery: Delivery
+    refusals: RefusalCounter
+    delivery: RosterReceiver
     wanted: list[str]
 
-    def want(self, _: Delivery, topics: Sequence[str]) -> None:
+    def want(self, _: RosterReceiver, topics: Sequence[str]) -> None:
         self.wanted[:] = topics
 
     def last(self) -> str:
         """Return why the last was refused."""
         return str(self.refusals.last)
 
-    def load(self, new: Roster = SMALL) -> Load:
-        return Load.of(new, [self.enroller.recipient])
+    def load(self, new: Roster = SMALL) -> RosterRelease:
+        return RosterRelease.of(new, [self.enroller.recipient])
 
     def signed(self, claims: dict[str, Any]) -> bytes:
         return sign_order(self.enroller.commander.key, TYP, claims).encode()
 
-    def manifest(self, load: Load, **changes: Any) -> bytes:
+    def manifest(self, load: RosterRelease, **changes: Any) -> bytes:
         return self.signed({**load.manifests[UNIT].model_dump(mode="json"), **changes})
 
     def hear(self, topic: str, payload: bytes) -> None:
         self.delivery.heard(topic, payload, True)
 
-    def chunks(self, load: Load) -> list[tuple[str, bytes]]:
+    def chunks(self, load: RosterRelease) -> list[tuple[str, bytes]]:
         entries = zip(load.parcel.entries, load.parcel.chunks, strict=True)
         return [(chunk_topic(ALL, entry.name), chunk) for entry, chunk in entries]
 
@@ -80,7 +80,7 @@ def bench_in(folder: Path) -> Bench:
     unit = folder / "unit"
     unit.mkdir()
     enroller = Enroller(folder / "enroller", unit)
-    rack, refusals = Rack(unit), Refusals()
+    rack, refusals = Rack(unit), RefusalCounter()
     delivery = rack.listener(unit, enroller.authorities, refusals)
     made = Bench(enroller, rack, refusals, delivery, [])
     delivery._fetch = made.want
@@ -133,39 +133,39 @@ def test_a_newer_one_takes_the_place_of_one_under_way(bench: Bench) -> None:
     bench.hear(*bench.chunks(old)[0])
     bench.hear(TOPIC, bench.manifest(new))
     bench.hear(TOPIC, bench.manifest(old))
-    assert bench.refusals.last is Flaw.STALE
+    assert bench.refusals.last is OrderRejectReason.STALE
     for topic, chunk in [*bench.chunks(old), *bench.chunks(new)]:
         bench.hear(topic, chunk)
     assert bench.rack.installed == [6]
 
 
-Spoil = Callable[[Bench, Load], bytes]
+Spoil = Callable[[Bench, RosterRelease], bytes]
 
 
-def foreign(bench: Bench, load: Load) -> bytes:
+def foreign(bench: Bench, load: RosterRelease) -> bytes:
     return bench.manifest(load, aud="urn:senyum:dinas:balai-kota:pintu-2")
 
 
-def forged(bench: Bench, load: Load) -> bytes:
+def forged(bench: Bench, load: RosterRelease) -> bytes:
     token = bytearray(bench.manifest(load))
     at = token.index(b".") + 20
     token[at] = ord("A") if token[at] != ord("A") else ord("B")
     return bytes(token)
 
 
-def of_another(bench: Bench, load: Load) -> bytes:
+def of_another(bench: Bench, load: RosterRelease) -> bytes:
     other = Enroller(bench.enroller.file.parent / "other", bench.rack.keeper.file.parent)
     return sign_order(
         other.commander.key, TYP, load.manifests[UNIT].model_dump(mode="json")
     ).encode()
 
 
-def for_another_key(bench: Bench, load: Load) -> bytes:
+def for_another_key(bench: Bench, load: RosterRelease) -> bytes:
     wrapped = load.manifests[UNIT].recipients[0].key
     return bench.manifest(load, recipients=[{"kid": "A" * 43, "key": wrapped}])
 
 
-def wrongly_wrapped(bench: Bench, load: Load) -> bytes:
+def wrongly_wrapped(bench: Bench, load: RosterRelease) -> bytes:
     kid = bench.enroller.recipient.kid
     other = bench.load().manifests[UNIT].recipients[0].key
     spoilt = other[:-4] + ("AAAA" if not other.endswith("AAAA") else "BBBB")
@@ -175,24 +175,24 @@ def wrongly_wrapped(bench: Bench, load: Load) -> bytes:
 @pytest.mark.parametrize(
     ("spoil", "flaw", "answered"),
     [
-        (forged, Flaw.FORGED, False),
-        (of_another, Flaw.UNKNOWN_KEY, False),
-        (foreign, Flaw.FOREIGN, True),
-        (lambda b, ld: b.manifest(ld, version=4), Flaw.STALE, True),
-        (lambda b, ld: b.manifest(ld, digest="00" * 32, version=5), Flaw.STALE, True),
-        (lambda b, ld: b.manifest(ld, embedder="ab" * 32), Flaw.OTHER_NETWORK, True),
-        (for_another_key, Flaw.NO_RECIPIENT, True),
-        (wrongly_wrapped, Flaw.NO_RECIPIENT, True),
-        (lambda b, ld: b.manifest(ld, size=1), Flaw.MALFORMED, True),
-        (lambda b, ld: b.manifest(ld, aud="everybody"), Flaw.MALFORMED, True),
-        (lambda b, ld: b.manifest(ld, surplus=1), Flaw.MALFORMED, True),
-        (lambda b, ld: b.manifest(ld).rpartition(b".")[0], Flaw.MALFORMED, False),
-        (lambda b, ld: b"x" * 65_537, Flaw.TOO_LARGE, False),
-        (lambda b, ld: b"\xff\x00", Flaw.MALFORMED, False),
+        (forged, OrderRejectReason.FORGED, False),
+        (of_another, OrderRejectReason.UNKNOWN_KEY, False),
+        (foreign, OrderRejectReason.FOREIGN, True),
+        (lambda b, ld: b.manifest(ld, version=4), OrderRejectReason.STALE, True),
+        (lambda b, ld: b.manifest(ld, digest="00" * 32, version=5), OrderRejectReason.STALE, True),
+        (lambda b, ld: b.manifest(ld, embedder="ab" * 32), OrderRejectReason.OTHER_NETWORK, True),
+        (for_another_key, OrderRejectReason.NO_RECIPIENT, True),
+        (wrongly_wrapped, OrderRejectReason.NO_RECIPIENT, True),
+        (lambda b, ld: b.manifest(ld, size=1), OrderRejectReason.MALFORMED, True),
+        (lambda b, ld: b.manifest(ld, aud="everybody"), OrderRejectReason.MALFORMED, True),
+        (lambda b, ld: b.manifest(ld, surplus=1), OrderRejectReason.MALFORMED, True),
+        (lambda b, ld: b.manifest(ld).rpartition(b".")[0], OrderRejectReason.MALFORMED, False),
+        (lambda b, ld: b"x" * 65_537, OrderRejectReason.TOO_LARGE, False),
+        (lambda b, ld: b"\xff\x00", OrderRejectReason.MALFORMED, False),
     ],
 )
 def test_what_is_refused_changes_nothing(
-    bench: Bench, spoil: Spoil, flaw: Flaw, answered: bool
+    bench: Bench, spoil: Spoil, flaw: OrderRejectReason, answered: bool
 ) -> None:
     bench.deliver(SMALL)
     before = bench.rack.keeper.file.read_bytes()
@@ -237,7 +237,7 @@ def test_a_roster_that_lies_about_itself_is_refused_whole(bench: Bench) -> None:
         for topic, chunk in bench.chunks(other):
             bench.hear(topic, chunk)
     assert bench.rack.installed == [5]
-    assert bench.refusals.last is Flaw.BAD_DATA
+    assert bench.refusals.last is OrderRejectReason.BAD_DATA
 
 
 def test_somebody_who_was_erased_is_not_brought_back(bench: Bench) -> None:
@@ -245,16 +245,16 @@ def test_somebody_who_was_erased_is_not_brought_back(bench: Bench) -> None:
     bench.deliver(roster(2, ani, budi))
     bench.deliver(roster(3, budi, tombstones={ani.id: 3}))
     bench.deliver(roster(4, ani, budi))
-    assert bench.last() == Flaw.ERASED_PERSON
+    assert bench.last() == OrderRejectReason.ERASED_PERSON
     assert bench.rack.installed == [2, 3]
     bench.deliver(roster(2, ani, budi))
-    assert bench.last() == Flaw.STALE
+    assert bench.last() == OrderRejectReason.STALE
 
 
 def test_a_disk_without_room_keeps_its_room(bench: Bench) -> None:
     bench.delivery._reserve_bytes = 2**62
     bench.deliver(SMALL)
-    assert bench.last() == Flaw.FAILED
+    assert bench.last() == OrderRejectReason.FAILED
     assert bench.wanted == []
     assert not (bench.rack.keeper.file.parent / "roster.senyum.incoming").exists()
     bench.delivery._reserve_bytes = 0
@@ -267,7 +267,7 @@ def test_what_the_disk_does_not_take_is_tried_again_and_answered_once(
 ) -> None:
     later: list[tuple[str, bytes]] = []
 
-    def again(_: Delivery, topic: str, payload: bytes, seconds: float) -> None:
+    def again(_: RosterReceiver, topic: str, payload: bytes, seconds: float) -> None:
         assert seconds in {AGAIN_S, 0.0}
         later[:] = [(topic, payload)] if payload else []
 
@@ -283,7 +283,7 @@ def test_what_the_disk_does_not_take_is_tried_again_and_answered_once(
     bench.delivery._reserve_bytes = 2**62
     bench.hear(*later[0])
     bench.delivery._reserve_bytes = 0
-    assert [each.reason for each in bench.rack.answers] == [Flaw.FAILED]
+    assert [each.reason for each in bench.rack.answers] == [OrderRejectReason.FAILED]
     assert bench.rack.installed == []
     bench.hear(*later[0])
     assert bench.rack.installed == [5]
@@ -361,7 +361,9 @@ def narrow(tmp_path: Path) -> Iterator[PrivateBroker]:
         yield broker
 
 
-def wire_unit(folder: Path, rack: Rack, delivery: Delivery, broker: PrivateBroker) -> WireUnit:
+def wire_unit(
+    folder: Path, rack: Rack, delivery: RosterReceiver, broker: PrivateBroker
+) -> WireUnit:
     unit = WireUnit(folder, broker.settings, listeners=[delivery], pace=FAST)
     rack.link = unit.link
     return unit
@@ -433,7 +435,10 @@ def test_seven_thousand_people_with_five_photos_over_a_narrow_broker(
 
 def test_a_refusal_is_answered_whatever_text_it_has() -> None:
     said = answer(
-        "0192f000-0000-7000-8000-000000000000", 3, Flaw.FAILED, "roster\n\x1b[2J" + "x" * 300
+        "0192f000-0000-7000-8000-000000000000",
+        3,
+        OrderRejectReason.FAILED,
+        "roster\n\x1b[2J" + "x" * 300,
     )
     assert said is not None
     assert said.text.startswith("roster\ufffd\ufffd[2J")

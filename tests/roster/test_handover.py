@@ -8,15 +8,15 @@ import pytest
 from rosters import EMBEDDER, KEY, person, roster
 from wireunit import until
 
-from edge.contract.commands import Answer
-from edge.contract.roster_manifest import Manifest
+from edge.contract.commands import CommandResult
+from edge.contract.roster_manifest import RosterManifest
 from edge.errors import RosterError
 from edge.roster import store as keeper
 from edge.roster.codec import Roster, pack, stripped, unpack
 from edge.roster.file import save
-from edge.roster.installer import AGAIN_NS, Handover
+from edge.roster.installer import AGAIN_NS, RosterInstaller
 from edge.roster.search import Gallery
-from edge.roster.store import Keeper
+from edge.roster.store import RosterStore
 from edge.types import AuditCode
 
 ANI, BUDI = person(1), person(2)
@@ -24,12 +24,12 @@ ID = "01234567-89ab-7cde-8f01-23456789abcd"
 OTHER = "01234567-89ab-7cde-8f01-23456789abce"
 
 
-class Told(Handover):
+class Told(RosterInstaller):
     """Notes its answers, which the real one signs and sends."""
 
-    answers: list[Answer]
+    answers: list[CommandResult]
 
-    def _say(self, said: Answer) -> None:
+    def _say(self, said: CommandResult) -> None:
         self.answers.append(said)
 
 
@@ -37,15 +37,15 @@ class Loop:
     """The main loop, a step at a time."""
 
     def __init__(self, folder: Path, *, wait: bool = True) -> None:
-        keeper = Keeper(folder / "roster.senyum", KEY, EMBEDDER)
+        keeper = RosterStore(folder / "roster.senyum", KEY, EMBEDDER)
         self.waiting: list[Gallery] = []
         self.told: list[tuple[AuditCode, dict[str, Any]]] = []
-        self.answers: list[Answer] = []
+        self.answers: list[CommandResult] = []
         self.handover = Told(keeper, self.take, wait_for_delivery=wait)
         self.handover.answers = self.answers
 
     def take(self, gallery: Gallery) -> None:
-        self.handover.coming(gallery)
+        self.handover.pending(gallery)
         self.waiting.append(gallery)
 
     def audit(self, code: AuditCode, **detail: Any) -> int:
@@ -54,14 +54,16 @@ class Loop:
 
     def turn(self, now_ns: int = 0, *, stored: bool = True) -> None:
         before = len(self.told)
-        self.handover.turn(now_ns, self.audit)
+        self.handover.poll(now_ns, self.audit)
         if len(self.told) > before:
             settle: Callable[..., None] = self.handover.stored
-            settle(-len(self.told)) if stored else self.handover.failed(-len(self.told), now_ns)
+            settle(-len(self.told)) if stored else self.handover.store_failed(
+                -len(self.told), now_ns
+            )
 
     def deliver(self, new: Roster, to: str = ID) -> None:
         content = pack(stripped(new))
-        manifest = Manifest.model_construct(
+        manifest = RosterManifest.model_construct(
             id=to, version=new.version, digest=unpack(content).digest
         )
         self.handover.install(bytearray(content), manifest)
@@ -81,9 +83,9 @@ def test_a_receipt_comes_after_file_memory_and_chain(loop: Loop) -> None:
     loop.deliver(roster(2, BUDI, tombstones={ANI.id: 2}))
     loop.turn()
     assert (loop.told, loop.answers) == ([], [])  # it is not in force
-    assert loop.handover.has(2, loop.waiting[0].digest)
+    assert loop.handover.is_current(2, loop.waiting[0].digest)
     assert loop.handover.receipt_follows(OTHER)
-    loop.handover.used(loop.waiting[0])
+    loop.handover.activated(loop.waiting[0])
     assert not before.matrix.any()
     for _ in range(3):
         assert loop.answers == []
@@ -98,7 +100,7 @@ def test_a_receipt_comes_after_file_memory_and_chain(loop: Loop) -> None:
 
 def test_what_cannot_be_stored_is_told_again(loop: Loop) -> None:
     loop.deliver(roster(2, ANI))
-    loop.handover.used(loop.waiting[0])
+    loop.handover.activated(loop.waiting[0])
     loop.turn(stored=False)
     loop.turn(AGAIN_NS - 1)
     assert loop.codes() == ["roster-installed"]
@@ -122,10 +124,10 @@ def test_what_the_power_cut_short_is_told_after_the_next_start(loop: Loop, tmp_p
 def test_a_newer_one_owes_the_receipts_of_the_one_before(loop: Loop) -> None:
     loop.deliver(roster(2, BUDI, tombstones={ANI.id: 2}))
     loop.deliver(roster(3, BUDI, tombstones={ANI.id: 2}), OTHER)
-    loop.handover.used(loop.waiting[0])
+    loop.handover.activated(loop.waiting[0])
     loop.turn()
     assert loop.told == []
-    loop.handover.used(loop.waiting[1])
+    loop.handover.activated(loop.waiting[1])
     loop.turn()
     loop.turn()
     until(lambda: loop.answers, 10.0)
@@ -137,12 +139,12 @@ def test_a_roster_without_anybody_is_a_reason_to_be_out_of_order(
     loop: Loop, tmp_path: Path
 ) -> None:
     loop.deliver(roster(2, tombstones={ANI.id: 2, BUDI.id: 2}))
-    loop.handover.used(loop.waiting[0])
+    loop.handover.activated(loop.waiting[0])
     assert loop.handover.why_not is not None
     digest = loop.waiting[0].digest
     again = Loop(tmp_path)
     assert again.handover.why_not is not None
-    assert again.handover.has(2, digest)  # it need not come again
+    assert again.handover.is_current(2, digest)  # it need not come again
     with pytest.raises(RosterError, match="nobody is enrolled"):
         Loop(tmp_path, wait=False)
 
@@ -167,7 +169,7 @@ def test_a_roster_that_the_disk_kept_from_being_loaded_is_loaded_later(
         assert loop.waiting == []
     loop.handover.retry()
     (gallery,) = loop.waiting
-    loop.handover.used(gallery)
+    loop.handover.activated(gallery)
     assert loop.handover.why_not is None
     loop.turn()
     assert loop.codes() == ["roster-installed"]
@@ -179,7 +181,7 @@ def test_a_receipt_that_was_given_is_remembered_once_the_disk_takes_it(
     loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop.deliver(roster(2, ANI))
-    loop.handover.used(loop.waiting[0])
+    loop.handover.activated(loop.waiting[0])
     with monkeypatch.context() as full:
         full.setattr(keeper, "write_ledger", no_room)
         loop.turn()
@@ -194,7 +196,7 @@ def test_a_newer_roster_still_owes_its_receipt(
     loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop.deliver(roster(2, ANI))
-    loop.handover.used(loop.waiting[0])
+    loop.handover.activated(loop.waiting[0])
     with monkeypatch.context() as full:
         full.setattr(keeper, "write_ledger", no_room)
         loop.turn()

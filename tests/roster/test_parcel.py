@@ -13,20 +13,27 @@ from edge.contract.roster_manifest import (
     CHUNK_BYTES,
     MANIFEST_BYTES,
     MOST_CHUNKS,
-    Manifest,
+    RosterManifest,
     chunk_topic,
     manifest_topic,
     parse_manifest,
 )
 from edge.contract.topics import UnitName
-from edge.roster.chunks import PIECE_BYTES, Basket, Parcel, clear, opened, packed
+from edge.roster.chunks import (
+    PIECE_BYTES,
+    ChunkStore,
+    EncryptedChunks,
+    clear,
+    decrypt_chunks,
+    encrypt_chunks,
+)
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")
 CONTENT = random.Random(1).randbytes(3 * PIECE_BYTES + 1000)
-PARCEL = packed(CONTENT, 12)
+PARCEL = encrypt_chunks(CONTENT, 12)
 
 
-def claims(parcel: Parcel = PARCEL, **changes: Any) -> dict[str, Any]:
+def claims(parcel: EncryptedChunks = PARCEL, **changes: Any) -> dict[str, Any]:
     return {
         "id": "01234567-89ab-7cde-8f01-23456789abcd",
         "aud": UNIT.source,
@@ -42,18 +49,18 @@ def claims(parcel: Parcel = PARCEL, **changes: Any) -> dict[str, Any]:
     }
 
 
-def manifest(parcel: Parcel = PARCEL, **changes: Any) -> Manifest:
+def manifest(parcel: EncryptedChunks = PARCEL, **changes: Any) -> RosterManifest:
     return parse_manifest(json.dumps(claims(parcel, **changes)))
 
 
 def test_it_comes_back_whole() -> None:
-    assert opened(manifest(), PARCEL.key, PARCEL.chunks) == CONTENT
+    assert decrypt_chunks(manifest(), PARCEL.key, PARCEL.chunks) == CONTENT
     assert max(map(len, PARCEL.chunks)) == CHUNK_BYTES
     assert len(PARCEL.chunks) == 4
 
 
 def test_no_two_parcels_share_a_name_or_a_byte() -> None:
-    again = packed(CONTENT, 12)
+    again = encrypt_chunks(CONTENT, 12)
     assert not {c.name for c in again.entries} & {c.name for c in PARCEL.entries}
     assert again.chunks[0][:64] != PARCEL.chunks[0][:64]
     assert again.digest == PARCEL.digest
@@ -77,9 +84,9 @@ def test_the_largest_manifest_fits() -> None:
     parse_manifest(text)
     assert 4 * (len(text) + 300) / 3 < MANIFEST_BYTES + 8192
     with pytest.raises(ValueError, match="not 1 to"):
-        packed(bytes(MOST_CHUNKS * PIECE_BYTES + 1), 1)
+        encrypt_chunks(bytes(MOST_CHUNKS * PIECE_BYTES + 1), 1)
     with pytest.raises(ValueError, match="not 1 to"):
-        packed(b"", 1)
+        encrypt_chunks(b"", 1)
 
 
 @pytest.mark.parametrize(
@@ -129,16 +136,16 @@ def test_no_altered_chunk_passes(data: st.DataObject) -> None:
             chunk = bytearray(chunks[at - 1])
     chunks[at] = bytes(chunk)
     with pytest.raises(ValueError, match="chunk"):
-        opened(manifest(), PARCEL.key, chunks)
+        decrypt_chunks(manifest(), PARCEL.key, chunks)
 
 
 def test_another_key_or_a_wrong_digest_opens_nothing() -> None:
     with pytest.raises(ValueError, match="cannot be decrypted"):
-        opened(manifest(), bytes(32), PARCEL.chunks)
+        decrypt_chunks(manifest(), bytes(32), PARCEL.chunks)
     with pytest.raises(ValueError, match="content key"):
-        opened(manifest(), b"short", PARCEL.chunks)
+        decrypt_chunks(manifest(), b"short", PARCEL.chunks)
     with pytest.raises(ValueError, match="not the one that was signed"):
-        opened(manifest(digest="00" * 32), PARCEL.key, PARCEL.chunks)
+        decrypt_chunks(manifest(digest="00" * 32), PARCEL.key, PARCEL.chunks)
 
 
 # --- a folder of chunks ------------------------------------------------------------------------
@@ -150,10 +157,10 @@ def test_chunks_come_in_any_order_and_over_a_restart(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], restart: int
 ) -> None:
     folder = tmp_path_factory.mktemp("state") / "incoming"
-    basket = Basket(folder, manifest())
+    basket = ChunkStore(folder, manifest())
     for count, at in enumerate(order):
         if count == restart:
-            basket = Basket(folder, manifest())
+            basket = ChunkStore(folder, manifest())
         assert len(basket.missing) == 4 - count
         for _ in range(2):
             assert basket.add(PARCEL.entries[at].name, PARCEL.chunks[at])
@@ -165,7 +172,7 @@ def test_chunks_come_in_any_order_and_over_a_restart(
 
 
 def test_what_is_not_awaited_is_not_kept(tmp_path: Path) -> None:
-    basket = Basket(tmp_path / "in", manifest())
+    basket = ChunkStore(tmp_path / "in", manifest())
     name = PARCEL.entries[0].name
     assert not basket.add(name, PARCEL.chunks[1])
     assert not basket.add(name, b"")
@@ -175,16 +182,16 @@ def test_what_is_not_awaited_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_chunks_of_another_manifest_are_removed(tmp_path: Path) -> None:
-    other = packed(CONTENT, 11)
-    basket = Basket(tmp_path / "in", manifest(other))
+    other = encrypt_chunks(CONTENT, 11)
+    basket = ChunkStore(tmp_path / "in", manifest(other))
     basket.add(other.entries[0].name, other.chunks[0])
     (tmp_path / "in" / "x.draft").write_bytes(b"half")
-    assert len(Basket(tmp_path / "in", manifest()).missing) == 4
+    assert len(ChunkStore(tmp_path / "in", manifest()).missing) == 4
     assert list((tmp_path / "in").iterdir()) == []
 
 
 def test_what_the_disk_lost_is_missing_again(tmp_path: Path) -> None:
-    basket = Basket(tmp_path / "in", manifest())
+    basket = ChunkStore(tmp_path / "in", manifest())
     for entry, chunk in zip(PARCEL.entries, PARCEL.chunks, strict=True):
         basket.add(entry.name, chunk)
     hole = tmp_path / "in" / PARCEL.entries[2].name

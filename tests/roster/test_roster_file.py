@@ -16,7 +16,7 @@ from edge.roster.codec import Person, Roster
 from edge.roster.file import load, read, save
 from edge.roster.keys import key_id
 from edge.roster.people import person_id
-from edge.roster.search import DIMENSION, fuse
+from edge.roster.search import DIMENSION, mean_template
 from edge.types import Floats
 
 KEY = bytes(range(32))
@@ -88,7 +88,7 @@ def test_the_unit_gets_ids_and_one_vector_a_person(file: Path) -> None:
     assert gallery.matrix.dtype == np.float32
     assert gallery.matrix.flags.c_contiguous
     np.testing.assert_allclose(
-        gallery.matrix, np.stack([fuse(p.templates) for p in PEOPLE]), atol=1e-3
+        gallery.matrix, np.stack([mean_template(p.templates) for p in PEOPLE]), atol=1e-3
     )
     match = gallery.search(PEOPLE[2].templates[0])
     assert match is not None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge.roster.search import DIMENSION, Gallery
-from edge.roster.thresholds import estimate, in_force
+from edge.roster.thresholds import adaptive_thresholds, estimate
 from edge.settings import RosterSettings
 from edge.types import Floats
 
@@ -65,9 +65,9 @@ def test_it_is_the_same_every_time() -> None:
 def test_a_small_roster_says_nothing() -> None:
     settings = RosterSettings()
     assert estimate(crowd(99, 40), 1e-4) is None
-    assert in_force(gallery(crowd(99, 40)), settings) is settings
-    assert in_force(gallery(crowd(0, 40)), settings) is settings
-    assert in_force(gallery(crowd(100, 40)), settings) != settings
+    assert adaptive_thresholds(gallery(crowd(99, 40)), settings) is settings
+    assert adaptive_thresholds(gallery(crowd(0, 40)), settings) is settings
+    assert adaptive_thresholds(gallery(crowd(100, 40)), settings) != settings
 
 
 def test_people_all_alike_say_nothing() -> None:
@@ -76,7 +76,10 @@ def test_people_all_alike_say_nothing() -> None:
 
 def test_the_threshold_is_what_the_roster_says_and_its_error_more() -> None:
     roster, settings = crowd(400, 50), RosterSettings()
-    said, rule = estimate(roster, settings.wrong_rate), in_force(gallery(roster), settings)
+    said, rule = (
+        estimate(roster, settings.wrong_rate),
+        adaptive_thresholds(gallery(roster), settings),
+    )
     assert said is not None
     assert settings.threshold < rule.threshold < settings.threshold_most
     assert rule.threshold == pytest.approx(said.threshold + said.error)
@@ -86,12 +89,12 @@ def test_the_threshold_is_what_the_roster_says_and_its_error_more() -> None:
 
 def test_the_settings_bound_it() -> None:
     settings = RosterSettings(threshold_most=0.7, margin_most=0.1)
-    highest = in_force(gallery(crowd(400, 40)), settings)
-    lowest = in_force(gallery(crowd(400, DIMENSION)), settings)
+    highest = adaptive_thresholds(gallery(crowd(400, 40)), settings)
+    lowest = adaptive_thresholds(gallery(crowd(400, DIMENSION)), settings)
     assert (highest.threshold, highest.margin) == (0.7, 0.1)
     assert (lowest.threshold, lowest.margin) == (0.62, 0.08)
 
 
 def test_nothing_aimed_at_leaves_the_settings_alone() -> None:
     settings = RosterSettings(wrong_rate=0)
-    assert in_force(gallery(crowd(400, 30)), settings) is settings
+    assert adaptive_thresholds(gallery(crowd(400, 30)), settings) is settings

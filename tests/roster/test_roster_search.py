@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.roster.search import DIMENSION, Gallery, fuse
+from edge.roster.search import DIMENSION, Gallery, mean_template
 from edge.types import Floats
 
 
@@ -57,7 +57,7 @@ def test_a_search_leaves_the_gallery_as_it_was() -> None:
 
 def test_photos_are_fused_to_one_vector_between_them() -> None:
     photos = units(3, 0)
-    fused = fuse(photos)
+    fused = mean_template(photos)
     assert np.linalg.norm(fused) == pytest.approx(1.0)
     assert (photos @ fused > 0.3).all()
-    np.testing.assert_allclose(fuse(photos[:1]), photos[0], atol=1e-6)
+    np.testing.assert_allclose(mean_template(photos[:1]), photos[0], atol=1e-6)

@@ -22,7 +22,7 @@ from edge.contract.jose import from_b64url
 from edge.contract.keys import SigningKey
 from edge.roster.file import load, read
 from edge.roster.keys import read_key
-from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Studio, record
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, SceneRenderer, record
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
@@ -201,7 +201,7 @@ def found_in(daemon: subprocess.Popen[bytes], betray: dict[str, bytes]) -> set[s
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("frames")
-    record(Studio(FACES), [SCENES["smile"]], folder)
+    record(SceneRenderer(FACES), [SCENES["smile"]], folder)
     return folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from deb_building import RELEASES, REPOSITORY, Target, commit_seconds, pages
 from deb_building.wheels import LOCK, locked, needed
 
-from edge.configuration import load_unit
+from edge.configuration import load_settings
 
 PI = Target(RELEASES["bookworm"], "arm64")
 PI_13 = Target(RELEASES["trixie"], "arm64")
@@ -43,7 +43,7 @@ def test_without_git_the_changelog_dates_the_files(
 
 
 def test_the_example_is_settings_of_a_unit() -> None:
-    settings = load_unit(REPOSITORY / "packaging/senyum.toml")
+    settings = load_settings(REPOSITORY / "packaging/senyum.toml")
     assert settings.unit.source == "urn:senyum:depok:balaikota:lobby-1"
 
 

@@ -13,13 +13,13 @@ from demo_show.proof import EXPECTED, Evidence, Finding, Window, findings, store
 from demo_show.watch import Given, Heard, Lights, Memory, Sample, Watch, note_name, notes
 
 from edge.contract.keys import KeySet, SigningKey, add_registration
-from edge.contract.topics import Leaf, UnitName
+from edge.contract.topics import TopicKind, UnitName
 from edge.gpio.patterns import timeline
-from edge.outbox.event_signer import Context, Head, Sealer
+from edge.outbox.event_signer import ChainHead, EventSigner, SigningContext
 from edge.settings import GpioSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
 from edge.types import Attempt, Audit, AuditCode, Cue, CueName, Event, Outcome, Reason
-from senyum_central.ingest.ingestor import Desk, Instant, Message
+from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
 from senyum_central.store.store import Store
 
 S = 1_000_000_000
@@ -79,19 +79,19 @@ def tell(tmp_path: Path) -> Any:
         key = SigningKey.load_or_create(tmp_path / "signing.key")
         name = UnitName.of(UNIT)
         add_registration(tmp_path / "keys.json", key.registration(name))
-        context = Context(UNIT, "0", {}, None, Settings().thresholds)
-        sealer = Sealer(context, key, SystemClock())
+        context = SigningContext(UNIT, "0", {}, None, Settings().thresholds)
+        sealer = EventSigner(context, key, SystemClock())
         store = Store(tmp_path / "events.db")
-        desk = Desk(store, KeySet.load(tmp_path / "keys.json"), 1.0, Instant.now())
-        head = Head()
+        desk = Ingestor(store, KeySet.load(tmp_path / "keys.json"), 1.0, ReceivedAt.now())
+        head = ChainHead()
         memory = Memory()
         away = window("away")
         outage = Window(away.start_ns + 1 * S, away.start_ns + 5 * S)
         for event in events:
             token = sealer.event(event, head).token
             head = head.followed_by(token)
-            topic = name.topic(Leaf.EVENT)
-            (notice,) = desk.take([Message(topic, token.encode())], Instant.now())
+            topic = name.topic(TopicKind.EVENT)
+            (notice,) = desk.ingest([Message(topic, token.encode())], ReceivedAt.now())
             assert notice.event is not None
             dumped = notice.event.model_dump(mode="json")
             late = outage.start_ns < event.captured_ns < outage.end_ns

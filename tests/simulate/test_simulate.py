@@ -12,7 +12,7 @@ from edge.contract.keys import KeySet
 from edge.errors import LinkError
 from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.simulate.checks import stored
-from senyum_lab.simulate.receivers import Listener
+from senyum_lab.simulate.receivers import ReceiverProcess
 
 FEW = ["--units", "6", "--people", "24", "--minutes", "0.5", "--speed", "30", "--processes", "2"]
 
@@ -63,6 +63,6 @@ def test_a_receiver_that_does_not_begin(tmp_path: Path) -> None:
     missing = ["--keys", str(tmp_path / "none"), "--store", str(tmp_path / "store")]
     with (
         pytest.raises(LinkError, match="none"),
-        Listener([["--broker", "127.0.0.1:1", *missing]], tmp_path / "receiver"),
+        ReceiverProcess([["--broker", "127.0.0.1:1", *missing]], tmp_path / "receiver"),
     ):
         pass

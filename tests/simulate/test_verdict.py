@@ -4,7 +4,7 @@ import pytest
 from central_parts import Unit, keys_of
 
 from edge.contract.jose import digest
-from senyum_lab.simulate.checks import Verdict, judge, percentile
+from senyum_lab.simulate.checks import SimulationResult, judge, percentile
 
 UNIT = Unit()
 URN = UNIT.name.source
@@ -13,13 +13,13 @@ OTHERS = [message.payload.decode() for message in Unit().events(5)]  # the same 
 RECORDED = {URN: {number: digest(token) for number, token in enumerate(EVENTS, 1)}}
 
 
-def look(*tokens: str) -> Verdict:
+def look(*tokens: str) -> SimulationResult:
     return judge(RECORDED, [(URN, token) for token in tokens], keys_of(UNIT))
 
 
 def test_a_store_that_holds_all() -> None:
     verdict = look(*EVENTS)
-    assert verdict == Verdict(5, 5, 0, 0, 0, 0)
+    assert verdict == SimulationResult(5, 5, 0, 0, 0, 0)
     assert verdict.good
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge.appliance.watchdog.reboot_limiter import STRIKES
-from edge.status.camera_outage import FILE, Absence
+from edge.status.camera_outage import FILE, CameraOutage
 from edge.types import AuditCode
 
 MINUTE = 60 * 10**9
@@ -26,13 +26,13 @@ def chain() -> Chain:
     return Chain()
 
 
-def run(folder: Path) -> Absence:
-    return Absence({"RUNTIME_DIRECTORY": str(folder)}, BEGAN)
+def run(folder: Path) -> CameraOutage:
+    return CameraOutage({"RUNTIME_DIRECTORY": str(folder)}, BEGAN)
 
 
-def lasts(absence: Absence) -> int:
+def lasts(absence: CameraOutage) -> int:
     """Minutes that a run bears without pictures."""
-    return next(m for m in range(100) if not absence.bears(BEGAN + m * MINUTE))
+    return next(m for m in range(100) if not absence.keep_alive_without_frames(BEGAN + m * MINUTE))
 
 
 def test_patience_begins_after_the_reboot_was_asked_for_and_doubles(
@@ -42,8 +42,8 @@ def test_patience_begins_after_the_reboot_was_asked_for_and_doubles(
     for _ in range(STRIKES + 8):
         absence = run(tmp_path)
         borne.append(lasts(absence))
-        absence.lost(chain, "no camera")
-        absence.lost(chain, "still none")
+        absence.record_outage(chain, "no camera")
+        absence.record_outage(chain, "still none")
     assert borne == [0] * STRIKES + [1, 2, 4, 8, 16, 32, 60, 60]
     assert chain.said == [AuditCode.CAMERA_LOST]
 
@@ -53,13 +53,13 @@ def test_a_camera_that_is_back_in_this_run_is_told_and_ends_all_patience(
 ) -> None:
     (tmp_path / FILE).write_text(f"{STRIKES}\n")
     absence = run(tmp_path)
-    absence.lost(chain, "no camera")
-    absence.over(chain)
-    absence.over(chain)
+    absence.record_outage(chain, "no camera")
+    absence.clear(chain)
+    absence.clear(chain)
     assert chain.said == [AuditCode.CAMERA_BACK]
-    assert not absence.bears(BEGAN)
+    assert not absence.keep_alive_without_frames(BEGAN)
     assert lasts(run(tmp_path)) == 0
-    absence.lost(chain, "again")
+    absence.record_outage(chain, "again")
     assert chain.said == [AuditCode.CAMERA_BACK, AuditCode.CAMERA_LOST]
 
 
@@ -68,22 +68,22 @@ def test_a_few_pictures_end_no_long_absence(tmp_path: Path, chain: Chain) -> Non
     (tmp_path / FILE).write_text(f"{STRIKES}\n")
     absence = run(tmp_path)
     for second in range(9):
-        absence.picture(chain, BEGAN + second * 10**9, useful=True)
-    absence.picture(chain, BEGAN + 9 * 10**9, useful=False)
+        absence.observe_frame(chain, BEGAN + second * 10**9, useful=True)
+    absence.observe_frame(chain, BEGAN + 9 * 10**9, useful=False)
     for second in range(10, 20):
-        absence.picture(chain, BEGAN + second * 10**9, useful=True)
+        absence.observe_frame(chain, BEGAN + second * 10**9, useful=True)
     assert chain.said == []
-    assert absence.bears(BEGAN)
-    absence.picture(chain, BEGAN + 20 * 10**9, useful=True)
-    absence.picture(chain, BEGAN + 21 * 10**9, useful=True)
+    assert absence.keep_alive_without_frames(BEGAN)
+    absence.observe_frame(chain, BEGAN + 20 * 10**9, useful=True)
+    absence.observe_frame(chain, BEGAN + 21 * 10**9, useful=True)
     assert chain.said == [AuditCode.CAMERA_BACK]
-    assert not absence.bears(BEGAN)
+    assert not absence.keep_alive_without_frames(BEGAN)
 
 
 def test_a_run_that_never_lost_its_camera_leaves_nothing(tmp_path: Path, chain: Chain) -> None:
     absence = run(tmp_path)
     for second in range(60):
-        absence.picture(chain, BEGAN + second * 10**9, useful=True)
+        absence.observe_frame(chain, BEGAN + second * 10**9, useful=True)
     assert chain.said == []
     assert list(tmp_path.iterdir()) == []
 
@@ -100,15 +100,15 @@ def test_an_absurd_count_is_as_patient_as_can_be(tmp_path: Path) -> None:
 
 
 def test_without_a_directory_each_run_is_the_first(chain: Chain) -> None:
-    absence = Absence({}, BEGAN)
-    absence.lost(chain, "no camera")
-    absence.over(chain)
+    absence = CameraOutage({}, BEGAN)
+    absence.record_outage(chain, "no camera")
+    absence.clear(chain)
     assert chain.said == [AuditCode.CAMERA_LOST, AuditCode.CAMERA_BACK]
 
 
 def test_a_directory_that_cannot_be_written_is_said_and_survived(
     tmp_path: Path, chain: Chain, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(tmp_path / "gone").lost(chain, "no camera")
+    run(tmp_path / "gone").record_outage(chain, "no camera")
     assert "cannot be written" in caplog.text
     assert chain.said == [AuditCode.CAMERA_LOST]

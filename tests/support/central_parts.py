@@ -9,12 +9,12 @@ from typing import Any
 
 from edge.contract.events import Status
 from edge.contract.keys import KeySet, SigningKey
-from edge.contract.topics import Leaf, UnitName
-from edge.outbox.event_signer import Context, Head, Sealer, Vitals
+from edge.contract.topics import TopicKind, UnitName
+from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
-from edge.types import Attempt, Audit, AuditCode, Life, Match, Outcome, Reason
-from senyum_central.ingest.ingestor import Instant, Message
+from edge.types import Attempt, Audit, AuditCode, LivenessResult, Match, Outcome, Reason
+from senyum_central.ingest.ingestor import Message, ReceivedAt
 
 PERSON = "4f2a1b2c3d4e5f60718293a4b5c6d7e8"
 START = datetime(2026, 3, 2, 0, 31, 4, tzinfo=UTC)  # 07:31:04 in Jakarta
@@ -47,7 +47,7 @@ class Unit:
     def __init__(
         self,
         name: str = "lobby-1",
-        head: Head | None = None,
+        head: ChainHead | None = None,
         key: str | None = None,
         zone: str = "Asia/Jakarta",
     ) -> None:
@@ -56,8 +56,8 @@ class Unit:
         settings = UnitSettings(org="kota", site="depok", name=name, place=place)
         self.name = UnitName.of(settings)
         self.key = signing_key(key or name)
-        self.head = head or Head()
-        context = Context(
+        self.head = head or ChainHead()
+        context = SigningContext(
             unit=settings,
             software="0.1.0",
             models={"identity": "ab" * 32},
@@ -65,7 +65,7 @@ class Unit:
             thresholds=Settings().thresholds,
         )
         self.clock = FixedClock()
-        self.sealer = Sealer(context, self.key, self.clock)
+        self.sealer = EventSigner(context, self.key, self.clock)
 
     def fork(self) -> "Unit":
         """Return the same unit as it would go on from a copy of its disk."""
@@ -95,7 +95,7 @@ class Unit:
             captured_ns=1_000_000_000,
             person=PERSON,
             match=Match(PERSON, 0.71, 0.49),
-            life=Life(False, 0.1249, 12, {"network": 0.1}),
+            life=LivenessResult(False, 0.1249, 12, {"network": 0.1}),
         )
         return self._next(attempt)
 
@@ -111,12 +111,12 @@ class Unit:
         return [self.event() for _ in range(count)]
 
     def state(self, status: Status = Status.ONLINE, session: int = 1) -> Message:
-        return self.message(self.sealer.state(status, session, self.head), Leaf.STATE)
+        return self.message(self.sealer.state(status, session, self.head), TopicKind.STATE)
 
     def health(self) -> Message:
-        return self.message(self.sealer.health(Vitals(), 1, self.head, 0), Leaf.HEALTH)
+        return self.message(self.sealer.health(HealthReport(), 1, self.head, 0), TopicKind.HEALTH)
 
-    def message(self, content: str | bytes, leaf: Leaf = Leaf.EVENT) -> Message:
+    def message(self, content: str | bytes, leaf: TopicKind = TopicKind.EVENT) -> Message:
         payload = content.encode("ascii") if isinstance(content, str) else content
         return Message(self.name.topic(leaf), payload)
 
@@ -129,16 +129,16 @@ def keys_of(*units: Unit) -> KeySet:
 class TurnedClock:
     """An Instant that moves when it is told to."""
 
-    instant: Instant
+    instant: ReceivedAt
 
     @classmethod
     def at_start(cls) -> "TurnedClock":
-        return cls(Instant(START, 0))
+        return cls(ReceivedAt(START, 0))
 
-    def __call__(self) -> Instant:
+    def __call__(self) -> ReceivedAt:
         return self.instant
 
-    def turn(self, seconds: float) -> Instant:
+    def turn(self, seconds: float) -> ReceivedAt:
         later = self.instant.monotonic_ns + int(seconds * 1e9)
         self.instant = replace(self.instant, monotonic_ns=later)
         return self.instant

@@ -17,7 +17,7 @@ from edge.inference.models import Models
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key, read_key
-from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Studio, record
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, SceneRenderer, record
 
 FACES = Path(__file__).parents[1] / "faces"
 CONFIG = """
@@ -79,7 +79,7 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
         frames = folder / "frames"
         frames.mkdir()
-        record(Studio(FACES), [SCENES["empty"]], frames)
+        record(SceneRenderer(FACES), [SCENES["empty"]], frames)
         width, height = SIZE
         self.config.write_text(
             CONFIG.format(

@@ -12,14 +12,14 @@ from edge.contract.envelope import CTY, TYP
 from edge.contract.events import timestamp
 from edge.contract.jose import digest, from_b64url
 from edge.contract.keys import KeySet, add_registration
-from edge.contract.topics import Leaf
+from edge.contract.topics import TopicKind
 from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Direction, Match, Outcome, Reason
 from senyum_central.evidence import bundle
 from senyum_central.evidence.entries import Defect
-from senyum_central.evidence.evidence import Evidence
-from senyum_central.ingest.ingestor import Desk, Instant, Message
-from senyum_central.store.queries import Period, Shelf
+from senyum_central.evidence.evidence import EvidenceReader
+from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.store.queries import EventReader, Period
 from senyum_central.store.store import Store
 
 ANI, BUDI = "a" * 32, "b" * 32
@@ -93,10 +93,10 @@ def key_file(folder: Path, *units: Unit) -> Path:
 def exported(store: Store, period: Period, keys: KeySet) -> bytes:
     """Return the signed events of some days, as `export --raw` writes them of an intact store."""
     out = io.BytesIO()
-    shelf = Shelf(store)
+    shelf = EventReader(store)
     defects: list[Defect] = []
     with shelf.snapshot():
-        evidence = Evidence(shelf, keys, period, defects.append, lambda _: None)
+        evidence = EvidenceReader(shelf, keys, period, defects.append, lambda _: None)
         written = datetime(2026, 3, 3, tzinfo=UTC)
         bundle.write(out, shelf, evidence, period, defects.append, written=written)
     return out.getvalue()
@@ -104,8 +104,8 @@ def exported(store: Store, period: Period, keys: KeySet) -> bytes:
 
 def take(store: Store, *messages: Message, units: tuple[Unit, ...], at: str) -> None:
     """Receive and store messages at a moment, UTC."""
-    now = Instant(datetime.fromisoformat(at).replace(tzinfo=UTC), 0)
-    Desk(store, keys_of(*units), 60.0, now).take(messages, now)
+    now = ReceivedAt(datetime.fromisoformat(at).replace(tzinfo=UTC), 0)
+    Ingestor(store, keys_of(*units), 60.0, now).ingest(messages, now)
 
 
 def later_of(unit: Unit, **changes: object) -> Message:
@@ -119,5 +119,5 @@ def later_of(unit: Unit, **changes: object) -> Message:
 
 def resigned(unit: Unit, content: dict[str, object]) -> str:
     key = unit.key
-    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[Leaf.EVENT], "cty": CTY}
+    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[TopicKind.EVENT], "cty": CTY}
     return key.sign(header, json.dumps(content).encode())

@@ -7,20 +7,27 @@ from orders import Commander
 from rosters import EMBEDDER, KEY
 from wireunit import UNIT, Signer
 
-from edge.commands.refusal_counter import Refusals
-from edge.contract.authority import AuthorityFile, Flaw, OrderRefused, Role
-from edge.contract.commands import Answer
+from edge.commands.refusal_counter import RefusalCounter
+from edge.contract.authority import AuthorityFile, OrderRejected, OrderRejectReason, Role
+from edge.contract.commands import CommandResult
 from edge.contract.encryption import EncryptionKey, Recipient
 from edge.contract.keys import KeySet, add_registration
-from edge.contract.roster_manifest import Manifest
-from edge.mqtt.link import Link
+from edge.contract.roster_manifest import RosterManifest
+from edge.mqtt.link import ConnectionManager
 from edge.roster.codec import Roster
 from edge.roster.file import save
-from edge.roster.receiver import Delivery
-from edge.roster.store import Keeper, RosterRefused
+from edge.roster.receiver import RosterReceiver
+from edge.roster.store import RosterRejected, RosterStore
 from edge.settings import BrokerSettings
-from senyum_central.admin.broker_session import Post
-from senyum_central.admin.rosters import Load, Pushed, Source, Watch, digest_of, push
+from senyum_central.admin.broker_session import BrokerSession
+from senyum_central.admin.rosters import (
+    DeliveryMonitor,
+    PushResult,
+    RosterRelease,
+    Source,
+    digest_of,
+    push,
+)
 
 
 class Enroller:
@@ -52,13 +59,15 @@ class Enroller:
             {UNIT: self.recipient},
         )
 
-    def send(self, broker: BrokerSettings, roster: Roster, seconds: float = 30.0) -> Watch:
+    def send(
+        self, broker: BrokerSettings, roster: Roster, seconds: float = 30.0
+    ) -> DeliveryMonitor:
         """Bring a roster and wait for the answer."""
         save(self.file, KEY, roster)
-        load = Load.of(roster, [self.recipient])
-        watch = Watch(KeySet.load(self.keys), [UNIT], digest_of(roster), load.manifests)
-        with Post(broker, "admin", watch.hear) as post:
-            self.pushed: Pushed = push(post, watch, load, self.commander.key)
+        load = RosterRelease.of(roster, [self.recipient])
+        watch = DeliveryMonitor(KeySet.load(self.keys), [UNIT], digest_of(roster), load.manifests)
+        with BrokerSession(broker, "admin", watch.hear) as post:
+            self.pushed: PushResult = push(post, watch, load, self.commander.key)
             watch.wait(post, seconds, lambda _: None)
         return watch
 
@@ -67,36 +76,36 @@ class Rack:
     """A shelf over a real keeper: everything is in force at once, and answered."""
 
     def __init__(self, folder: Path) -> None:
-        self.keeper = Keeper(folder / "roster.senyum", KEY, EMBEDDER)
+        self.keeper = RosterStore(folder / "roster.senyum", KEY, EMBEDDER)
         self.installed: list[int] = []
-        self.answers: list[Answer] = []
-        self.link: Link | None = None
+        self.answers: list[CommandResult] = []
+        self.link: ConnectionManager | None = None
         self.digest = ""
         self.later: list[str] = []
 
-    def has(self, version: int, digest: str) -> bool:
+    def is_current(self, version: int, digest: str) -> bool:
         return (version, digest) == (self.keeper.ledger.version, self.digest)
 
     def receipt_follows(self, to: str) -> bool:
         return to in self.later
 
-    def check(self, manifest: Manifest) -> None:
+    def check(self, manifest: RosterManifest) -> None:
         try:
             self.keeper.check(manifest.version, manifest.digest, manifest.embedder)
-        except RosterRefused as error:
-            raise OrderRefused(Flaw(error.reason), str(error)) from None
+        except RosterRejected as error:
+            raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
 
-    def install(self, content: bytearray, manifest: Manifest) -> None:
+    def install(self, content: bytearray, manifest: RosterManifest) -> None:
         try:
             gallery = self.keeper.install(content, manifest.version, manifest.digest, manifest.id)
-        except RosterRefused as error:
-            raise OrderRefused(Flaw(error.reason), str(error)) from None
+        except RosterRejected as error:
+            raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
         self.digest = gallery.digest
         self.installed.append(manifest.version)
 
-    def listener(self, folder: Path, authorities: Path, refusals: Refusals) -> Delivery:
+    def listener(self, folder: Path, authorities: Path, refusals: RefusalCounter) -> RosterReceiver:
         """Return the listener of the unit in `folder`."""
-        return Delivery(
+        return RosterReceiver(
             UNIT,
             AuthorityFile(authorities),
             EncryptionKey.load_or_create(folder / "encryption.key"),

@@ -12,10 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edge.appliance.provision import toml
-from edge.appliance.provision.apply import Done, provision
+from edge.appliance.provision.apply import AppliedChanges, provision
 from edge.appliance.provision.claim import Documents
-from edge.appliance.provision.plan import Machine
-from edge.configuration import load_unit
+from edge.appliance.provision.plan import ProvisioningTarget
+from edge.configuration import load_settings
 from edge.settings import Settings
 from edge.system.privileges import Owner
 
@@ -72,18 +72,18 @@ class Desk:
         return self.etc / "senyum.toml"
 
     @property
-    def machine(self) -> Machine:
+    def machine(self) -> ProvisioningTarget:
         now = self.now or datetime.now(UTC)
-        return Machine(self.config, ME, ME, lambda: self.cameras, lambda: now)
+        return ProvisioningTarget(self.config, ME, ME, lambda: self.cameras, lambda: now)
 
     @property
     def settings(self) -> Settings:
-        return load_unit(self.config)
+        return load_settings(self.config)
 
     def told(self, content: Mapping[str, Any]) -> Documents:
         return Documents.of(content, "claim", self.boot)
 
-    def provision(self, content: Mapping[str, Any]) -> Done:
+    def provision(self, content: Mapping[str, Any]) -> AppliedChanges:
         return provision(self.told(content), self.machine)
 
     def insert(self, content: Mapping[str, Any]) -> Path:

@@ -13,21 +13,21 @@ from edge.types import (
     ANCHORS,
     Attempt,
     Box,
+    CameraFault,
     Cue,
     CueName,
-    Fault,
+    EventStored,
+    FaceObservation,
     Floats,
+    FrameResult,
     LinkChanged,
-    Liveness,
     Match,
-    Problem,
+    PassiveLivenessScore,
     Quality,
-    Sighting,
+    QualityProblem,
     Stimulus,
-    Stored,
     StoreFailed,
-    Tick,
-    View,
+    TimerTick,
 )
 
 FRAME_S = 1 / 15
@@ -40,7 +40,7 @@ ON_THE_WAY = 2  # frames that a mouth takes to go far, so that it does not leap
 REACT = math.ceil(LIVING.reaction / FRAME_S)  # frames after the prompt in which no answer counts
 
 
-def quality(problem: Problem | None = None) -> Quality:
+def quality(problem: QualityProblem | None = None) -> Quality:
     return Quality(160.0, 100.0, 120.0, 40.0, 0.0, 0.0, 0.0, problem)
 
 
@@ -63,35 +63,35 @@ def face(
     *,
     similarity: float = 0.8,
     runner_up: float | None = 0.2,
-    problem: Problem | None = None,
+    problem: QualityProblem | None = None,
     width: float = 200.0,
     alive: float | None = None,
     stiff: bool = False,
-) -> Sighting:
+) -> FaceObservation:
     """A judged face; `person` None is a face that the roster is empty for.
 
     `alive` is what the liveness network says of the frame; of a `stiff` face no point moves.
     """
     judged = person is not None and problem is None
-    return Sighting(
+    return FaceObservation(
         track,
         Box(100.0, 100.0, width, width),
         0.9,
         quality(problem),
         Match(person, similarity, runner_up) if judged and person else None,
         smile if problem is None else None,
-        None if alive is None or problem else Liveness(alive, {"network": alive}),
+        None if alive is None or problem else PassiveLivenessScore(alive, {"network": alive}),
         mesh(0.0 if stiff else smile or 0.0) if problem is None else None,
     )
 
 
-def stranger(track: int = 1) -> Sighting:
+def stranger(track: int = 1) -> FaceObservation:
     return face(track, "ani", similarity=0.2, runner_up=0.1)
 
 
-def bystander(track: int = 2, width: float = 180.0) -> Sighting:
+def bystander(track: int = 2, width: float = 180.0) -> FaceObservation:
     """A face that is not the leading one: only its place is known."""
-    return Sighting(track, Box(400.0, 100.0, width, width), 0.9)
+    return FaceObservation(track, Box(400.0, 100.0, width, width), 0.9)
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Doorway:
     now: float = 100.0
     cues: list[tuple[float, Cue]] = field(default_factory=list)
     events: list[Attempt] = field(default_factory=list)
-    _last: tuple[Sighting, ...] = ()
+    _last: tuple[FaceObservation, ...] = ()
 
     @classmethod
     def with_rules(
@@ -136,7 +136,9 @@ class Doorway:
         self.events += step.events
         return [cue.name for cue in step.cues]
 
-    def see(self, *sightings: Sighting, frames: int = 1, leap: bool = False) -> list[CueName]:
+    def see(
+        self, *sightings: FaceObservation, frames: int = 1, leap: bool = False
+    ) -> list[CueName]:
         """Show the same faces for `frames` frames; returns the cues of the last.
 
         A mouth that goes far is seen on its way for ON_THE_WAY frames more, in which the score, a
@@ -145,11 +147,11 @@ class Doorway:
         shown: list[CueName] = []
         for face in (*([] if leap else self._on_the_way(sightings)), *[None] * frames):
             self.now += FRAME_S
-            shown = self.send(View(round(self.now * 1e9), (face,) if face else sightings))
+            shown = self.send(FrameResult(round(self.now * 1e9), (face,) if face else sightings))
         self._last = sightings
         return shown
 
-    def _on_the_way(self, sightings: tuple[Sighting, ...]) -> list[Sighting]:
+    def _on_the_way(self, sightings: tuple[FaceObservation, ...]) -> list[FaceObservation]:
         if not (self._last and sightings):
             return []
         before, now = self._last[0], sightings[0]
@@ -163,22 +165,22 @@ class Doorway:
             for share in (n / (ON_THE_WAY + 1) for n in range(1, ON_THE_WAY + 1))
         ]
 
-    def see_for(self, seconds: float, *sightings: Sighting) -> None:
+    def see_for(self, seconds: float, *sightings: FaceObservation) -> None:
         self.see(*sightings, frames=round(seconds / FRAME_S))
 
     def wait(self, seconds: float) -> None:
         """Let time pass without a frame."""
         for _ in range(round(seconds / 0.1)):
-            self.send(Tick(), after=0.1)
+            self.send(TimerTick(), after=0.1)
 
     def store(self) -> list[CueName]:
-        return self.send(Stored(self.events[-1].ref), after=0.01)
+        return self.send(EventStored(self.events[-1].ref), after=0.01)
 
     def fail(self) -> list[CueName]:
         return self.send(StoreFailed(self.events[-1].ref, "disk full"), after=0.01)
 
     def fault(self, why: str | None) -> list[CueName]:
-        return self.send(Fault(why), after=0.01)
+        return self.send(CameraFault(why), after=0.01)
 
     def ask(self, track: int = 1, person: str = "ani") -> None:
         """Bring a person as far as the prompt, and past the time in which nobody can answer."""

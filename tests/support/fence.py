@@ -21,8 +21,8 @@ from wireunit import until
 from edge.appliance.csr import request
 from edge.mqtt.client import new_client, properties
 from edge.settings import BrokerSettings
-from senyum_central.admin.ca import CertificateAuthority, Shelf
-from senyum_central.admin.certificates import Kind, Subject
+from senyum_central.admin.ca import CaDirectory, CertificateAuthority
+from senyum_central.admin.certificates import CertificateKind, Subject
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 FILES = Path(__file__).parents[2] / "docs" / "broker"
@@ -38,7 +38,7 @@ class Pki:
 
     def __init__(self, folder: Path) -> None:
         self.now = datetime.now(UTC)
-        self.shelf = Shelf(folder / "ca")
+        self.shelf = CaDirectory(folder / "ca")
         self.ca = CertificateAuthority.create(folder / "ca", "tests", PASSPHRASE, self.now)
         self._folder = folder
 
@@ -55,7 +55,7 @@ class Pki:
 
     def unchecked(self, name: str) -> tuple[Path, Path]:
         """Return a client's certificate of a name that the authority would not take."""
-        return self._issue(Subject(name, Kind.CLIENT), 30)
+        return self._issue(Subject(name, CertificateKind.CLIENT), 30)
 
     def _issue(self, subject: Subject, days: int) -> tuple[Path, Path]:
         stem = re.sub(r"[^a-z0-9-]", "_", subject.name)

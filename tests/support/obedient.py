@@ -9,10 +9,10 @@ import numpy as np
 from wireunit import FAST, UNIT, WireUnit
 
 from edge.commands.actions import change_of
-from edge.commands.service import Commands, Doors
+from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.authority import Role, register
 from edge.contract.keys import SigningKey
-from edge.outbox.event_signer import Sealer
+from edge.outbox.event_signer import EventSigner
 from edge.roster.search import DIMENSION, Gallery
 from edge.settings import AuthoritySettings, BrokerSettings, OutboxSettings, Settings
 from edge.system.clock import ClockReading, ClockState, SystemClock
@@ -38,21 +38,21 @@ class Obedient:
             outbox=OutboxSettings(file=folder / "outbox.db", replay_rate=100.0),
             authority=AuthoritySettings(keys=authorities),
         )
-        self.commands = Commands(settings, SetClock(), None)
+        self.commands = CommandService(settings, SetClock(), None)
         stack.callback(self.commands.close)
 
     def start(self, broker: BrokerSettings, stack: ExitStack) -> WireUnit:
         made = WireUnit(
             self.folder,
             broker,
-            pace=replace(FAST, health=1.0),
+            pace=replace(FAST, health_interval=1.0),
             clock=SetClock(),
             archive=self.commands.archive,
             listeners=[_Late(self.commands)],
         )
         nobody = Gallery((), np.empty((0, DIMENSION), np.float32))
-        doors = Doors(lambda _: None, lambda _: None, lambda _code, _detail: 0, lambda: None)
-        sealer: Sealer = made.signer.sealer
+        doors = DaemonHooks(lambda _: None, lambda _: None, lambda _code, _detail: 0, lambda: None)
+        sealer: EventSigner = made.signer.sealer
         present = change_of(self.commands.settings, nobody)
         self.commands.attach(sealer, made.outbox, present, lambda: nobody, doors)
         self.commands.link = made.link
@@ -62,11 +62,11 @@ class Obedient:
 class _Late:
     """The commands' listener, which is made after the outbox that the link is made with."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: CommandService) -> None:
         self._commands = commands
 
     def filters(self, unit: object) -> tuple[str, ...]:
-        return (UNIT.below("command", "+"),)
+        return (UNIT.subtopic("command", "+"),)
 
     def heard(self, topic: str, payload: bytes, retained: bool) -> None:
         (listener,) = self._commands.listeners

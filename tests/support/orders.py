@@ -17,7 +17,7 @@ from edge.contract.topics import COMMAND
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings
 
-TOPIC = UNIT.below(COMMAND, "ping")
+TOPIC = UNIT.subtopic(COMMAND, "ping")
 COMMAND_TYP = "senyum-command+jws"
 
 
@@ -79,7 +79,7 @@ class Voice:
     def say(
         self,
         payload: bytes,
-        topic: str = UNIT.below(COMMAND, "ping"),
+        topic: str = UNIT.subtopic(COMMAND, "ping"),
         *,
         retain: bool = False,
         qos: int = 1,

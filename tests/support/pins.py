@@ -4,7 +4,7 @@ import time
 
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from edge.gpio.board import Board
+from edge.gpio.board import IndicatorBoard
 from edge.settings import GpioSettings
 
 
@@ -29,11 +29,11 @@ def mock_settings(**changes: object) -> GpioSettings:
     return GpioSettings.model_validate({"factory": "mock", **changes})
 
 
-def recording_board(settings: GpioSettings) -> Board:
-    return Board(settings, MockFactory(pin_class=RecordingPin))
+def recording_board(settings: GpioSettings) -> IndicatorBoard:
+    return IndicatorBoard(settings, MockFactory(pin_class=RecordingPin))
 
 
-def pin(board: Board, number: int) -> RecordingPin:
+def pin(board: IndicatorBoard, number: int) -> RecordingPin:
     found = board.factory.pin(number)
     assert isinstance(found, RecordingPin)
     return found

@@ -11,8 +11,8 @@ from typing import Self
 from edge.contract.keys import KeySet
 from edge.errors import SenyumError
 from edge.settings import BrokerSettings
-from senyum_central.ingest.ingestor import Desk, Instant
-from senyum_central.ingest.notices import Kind, Notice
+from senyum_central.ingest.ingestor import Ingestor, ReceivedAt
+from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
 from senyum_central.ingest.subscriber import Subscriber
 from senyum_central.store.store import Store
@@ -38,7 +38,7 @@ class Central:
     def _run(self) -> None:
         try:
             with closing(Store(self.store)) as store:
-                desk = Desk(store, self._keys, self._grace_s, Instant.now())
+                desk = Ingestor(store, self._keys, self._grace_s, ReceivedAt.now())
                 receiver = _Announced(desk, self.notices.append, self._ready.set)
                 self._subscriber = Subscriber(self._broker, "receiver", receiver)
                 receiver.start()
@@ -61,10 +61,10 @@ class Central:
         assert not self._thread.is_alive()
         assert self.error is None
 
-    def said(self, kind: Kind) -> list[Notice]:
+    def said(self, kind: NoticeKind) -> list[Notice]:
         return [notice for notice in list(self.notices) if notice.kind is kind]
 
-    def numbers(self, kind: Kind) -> list[range]:
+    def numbers(self, kind: NoticeKind) -> list[range]:
         """Return what the lines of this kind (GAP or HEALED) name."""
         return [range(gap.first, gap.last + 1) for notice in self.said(kind) for gap in notice.gaps]
 
@@ -79,7 +79,7 @@ class Central:
 
     def missing(self) -> set[int]:
         """Return the numbers that were reported missing and did not come since."""
-        reported = {number for gap in self.numbers(Kind.GAP) for number in gap}
+        reported = {number for gap in self.numbers(NoticeKind.GAP) for number in gap}
         return reported - set(self.stored())
 
 
@@ -87,7 +87,7 @@ class _Announced(Receiver):
     """Says when it is first subscribed."""
 
     def __init__(
-        self, desk: Desk, show: Callable[[Notice], None], ready: Callable[[], None]
+        self, desk: Ingestor, show: Callable[[Notice], None], ready: Callable[[], None]
     ) -> None:
         super().__init__(desk, show)
         self._ready = ready

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from joserfc.jwk import OKPKey
 
-from edge.appliance.update.release import Machine, write
+from edge.appliance.update.release import ReleaseTarget, write
 
-MACHINE = Machine("x86_64", "{}.{}".format(*sys.version_info))
+MACHINE = ReleaseTarget("x86_64", "{}.{}".format(*sys.version_info))
 MADE = "2026-01-02T03:04:05Z"
 
 
@@ -47,7 +47,7 @@ def environment(folder: Path, version: str, *, files: int = 3) -> Path:
 
 
 def release(
-    folder: Path, by: Signatory, version: str, *, machine: Machine = MACHINE, files: int = 3
+    folder: Path, by: Signatory, version: str, *, machine: ReleaseTarget = MACHINE, files: int = 3
 ) -> Path:
     """Make a release file."""
     to = folder / f"senyum-{version}.release"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.errors import EndOfReplay
 from edge.images import from_image, shrink
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
@@ -37,7 +37,7 @@ class Played:
         self._number += 1
         return Frame(self._number, time.monotonic_ns(), picture, shrink(picture, 320, 240))
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         pass
 
     def close(self) -> None:
@@ -58,9 +58,9 @@ def settings_in(folder: Path) -> Settings:
 
 def known() -> tuple[Person, str]:
     """Return the person of the scenes, and the digest of the network that made the template."""
-    examiner = Examiner(InferenceSettings())
+    examiner = FaceAnalyzer(InferenceSettings())
     photo = from_image(Image.open(FACES / "obama3.jpg"))
-    template = examiner.examine(photo)[0].template
+    template = examiner.analyze(photo)[0].template
     person = Person(PERSON, "198503022010011003", "B. O.", exempt=False, templates=template[None])
     return person, examiner.digests["identity"]
 

@@ -13,9 +13,9 @@ from wireunit import UNIT, Signer, environment, until
 from edge.contract.envelope import verify
 from edge.contract.events import ChainedEvent
 from edge.contract.jose import digest
-from edge.contract.topics import Leaf
-from edge.outbox.store import Reader, Row
-from senyum_central.ingest.notices import Kind
+from edge.contract.topics import TopicKind
+from edge.outbox.store import OutboxReader, OutboxRow
+from senyum_central.ingest.notices import NoticeKind
 
 PATIENCE = 60.0  # seconds; far more than a busy machine needs
 
@@ -83,18 +83,18 @@ class UnitProcess:
         self._ready.set()
 
 
-def stored(folder: Path) -> list[Row]:
-    reader = Reader(folder / "outbox.db")
+def stored(folder: Path) -> list[OutboxRow]:
+    reader = OutboxReader(folder / "outbox.db")
     rows = reader.after(0, 1_000_000)
     reader.close()
     return rows
 
 
-def check_chain(folder: Path, rows: list[Row]) -> None:
+def check_chain(folder: Path, rows: list[OutboxRow]) -> None:
     """Verify every event and its link to the one before."""
     keys, previous = Signer(folder).keys, None
     for number, row in enumerate(rows, 1):
-        event = verify(row.token, keys, UNIT.topic(Leaf.EVENT)).event
+        event = verify(row.token, keys, UNIT.topic(TopicKind.EVENT)).event
         assert isinstance(event, ChainedEvent)
         assert (event.number, event.previous, event.id) == (number, previous, row.id)
         previous = digest(row.token)
@@ -104,12 +104,12 @@ def check_chain(folder: Path, rows: list[Row]) -> None:
 def settled(central: Central, written: Mapping[int, str]) -> bool:
     """Whether the receiver has told of all that it misses, and of all that healed."""
     kept = central.stored().keys()
-    gaps, healed = central.numbers(Kind.GAP), central.numbers(Kind.HEALED)
+    gaps, healed = central.numbers(NoticeKind.GAP), central.numbers(NoticeKind.HEALED)
     whole = [gap for gap in gaps if kept >= set(gap)]
     return central.missing() == written.keys() - kept and all(gap in healed for gap in whole)
 
 
-def check_central(central: Central, rows: list[Row]) -> None:
+def check_central(central: Central, rows: list[OutboxRow]) -> None:
     """Hold what the receiver stored and reported against what the unit wrote."""
     written = {number: row.token for number, row in enumerate(rows, 1)}
     with contextlib.suppress(AssertionError):  # what is wrong, the assertions below say
@@ -118,8 +118,8 @@ def check_central(central: Central, rows: list[Row]) -> None:
     assert central.missing() == written.keys() - kept.keys()
     assert kept.items() <= written.items()  # to the byte
     # A gap is called healed exactly where all of it has come.
-    gaps, healed = central.numbers(Kind.GAP), central.numbers(Kind.HEALED)
+    gaps, healed = central.numbers(NoticeKind.GAP), central.numbers(NoticeKind.HEALED)
     assert len(set(gaps)) == len(gaps)
     assert [gap for gap in gaps if kept.keys() >= set(gap)] == [g for g in gaps if g in healed]
     assert set(healed) <= set(gaps)
-    assert not central.said(Kind.FORK) + central.said(Kind.REFUSED)
+    assert not central.said(NoticeKind.FORK) + central.said(NoticeKind.REFUSED)

@@ -17,37 +17,37 @@ from typing import Self
 from PIL import Image
 from wireunit import until
 
-from edge.appliance.watchdog.fault_led import Watch
-from edge.appliance.watchdog.power import Power
-from edge.attendance.session import Step
+from edge.appliance.watchdog.fault_led import FaultBlinker
+from edge.appliance.watchdog.power import PowerReading
+from edge.attendance.session import StepResult
 from edge.attendance.table import State
 from edge.camera import Camera
-from edge.capture.camera_controls import Wish
+from edge.capture.camera_controls import CaptureRequest
 from edge.contract.envelope import verify
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.jose import digest
 from edge.contract.keys import KeySet, SigningKey
-from edge.contract.topics import Leaf, UnitName
-from edge.daemon import Unit
-from edge.errors import CameraError, CameraStalled, GpioError, PinsTaken, SenyumError
-from edge.gpio.cue_player import Panel
+from edge.contract.topics import TopicKind, UnitName
+from edge.daemon import Daemon
+from edge.errors import CameraError, CameraStalled, GpioError, PinBusyError, SenyumError
+from edge.gpio.cue_player import CuePlayer
 from edge.images import from_image, shrink
-from edge.inference.face_analyzer import Examiner
-from edge.outbox.store import Reader
+from edge.inference.face_analyzer import FaceAnalyzer
+from edge.outbox.store import OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.settings import GpioSettings, InferenceSettings, Settings
-from edge.status.status_file import Board, Bulletin
+from edge.status.status_file import Status, StatusFile
 from edge.types import Cue, CueName, Frame, Outcome, Stimulus, Yuv
-from senyum_lab.bench.scenes import SCENES, Studio
+from senyum_lab.bench.scenes import SCENES, SceneRenderer
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 FACES = Path(__file__).parents[1] / "faces"
 FPS = 15.0
 PERSON = "0123456789abcdef" * 2
 PATIENCE = 60.0  # seconds, for a loaded machine; the bar is the table's
-RECORDED = {CueName.RECORDED, CueName.RECORDED_AWAY}
+RECORDED = {CueName.RECORDED, CueName.RECORDED_OFFLINE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +61,13 @@ class Pictures:
 
     @classmethod
     def make(cls) -> Self:
-        studio, examiner = Studio(FACES, fps=FPS), Examiner(InferenceSettings())
+        studio, examiner = SceneRenderer(FACES, fps=FPS), FaceAnalyzer(InferenceSettings())
         shown = {
             name: [from_image(picture) for picture in studio.frames(SCENES[name])]
             for name in ("empty", "smile")
         }
         black = [from_image(Image.new("RGB", (640, 480)))]
-        template = examiner.examine(from_image(Image.open(FACES / "obama3.jpg")))[0].template
+        template = examiner.analyze(from_image(Image.open(FACES / "obama3.jpg")))[0].template
         person = Person(PERSON, "198503022010011003", "", exempt=False, templates=template[None])
         roster = Roster(1, datetime.now(UTC), examiner.digests["identity"], (person,))
         return cls(shown["empty"], shown["smile"], black, roster)
@@ -107,14 +107,14 @@ class Door:
         picture = self._last
         return Frame(self._number, time.monotonic_ns(), picture, shrink(picture, 320, 240))
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         pass
 
     def close(self) -> None:
         pass
 
 
-class Lights(Panel):
+class Lights(CuePlayer):
     """A panel on mock pins whose pins can be torn away."""
 
     def __init__(self, settings: GpioSettings, torn: Callable[[], bool]) -> None:
@@ -140,13 +140,13 @@ class FaultLight:
         self.lit = False
 
 
-class _Board(Board):
-    def __init__(self, folder: Path, keep: Callable[[Bulletin], None]) -> None:
+class _Board(StatusFile):
+    def __init__(self, folder: Path, keep: Callable[[Status], None]) -> None:
         super().__init__({"RUNTIME_DIRECTORY": str(folder)})
         self._keep = keep
 
-    def put(self, bulletin: Bulletin) -> None:
-        super().put(bulletin)
+    def put(self, bulletin: Status) -> None:
+        super().write(bulletin)
         self._keep(bulletin)
 
 
@@ -158,9 +158,9 @@ class Site:
     pictures: Pictures
     broker: PrivateBroker
     settings: Settings = field(init=False)
-    bulletin: Bulletin | None = None
+    bulletin: Status | None = None
     error: SenyumError | None = None
-    power: Power | None = None
+    power: PowerReading | None = None
     pins: str | None = None  # what is wrong with them: "taken" or "torn"
     cues: list[CueName] = field(default_factory=list)
     began: float = 0.0  # when it was hurt, time.monotonic()
@@ -200,10 +200,10 @@ class Site:
         key = SigningKey.load_or_create(self.settings.outbox.signing_key)
         self.keys = KeySet.of([key.registration(UnitName.of(self.settings.unit))])
         self._cues = 0
-        self._unit: Unit | None = None
+        self._unit: Daemon | None = None
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
-        beside = Watch(lambda: self.running, lambda: self.light, self._ended)
+        beside = FaultBlinker(lambda: self.running, lambda: self.light, self._ended)
         self._beside = threading.Thread(target=beside.run, daemon=True)
         self._beside.start()
 
@@ -238,7 +238,7 @@ class Site:
         """Start the unit; what keeps it from starting, or ends it, is `error`."""
         self.error, self.bulletin = None, None
         try:
-            self._unit = Unit(
+            self._unit = Daemon(
                 self.settings,
                 camera=self.door.open,
                 panel=self._panel,
@@ -279,10 +279,10 @@ class Site:
 
     def chain(self) -> list[AttendanceEvent | AuditEvent]:
         """Return every event, each verified, with its link to the one before."""
-        topic = UnitName.of(self.settings.unit).topic(Leaf.EVENT)
+        topic = UnitName.of(self.settings.unit).topic(TopicKind.EVENT)
         found: list[AttendanceEvent | AuditEvent] = []
         previous: str | None = None
-        reader = Reader(self.settings.outbox.file)
+        reader = OutboxReader(self.settings.outbox.file)
         try:
             for row in reader.after(0, 10_000):
                 event = verify(row.token, self.keys, topic).event
@@ -315,24 +315,24 @@ class Site:
         self._ended.set()
         self._beside.join(PATIENCE)
 
-    def _panel(self) -> Panel:
+    def _panel(self) -> CuePlayer:
         if self.pins == "taken":
-            raise PinsTaken("gpio.green = 17: the pin cannot be had (GPIO busy)")
+            raise PinBusyError("gpio.green = 17: the pin cannot be had (GPIO busy)")
         if self.pins == "torn":
             raise GpioError("gpio: no chip")
         return Lights(self.settings.gpio, lambda: self.pins is not None)
 
-    def _keep(self, bulletin: Bulletin) -> None:
+    def _keep(self, bulletin: Status) -> None:
         self.bulletin = bulletin
 
-    def _run(self, unit: Unit) -> None:
+    def _run(self, unit: Daemon) -> None:
         try:
             with unit:
                 unit.run()
         except SenyumError as error:
             self.error = error
 
-    def _observe(self, _stimulus: Stimulus, step: Step, _state: State) -> None:
+    def _observe(self, _stimulus: Stimulus, step: StepResult, _state: State) -> None:
         for cue in step.cues:
             if not self.cues or self.cues[-1] is not cue.name:
                 self.cues.append(cue.name)

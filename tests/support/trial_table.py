@@ -23,8 +23,8 @@ from trial_site import PATIENCE, Site, outcomes
 from wires import Wire
 from wireunit import until
 
-from edge.appliance.watchdog.power import Power
-from edge.errors import Trouble
+from edge.appliance.watchdog.power import PowerReading
+from edge.errors import ErrorCode
 from edge.inference.models import Models, shipped
 from edge.system.run_log import boot_id
 from edge.types import CueName, Outcome
@@ -38,7 +38,7 @@ DISK_MIB = 64
 class Shown:
     """What must be seen. All that is named here, at once."""
 
-    code: Trouble | None = None  # in the status, among `codes`
+    code: ErrorCode | None = None  # in the status, among `codes`
     out_of_order: bool = False  # the cue, played on the unit's own lights
     clock: str | None = None  # the status' word about the clock
     refusal: str | None = None  # the line it ended with, and the light of senyum-fault beside
@@ -89,7 +89,7 @@ def fault(name: str) -> Callable[[Fault], Fault]:
 
 def _camera(what: str, site: Site) -> Iterator[Shown]:
     site.door.fault = what
-    yield Shown(Trouble.CAMERA_LOST, out_of_order=True)
+    yield Shown(ErrorCode.CAMERA_LOST, out_of_order=True)
     site.door.fault = None
 
 
@@ -107,7 +107,7 @@ def _(site: Site) -> Iterator[Shown]:
     site.stop()
     site.door.fault = "gone"
     site.start()
-    yield Shown(Trouble.CAMERA_LOST, out_of_order=True)
+    yield Shown(ErrorCode.CAMERA_LOST, out_of_order=True)
     site.door.fault = None
 
 
@@ -116,7 +116,7 @@ def _(site: Site) -> Iterator[Shown]:
     site.stop()
     site.pins = "taken"
     site.start()
-    yield Shown(Trouble.PINS_LOST)
+    yield Shown(ErrorCode.PINS_LOST)
     site.pins = None
 
 
@@ -124,7 +124,7 @@ def _(site: Site) -> Iterator[Shown]:
 def _(site: Site) -> Iterator[Shown]:
     site.pins = "torn"
     site.door.play("smile")  # a cue is due
-    yield Shown(Trouble.PINS_LOST)
+    yield Shown(ErrorCode.PINS_LOST)
     site.door.play("empty")
     site.pins = None
 
@@ -174,7 +174,7 @@ def _(site: Site) -> Iterator[Shown]:
             while file.write(bytes(1 << 16)):
                 file.flush()
         site.door.play("smile")
-        yield Shown(Trouble.DISK_FULL, out_of_order=True)
+        yield Shown(ErrorCode.DISK_FULL, out_of_order=True)
         site.door.play("empty")
         ballast.unlink()
         until(lambda: site.bulletin and not site.bulletin.codes, PATIENCE)
@@ -189,7 +189,7 @@ def _(site: Site) -> Iterator[Shown]:
             kept_open.execute("SELECT count(*) FROM event").fetchone()
             with inodes_taken(site.state):
                 site.start()
-                yield Shown(Trouble.COMMANDS)
+                yield Shown(ErrorCode.COMMANDS)
                 site.pass_by()
             until(lambda: site.bulletin and not site.bulletin.codes, PATIENCE)
 
@@ -200,7 +200,7 @@ def _(site: Site) -> Iterator[Shown]:
         # As the kernel does by itself after an error of the card.
         _run("mount", "-o", "remount,abort", site.state)
         site.door.play("smile")
-        yield Shown(Trouble.STORE_FAILED, out_of_order=True)
+        yield Shown(ErrorCode.STORE_FAILED, out_of_order=True)
         site.door.play("empty")
         site.stop()
         _run("umount", site.state)
@@ -217,7 +217,7 @@ def _(site: Site) -> Iterator[Shown]:
 @fault("broker gone")
 def _(site: Site) -> Iterator[Shown]:
     site.broker.kill()
-    yield Shown(Trouble.UNREACHABLE)
+    yield Shown(ErrorCode.UNREACHABLE)
     site.pass_by()
     site.broker.start()
 
@@ -258,13 +258,13 @@ def _tls(site: Site, trusted: str, days: float) -> AbstractContextManager[None]:
 @fault("TLS refused by the unit")
 def _(site: Site) -> Iterator[Shown]:
     with _tls(site, "theirs", 1.0):
-        yield Shown(Trouble.BROKER_CERTIFICATE)
+        yield Shown(ErrorCode.BROKER_CERTIFICATE)
 
 
 @fault("certificate expired")
 def _(site: Site) -> Iterator[Shown]:
     with _tls(site, "ours", -1.0):
-        yield Shown(Trouble.CERTIFICATE_REFUSED)
+        yield Shown(ErrorCode.CERTIFICATE_REFUSED)
 
 
 @fault("not authorised")
@@ -272,7 +272,7 @@ def _(site: Site) -> Iterator[Shown]:
     nothing = site.folder / "nothing.acl"
     nothing.write_text("topic read nothing\n")
     with _at_another(site, f"acl_file {nothing}"):
-        yield Shown(Trouble.NOT_AUTHORIZED)
+        yield Shown(ErrorCode.NOT_AUTHORIZED)
 
 
 @fault("password refused")
@@ -283,7 +283,7 @@ def _(site: Site) -> Iterator[Shown]:
     secret.write_text("wrong")
     options = "allow_anonymous false", f"password_file {passwords}"
     with _at_another(site, *options, username="unit", password=secret):
-        yield Shown(Trouble.NOT_AUTHORIZED)  # mosquitto's word for it
+        yield Shown(ErrorCode.NOT_AUTHORIZED)  # mosquitto's word for it
 
 
 @fault("broker silent")
@@ -294,7 +294,7 @@ def _(site: Site) -> Iterator[Shown]:
         site.change("broker", port=wire.port)
         site.restart()
         site.begin()
-        yield Shown(Trouble.SILENT)
+        yield Shown(ErrorCode.SILENT)
         site.settings = before
         site.restart()
 
@@ -365,7 +365,7 @@ def _(site: Site) -> Iterator[Shown]:
     site.settings.authority.keys.write_text('{"keys": []}')
     site.settings.roster.file.unlink()
     site.start()
-    yield Shown(Trouble.ROSTER_MISSING, out_of_order=True)
+    yield Shown(ErrorCode.ROSTER_MISSING, out_of_order=True)
     site.stop()
     site.furnish()
     site.start()
@@ -374,7 +374,7 @@ def _(site: Site) -> Iterator[Shown]:
 @fault("authorities damaged")
 def _(site: Site) -> Iterator[Shown]:
     site.settings.authority.keys.write_text('{"keys": [')
-    yield Shown(Trouble.AUTHORITIES)
+    yield Shown(ErrorCode.AUTHORITIES)
     site.pass_by()
     site.settings.authority.keys.write_text('{"keys": []}')
 
@@ -382,18 +382,18 @@ def _(site: Site) -> Iterator[Shown]:
 # --- the machine -----------------------------------------------------------------------------
 
 
-def _powers(power: Power, code: Trouble) -> Fault:
+def _powers(power: PowerReading, code: ErrorCode) -> Fault:
     def one(site: Site) -> Iterator[Shown]:
         site.power = power
         yield Shown(code)
         site.pass_by()
-        site.power = Power(0)
+        site.power = PowerReading(0)
 
     return one
 
 
-FAULTS["under-voltage"] = _powers(Power(0, under_voltage=True), Trouble.UNDER_VOLTAGE)
-FAULTS["heat"] = _powers(Power(0, temperature_c=84.0, hot=True), Trouble.TOO_HOT)
+FAULTS["under-voltage"] = _powers(PowerReading(0, under_voltage=True), ErrorCode.UNDER_VOLTAGE)
+FAULTS["heat"] = _powers(PowerReading(0, temperature_c=84.0, hot=True), ErrorCode.TOO_HOT)
 
 
 @fault("clock no longer right")

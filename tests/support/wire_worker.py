@@ -14,14 +14,21 @@ from pathlib import Path
 
 from wireunit import WireUnit
 
-from edge.commands.command_log import Ask
-from edge.mqtt.link_timing import Pace
+from edge.commands.command_log import ReplayRequest
+from edge.mqtt.link_timing import LinkTiming
 from edge.outbox.replay import Replay
-from edge.outbox.store import Reader
+from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
 
 RATE = 500.0  # events a second that are sent again
-PACE = Pace(health=1.0, answer=2.0, slow=0.4, back=0.4, aside=0.2, files=0.1)
+PACE = LinkTiming(
+    health_interval=1.0,
+    puback_timeout=2.0,
+    operator_retry=0.4,
+    failback_retry=0.4,
+    quarantine_retry=0.2,
+    credential_poll=0.1,
+)
 
 
 def say(words: str) -> None:
@@ -32,7 +39,7 @@ def say(words: str) -> None:
 def main(folder: str, port: str, events: str) -> None:
     archives: list[Replay] = []
 
-    def archive(reader: Reader) -> Replay:
+    def archive(reader: OutboxReader) -> Replay:
         archives.append(Replay(reader, RATE))
         return archives[0]
 
@@ -54,7 +61,7 @@ def main(folder: str, port: str, events: str) -> None:
 def listen(unit: WireUnit, archive: Replay) -> None:
     for number, line in enumerate(sys.stdin):
         _, first, last = line.split()
-        archive.asked.append(Ask(number, int(first), int(last)))
+        archive.asked.append(ReplayRequest(number, int(first), int(last)))
         unit.link.wake()
 
 

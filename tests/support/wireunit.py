@@ -16,27 +16,33 @@ from edge.contract.envelope import verify
 from edge.contract.events import HealthEvent
 from edge.contract.jose import b64url
 from edge.contract.keys import KeySet, SigningKey
-from edge.contract.topics import Leaf, UnitName
+from edge.contract.topics import TopicKind, UnitName
 from edge.mqtt import subscriber as listening
 from edge.mqtt.client import connect, new_client
-from edge.mqtt.link import Link
-from edge.mqtt.link_timing import Pace
-from edge.mqtt.publisher import Archive
-from edge.outbox.event_signer import Context, Head, Sealed, Sealer, Vitals
+from edge.mqtt.link import ConnectionManager
+from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.publisher import ReplaySource
+from edge.outbox.event_signer import (
+    ChainHead,
+    EventSigner,
+    HealthReport,
+    SignedEvent,
+    SigningContext,
+)
 from edge.outbox.recorder import Recorder
-from edge.outbox.store import Outbox, Reader
+from edge.outbox.store import Outbox, OutboxReader
 from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
 from edge.system.clock import Clock, ClockReading, ClockState, SystemClock
-from edge.types import Attempt, Life, Match, Outcome, Reason, Stored, StoreFailed
+from edge.types import Attempt, EventStored, LivenessResult, Match, Outcome, Reason, StoreFailed
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")
 PERSON = "0123456789abcdef0123456789abcdef"
-FAST = Pace(slow=0.4, back=0.4, aside=0.2, files=0.1)
+FAST = LinkTiming(operator_retry=0.4, failback_retry=0.4, quarantine_retry=0.2, credential_poll=0.1)
 BOOT_ID = "00000000-0000-4000-8000-000000000000"
 
 
-def context() -> Context:
-    return Context(
+def context() -> SigningContext:
+    return SigningContext(
         unit=UnitSettings(
             org=UNIT.org,
             site=UNIT.site,
@@ -69,7 +75,7 @@ def attempt(ref: int = 1, **changes: object) -> Attempt:
         "smile": 77.77,
         "smile_threshold": 50.0,
         "match": Match(PERSON, 0.71239, 0.4),
-        "life": Life(True, 0.87654, 9, {"network": 0.8125, "motion": 0.7, "onset": 1.0}),
+        "life": LivenessResult(True, 0.87654, 9, {"network": 0.8125, "motion": 0.7, "onset": 1.0}),
     }
     return Attempt(**{**fields, **changes})  # type: ignore[arg-type] # fields are checked in use
 
@@ -79,10 +85,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 
 
-def unsigned(head: Head, filler: str = "") -> Sealed:
+def unsigned(head: ChainHead, filler: str = "") -> SignedEvent:
     """A link of the chain without the cost of signing it; nobody would accept it."""
     content = json.dumps({"previous": head.digest, "filler": filler}).encode()
-    return Sealed(f"id-{head.sequence + 1}", f"e30.{b64url(content)}.AA")
+    return SignedEvent(f"id-{head.sequence + 1}", f"e30.{b64url(content)}.AA")
 
 
 class SteppedClock:
@@ -104,7 +110,7 @@ class Signer:
     def __init__(self, folder: Path, clock: Clock | None = None) -> None:
         self.key = SigningKey.load_or_create(folder / "signing.key")
         self.keys = KeySet.of([self.key.registration(UNIT)])
-        self.sealer = Sealer(context(), self.key, clock or SystemClock())
+        self.sealer = EventSigner(context(), self.key, clock or SystemClock())
 
 
 class WireUnit:
@@ -114,19 +120,19 @@ class WireUnit:
         self,
         folder: Path,
         broker: BrokerSettings,
-        vitals: Callable[[], Vitals] = Vitals,
+        vitals: Callable[[], HealthReport] = HealthReport,
         *,
-        pace: Pace = FAST,
+        pace: LinkTiming = FAST,
         clock: Clock | None = None,
-        archive: Callable[[Reader], Archive] | None = None,
-        listeners: Sequence[listening.Listener] = (),
+        archive: Callable[[OutboxReader], ReplaySource] | None = None,
+        listeners: Sequence[listening.MessageHandler] = (),
     ) -> None:
         self.signer = Signer(folder, clock)
         self.file = folder / "outbox.db"
-        self.reports: list[Stored | StoreFailed] = []
+        self.reports: list[EventStored | StoreFailed] = []
         self.changes: list[bool] = []
         self.outbox = Outbox(self.file, signing_key=folder / "signing.key")
-        self.link = Link(
+        self.link = ConnectionManager(
             broker.model_copy(update={"backoff_min": 0.05, "backoff_max": 0.2}),
             self.file,
             self.signer.sealer,
@@ -150,7 +156,7 @@ class WireUnit:
 
     def health(self, body: bytes) -> HealthEvent:
         """Verify and return what the unit said of its health."""
-        event = verify(body, self.signer.keys, UNIT.topic(Leaf.HEALTH)).event
+        event = verify(body, self.signer.keys, UNIT.topic(TopicKind.HEALTH)).event
         assert isinstance(event, HealthEvent)
         return event
 

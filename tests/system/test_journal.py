@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import Trouble
+from edge.errors import ErrorCode
 from edge.system.journald import (
     BURST,
     WINDOW_S,
-    Gate,
     JournalHandler,
     PlainFormatter,
-    facts,
-    impersonal,
+    RateLimitFilter,
+    log_fields,
+    redact,
 )
 
 
@@ -67,7 +67,9 @@ def log(journal: Journal) -> Iterator[logging.Logger]:
 
 
 def test_a_field_for_each_fact(journal: Journal, log: logging.Logger) -> None:
-    log.warning("%s is away", "b:1", extra=facts(code=Trouble.UNREACHABLE, broker="b:1", tries=3))
+    log.warning(
+        "%s is away", "b:1", extra=log_fields(code=ErrorCode.UNREACHABLE, broker="b:1", tries=3)
+    )
     entry = journal.entry()
     assert entry["MESSAGE"] == "b:1 is away"
     assert entry["PRIORITY"] == "4"
@@ -89,30 +91,32 @@ def test_several_lines_are_one_entry(journal: Journal, log: logging.Logger) -> N
 
 
 def test_nobody_s_number_leaves(journal: Journal, log: logging.Logger) -> None:
-    log.error("no %s, %s", "198503022010011003", "0123456789abcdef" * 2, extra=facts(why="9" * 18))
+    log.error(
+        "no %s, %s", "198503022010011003", "0123456789abcdef" * 2, extra=log_fields(why="9" * 18)
+    )
     entry = journal.entry()
     assert entry["MESSAGE"] == "no [removed], [removed]"
     assert entry["SENYUM_WHY"] == "[removed]"
     # Digests, UUIDs, and nanoseconds since 1970 or since a boot years ago are nobody's.
     for text in ("ab" * 32, "01890000-0000-7000-8000-000000000000", "1" * 19, "1" * 17):
-        assert impersonal(text) == text
+        assert redact(text) == text
 
 
 def test_a_journal_that_is_gone_costs_no_entry(
     journal: Journal, log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     journal.path.unlink()
-    log.error("broken", extra=facts(code="disk-full"))
+    log.error("broken", extra=log_fields(code="disk-full"))
     assert capsys.readouterr().err == "<3>broken [disk-full]\n"
 
 
 def test_what_repeats_itself_is_counted() -> None:
     now = 0.0
-    gate = Gate(lambda: now)
+    gate = RateLimitFilter(lambda: now)
 
     def passes(word: str, code: str = "a") -> str | None:
         record = logging.makeLogRecord(
-            {"name": "m", "msg": "%s", "args": (word,), **facts(code=code)}
+            {"name": "m", "msg": "%s", "args": (word,), **log_fields(code=code)}
         )
         return record.getMessage() if gate.filter(record) else None
 
@@ -127,7 +131,7 @@ def test_what_repeats_itself_is_counted() -> None:
 
 def test_a_line_for_people_ends_with_its_code() -> None:
     record = logging.makeLogRecord(
-        {"name": "m", "levelname": "ERROR", "msg": "full", **facts(code=Trouble.DISK_FULL)}
+        {"name": "m", "levelname": "ERROR", "msg": "full", **log_fields(code=ErrorCode.DISK_FULL)}
     )
     assert PlainFormatter().format(record) == "ERROR m: full [disk-full]"
 

@@ -13,7 +13,7 @@ def test_it_speaks_the_protocol_and_repeats_no_status(tmp_path: Path) -> None:
         notifier.ready()
         notifier.status("Watching.")
         notifier.status("Watching.")
-        notifier.alive()
+        notifier.watchdog()
         notifier.stopping()
         notifier.close()
         heard = [systemd.recv(200).decode() for _ in range(4)]
@@ -23,7 +23,7 @@ def test_it_speaks_the_protocol_and_repeats_no_status(tmp_path: Path) -> None:
 def test_it_is_silent_without_systemd_and_survives_its_restart(tmp_path: Path) -> None:
     Notifier({}).ready()
     gone = Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")})
-    gone.alive()
+    gone.watchdog()
     gone.close()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.system.text import ascii_json, counted, escaped
+from edge.system.text import ascii_json, escaped, pluralize
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from edge.system.text import ascii_json, counted, escaped
     ],
 )
 def test_one_is_one_and_more_are_more(number: int, one: str, said: str) -> None:
-    assert counted(number, one) == said
+    assert pluralize(number, one) == said
 
 
 @pytest.mark.parametrize(

@@ -25,5 +25,5 @@ def test_faces_painted_again_by_another_process_are_the_same_to_the_last_bit(
         there = pool.submit(crops.load, "lfw", tmp_path, tmp_path / "there").result()
     assert len(here.crops) > 4
     assert here.covered.any()
-    for field in crops.Faces.__slots__:
+    for field in crops.OcclusionCrops.__slots__:
         np.testing.assert_array_equal(getattr(here, field), getattr(there, field))

@@ -8,17 +8,17 @@ torch = pytest.importorskip("torch")
 from edge.errors import ModelError  # noqa: E402
 from senyum_lab.training.cover import __main__ as training  # noqa: E402 - where torch is
 from senyum_lab.training.cover.augment import vary  # noqa: E402
-from senyum_lab.training.cover.crops import BARE, Faces  # noqa: E402
+from senyum_lab.training.cover.crops import BARE, OcclusionCrops  # noqa: E402
 
 COUNT = 4000
 
 
-def faces() -> Faces:
+def faces() -> OcclusionCrops:
     """Every fourth face wears a mask, and so many people are in every part."""
     kind = np.array(["mask" if n % 4 == 0 else BARE for n in range(COUNT)])
     person = np.array([str(n // 2) for n in range(COUNT)])
     crops, wide = np.zeros((COUNT, 64, 64), np.uint8), np.zeros((COUNT, 80, 80), np.uint8)
-    return Faces(crops, wide, kind, np.full(COUNT, ""), person, np.array([], str))
+    return OcclusionCrops(crops, wide, kind, np.full(COUNT, ""), person, np.array([], str))
 
 
 def test_threshold_is_set_on_uncovered_faces_of_its_own_people() -> None:

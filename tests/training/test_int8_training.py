@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from edge.errors import ModelError  # noqa: E402
 from edge.inference.models import new_interpreter  # noqa: E402
-from senyum_lab.training.int8.network import Design, Network, Quantized, pad  # noqa: E402 - where torch is
+from senyum_lab.training.int8.network import Design, Quantized, TrainableNetwork, pad  # noqa: E402 - where torch is
 from senyum_lab.training.int8.training import log_odds  # noqa: E402
 
 GREY = Design(((8, 2), (16, 2), (16, 1), (32, 2)), side=64, channels=1, outputs=1, most_logit=6.0)
@@ -29,7 +29,7 @@ def pictures(design: Design, count: int) -> NDArray[np.uint8]:
 
 def quantized(design: Design, some: NDArray[np.uint8]) -> Quantized:
     torch.manual_seed(4)
-    network = Network(design).eval()
+    network = TrainableNetwork(design).eval()
     with torch.no_grad():
         network.line.weight *= 50
     return Quantized(network, torch.from_numpy(some).permute(0, 3, 1, 2).float())
@@ -96,7 +96,7 @@ def test_file_of_another_network_is_refused() -> None:
 def test_state_of_training_is_whole_or_absent(tmp_path: Path) -> None:
     from senyum_lab.training.int8.training import Course, run  # noqa: PLC0415
 
-    network = Network(GREY)
+    network = TrainableNetwork(GREY)
     some = torch.from_numpy(pictures(GREY, 16)).permute(0, 3, 1, 2).float()
     asked = []
 

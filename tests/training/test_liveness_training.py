@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.inference.face_analyzer import Examiner
-from edge.inference.liveness import cues
+from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.liveness import texture_features
 from edge.settings import InferenceSettings
 from edge.types import Floats
 from senyum_lab.training.int8.kept import digest
@@ -25,8 +25,8 @@ FACES = Path(__file__).parents[1] / "faces"
 
 
 @pytest.fixture(scope="module")
-def examiner() -> Examiner:
-    return Examiner(InferenceSettings())
+def examiner() -> FaceAnalyzer:
+    return FaceAnalyzer(InferenceSettings())
 
 
 def photo(side: int = 160) -> Floats:
@@ -55,7 +55,7 @@ def test_an_attack_is_a_picture_and_the_same_for_the_same_seed(kind: str) -> Non
 def test_prints_and_screens_have_patterns_that_the_photo_has_not() -> None:
     def pattern(picture: Floats) -> float:
         grey = np.asarray(camera.image_of(picture).convert("L"))[30:126, 30:126]
-        return cues(np.repeat(grey[..., None], 6, 2))[0]
+        return texture_features(np.repeat(grey[..., None], 6, 2))[0]
 
     rng = np.random.default_rng(5)
     for kind in ("print", "screen"):
@@ -118,13 +118,13 @@ def test_people_for_evaluation_are_left_out_and_samples_are_kept(tmp_path: Path)
 
 
 def test_samples_made_again_by_another_process_are_the_same_to_the_last_bit(
-    tmp_path: Path, examiner: Examiner
+    tmp_path: Path, examiner: FaceAnalyzer
 ) -> None:
     datasets = small_datasets(tmp_path)
     seen = parts.load(datasets, tmp_path / "cache", 1, 2)
     listed = samples.photos(datasets)
     here = [make(examiner, listed, range(2)) for make in (samples.made, portraits.made)]
-    for field in samples.Samples.__slots__:
+    for field in samples.LivenessSamples.__slots__:
         both = np.concatenate([getattr(part, field) for part in here])
         np.testing.assert_array_equal(both, getattr(seen, field))
     more = parts.load(datasets, tmp_path / "cache", 1, 3)
@@ -134,7 +134,7 @@ def test_samples_made_again_by_another_process_are_the_same_to_the_last_bit(
 
 
 def test_a_second_look_at_those_who_teach_is_elsewhere_and_those_of_the_line_have_none(
-    tmp_path: Path, examiner: Examiner
+    tmp_path: Path, examiner: FaceAnalyzer
 ) -> None:
     listed = samples.photos(small_datasets(tmp_path))
     for share in (samples.LINE, samples.LINE + 1):
@@ -144,7 +144,7 @@ def test_a_second_look_at_those_who_teach_is_elsewhere_and_those_of_the_line_hav
     assert (living[0] != living[1]).mean() > 0.3
 
 
-def test_a_portrait_is_the_person_before_another_background(examiner: Examiner) -> None:
+def test_a_portrait_is_the_person_before_another_background(examiner: FaceAnalyzer) -> None:
     with Image.open(FACES / "obama.jpg") as image:
         original = image.convert("RGB").resize((256, 320))
     looks = []
@@ -164,7 +164,7 @@ def test_a_portrait_is_the_person_before_another_background(examiner: Examiner) 
 
 
 def test_portraits_are_of_both_classes_and_of_the_people_of_their_photos(
-    tmp_path: Path, examiner: Examiner
+    tmp_path: Path, examiner: FaceAnalyzer
 ) -> None:
     listed = samples.photos(small_datasets(tmp_path))
     seen = portraits.made(examiner, listed * 6, range(len(listed) * 6))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.settings import InferenceSettings, LivenessSettings
 from senyum_lab.attacks.motion_clips import (
     DRAWN,
@@ -14,7 +14,7 @@ from senyum_lab.attacks.motion_clips import (
     SWAPPED,
     WHOLE,
     Clip,
-    Stage,
+    ClipMaker,
     some_ink,
 )
 from senyum_lab.bench.morph import Portrait
@@ -27,7 +27,7 @@ FACES = Path(__file__).parents[1] / "faces"
 @pytest.fixture(scope="module")
 def clips() -> dict[str, Clip]:
     photos = {"0": [FACES / "obama3.jpg"], "1": [FACES / "obama.jpg"]}
-    return {one.kind: one for one in Stage(passes=1, moves=1).attacks("somebody", photos)}
+    return {one.kind: one for one in ClipMaker(passes=1, moves=1).attacks("somebody", photos)}
 
 
 def test_each_photo_is_moved_and_one_is_put_in_the_place_of_the_other(
@@ -53,12 +53,12 @@ def test_a_photo_that_cannot_be_used_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = tmp_path / "nobody.jpg"
-    assert list(Stage(passes=1, moves=1).attacks("somebody", {"0": [missing]})) == []
+    assert list(ClipMaker(passes=1, moves=1).attacks("somebody", {"0": [missing]})) == []
     assert f"left out: {missing}" in capsys.readouterr().out
 
 
 def test_no_two_prints_are_alike() -> None:
-    photo = Portrait.load(FACES / "obama.jpg", Examiner(InferenceSettings())).sized(120)
+    photo = Portrait.load(FACES / "obama.jpg", FaceAnalyzer(InferenceSettings())).sized(120)
     chance = np.random.default_rng(1)
     prints = [printed(photo, ink).picture for ink in (Ink(), some_ink(chance), some_ink(chance))]
     assert len({one.tobytes() for one in prints}) == len(prints)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.landmarks import Mesh
 from edge.settings import InferenceSettings
 from senyum_lab.quality_problems import __main__ as making
@@ -25,11 +25,11 @@ EYES = (159, 386)
 
 @pytest.fixture(scope="module")
 def face() -> tuple[Image.Image, Mesh]:
-    examiner = Examiner(InferenceSettings())
+    examiner = FaceAnalyzer(InferenceSettings())
     with Image.open(FACES / "obama.jpg") as photo:
         picture = photo.convert("RGB")
     whole = from_image(picture)
-    looked = examiner.look(whole, examiner.find(whole)[0])
+    looked = examiner.locate(whole, examiner.find(whole)[0])
     assert looked is not None
     return picture, looked[1]
 

@@ -8,28 +8,28 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edge.inference.smile import FEATURES  # noqa: E402
-from senyum_lab.training.int8.network import Network  # noqa: E402 - only where torch is
+from senyum_lab.training.int8.network import TrainableNetwork  # noqa: E402 - only where torch is
 from senyum_lab.training.int8.training import Course  # noqa: E402
 from senyum_lab.training.smile import readout, training  # noqa: E402
-from senyum_lab.training.smile.crops import Faces  # noqa: E402
+from senyum_lab.training.smile.crops import SmileCrops  # noqa: E402
 from senyum_lab.training.smile.folds import both_ways, onsets  # noqa: E402
 from senyum_lab.training.smile.network import DESIGN  # noqa: E402
-from senyum_lab.training.smile.training import Samples  # noqa: E402
+from senyum_lab.training.smile.training import SmileSamples  # noqa: E402
 
 COURSE = Course(epochs=2, rate=1e-3, decay=0.0)
 
 
-def faces(count: int) -> Samples:
+def faces(count: int) -> SmileSamples:
     generator = torch.Generator().manual_seed(1)
     wide = torch.randint(0, 256, (count, 1, 96, 96), generator=generator, dtype=torch.uint8)
     target = (torch.rand(count, generator=generator) < 0.5).float()
     onset = torch.randint(0, 256, (3, 2, 96, 96), generator=generator, dtype=torch.uint8)
-    return Samples(wide, target, torch.ones(count), onset)
+    return SmileSamples(wide, target, torch.ones(count), onset)
 
 
-def run(samples: Samples, path: Path, course: Course) -> Network:
+def run(samples: SmileSamples, path: Path, course: Course) -> TrainableNetwork:
     torch.manual_seed(3)
-    network = Network(DESIGN)
+    network = TrainableNetwork(DESIGN)
     training.course(network, samples, path, torch.Generator().manual_seed(3), course)
     return network
 
@@ -41,7 +41,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> N
     class Interrupted(Exception):
         pass
 
-    class Cut(Samples):
+    class Cut(SmileSamples):
         taken = 0
 
         def __getattribute__(self, name: str) -> object:
@@ -88,7 +88,7 @@ def test_readout_learns_and_keeps_it_in_int8(tmp_path: Path) -> None:
 def test_fold_leaves_out_the_onsets_of_half_of_the_people() -> None:
     people = [f"{number:03}" for number in range(12)]
     wide = np.arange(24, dtype=np.uint8)[:, None, None] * np.ones((1, 96, 96), np.uint8)
-    london = Faces(
+    london = SmileCrops(
         crops=wide[:, :64, :64],
         wide=wide,
         features=np.zeros((24, 2, FEATURES), np.uint8),
@@ -105,7 +105,7 @@ def test_fold_leaves_out_the_onsets_of_half_of_the_people() -> None:
 
 def test_face_and_mirror_image_are_told_the_same() -> None:
     torch.manual_seed(3)
-    network = Network(DESIGN)
+    network = TrainableNetwork(DESIGN)
     crops = np.random.default_rng(1).integers(0, 256, (5, 64, 64), np.uint8)
     np.testing.assert_allclose(
         both_ways(network, crops), both_ways(network, crops[:, :, ::-1].copy()), atol=1e-5

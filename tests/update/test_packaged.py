@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from releases import environment
 
-from edge.appliance.update.postinst import settle
-from edge.appliance.update.slots import Versions
+from edge.appliance.update.postinst import configure
+from edge.appliance.update.slots import Slots
 
 
-def house(folder: Path, package: str, update: str) -> Versions:
+def house(folder: Path, package: str, update: str) -> Slots:
     """A unit whose package has one version, and on which another is on trial."""
     packaged = environment(folder, package)
     (packaged / "release.json").write_text(f'{{"version": "{package}"}}')
-    versions = Versions(folder / "releases", packaged)
+    versions = Slots(folder / "releases", packaged)
     place = versions.place(update)
     place.parent.mkdir(parents=True)
     brought = environment(folder, update if update != package else "9.9.9").rename(place)
@@ -23,7 +23,7 @@ def house(folder: Path, package: str, update: str) -> Versions:
 
 
 def test_without_an_update_nothing_is_said(tmp_path: Path) -> None:
-    assert settle(Versions(tmp_path / "releases", tmp_path)) == ""
+    assert configure(Slots(tmp_path / "releases", tmp_path)) == ""
 
 
 @pytest.mark.parametrize(("package", "update"), [("1.1.0", "1.2.0"), ("1.9.0", "1.10.0")])
@@ -31,7 +31,7 @@ def test_a_newer_update_stays_and_its_trial_goes_on(
     package: str, update: str, tmp_path: Path
 ) -> None:
     versions = house(tmp_path, package, update)
-    assert f"version {update}, brought by senyum update, is newer" in settle(versions)
+    assert f"version {update}, brought by senyum update, is newer" in configure(versions)
     assert versions.current == versions.place(update)
     assert versions.trial() is not None
 
@@ -41,7 +41,7 @@ def test_a_package_that_is_not_older_ends_the_update(
     package: str, update: str, tmp_path: Path
 ) -> None:
     versions = house(tmp_path, package, update)
-    assert f"version {package} of the package takes the place" in settle(versions)
+    assert f"version {package} of the package takes the place" in configure(versions)
     assert versions.current == versions.packaged
     assert versions.trial() is None
     assert versions.place(update).exists(), "the daemon may still run it"
@@ -53,4 +53,4 @@ def test_an_update_whose_python_is_gone_gives_way(tmp_path: Path) -> None:
     python = versions.current / "bin/python3"
     python.unlink()
     python.symlink_to("/usr/bin/python3.0")
-    assert "takes the place" in settle(versions)
+    assert "takes the place" in configure(versions)

@@ -17,7 +17,15 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 from releases import MACHINE, MADE, Signatory, environment, release
 
-from edge.appliance.update.release import ALG, TYP, Machine, Release, load_keys, make_key, write
+from edge.appliance.update.release import (
+    ALG,
+    TYP,
+    Release,
+    ReleaseTarget,
+    load_keys,
+    make_key,
+    write,
+)
 from edge.errors import SecretError, UpdateRefused
 
 
@@ -104,12 +112,15 @@ def test_a_file_that_is_not_there_is_named(signatory: Signatory, tmp_path: Path)
 @pytest.mark.parametrize(
     ("machine", "says"),
     [
-        (Machine("aarch64", MACHINE.python), "is made for aarch64, and this machine is x86_64"),
-        (Machine("x86_64", "3.9"), "is made for Python 3.9, and this system has"),
+        (
+            ReleaseTarget("aarch64", MACHINE.python),
+            "is made for aarch64, and this machine is x86_64",
+        ),
+        (ReleaseTarget("x86_64", "3.9"), "is made for Python 3.9, and this system has"),
     ],
 )
 def test_a_release_for_another_machine_is_refused(
-    machine: Machine, says: str, signatory: Signatory, tmp_path: Path
+    machine: ReleaseTarget, says: str, signatory: Signatory, tmp_path: Path
 ) -> None:
     path = release(tmp_path, signatory, "1.3.0", machine=machine)
     with (

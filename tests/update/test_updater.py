@@ -10,25 +10,25 @@ import pytest
 from releases import MACHINE, Signatory, environment, release
 
 from edge.appliance.update.release import Release, load_keys
-from edge.appliance.update.service import Standing
-from edge.appliance.update.slots import Trial, Versions
-from edge.appliance.update.updater import Patience, Updater
+from edge.appliance.update.service import ServiceStatus
+from edge.appliance.update.slots import PendingUpdate, Slots
+from edge.appliance.update.updater import Updater, WatchPolicy
 from edge.errors import UpdateError, UpdateRefused
 
-PATIENCE = Patience(watch_s=0.1, settle_s=0.05, look_s=0.01)
-WELL = Standing(active=True, restarts=0, sentence="Watching. 3 enrolled.")
-ILL = Standing(active=True, restarts=0, sentence="Out of order: no pictures.")
-DOWN = Standing(active=False, restarts=0, sentence="")
+PATIENCE = WatchPolicy(watch_s=0.1, settle_s=0.05, look_s=0.01)
+WELL = ServiceStatus(active=True, restarts=0, sentence="Watching. 3 enrolled.")
+ILL = ServiceStatus(active=True, restarts=0, sentence="Out of order: no pictures.")
+DOWN = ServiceStatus(active=False, restarts=0, sentence="")
 
 
 class Scripted:
     """A service whose standing follows from the environment in force."""
 
-    def __init__(self, versions: Versions) -> None:
+    def __init__(self, versions: Slots) -> None:
         self._versions = versions
         self.calls: list[str] = []
         self.unstoppable = False
-        self.standings: dict[str, Iterator[Standing]] = {}
+        self.standings: dict[str, Iterator[ServiceStatus]] = {}
 
     def stop(self) -> None:
         self.calls.append("stop")
@@ -38,7 +38,7 @@ class Scripted:
     def start(self) -> None:
         self.calls.append(f"start {self._versions.current.name}")
 
-    def standing(self) -> Standing:
+    def standing(self) -> ServiceStatus:
         script = self.standings.get(self._versions.current.name)
         return WELL if script is None else next(script)
 
@@ -50,14 +50,14 @@ class House:
         self.folder = folder
         self.packaged = environment(folder, "1.0.0").rename(folder / "packaged")
         (self.packaged / "release.json").write_text('{"version": "1.0.0"}')
-        self.versions = Versions(folder / "releases", self.packaged)
+        self.versions = Slots(folder / "releases", self.packaged)
         self.service = Scripted(self.versions)
         self.signatory = Signatory.made(folder)
         self.boot = "boot-1"
         self.fails: dict[str, str] = {}
         self.updater = self.with_patience(PATIENCE)
 
-    def with_patience(self, patience: Patience) -> Updater:
+    def with_patience(self, patience: WatchPolicy) -> Updater:
         return Updater(
             self.versions,
             self.service,
@@ -66,7 +66,7 @@ class House:
             boot=lambda: self.boot,
         )
 
-    def update(self, version: str, *, older: bool = False) -> Trial:
+    def update(self, version: str, *, older: bool = False) -> PendingUpdate:
         path = release(self.folder, self.signatory, version)
         with closing(Release(path, load_keys(self.signatory.public))) as opened:
             return self.updater.update(opened, MACHINE, older=older)
@@ -86,7 +86,7 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def forever(standing: Standing) -> Iterator[Standing]:
+def forever(standing: ServiceStatus) -> Iterator[ServiceStatus]:
     while True:
         yield standing
 
@@ -125,14 +125,14 @@ def test_what_fails_in_the_present_version_too_does_not_hold_an_update_back(hous
     assert house.in_force == "1.1.0"
 
 
-def restarting() -> Iterator[Standing]:
+def restarting() -> Iterator[ServiceStatus]:
     count = 0
     while True:
-        yield Standing(active=True, restarts=count, sentence="")
+        yield ServiceStatus(active=True, restarts=count, sentence="")
         count += 1
 
 
-def up_then_down() -> Iterator[Standing]:
+def up_then_down() -> Iterator[ServiceStatus]:
     yield from [WELL] * 4
     yield from forever(DOWN)
 
@@ -141,7 +141,7 @@ def up_then_down() -> Iterator[Standing]:
     "script", [lambda: forever(DOWN), up_then_down, restarting, lambda: forever(ILL)]
 )
 def test_a_version_that_fails_on_trial_is_taken_back(
-    house: House, script: Callable[[], Iterator[Standing]]
+    house: House, script: Callable[[], Iterator[ServiceStatus]]
 ) -> None:
     house.service.standings["1.1.0"] = script()
     house.update("1.1.0")
@@ -153,7 +153,7 @@ def test_a_version_that_fails_on_trial_is_taken_back(
 
 
 def test_a_service_that_restarted_before_the_update_is_not_held_against_it(house: House) -> None:
-    house.service.standings["1.1.0"] = forever(Standing(active=True, restarts=9, sentence=""))
+    house.service.standings["1.1.0"] = forever(ServiceStatus(active=True, restarts=9, sentence=""))
     house.update("1.1.0")
     assert house.updater.watch()
 
@@ -177,13 +177,13 @@ def test_a_version_that_is_not_newer_has_to_be_asked_for(house: House) -> None:
     assert house.in_force == "0.9.8"
 
 
-class Faltering(Iterator[Standing]):
+class Faltering(Iterator[ServiceStatus]):
     """A service whose manager fails to answer the second question."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def __next__(self) -> Standing:
+    def __next__(self) -> ServiceStatus:
         self.asked += 1
         if self.asked == 2:
             raise UpdateError("systemctl: timed out")
@@ -205,7 +205,7 @@ def test_a_watch_is_as_long_as_was_asked_for(house: House) -> None:
 def test_a_version_that_is_down_at_the_end_of_the_watch_is_waited_for(house: House) -> None:
     """The watch may end in one of its restarts: then only being ready again lets it stay."""
     house.service.standings["1.1.0"] = forever(DOWN)
-    house.updater = house.with_patience(Patience(watch_s=0.0, settle_s=0.1, look_s=0.01))
+    house.updater = house.with_patience(WatchPolicy(watch_s=0.0, settle_s=0.1, look_s=0.01))
     house.update("1.1.0")
     assert not house.updater.watch()
     assert house.in_force == "1.0.0"
@@ -256,7 +256,7 @@ def test_what_an_earlier_installation_left_is_cleared_away(house: House) -> None
 
 def test_a_cut_before_the_switch_leaves_the_old_version_without_a_trial(house: House) -> None:
     house.versions.root.mkdir()
-    house.versions.note(Trial(str(house.packaged), str(house.versions.place("1.1.0"))))
+    house.versions.note(PendingUpdate(str(house.packaged), str(house.versions.place("1.1.0"))))
     assert house.updater.watch()
     assert (house.in_force, house.versions.trial()) == ("1.0.0", None)
 

@@ -6,15 +6,18 @@ import json
 import sqlite3
 from pathlib import Path
 
-from edge.commands.command_log import Done, Effect
-from edge.commands.command_log import Ledger as Orders
-from edge.roster.state import Ledger, read_ledger, write_ledger
+from edge.commands.command_log import CommandEffect, CompletedCommand
+from edge.commands.command_log import CommandLog as Orders
+from edge.roster.state import RosterState, read_ledger, write_ledger
 
 
 def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "commands.sqlite"
     earlier = Orders(file, lambda: None)
-    earlier.add(Done("kid", 7, "digest", "topic", "reply", None), Effect({"gpio.volume": 0.25}))
+    earlier.add(
+        CompletedCommand("kid", 7, "digest", "topic", "reply", None),
+        CommandEffect({"gpio.volume": 0.25}),
+    )
     earlier.close()
     with contextlib.closing(sqlite3.connect(file)) as db:
         db.execute("CREATE TABLE later (name TEXT PRIMARY KEY)")
@@ -27,7 +30,7 @@ def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> Non
 
 def test_a_ledger_of_the_roster_with_another_field_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "roster.ledger"
-    known = Ledger(version=4, digest="ab", tombstones={"cd": 3})
+    known = RosterState(version=4, digest="ab", tombstones={"cd": 3})
     write_ledger(path, known)
     _, _, text = path.read_bytes().partition(b"\n")
     later = json.dumps({**json.loads(text), "later": 1}).encode()

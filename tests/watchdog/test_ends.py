@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge.appliance.watchdog.reboot_limiter import STRIKES, main
-from edge.status.restart_audit import GRACE_S, Past
+from edge.status.restart_audit import GRACE_S, RestartAudit
 from edge.system import run_log as ends
 from edge.types import AuditCode
 
@@ -37,7 +37,7 @@ def end(places: dict[str, str], result: str, status: str = "") -> None:
 
 def told(places: dict[str, str]) -> list[tuple[AuditCode, dict[str, str | int]]]:
     chain = Chain()
-    Past(places).tell(chain)
+    RestartAudit(places).report(chain)
     return chain.said
 
 
@@ -47,8 +47,8 @@ def test_ends_in_a_row_are_told_once_they_are_over_and_forgotten_once_stored(
     end(places, "watchdog", "ABRT")
     end(places, "signal", "KILL")
     chain = Chain()
-    past = Past(places)
-    past.tell(chain)
+    past = RestartAudit(places)
+    past.report(chain)
     detail = {"why": "signal", "status": "KILL", "times": 2}
     assert chain.said == [(AuditCode.RESTARTED, detail)]
     assert told(places) == chain.said  # not stored yet, so it is told again
@@ -64,7 +64,7 @@ def test_a_good_end_leaves_nothing(places: dict[str, str]) -> None:
 
 def test_so_many_ends_fill_no_memory(places: dict[str, str]) -> None:
     for _ in range(ends.KEPT + 5):
-        ends.note(Path(places["RUNTIME_DIRECTORY"]), "exit-code", "2")
+        ends.record(Path(places["RUNTIME_DIRECTORY"]), "exit-code", "2")
     assert told(places)[0][1]["times"] == ends.KEPT
 
 
@@ -82,16 +82,16 @@ def test_the_last_resort_is_told_after_the_reboot(places: dict[str, str]) -> Non
 
 def test_a_reboot_that_was_refused_is_told_when_it_is_late(places: dict[str, str]) -> None:
     state = Path(places["STATE_DIRECTORY"])
-    ends.ask(state, time.monotonic())
-    chain, past = Chain(), Past(places)
-    past.tell(chain)
-    past.tend(chain)
+    ends.request_reboot(state, time.monotonic())
+    chain, past = Chain(), RestartAudit(places)
+    past.report(chain)
+    past.check_refused_reboot(chain)
     assert chain.said == []
-    ends.ask(state, time.monotonic() - GRACE_S - 1)
-    past = Past(places)
-    past.tell(chain)
-    past.tend(chain)
-    past.tend(chain)
+    ends.request_reboot(state, time.monotonic() - GRACE_S - 1)
+    past = RestartAudit(places)
+    past.report(chain)
+    past.check_refused_reboot(chain)
+    past.check_refused_reboot(chain)
     assert chain.said == [(AuditCode.REBOOT_REFUSED, {})]
     past.stored(1)
     assert told(places) == []

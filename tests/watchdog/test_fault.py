@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from edge.appliance.watchdog import fault_led as fault
-from edge.appliance.watchdog.fault_led import Daemon, NoLight, RedLed, Watch, open_light, red_led
+from edge.appliance.watchdog.fault_led import (
+    DaemonProbe,
+    FaultBlinker,
+    LedPin,
+    NullLed,
+    open_light,
+    red_led,
+)
 from edge.gpio.patterns import timeline
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName
@@ -50,7 +57,7 @@ def until(asked: Callable[[], bool]) -> None:
 @contextmanager
 def watching(runs: Callable[[], bool], lamp: Lamp) -> Iterator[None]:
     stop = threading.Event()
-    thread = threading.Thread(target=Watch(runs, lamp, stop, retry_s=0.01).run)
+    thread = threading.Thread(target=FaultBlinker(runs, lamp, stop, retry_s=0.01).run)
     thread.start()
     try:
         yield
@@ -103,7 +110,7 @@ def test_the_daemon_is_who_has_a_process_in_its_control_group(tmp_path: Path) ->
     own = tmp_path / "cgroup"
     own.write_text("0::/system.slice/senyum-fault.service\n")
     (tmp_path / "system.slice/senyum-fault.service").mkdir(parents=True)
-    daemon = Daemon(tmp_path, own)
+    daemon = DaemonProbe(tmp_path, own)
     assert not daemon.runs()
     group = tmp_path / "system.slice/senyum.service"
     group.mkdir()
@@ -115,24 +122,24 @@ def test_the_daemon_is_who_has_a_process_in_its_control_group(tmp_path: Path) ->
 
 def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
     gpio = GpioSettings()
-    told = RedLed(gpio.factory, gpio.red, gpio.red_active_high)
-    assert red_led(tmp_path / "missing") == RedLed() == told
+    told = LedPin(gpio.factory, gpio.red, gpio.red_active_high)
+    assert red_led(tmp_path / "missing") == LedPin() == told
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[gpio]\nred = 5\nred_active_high = false\n", RedLed("lgpio", 5, active_high=False)),
-        ('[gpio]\nfactory = "mock"\n', RedLed("mock")),
-        ('[broker]\nhost = "x"\n[nonsense]\n', RedLed()),
-        ("[gpio]\nred = 99\n", RedLed()),
-        ('[gpio]\nred = "17"\n', RedLed()),
-        ("gpio = 3\n", RedLed()),
-        ("not TOML at all", RedLed()),
+        ("[gpio]\nred = 5\nred_active_high = false\n", LedPin("lgpio", 5, active_high=False)),
+        ('[gpio]\nfactory = "mock"\n', LedPin("mock")),
+        ('[broker]\nhost = "x"\n[nonsense]\n', LedPin()),
+        ("[gpio]\nred = 99\n", LedPin()),
+        ('[gpio]\nred = "17"\n', LedPin()),
+        ("gpio = 3\n", LedPin()),
+        ("not TOML at all", LedPin()),
     ],
 )
 def test_a_settings_file_that_keeps_the_daemon_down_does_not_keep_the_cue_down(
-    text: str, expected: RedLed, tmp_path: Path
+    text: str, expected: LedPin, tmp_path: Path
 ) -> None:
     file = tmp_path / "senyum.toml"
     file.write_text(text)
@@ -140,7 +147,7 @@ def test_a_settings_file_that_keeps_the_daemon_down_does_not_keep_the_cue_down(
 
 
 def test_a_machine_without_pins_has_no_light() -> None:
-    assert isinstance(open_light(RedLed("mock")), NoLight)
+    assert isinstance(open_light(LedPin("mock")), NullLed)
 
 
 def test_the_guards_load_nothing_heavy() -> None:

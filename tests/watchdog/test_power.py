@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from edge.appliance.watchdog import power
-from edge.appliance.watchdog.power import Power, Sensors, changes
-from edge.errors import Trouble
-from edge.status.health import weakness
+from edge.appliance.watchdog.power import PowerReading, Sensors, changes
+from edge.errors import ErrorCode
+from edge.status.health import power_warning
 
 
 class Sys:
@@ -30,7 +30,7 @@ def sys_folder(tmp_path: Path) -> Sys:
     return Sys(tmp_path)
 
 
-def read(sys_folder: Sys, before: Power | None = None) -> Power:
+def read(sys_folder: Sys, before: PowerReading | None = None) -> PowerReading:
     return Sensors(sys_folder.folder).read(before)
 
 
@@ -71,7 +71,7 @@ def test_the_voltage_sensor_tells_where_the_firmware_does_not(sys_folder: Sys) -
 
 
 def test_heat_ends_below_where_it_began(sys_folder: Sys) -> None:
-    def at(temperature: int, before: Power | None) -> Power:
+    def at(temperature: int, before: PowerReading | None) -> PowerReading:
         sys_folder.write("class/thermal/thermal_zone0/temp", str(temperature))
         return read(sys_folder, before)
 
@@ -93,13 +93,13 @@ def test_nonsense_is_unknown(sys_folder: Sys, text: str) -> None:
 
 
 def test_each_change_is_told_once() -> None:
-    fine = Power(1, 50.0, under_voltage=False, throttled=False)
-    bad = Power(2, 81.0, under_voltage=True, throttled=True, hot=True)
+    fine = PowerReading(1, 50.0, under_voltage=False, throttled=False)
+    bad = PowerReading(2, 81.0, under_voltage=True, throttled=True, hot=True)
     assert changes(None, fine) == []
     assert [line.split()[0] for _, line in changes(fine, bad)] == ["under-voltage:", "the", "too"]
     assert changes(bad, bad) == []
     assert len(changes(bad, fine)) == 3
-    assert changes(None, Power(1)) == []
+    assert changes(None, PowerReading(1)) == []
 
 
 def test_the_daemon_reads_what_was_written(tmp_path: Path, sys_folder: Sys) -> None:
@@ -130,13 +130,16 @@ def test_what_does_not_count_is_none(tmp_path: Path, text: str) -> None:
 def test_what_is_stale_is_none(tmp_path: Path, sys_folder: Sys) -> None:
     file = tmp_path / "power.json"
     seen = read(sys_folder)
-    power.write(Power(seen.monotonic_ns - power.STALE_NS - 1), file)
+    power.write(PowerReading(seen.monotonic_ns - power.STALE_NS - 1), file)
     assert power.read(file) is None
     assert power.read(tmp_path / "missing") is None
 
 
 def test_health_is_told_of_the_supply_before_the_heat() -> None:
-    assert weakness(None) is None
-    assert weakness(Power(1, 50.0, under_voltage=False, throttled=True)) is None
-    assert weakness(Power(1, 81.0, under_voltage=True, hot=True)) is Trouble.UNDER_VOLTAGE
-    assert weakness(Power(1, 81.0, hot=True)) is Trouble.TOO_HOT
+    assert power_warning(None) is None
+    assert power_warning(PowerReading(1, 50.0, under_voltage=False, throttled=True)) is None
+    assert (
+        power_warning(PowerReading(1, 81.0, under_voltage=True, hot=True))
+        is ErrorCode.UNDER_VOLTAGE
+    )
+    assert power_warning(PowerReading(1, 81.0, hot=True)) is ErrorCode.TOO_HOT

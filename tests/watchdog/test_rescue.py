@@ -7,45 +7,45 @@ from edge.appliance.watchdog.reboot_limiter import (
     REBOOTS,
     STRIKES,
     WITHIN_S,
-    allow,
     main,
-    strike,
+    may_reboot,
+    record_failure,
 )
 
 NOW = 1_800_000_000.0
 
 
 def test_as_many_strikes_as_it_takes_ask_for_a_reboot(tmp_path: Path) -> None:
-    asked = [strike("watchdog", tmp_path, 100.0 + 70.0 * n) for n in range(STRIKES)]
+    asked = [record_failure("watchdog", tmp_path, 100.0 + 70.0 * n) for n in range(STRIKES)]
     assert asked == [False] * (STRIKES - 1) + [True]
-    assert not strike("timeout", tmp_path, 1000.0)  # counted anew
+    assert not record_failure("timeout", tmp_path, 1000.0)  # counted anew
 
 
 @pytest.mark.parametrize("result", ["success", "exit-code", "signal", "core-dump", ""])
 def test_a_wrong_setting_or_a_kill_is_no_strike(result: str, tmp_path: Path) -> None:
-    assert not any(strike(result, tmp_path, float(n)) for n in range(20))
+    assert not any(record_failure(result, tmp_path, float(n)) for n in range(20))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_strikes_far_apart_are_forgotten(tmp_path: Path) -> None:
     apart = WITHIN_S / (STRIKES - 2)
-    assert not any(strike("watchdog", tmp_path, apart * n) for n in range(20))
+    assert not any(record_failure("watchdog", tmp_path, apart * n) for n in range(20))
 
 
 def test_a_damaged_count_begins_anew(tmp_path: Path) -> None:
     (tmp_path / "strikes").write_text("what\n" * 10)
-    assert not strike("watchdog", tmp_path, 5.0)
+    assert not record_failure("watchdog", tmp_path, 5.0)
     assert (tmp_path / "strikes").read_text() == "5\n"
 
 
 def test_reboots_are_counted_and_end(tmp_path: Path) -> None:
-    given = [allow(tmp_path, NOW + n) for n in range(REBOOTS + 2)]
+    given = [may_reboot(tmp_path, NOW + n) for n in range(REBOOTS + 2)]
     assert given == [True] * REBOOTS + [False, False]
-    assert allow(tmp_path, NOW + DAYS * 86_400 + REBOOTS)
+    assert may_reboot(tmp_path, NOW + DAYS * 86_400 + REBOOTS)
 
 
 def test_a_clock_that_was_set_back_makes_no_loop(tmp_path: Path) -> None:
-    assert [allow(tmp_path, NOW - 86_400.0 * n) for n in range(REBOOTS + 1)][-1] is False
+    assert [may_reboot(tmp_path, NOW - 86_400.0 * n) for n in range(REBOOTS + 1)][-1] is False
 
 
 def test_the_exit_status_is_what_process_1_goes_by(

@@ -3,10 +3,10 @@
 import time
 from contextlib import closing
 
-from edge.appliance.doctor.context import Patient
-from edge.appliance.doctor.result import Ailment, Finding, bad, good, unchecked
-from edge.errors import CameraError, Trouble
-from edge.inference.image_stats import Sight, sight
+from edge.appliance.doctor.context import DiagnosticContext
+from edge.appliance.doctor.result import DiagnosticCode, DiagnosticResult, failed, ok, skipped
+from edge.errors import CameraError, ErrorCode
+from edge.inference.image_stats import ImageStats, image_stats
 
 LOOK_S = 2.0  # of frames
 START_S = 5.0  # until the first; a Pi takes one to three
@@ -16,7 +16,7 @@ ENOUGH = 0.7  # of the frame rate that is asked for
 RESTING = 0.3  # of it, that the daemon looks at while nobody is there
 
 
-def camera(patient: Patient) -> Finding:
+def camera(patient: DiagnosticContext) -> DiagnosticResult:
     """Look for frames, their rate, and whether they show something."""
     told, fps = patient.bulletin, patient.settings.camera.fps
     if told is None:
@@ -25,14 +25,14 @@ def camera(patient: Patient) -> Finding:
         except CameraError as error:
             return _lost(str(error))
         return _judge(seen, rate, ENOUGH * fps)
-    if Trouble.CAMERA_LOST in told.codes:
+    if ErrorCode.CAMERA_LOST in told.codes:
         return _lost(told.fault or "no pictures come")
     if told.level is None or told.sharpness is None:
-        return unchecked("camera", "the daemon has not told of a picture yet", "try again")
-    return _judge(Sight(told.level, told.sharpness), told.frame_rate, RESTING * fps)
+        return skipped("camera", "the daemon has not told of a picture yet", "try again")
+    return _judge(ImageStats(told.level, told.sharpness), told.frame_rate, RESTING * fps)
 
 
-def _look(patient: Patient) -> tuple[Sight, float]:
+def _look(patient: DiagnosticContext) -> tuple[ImageStats, float]:
     """Return what the last frame shows, and the rate. Raises CameraError."""
     with closing(patient.open_camera(patient.settings.camera)) as opened:
         frame = opened.read(START_S)
@@ -40,27 +40,31 @@ def _look(patient: Patient) -> tuple[Sight, float]:
         while time.monotonic() < began + LOOK_S:
             frame = opened.read(LOOK_S)
             count += 1
-        return sight(frame.lores.y), count / (time.monotonic() - began)
+        return image_stats(frame.lores.y), count / (time.monotonic() - began)
 
 
-def _lost(why: str) -> Finding:
+def _lost(why: str) -> DiagnosticResult:
     do = "switch off, seat the ribbon cable at both ends, then: rpicam-hello --list-cameras"
-    return bad("camera", Trouble.CAMERA_LOST, why, do)
+    return failed("camera", ErrorCode.CAMERA_LOST, why, do)
 
 
-def _judge(seen: Sight, rate: float, least: float) -> Finding:
+def _judge(seen: ImageStats, rate: float, least: float) -> DiagnosticResult:
     text = f"{rate:.1f} pictures a second, level {seen.level:.0f}, sharpness {seen.sharpness:.0f}"
     figures = {"rate": round(rate, 1), "level": seen.level, "sharpness": seen.sharpness}
     if seen.level < DARK:
         do = "take the cover off the lens, and give the place light"
-        return bad("camera", Ailment.DARK, f"the picture is dark; {text}", do, **figures)
+        return failed("camera", DiagnosticCode.DARK, f"the picture is dark; {text}", do, **figures)
     if seen.level > BRIGHT:
         do = "turn the unit away from the lamp or the sun"
-        return bad("camera", Ailment.BRIGHT, f"the picture is all white; {text}", do, **figures)
+        return failed(
+            "camera", DiagnosticCode.BRIGHT, f"the picture is all white; {text}", do, **figures
+        )
     if seen.sharpness < FLAT:
         do = "clean the lens, take its film off, and focus it at one metre"
-        return bad("camera", Ailment.BLURRED, f"the picture shows nothing; {text}", do, **figures)
+        return failed(
+            "camera", DiagnosticCode.BLURRED, f"the picture shows nothing; {text}", do, **figures
+        )
     if rate < least:
         do = "see power and temperature; end other programs that use the processor or the camera"
-        return bad("camera", Ailment.SLOW, text, do, **figures)
-    return good("camera", text, **figures)
+        return failed("camera", DiagnosticCode.SLOW, text, do, **figures)
+    return ok("camera", text, **figures)

@@ -7,11 +7,11 @@ from edge.appliance.doctor import camera as sight
 from edge.appliance.doctor import credentials as papers
 from edge.appliance.doctor import machine
 from edge.appliance.doctor import outputs as signs
-from edge.appliance.doctor.context import Patient
-from edge.appliance.doctor.result import Finding, bad
-from edge.errors import Trouble
+from edge.appliance.doctor.context import DiagnosticContext
+from edge.appliance.doctor.result import DiagnosticResult, failed
+from edge.errors import ErrorCode
 
-Check = Callable[[Patient], Finding | Iterable[Finding]]
+Check = Callable[[DiagnosticContext], DiagnosticResult | Iterable[DiagnosticResult]]
 
 CHECKS: dict[str, Check] = {
     "settings": papers.settings,
@@ -33,11 +33,13 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def examine(patient: Patient) -> Iterator[Finding]:
+def run_checks(patient: DiagnosticContext) -> Iterator[DiagnosticResult]:
     """Yield findings as they come; a check that fails itself is a finding too."""
     for name, check in CHECKS.items():
         try:
             found = check(patient)
-            yield from [found] if isinstance(found, Finding) else found
+            yield from [found] if isinstance(found, DiagnosticResult) else found
         except Exception as error:  # noqa: BLE001 - the other checks are still wanted
-            yield bad(name, Trouble.INTERNAL, f"the check itself failed ({type(error).__name__})")
+            yield failed(
+                name, ErrorCode.INTERNAL, f"the check itself failed ({type(error).__name__})"
+            )

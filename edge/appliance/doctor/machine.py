@@ -4,9 +4,9 @@ import os
 import shutil
 from pathlib import Path
 
-from edge.appliance.doctor.context import Patient
-from edge.appliance.doctor.result import Ailment, Finding, bad, good, unchecked
-from edge.errors import Trouble
+from edge.appliance.doctor.context import DiagnosticContext
+from edge.appliance.doctor.result import DiagnosticCode, DiagnosticResult, failed, ok, skipped
+from edge.errors import ErrorCode
 from edge.status.status_file import STALE_S
 from edge.system.clock import ClockState
 
@@ -20,13 +20,13 @@ _UNDER_VOLTAGE, _THROTTLED = 0x1, 0x2 | 0x4 | 0x8
 _EVER_UNDER_VOLTAGE = 0x1_0000
 
 
-def power(patient: Patient) -> Finding:
+def power(patient: DiagnosticContext) -> DiagnosticResult:
     """Look for under-voltage and throttling, by the firmware or by its voltage sensor."""
     text = patient.text(_FIRMWARE)
     if text is None:
         alarm = _voltage_alarm(patient)
         if alarm is None:
-            return unchecked("power", "this machine has no sensor for it")
+            return skipped("power", "this machine has no sensor for it")
         now, ever, slow = alarm, False, False
     else:
         word = int(text, 16)
@@ -35,13 +35,17 @@ def power(patient: Patient) -> Finding:
     if now or ever:
         when = "now" if now else "at least once since the boot"
         do = "use the Raspberry Pi's own supply and a short, thick cable"
-        return bad("power", Ailment.UNDER_VOLTAGE, f"the voltage is too low {when}", do, word=text)
+        return failed(
+            "power", DiagnosticCode.UNDER_VOLTAGE, f"the voltage is too low {when}", do, word=text
+        )
     if slow:
-        return bad("power", Ailment.THROTTLED, "the processor is slowed down", _AIR, word=text)
-    return good("power", "the voltage holds", word=text)
+        return failed(
+            "power", DiagnosticCode.THROTTLED, "the processor is slowed down", _AIR, word=text
+        )
+    return ok("power", "the voltage holds", word=text)
 
 
-def _voltage_alarm(patient: Patient) -> bool | None:
+def _voltage_alarm(patient: DiagnosticContext) -> bool | None:
     for name in (patient.root / "sys/class/hwmon").glob("*/name"):
         folder = str(name.parent.relative_to(patient.root))
         if patient.text(f"{folder}/name") == "rpi_volt":
@@ -49,54 +53,56 @@ def _voltage_alarm(patient: Patient) -> bool | None:
     return None
 
 
-def temperature(patient: Patient) -> Finding:
+def temperature(patient: DiagnosticContext) -> DiagnosticResult:
     """Feel the processor's heat."""
     check, text = "temperature", patient.text("sys/class/thermal/thermal_zone0/temp")
     if text is None:
-        return unchecked(check, "this machine has no sensor for it")
+        return skipped(check, "this machine has no sensor for it")
     celsius = int(text) / 1000
     said = f"{celsius:.0f} °C"
     if celsius >= HOT_C:
-        return bad(check, Ailment.HOT, said, _AIR, celsius=celsius)
-    return good(check, said, celsius=celsius)
+        return failed(check, DiagnosticCode.HOT, said, _AIR, celsius=celsius)
+    return ok(check, said, celsius=celsius)
 
 
-def clock(patient: Patient) -> Finding:
+def clock(patient: DiagnosticContext) -> DiagnosticResult:
     """Whether a time service disciplines the clock."""
     state = patient.clock.read().state
     if state is ClockState.SYNCHRONIZED:
-        return good("clock", "a time service keeps it")
+        return ok("clock", "a time service keeps it")
     do = "let the unit reach a time server: timedatectl timesync-status"
-    return bad("clock", Ailment.CLOCK, "no time service keeps it", do)
+    return failed("clock", DiagnosticCode.CLOCK, "no time service keeps it", do)
 
 
-def disk(patient: Patient) -> Finding:
+def disk(patient: DiagnosticContext) -> DiagnosticResult:
     """Room, and whether the file system can be written."""
     folder, reserve = patient.settings.outbox.file.parent, patient.settings.outbox.reserve_mb
     try:
         flags, free = os.statvfs(folder).f_flag, shutil.disk_usage(folder).free // _MIB
     except OSError as error:
         do = "provision the unit: senyum provision"
-        return bad("disk", Trouble.STORE_FAILED, f"{folder}: {error.strerror}", do)
+        return failed("disk", ErrorCode.STORE_FAILED, f"{folder}: {error.strerror}", do)
     if flags & os.ST_RDONLY:
         do = "look for errors of the card: journalctl -k; replace it"
-        return bad("disk", Ailment.READ_ONLY, f"{folder} cannot be written", do)
+        return failed("disk", DiagnosticCode.READ_ONLY, f"{folder} cannot be written", do)
     if free < reserve:
         do = "make room; events are not removed before their time"
-        return bad("disk", Trouble.DISK_FULL, f"{free} MiB free of {reserve} needed", do, free=free)
-    return good("disk", f"{free} MiB free", free=free)
+        return failed(
+            "disk", ErrorCode.DISK_FULL, f"{free} MiB free of {reserve} needed", do, free=free
+        )
+    return ok("disk", f"{free} MiB free", free=free)
 
 
-def wear(patient: Patient) -> Finding:
+def wear(patient: DiagnosticContext) -> DiagnosticResult:
     """Ask the card for its age, and the file system for errors."""
     check = "disk wear"
     device = _device(patient, patient.settings.outbox.file.parent)
     if device is None:
-        return unchecked(check, "not on a disk of its own")
+        return skipped(check, "not on a disk of its own")
     errors = patient.text(f"sys/fs/ext4/{device.name}/errors_count")
     if errors not in (None, "0"):
         do = "copy the outbox and the keys, and replace the card"
-        return bad(check, Ailment.DISK_ERRORS, f"{errors} errors of the file system", do)
+        return failed(check, DiagnosticCode.DISK_ERRORS, f"{errors} errors of the file system", do)
     for folder in (device, device.parent):  # a partition's disk is the folder above it
         life = patient.text(str((folder / "device/life_time").relative_to(patient.root)))
         if life is not None:
@@ -104,12 +110,12 @@ def wear(patient: Patient) -> Finding:
             said = f"about {used * 10} % of the card's life is used"
             if used >= WORN:
                 do = "replace the card at the next visit"
-                return bad(check, Ailment.WORN, said, do, tenths=used)
-            return good(check, said, tenths=used)
-    return unchecked(check, "this card does not tell it")
+                return failed(check, DiagnosticCode.WORN, said, do, tenths=used)
+            return ok(check, said, tenths=used)
+    return skipped(check, "this card does not tell it")
 
 
-def _device(patient: Patient, folder: Path) -> Path | None:
+def _device(patient: DiagnosticContext, folder: Path) -> Path | None:
     """Return the block device below a folder, as a folder of /sys."""
     try:
         number = folder.stat().st_dev
@@ -119,29 +125,29 @@ def _device(patient: Patient, folder: Path) -> Path | None:
         return None
 
 
-def memory(patient: Patient) -> Finding:
+def memory(patient: DiagnosticContext) -> DiagnosticResult:
     """Whether the service's memory limit is in force; Raspberry Pi OS has to be told."""
     check = "memory limit"
     controllers = patient.text("sys/fs/cgroup/cgroup.controllers")
     if controllers is None:
-        return unchecked(check, "this machine has no unified control groups")
+        return skipped(check, "this machine has no unified control groups")
     if "memory" not in controllers.split():
         do = "add cgroup_enable=memory to /boot/firmware/cmdline.txt, and reboot"
-        return bad(check, Ailment.MEMORY, "the kernel enforces none", do)
+        return failed(check, DiagnosticCode.MEMORY, "the kernel enforces none", do)
     limit = patient.text("sys/fs/cgroup/system.slice/senyum.service/memory.max")
     if limit is None or limit == "max":
-        return good(check, "the kernel can enforce it")
-    return good(check, f"{int(limit) // _MIB} MiB", bytes=int(limit))
+        return ok(check, "the kernel can enforce it")
+    return ok(check, f"{int(limit) // _MIB} MiB", bytes=int(limit))
 
 
-def daemon(patient: Patient) -> Finding:
+def daemon(patient: DiagnosticContext) -> DiagnosticResult:
     """Whether the daemon runs and does its work."""
     found = patient.bulletin
     if found is None:
         do = "systemctl start senyum; why it ended says: journalctl -u senyum -n 20"
-        return bad("daemon", Ailment.NOT_RUNNING, "does not run", do)
+        return failed("daemon", DiagnosticCode.NOT_RUNNING, "does not run", do)
     if found.age_s > STALE_S:
         do = "systemd restarts it after a minute; then: journalctl -u senyum -n 20"
         text = f"has said nothing for {found.age_s:.0f} s"
-        return bad("daemon", Ailment.HANGS, text, do)
-    return good("daemon", found.sentence)
+        return failed("daemon", DiagnosticCode.HANGS, text, do)
+    return ok("daemon", found.sentence)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edge.errors import ModelError
-from edge.inference.models import Models, Network, shipped
+from edge.inference.models import ModelRunner, Models, shipped
 from edge.types import Floats
 
 FILE = "goldens.toml"
@@ -27,7 +27,7 @@ def picture(shape: tuple[int, ...]) -> Floats:
     return made
 
 
-def figures(network: Network) -> list[list[float]]:
+def figures(network: ModelRunner) -> list[list[float]]:
     """Return minimum, maximum, mean and standard deviation of each output on that picture."""
     spec = network.spec
     scaled = picture(spec.input_shape) * np.float32(spec.scale) + np.float32(spec.offset)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from edge.errors import Trouble
+from edge.errors import ErrorCode
 
 
-class Ailment(StrEnum):
+class DiagnosticCode(StrEnum):
     """What the doctor finds beyond the troubles that a running unit has a word for."""
 
     SETTINGS = "settings-wrong"
@@ -35,10 +35,10 @@ class Ailment(StrEnum):
     NAME_UNKNOWN = "broker-name-unknown"
 
 
-Code = Trouble | Ailment
+Code = ErrorCode | DiagnosticCode
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended."""
 
     GOOD = "good"
@@ -47,32 +47,32 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DiagnosticResult:
     """One line of the report."""
 
     check: str
-    verdict: Verdict
+    verdict: CheckStatus
     text: str  # what was seen
     code: Code | None = None  # where it is bad
     do: str = ""  # the next thing to do
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def good(check: str, text: str, **facts: Any) -> Finding:
+def ok(check: str, text: str, **facts: Any) -> DiagnosticResult:
     """Return what is as it should be."""
-    return Finding(check, Verdict.GOOD, text, facts=facts)
+    return DiagnosticResult(check, CheckStatus.GOOD, text, facts=facts)
 
 
-def bad(check: str, code: Code, text: str, do: str = "", **facts: Any) -> Finding:
+def failed(check: str, code: Code, text: str, do: str = "", **facts: Any) -> DiagnosticResult:
     """Return what has to be mended."""
-    return Finding(check, Verdict.BAD, text, code, do, facts)
+    return DiagnosticResult(check, CheckStatus.BAD, text, code, do, facts)
 
 
-def unchecked(check: str, text: str, do: str = "", **facts: Any) -> Finding:
+def skipped(check: str, text: str, do: str = "", **facts: Any) -> DiagnosticResult:
     """Return what could not be looked at, and why."""
-    return Finding(check, Verdict.UNCHECKED, text, None, do, facts)
+    return DiagnosticResult(check, CheckStatus.UNCHECKED, text, None, do, facts)
 
 
-def healthy(findings: Iterable[Finding]) -> bool:
+def healthy(findings: Iterable[DiagnosticResult]) -> bool:
     """Whether nothing is bad; what could not be checked is neither."""
-    return all(finding.verdict is not Verdict.BAD for finding in findings)
+    return all(finding.verdict is not CheckStatus.BAD for finding in findings)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.appliance.provision import current_config as present
-from edge.appliance.provision.atomic_apply import Staging
+from edge.appliance.provision.atomic_apply import AtomicApply
 from edge.appliance.provision.claim import Documents
-from edge.appliance.provision.plan import Machine, Plan, prepare
+from edge.appliance.provision.plan import ProvisioningPlan, ProvisioningTarget, prepare
 from edge.errors import ProvisionError
 
 REQUEST = "senyum-request.csr"  # beside the receipt on the boot partition
@@ -24,10 +24,10 @@ _BRING_IN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class AppliedChanges:
     """What came of it."""
 
-    plan: Plan
+    plan: ProvisioningPlan
     changed: tuple[Path, ...]
 
     @property
@@ -39,19 +39,19 @@ class Done:
         return f"is now {unit}" if self.changed else f"is {unit} already; nothing changed"
 
 
-def provision(documents: Documents, machine: Machine) -> Done:
+def provision(documents: Documents, machine: ProvisioningTarget) -> AppliedChanges:
     """Check the claim whole, then put everything in place, or nothing. Raises SenyumError."""
-    staging = Staging(machine.config.parent)
+    staging = AtomicApply(machine.config.parent)
     staging.finish()
     plan = prepare(documents, machine)
     state = plan.settings.outbox.file.parent
     if plan.files:
         _make_folders(machine, state)
         staging.put(plan.files)
-    return Done(plan, tuple(file.path for file in plan.files))
+    return AppliedChanges(plan, tuple(file.path for file in plan.files))
 
 
-def receipt(done: Done, folder: Path | None = None) -> str:
+def receipt(done: AppliedChanges, folder: Path | None = None) -> str:
     """Return what a person may know afterwards: nothing in it is secret.
 
     `folder` holds the request for a certificate; None: it lies beside the receipt.
@@ -76,7 +76,7 @@ def receipt(done: Done, folder: Path | None = None) -> str:
     return "\n".join(lines)
 
 
-def _make_folders(machine: Machine, state: Path) -> None:
+def _make_folders(machine: ProvisioningTarget, state: Path) -> None:
     try:
         if not machine.config.parent.exists():
             machine.config.parent.mkdir(parents=True)

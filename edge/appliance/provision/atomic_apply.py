@@ -18,7 +18,7 @@ from typing import Any
 
 from edge.errors import ProvisionError
 from edge.system.key_files import sync_folder
-from edge.system.privileges import Owner, acting_as
+from edge.system.privileges import Owner, run_as
 
 PENDING = "provision.pending"
 _MARK = ".provision"
@@ -35,7 +35,7 @@ class NewFile:
     retire: bool = False  # what it replaces is a secret that nobody is to use again
 
 
-class Staging:
+class AtomicApply:
     """The files of one provisioning. Methods raise ProvisionError."""
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +78,7 @@ class Staging:
 
     def _stage(self, files: Sequence[NewFile]) -> None:
         for file in files:
-            with acting_as(file.owner):
+            with run_as(file.owner):
                 _write(_staged(file.path), file.content, file.mode)
         entries = [
             {
@@ -96,7 +96,7 @@ class Staging:
 
     def _withdraw(self, files: Sequence[NewFile]) -> None:
         for file in files:
-            with acting_as(file.owner), contextlib.suppress(OSError):
+            with run_as(file.owner), contextlib.suppress(OSError):
                 overwrite(_staged(file.path))
 
 
@@ -122,7 +122,7 @@ def _staged(path: Path) -> Path:
 
 def _settle(entry: dict[str, Any]) -> None:
     path = Path(entry["path"])
-    with acting_as(Owner(entry["uid"], entry["gid"])):
+    with run_as(Owner(entry["uid"], entry["gid"])):
         staged = _staged(path)
         if not staged.exists():  # done before the power went
             return

@@ -11,10 +11,10 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edge.appliance.provision.apply import REQUEST, Done, provision, receipt
-from edge.appliance.provision.atomic_apply import Staging, overwrite
+from edge.appliance.provision.apply import REQUEST, AppliedChanges, provision, receipt
+from edge.appliance.provision.atomic_apply import AtomicApply, overwrite
 from edge.appliance.provision.claim import NAME, Documents
-from edge.appliance.provision.plan import Machine
+from edge.appliance.provision.plan import ProvisioningTarget
 from edge.errors import ProvisionError, SenyumError
 from edge.system.key_files import sync_folder
 from edge.system.supplied_files import open_regular
@@ -28,7 +28,7 @@ _DOCUMENTS = (".pem", ".crt", ".cer", ".csr", ".key", ".json")  # that a claim m
 _MOST = 3  # files named in one message
 
 
-def at_boot(machine: Machine, folders: Sequence[Path] = BOOT) -> Done | None:
+def at_boot(machine: ProvisioningTarget, folders: Sequence[Path] = BOOT) -> AppliedChanges | None:
     """Finish what was begun, and take the claim that lies in the first folder that has one.
 
     The claim is wiped and a receipt, with the request for a certificate, left in its place. What
@@ -36,7 +36,7 @@ def at_boot(machine: Machine, folders: Sequence[Path] = BOOT) -> Done | None:
     for whoever put the card in. Returns None without a claim. Raises SenyumError.
     """
     settings = machine.config.parent
-    Staging(settings).finish()
+    AtomicApply(settings).finish()
     _finish_wiping(settings / WIPING)
     folder = next((each for each in folders if os.path.lexists(each / NAME)), None)
     if folder is None:

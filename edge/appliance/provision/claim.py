@@ -8,12 +8,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
-from edge.configuration import LARGEST, explain, line_of, parse_toml, respelt
+from edge.configuration import LARGEST, describe_errors, line_of, parse_toml, respelt
 from edge.errors import SettingsError
 from edge.setting_types import Host, Name, Protocol, Section, Username, Zone, check_mqtt_text
 from edge.settings import CameraSettings, GpioSettings
 from edge.system.supplied_files import read_regular
-from edge.system.text import escaped, plain
+from edge.system.text import describe_validation_error, escaped
 from edge.types import Direction
 
 NAME = "senyum-claim.toml"
@@ -120,9 +120,13 @@ class Documents:
                 name = ".".join(map(str, first["loc"]))
                 line = line_of(text, first["loc"])
                 at = f"{where}: line {line}" if line else where
-                why = plain(first) if first["type"] == "value_error" else "is not a text"
+                why = (
+                    describe_validation_error(first)
+                    if first["type"] == "value_error"
+                    else "is not a text"
+                )
                 raise SettingsError(f"{at}: {name}: {why}") from None
-            raise SettingsError(explain(error, where, "claim", text)) from None
+            raise SettingsError(describe_errors(error, where, "claim", text)) from None
         ca = None if claim.broker is None else claim.broker.ca
         if claim.broker is not None and ca is not None and not claim.broker.tls:
             raise SettingsError(f"{where}: broker.ca needs broker.tls = true")

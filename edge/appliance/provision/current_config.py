@@ -9,7 +9,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from edge.appliance.provision.claim import ClaimedBroker, Documents
-from edge.configuration import explain, read_file
+from edge.configuration import describe_errors, read_file
 from edge.contract.topics import UnitName
 from edge.errors import SettingsError
 from edge.settings import Settings
@@ -23,7 +23,7 @@ Content = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class CurrentConfig:
     """The settings file before."""
 
     file: Path
@@ -83,7 +83,7 @@ def checked(content: Content, where: str) -> Settings:
     try:
         return Settings(**content)
     except ValidationError as error:
-        raise SettingsError(explain(error, where)) from None
+        raise SettingsError(describe_errors(error, where)) from None
 
 
 def _broker(claimed: ClaimedBroker) -> Content:

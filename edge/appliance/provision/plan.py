@@ -23,23 +23,23 @@ from edge.appliance.provision.current_config import (
     REQUEST,
     TLS_KEY,
     Content,
-    Present,
+    CurrentConfig,
     checked,
 )
 from edge.configuration import respelt
 from edge.contract.authority import Authorities
 from edge.contract.certificate import as_pem, common_name, load_key, make_request, new_key
-from edge.contract.encryption import EncryptionKey, beside
-from edge.contract.keys import SigningKey, begun
+from edge.contract.encryption import EncryptionKey, encryption_key_path
+from edge.contract.keys import SigningKey, sequence_log_path
 from edge.contract.topics import UnitName
 from edge.errors import CertificateError, OutboxDamaged, ProvisionError
 from edge.mqtt.ca_bundle import UNREADABLE, read_bundle, read_certificates
-from edge.outbox.integrity import check
-from edge.outbox.summary import look, taken
+from edge.outbox.integrity import check_integrity
+from edge.outbox.summary import is_locked, summarize
 from edge.roster.keys import KEY_BYTES
 from edge.settings import STATE_DIR, Settings
 from edge.system.key_files import LARGEST, read_secret
-from edge.system.privileges import Owner, acting_as
+from edge.system.privileges import Owner, run_as
 from edge.system.supplied_files import read_regular
 
 PUBLIC, PRIVATE = 0o644, 0o600
@@ -49,7 +49,7 @@ _HEADER = (
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class ProvisioningTarget:
     """Where this unit keeps its things, and what only the machine itself can tell."""
 
     config: Path  # senyum.toml; public files lie beside it
@@ -60,7 +60,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ProvisioningPlan:
     """What would be written."""
 
     settings: Settings
@@ -73,9 +73,9 @@ class Plan:
     files: tuple[NewFile, ...] = field(repr=False)  # only those that differ from what is there
 
 
-def prepare(documents: Documents, machine: Machine) -> Plan:
+def prepare(documents: Documents, machine: ProvisioningTarget) -> ProvisioningPlan:
     """Check everything. Raises CallerError, in one line that names what is wrong."""
-    present = Present.read(machine.config)
+    present = CurrentConfig.read(machine.config)
     content = present.merged(documents, _state(present))
     both = f"{documents.where} with {present.file}" if present.content else documents.where
     settings = checked(content, both)
@@ -93,7 +93,7 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     elif present.certificate is not None and moved_from is None and settings.broker.tls:
         settings = _with_certificate(content, present.certificate, documents.where)
     signing_key = _signing_key(drafts, settings, renew=moved_from is not None)
-    encrypting = _encryption_key(drafts, beside(settings.outbox.signing_key))
+    encrypting = _encryption_key(drafts, encryption_key_path(settings.outbox.signing_key))
     if drafts.read(settings.roster.key) is None:
         drafts.secret(settings.roster.key, secrets.token_hex(KEY_BYTES).encode() + b"\n")
     if (broker := documents.claim.broker) is not None and broker.password is not None:
@@ -108,13 +108,13 @@ def prepare(documents: Documents, machine: Machine) -> Plan:
     public = signing_key.registration(unit), encrypting.registration(unit)
     written = respelt(content, settings.model_dump(mode="json"))
     said = (*documents.remarks, *sorted(written), *remarks)
-    return Plan(settings, unit, moved_from, asked, *public, said, tuple(drafts.files))
+    return ProvisioningPlan(settings, unit, moved_from, asked, *public, said, tuple(drafts.files))
 
 
 class _Drafts:
     """The files that would change."""
 
-    def __init__(self, machine: Machine, state: Path) -> None:
+    def __init__(self, machine: ProvisioningTarget, state: Path) -> None:
         self.state = state
         self.files: list[NewFile] = []
         self._machine = machine
@@ -132,7 +132,7 @@ class _Drafts:
     def read(self, path: Path) -> bytes | None:
         """Return what a file holds now; None where there is none. Raises ProvisionError."""
         try:
-            with acting_as(self.owner(path)):
+            with run_as(self.owner(path)):
                 return path.read_bytes()
         except FileNotFoundError:
             return None
@@ -141,7 +141,7 @@ class _Drafts:
 
     def read_secret(self, path: Path, what: str) -> bytes | None:
         """Return a secret as it is now; None where there is none. Raises SecretError."""
-        with acting_as(self.owner(path)):
+        with run_as(self.owner(path)):
             return read_secret(path, what) if path.exists() else None
 
     def owner(self, path: Path) -> Owner:
@@ -154,7 +154,7 @@ class _Drafts:
             self.files.append(file)
 
 
-def _state(present: Present) -> Path:
+def _state(present: CurrentConfig) -> Path:
     outbox = present.content.get("outbox", {}).get("file")
     return STATE_DIR if outbox is None else Path(outbox).parent
 
@@ -167,7 +167,7 @@ def _with_certificate(content: Content, pair: tuple[str, str], where: str) -> Se
 # --- checks --------------------------------------------------------------------------------------
 
 
-def _check_camera(claim: Claim, settings: Settings, machine: Machine) -> None:
+def _check_camera(claim: Claim, settings: Settings, machine: ProvisioningTarget) -> None:
     asked = claim.camera is not None and "number" in claim.camera.model_fields_set
     if not asked or settings.camera.driver != "picamera2":
         return
@@ -183,16 +183,16 @@ def _check_state(settings: Settings, owner: Owner) -> None:
     outbox = settings.outbox
     state = outbox.file.parent
     _check_owner(state, owner, state)
-    with acting_as(owner), contextlib.suppress(OutboxDamaged):  # the daemon mends it at its start
+    with run_as(owner), contextlib.suppress(OutboxDamaged):  # the daemon mends it at its start
         for path in (outbox.file, outbox.signing_key):
             _check_owner(path, owner, state)
         if outbox.file.exists():
-            check(outbox.file, None)
+            check_integrity(outbox.file, None)
 
 
 def _check_owner(path: Path, owner: Owner, state: Path) -> None:
     try:
-        found = Owner.of(path)
+        found = Owner.owner_of(path)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -205,12 +205,12 @@ def _check_owner(path: Path, owner: Owner, state: Path) -> None:
 
 
 def _moved_from(
-    settings: Settings, present: Present, unit: UnitName, owner: Owner
+    settings: Settings, present: CurrentConfig, unit: UnitName, owner: Owner
 ) -> UnitName | None:
     """Return who the unit was. Raises ProvisionError while it still has to speak as that."""
     file = settings.outbox.file
-    with acting_as(owner):
-        contents, busy = look(file), taken(file)
+    with run_as(owner):
+        contents, busy = summarize(file), is_locked(file)
     signed_as = None if contents.source is None else UnitName.from_source(contents.source)
     if signed_as is not None and signed_as != unit and contents.waiting:
         raise ProvisionError(
@@ -279,8 +279,8 @@ def _tls_key(drafts: _Drafts, path: Path) -> ec.EllipticCurvePrivateKey:
 def _signing_key(drafts: _Drafts, settings: Settings, *, renew: bool) -> SigningKey:
     """Return the key that signs events. It speaks for one name: a moved unit gets a new one."""
     path, alg = settings.outbox.signing_key, settings.outbox.signing_algorithm
-    with acting_as(drafts.owner(path)):
-        known, signed = path.exists(), begun(path).exists()
+    with run_as(drafts.owner(path)):
+        known, signed = path.exists(), sequence_log_path(path).exists()
         if (known and not renew) or (signed and not known):
             return SigningKey.load_or_create(path, alg)  # refuses where it has signed and is gone
     key, content = SigningKey.generate(alg)
@@ -290,7 +290,7 @@ def _signing_key(drafts: _Drafts, settings: Settings, *, renew: bool) -> Signing
 
 def _encryption_key(drafts: _Drafts, path: Path) -> EncryptionKey:
     """Return the key that rosters are encrypted to; it outlives a move."""
-    with acting_as(drafts.owner(path)):
+    with run_as(drafts.owner(path)):
         if path.exists():
             return EncryptionKey.load_or_create(path)
     key, content = EncryptionKey.generate()

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from edge.appliance.provision.claim import ClaimedBroker, ClaimedPlace, ClaimedUnit
-from edge.system.text import plain
+from edge.system.text import describe_validation_error
 
 Answers = dict[str, Any]
 
@@ -89,7 +89,7 @@ def _ask(terminal: Terminal, question: Question, known: Any) -> Any:
             answer = question.kind.validate_python(said or str(default or ""))  # not strict: "8883"
             return question.kind.dump_python(answer, mode="json")
         except ValidationError as error:
-            terminal.say(f"  {plain(error.errors(include_url=False)[0])}")
+            terminal.say(f"  {describe_validation_error(error.errors(include_url=False)[0])}")
 
 
 def _at(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:

@@ -8,11 +8,11 @@ is not older, and ends a trial that is under way. Nobody's version is removed he
 
 import sys
 
-from edge.appliance.update.slots import PACKAGED, Versions, order
+from edge.appliance.update.slots import PACKAGED, Slots, order
 from edge.errors import SenyumError
 
 
-def settle(versions: Versions) -> str:
+def configure(versions: Slots) -> str:
     """Put the newer one in force; returns a sentence of it, empty where there was no update."""
     update = versions.current
     if update == versions.packaged:
@@ -30,7 +30,7 @@ def settle(versions: Versions) -> str:
 def main() -> None:
     """Settle it on this machine."""
     try:
-        said = settle(Versions(packaged=PACKAGED))
+        said = configure(Slots(packaged=PACKAGED))
     except (SenyumError, OSError) as error:
         sys.exit(f"senyum-edge: {error}")
     if said:

@@ -52,7 +52,7 @@ _PYTHON = re.compile(r"/usr/bin/python3\.\d{1,2}", re.ASCII)
 Version = Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,4}\.\d{1,4}(?:[a-z0-9.+-]{0,32})$")]
 
 
-class Manifest(BaseModel):
+class ReleaseManifest(BaseModel):
     """What a release says of itself."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -67,14 +67,14 @@ class Manifest(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class ReleaseTarget:
     """What a release must be made for."""
 
     machine: str
     python: str
 
     @classmethod
-    def here(cls) -> "Machine":
+    def here(cls) -> "ReleaseTarget":
         return cls(platform.machine(), "{}.{}".format(*sys.version_info))
 
 
@@ -135,7 +135,7 @@ class Release:
     def close(self) -> None:
         self._copy.close()
 
-    def require(self, machine: Machine) -> None:
+    def require(self, machine: ReleaseTarget) -> None:
         """Raise UpdateRefused where the release is for another machine than this."""
         made = self.manifest
         if made.machine != machine.machine:
@@ -215,7 +215,7 @@ class _Bounded:
         return content
 
 
-def _verified(path: Path, token: bytes, keys: Mapping[str, Key]) -> Manifest:
+def _verified(path: Path, token: bytes, keys: Mapping[str, Key]) -> ReleaseManifest:
     try:
         text = token.decode("ascii").strip()
         header = header_of(text)
@@ -231,7 +231,7 @@ def _verified(path: Path, token: bytes, keys: Mapping[str, Key]) -> Manifest:
     except (ValueError, JoseError):
         raise UpdateRefused(f"{path}: the signature does not hold") from None
     try:
-        return Manifest.model_validate(json_object(signed.payload))
+        return ReleaseManifest.model_validate(json_object(signed.payload))
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise UpdateRefused(f"{path}: what it says of itself is not valid ({field})") from None
@@ -294,7 +294,7 @@ def public_set(keys: Iterable[Key]) -> str:
 
 def write(
     environment: Path, to: Path, manifest: dict[str, str], key_file: Path, *, preset: int = 6
-) -> Manifest:
+) -> ReleaseManifest:
     """Pack and sign an environment. `manifest` gives version, machine, python and made.
 
     `key_file` is a private Ed25519 JWK, mode 0600; `preset` is xz's, 0 (fast) to 9 (small).
@@ -314,7 +314,7 @@ def write(
             "unpacked": unpacked,
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-        made = Manifest.model_validate(stated)
+        made = ReleaseManifest.model_validate(stated)
         header = {"alg": ALG, "typ": TYP, "kid": key.thumbprint()}
         token = jws.serialize_compact(header, json.dumps(stated).encode(), key, algorithms=[ALG])
         to.write_bytes(token.encode() + b"\n" + content)

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from edge.appliance.doctor.model_selfcheck import differences
 from edge.camera import open_camera
-from edge.configuration import load_unit
+from edge.configuration import load_settings
 from edge.contract.keys import SigningKey
 from edge.errors import CameraError, CameraStalled, ModelError
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
-from edge.outbox.integrity import check
+from edge.outbox.integrity import check_integrity
 from edge.roster.file import load
 from edge.roster.keys import read_key
 from edge.settings import Settings
-from edge.system.privileges import Owner, acting_as
+from edge.system.privileges import Owner, run_as
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def examine(config: Path | None) -> None:
 
     Nothing is changed. A broker that is away is only told: outages are what the outbox is for.
     """
-    settings = load_unit(config)
+    settings = load_settings(config)
     for name, part in PARTS.items():
         log.info("%s …", name)
         part(settings)
@@ -72,8 +72,8 @@ def _signs(settings: Settings) -> None:
 
 def _keeps(settings: Settings) -> None:
     if settings.outbox.file.exists():
-        with acting_as(Owner.of(settings.outbox.file)):
-            check(settings.outbox.file, None)
+        with run_as(Owner.owner_of(settings.outbox.file)):
+            check_integrity(settings.outbox.file, None)
 
 
 def _reaches(settings: Settings) -> None:

@@ -15,7 +15,7 @@ _SECONDS = 90  # a start may wait for the camera, a stop for the last event
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ServiceStatus:
     """How the service is."""
 
     active: bool  # it says that it is ready
@@ -35,7 +35,7 @@ class Service(Protocol):
         """Start it, and the watch over it; returns when it is ready or has failed."""
         ...
 
-    def standing(self) -> Standing: ...
+    def standing(self) -> ServiceStatus: ...
 
 
 class Systemd:
@@ -63,14 +63,14 @@ class Systemd:
     def _disarm(self) -> None:
         systemctl("stop", f"{RETURN}.timer", must=False)
 
-    def standing(self) -> Standing:
+    def standing(self) -> ServiceStatus:
         names = "ActiveState,NRestarts,StatusText"
         told = dict(
             line.split("=", 1)
             for line in systemctl("show", self._unit, f"--property={names}").splitlines()
             if "=" in line
         )
-        return Standing(
+        return ServiceStatus(
             active=told.get("ActiveState") == "active",
             restarts=int(told.get("NRestarts") or 0),
             sentence=told.get("StatusText", ""),

@@ -36,7 +36,7 @@ def order(version: str) -> tuple[int, ...] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class PendingUpdate:
     """A switch that is not yet for good."""
 
     before: str  # environments, as `current` names them
@@ -45,11 +45,11 @@ class Trial:
     watch_s: float | None = None  # how long to watch, where it was asked for
     boots: tuple[str, ...] = ()  # boot ids seen since
 
-    def seen(self, boot: str) -> "Trial":
+    def seen(self, boot: str) -> "PendingUpdate":
         return self if boot in self.boots else replace(self, boots=(*self.boots, boot))
 
 
-class Versions:
+class Slots:
     """The folder of versions. One process at a time changes it: `updater` locks."""
 
     def __init__(
@@ -115,19 +115,19 @@ class Versions:
 
     def begin(
         self, environment: Path, *, ailing: bool = False, watch_s: float | None = None
-    ) -> Trial:
+    ) -> PendingUpdate:
         """Put an environment in force on trial, watched over by the one before it."""
-        trial = Trial(str(self.current), str(environment), ailing, watch_s)
+        trial = PendingUpdate(str(self.current), str(environment), ailing, watch_s)
         self._link("keeper", self.current)
         self.note(trial)
         self.switch(environment)
         return trial
 
-    def trial(self) -> Trial | None:
+    def trial(self) -> PendingUpdate | None:
         """Return the trial that is under way, if any."""
         try:
             found = json.loads((self.root / "pending.json").read_text(encoding="utf-8"))
-            return Trial(
+            return PendingUpdate(
                 found["before"],
                 found["after"],
                 bool(found["ailing"]),
@@ -139,7 +139,7 @@ class Versions:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UpdateError(f"{self.root / 'pending.json'}: cannot be read ({error})") from None
 
-    def note(self, trial: Trial) -> None:
+    def note(self, trial: PendingUpdate) -> None:
         """Keep what is known of the trial, durably."""
         draft = self.root / "pending.json.new"
         with draft.open("w", encoding="utf-8") as file:

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge.appliance.update.release import Machine, Release
+from edge.appliance.update.release import Release, ReleaseTarget
 from edge.appliance.update.selftest_runner import run_self_test
-from edge.appliance.update.service import Service, Standing
-from edge.appliance.update.slots import Trial, Versions, order
+from edge.appliance.update.service import Service, ServiceStatus
+from edge.appliance.update.slots import PendingUpdate, Slots, order
 from edge.errors import UpdateError, UpdateRefused
-from edge.system.text import counted
+from edge.system.text import pluralize
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class WatchPolicy:
     """Seconds and counts of the watch."""
 
     watch_s: float = 600.0
@@ -39,7 +39,7 @@ class Patience:
     restarts: int = 2  # so many are borne
     boots: int = 3  # so many boots on trial are borne
 
-    def shortened(self, watch_s: float | None) -> "Patience":
+    def shortened(self, watch_s: float | None) -> "WatchPolicy":
         """Return the patience of a watch that was asked to be so long."""
         if watch_s is None:
             return self
@@ -54,27 +54,27 @@ class Updater:
 
     def __init__(
         self,
-        versions: Versions,
+        versions: Slots,
         service: Service,
         *,
         test: SelfTest = run_self_test,
-        patience: Patience | None = None,
+        patience: WatchPolicy | None = None,
         boot: Callable[[], str] = lambda: BOOT_ID.read_text(encoding="ascii").strip(),
     ) -> None:
         self._versions = versions
         self._service = service
         self._test = test
-        self._patience = patience or Patience()
+        self._patience = patience or WatchPolicy()
         self._boot = boot
 
     def update(
         self,
         release: Release,
-        machine: Machine,
+        machine: ReleaseTarget,
         *,
         older: bool = False,
         watch_s: float | None = None,
-    ) -> Trial:
+    ) -> PendingUpdate:
         """Install a release and put it in force on trial; `watch` has the last word.
 
         `older` allows one that is not newer than the present, `watch_s` is another patience than
@@ -135,7 +135,7 @@ class Updater:
         self._versions.discard(environment)
         raise UpdateRefused(f"version {version} does not work here: {why}; the present one goes on")
 
-    def _failure(self, trial: Trial) -> str | None:
+    def _failure(self, trial: PendingUpdate) -> str | None:
         """Watch until the time is over; returns why the new version cannot stay."""
         patience = self._patience.shortened(trial.watch_s)
         if len(trial.boots) > patience.boots:
@@ -154,12 +154,12 @@ class Updater:
                 return "it is down" if was_up else "it did not become ready"
             if standing is not None and first_restarts is not None:
                 if (again := standing.restarts - first_restarts) > patience.restarts:
-                    return f"it was started again {counted(again, 'time')}"
+                    return f"it was started again {pluralize(again, 'time')}"
                 if now - began >= patience.watch_s and standing.active:
                     return standing.sentence if standing.out_of_order and not trial.ailing else None
             time.sleep(patience.look_s)
 
-    def _looked(self) -> Standing | None:
+    def _looked(self) -> ServiceStatus | None:
         """Return how the service is; None while the manager does not answer."""
         try:
             return self._service.standing()
@@ -167,7 +167,7 @@ class Updater:
             log.warning("%s", error)
             return None
 
-    def _go_back(self, trial: Trial) -> None:
+    def _go_back(self, trial: PendingUpdate) -> None:
         # The link first: whatever happens from here on, a start is one of the old version.
         self._versions.switch(Path(trial.before))
         try:

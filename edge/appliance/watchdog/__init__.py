@@ -18,6 +18,6 @@ class Level(IntEnum):
     INFO = 6
 
 
-def say(level: Level, line: str) -> None:
+def log(level: Level, line: str) -> None:
     """Write one line to the journal."""
     sys.stderr.write(f"<{level.value}>{line}\n")

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from edge.appliance.watchdog import Level, say
+from edge.appliance.watchdog import Level, log
 from edge.system.supplied_files import as_text, read_regular
 
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
@@ -33,7 +33,7 @@ RETRY_S = 5.0  # until a pin that could not be had is asked for again
 
 
 @dataclass(frozen=True, slots=True)
-class RedLed:
+class LedPin:
     """The red LED's settings; defaults as in edge/settings.py, which a test holds."""
 
     factory: str = "lgpio"
@@ -41,7 +41,7 @@ class RedLed:
     active_high: bool = True
 
 
-def red_led(config: Path) -> RedLed:
+def red_led(config: Path) -> LedPin:
     """Return what `config` says of the red LED; the defaults where it cannot be read.
 
     A settings file that keeps the daemon down must not keep the cue down too.
@@ -53,10 +53,10 @@ def red_led(config: Path) -> RedLed:
         usable = type(pin) is int and 0 <= pin <= 27 and isinstance(active_high, bool)
     except (OSError, ValueError, AttributeError, RecursionError):
         usable = False
-    return RedLed(str(factory), pin, active_high) if usable else RedLed()
+    return LedPin(str(factory), pin, active_high) if usable else LedPin()
 
 
-class Light(Protocol):
+class Led(Protocol):
     """One light that is on or off. Opening it claims its pin and raises OSError if it cannot."""
 
     def set(self, lit: bool) -> None: ...
@@ -66,7 +66,7 @@ class Light(Protocol):
         ...
 
 
-class NoLight:
+class NullLed:
     """For a machine without pins (`gpio.factory = "mock"`): the journal alone tells."""
 
     def set(self, lit: bool) -> None:
@@ -76,13 +76,13 @@ class NoLight:
         pass
 
 
-class PinLight:
+class PinLed:
     """The red LED on its pin, by lgpio. Raises OSError where the pin cannot be had."""
 
     CHIPS = (0, 4)  # a Pi 5 with an early kernel has its header on the second
     LABEL = "pinctrl-"  # of the chip behind the header, on every Pi
 
-    def __init__(self, led: RedLed) -> None:
+    def __init__(self, led: LedPin) -> None:
         try:
             import lgpio  # noqa: PLC0415 - only while the cue is on
         except ImportError:
@@ -113,12 +113,12 @@ class PinLight:
         self._lgpio.gpiochip_close(self._chip)
 
 
-def open_light(led: RedLed) -> Light:
+def open_light(led: LedPin) -> Led:
     """Open the light that the settings choose. Raises OSError."""
-    return NoLight() if led.factory == "mock" else PinLight(led)
+    return NullLed() if led.factory == "mock" else PinLed(led)
 
 
-class Daemon:
+class DaemonProbe:
     """Whether the daemon has a process now. Pure file reading: no bus, no privilege."""
 
     def __init__(self, cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> None:
@@ -134,13 +134,13 @@ class Daemon:
             return False
 
 
-class Watch:
+class FaultBlinker:
     """Waits for the daemon to be away, shows the cue until it is back."""
 
     def __init__(
         self,
         runs: Callable[[], bool],
-        light: Callable[[], Light],
+        light: Callable[[], Led],
         stop: threading.Event,
         retry_s: float = RETRY_S,
     ) -> None:
@@ -156,7 +156,7 @@ class Watch:
                 away = 0
 
     def _show(self) -> None:
-        say(Level.ERROR, "out of order: the daemon is not running; see: journalctl -u senyum")
+        log(Level.ERROR, "out of order: the daemon is not running; see: journalctl -u senyum")
         light, told = None, ""
         while light is None and not self._back(0.0):
             try:
@@ -164,7 +164,7 @@ class Watch:
             except OSError as error:
                 if str(error) != told:
                     told = str(error)
-                    say(Level.WARNING, f"the out-of-order cue cannot be shown: {told}")
+                    log(Level.WARNING, f"the out-of-order cue cannot be shown: {told}")
                 self._back(self._retry_s)
         if light is not None:
             try:
@@ -172,9 +172,9 @@ class Watch:
             finally:
                 light.close()
         if not self._stop.is_set():
-            say(Level.INFO, "the daemon is running again")
+            log(Level.INFO, "the daemon is running again")
 
-    def _play(self, light: Light) -> None:
+    def _play(self, light: Led) -> None:
         for lit, seconds in cycle(RHYTHM):
             light.set(lit)
             if self._back(seconds):
@@ -200,7 +200,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    Watch(Daemon().runs, lambda: open_light(red_led(CONFIG_FILE)), stop).run()
+    FaultBlinker(DaemonProbe().runs, lambda: open_light(red_led(CONFIG_FILE)), stop).run()
     return 0
 
 

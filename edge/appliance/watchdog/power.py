@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
-from edge.appliance.watchdog import Level, say
+from edge.appliance.watchdog import Level, log
 
 STATE_FILE = Path("/run/senyum-power/power.json")
 STALE_NS = 60_000_000_000
@@ -28,7 +28,7 @@ UNDER_VOLTAGE, CAPPED, THROTTLED, SOFT_LIMIT = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True)
-class Power:
+class PowerReading:
     """What was seen at `monotonic_ns` (CLOCK_MONOTONIC of this boot); None where nothing tells."""
 
     monotonic_ns: int
@@ -53,12 +53,12 @@ class Sensors:
         self._word = sys_folder / "devices/platform/soc/soc:firmware/get_throttled"
         self._hwmon = sys_folder / "class/hwmon"
 
-    def read(self, before: Power | None = None) -> Power:
+    def read(self, before: PowerReading | None = None) -> PowerReading:
         """Return what is so now; heat that was told ends only below COOL_C."""
         temperature = self._temperature()
         limit = COOL_C if before is not None and before.hot else HOT_C
         word = self._throttled()
-        return Power(
+        return PowerReading(
             monotonic_ns=time.monotonic_ns(),
             temperature_c=temperature,
             under_voltage=self._alarm() if word is None else bool(word & UNDER_VOLTAGE),
@@ -88,9 +88,9 @@ class Sensors:
         return None
 
 
-def changes(before: Power | None, now: Power) -> list[tuple[Level, str]]:
+def changes(before: PowerReading | None, now: PowerReading) -> list[tuple[Level, str]]:
     """Return the lines that tell what is otherwise than before."""
-    was = before or Power(0, under_voltage=False, throttled=False)
+    was = before or PowerReading(0, under_voltage=False, throttled=False)
     lines = []
     if bool(now.under_voltage) != bool(was.under_voltage):
         lines.append(
@@ -113,17 +113,17 @@ def changes(before: Power | None, now: Power) -> list[tuple[Level, str]]:
     return lines
 
 
-def write(power: Power, file: Path) -> None:
+def write(power: PowerReading, file: Path) -> None:
     """Replace `file` whole, so that nobody reads half of it."""
     new = file.with_suffix(".new")
     new.write_text(json.dumps(asdict(power)), encoding="ascii")
     os.replace(new, file)  # noqa: PTH105 - atomic, as its name says
 
 
-def read(file: Path = STATE_FILE) -> Power | None:
+def read(file: Path = STATE_FILE) -> PowerReading | None:
     """Return what the watcher left, or None where it left nothing that counts for now."""
     try:
-        power = Power(**json.loads(file.read_bytes()[:_BYTES]))
+        power = PowerReading(**json.loads(file.read_bytes()[:_BYTES]))
         age = time.monotonic_ns() - power.monotonic_ns
     except (OSError, ValueError, TypeError):
         return None
@@ -143,7 +143,7 @@ def main() -> int:
     while True:
         now = sensors.read(before)
         for level, line in changes(before, now):
-            say(level, line)
+            log(level, line)
         write(now, STATE_FILE)
         before = now
         if stop.wait(EVERY_S):

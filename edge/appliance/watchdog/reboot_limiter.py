@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from edge.appliance.watchdog import Level, say
+from edge.appliance.watchdog import Level, log
 from edge.system import run_log as ends
 
 STRIKES = 6
@@ -33,7 +33,7 @@ def _numbers(file: Path) -> list[float]:
         return []
 
 
-def strike(result: str, folder: Path, now_s: float) -> bool:
+def record_failure(result: str, folder: Path, now_s: float) -> bool:
     """Count an end of the daemon with `result` at `now_s` of uptime; tells whether to reboot."""
     if result not in RESULTS:
         return False
@@ -46,7 +46,7 @@ def strike(result: str, folder: Path, now_s: float) -> bool:
     return False
 
 
-def allow(folder: Path, now_s: float) -> bool:
+def may_reboot(folder: Path, now_s: float) -> bool:
     """Tell whether the machine may be rebooted at `now_s` (since 1970), and count it if so.
 
     A reboot that lies in the future counts as recent: a clock that was set back must not make a
@@ -70,18 +70,18 @@ def main(verb: str, environment: Mapping[str, str] = os.environ) -> int:
     if verb == "strike":
         runtime = Path(environment.get("RUNTIME_DIRECTORY", RUNTIME))
         result, now_s = environment.get("SERVICE_RESULT", ""), time.monotonic()
-        ends.note(runtime, result, environment.get("EXIT_STATUS", ""))
-        if strike(result, runtime, now_s):
-            say(Level.ERROR, f"{STRIKES} times in {WITHIN_S // 60} minutes: asking for a reboot")
+        ends.record(runtime, result, environment.get("EXIT_STATUS", ""))
+        if record_failure(result, runtime, now_s):
+            log(Level.ERROR, f"{STRIKES} times in {WITHIN_S // 60} minutes: asking for a reboot")
             if "STATE_DIRECTORY" in environment:
                 with suppress(OSError):  # a disk that is the very fault must not stop the reboot
-                    ends.ask(Path(environment["STATE_DIRECTORY"]), now_s)
+                    ends.request_reboot(Path(environment["STATE_DIRECTORY"]), now_s)
             (runtime / ASKED).write_text("", encoding="ascii")
         return 0
-    if allow(Path(environment["STATE_DIRECTORY"]), time.time()):
-        say(Level.ERROR, "rebooting: the daemon did not come to itself by being started anew")
+    if may_reboot(Path(environment["STATE_DIRECTORY"]), time.time()):
+        log(Level.ERROR, "rebooting: the daemon did not come to itself by being started anew")
         return 0
-    say(Level.ERROR, f"no reboot: there were {REBOOTS} in {DAYS} days; a person must look at it")
+    log(Level.ERROR, f"no reboot: there were {REBOOTS} in {DAYS} days; a person must look at it")
     return 1
 
 

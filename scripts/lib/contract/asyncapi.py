@@ -9,29 +9,35 @@ from edge.contract.algorithms import ALGORITHMS
 from edge.contract.commands import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
 from edge.contract.commands import MAX_BYTES as MAX_COMMAND_BYTES
 from edge.contract.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
-from edge.contract.topics import COMMAND, REPLY, ROOT, Leaf, subscription
+from edge.contract.topics import COMMAND, REPLY, ROOT, TopicKind, subscription
 
 Part = dict[str, Any]
 
 _BYTES: Final = "application/octet-stream"
 _BINDING: Final = "0.2.0"  # version of the MQTT bindings
 
-QOS: Final = {Leaf.EVENT: 1, Leaf.STATE: 1, Leaf.HEALTH: 0}
-RETAINED: Final = {Leaf.EVENT: False, Leaf.STATE: True, Leaf.HEALTH: True}
+QOS: Final = {TopicKind.EVENT: 1, TopicKind.STATE: 1, TopicKind.HEALTH: 0}
+RETAINED: Final = {TopicKind.EVENT: False, TopicKind.STATE: True, TopicKind.HEALTH: True}
 
 # Message: topic, CloudEvents type, model, title.
 _SIGNED: Final = {
-    "attendanceRecorded": (Leaf.EVENT, payload.RECORDED, "AttendanceEvent", "Attendance recorded"),
-    "attendanceRefused": (Leaf.EVENT, payload.REFUSED, "AttendanceEvent", "Attempt refused"),
-    "audit": (Leaf.EVENT, payload.AUDIT, "AuditEvent", "About the unit itself"),
-    "state": (Leaf.STATE, payload.STATE, "StateEvent", "Session begun or ended"),
-    "health": (Leaf.HEALTH, payload.HEALTH, "HealthEvent", "How the unit is"),
+    "attendanceRecorded": (
+        TopicKind.EVENT,
+        payload.RECORDED,
+        "AttendanceEvent",
+        "Attendance recorded",
+    ),
+    "attendanceRefused": (TopicKind.EVENT, payload.REFUSED, "AttendanceEvent", "Attempt refused"),
+    "audit": (TopicKind.EVENT, payload.AUDIT, "AuditEvent", "About the unit itself"),
+    "state": (TopicKind.STATE, payload.STATE, "StateEvent", "Session begun or ended"),
+    "health": (TopicKind.HEALTH, payload.HEALTH, "HealthEvent", "How the unit is"),
 }
 _ABOUT: Final = {
-    Leaf.EVENT: "Numbered, chained events. Never expire; sent until the broker has taken them "
-    f"for a subscriber. Receivers that share the load: `{subscription(Leaf.EVENT, 'your-group')}`.",
-    Leaf.STATE: "The present session, retained. The Last Will takes its place after a loss.",
-    Leaf.HEALTH: "How the unit is, once a minute, the newest retained.",
+    TopicKind.EVENT: "Numbered, chained events. Never expire; sent until the broker has taken them "
+    "for a subscriber. Receivers that share the load: "
+    f"`{subscription(TopicKind.EVENT, 'your-group')}`.",
+    TopicKind.STATE: "The present session, retained. The Last Will takes its place after a loss.",
+    TopicKind.HEALTH: "How the unit is, once a minute, the newest retained.",
 }
 _INTRODUCTION: Final = f"""\
 What a Senyum attendance unit sends. The document takes the unit's side: what it sends, you receive.
@@ -52,7 +58,7 @@ def _schema(leaf: str, model: str) -> str:
     return f"schema/{leaf}.json#/$defs/{model}"
 
 
-def _signed(leaf: Leaf, kind: str, model: str, title: str) -> Part:
+def _signed(leaf: TopicKind, kind: str, model: str, title: str) -> Part:
     return {
         "name": kind,
         "title": title,
@@ -126,7 +132,7 @@ def _will() -> Part:
     }
 
 
-def _channel(leaf: Leaf, messages: list[str]) -> Part:
+def _channel(leaf: TopicKind, messages: list[str]) -> Part:
     levels = ("org", "site", "unit")
     return {
         "address": "/".join([ROOT, *(f"{{{level}}}" for level in levels), leaf]),
@@ -137,7 +143,7 @@ def _channel(leaf: Leaf, messages: list[str]) -> Part:
     }
 
 
-def _operation(leaf: Leaf, summary: str, messages: list[str]) -> Part:
+def _operation(leaf: TopicKind, summary: str, messages: list[str]) -> Part:
     return {
         "action": "send",
         "channel": {"$ref": f"#/channels/{leaf}"},
@@ -204,7 +210,7 @@ def _rosters() -> dict[str, Part]:
 def document() -> Part:
     """Return the whole document."""
     of = {leaf: [name for name, (at, *_) in _SIGNED.items() if at is leaf] for leaf in _ABOUT}
-    with_will = {**of, Leaf.STATE: [*of[Leaf.STATE], "lastWill"]}
+    with_will = {**of, TopicKind.STATE: [*of[TopicKind.STATE], "lastWill"]}
     level = "1 to 32 of a-z, 0-9 and -; the same name as in the unit's URN"
     rosters = _rosters()
     return {
@@ -232,12 +238,16 @@ def document() -> Part:
         },
         "operations": {
             "sendEvent": _operation(
-                Leaf.EVENT, "Say what happened, once and for all.", of[Leaf.EVENT]
+                TopicKind.EVENT, "Say what happened, once and for all.", of[TopicKind.EVENT]
             ),
-            "sendState": _operation(Leaf.STATE, "Begin or end a session.", of[Leaf.STATE]),
-            "sendHealth": _operation(Leaf.HEALTH, "Say how the unit is.", of[Leaf.HEALTH]),
+            "sendState": _operation(
+                TopicKind.STATE, "Begin or end a session.", of[TopicKind.STATE]
+            ),
+            "sendHealth": _operation(
+                TopicKind.HEALTH, "Say how the unit is.", of[TopicKind.HEALTH]
+            ),
             "leaveWill": _operation(
-                Leaf.STATE, "Left with the broker; sent by it after a loss.", ["lastWill"]
+                TopicKind.STATE, "Left with the broker; sent by it after a loss.", ["lastWill"]
             ),
             "receiveCommand": _order_operation("receive", COMMAND, "Hear what is asked."),
             "sendReply": _order_operation("send", REPLY, "Answer what a known key asked."),

@@ -8,17 +8,21 @@ from contract.unit import Unit
 from contract.vector import GENUINE, Vector
 from edge.contract.events import Status
 from edge.contract.jose import digest
-from edge.contract.topics import Leaf
-from edge.outbox.event_signer import Head
+from edge.contract.topics import TopicKind
+from edge.outbox.event_signer import ChainHead
 from edge.types import AuditCode
-from senyum_central.ingest.chain_rules import Verdict
+from senyum_central.ingest.chain_rules import Classification
 
-DUPLICATE, FORK = Verdict.DUPLICATE.value, Verdict.FORK.value
-Row = tuple[bytes, Leaf, str, str, str]  # message, topic, verdict, missing afterwards, about
+DUPLICATE, FORK = Classification.DUPLICATE.value, Classification.FORK.value
+Row = tuple[bytes, TopicKind, str, str, str]  # message, topic, verdict, missing afterwards, about
 
 
 def _row(
-    message: bytes, about: str, verdict: str = GENUINE, missing: str = "-", leaf: Leaf = Leaf.EVENT
+    message: bytes,
+    about: str,
+    verdict: str = GENUINE,
+    missing: str = "-",
+    leaf: TopicKind = TopicKind.EVENT,
 ) -> Row:
     return message, leaf, verdict, missing, about
 
@@ -50,7 +54,7 @@ def _chain(count: int) -> tuple[list[bytes], list[Unit]]:
     return events, stood
 
 
-def _copy(unit: Unit, first_id: int = 1, head: Head | None = None) -> Unit:
+def _copy(unit: Unit, first_id: int = 1, head: ChainHead | None = None) -> Unit:
     return Unit(unit.name, unit.key, replace(unit.clock), head or unit.head, first_id)
 
 
@@ -80,8 +84,8 @@ def _series() -> dict[str, list[Row]]:
         ],
         "chain-cut-tail": [
             _row(one, "event 1"),
-            _row(stood[2].health(), "health names event 2", missing="2", leaf=Leaf.HEALTH),
-            _row(stood[4].state(), "state names event 4", missing="2-4", leaf=Leaf.STATE),
+            _row(stood[2].health(), "health names event 2", missing="2", leaf=TopicKind.HEALTH),
+            _row(stood[4].state(), "state names event 4", missing="2-4", leaf=TopicKind.STATE),
             _row(two, "event 2", missing="3-4"),
         ],
         "chain-fork": [
@@ -98,12 +102,12 @@ def _series() -> dict[str, list[Row]]:
         ],
         "chain-named-twice": [
             _row(
-                other(1).health(head=Head(2, digest("another"))),
+                other(1).health(head=ChainHead(2, digest("another"))),
                 "health names another event 2",
                 missing="1-2",
-                leaf=Leaf.HEALTH,
+                leaf=TopicKind.HEALTH,
             ),
-            _row(stood[2].state(), "state names the true event 2", FORK, "1-2", Leaf.STATE),
+            _row(stood[2].state(), "state names the true event 2", FORK, "1-2", TopicKind.STATE),
             _row(one, "event 1", missing="2"),
             _row(two, "event 2, as the state named it and the health did not", FORK),
         ],
@@ -116,7 +120,7 @@ def _series() -> dict[str, list[Row]]:
             _row(one, "event 1"),
             _row(two, "event 2"),
             _row(
-                _copy(stood[2], 200, Head(2, digest("an event that never was"))).recorded(),
+                _copy(stood[2], 200, ChainHead(2, digest("an event that never was"))).recorded(),
                 "event 3 whose previous is not event 2",
                 FORK,
             ),
@@ -129,12 +133,12 @@ def _series() -> dict[str, list[Row]]:
         "chain-reordered": [
             _row(one, "event 1"),
             _row(
-                _copy(stood[3], 200, Head(2, digest(one.decode()))).recorded(),
+                _copy(stood[3], 200, ChainHead(2, digest(one.decode()))).recorded(),
                 "event 3 that follows event 1: 2 and 3 were exchanged",
                 missing="2",
             ),
             _row(
-                _copy(stood[2], 201, Head(1, digest(three.decode()))).recorded(),
+                _copy(stood[2], 201, ChainHead(1, digest(three.decode()))).recorded(),
                 "event 2 that follows event 3",
                 FORK,
             ),
@@ -152,15 +156,15 @@ def _series() -> dict[str, list[Row]]:
             _row(one, "event 1"),
             _row(two, "event 2"),
             _row(
-                stood[2].state(Status.OFFLINE, Head(2, digest("another"))),
+                stood[2].state(Status.OFFLINE, ChainHead(2, digest("another"))),
                 "state names another event 2",
                 FORK,
-                leaf=Leaf.STATE,
+                leaf=TopicKind.STATE,
             ),
-            _row(stood[2].health(), "health names the event 2 that came", leaf=Leaf.HEALTH),
+            _row(stood[2].health(), "health names the event 2 that came", leaf=TopicKind.HEALTH),
         ],
         "chain-named-head": [
-            _row(stood[2].health(), "health names event 2", missing="1-2", leaf=Leaf.HEALTH),
+            _row(stood[2].health(), "health names event 2", missing="1-2", leaf=TopicKind.HEALTH),
             _row(one, "event 1", missing="2"),
             _row(other(1).recorded(), "an event 2 that is not the named one", FORK),
         ],

@@ -21,12 +21,12 @@ from contract.spoiling import (
 from contract.unit import SetClock
 from contract.vector import EMPTY, GENUINE, UNSIGNED, Vector
 from edge.contract import events as payload
-from edge.contract.envelope import MAX_BYTES, TYP, Flaw
+from edge.contract.envelope import MAX_BYTES, TYP, RejectReason
 from edge.contract.events import timestamp
 from edge.contract.jose import b64url, from_b64url
 from edge.contract.limits import MAX_DEPTH, MAX_NUMBER, MAX_SEQUENCE, MAX_TEXT
-from edge.contract.topics import Leaf
-from edge.outbox.event_signer import Head
+from edge.contract.topics import TopicKind
+from edge.outbox.event_signer import ChainHead
 from edge.types import AuditCode, Outcome, Reason
 
 Made = Iterator[tuple[str, str, str | bytes, str]]  # name, verdict, message, about
@@ -44,7 +44,7 @@ def vectors() -> Iterator[Vector]:
             )
     yield from _sequences()
     yield from _unbounded()
-    for leaf, group in ((Leaf.HEALTH, _heads), (Leaf.STATE, _wills)):
+    for leaf, group in ((TopicKind.HEALTH, _heads), (TopicKind.STATE, _wills)):
         for name, verdict, message, about in group():
             yield Vector(
                 name=name,
@@ -56,7 +56,7 @@ def vectors() -> Iterator[Vector]:
     will = b'{"status":"offline","session":3}'
     about = "a Last Will on event"
     yield Vector(
-        name="will-on-event", topic=topic, message=will, verdict=Flaw.MALFORMED, about=about
+        name="will-on-event", topic=topic, message=will, verdict=RejectReason.MALFORMED, about=about
     )
 
 
@@ -78,7 +78,7 @@ def _found(content: Any, path: str) -> Any:
 
 
 def _numbers() -> Made:
-    bad = Flaw.MALFORMED
+    bad = RejectReason.MALFORMED
     frames, smile = "data.thresholds.unknown_frames", "data.smile"
     for name, verdict, field, text, about in (
         ("one-point-zero", GENUINE, frames, "12.0", "an integer written as 12.0 is 12"),
@@ -103,7 +103,7 @@ def _numbers() -> Made:
 
 
 def _texts() -> Made:
-    bad, software = Flaw.MALFORMED, "data.software"
+    bad, software = RejectReason.MALFORMED, "data.software"
     for name, verdict, text, about in (
         ("lone-surrogate", bad, r"\ud800", "half of a surrogate pair, escaped"),
         ("surrogates-turned", bad, r"\udc00\ud800", "a surrogate pair, the wrong way round"),
@@ -116,8 +116,13 @@ def _texts() -> Made:
         ("escaped-backslash", GENUINE, r"\\u0000\\n", "backslashes, escaped; no escape follows"),
         ("c1-and-bidi", GENUINE, r"\u0085\u009b\u202e", "allowed: escape it where it is shown"),
         ("200-astral", GENUINE, r"\ud83d\ude00" * MAX_TEXT, "200 characters, 400 UTF-16 units"),
-        ("200-combined", Flaw.PAYLOAD, "e\N{COMBINING ACUTE ACCENT}" * 150, "300 characters"),
-        ("201", Flaw.PAYLOAD, "x" * (MAX_TEXT + 1), "201 characters"),
+        (
+            "200-combined",
+            RejectReason.PAYLOAD,
+            "e\N{COMBINING ACUTE ACCENT}" * 150,
+            "300 characters",
+        ),
+        ("201", RejectReason.PAYLOAD, "x" * (MAX_TEXT + 1), "201 characters"),
         ("brackets", GENUINE, "[{" * 40, "brackets in a text nest nothing"),
     ):
         yield f"text-{name}", verdict, _replaced(software, f'"{text}"'), f"text: {about}"
@@ -127,14 +132,14 @@ def _texts() -> Made:
     named = audit.replace(b'"why"', rb'"w\u0000y"', 1)
     yield "text-name-nul", bad, signed(named), "the name of a member holds U+0000"
     proto = CONTENT.replace(b'"data":{', b'"data":{"__proto__":{"x":1},', 1)
-    yield "name-proto", Flaw.PAYLOAD, signed(proto), "a member __proto__ too many"
+    yield "name-proto", RejectReason.PAYLOAD, signed(proto), "a member __proto__ too many"
     for name, kid in (("constructor", "constructor"), ("proto", "__proto__"), ("empty", "")):
         token = cast.ED25519.close(f"{packed(header(kid=kid))}.{PAYLOAD}")
-        yield f"kid-{name}", Flaw.UNKNOWN_KEY, token, f"kid is {kid or 'an empty text'}"
+        yield f"kid-{name}", RejectReason.UNKNOWN_KEY, token, f"kid is {kid or 'an empty text'}"
 
 
 def _json() -> Made:
-    bad, head = Flaw.MALFORMED, from_b64url(HEADER)
+    bad, head = RejectReason.MALFORMED, from_b64url(HEADER)
     for name, content, about in (
         ("escaped-twice", head.replace(b"{", rb'{"\u0061lg":"Ed25519",', 1), "alg twice, escaped"),
         ("bom", BOM + head, "a byte order mark"),
@@ -168,7 +173,7 @@ def _nested(levels: int, opening: bytes = b"[", closing: bytes = b"]") -> bytes:
 
 
 def _depths() -> Made:
-    bad = Flaw.MALFORMED
+    bad = RejectReason.MALFORMED
     for name, content in (
         ("header-deep-20000", _nested(DEEP)),
         ("header-deep-33", b'{"alg":' + _nested(MAX_DEPTH) + b"}"),
@@ -178,7 +183,7 @@ def _depths() -> Made:
         yield name, bad, token, "header: nested, and no text either"
     unsigned = f"{HEADER}.{b64url(_nested(DEEP))}.{b64url(bytes(64))}"
     yield "payload-deep-unsigned", bad, unsigned, "payload: nested 20,000 deep, before a signature"
-    for levels, verdict in ((MAX_DEPTH, Flaw.PAYLOAD), (MAX_DEPTH + 1, bad)):
+    for levels, verdict in ((MAX_DEPTH, RejectReason.PAYLOAD), (MAX_DEPTH + 1, bad)):
         for name, opening, closing in (("lists", b"[", b"]"), ("objects", b'{"a":', b"}")):
             part = _nested(levels - 1, opening, closing)
             content = CONTENT.replace(b"{", b'{"x":' + part + b",", 1)
@@ -191,11 +196,11 @@ def _depths() -> Made:
 def _types() -> Made:
     for name, value in (("list", []), ("null", None), ("object", {}), ("number", 1)):
         token = changed(lambda e, v=value: e.update(type=v))  # type: ignore[misc]
-        yield f"type-{name}", Flaw.PAYLOAD, token, f"type is a {name}"
+        yield f"type-{name}", RejectReason.PAYLOAD, token, f"type is a {name}"
     for name, kind in (("state", payload.STATE), ("health", payload.HEALTH)):
         token = changed(lambda e, k=kind: e.update(type=k))  # type: ignore[misc]
         about = f"an attempt that calls itself {name}: the type is judged before the rest"
-        yield f"type-of-{name}-in-event", Flaw.TYPE, token, about
+        yield f"type-of-{name}-in-event", RejectReason.TYPE, token, about
     token = changed(lambda e: e.update(previous=None))
     yield "anew-previous-null", GENUINE, token, "event 1 with previous null, which is as absent"
 
@@ -204,32 +209,42 @@ def _orders() -> Made:
     """Break two rules at once: the first of the list is the verdict."""
     forged, wrong = f"{PAYLOAD}.{b64url(bytes(64))}", cast.UNREGISTERED
     extra = packed(header(typ="JWT", note="x"))
-    yield "order-header-type", Flaw.MALFORMED, f"{extra}.{forged}", "a member too many; typ"
+    yield "order-header-type", RejectReason.MALFORMED, f"{extra}.{forged}", "a member too many; typ"
     deep = f"{packed(header(typ='JWT'))}.{b64url(_nested(DEEP))}.{b64url(bytes(64))}"
-    yield "order-depth-type", Flaw.MALFORMED, deep, "a payload nested too deep; typ"
+    yield "order-depth-type", RejectReason.MALFORMED, deep, "a payload nested too deep; typ"
     token = f"{packed(header(typ='JWT', alg='none'))}.{forged}"
-    yield "order-type-algorithm", Flaw.TYPE, token, "typ; alg none"
+    yield "order-type-algorithm", RejectReason.TYPE, token, "typ; alg none"
     token = f"{packed(header(alg='none', kid=wrong.kid))}.{forged}"
-    yield "order-algorithm-unknown", Flaw.ALGORITHM, token, "alg none; nobody's key"
+    yield "order-algorithm-unknown", RejectReason.ALGORITHM, token, "alg none; nobody's key"
     token = f"{packed(header(kid=wrong.kid, alg='ES256'))}.{forged}"
-    yield "order-unknown-registered", Flaw.UNKNOWN_KEY, token, "nobody's key; another algorithm"
+    yield (
+        "order-unknown-registered",
+        RejectReason.UNKNOWN_KEY,
+        token,
+        "nobody's key; another algorithm",
+    )
     token = signed(CONTENT, cast.ES256, alg="Ed25519")
     about = "another unit's key; not the algorithm that it is registered with"
-    yield "foreign-and-algorithm", Flaw.FOREIGN_KEY, token, about
+    yield "foreign-and-algorithm", RejectReason.FOREIGN_KEY, token, about
     token = f"{packed(header(kid=cast.NEIGHBOUR.kid))}.{forged}"
-    yield "order-foreign-signature", Flaw.FOREIGN_KEY, token, "another unit's key; forged"
+    yield "order-foreign-signature", RejectReason.FOREIGN_KEY, token, "another unit's key; forged"
     token = f"{packed(header(alg='ES256'))}.{forged}"
-    yield "order-registered-signature", Flaw.ALGORITHM, token, "another algorithm; forged"
+    yield "order-registered-signature", RejectReason.ALGORITHM, token, "another algorithm; forged"
     nan = b64url(CONTENT.replace(b'"smile":77.7', b'"smile":NaN', 1))
     token = f"{HEADER}.{nan}.{b64url(bytes(64))}"
-    yield "order-signature-json", Flaw.BAD_SIGNATURE, token, "forged; no JSON"
+    yield "order-signature-json", RejectReason.BAD_SIGNATURE, token, "forged; no JSON"
     twice = CONTENT.replace(b'"type":', b'"type":"senyum.unit.state.v1","type":', 1)
-    yield "order-json-type", Flaw.MALFORMED, signed(twice), "a name twice; the first type a state's"
+    yield (
+        "order-json-type",
+        RejectReason.MALFORMED,
+        signed(twice),
+        "a name twice; the first type a state's",
+    )
     token = changed(lambda e: e.update(source=cast.DOOR_3.source, time="yesterday"))
-    yield "source-other-and-payload", Flaw.PAYLOAD, token, "no time; source of another unit"
+    yield "source-other-and-payload", RejectReason.PAYLOAD, token, "no time; source of another unit"
     token = changed(lambda e: e.update(source=cast.DOOR_3.source, time=_at(2027, "000001")))
     about = "source of another unit; outside the validity of the key"
-    yield "source-other-and-validity", Flaw.TOPIC, token, about
+    yield "source-other-and-validity", RejectReason.TOPIC, token, about
     yield "empty", EMPTY, b"", "nothing: it removes a retained message and says no more"
 
 
@@ -239,29 +254,44 @@ def _at(year: int, decimals: str = "000000") -> str:
 
 def _times() -> Made:
     for name, verdict, time, about in (
-        ("leap-second", Flaw.PAYLOAD, "2026-12-31T23:59:60.000000Z", "second 60"),
+        ("leap-second", RejectReason.PAYLOAD, "2026-12-31T23:59:60.000000Z", "second 60"),
         ("exp", GENUINE, _at(2027), "at exp of the key, to the microsecond"),
-        ("exp-plus-1us", Flaw.OUTSIDE_VALIDITY, _at(2027, "000001"), "a microsecond after exp"),
+        (
+            "exp-plus-1us",
+            RejectReason.OUTSIDE_VALIDITY,
+            _at(2027, "000001"),
+            "a microsecond after exp",
+        ),
         ("nbf", GENUINE, _at(2026), "at nbf of the key"),
         (
             "nbf-minus-1us",
-            Flaw.OUTSIDE_VALIDITY,
+            RejectReason.OUTSIDE_VALIDITY,
             "2025-12-31T23:59:59.999999Z",
             "a microsecond before nbf",
         ),
-        ("earliest", Flaw.OUTSIDE_VALIDITY, _at(2020), "the earliest there is"),
-        ("too-early", Flaw.PAYLOAD, "2019-12-31T23:59:59.999999Z", "a microsecond too early"),
-        ("latest", Flaw.OUTSIDE_VALIDITY, _at(2100), "the latest there is"),
-        ("too-late", Flaw.PAYLOAD, _at(2100, "000001"), "a microsecond too late"),
-        ("9999", Flaw.PAYLOAD, "9999-12-31T23:59:59.000000Z", "the end of many calendars"),
-        ("year-1", Flaw.PAYLOAD, "0001-01-01T00:00:00.000000Z", "the begin of many calendars"),
-        ("24-hours", Flaw.PAYLOAD, "2026-08-17T24:00:00.000000Z", "hour 24"),
+        ("earliest", RejectReason.OUTSIDE_VALIDITY, _at(2020), "the earliest there is"),
+        (
+            "too-early",
+            RejectReason.PAYLOAD,
+            "2019-12-31T23:59:59.999999Z",
+            "a microsecond too early",
+        ),
+        ("latest", RejectReason.OUTSIDE_VALIDITY, _at(2100), "the latest there is"),
+        ("too-late", RejectReason.PAYLOAD, _at(2100, "000001"), "a microsecond too late"),
+        ("9999", RejectReason.PAYLOAD, "9999-12-31T23:59:59.000000Z", "the end of many calendars"),
+        (
+            "year-1",
+            RejectReason.PAYLOAD,
+            "0001-01-01T00:00:00.000000Z",
+            "the begin of many calendars",
+        ),
+        ("24-hours", RejectReason.PAYLOAD, "2026-08-17T24:00:00.000000Z", "hour 24"),
     ):
         token = changed(lambda e, t=time: e.update(time=t))  # type: ignore[misc]
         yield f"time-{name}", verdict, token, f"time: {about}"
     for name, verdict, number in (
         ("largest", GENUINE, MAX_SEQUENCE),
-        ("too-large", Flaw.PAYLOAD, MAX_SEQUENCE + 1),
+        ("too-large", RejectReason.PAYLOAD, MAX_SEQUENCE + 1),
     ):
         token = changed(lambda e, n=number: put(e["data"], "clock.monotonic_ns", str(n)))  # type: ignore[misc]
         yield f"monotonic-{name}", verdict, token, f"monotonic_ns is {number}"
@@ -287,7 +317,12 @@ def _anchors() -> Made:
     ):
         spoilt = changed(lambda e, c=change: e["data"]["detail"].update(c), token)  # type: ignore[misc]
         (field,) = change
-        yield f"anchor-{name}", Flaw.PAYLOAD, spoilt, f"clock-anchor: {field} is {change[field]}"
+        yield (
+            f"anchor-{name}",
+            RejectReason.PAYLOAD,
+            spoilt,
+            f"clock-anchor: {field} is {change[field]}",
+        )
 
 
 def _reasons() -> Made:
@@ -298,11 +333,11 @@ def _reasons() -> Made:
                 continue
             spoilt = changed(lambda e, r=reason: e["data"].update(reason=r.value), token)  # type: ignore[misc]
             about = f"{outcome}, and the reason is {reason}"
-            yield f"reason-{outcome}-{reason}", Flaw.PAYLOAD, spoilt, about
+            yield f"reason-{outcome}-{reason}", RejectReason.PAYLOAD, spoilt, about
 
 
 def _sequences() -> Iterator[Vector]:
-    unit = cast.unit(head=Head(MAX_SEQUENCE - 1, "A" * 43))
+    unit = cast.unit(head=ChainHead(MAX_SEQUENCE - 1, "A" * 43))
     token = unit.recorded()
     yield Vector(
         name="sequence-int64-max",
@@ -316,7 +351,7 @@ def _sequences() -> Iterator[Vector]:
         name="sequence-too-large",
         topic=unit.topic(),
         message=beyond.encode(),
-        verdict=Flaw.PAYLOAD,
+        verdict=RejectReason.PAYLOAD,
         about="sequence is 2^63",
     )
 
@@ -328,26 +363,26 @@ def _unbounded() -> Iterator[Vector]:
         token = signed(json.dumps(content, separators=(",", ":")).encode(), cast.NEIGHBOUR)
         yield Vector(
             name=f"time-{name}-unbounded",
-            topic=cast.DOOR_3.topic(Leaf.EVENT),
+            topic=cast.DOOR_3.topic(TopicKind.EVENT),
             message=token.encode(),
             about=f"time: the {name} there is, by a key without nbf and exp",
         )
 
 
 def _heads() -> Made:
-    token = cast.unit(head=Head(5, "A" * 43)).health().decode()
+    token = cast.unit(head=ChainHead(5, "A" * 43)).health().decode()
     for name, verdict, change, about in (
-        ("null-number-5", Flaw.PAYLOAD, {"head": None}, "number 5 and no head"),
-        ("0-with-digest", Flaw.PAYLOAD, {"sequence": 0}, "number 0 and a head"),
+        ("null-number-5", RejectReason.PAYLOAD, {"head": None}, "number 5 and no head"),
+        ("0-with-digest", RejectReason.PAYLOAD, {"sequence": 0}, "number 0 and a head"),
     ):
-        spoilt = changed(lambda e, c=change: e["data"].update(c), token, typ=TYP[Leaf.HEALTH])  # type: ignore[misc]
+        spoilt = changed(lambda e, c=change: e["data"].update(c), token, typ=TYP[TopicKind.HEALTH])  # type: ignore[misc]
         yield f"head-{name}", verdict, spoilt, f"health: {about}"
 
 
 def _wills() -> Made:
     good: Json = {"status": "offline", "session": 3}
     text = json.dumps(good)
-    bad = Flaw.MALFORMED
+    bad = RejectReason.MALFORMED
     yield "will-spaced", UNSIGNED, json.dumps(good, indent=1), "Last Will: with line ends"
     yield "will-twice", bad, text.replace("}", ', "session": 4}'), "Last Will: session twice"
     twice = text.replace("}", r', "s\u0065ssion": 4}')
@@ -360,5 +395,5 @@ def _wills() -> Made:
     about = "Last Will: session is 2^53 - 1"
     yield "will-number-largest", UNSIGNED, text.replace("3", str(MAX_NUMBER)), about
     big = text.replace("}", " " * MAX_BYTES + "}")
-    yield "will-big", Flaw.OVERSIZED, big, "Last Will: more than 65,536 bytes"
+    yield "will-big", RejectReason.OVERSIZED, big, "Last Will: more than 65,536 bytes"
     yield "empty-state", EMPTY, b"", "nothing on state: it removes the retained one"

@@ -19,7 +19,7 @@ from contract import cast
 from contract.own import said
 from contract.vector import RECEIVED
 from contract.vectors import COLUMNS
-from edge.contract.envelope import Flaw
+from edge.contract.envelope import RejectReason
 from edge.contract.keys import KeySet
 from senyum_lab.fuzzing.signed_events.generate import FuzzUnit, Generator, Made
 
@@ -56,7 +56,7 @@ def write(folder: Path, seed: int, count: int) -> None:
             name = f"generated-{seed}-{made.number}"
             (folder / "vectors" / "messages" / name).write_bytes(made.payload)
             verdict, missing = said(Path(scratch) / name, keys, made.topic, made.payload, RECEIVED)
-            if verdict == Flaw.PAYLOAD and missing != "-":
+            if verdict == RejectReason.PAYLOAD and missing != "-":
                 continue  # kept for a later contract, which the consumers leave out
             path = f"messages/{name}"
             about = made.kind

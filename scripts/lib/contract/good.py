@@ -7,22 +7,22 @@ from typing import Any
 from contract import cast
 from contract.unit import SetClock, SteadyKey
 from contract.vector import UNSIGNED, Vector
-from edge.contract.authority import Flaw
+from edge.contract.authority import OrderRejectReason
 from edge.contract.events import Status, Will, timestamp
 from edge.contract.jose import b64url, from_b64url
-from edge.contract.topics import Leaf
-from edge.errors import Trouble
-from edge.outbox.event_signer import Vitals
+from edge.contract.topics import TopicKind
+from edge.errors import ErrorCode
+from edge.outbox.event_signer import HealthReport
 from edge.system.clock import ClockState
-from edge.types import AuditCode, Life, Reason
+from edge.types import AuditCode, LivenessResult, Reason
 
-VITALS = Vitals(
+VITALS = HealthReport(
     temperature_c=51.5,
     disk_free_bytes=9_876_543_210,
     frame_rate=12.5,
-    last_error=Trouble.NO_RECEIVER,
+    last_error=ErrorCode.NO_RECEIVER,
     refused_commands=2,
-    last_refusal=Flaw.STALE,
+    last_refusal=OrderRejectReason.STALE,
 )
 
 
@@ -34,14 +34,14 @@ def vectors() -> Iterator[Vector]:
     yield from _clocks()
     yield _spaced()
     will = Will(status=Status.OFFLINE, session=3).model_dump_json().encode()
-    topic = cast.unit().topic(Leaf.STATE)
+    topic = cast.unit().topic(TopicKind.STATE)
     about = "the Last Will, unsigned by nature: it may be shown, and proves nothing"
     yield Vector(name="last-will", topic=topic, message=will, verdict=UNSIGNED, about=about)
 
 
 def _events(key: SteadyKey) -> Iterator[Vector]:
     nobody = {"person": None, "match": None, "smile": None, "smile_threshold": None}
-    photo = {"life": Life(live=False, score=0.12, frames=18, cues={"texture": 0.12})}
+    photo = {"life": LivenessResult(live=False, score=0.12, frames=18, cues={"texture": 0.12})}
     changes: dict[Reason, dict[str, Any]] = {Reason.NOT_KNOWN: nobody, Reason.SPOOF: photo}
     reading = SetClock().read()
     details: dict[AuditCode, dict[str, Any]] = {
@@ -85,10 +85,10 @@ def _events(key: SteadyKey) -> Iterator[Vector]:
 def _others(key: SteadyKey) -> Iterator[Vector]:
     unit = cast.unit(key)
     for name, leaf, message in (
-        ("state-online", Leaf.STATE, unit.state()),
-        ("state-offline", Leaf.STATE, unit.state(Status.OFFLINE)),
-        ("health", Leaf.HEALTH, unit.health(VITALS)),
-        ("health-nothing-known", Leaf.HEALTH, unit.health()),
+        ("state-online", TopicKind.STATE, unit.state()),
+        ("state-offline", TopicKind.STATE, unit.state(Status.OFFLINE)),
+        ("health", TopicKind.HEALTH, unit.health(VITALS)),
+        ("health-nothing-known", TopicKind.HEALTH, unit.health()),
     ):
         yield Vector(
             name=f"{key.alg.lower()}-{name}",

@@ -7,8 +7,8 @@ from contract.chains import FORK
 from contract.unit import Unit
 from contract.vector import GENUINE, Vector
 from edge.contract.jose import digest
-from edge.contract.topics import Leaf
-from edge.outbox.event_signer import Head
+from edge.contract.topics import TopicKind
+from edge.outbox.event_signer import ChainHead
 from edge.types import AuditCode
 
 Row = tuple[Unit, bytes, str, str, str]  # whose, message, verdict, missing of that unit, about
@@ -21,7 +21,7 @@ def vectors() -> Iterator[Vector]:
             yield Vector(
                 name=f"{series}-{number}",
                 series=series,
-                topic=unit.topic(Leaf.EVENT if b"." in message else Leaf.STATE),
+                topic=unit.topic(TopicKind.EVENT if b"." in message else TopicKind.STATE),
                 message=message,
                 verdict=verdict,
                 missing=missing,
@@ -29,10 +29,10 @@ def vectors() -> Iterator[Vector]:
             )
 
 
-def _door(number: int, head: Head | None = None, first_id: int = 1) -> Unit:
+def _door(number: int, head: ChainHead | None = None, first_id: int = 1) -> Unit:
     """Return door 1 or 3, which go on from the same chain as if they were one unit."""
     name, key = {1: (cast.DOOR_1, cast.ED25519), 3: (cast.DOOR_3, cast.NEIGHBOUR)}[number]
-    return Unit(name, key, head=head or Head(), first_id=first_id)
+    return Unit(name, key, head=head or ChainHead(), first_id=first_id)
 
 
 def _moved(unit: Unit, origin: Unit, last: object) -> bytes:
@@ -60,13 +60,13 @@ def _alone() -> dict[str, list[Row]]:
         ("-text-last", "4", "1-4", "last is a text: it counts for nothing"),
         ("-truth-last", True, "1-4", "last is a truth value: it counts for nothing"),
     ):
-        unit = _door(1, Head(4, "A" * 43))
+        unit = _door(1, ChainHead(4, "A" * 43))
         message = _moved(unit, _door(3), last)
         rows[f"moved{name}"] = [(unit, message, GENUINE, missing, about)]
-    unit = _door(1, Head(4, "A" * 43))
+    unit = _door(1, ChainHead(4, "A" * 43))
     about = "moved from its own name: it counts for nothing"
     rows["moved-own-name"] = [(unit, _moved(unit, unit, 4), GENUINE, "1-4", about)]
-    unit = _door(1, Head(4, "A" * 43))
+    unit = _door(1, ChainHead(4, "A" * 43))
     message = unit.audit(AuditCode.MOVED, **{"from": "the hall", "last": 4})
     about = "moved from what is no name of a unit: it counts for nothing"
     rows["moved-no-name"] = [(unit, message, GENUINE, "1-4", about)]
@@ -74,7 +74,7 @@ def _alone() -> dict[str, list[Row]]:
 
 
 def _gap() -> list[Row]:
-    unit = _door(1, Head(4, "A" * 43))
+    unit = _door(1, ChainHead(4, "A" * 43))
     moved, six, seven = _moved(unit, _door(3), 4), unit.recorded(), unit.recorded()
     return [
         (unit, seven, GENUINE, "1-6", "event 7: nothing is known of a move yet"),
@@ -111,7 +111,7 @@ def _late() -> list[Row]:
 
 def _fork() -> list[Row]:
     old, (one, two), _ = _pair()
-    new = _door(1, Head(2, digest("an event that never was")))
+    new = _door(1, ChainHead(2, digest("an event that never was")))
     return [
         (old, one, GENUINE, "-", "event 1 of door 3"),
         (old, two, GENUINE, "-", "event 2 of door 3"),

@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from contract import cast
 from contract.unit import NOON, SteadyKey, Unit, ids
-from edge.contract.authority import Flaw, Role, register
-from edge.contract.commands import COMMAND_TYP, MAX_BYTES, Answer, CommandName
+from edge.contract.authority import OrderRejectReason, Role, register
+from edge.contract.commands import COMMAND_TYP, MAX_BYTES, CommandName, CommandResult
 from edge.contract.envelope import TYP
 from edge.contract.events import timestamp
 from edge.contract.jose import b64url, from_b64url
-from edge.contract.topics import COMMAND, REPLY, Leaf, UnitName
+from edge.contract.topics import COMMAND, REPLY, TopicKind, UnitName
 
 OBEYED: Final = "obeyed"
 GENUINE: Final = "genuine"
@@ -49,7 +49,7 @@ class Ordered:
 
     @property
     def topic(self) -> str:
-        return _UNIT.below(COMMAND, self.to)
+        return _UNIT.subtopic(COMMAND, self.to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Answered:
 
     @property
     def topic(self) -> str:
-        return _UNIT.below(REPLY, _ID)
+        return _UNIT.subtopic(REPLY, _ID)
 
 
 _ID: Final = next(ids(900))
@@ -145,28 +145,88 @@ def _unproven() -> Iterator[Ordered]:
     first, payload, signature = good.split(".")
     flipped = signature[:9] + ("A" if signature[9] != "A" else "B") + signature[10:]
     for name, flaw, message, about in (
-        ("oversized", Flaw.TOO_LARGE, _signed(_claims(data={"a": "x" * MAX_BYTES})), "too long"),
-        ("two-parts", Flaw.MALFORMED, f"{first}.{payload}", "no signature"),
-        ("padded", Flaw.MALFORMED, f"{first}=.{payload}.{signature}", "padding"),
-        ("typ", Flaw.MALFORMED, _signed(_claims(), typ="senyum-roster+jws"), "typ of a roster"),
-        ("typ-missing", Flaw.MALFORMED, _signed(_claims(), typ=None), "no typ"),
-        ("jku", Flaw.MALFORMED, _signed(_claims(), jku="x"), "a header with more in it"),
-        ("unsigned", Flaw.MALFORMED, json.dumps(_claims()), "plain JSON"),
-        ("stranger", Flaw.UNKNOWN_KEY, _signed(_claims(), STRANGER), "a key that is not listed"),
-        ("ended", Flaw.UNKNOWN_KEY, _signed(_claims(), ENDED), "a key past its exp"),
-        ("alg", Flaw.UNKNOWN_KEY, _signed(_claims(), alg="ES256"), "not the key's algorithm"),
-        ("flipped", Flaw.FORGED, f"{first}.{payload}.{flipped}", "another signature"),
-        ("forged", Flaw.FORGED, _signed(_claims(), STRANGER, kid=ED25519.kid), "another's key"),
-        ("swapped", Flaw.FORGED, f"{first}.{b64url(b'{}')}.{signature}", "another payload"),
-        ("array", Flaw.MALFORMED, _signed(b"[]"), "no object"),
-        ("deep", Flaw.MALFORMED, f"{first}.{b64url(_DEEP)}.{signature}", "nested 6,000 deep"),
-        ("bom", Flaw.MALFORMED, _signed(b"\xef\xbb\xbf{}"), "a byte order mark"),
-        ("nul", Flaw.MALFORMED, _signed(_claims(data={"a": "\0"})), "U+0000, escaped"),
-        ("surrogate", Flaw.MALFORMED, _signed(_claims(data={"a": "\ud800"})), "half a pair"),
-        ("twice", Flaw.MALFORMED, _signed(b'{"id":1,"id":2}'), "a name given twice"),
-        ("role", Flaw.WRONG_ROLE, _signed(_claims(), ROSTERS), "a key for rosters alone"),
-        ("elsewhere", Flaw.FOREIGN, _signed(_claims(), ELSEWHERE), "a key for another site"),
-        ("aud", Flaw.FOREIGN, _signed(_claims(aud=cast.DOOR_2.source)), "aud is another unit"),
+        (
+            "oversized",
+            OrderRejectReason.TOO_LARGE,
+            _signed(_claims(data={"a": "x" * MAX_BYTES})),
+            "too long",
+        ),
+        ("two-parts", OrderRejectReason.MALFORMED, f"{first}.{payload}", "no signature"),
+        ("padded", OrderRejectReason.MALFORMED, f"{first}=.{payload}.{signature}", "padding"),
+        (
+            "typ",
+            OrderRejectReason.MALFORMED,
+            _signed(_claims(), typ="senyum-roster+jws"),
+            "typ of a roster",
+        ),
+        ("typ-missing", OrderRejectReason.MALFORMED, _signed(_claims(), typ=None), "no typ"),
+        (
+            "jku",
+            OrderRejectReason.MALFORMED,
+            _signed(_claims(), jku="x"),
+            "a header with more in it",
+        ),
+        ("unsigned", OrderRejectReason.MALFORMED, json.dumps(_claims()), "plain JSON"),
+        (
+            "stranger",
+            OrderRejectReason.UNKNOWN_KEY,
+            _signed(_claims(), STRANGER),
+            "a key that is not listed",
+        ),
+        ("ended", OrderRejectReason.UNKNOWN_KEY, _signed(_claims(), ENDED), "a key past its exp"),
+        (
+            "alg",
+            OrderRejectReason.UNKNOWN_KEY,
+            _signed(_claims(), alg="ES256"),
+            "not the key's algorithm",
+        ),
+        ("flipped", OrderRejectReason.FORGED, f"{first}.{payload}.{flipped}", "another signature"),
+        (
+            "forged",
+            OrderRejectReason.FORGED,
+            _signed(_claims(), STRANGER, kid=ED25519.kid),
+            "another's key",
+        ),
+        (
+            "swapped",
+            OrderRejectReason.FORGED,
+            f"{first}.{b64url(b'{}')}.{signature}",
+            "another payload",
+        ),
+        ("array", OrderRejectReason.MALFORMED, _signed(b"[]"), "no object"),
+        (
+            "deep",
+            OrderRejectReason.MALFORMED,
+            f"{first}.{b64url(_DEEP)}.{signature}",
+            "nested 6,000 deep",
+        ),
+        ("bom", OrderRejectReason.MALFORMED, _signed(b"\xef\xbb\xbf{}"), "a byte order mark"),
+        ("nul", OrderRejectReason.MALFORMED, _signed(_claims(data={"a": "\0"})), "U+0000, escaped"),
+        (
+            "surrogate",
+            OrderRejectReason.MALFORMED,
+            _signed(_claims(data={"a": "\ud800"})),
+            "half a pair",
+        ),
+        ("twice", OrderRejectReason.MALFORMED, _signed(b'{"id":1,"id":2}'), "a name given twice"),
+        (
+            "role",
+            OrderRejectReason.WRONG_ROLE,
+            _signed(_claims(), ROSTERS),
+            "a key for rosters alone",
+        ),
+        (
+            "elsewhere",
+            OrderRejectReason.FOREIGN,
+            _signed(_claims(), ELSEWHERE),
+            "a key for another site",
+        ),
+        (
+            "aud",
+            OrderRejectReason.FOREIGN,
+            _signed(_claims(aud=cast.DOOR_2.source)),
+            "aud is another unit",
+        ),
     ):
         yield Ordered(name=f"command-{name}", message=message, verdict=flaw, about=about)
 
@@ -177,7 +237,7 @@ def _untimely() -> Iterator[Ordered]:
     yield Ordered(
         name="command-expired",
         message=late,
-        verdict=Flaw.EXPIRED,
+        verdict=OrderRejectReason.EXPIRED,
         about="exp is past",
     )
     yield Ordered(
@@ -190,7 +250,7 @@ def _untimely() -> Iterator[Ordered]:
         yield Ordered(
             name=f"command-{name}-clock-unknown",
             message=_signed(_claims(name)),
-            verdict=Flaw.CLOCK_UNKNOWN,
+            verdict=OrderRejectReason.CLOCK_UNKNOWN,
             about="waits for the time to be known",
             to=name,
             clock=False,
@@ -199,7 +259,7 @@ def _untimely() -> Iterator[Ordered]:
         yield Ordered(
             name=f"command-number-{number}",
             message=_signed(_claims(number=number)),
-            verdict=Flaw.STALE,
+            verdict=OrderRejectReason.STALE,
             about="not above the last number of this key",
         )
 
@@ -208,7 +268,7 @@ def _wrong() -> Iterator[Ordered]:
     retained = Ordered(
         name="command-retained",
         message=_signed(_claims()),
-        verdict=Flaw.RETAINED,
+        verdict=OrderRejectReason.RETAINED,
         about="good, and published retained",
         retained=True,
     )
@@ -216,7 +276,7 @@ def _wrong() -> Iterator[Ordered]:
     yield replace(
         retained,
         name="command-topic",
-        verdict=Flaw.MALFORMED,
+        verdict=OrderRejectReason.MALFORMED,
         about="name and topic differ",
         to="reload",
         retained=False,
@@ -239,13 +299,13 @@ def _wrong() -> Iterator[Ordered]:
         yield Ordered(
             name=f"command-claims-{name}",
             message=_signed(_claims(**changes)),
-            verdict=Flaw.MALFORMED,
+            verdict=OrderRejectReason.MALFORMED,
             about=f"wrong claims: {name}",
         )
     yield Ordered(
         name="command-unknown",
         message=_signed(_claims("open-the-door")),
-        verdict=Flaw.UNKNOWN_COMMAND,
+        verdict=OrderRejectReason.UNKNOWN_COMMAND,
         about="a command of another version",
         to="open-the-door",
     )
@@ -262,7 +322,7 @@ def _wrong() -> Iterator[Ordered]:
         yield Ordered(
             name=f"command-data-{name}",
             message=_signed(_claims(command, data)),
-            verdict=Flaw.BAD_DATA,
+            verdict=OrderRejectReason.BAD_DATA,
             about=f"wrong data: {name}",
             to=command,
         )
@@ -271,7 +331,7 @@ def _wrong() -> Iterator[Ordered]:
 def replies() -> Iterator[Answered]:
     """Yield answers to one command, and what is none."""
     done = _answer(ok=True, reason=None, text="runs senyum 1.0.0", data={"sequence": 9})
-    refused = _answer(ok=False, reason=Flaw.EXPIRED, text="expired", data={})
+    refused = _answer(ok=False, reason=OrderRejectReason.EXPIRED, text="expired", data={})
     good = _reply(done)
     yield Answered(name="reply-done", message=good, about="obeyed")
     yield Answered(name="reply-refused", message=_reply(refused), about="refused, with a reason")
@@ -319,17 +379,17 @@ def _wrong_replies(good: str) -> Iterator[Answered]:
         )
 
 
-def _answer(**content: Any) -> Answer:
-    return Answer.model_validate({"to": _ID, "name": "ping", "number": _NUMBER, **content})
+def _answer(**content: Any) -> CommandResult:
+    return CommandResult.model_validate({"to": _ID, "name": "ping", "number": _NUMBER, **content})
 
 
-def _reply(answer: Answer, key: SteadyKey = cast.ED25519, name: UnitName = _UNIT) -> str:
+def _reply(answer: CommandResult, key: SteadyKey = cast.ED25519, name: UnitName = _UNIT) -> str:
     return Unit(name, key).sealer.reply(answer)
 
 
 def _as_event(payload: str) -> str:
     key = cast.ED25519
-    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[Leaf.EVENT]}
+    header = {"alg": key.alg, "kid": key.kid, "typ": TYP[TopicKind.EVENT]}
     content = b64url(json.dumps(header, separators=(",", ":")).encode())
     return key.close(f"{content}.{payload}")
 

@@ -7,30 +7,30 @@ from pathlib import Path
 from contract.vector import EMPTY, GENUINE, UNSIGNED
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName
-from senyum_central.ingest.ingestor import Desk, Instant, Message
-from senyum_central.ingest.notices import Kind
+from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.notices import NoticeKind
 from senyum_central.store.store import Store
 
 
-def instant(received: int) -> Instant:
+def instant(received: int) -> ReceivedAt:
     """Return when a message came, in seconds since 1970."""
-    return Instant(datetime.fromtimestamp(received, UTC), 0)
+    return ReceivedAt(datetime.fromtimestamp(received, UTC), 0)
 
 
-def verdict(desk: Desk, topic: str, content: bytes, received: int) -> str:
+def verdict(desk: Ingestor, topic: str, content: bytes, received: int) -> str:
     """Return the one word that the notices of a message come to."""
-    notices = desk.take([Message(topic, content)], instant(received))
+    notices = desk.ingest([Message(topic, content)], instant(received))
     for notice in notices:
-        if notice.kind is Kind.REFUSED:
+        if notice.kind is NoticeKind.REFUSED:
             assert notice.flaw is not None
             return notice.flaw.value
-        if notice.kind in {Kind.FORK, Kind.DUPLICATE}:
+        if notice.kind in {NoticeKind.FORK, NoticeKind.DUPLICATE}:
             return notice.kind.value
     if not content:
         assert notices == [], "an empty message says nothing"
         return EMPTY
     if content.startswith(b"{"):
-        assert [notice.kind for notice in notices] == [Kind.STATE], "a Last Will is shown"
+        assert [notice.kind for notice in notices] == [NoticeKind.STATE], "a Last Will is shown"
         return UNSIGNED
     return GENUINE
 
@@ -50,5 +50,5 @@ def missing(store: Store, topic: str) -> str:
 def said(path: Path, keys: KeySet, topic: str, content: bytes, received: int) -> tuple[str, str]:
     """Return verdict and missing numbers of one message that comes to a new store at `path`."""
     with closing(Store(path)) as store:
-        word = verdict(Desk(store, keys, 60.0, instant(received)), topic, content, received)
+        word = verdict(Ingestor(store, keys, 60.0, instant(received)), topic, content, received)
         return word, missing(store, topic)

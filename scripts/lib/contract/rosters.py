@@ -29,12 +29,12 @@ from joserfc.jwk import OKPKey
 
 from contract import cast
 from contract.unit import NOON, SteadyKey, ids
-from edge.contract.authority import Flaw, Role, register, sign_order
+from edge.contract.authority import OrderRejectReason, Role, register, sign_order
 from edge.contract.encryption import ALG, ENC, EncryptionKey
 from edge.contract.events import timestamp
 from edge.contract.jose import b64url
 from edge.contract.roster_manifest import CHUNK_BYTES, MANIFEST_BYTES, TYP
-from edge.roster.chunks import Parcel, packed
+from edge.roster.chunks import EncryptedChunks, encrypt_chunks
 from edge.roster.codec import Person, Roster, pack, stripped
 from edge.roster.search import DIMENSION
 
@@ -122,8 +122,10 @@ ROSTER: Final = _roster(*PEOPLE)
 CONTENT: Final = pack(stripped(ROSTER))
 
 
-def _parcel(content: bytes = CONTENT, version: int = VERSION + 1, name: str = "good") -> Parcel:
-    return packed(content, version, _Chance(name), _PIECE)
+def _parcel(
+    content: bytes = CONTENT, version: int = VERSION + 1, name: str = "good"
+) -> EncryptedChunks:
+    return encrypt_chunks(content, version, _Chance(name), _PIECE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,7 @@ class RosterVector:
     chunks: dict[str, bytes] = field(default_factory=dict)  # name to bytes
 
 
-def _claims(parcel: Parcel, **changes: Any) -> dict[str, Any]:
+def _claims(parcel: EncryptedChunks, **changes: Any) -> dict[str, Any]:
     return {
         "id": next(ids(500)),
         "aud": cast.DOOR_1.source,
@@ -157,7 +159,7 @@ def _signed(claims: dict[str, Any], key: SteadyKey = AUTHORITY, typ: str = TYP) 
     return sign_order(key, typ, claims).encode()
 
 
-def _chunks(parcel: Parcel) -> dict[str, bytes]:
+def _chunks(parcel: EncryptedChunks) -> dict[str, bytes]:
     return dict(zip((e.name for e in parcel.entries), parcel.chunks, strict=True))
 
 
@@ -216,27 +218,43 @@ def every() -> Iterator[RosterVector]:
 
 
 def _refused(
-    good: Parcel, claims: dict[str, Any], token: bytes, chunks: dict[str, bytes]
+    good: EncryptedChunks, claims: dict[str, Any], token: bytes, chunks: dict[str, bytes]
 ) -> Iterator[RosterVector]:
-    def refused(name: str, flaw: Flaw, manifest: bytes, about: str) -> RosterVector:
+    def refused(name: str, flaw: OrderRejectReason, manifest: bytes, about: str) -> RosterVector:
         return RosterVector(name=name, manifest=manifest, verdict=flaw, about=about, chunks=chunks)
 
     head, body, _ = token.decode().split(".")
     other = b64url(bytes(64))
-    yield refused("forged", Flaw.FORGED, f"{head}.{body}.{other}".encode(), "another signature")
-    yield refused("truncated", Flaw.MALFORMED, token[: len(head) + 50], "cut off")
     yield refused(
-        "unknown-key", Flaw.UNKNOWN_KEY, _signed(claims, cast.UNREGISTERED), "nobody's key"
+        "forged", OrderRejectReason.FORGED, f"{head}.{body}.{other}".encode(), "another signature"
     )
-    yield refused("wrong-role", Flaw.WRONG_ROLE, _signed(claims, COMMANDER), "may only command")
+    yield refused("truncated", OrderRejectReason.MALFORMED, token[: len(head) + 50], "cut off")
     yield refused(
-        "typ-of-command", Flaw.MALFORMED, _signed(claims, typ="senyum-command+jws"), "another typ"
-    )
-    yield refused(
-        "foreign", Flaw.FOREIGN, _signed({**claims, "aud": cast.DOOR_2.source}), "for door 2"
+        "unknown-key",
+        OrderRejectReason.UNKNOWN_KEY,
+        _signed(claims, cast.UNREGISTERED),
+        "nobody's key",
     )
     yield refused(
-        "oversized", Flaw.TOO_LARGE, token + b"A" * MANIFEST_BYTES, f"over {MANIFEST_BYTES} bytes"
+        "wrong-role", OrderRejectReason.WRONG_ROLE, _signed(claims, COMMANDER), "may only command"
+    )
+    yield refused(
+        "typ-of-command",
+        OrderRejectReason.MALFORMED,
+        _signed(claims, typ="senyum-command+jws"),
+        "another typ",
+    )
+    yield refused(
+        "foreign",
+        OrderRejectReason.FOREIGN,
+        _signed({**claims, "aud": cast.DOOR_2.source}),
+        "for door 2",
+    )
+    yield refused(
+        "oversized",
+        OrderRejectReason.TOO_LARGE,
+        token + b"A" * MANIFEST_BYTES,
+        f"over {MANIFEST_BYTES} bytes",
     )
     for name, changes, about in (
         ("member-missing", {"digest": None}, "no digest"),
@@ -247,34 +265,49 @@ def _refused(
         ("version-0", {"version": 0}, "version 0"),
     ):
         said = {key: value for key, value in {**claims, **changes}.items() if value is not None}
-        yield refused(name, Flaw.MALFORMED, _signed(said), about)
+        yield refused(name, OrderRejectReason.MALFORMED, _signed(said), about)
     older = {**claims, "version": VERSION}
-    yield refused("older", Flaw.STALE, _signed(older), f"version {VERSION} was here")
+    yield refused("older", OrderRejectReason.STALE, _signed(older), f"version {VERSION} was here")
     yield refused(
-        "other-network", Flaw.OTHER_NETWORK, _signed({**claims, "embedder": "ab" * 32}), "another"
+        "other-network",
+        OrderRejectReason.OTHER_NETWORK,
+        _signed({**claims, "embedder": "ab" * 32}),
+        "another",
     )
     elsewhere = {**claims, "recipients": [_wrapped(good.key, OTHER_KEY)]}
     yield refused(
-        "no-recipient", Flaw.NO_RECIPIENT, _signed(elsewhere), "encrypted for door 3 alone"
+        "no-recipient",
+        OrderRejectReason.NO_RECIPIENT,
+        _signed(elsewhere),
+        "encrypted for door 3 alone",
     )
     kid = encryption_key().kid
     wrong = {"recipients": [{**_wrapped(good.key, OTHER_KEY), "kid": kid}]}
     yield refused(
-        "wrongly-wrapped", Flaw.NO_RECIPIENT, _signed({**claims, **wrong}), "does not unwrap"
+        "wrongly-wrapped",
+        OrderRejectReason.NO_RECIPIENT,
+        _signed({**claims, **wrong}),
+        "does not unwrap",
     )
     key = {"recipients": [_wrapped(bytes(32), DOOR_KEY)]}
-    yield refused("other-key", Flaw.BAD_DATA, _signed({**claims, **key}), "another content key")
+    yield refused(
+        "other-key", OrderRejectReason.BAD_DATA, _signed({**claims, **key}), "another content key"
+    )
     digest = {"digest": "ab" * 32}
-    yield refused("digest-wrong", Flaw.BAD_DATA, _signed({**claims, **digest}), "another content")
+    yield refused(
+        "digest-wrong", OrderRejectReason.BAD_DATA, _signed({**claims, **digest}), "another content"
+    )
     ahead = {**claims, "version": VERSION + 2}
-    yield refused("version-lies", Flaw.BAD_DATA, _signed(ahead), "the content says version 8")
+    yield refused(
+        "version-lies", OrderRejectReason.BAD_DATA, _signed(ahead), "the content says version 8"
+    )
     brought = Person(ERASED, "", "", exempt=False, templates=PEOPLE[0].templates)
     for name, content, flaw, about in (
-        ("no-roster", b"no roster " * 200, Flaw.BAD_DATA, "the content is none"),
+        ("no-roster", b"no roster " * 200, OrderRejectReason.BAD_DATA, "the content is none"),
         (
             "erased-person",
             pack(_roster(*PEOPLE, brought, tombstones={})),
-            Flaw.ERASED_PERSON,
+            OrderRejectReason.ERASED_PERSON,
             "holds somebody who was erased with version 6",
         ),
     ):

@@ -23,7 +23,7 @@ from edge.contract.encryption import ALG, USE
 from edge.contract.envelope import CTY, TYP
 from edge.contract.jose import b64url
 from edge.contract.limits import EARLIEST, LATEST
-from edge.contract.topics import Leaf
+from edge.contract.topics import TopicKind
 from edge.system import clock
 from edge.types import AuditCode, Direction, Outcome, Reason
 
@@ -40,12 +40,12 @@ SMILE: Final = tuple(
 )
 
 MESSAGES: Final[dict[str, tuple[Any, str]]] = {
-    Leaf.EVENT: (
+    TopicKind.EVENT: (
         payload.AttendanceEvent | payload.AuditEvent,
         "Payload of the JWS on `event`: an attempt, or something about the unit, in one chain.",
     ),
-    Leaf.STATE: (payload.StateEvent, "Payload of the JWS on `state`."),
-    Leaf.HEALTH: (payload.HealthEvent, "Payload of the JWS on `health`."),
+    TopicKind.STATE: (payload.StateEvent, "Payload of the JWS on `state`."),
+    TopicKind.HEALTH: (payload.HealthEvent, "Payload of the JWS on `health`."),
     "will": (payload.Will, "The Last Will on `state`: plain JSON, the only unsigned message."),
 }
 
@@ -55,7 +55,7 @@ ORDERS: Final[dict[str, tuple[Any, str]]] = {
     "command-settings": (command.SettingsData, "`data` of the command settings."),
     "reply": (command.Reply, "Payload of the JWS on `reply/{id}`."),
     "roster": (
-        manifest.Manifest,
+        manifest.RosterManifest,
         (
             "Payload of the JWS on `roster`: which roster, in which chunks, for which unit. Beyond "
             "this schema, no two chunks have one name, and their sizes, less 28 bytes each, come "
@@ -155,7 +155,7 @@ RULES: Final[dict[type[BaseModel], list[Schema]]] = {
             "else": {"properties": {"reason": {"type": "string"}}},
         }
     ],
-    payload.Liveness: [
+    payload.LivenessData: [
         {
             "anyOf": [
                 _liveness(judged=True, any_frames=True),
@@ -300,7 +300,7 @@ def header() -> Schema:
         ("reply", command.REPLY_TYP, "unit's"),
     ):
         meaning = "What a message on this topic is."
-        properties = {**parts[Leaf.EVENT]["properties"]}
+        properties = {**parts[TopicKind.EVENT]["properties"]}
         properties["typ"] = {"const": typ, "description": meaning}
         del properties["cty"]
         properties["kid"] = {

@@ -11,15 +11,15 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from edge.contract.algorithms import ALGORITHMS, lower_s
+from edge.contract.algorithms import ALGORITHMS, normalize_low_s
 from edge.contract.events import Status
 from edge.contract.jose import b64url
 from edge.contract.keys import SigningKey
-from edge.contract.topics import Leaf, UnitName
-from edge.outbox.event_signer import Context, Head, Sealer, Vitals
+from edge.contract.topics import TopicKind, UnitName
+from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
-from edge.types import Attempt, Audit, AuditCode, Direction, Life, Match, Outcome, Reason
+from edge.types import Attempt, Audit, AuditCode, Direction, LivenessResult, Match, Outcome, Reason
 
 NOON: Final = int(datetime(2026, 8, 17, 5, tzinfo=UTC).timestamp())  # in Jakarta, of every vector
 PERSON: Final = "0123456789abcdef0123456789abcdef"
@@ -59,7 +59,7 @@ class SteadyKey(SigningKey):
     def close(self, signed: str) -> str:
         """Put the signature behind the first two parts of a JWS."""
         token = f"{signed}.{b64url(self.raw(signed.encode()))}"
-        return lower_s(token) if self.alg == "ES256" else token
+        return normalize_low_s(token) if self.alg == "ES256" else token
 
     def raw(self, content: bytes, *, der: bool = False) -> bytes:
         """Return a bare signature; with `der` an ES256 one as X.509 spells it, and not JOSE."""
@@ -103,9 +103,9 @@ class Unit:
     name: UnitName
     key: SteadyKey
     clock: SetClock = field(default_factory=SetClock)
-    head: Head = field(default_factory=Head)
+    head: ChainHead = field(default_factory=ChainHead)
     first_id: int = 1
-    sealer: Sealer = field(init=False)
+    sealer: EventSigner = field(init=False)
 
     def __post_init__(self) -> None:
         count = ids(self.first_id)
@@ -116,7 +116,7 @@ class Unit:
             direction=Direction.IN,
             place=PlaceSettings(latitude=-6.3942, longitude=106.823, zone="Asia/Jakarta"),
         )
-        context = Context(
+        context = SigningContext(
             unit=settings,
             software="0.1.0",
             models={name: sha256(name.encode()).hexdigest() for name in ("detector", "identity")},
@@ -124,9 +124,9 @@ class Unit:
             # Not `Settings()`: that would read this machine's environment.
             thresholds=Settings.model_construct().thresholds,
         )
-        self.sealer = Sealer(context, self.key, self.clock, lambda: next(count))
+        self.sealer = EventSigner(context, self.key, self.clock, lambda: next(count))
 
-    def topic(self, leaf: Leaf = Leaf.EVENT) -> str:
+    def topic(self, leaf: TopicKind = TopicKind.EVENT) -> str:
         return self.name.topic(leaf)
 
     def recorded(self, **changes: Any) -> bytes:
@@ -140,7 +140,9 @@ class Unit:
             "smile": 77.7,
             "smile_threshold": 50.0,
             "match": Match(PERSON, 0.7123, 0.4),
-            "life": Life(live=True, score=0.93, frames=9, cues={"texture": 0.93, "depth": None}),
+            "life": LivenessResult(
+                live=True, score=0.93, frames=9, cues={"texture": 0.93, "depth": None}
+            ),
         }
         return self._next(Attempt(**{**content, **changes}))
 
@@ -157,8 +159,8 @@ class Unit:
         self.clock.utc_s += 7
         return token.encode()
 
-    def state(self, status: Status = Status.ONLINE, head: Head | None = None) -> bytes:
+    def state(self, status: Status = Status.ONLINE, head: ChainHead | None = None) -> bytes:
         return self.sealer.state(status, 1, head or self.head).encode()
 
-    def health(self, vitals: Vitals | None = None, head: Head | None = None) -> bytes:
-        return self.sealer.health(vitals or Vitals(), 1, head or self.head, 0).encode()
+    def health(self, vitals: HealthReport | None = None, head: ChainHead | None = None) -> bytes:
+        return self.sealer.health(vitals or HealthReport(), 1, head or self.head, 0).encode()

@@ -23,13 +23,13 @@ from contract.spoiling import (
 from contract.unit import NOON, P256_ORDER, PERSON, SetClock
 from contract.vector import Vector
 from edge.contract import events as payload
-from edge.contract.envelope import MAX_BYTES, TYP, Flaw
+from edge.contract.envelope import MAX_BYTES, TYP, RejectReason
 from edge.contract.jose import b64url, from_b64url
-from edge.contract.topics import ROOT, Leaf
+from edge.contract.topics import ROOT, TopicKind
 from edge.system.clock import ClockState
 from edge.types import Reason
 
-Made = Iterator[tuple[str, Flaw, str | bytes, str]]  # name, verdict, message, about
+Made = Iterator[tuple[str, RejectReason, str | bytes, str]]  # name, verdict, message, about
 
 _ES256_TOKEN: Final = cast.unit(cast.ES256).recorded().decode()
 
@@ -48,9 +48,9 @@ def vectors() -> Iterator[Vector]:
 
 
 def _sizes_and_shapes() -> Made:
-    bad = Flaw.MALFORMED
+    bad = RejectReason.MALFORMED
     long = changed(lambda e: e["data"].update(software="x" * MAX_BYTES))
-    yield "oversized", Flaw.OVERSIZED, long, f"more than {MAX_BYTES} bytes"
+    yield "oversized", RejectReason.OVERSIZED, long, f"more than {MAX_BYTES} bytes"
     yield "two-parts", bad, f"{HEADER}.{PAYLOAD}", "the signature is missing"
     yield "four-parts", bad, f"{TOKEN}.{SIGNATURE}", "one part too many"
     yield "truncated", bad, TOKEN[: len(HEADER) + 100], "cut off in the payload"
@@ -80,7 +80,7 @@ def _headers() -> Made:
         ),
     ):
         token = cast.ED25519.close(f"{b64url(content)}.{PAYLOAD}")
-        yield f"header-{name}", Flaw.MALFORMED, token, f"header: {about}"
+        yield f"header-{name}", RejectReason.MALFORMED, token, f"header: {about}"
     jwk = {name: cast.UNREGISTERED.private[name] for name in ("kty", "crv", "x")}
     for name, extra in (
         ("jku", {"jku": "https://example.org/keys"}),
@@ -89,45 +89,55 @@ def _headers() -> Made:
         ("kid-number", {"kid": 1}),
     ):
         token = cast.ED25519.close(f"{packed(header(**extra))}.{PAYLOAD}")
-        yield f"header-{name}", Flaw.MALFORMED, token, "header: other than four strings"
+        yield f"header-{name}", RejectReason.MALFORMED, token, "header: other than four strings"
     for name, change in (
         ("typ-other", {"typ": "JWT"}),
         ("typ-missing", {"typ": None}),
-        ("typ-of-state", {"typ": TYP[Leaf.STATE]}),
+        ("typ-of-state", {"typ": TYP[TopicKind.STATE]}),
         ("cty-other", {"cty": "json"}),
         ("cty-missing", {"cty": None}),
     ):
         token = cast.ED25519.close(f"{packed(header(**change))}.{PAYLOAD}")
-        yield name, Flaw.TYPE, token, "typ or cty is not that of this topic"
+        yield name, RejectReason.TYPE, token, "typ or cty is not that of this topic"
     none = packed(header(alg="none"))
-    yield "alg-none", Flaw.ALGORITHM, f"{none}.{PAYLOAD}.", "not signed at all"
-    yield "alg-none-signed", Flaw.ALGORITHM, f"{none}.{PAYLOAD}.{SIGNATURE}", "alg none"
+    yield "alg-none", RejectReason.ALGORITHM, f"{none}.{PAYLOAD}.", "not signed at all"
+    yield "alg-none-signed", RejectReason.ALGORITHM, f"{none}.{PAYLOAD}.{SIGNATURE}", "alg none"
     signed = f"{packed(header(alg='HS256'))}.{PAYLOAD}"
     secret = from_b64url(cast.ED25519.private["x"])
     mac = b64url(hmac.digest(secret, signed.encode(), "sha256"))
-    yield "alg-hs256", Flaw.ALGORITHM, f"{signed}.{mac}", "a MAC made with the public key"
+    yield "alg-hs256", RejectReason.ALGORITHM, f"{signed}.{mac}", "a MAC made with the public key"
     for alg in ("EdDSA", "ES256", "ed25519", None):
         token = cast.ED25519.close(f"{packed(header(alg=alg))}.{PAYLOAD}")
         name = f"alg-{alg or 'missing'}".replace("ed25519", "lower-case").lower()
-        yield name, Flaw.ALGORITHM, token, f"alg {alg} with a key that is registered for Ed25519"
+        yield (
+            name,
+            RejectReason.ALGORITHM,
+            token,
+            f"alg {alg} with a key that is registered for Ed25519",
+        )
 
 
 def _keys() -> Made:
     unknown = signed(CONTENT, cast.UNREGISTERED)
-    yield "kid-unknown", Flaw.UNKNOWN_KEY, unknown, "a key that nobody registered"
+    yield "kid-unknown", RejectReason.UNKNOWN_KEY, unknown, "a key that nobody registered"
     token = cast.ED25519.close(f"{packed(header(kid=None))}.{PAYLOAD}")
-    yield "kid-missing", Flaw.UNKNOWN_KEY, token, "no kid"
+    yield "kid-missing", RejectReason.UNKNOWN_KEY, token, "no kid"
     neighbour = signed(CONTENT, cast.NEIGHBOUR)
-    yield "kid-of-another-unit", Flaw.FOREIGN_KEY, neighbour, "a key of door 3 on door 1's topic"
+    yield (
+        "kid-of-another-unit",
+        RejectReason.FOREIGN_KEY,
+        neighbour,
+        "a key of door 3 on door 1's topic",
+    )
     for name, key, about in (
         ("key-expired", cast.RETIRED, "a key of this unit whose time was over"),
         ("key-not-yet-valid", cast.COMING, "a key of this unit whose time has not come"),
     ):
-        yield name, Flaw.OUTSIDE_VALIDITY, signed(CONTENT, key), about
+        yield name, RejectReason.OUTSIDE_VALIDITY, signed(CONTENT, key), about
 
 
 def _signatures() -> Made:
-    bad = Flaw.BAD_SIGNATURE
+    bad = RejectReason.BAD_SIGNATURE
     place = len(HEADER) + 1 + len(PAYLOAD) // 2
     yield "flip-payload", bad, flipped(TOKEN, place), "one bit of the payload"
     yield "flip-signature", bad, flipped(TOKEN, len(TOKEN) - 40), "one bit of the signature"
@@ -138,7 +148,7 @@ def _signatures() -> Made:
         cast.ED25519.kid.encode(), flipped(cast.ED25519.kid, 9).encode()
     )
     flip = f"{b64url(kid)}.{PAYLOAD}.{SIGNATURE}"
-    yield "flip-kid", Flaw.UNKNOWN_KEY, flip, "one bit of the header, in kid"
+    yield "flip-kid", RejectReason.UNKNOWN_KEY, flip, "one bit of the header, in kid"
     forged = cast.UNREGISTERED.close(f"{HEADER}.{PAYLOAD}")
     yield "forged", bad, forged, "another key under the unit's kid"
     yield "cut-signature", bad, TOKEN[:-2], "the signature's last byte is missing"
@@ -150,7 +160,7 @@ def _signatures() -> Made:
 
 
 def _not_json() -> Made:
-    bad = Flaw.MALFORMED
+    bad = RejectReason.MALFORMED
     for name, content, about in (
         ("empty", b"", "nothing"),
         ("array", b"[]", "an array"),
@@ -191,14 +201,15 @@ def _payloads() -> Made:
         ("extra", {"note": "x"}, "an attribute too many"),
         ("data-null", {"data": None}, "no data"),
     ):
-        yield f"event-{name}", Flaw.PAYLOAD, changed(lambda e, c=changes: e.update(c)), about  # type: ignore[misc] # mypy knows no default of a lambda
+        added = changed(lambda e, c=changes: e.update(c))  # type: ignore[misc] # mypy knows no default of a lambda
+        yield f"event-{name}", RejectReason.PAYLOAD, added, about
     for name in ("specversion", "id", "source", "type", "time", "subject", "sequence", "data"):
         missing = changed(lambda e, n=name: e.pop(n))  # type: ignore[misc]
-        yield f"event-no-{name}", Flaw.PAYLOAD, missing, f"{name} is missing"
+        yield f"event-no-{name}", RejectReason.PAYLOAD, missing, f"{name} is missing"
     headless = changed(lambda e: e.pop("previous"), follower)
-    yield "event-no-previous", Flaw.PAYLOAD, headless, "event 2 without previous"
+    yield "event-no-previous", RejectReason.PAYLOAD, headless, "event 2 without previous"
     nobody = changed(lambda e: e.update(type=payload.RECORDED), unknown)
-    yield "event-nobody-recorded", Flaw.PAYLOAD, nobody, "recorded, and nobody is"
+    yield "event-nobody-recorded", RejectReason.PAYLOAD, nobody, "recorded, and nobody is"
 
 
 def _data() -> Made:
@@ -222,10 +233,10 @@ def _data() -> Made:
         ("frames-half", "thresholds.agreeing_frames", 2.5, "half a picture"),
     ):
         token = changed(lambda e, p=path, v=value: put(e["data"], p, v))  # type: ignore[misc]
-        yield f"data-{name}", Flaw.PAYLOAD, token, about
+        yield f"data-{name}", RejectReason.PAYLOAD, token, about
     for name in ("smile", "thresholds", "clock", "place", "models", "software"):
         token = changed(lambda e, n=name: e["data"].pop(n))  # type: ignore[misc]
-        yield f"data-no-{name}", Flaw.PAYLOAD, token, f"data.{name} is missing"
+        yield f"data-no-{name}", RejectReason.PAYLOAD, token, f"data.{name} is missing"
 
 
 def _topics() -> Iterator[Vector]:
@@ -242,22 +253,46 @@ def _topics() -> Iterator[Vector]:
             name=f"topic-{kind}",
             topic=topic,
             message=good,
-            verdict=Flaw.TOPIC,
+            verdict=RejectReason.TOPIC,
             about=f"topic {about}",
         )
     dressed = changed(lambda _: None, unit.state().decode())
-    event_as_state = signed(CONTENT, typ=TYP[Leaf.STATE])
+    event_as_state = signed(CONTENT, typ=TYP[TopicKind.STATE])
     elsewhere = changed(lambda e: e.update(source=cast.DOOR_3.source))
     for kind, topic, token, flaw, about in (
-        ("of-another-unit", cast.DOOR_3.topic(Leaf.EVENT), TOKEN, Flaw.FOREIGN_KEY, "of door 3"),
-        ("and-source-differ", unit.topic(), elsewhere, Flaw.TOPIC, "of door 1, source door 3"),
-        ("state-for-event", unit.topic(Leaf.STATE), TOKEN, Flaw.TYPE, "state, typ of event"),
-        ("state-as-event", unit.topic(), dressed, Flaw.TYPE, "event and its typ, type of state"),
+        (
+            "of-another-unit",
+            cast.DOOR_3.topic(TopicKind.EVENT),
+            TOKEN,
+            RejectReason.FOREIGN_KEY,
+            "of door 3",
+        ),
+        (
+            "and-source-differ",
+            unit.topic(),
+            elsewhere,
+            RejectReason.TOPIC,
+            "of door 1, source door 3",
+        ),
+        (
+            "state-for-event",
+            unit.topic(TopicKind.STATE),
+            TOKEN,
+            RejectReason.TYPE,
+            "state, typ of event",
+        ),
+        (
+            "state-as-event",
+            unit.topic(),
+            dressed,
+            RejectReason.TYPE,
+            "event and its typ, type of state",
+        ),
         (
             "event-as-state",
-            unit.topic(Leaf.STATE),
+            unit.topic(TopicKind.STATE),
             event_as_state,
-            Flaw.TYPE,
+            RejectReason.TYPE,
             "state and its typ, type of an event",
         ),
     ):
@@ -279,10 +314,20 @@ def _es256() -> Iterator[Vector]:
     header = {**parsed(signed.split(".")[0]), "alg": "Ed25519"}
     other = f"{packed(header)}.{signed.split('.')[1]}.{signature}"
     for name, token, flaw, about in (
-        ("mirrored", f"{signed}.{b64url(mirrored)}", Flaw.BAD_SIGNATURE, "the greater of two s"),
-        ("der", f"{signed}.{b64url(der)}", Flaw.BAD_SIGNATURE, "the signature as ASN.1"),
-        ("zero", f"{signed}.{b64url(bytes(64))}", Flaw.BAD_SIGNATURE, "r and s are 0"),
-        ("as-ed25519", other, Flaw.ALGORITHM, "alg Ed25519 with a key registered for ES256"),
+        (
+            "mirrored",
+            f"{signed}.{b64url(mirrored)}",
+            RejectReason.BAD_SIGNATURE,
+            "the greater of two s",
+        ),
+        ("der", f"{signed}.{b64url(der)}", RejectReason.BAD_SIGNATURE, "the signature as ASN.1"),
+        ("zero", f"{signed}.{b64url(bytes(64))}", RejectReason.BAD_SIGNATURE, "r and s are 0"),
+        (
+            "as-ed25519",
+            other,
+            RejectReason.ALGORITHM,
+            "alg Ed25519 with a key registered for ES256",
+        ),
     ):
         yield Vector(
             name=f"es256-{name}",
@@ -300,13 +345,13 @@ def _unsynchronized() -> Iterator[Vector]:
         topic=cast.unit().topic(),
         message=cast.unit(clock=clock).recorded(),
         received=NOON + 366 * 86_400,
-        verdict=Flaw.OUTSIDE_VALIDITY,
+        verdict=RejectReason.OUTSIDE_VALIDITY,
         about="time is within the key's, but unsynchronized: the time of receipt decides",
     )
 
 
 def _wills() -> Iterator[Vector]:
-    topic = cast.unit().topic(Leaf.STATE)
+    topic = cast.unit().topic(TopicKind.STATE)
     for name, content, about in (
         ("online", b'{"status":"online","session":3}', "nobody is online without a signature"),
         ("extra", b'{"status":"offline","session":3,"sequence":9}', "a field too many"),
@@ -317,6 +362,6 @@ def _wills() -> Iterator[Vector]:
             name=f"will-{name}",
             topic=topic,
             message=content,
-            verdict=Flaw.MALFORMED,
+            verdict=RejectReason.MALFORMED,
             about=f"Last Will: {about}",
         )

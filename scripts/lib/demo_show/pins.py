@@ -8,14 +8,16 @@ from typing import Any
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
 from demo_show.watch import Lights
-from edge.gpio.board import Board
+from edge.gpio.board import IndicatorBoard
 from edge.settings import GpioSettings
 
 _POLL_S = 0.01  # real pins are asked that often; the shortest tick lasts three times that
 
 
 @contextmanager
-def watched_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Iterator[Board]:
+def watched_board(
+    settings: GpioSettings, told: Callable[[Lights], None]
+) -> Iterator[IndicatorBoard]:
     """Open the board of the settings; `told` is given what its pins carry, change by change.
 
     Mock pins tell each change themselves, real ones are polled. Raises GpioError.
@@ -24,7 +26,7 @@ def watched_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Ite
         with _mock_board(settings, told) as board:
             yield board
         return
-    board = Board(settings)
+    board = IndicatorBoard(settings)
     read = _reader(board, settings)
     stop = threading.Event()
 
@@ -42,7 +44,7 @@ def watched_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Ite
 
 
 @contextmanager
-def _mock_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Iterator[Board]:
+def _mock_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Iterator[IndicatorBoard]:
     read: Callable[[], Lights] | None = None
 
     class Pin(MockPWMPin):  # type: ignore[misc]  # gpiozero has no types
@@ -58,7 +60,7 @@ def _mock_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Itera
                 told(read())
 
     factory = MockFactory(pin_class=Pin)
-    board = Board(settings, factory)
+    board = IndicatorBoard(settings, factory)
     read = _reader(board, settings)
     try:
         yield board
@@ -67,7 +69,7 @@ def _mock_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Itera
         factory.close()
 
 
-def _reader(board: Board, settings: GpioSettings) -> Callable[[], Lights]:
+def _reader(board: IndicatorBoard, settings: GpioSettings) -> Callable[[], Lights]:
     """Return what reads the pins, at the level that a LED or a buzzer sees."""
     green, red, buzzer = (
         board.factory.pin(number) for number in (settings.green, settings.red, settings.buzzer)

@@ -11,9 +11,9 @@ from demo_show.watch import Lights, Memory, between, note_name, notes
 from edge.contract.envelope import verify
 from edge.contract.events import AttendanceData, AttendanceEvent, AuditEvent
 from edge.contract.keys import KeySet
-from edge.contract.topics import Leaf, UnitName
+from edge.contract.topics import TopicKind, UnitName
 from edge.errors import EnvelopeError
-from edge.system.text import counted
+from edge.system.text import pluralize
 from edge.types import CueName, Outcome, Reason
 from senyum_central.store.store import Store
 
@@ -51,7 +51,7 @@ EXPECTED: Mapping[str, Expectation] = {
     "again": Expectation(CueName.ALREADY_RECORDED),
     "stranger": Expectation(CueName.NOT_KNOWN, Reason.NOT_KNOWN),
     "two": Expectation(CueName.SEVERAL),
-    "away": Expectation(CueName.RECORDED_AWAY, Reason.ACCEPTED, "first", away=True),
+    "away": Expectation(CueName.RECORDED_OFFLINE, Reason.ACCEPTED, "first", away=True),
 }
 
 
@@ -97,8 +97,8 @@ def stored_events(store: Path, keys: Path, unit: UnitName) -> tuple[Proven, ...]
     """Verify every event of the central store once more, from the bytes that were signed."""
     known = KeySet.load(keys)
     with closing(Store(store)) as opened:
-        tokens = opened.tokens(unit.source)
-    found = [verify(token, known, unit.topic(Leaf.EVENT)) for token in tokens]
+        tokens = opened.change_tokens(unit.source)
+    found = [verify(token, known, unit.topic(TopicKind.EVENT)) for token in tokens]
     return tuple(
         Proven(one.event, one.digest)
         for one in found
@@ -132,7 +132,7 @@ def _events(
 ) -> list[tuple[bool, str]]:
     judged = [e for e in inside if isinstance(e.event.data, AttendanceData)]
     if expected.reason is None:
-        return [(not judged, counted(len(judged), "event") if judged else "no event")]
+        return [(not judged, pluralize(len(judged), "event") if judged else "no event")]
     if len(judged) != 1:
         return [(False, f"{len(judged)} events instead of one")]
     event = judged[0].event
@@ -278,7 +278,7 @@ def _idle(shown: Stretches) -> tuple[bool, str]:
 _PINS: Mapping[CueName, Callable[[Stretches], tuple[bool, str]]] = {
     CueName.IDLE: _idle,
     CueName.RECORDED: _recorded,
-    CueName.RECORDED_AWAY: _recorded_away,
+    CueName.RECORDED_OFFLINE: _recorded_away,
     CueName.ALREADY_RECORDED: _already,
     CueName.NOT_KNOWN: _not_known,
     CueName.NO_SMILE: _no_smile,

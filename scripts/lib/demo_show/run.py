@@ -21,7 +21,7 @@ from demo_show.watch import Watch
 from edge.contract.topics import UnitName
 from edge.images import to_image
 from edge.inference.models import Models
-from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Span, Studio, record
+from senyum_lab.bench.scenes import FPS, SCENES, SIZE, SceneRenderer, Span, record
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 FACES = Path(__file__).parents[3] / "tests" / "faces"
@@ -51,7 +51,7 @@ def scenes(folder: Path, *, plain: bool, picture: Path | None) -> int:
     honesty = _honesty(judged=_judged())
     console.print(honesty, highlight=False, soft_wrap=True)
     house.frames.mkdir()
-    studio = Studio(FACES)
+    studio = SceneRenderer(FACES)
     with _progress(console) as done:
         spans = record(studio, list(SCENES.values()), house.frames, done)
     with ExitStack() as stack:

@@ -12,10 +12,10 @@ from demo_show.pins import watched_board
 from demo_show.proof import Window
 from demo_show.watch import Watch
 from edge.camera import Camera, open_camera
-from edge.capture.camera_controls import Wish
-from edge.daemon import Unit
+from edge.capture.camera_controls import CaptureRequest
+from edge.daemon import Daemon
 from edge.errors import EndOfReplay
-from edge.gpio.cue_player import Panel
+from edge.gpio.cue_player import CuePlayer
 from edge.settings import Settings
 from edge.types import Frame
 from senyum_lab.bench.scenes import Span
@@ -49,7 +49,7 @@ class Watched:
         self._seen(self._last)
         return self._last
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: CaptureRequest) -> None:
         self._camera.ask(wish)
 
     def close(self) -> None:
@@ -66,10 +66,10 @@ class Performance:
         self._failure: BaseException | None = None
         with ExitStack() as opened:
             board = opened.enter_context(watched_board(settings.gpio, watch.lit))
-            self._unit = Unit(
+            self._unit = Daemon(
                 settings,
                 camera=lambda: Watched(open_camera(settings.camera), watch.saw, may_end),
-                panel=lambda: Panel(settings.gpio, board),
+                panel=lambda: CuePlayer(settings.gpio, board),
                 observer=watch.observe,
             )
             self._opened = opened.pop_all()

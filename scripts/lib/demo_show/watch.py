@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge.attendance.session import Step
+from edge.attendance.session import StepResult
 from edge.attendance.table import State
-from edge.types import CueName, Frame, LinkChanged, Stimulus, View
+from edge.types import CueName, Frame, FrameResult, LinkChanged, Stimulus
 
 _SILENT_NS = 25_000_000  # a pause that parts two notes of the same pitch
 HEARD_NS = 5_000_000  # the pins are written one after another: what is shorter is no note
@@ -90,10 +90,10 @@ class Watch:
         """Take note of a frame that the camera delivered."""
         self.frame = frame
 
-    def observe(self, stimulus: Stimulus, step: Step, state: State) -> None:
+    def observe(self, stimulus: Stimulus, step: StepResult, state: State) -> None:
         """Take note of one turn of the unit's main loop."""
         now = time.monotonic_ns()
-        if isinstance(stimulus, View):
+        if isinstance(stimulus, FrameResult):
             lead = stimulus.sightings[0] if stimulus.sightings else None
             self.smile = lead.smile if lead else None
         elif isinstance(stimulus, LinkChanged) and stimulus.up != self.link_up:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.system.text import counted
+from edge.system.text import pluralize
 
 if TYPE_CHECKING:
     from senyum_central.admin.ca import CertificateAuthority
-    from senyum_central.admin.certificate_index import Entry
+    from senyum_central.admin.certificate_index import CertificateEntry
 
 _REASONS = ("unspecified", "key-compromise", "superseded", "cessation-of-operation")
 _MOST_DAYS = 36_500
@@ -115,28 +115,28 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    from senyum_central.admin.ca import REASONS, Shelf
+    from senyum_central.admin.ca import REASONS, CaDirectory
 
     for entry in _open(options).revoke(options.name, _now(), REASONS[options.reason]):
         print(f"{entry.name}: revoked, serial {entry.serial}")
-    crl = Shelf(options.ca).crl_file
+    crl = CaDirectory(options.ca).crl_file
     print(f"{crl}: bring it to the broker and restart that, which also ends open connections")
     return 0
 
 
 def _crl(options: argparse.Namespace) -> int:
-    from senyum_central.admin.ca import CRL_DAYS, Shelf
+    from senyum_central.admin.ca import CRL_DAYS, CaDirectory
 
     made = _open(options).publish(_now(), _checked(options, CRL_DAYS))
-    crl = Shelf(options.ca).crl_file
+    crl = CaDirectory(options.ca).crl_file
     print(f"{crl}: {len(made)} revoked; good until {made.next_update_utc:%Y-%m-%d}")
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
-    from senyum_central.admin.ca import Shelf
+    from senyum_central.admin.ca import CaDirectory
 
-    shelf, now = Shelf(options.ca), _now()
+    shelf, now = CaDirectory(options.ca), _now()
     entries = shelf.register.entries
     if options.json:
         for entry in entries:
@@ -155,25 +155,25 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _access(options: argparse.Namespace) -> int:
-    from senyum_central.admin.acl import spelled_out
-    from senyum_central.admin.ca import Shelf
-    from senyum_central.admin.certificates import Kind
+    from senyum_central.admin.acl import expand_acl
+    from senyum_central.admin.ca import CaDirectory
+    from senyum_central.admin.certificates import CertificateKind
 
     now = _now()
-    entries = Shelf(options.ca).register.entries
-    for name in sorted({e.name for e in entries if e.kind is Kind.UNIT and e.live(now)}):
-        print(spelled_out(name))
+    entries = CaDirectory(options.ca).register.entries
+    for name in sorted({e.name for e in entries if e.kind is CertificateKind.UNIT and e.live(now)}):
+        print(expand_acl(name))
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    from senyum_central.admin.ca import Shelf
+    from senyum_central.admin.ca import CaDirectory
 
-    print(Shelf(options.ca).newest(options.name).pem.decode(), end="")
+    print(CaDirectory(options.ca).newest(options.name).pem.decode(), end="")
     return 0
 
 
-def _described(entry: "Entry", now: datetime) -> dict[str, str]:
+def _described(entry: "CertificateEntry", now: datetime) -> dict[str, str]:
     return {
         "name": entry.name,
         "kind": entry.kind,
@@ -188,10 +188,10 @@ def _when(end: datetime, now: datetime) -> str:
     days = (end - now).days
     if end < now:
         return f"ENDED on {end:%Y-%m-%d}"
-    return f"ends in {counted(days, 'day')}" + (" SOON" if days < _SOON_DAYS else "")
+    return f"ends in {pluralize(days, 'day')}" + (" SOON" if days < _SOON_DAYS else "")
 
 
-def _tell(options: argparse.Namespace, entry: "Entry") -> int:
+def _tell(options: argparse.Namespace, entry: "CertificateEntry") -> int:
     if options.out is None:
         print(entry.pem.decode(), end="")
     else:

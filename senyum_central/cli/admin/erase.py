@@ -52,14 +52,14 @@ def add_parser(actions: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from edge.errors import LinkError
-    from senyum_central.admin.rosters import erased
+    from senyum_central.admin.rosters import without_person
     from senyum_central.cli.admin.roster import bring, open_source
     from senyum_central.cli.broker_options import broker_settings
 
     person = _person(options)
     source = open_source(options)
     broker_settings(options)  # so that nothing is changed where the options are wrong
-    roster = erased(source, person, absent=options.absent)
+    roster = without_person(source, person, absent=options.absent)
     print(
         f"{options.roster}: person {person} is gone since version {roster.tombstones[person]}. "
         "Their photos, and copies of this file that were made before, are yours to delete."
@@ -74,26 +74,26 @@ def run(options: argparse.Namespace) -> int:
 def _person(options: argparse.Namespace) -> str:
     import re
 
-    from edge.errors import CallerError, PeopleError
+    from edge.errors import PeopleError, UsageError
     from edge.roster.keys import read_key
     from edge.roster.people import check_number, person_id
     from edge.system.supplied_files import read_regular
 
     if options.person is not None:
         if not re.fullmatch(r"[0-9a-f]{32}", options.person):
-            raise CallerError("--person: is not 32 hexadecimal digits")
+            raise UsageError("--person: is not 32 hexadecimal digits")
         return str(options.person)
     if options.org_key is None:
-        raise CallerError("--number-file: needs --org-key, which turns the number into the id")
+        raise UsageError("--number-file: needs --org-key, which turns the number into the id")
     try:
         if str(options.number_file) == "-":
             text = sys.stdin.readline()
         else:
             text = read_regular(options.number_file, 4096).decode("utf-8-sig")
     except OSError as error:
-        raise CallerError(f"{options.number_file}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{options.number_file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise CallerError(f"{options.number_file}: is not UTF-8 text; write one number") from None
+        raise UsageError(f"{options.number_file}: is not UTF-8 text; write one number") from None
     try:
         number = check_number(text.strip(), datetime.now(UTC).date())
     except PeopleError as error:

@@ -51,14 +51,14 @@ def run(options: argparse.Namespace) -> int:
     from edge.contract.authority import Authorities, Role, register
     from edge.contract.keys import add_registration
     from edge.errors import SecretError, SettingsError
-    from senyum_central.admin.authority_key import prepare
+    from senyum_central.admin.authority_key import load_or_create
 
     roles = [Role(role) for role in options.role or ["command"]]
     if options.add_to is not None:
         Authorities.load(options.add_to)
         if not options.add_to.parent.is_dir():
             raise SecretError(f"{options.add_to}: {options.add_to.parent} is no folder; make it")
-    key, keep = prepare(options.authority, options.alg, roles)
+    key, keep = load_or_create(options.authority, options.alg, roles)
     try:
         entry = register(key, roles, options.units, not_after=options.until)
     except ValueError as error:

@@ -5,11 +5,11 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.system.text import counted, escaped
+from edge.system.text import escaped, pluralize
 
 if TYPE_CHECKING:
     from edge.roster.codec import Roster
-    from senyum_central.admin.rosters import Report, Source
+    from senyum_central.admin.rosters import Source, UnitStatus
 
 _DESCRIPTION = """\
 Encrypt the roster for each unit of the key set, sign it, and put it on the broker, where
@@ -85,22 +85,22 @@ def add_roster_options(parser: argparse.ArgumentParser) -> None:
 
 def open_source(options: argparse.Namespace) -> "Source":
     """Read the files that the options name. Raises CallerError."""
-    from edge.errors import CallerError
+    from edge.errors import UsageError
     from senyum_central.admin.rosters import Source
 
     if not 0 <= options.wait <= 86_400:  # also refuses nan
-        raise CallerError(f"--wait {options.wait}: is not 0 to 86400 seconds")
+        raise UsageError(f"--wait {options.wait}: is not 0 to 86400 seconds")
     return Source.open(
         options.roster, options.roster_key, options.authority, options.keys, options.units
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    from senyum_central.admin.rosters import raised
+    from senyum_central.admin.rosters import bump_version
 
     source = open_source(options)
     keep = options.check or options.at_least is None
-    roster = source.read() if keep else raised(source, options.at_least)
+    roster = source.read() if keep else bump_version(source, options.at_least)
     return bring(options, source, roster, send=not options.check)
 
 
@@ -116,24 +116,33 @@ def bring(
 
     With `alone`, an older roster of somebody else on the broker counts as not done.
     """
-    from senyum_central.admin.broker_session import Post
-    from senyum_central.admin.rosters import Load, Standing, Watch, digest_of, listen, push
+    from senyum_central.admin.broker_session import BrokerSession
+    from senyum_central.admin.rosters import (
+        DeliveryMonitor,
+        DeliveryStatus,
+        RosterRelease,
+        digest_of,
+        listen,
+        push,
+    )
     from senyum_central.cli.broker_options import broker_settings
 
-    load = Load.of(roster, source.recipients.values()) if send else None
+    load = RosterRelease.of(roster, source.recipients.values()) if send else None
     manifests = {} if load is None else load.manifests
     others: tuple[str, ...] = ()
-    watch = Watch(source.keys, source.recipients, digest_of(roster), manifests)
-    with Post(broker_settings(options), f"senyum-admin.{secrets.token_hex(8)}", watch.hear) as post:
+    watch = DeliveryMonitor(source.keys, source.recipients, digest_of(roster), manifests)
+    with BrokerSession(
+        broker_settings(options), f"senyum-admin.{secrets.token_hex(8)}", watch.hear
+    ) as post:
         if load is None:
             listen(post, source.recipients)
             watch.settle(post)
         else:
             done = push(post, watch, load, source.authority, remove_others=options.remove_others)
-            sent = f"{counted(done.chunks, 'chunk')} for {counted(len(load.manifests), 'unit')}"
+            sent = f"{pluralize(done.chunks, 'chunk')} for {pluralize(len(load.manifests), 'unit')}"
             print(
-                f"version {roster.version}, {counted(len(roster.people), 'person')}: {sent} on the "
-                f"broker, {done.removed} older removed"
+                f"version {roster.version}, {pluralize(len(roster.people), 'person')}: {sent} on "
+                f"the broker, {done.removed} older removed"
             )
             others = done.others
             for topic in others:
@@ -146,8 +155,8 @@ def bring(
     _table(reports)
     if options.receipts is not None:
         _keep(options.receipts, [each.token for each in reports if each.token])
-    missing = [each for each in reports if each.standing is not Standing.CONFIRMED]
-    ready = f"{len(reports) - len(missing)} of {counted(len(reports), 'unit')}"
+    missing = [each for each in reports if each.standing is not DeliveryStatus.CONFIRMED]
+    ready = f"{len(reports) - len(missing)} of {pluralize(len(reports), 'unit')}"
     print(f"version {roster.version} is in force on {ready}.")
     return 1 if missing or (alone and others) else 0
 
@@ -162,11 +171,11 @@ def _keep(file: Path, tokens: list[str]) -> None:
         raise SenyumError(f"{file}: receipts cannot be written: {error.strerror}") from None
 
 
-def _shown(report: "Report") -> None:
+def _shown(report: "UnitStatus") -> None:
     print(f"{report.unit.source}: {report.standing}", flush=True)
 
 
-def _table(reports: "list[Report]") -> None:
+def _table(reports: "list[UnitStatus]") -> None:
     width = max(len(each.unit.source) for each in reports)
     for each in reports:
         line = f"  {each.unit.source:{width}}  {each.standing:11}  {each.about}"

@@ -59,24 +59,24 @@ def run(options: argparse.Namespace) -> int:
     from edge.contract.commands import CommandName
     from edge.contract.keys import KeySet
     from edge.contract.topics import UnitName
-    from edge.errors import CallerError
+    from edge.errors import UsageError
     from edge.system.text import ascii_json, escaped
-    from senyum_central.admin.command_sender import Errand, sign
+    from senyum_central.admin.command_sender import CommandSender, sign
     from senyum_central.cli.broker_options import broker_settings
 
     name = CommandName(options.command)
     data = _data(options)
     for given, limit in (("timeout", 3600.0), ("expires", _MOST_SECONDS)):
         if not 0 < getattr(options, given) <= limit:
-            raise CallerError(f"--{given}: is not more than 0 and at most {limit:g} seconds")
+            raise UsageError(f"--{given}: is not more than 0 and at most {limit:g} seconds")
     try:
         urn = "urn:senyum:" + options.unit.removeprefix("urn:senyum:").replace("/", ":")
         unit = UnitName.from_source(urn)
     except ValueError as error:
-        raise CallerError(f"--unit: {error}") from None
+        raise UsageError(f"--unit: {error}") from None
     broker, keys = broker_settings(options), KeySet.load(options.keys)
     signed = sign(options.authority, unit, name, data, options.expires)
-    reply = Errand(unit, keys, signed).run(broker, name, options.timeout)
+    reply = CommandSender(unit, keys, signed).run(broker, name, options.timeout)
     if options.json:
         print(ascii_json(reply.model_dump_json()))
         return 0 if reply.ok else 1
@@ -94,8 +94,8 @@ def _data(options: argparse.Namespace) -> dict[str, Any]:
     from pydantic import ValidationError
 
     from edge.contract.commands import DATA, CommandName
-    from edge.contract.events import fault
-    from edge.errors import CallerError
+    from edge.contract.events import describe_errors
+    from edge.errors import UsageError
 
     data: dict[str, Any] = {}
     for option in ("first", "last"):
@@ -113,7 +113,7 @@ def _data(options: argparse.Namespace) -> dict[str, Any]:
         wanted = DATA[name].model_validate(data, strict=False)
     except ValidationError as error:
         given = ", ".join(f"--{each}" for each in data) or "nothing"
-        raise CallerError(f"{name} with {given}: {fault(error)}") from None
+        raise UsageError(f"{name} with {given}: {describe_errors(error)}") from None
     content: dict[str, Any] = wanted.model_dump(mode="json", exclude_unset=True)
     return content
 
@@ -122,7 +122,7 @@ def _moment(option: str, text: str) -> str:
     from datetime import datetime
 
     from edge.contract.events import timestamp
-    from edge.errors import CallerError
+    from edge.errors import UsageError
 
     try:
         moment = datetime.fromisoformat(text)
@@ -130,17 +130,17 @@ def _moment(option: str, text: str) -> str:
     except (ValueError, OverflowError):
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise CallerError(
+        raise UsageError(
             f"--{option} {text}: is no time with its zone, such as 2026-08-01T07:00+07:00"
         )
     return spelt
 
 
 def _setting(text: str) -> tuple[str, float]:
-    from edge.errors import CallerError
+    from edge.errors import UsageError
 
     name, _, value = text.partition("=")
     try:
         return name, float(value)
     except ValueError:
-        raise CallerError(f"--set {text}: is not NAME=NUMBER") from None
+        raise UsageError(f"--set {text}: is not NAME=NUMBER") from None

@@ -17,9 +17,14 @@ from pathlib import Path
 from edge.cli import main as senyum
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import UnitName
-from senyum_central.ingest.message import Instant, Message
-from senyum_central.ingest.message_check import Refused, examine
-from senyum_lab.fuzzing.signed_events.central import CONFIGURATIONS, Central, Configuration, Fault
+from senyum_central.ingest.message import Message, ReceivedAt
+from senyum_central.ingest.message_check import RejectedMessage, check_message
+from senyum_lab.fuzzing.signed_events.central import (
+    CONFIGURATIONS,
+    Central,
+    Configuration,
+    ReceiverDefect,
+)
 from senyum_lab.fuzzing.signed_events.generate import FuzzUnit, Generator, Made
 from senyum_lab.fuzzing.signed_events.good import GoodUnit
 from senyum_lab.fuzzing.signed_events.referee import Referee, Ruling
@@ -31,7 +36,7 @@ _FAULTS = 20  # of one configuration, after which the rest is only counted
 
 
 @dataclass(slots=True)
-class Tally:
+class FuzzTally:
     """What was sent, and what has to be stored of it."""
 
     sent: Counter[str] = field(default_factory=Counter)
@@ -67,10 +72,10 @@ class Run:
         self._keys = KeySet.of(entries)
         self.generator = Generator(seed, units)
         self.referee = Referee(entries)
-        self.tally = Tally()
+        self.tally = FuzzTally()
         self._number = 0  # of the newest event that was looked at
 
-    def go(self, numbers: Sequence[int]) -> Tally:
+    def go(self, numbers: Sequence[int]) -> FuzzTally:
         """Send these messages, and look what became of them."""
         words = ["admin", "keys", f"--authority={self._folder / 'authority.key'}"]
         with contextlib.redirect_stdout(io.StringIO()):
@@ -79,7 +84,7 @@ class Run:
             try:
                 self._send(central, numbers)
                 central.end()
-            except Fault as fault:
+            except ReceiverDefect as fault:
                 self.tally.fault(str(fault))
             for text in (*central.printed(), *central.commands(self._good)):
                 self.tally.fault(text)
@@ -169,10 +174,10 @@ class Run:
         """Yield the messages on which our own reader and the referee do not agree."""
         for each in made:
             ruling = self.referee.judge(each)
-            found = examine(Message(each.topic, each.payload), self._keys, Instant.now())
-            refused = isinstance(found, Refused)
+            found = check_message(Message(each.topic, each.payload), self._keys, ReceivedAt.now())
+            refused = isinstance(found, RejectedMessage)
             if ruling is not Ruling.KEEP and refused != (ruling is Ruling.REFUSE):
-                why = found.refusal.why if isinstance(found, Refused) else "accepted"
+                why = found.refusal.why if isinstance(found, RejectedMessage) else "accepted"
                 yield f"message {each.number} ({each.kind}): {ruling} by the contract, {why[:300]}"
 
 
@@ -215,7 +220,7 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def _run(configuration: Configuration, numbers: Sequence[int], seed: int) -> Tally:
+def _run(configuration: Configuration, numbers: Sequence[int], seed: int) -> FuzzTally:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="senyum-signed-") as name:
         tally = Run(configuration, Path(name), seed).go(numbers)

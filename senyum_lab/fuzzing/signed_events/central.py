@@ -22,7 +22,7 @@ SECONDS = 300.0  # for what the receiver has to catch up with
 _DAYS = ("--from=2020-01-01", "--to=2100-01-01")
 
 
-class Fault(Exception):
+class ReceiverDefect(Exception):
     """The receiver, or a command, did what it must never do."""
 
 
@@ -127,9 +127,11 @@ class Central:
         try:
             status = self._process.wait(60.0)
         except subprocess.TimeoutExpired:
-            raise Fault("receive does not end") from None
+            raise ReceiverDefect("receive does not end") from None
         if status:
-            raise Fault(f"receive ended with {status}: {self._said(self._logs[-1])[-2000:]}")
+            raise ReceiverDefect(
+                f"receive ended with {status}: {self._said(self._logs[-1])[-2000:]}"
+            )
 
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Hand messages to the broker, in this order."""
@@ -144,9 +146,9 @@ class Central:
         while not reached():
             if self._process.poll() is not None:
                 said = self._said(self._logs[-1])[-2000:]
-                raise Fault(f"receive ended with {self._process.returncode}: {said}")
+                raise ReceiverDefect(f"receive ended with {self._process.returncode}: {said}")
             if time.monotonic() > deadline:
-                raise Fault(otherwise)
+                raise ReceiverDefect(otherwise)
             time.sleep(0.05)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

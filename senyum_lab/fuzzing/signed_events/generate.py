@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.contract.algorithms import REGISTRY, lower_s
+from edge.contract.algorithms import REGISTRY, normalize_low_s
 from edge.contract.jose import b64url, digest, from_b64url
 from edge.contract.keys import SigningKey
 from senyum_lab.fuzzing.signed_events.values import NUMBERS, STRINGS, Raw, of_field, written
@@ -236,7 +236,7 @@ def _signed(content: str, key: SigningKey) -> str:
     algorithm = REGISTRY.get_alg(key.alg)
     signature = algorithm.sign(content.encode("ascii"), key._key)  # noqa: SLF001
     token = f"{content}.{b64url(signature)}"
-    return lower_s(token) if key.alg == "ES256" else token
+    return normalize_low_s(token) if key.alg == "ES256" else token
 
 
 def _uuid(chance: random.Random) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from edge.contract.keys import SigningKey
-from edge.contract.topics import Leaf, UnitName
-from edge.outbox.event_signer import Context, Head, Sealer, Vitals
+from edge.contract.topics import TopicKind, UnitName
+from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
 from edge.types import Attempt, Match, Outcome, Reason
@@ -24,10 +24,10 @@ class GoodUnit:
         settings = UnitSettings(org="kota", site="depok", name="good-1", place=place)
         self.key = SigningKey.load_or_create(folder / "good.key")
         self.tokens: list[str] = []
-        self._head = Head()
+        self._head = ChainHead()
         thresholds = Settings().thresholds
-        context = Context(settings, "1.0.0", {"identity": "ab" * 32}, None, thresholds)
-        self._sealer = Sealer(context, self.key, self)
+        context = SigningContext(settings, "1.0.0", {"identity": "ab" * 32}, None, thresholds)
+        self._sealer = EventSigner(context, self.key, self)
 
     def read(self) -> ClockReading:
         """Return a time that goes on with each event."""
@@ -54,9 +54,9 @@ class GoodUnit:
         token = self._sealer.event(attempt, self._head).token
         self._head = self._head.followed_by(token)
         self.tokens.append(token)
-        return self.name.topic(Leaf.EVENT), token.encode("ascii")
+        return self.name.topic(TopicKind.EVENT), token.encode("ascii")
 
     def health(self) -> tuple[str, bytes]:
         """Return a message that proves the end of the chain."""
-        token = self._sealer.health(Vitals(), 1, self._head, 0)
-        return self.name.topic(Leaf.HEALTH), token.encode("ascii")
+        token = self._sealer.health(HealthReport(), 1, self._head, 0)
+        return self.name.topic(TopicKind.HEALTH), token.encode("ascii")

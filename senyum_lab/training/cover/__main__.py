@@ -22,9 +22,9 @@ from edge.errors import ModelError
 from edge.inference.occlusion import SIDE
 from senyum_lab.training.cover import crops, painting
 from senyum_lab.training.cover.augment import vary
-from senyum_lab.training.cover.crops import Faces
+from senyum_lab.training.cover.crops import OcclusionCrops
 from senyum_lab.training.int8.file import write
-from senyum_lab.training.int8.network import Design, Network, Quantized
+from senyum_lab.training.int8.network import Design, Quantized, TrainableNetwork
 from senyum_lab.training.int8.training import Course, log_odds, run
 
 DESIGN = Design(
@@ -79,7 +79,7 @@ def main() -> int:
     return 0
 
 
-def _trained(sets: dict[str, Faces], out: Path) -> tuple[Network, Quantized]:
+def _trained(sets: dict[str, OcclusionCrops], out: Path) -> tuple[TrainableNetwork, Quantized]:
     kept = {name: _part(faces) >= _TEST[name] + _LINE for name, faces in sets.items()}
     wide = torch.from_numpy(np.concatenate([f.wide[kept[n]] for n, f in sets.items()]))[:, None]
     covered = torch.from_numpy(np.concatenate([f.covered[kept[n]] for n, f in sets.items()]))
@@ -94,7 +94,7 @@ def _trained(sets: dict[str, Faces], out: Path) -> tuple[Network, Quantized]:
 
     torch.manual_seed(_SEED)
     generator = torch.Generator().manual_seed(_SEED)
-    network = Network(DESIGN)
+    network = TrainableNetwork(DESIGN)
     more = {"samples": len(wide), "batch": _BATCH, "generator": generator}
     run(network, loss, out / "float.pt", **more, course=_FLOAT)
     network.eval()
@@ -104,12 +104,12 @@ def _trained(sets: dict[str, Faces], out: Path) -> tuple[Network, Quantized]:
     return network, quantized.eval()
 
 
-def _part(faces: Faces) -> NDArray[np.int64]:
+def _part(faces: OcclusionCrops) -> NDArray[np.int64]:
     """Return which part each face is in; a person is always in the same."""
     return np.array([zlib.crc32(person.encode()) % _PARTS for person in faces.person.tolist()])
 
 
-def _threshold(sets: dict[str, Faces], answers: dict[str, NDArray[np.float64]]) -> float:
+def _threshold(sets: dict[str, OcclusionCrops], answers: dict[str, NDArray[np.float64]]) -> float:
     """Return the log-odds that so few uncovered faces, painted or not, of its parts reach."""
     uncovered = [
         answers[name][
@@ -130,7 +130,10 @@ def _check_loss(seen: dict[str, float]) -> None:
 
 
 def _say(
-    form: str, threshold: float, sets: dict[str, Faces], answers: dict[str, NDArray[np.float64]]
+    form: str,
+    threshold: float,
+    sets: dict[str, OcclusionCrops],
+    answers: dict[str, NDArray[np.float64]],
 ) -> float:
     """Print what is called covered of the test parts; return the share of the covers seen."""
     print(f"{form}, threshold {threshold:.2f}, called covered")

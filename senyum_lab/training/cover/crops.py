@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.images import from_image, to_image
-from edge.inference.align import five_points, laid_out, similarity
-from edge.inference.face_analyzer import Examiner
-from edge.inference.face_crop import Closeup
+from edge.inference.align import landmarks_to_five_points, layout, similarity
+from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.face_crop import FaceCrop
 from edge.inference.landmarks import Mesh
 from edge.inference.occlusion import PLACED_BY, SIDE, TEMPLATE
 from edge.photos import open_photo
@@ -27,13 +27,13 @@ from senyum_lab.training.int8.progress import Progress
 
 WIDE = 80  # side of the crop that augmentation reads
 ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
-_WIDE_TEMPLATE = laid_out(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
+_WIDE_TEMPLATE = layout(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
 BARE = "bare"  # the kind of a face as it is
 _COVERS_EACH = 2  # painted covers a photo
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class OcclusionCrops:
     """The faces found in one set, n of them."""
 
     crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
@@ -48,7 +48,7 @@ class Faces:
         return np.isin(self.kind, list(painting.COVERS))
 
 
-class Photo(NamedTuple):
+class OcclusionPhoto(NamedTuple):
     """One photo of a set."""
 
     path: Path
@@ -56,15 +56,15 @@ class Photo(NamedTuple):
     group: str
 
 
-def load(name: str, datasets: Path, cache: Path) -> Faces:
+def load(name: str, datasets: Path, cache: Path) -> OcclusionCrops:
     """Return the faces of one of `SETS`, painted anew where the cache has none of this code."""
-    examiner = Examiner(InferenceSettings())
+    examiner = FaceAnalyzer(InferenceSettings())
     code = (Path(__file__), Path(painting.__file__))
     path = cache / f"{name}-{digest(('detector', 'landmarks'), code)}.npz"
-    return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
+    return kept(path, OcclusionCrops, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
-def _cut(examiner: Examiner, photos: list[Photo], name: str) -> Faces:
+def _cut(examiner: FaceAnalyzer, photos: list[OcclusionPhoto], name: str) -> OcclusionCrops:
     seen: list[tuple[Bytes2D, Bytes2D]] = []
     told: list[tuple[str, str, str]] = []
     lost = []
@@ -89,17 +89,17 @@ def _cut(examiner: Examiner, photos: list[Photo], name: str) -> Faces:
                 told.append((kind, photo.group, photo.person))
     crops, wide = (np.array(part) for part in zip(*seen, strict=True))
     kinds, groups, people = (np.array(part) for part in zip(*told, strict=True))
-    return Faces(crops, wide, kinds, groups, people, np.array(lost))
+    return OcclusionCrops(crops, wide, kinds, groups, people, np.array(lost))
 
 
-def _look(examiner: Examiner, picture: Yuv) -> tuple[Closeup, Mesh] | None:
+def _look(examiner: FaceAnalyzer, picture: Yuv) -> tuple[FaceCrop, Mesh] | None:
     """Return the largest face."""
-    looks = (examiner.look(picture, found) for found in examiner.find(picture))
+    looks = (examiner.locate(picture, found) for found in examiner.find(picture))
     return next((looked for looked in looks if looked is not None), None)
 
 
-def _crops(closeup: Closeup, mesh: Mesh) -> tuple[Bytes2D, Bytes2D]:
-    placed = five_points(mesh)[:PLACED_BY]
+def _crops(closeup: FaceCrop, mesh: Mesh) -> tuple[Bytes2D, Bytes2D]:
+    placed = landmarks_to_five_points(mesh)[:PLACED_BY]
     return (
         closeup.grey(similarity(TEMPLATE, placed), SIDE),
         closeup.grey(similarity(_WIDE_TEMPLATE, placed), WIDE),
@@ -111,19 +111,19 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def _lfw(datasets: Path) -> Iterator[Photo]:
+def _lfw(datasets: Path) -> Iterator[OcclusionPhoto]:
     """Yield one photo a person."""
     seen = set()
     for row in _rows(datasets / "lfw-smile.csv"):
         if row["identity"] not in seen:
             seen.add(row["identity"])
-            yield Photo(datasets / "lfw" / row["file"], row["identity"], "")
+            yield OcclusionPhoto(datasets / "lfw" / row["file"], row["identity"], "")
 
 
-def _utkface(datasets: Path) -> Iterator[Photo]:
+def _utkface(datasets: Path) -> Iterator[OcclusionPhoto]:
     for row in _rows(datasets / "utkface.csv"):
         group = "WBAIO"[int(row["race_0W1B2A3I4O"])].lower()
-        yield Photo(datasets / "utkface" / row["file"], row["file"], group)
+        yield OcclusionPhoto(datasets / "utkface" / row["file"], row["file"], group)
 
 
-SETS: dict[str, Callable[[Path], Iterator[Photo]]] = {"lfw": _lfw, "utkface": _utkface}
+SETS: dict[str, Callable[[Path], Iterator[OcclusionPhoto]]] = {"lfw": _lfw, "utkface": _utkface}

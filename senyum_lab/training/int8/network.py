@@ -34,7 +34,7 @@ class Design:
         return self.most_logit / 127
 
 
-class Network(nn.Module):
+class TrainableNetwork(nn.Module):
     """The network in float, with batch normalisation; what training begins with."""
 
     def __init__(self, design: Design) -> None:
@@ -69,7 +69,7 @@ class Quantized(nn.Module):
 
     scales: Tensor
 
-    def __init__(self, network: Network, pixels: Tensor) -> None:
+    def __init__(self, network: TrainableNetwork, pixels: Tensor) -> None:
         """Fold `network`, and take the activations' ranges from `pixels` as it takes them."""
         super().__init__()
         self.design = network.design

@@ -18,14 +18,14 @@ from model_builder import BuildError
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
-from edge.inference.liveness import MEASURES, cues
+from edge.inference.liveness import MEASURES, texture_features
 from senyum_lab.training.int8.file import write
 from senyum_lab.training.int8.processes import follow_parent
 from senyum_lab.training.int8.training import log_odds
 from senyum_lab.training.liveness import parts
 from senyum_lab.training.liveness.line import line_of
 from senyum_lab.training.liveness.recapture import KINDS
-from senyum_lab.training.liveness.samples import LINE, LIVE, Samples
+from senyum_lab.training.liveness.samples import LINE, LIVE, LivenessSamples
 from senyum_lab.training.liveness.towers import TOWERS, trained, weights
 
 _MOST_LOST = 0.01  # of the attacks passed at that threshold, by int8 over float
@@ -50,7 +50,7 @@ def main() -> int:
         told = options.datasets, out, options.photos
         towers = [pool.submit(trained, *told, number) for number in range(TOWERS)]
         both = [tower.result() for tower in towers]
-    named = np.array([cues(view) for view in rest.views])
+    named = np.array([texture_features(view) for view in rest.views])
     said = {
         form: np.concatenate([log_odds(tower[i], rest.views) for tower in both], 1)
         for i, form in enumerate(("float", "int8"))
@@ -83,9 +83,9 @@ def main() -> int:
     return 0
 
 
-def _of_line(seen: Samples) -> Samples:
+def _of_line(seen: LivenessSamples) -> LivenessSamples:
     kept = seen.share == LINE
-    return Samples(*(getattr(seen, field)[kept] for field in Samples.__slots__))
+    return LivenessSamples(*(getattr(seen, field)[kept] for field in LivenessSamples.__slots__))
 
 
 def _check_loss(passed: dict[str, float]) -> None:
@@ -97,7 +97,7 @@ def _check_loss(passed: dict[str, float]) -> None:
         )
 
 
-def _print_figures(form: str, logits: NDArray[np.float64], rest: Samples) -> float:
+def _print_figures(form: str, logits: NDArray[np.float64], rest: LivenessSamples) -> float:
     """Print the figures of one form at its threshold, and return the share of attacks passed."""
     living, plain = rest.kind == LIVE, rest.untouched
     parts = [

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.settings import InferenceSettings
 from senyum_lab.training.int8.kept import digest, kept
 from senyum_lab.training.int8.processes import follow_parent
 from senyum_lab.training.int8.progress import Progress
 from senyum_lab.training.liveness import portraits, samples
-from senyum_lab.training.liveness.samples import Photo, Samples
+from senyum_lab.training.liveness.samples import LivenessPhoto, LivenessSamples
 
 _PART = 250  # photos that are kept together
 _ROOM = Path(__file__).parent
@@ -25,7 +25,7 @@ class _Maker(NamedTuple):
     """What makes samples of photos, and the code that what it makes depends on."""
 
     what: str
-    made: Callable[[Examiner, list[Photo], Iterable[int]], Samples]
+    made: Callable[[FaceAnalyzer, list[LivenessPhoto], Iterable[int]], LivenessSamples]
     code: tuple[str, ...]
 
 
@@ -35,7 +35,7 @@ _MAKERS = (
 )
 
 
-def load(datasets: Path, cache: Path, processes: int, most: int) -> Samples:
+def load(datasets: Path, cache: Path, processes: int, most: int) -> LivenessSamples:
     """Return all samples, made anew where the cache has none of these models and this code.
 
     Of `most` photos at most, by so many processes: the samples are the same whatever their number.
@@ -57,12 +57,19 @@ def load(datasets: Path, cache: Path, processes: int, most: int) -> Samples:
                 if job is not None:
                     job.result()
                 with np.load(path) as stored:
-                    parts.append({field: stored[field] for field in Samples.__slots__})
-    return Samples(
-        **{field: np.concatenate([part[field] for part in parts]) for field in Samples.__slots__}
+                    parts.append({field: stored[field] for field in LivenessSamples.__slots__})
+    return LivenessSamples(
+        **{
+            field: np.concatenate([part[field] for part in parts])
+            for field in LivenessSamples.__slots__
+        }
     )
 
 
-def _make(path: Path, maker: _Maker, listed: list[Photo], numbers: range) -> None:
+def _make(path: Path, maker: _Maker, listed: list[LivenessPhoto], numbers: range) -> None:
     """Write the file of these photos, in a process of its own."""
-    kept(path, Samples, lambda: maker.made(Examiner(InferenceSettings()), listed, numbers))
+    kept(
+        path,
+        LivenessSamples,
+        lambda: maker.made(FaceAnalyzer(InferenceSettings()), listed, numbers),
+    )

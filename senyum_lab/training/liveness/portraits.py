@@ -14,11 +14,17 @@ from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.types import Floats
 from senyum_lab.training.liveness import camera, samples
 from senyum_lab.training.liveness.backdrops import backdrop, colour
-from senyum_lab.training.liveness.samples import LIVE, Photo, Row, Samples, Seen
+from senyum_lab.training.liveness.samples import (
+    LIVE,
+    LivenessPhoto,
+    LivenessSamples,
+    ObservedFace,
+    Row,
+)
 
 _EVERY = 2  # so many photos there is a portrait, and an attack made of it
 _SEED = 47
@@ -36,7 +42,9 @@ class _Face(NamedTuple):
     wide: float
 
 
-def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Samples:
+def made(
+    examiner: FaceAnalyzer, listed: list[LivenessPhoto], numbers: Iterable[int]
+) -> LivenessSamples:
     """Return the samples of the portraits of these photos; the same each time."""
     rows: list[Row] = []
     for number in numbers:
@@ -49,16 +57,18 @@ def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Sam
             continue
         once = rng.random() < 0.6
         living = portrait if once else camera.image_of(samples.alive(portrait, rng))
-        rows += samples.look(examiner, living, Seen(LIVE, photo.share, once), rng)
+        rows += samples.look(examiner, living, ObservedFace(LIVE, photo.share, once), rng)
         kind = int(rng.choice(samples.ATTACKS))
         room = samples.behind(listed, number + 1)
         attacked = camera.image_of(samples.attack(portrait, kind, room, rng))
-        rows += samples.look(examiner, attacked, Seen(kind, photo.share, untouched=False), rng)
+        rows += samples.look(
+            examiner, attacked, ObservedFace(kind, photo.share, untouched=False), rng
+        )
     return samples.gathered(rows)
 
 
 def composed(
-    examiner: Examiner, photo: Image.Image, room: Floats, rng: Generator
+    examiner: FaceAnalyzer, photo: Image.Image, room: Floats, rng: Generator
 ) -> Image.Image | None:
     """Return the person of the photo before another background; None where there is no face."""
     photo.thumbnail((_MOST_SIDE, _MOST_SIDE))
@@ -83,11 +93,11 @@ def composed(
     return camera.image_of(portrait)
 
 
-def _face(examiner: Examiner, photo: Image.Image) -> _Face | None:
+def _face(examiner: FaceAnalyzer, photo: Image.Image) -> _Face | None:
     """Return the largest face."""
     picture = from_image(photo)
     for found in examiner.find(picture):
-        looked = examiner.look(picture, found)
+        looked = examiner.locate(picture, found)
         if looked is not None:
             points = looked[1].points[:, :2]
             (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()

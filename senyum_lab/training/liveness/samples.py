@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.images import from_image
-from edge.inference.face_analyzer import Examiner
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.landmarks import Mesh
-from edge.inference.liveness import SIDE, views
+from edge.inference.liveness import SIDE, context_crops
 from edge.settings import CameraSettings
 from edge.types import Floats
 from senyum_lab.evaluate.faces import framed
@@ -39,8 +39,8 @@ _ASIDE, _NEARER = 0.1, 0.1  # of the face: how far a second look at it is off, a
 LINE = 1  # the share of people that sets the line
 
 
-class Seen(NamedTuple):
-    """Of one picture, what `Samples` has beside the views."""
+class ObservedFace(NamedTuple):
+    """Of one picture, what `LivenessSamples` has beside the views."""
 
     kind: int
     share: int
@@ -50,7 +50,7 @@ class Seen(NamedTuple):
 Row = tuple[NDArray[np.uint8], int, int, bool]  # of one face, what Samples has
 
 
-class Photo(NamedTuple):
+class LivenessPhoto(NamedTuple):
     """One photo of a living person."""
 
     path: Path
@@ -63,7 +63,7 @@ class Photo(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class LivenessSamples:
     """What was seen of n faces."""
 
     views: NDArray[np.uint8]  # (n, SIDE, SIDE, 6), as edge.inference.liveness.views
@@ -72,24 +72,28 @@ class Samples:
     untouched: NDArray[np.bool_]  # (n,): living, and not taken by a camera once more
 
 
-def photos(datasets: Path) -> list[Photo]:
+def photos(datasets: Path) -> list[LivenessPhoto]:
     """Return all photos but those of the people that are for evaluation alone, in a fixed order."""
-    found: list[Photo] = []
+    found: list[LivenessPhoto] = []
     for person in sorted((datasets / "lfw").iterdir()):
         share = zlib.crc32(person.name.encode()) % SHARES
-        found += [Photo(path, share) for path in sorted(person.glob("*.jpg"))[:_A_PERSON]]
+        found += [LivenessPhoto(path, share) for path in sorted(person.glob("*.jpg"))[:_A_PERSON]]
     for path in sorted((datasets / "utkface").glob("*.jpg")):
-        found.append(Photo(path, zlib.crc32(path.stem.encode()) % SHARES))
+        found.append(LivenessPhoto(path, zlib.crc32(path.stem.encode()) % SHARES))
     with (datasets / "london.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             if zlib.crc32(row["person"].encode()) % _HALVES:
-                found += [Photo(datasets / "london" / row["file"], SHARES - 1)] * _LONDON_TIMES
+                found += [
+                    LivenessPhoto(datasets / "london" / row["file"], SHARES - 1)
+                ] * _LONDON_TIMES
     found = [photo for photo in found if photo.share]
     order = np.random.default_rng(_SEED).permutation(len(found))
     return [found[i] for i in order]
 
 
-def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Samples:
+def made(
+    examiner: FaceAnalyzer, listed: list[LivenessPhoto], numbers: Iterable[int]
+) -> LivenessSamples:
     """Return the samples of the listed photos of these numbers; the same each time."""
     seen: list[Row] = []
     for number in numbers:
@@ -99,18 +103,18 @@ def made(examiner: Examiner, listed: list[Photo], numbers: Iterable[int]) -> Sam
         rng = np.random.default_rng((_SEED, number))
         untouched = rng.random() < _UNTOUCHED
         living = original if untouched else camera.image_of(alive(original, rng))
-        seen += look(examiner, living, Seen(LIVE, photo.share, untouched), rng)
+        seen += look(examiner, living, ObservedFace(LIVE, photo.share, untouched), rng)
         for kind in rng.permutation(ATTACKS)[:_EACH].tolist():
             attacked = camera.image_of(attack(original, kind, room, rng))
-            seen += look(examiner, attacked, Seen(kind, photo.share, untouched=False), rng)
+            seen += look(examiner, attacked, ObservedFace(kind, photo.share, untouched=False), rng)
         if number % _ROOMY == 0:
             seen += _roomy(examiner, photo, number)
     return gathered(seen)
 
 
-def gathered(rows: list[Row]) -> Samples:
+def gathered(rows: list[Row]) -> LivenessSamples:
     """Return the samples of these faces, of which there may be none."""
-    return Samples(
+    return LivenessSamples(
         np.array([row[0] for row in rows], np.uint8).reshape(-1, SIDE, SIDE, 6),
         np.array([row[1] for row in rows], np.int64),
         np.array([row[2] for row in rows], np.int64),
@@ -118,7 +122,7 @@ def gathered(rows: list[Row]) -> Samples:
     )
 
 
-def behind(listed: list[Photo], number: int) -> Floats:
+def behind(listed: list[LivenessPhoto], number: int) -> Floats:
     """Return what is seen behind the photo of this number: another, upside down.
 
     Else a face in it might be found.
@@ -126,7 +130,7 @@ def behind(listed: list[Photo], number: int) -> Floats:
     return camera.array_of(listed[(number + 1) % len(listed)].open().rotate(180))
 
 
-def _roomy(examiner: Examiner, photo: Photo, number: int) -> list[Row]:
+def _roomy(examiner: FaceAnalyzer, photo: LivenessPhoto, number: int) -> list[Row]:
     """Return a living face with a room about it, taken once, at any size.
 
     A unit sees more about a face than these tight photos hold.
@@ -138,7 +142,7 @@ def _roomy(examiner: Examiner, photo: Photo, number: int) -> list[Row]:
     height, width = original.shape[:2]
     scale = min(math.exp(rng.uniform(math.log(0.6), math.log(2))), _ROOMY_SIDE / height)
     living = camera.sized(original, round(width * scale), round(height * scale))
-    what = Seen(LIVE, photo.share, untouched=True)
+    what = ObservedFace(LIVE, photo.share, untouched=True)
     return look(examiner, camera.image_of(living), what, rng)
 
 
@@ -198,19 +202,21 @@ def _continued(photo: Floats, rng: Generator) -> Floats:
     return np.asarray(wide * (1 - share) + blurred * share, np.float32)
 
 
-def look(examiner: Examiner, shown: Image.Image, what: Seen, rng: Generator) -> list[Row]:
+def look(
+    examiner: FaceAnalyzer, shown: Image.Image, what: ObservedFace, rng: Generator
+) -> list[Row]:
     """Return the views of the largest face, once as the unit takes them and once a little off.
 
     Of people who set the line, as the unit takes them alone.
     """
     picture = framed(from_image(shown), CameraSettings())
     for found in examiner.find(picture):
-        looked = examiner.look(picture, found)
+        looked = examiner.locate(picture, found)
         if looked is not None:
             meshes = [looked[1]]
             if what.share != LINE:
                 meshes.append(_off(looked[1], rng))
-            return [(views(picture, mesh), *what) for mesh in meshes]
+            return [(context_crops(picture, mesh), *what) for mesh in meshes]
     return []
 
 

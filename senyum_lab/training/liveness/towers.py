@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from senyum_lab.training.int8.network import Network, Quantized
+from senyum_lab.training.int8.network import Quantized, TrainableNetwork
 from senyum_lab.training.liveness import parts
-from senyum_lab.training.liveness.samples import LINE, LIVE, Samples
+from senyum_lab.training.liveness.samples import LINE, LIVE, LivenessSamples
 from senyum_lab.training.liveness.training import Lesson, train
 
 TOWERS = 2  # their mean errs less than either: mistakes on what they have not seen differ
@@ -17,7 +17,9 @@ TOWERS = 2  # their mean errs less than either: mistakes on what they have not s
 _RETAKEN = 0.6
 
 
-def trained(datasets: Path, out: Path, photos: int, number: int) -> tuple[Network, Quantized]:
+def trained(
+    datasets: Path, out: Path, photos: int, number: int
+) -> tuple[TrainableNetwork, Quantized]:
     """Train one tower, in a process of its own; the samples are in `out` already."""
     torch.set_num_threads(1)  # sums are then added in the same order on any machine
     seen = parts.load(datasets, out / "samples", 1, photos)
@@ -27,6 +29,6 @@ def trained(datasets: Path, out: Path, photos: int, number: int) -> tuple[Networ
     return train(Lesson(torch.from_numpy(seen.views[learnt]), alive, weight), out, number)
 
 
-def weights(seen: Samples) -> NDArray[np.float64]:
+def weights(seen: LivenessSamples) -> NDArray[np.float64]:
     """Return what each sample counts."""
     return np.where((seen.kind == LIVE) & ~seen.untouched, _RETAKEN, 1.0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.inference.liveness import SIDE
-from senyum_lab.training.int8.network import Design, Network, Quantized
+from senyum_lab.training.int8.network import Design, Quantized, TrainableNetwork
 from senyum_lab.training.int8.training import Course, run
 
 # Both views, one over the other, are looked at together: six channels.
@@ -39,14 +39,14 @@ class Lesson:
     weight: Tensor  # (n,)
 
 
-def train(lesson: Lesson, out: Path, number: int) -> tuple[Network, Quantized]:
+def train(lesson: Lesson, out: Path, number: int) -> tuple[TrainableNetwork, Quantized]:
     """Return the float and the quantized network of one tower, which has a seed of its own.
 
     Their state is kept in `out` each epoch.
     """
     torch.manual_seed(_SEED + number)
     generator = torch.Generator().manual_seed(_SEED + number)
-    network = Network(DESIGN).to(memory_format=torch.channels_last)
+    network = TrainableNetwork(DESIGN).to(memory_format=torch.channels_last)
     course(network, lesson, out / f"float{number}.pt", generator, _FLOAT)
     network.eval()
     picked = torch.randperm(len(lesson.views), generator=generator)[:_RANGE_FACES]
@@ -115,7 +115,7 @@ def _light(count: int, generator: torch.Generator) -> Tensor:
 def _loss(lesson: Lesson, network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
     pictures = vary(lesson.views[batch], generator)
     # Half as many bits are enough for gradients, but not for the int8 grids.
-    with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(network, Network)):
+    with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(network, TrainableNetwork)):
         logits = network(pictures)[:, 0].float()
     wanted = lesson.alive[batch] * (1 - _DOUBT) + _DOUBT / 2
     weight = lesson.weight[batch]

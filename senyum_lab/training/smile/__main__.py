@@ -26,7 +26,7 @@ from senyum_lab.training.int8.processes import follow_parent
 from senyum_lab.training.int8.training import log_odds
 from senyum_lab.training.smile import crops
 from senyum_lab.training.smile.calibration import Figures, Truths, Values, figures, fit
-from senyum_lab.training.smile.crops import Faces
+from senyum_lab.training.smile.crops import SmileCrops
 from senyum_lab.training.smile.folds import (
     FOLDS,
     SHARES,
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def _measured(
-    sets: dict[str, Faces], shipped: Answers, folds: list[Answers]
+    sets: dict[str, SmileCrops], shipped: Answers, folds: list[Answers]
 ) -> tuple[Values, dict[str, Figures]]:
     """Return the line of the shipped score, and what scores are worth."""
     genki, lfw, london = sets["genki4k"], sets["lfw"], sets["london"]
@@ -126,7 +126,7 @@ def _measured(
     return line, rows
 
 
-def _ordered(faces: Faces, scores: Values) -> str:
+def _ordered(faces: SmileCrops, scores: Values) -> str:
     """Return how many people's smiling photo scores above their neutral one, of how many."""
     people = np.unique(faces.person)
     above = [

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edge.images import from_image
-from edge.inference.align import five_points, laid_out, similarity
-from edge.inference.face_analyzer import Examiner
+from edge.inference.align import landmarks_to_five_points, layout, similarity
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.face_crop import Affine
 from edge.inference.landmarks import SIDE as SEEN
 from edge.inference.landmarks import region
@@ -26,13 +26,13 @@ from senyum_lab.training.int8.progress import Progress
 
 WIDE = 96  # side of the crop that augmentation reads
 ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
-_WIDE_TEMPLATE = laid_out(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
+_WIDE_TEMPLATE = layout(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
 _LEAST_SCORE = 0.6  # of the detector: what it is less sure of is often no face
 _FER_EDGE = 12  # pixels added to each side of FER2013's tight 48x48 faces, or few are found
 
 
 @dataclass(frozen=True, slots=True)
-class Faces:
+class SmileCrops:
     """The faces found in one set, n of them."""
 
     crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
@@ -52,14 +52,14 @@ class Picture(NamedTuple):
     person: str
 
 
-def load(name: str, datasets: Path, cache: Path) -> Faces:
+def load(name: str, datasets: Path, cache: Path) -> SmileCrops:
     """Return the faces of one of `SETS`, cut anew where the cache has none of this code."""
-    examiner = Examiner(InferenceSettings(detector_score=_LEAST_SCORE))
+    examiner = FaceAnalyzer(InferenceSettings(detector_score=_LEAST_SCORE))
     path = cache / f"{name}-{digest(('detector', 'landmarks'), [Path(__file__)])}.npz"
-    return kept(path, Faces, lambda: _cut(examiner, list(SETS[name](datasets)), name))
+    return kept(path, SmileCrops, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
-def _cut(examiner: Examiner, pictures: list[Picture], name: str) -> Faces:
+def _cut(examiner: FaceAnalyzer, pictures: list[Picture], name: str) -> SmileCrops:
     seen, smiling, person = [], [], []
     camera = CameraSettings()
     for picture in Progress(f"cutting {name}", pictures):
@@ -69,16 +69,18 @@ def _cut(examiner: Examiner, pictures: list[Picture], name: str) -> Faces:
             smiling.append(picture.smiling)
             person.append(picture.person)
     crops, wide, features = (np.array(part) for part in zip(*seen, strict=True))
-    return Faces(crops, wide, features, np.array(smiling), np.array(person), len(pictures))
+    return SmileCrops(crops, wide, features, np.array(smiling), np.array(person), len(pictures))
 
 
-def _look(examiner: Examiner, picture: Yuv) -> tuple[Bytes2D, Bytes2D, NDArray[np.uint8]] | None:
+def _look(
+    examiner: FaceAnalyzer, picture: Yuv
+) -> tuple[Bytes2D, Bytes2D, NDArray[np.uint8]] | None:
     """Return both crops of the largest face, and both ways' features."""
     for found in examiner.find(picture):
-        looked = examiner.look(picture, found)
+        looked = examiner.locate(picture, found)
         if looked is not None:
             closeup, mesh = looked
-            placed = five_points(mesh)[:PLACED_BY]
+            placed = landmarks_to_five_points(mesh)[:PLACED_BY]
             mirrored = examiner.landmarks.find(closeup, _mirrored(region(found)))
             return (
                 closeup.grey(similarity(TEMPLATE, placed), SIDE),

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from senyum_lab.training.int8.network import Network, Quantized
+from senyum_lab.training.int8.network import Quantized, TrainableNetwork
 from senyum_lab.training.int8.training import log_odds
 from senyum_lab.training.smile.calibration import Values
-from senyum_lab.training.smile.crops import Faces
+from senyum_lab.training.smile.crops import SmileCrops
 from senyum_lab.training.smile.readout import Features
 from senyum_lab.training.smile.readout import train as train_readout
-from senyum_lab.training.smile.training import Samples, train
+from senyum_lab.training.smile.training import SmileSamples, train
 
 FOLDS = 2  # of GENKI-4K's faces and of London's people; fold k leaves out half k of each
 SHARES = 5  # of LFW's people; share 0 is for testing alone, share 1 + k is left out by fold k
@@ -56,23 +56,23 @@ class Answers(NamedTuple):
         return cls(exact, rounded, [one.network for one in towers], readout.network)
 
 
-def tower(sets: dict[str, Faces], out: Path, fold: int | None, number: int) -> Told:
+def tower(sets: dict[str, SmileCrops], out: Path, fold: int | None, number: int) -> Told:
     """Train one tower of a fold, or of what is shipped (None), and ask it about all."""
     torch.set_num_threads(1)
     wide, target, weight = _learnt(sets, "wide", fold)
     onset = torch.from_numpy(onsets(sets["london"], fold))
-    samples = Samples(wide[:, None], target, weight, onset)
+    samples = SmileSamples(wide[:, None], target, weight, onset)
     both = train(samples, out, f"{_name(fold)}-{number}", _SEED + number)
     return _asked(sets, both, lambda network, faces: both_ways(network, faces.crops))
 
 
-def readout(sets: dict[str, Faces], out: Path, fold: int | None) -> Told:
+def readout(sets: dict[str, SmileCrops], out: Path, fold: int | None) -> Told:
     """Train one readout, and ask it about all."""
     torch.set_num_threads(1)
     features = Features(*_learnt(sets, "features", fold))
     both = train_readout(features, out, f"{_name(fold)}-readout", _SEED)
 
-    def ask(network: nn.Module, faces: Faces) -> Values:
+    def ask(network: nn.Module, faces: SmileCrops) -> Values:
         return log_odds(network, as_pictures(faces.features))[:, 0]
 
     return _asked(sets, both, ask)
@@ -83,9 +83,9 @@ def _name(fold: int | None) -> str:
 
 
 def _asked(
-    sets: dict[str, Faces],
-    both: tuple[Network, Quantized],
-    ask: Callable[[nn.Module, Faces], Values],
+    sets: dict[str, SmileCrops],
+    both: tuple[TrainableNetwork, Quantized],
+    ask: Callable[[nn.Module, SmileCrops], Values],
 ) -> Told:
     exact, rounded = (
         {name: ask(network, faces) for name, faces in sets.items() if name != "fer2013"}
@@ -94,7 +94,9 @@ def _asked(
     return Told(exact, rounded, both[1])
 
 
-def _learnt(sets: dict[str, Faces], field: str, fold: int | None) -> tuple[Tensor, Tensor, Tensor]:
+def _learnt(
+    sets: dict[str, SmileCrops], field: str, fold: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return what a fold is trained on: a field of its faces, who smiles, what each counts."""
     left_out = [0] if fold is None else [0, 1 + fold]
     kept = {
@@ -114,7 +116,7 @@ def _learnt(sets: dict[str, Faces], field: str, fold: int | None) -> tuple[Tenso
     )
 
 
-def onsets(london: Faces, fold: int | None) -> NDArray[np.uint8]:
+def onsets(london: SmileCrops, fold: int | None) -> NDArray[np.uint8]:
     """Return the neutral and the smiling photo of each person who is not left out."""
     kept = part(london, FOLDS) != (-1 if fold is None else fold)
     wide, smiling, person = (
@@ -140,6 +142,6 @@ def both_ways(network: nn.Module, crops: NDArray[np.uint8]) -> Values:
     return np.asarray(np.mean(said, axis=0), np.float64)
 
 
-def part(faces: Faces, parts: int) -> NDArray[np.int64]:
+def part(faces: SmileCrops, parts: int) -> NDArray[np.int64]:
     """Return which of so many parts each face is in; a person is always in the same."""
     return np.array([zlib.crc32(person.encode()) % parts for person in faces.person.tolist()])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edge.inference.smile import FEATURES
-from senyum_lab.training.int8.network import Design, Network, Quantized
+from senyum_lab.training.int8.network import Design, Quantized, TrainableNetwork
 from senyum_lab.training.int8.training import Course, run
 from senyum_lab.training.smile.training import DOUBT
 
@@ -30,11 +30,11 @@ class Features(NamedTuple):
     weight: Tensor  # (n,)
 
 
-def train(faces: Features, out: Path, name: str, seed: int) -> tuple[Network, Quantized]:
+def train(faces: Features, out: Path, name: str, seed: int) -> tuple[TrainableNetwork, Quantized]:
     """Return the float network and the quantized one; their state is kept in `out` each epoch."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    network = Network(DESIGN)
+    network = TrainableNetwork(DESIGN)
     _course(network, faces, out / f"{name}-float.pt", generator, _FLOAT)
     network.eval()
     some = faces.features[:1, 0, :, None, None].float()  # a line has no ranges to be set

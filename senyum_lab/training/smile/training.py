@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from senyum_lab.training.int8.network import Network, Quantized
+from senyum_lab.training.int8.network import Quantized, TrainableNetwork
 from senyum_lab.training.int8.training import Course, run
 from senyum_lab.training.smile.augment import vary
 from senyum_lab.training.smile.network import DESIGN
@@ -29,7 +29,7 @@ _INT8 = Course(epochs=3, rate=4e-4, decay=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SmileSamples:
     """What a network is trained on, n faces and k people."""
 
     wide: Tensor  # (n, 1, 96, 96), uint8
@@ -38,11 +38,13 @@ class Samples:
     onset: Tensor  # (k, 2, 96, 96), uint8: a person's neutral and smiling photo
 
 
-def train(samples: Samples, out: Path, name: str, seed: int) -> tuple[Network, Quantized]:
+def train(
+    samples: SmileSamples, out: Path, name: str, seed: int
+) -> tuple[TrainableNetwork, Quantized]:
     """Return the float network and the quantized one; their state is kept in `out` each epoch."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    network = Network(DESIGN).to(memory_format=torch.channels_last)
+    network = TrainableNetwork(DESIGN).to(memory_format=torch.channels_last)
     course(network, samples, out / f"{name}-float.pt", generator, _FLOAT)
     network.eval()
     picked = torch.randperm(len(samples.wide), generator=generator)[:_RANGE_FACES]
@@ -53,7 +55,7 @@ def train(samples: Samples, out: Path, name: str, seed: int) -> tuple[Network, Q
 
 
 def course(
-    network: nn.Module, samples: Samples, path: Path, generator: torch.Generator, how: Course
+    network: nn.Module, samples: SmileSamples, path: Path, generator: torch.Generator, how: Course
 ) -> None:
     """Train `network` for the course `how`, less the epochs that `path` holds already."""
     run(
@@ -68,7 +70,7 @@ def course(
 
 
 def _loss(
-    samples: Samples, network: nn.Module, batch: Tensor, generator: torch.Generator
+    samples: SmileSamples, network: nn.Module, batch: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Return how wrong the labels are told, and how little more smile scores more."""
     faces = samples.wide[batch].float()
@@ -84,7 +86,7 @@ def _loss(
     usual = vary(faces, torch.zeros(BATCH), generator)
     pictures = torch.cat((usual, still, lifted, before, after))
     # Half as many bits are enough for gradients, but not for the int8 grids.
-    with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(network, Network)):
+    with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(network, TrainableNetwork)):
         answers = network(pictures.contiguous(memory_format=torch.channels_last))[:, 0]
     logits, low, high, first, second = answers.float().split(
         (BATCH, _LIFTS, _LIFTS, _ONSETS, _ONSETS)

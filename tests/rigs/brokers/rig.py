@@ -16,8 +16,8 @@ from processes import PROGRAM, Process
 from wireunit import UNIT, environment
 
 from edge.contract.keys import SigningKey, add_registration
-from edge.outbox.store import Reader
-from edge.system.text import counted
+from edge.outbox.store import OutboxReader
+from edge.system.text import pluralize
 
 BEFORE, DURING, AFTER = 30, 30, 15  # events: before, in and after the broker's restart
 PATIENCE_S = 90.0
@@ -56,7 +56,7 @@ class Device:
 
     def tokens(self) -> list[str]:
         """Return what is in its outbox."""
-        with contextlib.closing(Reader(self._folder / "device" / "outbox.db")) as reader:
+        with contextlib.closing(OutboxReader(self._folder / "device" / "outbox.db")) as reader:
             return [row.token for row in reader.after(0, 10_000)]
 
     def end(self) -> None:
@@ -137,7 +137,7 @@ def check(broker: Broker | Mosquitto, folder: Path, protocol: str, *, killed: bo
     version = "3.1.1" if "spoken to by MQTT 3.1.1" in receiver.log or protocol == "3.1.1" else "5"
     return (
         f"MQTT {version}, first events after {connected:.0f} s, all {caught_up:.0f} s after the "
-        f"restart, {counted(kinds.count('gap'), 'gap')} closed by replay, none left; {verdict}"
+        f"restart, {pluralize(kinds.count('gap'), 'gap')} closed by replay, none left; {verdict}"
     )
 
 

@@ -22,7 +22,7 @@ from storms import Storm, Weather
 from survival import UnitProcess, check_central, check_chain, stored
 from wireunit import Signer, until
 
-from senyum_central.ingest.notices import Kind
+from senyum_central.ingest.notices import NoticeKind
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 GRACE_S = 2.0  # before the receiver calls a number missing
@@ -56,7 +56,7 @@ class Asking(threading.Thread):
     def run(self) -> None:
         while not self.done.wait(ASK_SECONDS):
             kept = self._central.stored().keys()
-            gaps = [gap for gap in self._central.numbers(Kind.GAP) if not kept >= set(gap)]
+            gaps = [gap for gap in self._central.numbers(NoticeKind.GAP) if not kept >= set(gap)]
             self.asked.update(gaps)
             self._ask(gaps)
 
@@ -104,13 +104,13 @@ def torture(plan: Plan, folder: Path, seed: int) -> dict[str, object]:
         "process_kills": plan.process_kills,
         "met": dict(sorted((before.met + behind.met).items())),
         "connections": before.accepted + behind.accepted,
-        "gaps_reported": len(central.said(Kind.GAP)),
-        "missing_then": sum(len(gap) for gap in central.numbers(Kind.GAP)),
+        "gaps_reported": len(central.said(NoticeKind.GAP)),
+        "missing_then": sum(len(gap) for gap in central.numbers(NoticeKind.GAP)),
         "replays_asked": len(asking.asked),
-        "came_again": len(central.said(Kind.DUPLICATE)),
+        "came_again": len(central.said(NoticeKind.DUPLICATE)),
         "missing": plan.events - len(kept),
         "doubled": 0,  # `stored` of the receiver has looked
-        "forks": len(central.said(Kind.FORK)),
+        "forks": len(central.said(NoticeKind.FORK)),
         "seconds": round(time.monotonic() - began, 1),
     }
 

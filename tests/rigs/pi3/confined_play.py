@@ -3,7 +3,7 @@
 import sys
 import time
 
-from edge.gpio.cue_player import Panel
+from edge.gpio.cue_player import CuePlayer
 from edge.settings import GpioSettings
 from edge.types import Cue, CueName
 
@@ -17,7 +17,7 @@ def say(word: str) -> None:
 
 say("opening")
 time.sleep(3.0)  # for the host to be told
-with Panel(GpioSettings()) as panel:
+with CuePlayer(GpioSettings()) as panel:
     for name in (CueName.RECORDED, CueName.NOT_KNOWN):
         panel.show(Cue(name))
         time.sleep(4.0)

@@ -28,14 +28,14 @@ def play() -> None:
     # Here, where what fails is told.
     from plan import cues, seconds_of  # noqa: PLC0415
 
-    from edge.gpio.cue_player import Panel  # noqa: PLC0415
+    from edge.gpio.cue_player import CuePlayer  # noqa: PLC0415
     from edge.settings import GpioSettings  # noqa: PLC0415
 
     say("MODEL", Path("/proc/device-tree/model").read_text(encoding="ascii").strip("\0"))
     chip = Path("/sys/bus/gpio/devices/gpiochip0/of_node/compatible")
     say("CHIP", chip.read_bytes().split(b"\0")[0].decode())
     for cue in cues():
-        with Panel(GpioSettings()) as panel:
+        with CuePlayer(GpioSettings()) as panel:
             panel.show(cue)
             say("BEGIN", cue.name, cue.level)
             time.sleep(seconds_of(cue))

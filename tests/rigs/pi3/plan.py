@@ -27,7 +27,7 @@ def seconds_of(cue: Cue) -> float:
     if cue.name is CueName.IDLE:
         return ROUND_S
     pattern = pattern_of(cue)
-    return min(pattern.seconds + 2 * sum(step.seconds for step in pattern.then), MOST_S)
+    return min(pattern.seconds + 2 * sum(step.seconds for step in pattern.loop), MOST_S)
 
 
 def planned(cue: Cue, part: str) -> list[Span]:

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from edge.camera import Camera, open_camera
-from edge.capture.camera_controls import Wish
-from edge.capture.capture_thread import Feed
+from edge.capture.camera_controls import CaptureRequest
+from edge.capture.capture_thread import CaptureThread
 from edge.errors import CameraError
 from edge.images import letterbox
 from edge.settings import CameraSettings
@@ -151,7 +151,7 @@ def a_camera_that_hangs_upside_down_delivers_heads_up() -> None:
 def the_feed_delivers_at_its_rate_and_paced() -> None:
     seen: list[int] = []
     faults: list[str | None] = []
-    feed = Feed(
+    feed = CaptureThread(
         lambda: open_camera(SETTINGS),
         SETTINGS,
         on_frame=lambda frame: seen.append(frame.number),
@@ -161,7 +161,7 @@ def the_feed_delivers_at_its_rate_and_paced() -> None:
     feed.start()
     time.sleep(2.0)
     quick = len(seen)
-    feed.ask(Wish(SETTINGS.fps / 5, stops=1.0))
+    feed.set_controls(CaptureRequest(SETTINGS.fps / 5, stops=1.0))
     time.sleep(2.0)
     slow = len(seen) - quick
     feed.close()
