@@ -116,6 +116,10 @@ def _labels(parser: argparse.ArgumentParser, columns: str) -> None:
 def run(options: argparse.Namespace) -> int:
     from edge.configuration import load
 
+    if options.report is not None:
+        from senyum_lab.evaluate.charts import require_matplotlib
+
+        require_matplotlib()
     settings = load(options.config)
 
     from edge.inference.face_analyzer import FaceAnalyzer

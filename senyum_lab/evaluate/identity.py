@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from edge.errors import LabelsError
 from edge.system.text import pluralize
 from senyum_lab.evaluate import metrics
-from senyum_lab.evaluate.charts import histogram_chart, tradeoff_chart
+from senyum_lab.evaluate.charts import HistogramChart, TradeoffChart
 from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, look
 from senyum_lab.evaluate.labels import read
 from senyum_lab.evaluate.metrics import Truths
-from senyum_lab.evaluate.plotting import even
 from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 _RATES = {"tar_at_far_1e2": 1e-2, "tar_at_far_1e3": 1e-3}
@@ -81,14 +80,20 @@ def evaluate(images: Path, pairs: Path, bench: EvaluationContext) -> EvaluationR
         protocol=_PROTOCOL,
         notes=notes,
         charts=[
-            tradeoff_chart(
-                "Identity: error trade-off",
-                {"pairs": metrics.tradeoff(genuine, impostor)},
-                "false match rate",
-                "false non-match rate",
+            TradeoffChart(
+                name="det",
+                title="Identity: error trade-off",
+                curves={"pairs": metrics.tradeoff(genuine, impostor)},
+                accepted="false match rate",
+                refused="false non-match rate",
             ),
-            histogram_chart(
-                "Similarity of pairs", even("cosine", -0.4, 1, 0.2), groups, shipped, "scores"
+            HistogramChart(
+                name="scores",
+                title="Similarity of pairs",
+                groups=groups,
+                label="cosine",
+                limits=(-0.4, 1),
+                threshold=shipped,
             ),
         ],
     )

@@ -20,10 +20,9 @@ from edge.photos import open_photo
 from edge.settings import Settings
 from edge.types import Frame, FrameResult
 from senyum_lab.evaluate import metrics
-from senyum_lab.evaluate.charts import histogram_chart, tradeoff_chart
+from senyum_lab.evaluate.charts import Chart, HistogramChart, TradeoffChart
 from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, Progress, framed, left_out
 from senyum_lab.evaluate.labels import Labels, read
-from senyum_lab.evaluate.plotting import even
 from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 _ANY = "attack"  # the kind of attacks where the list names none
@@ -133,17 +132,24 @@ def evaluate(
         figures["with_smile"] = _named(with_smile)
         tables.append(_table(joined, with_smile, "with the smile"))
         figures["videos"] = _each(listed, videos, threshold)
-    charts = []
+    charts: list[Chart] = []
     if living.size and attacks:
         curves = {kind: metrics.tradeoff(living, values) for kind, values in attacks.items()}
         charts = [
-            tradeoff_chart("Liveness", curves, "attacks passed (APCER)", "living refused (BPCER)"),
-            histogram_chart(
-                "Liveness scores",
-                even("score", 0, 1, 0.1),
-                {**attacks, "living": living},
-                threshold,
-                "scores",
+            TradeoffChart(
+                name="det",
+                title="Liveness: error trade-off",
+                curves=curves,
+                accepted="attacks passed (APCER)",
+                refused="living refused (BPCER)",
+            ),
+            HistogramChart(
+                name="scores",
+                title="Liveness scores",
+                groups={**attacks, "living": living},
+                label="score",
+                limits=(0, 1),
+                threshold=threshold,
             ),
         ]
     return EvaluationReport(

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from edge.errors import UsageError
+from senyum_lab.evaluate.charts import Chart
 
 _STYLE = """\
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
@@ -28,15 +27,6 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """One drawing."""
-
-    name: str  # of its file, without ".png"
-    alt: str  # what it shows, for who cannot see it
-    image: Image.Image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +52,17 @@ def as_json(report: EvaluationReport) -> str:
 
 
 def write(report: EvaluationReport, folder: Path, command: str, digests: Mapping[str, str]) -> None:
-    """Write index.html, figures.json and the charts. Raises CallerError where it cannot."""
+    """Write index.html, figures.json and the charts. Raises UsageError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for chart in report.charts:
-            chart.image.save(folder / f"{chart.name}.png", optimize=True)
+            chart.save(folder)
         (folder / "figures.json").write_text(as_json(report) + "\n", encoding="utf-8")
         page = _page(report, command, digests)
         # A file name in it need not be UTF-8.
         (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
-        raise UsageError(f"{folder}: the report cannot be written: {error.strerror}") from None
+        raise UsageError(f"{folder}: cannot write the report: {error.strerror}") from None
 
 
 def _page(report: EvaluationReport, command: str, digests: Mapping[str, str]) -> str:

@@ -19,10 +19,9 @@ from edge.settings import AttendanceSettings, RosterSettings
 from edge.system.text import pluralize
 from edge.types import Floats
 from senyum_lab.evaluate import metrics
-from senyum_lab.evaluate.charts import histogram_chart, tradeoff_chart
+from senyum_lab.evaluate.charts import Chart, HistogramChart, TradeoffChart
 from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, look, pictures
 from senyum_lab.evaluate.labels import read
-from senyum_lab.evaluate.plotting import even
 from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 GALLERY = 5000  # people
@@ -321,21 +320,30 @@ def _table(figures: Mapping[str, Any]) -> Table:
 
 def _charts(
     ranked: metrics.Values, right: metrics.Values, false: metrics.Values, threshold: float
-) -> list[Any]:
+) -> list[Chart]:
     groups = {name: v for name, v in (("strangers", false), ("right person", right)) if v.size}
     if not groups:
         return []
-    axis = even("cosine to the nearest", -0.2, 1, 0.2)
-    charts = [histogram_chart("Similarity of searches", axis, groups, threshold, "scores")]
+    charts: list[Chart] = [
+        HistogramChart(
+            name="scores",
+            title="Similarity of searches",
+            groups=groups,
+            label="cosine to the nearest",
+            limits=(-0.2, 1),
+            threshold=threshold,
+        )
+    ]
     if false.size:
         # A wrong nearest person is missed at every threshold: it lies below all scores.
         curve = metrics.tradeoff(ranked, false)
         charts.append(
-            tradeoff_chart(
-                "Search: error trade-off",
-                {"search": curve},
-                "strangers found (FPIR)",
-                "enrolled missed (FNIR)",
+            TradeoffChart(
+                name="det",
+                title="Search: error trade-off",
+                curves={"search": curve},
+                accepted="strangers found (FPIR)",
+                refused="enrolled missed (FNIR)",
             )
         )
     return charts

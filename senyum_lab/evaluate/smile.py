@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from senyum_lab.evaluate import metrics
-from senyum_lab.evaluate.charts import histogram_chart, reliability_chart, tradeoff_chart
+from senyum_lab.evaluate.charts import Chart, HistogramChart, ReliabilityChart, TradeoffChart
 from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, FaceSet, look
 from senyum_lab.evaluate.labels import Labels, read
-from senyum_lab.evaluate.plotting import even
-from senyum_lab.evaluate.report import Chart, EvaluationReport, Table, share
+from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 _LEAST_PEOPLE = 2
 
@@ -125,9 +124,24 @@ def _charts(
     groups = {"not smiling": scores[~truths], "smiling": scores[truths]}
     curve = metrics.tradeoff(scores[truths], scores[~truths])
     return [
-        reliability_chart(reliable, f"Reliability: calibration error {reliable.error:.3f}"),
-        histogram_chart("Smile scores", even("score", 0, 100, 10), groups, threshold, "scores"),
-        tradeoff_chart(
-            "Smile: error trade-off", {"smile": curve}, "others taken for smiles", "smiles missed"
+        ReliabilityChart(
+            name="reliability",
+            title=f"Reliability: calibration error {reliable.error:.3f}",
+            measured=reliable,
+        ),
+        HistogramChart(
+            name="scores",
+            title="Smile scores",
+            groups=groups,
+            label="score",
+            limits=(0, 100),
+            threshold=threshold,
+        ),
+        TradeoffChart(
+            name="det",
+            title="Smile: error trade-off",
+            curves={"smile": curve},
+            accepted="others taken for smiles",
+            refused="smiles missed",
         ),
     ]

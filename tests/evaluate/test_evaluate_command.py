@@ -152,3 +152,12 @@ def test_what_a_list_holds_is_shown_as_it_is(
     assert "[/red]" in shown
     assert r"a\x1b[2Jb" in shown
     assert "\x1b" not in shown
+
+
+def test_a_report_names_the_extra_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    words = ["smile", "--images", str(tmp_path), "--labels", str(tmp_path / "l.csv")]
+    assert main(["evaluate", *words, "--report", str(tmp_path / "report")]) == 2
+    assert "senyum-edge[lab]" in capsys.readouterr().err
