@@ -13,38 +13,38 @@ ROOT = Path(__file__).parents[1]
 SHARED = {"edge.__version__", "edge.types", "edge.errors", "edge.settings", "edge.setting_types"}
 # Part -> the other parts that it may import.
 MAY_IMPORT = {
-    "edge.settings": {"edge.camera_settings", "edge.system"},
+    "edge.settings": {"edge.setting_types", "edge.system"},
     "edge.setting_types": {"edge.system"},
     "edge.system": set(),
-    "edge.images": {"edge.photos", "edge.system"},
-    "edge.photos": {"edge.images", "edge.system"},
+    "edge.images": {"edge.system"},
+    # The templates that the roster fills and inference searches.
+    "edge.gallery": set(),
     "edge.contract": {"edge.system"},
     "edge.outbox": {"edge.contract", "edge.system"},
     "edge.mqtt": {"edge.contract", "edge.outbox", "edge.system"},
-    "edge.roster": {"edge.contract", "edge.system"},
-    "edge.inference": {"edge.images", "edge.system"},
+    "edge.roster": {"edge.contract", "edge.gallery", "edge.system"},
+    "edge.inference": {"edge.gallery", "edge.images", "edge.system"},
     "edge.attendance": set(),
     "edge.gpio": {"edge.system"},
     "edge.camera": {"edge.capture", "edge.system"},
-    "edge.capture": {"edge.camera", "edge.images", "edge.photos", "edge.system"},
-    "edge.commands": {"edge.contract", "edge.outbox", "edge.roster", "edge.system"},
+    "edge.capture": {"edge.camera", "edge.images", "edge.system"},
+    "edge.commands": {"edge.contract", "edge.gallery", "edge.outbox", "edge.roster", "edge.system"},
     "edge.status": {"edge.contract", "edge.system"},
     "edge.enrolment": {
+        "edge.gallery",
         "edge.images",
         "edge.inference",
-        "edge.photos",
         "edge.roster",
         "edge.system",
     },
 }
-EVERYTHING = {*MAY_IMPORT, "edge.configuration", "edge.camera_settings"}
+EVERYTHING = {*MAY_IMPORT}
 MAY_IMPORT |= {
     "edge.daemon": EVERYTHING,
-    "edge.configuration": {"edge.system"},
     "edge.appliance": EVERYTHING,
     "edge.cli": {*EVERYTHING, "edge.daemon", "edge.appliance"},
     "senyum_central": {
-        *("edge.cli", "edge.configuration", "edge.contract", "edge.enrolment", "edge.mqtt"),
+        *("edge.cli", "edge.contract", "edge.enrolment", "edge.gallery", "edge.mqtt"),
         *("edge.roster", "edge.system"),
     },
     # Nothing imports the lab.
@@ -54,8 +54,6 @@ MAY_IMPORT |= {
 PENDING = {
     ("edge.commands.service", "edge.mqtt"),
     ("edge.daemon", "edge.appliance"),
-    ("edge.inference.embedder", "edge.roster"),
-    ("edge.inference.template_fusion", "edge.roster"),
     ("edge.outbox.replay", "edge.commands"),
     ("edge.roster.installer", "edge.commands"),
     ("edge.roster.installer", "edge.mqtt"),

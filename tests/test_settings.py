@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge.configuration import load, load_settings
 from edge.errors import SettingsError
-from edge.settings import Settings
+from edge.settings import Settings, load, load_settings
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -12,8 +12,7 @@ from PIL import Image
 
 from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraStalled, EndOfReplay, PhotoError, ReplayError
-from edge.images import fit_size, letterbox, pad_to, shrink
-from edge.photos import read_photo
+from edge.images import fit_size, letterbox, pad_to, read_photo, shrink
 from edge.settings import CameraSettings
 from edge.types import Frame, Yuv
 

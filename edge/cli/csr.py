@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
     name, key = options.name, options.key
     if name is None:
-        from edge.configuration import load_settings
+        from edge.settings import load_settings
 
         settings = load_settings(options.config)
         key = key or settings.broker.certificate_key

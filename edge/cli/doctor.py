@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     from edge.appliance.doctor.context import DiagnosticContext
     from edge.appliance.doctor.result import CheckStatus, DiagnosticCode, DiagnosticResult, healthy
     from edge.appliance.provision.boot import BOOT
-    from edge.configuration import load_settings, remarks
+    from edge.settings import load_settings, remarks
     from edge.status.status_file import read
     from edge.system.clock import SystemClock
     from edge.system.privileges import service

@@ -70,12 +70,11 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     # Imported here, so that a wrong setting is reported before any library is loaded.
-    from edge.configuration import load
+    from edge.settings import load
 
     settings = load(options.config)
 
-    from edge.enrolment.assessment import for_stills
-    from edge.enrolment.enrolment import EnrolmentPaths, enrol
+    from edge.enrolment import EnrolmentPaths, enrol, for_stills
     from edge.errors import UsageError
     from edge.inference.face_analyzer import FaceAnalyzer
 

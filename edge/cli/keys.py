@@ -22,10 +22,10 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.configuration import load_settings
     from edge.contract.encryption import EncryptionKey, encryption_key_path
     from edge.contract.keys import SigningKey, add_registration
     from edge.contract.topics import UnitName
+    from edge.settings import load_settings
 
     settings = load_settings(options.config)
     key = SigningKey.load_or_create(settings.outbox.signing_key, settings.outbox.signing_algorithm)

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     # A crash in C, of a camera's or a network's library, names its Python lines in the journal.
     faulthandler.enable(STDERR)
     # Imported here, so that a wrong setting is reported before any library is loaded.
-    from edge.configuration import load_settings
+    from edge.settings import load_settings
 
     settings = load_settings(options.config)
 

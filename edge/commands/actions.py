@@ -17,9 +17,9 @@ from edge.commands.handler import PreparedCommand
 from edge.contract.commands import AnyData, CommandName, ReplayData, SettingsData
 from edge.contract.remote_settings import RemoteSetting, values, with_overrides
 from edge.errors import OutboxError, ReplayRefused, RosterError, SettingsError
+from edge.gallery import Gallery
 from edge.outbox.replay import REQUESTS, kept
 from edge.outbox.store import OutboxReader
-from edge.roster.search import Gallery
 from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import Settings
 from edge.types import Cue, CueName

@@ -21,12 +21,12 @@ from edge.commands.handler import CommandHandler
 from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile
 from edge.errors import ErrorCode, OutboxError, SenyumError
+from edge.gallery import Gallery
 from edge.mqtt.link import ConnectionManager
 from edge.mqtt.subscriber import MessageHandler
 from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.replay import Replay
 from edge.outbox.store import Outbox, OutboxReader
-from edge.roster.search import Gallery
 from edge.settings import Settings
 from edge.system.clock import Clock, ClockState
 from edge.system.journald import log_fields

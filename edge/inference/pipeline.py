@@ -5,11 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
+from edge.inference.embedder import FRAMES, TemplateFusion
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.face_crop import FaceCrop
 from edge.inference.landmarks import Mesh
 from edge.inference.smile import Smoother
-from edge.inference.template_fusion import FRAMES, TemplateFusion
 from edge.inference.tracker import Tracker
 from edge.settings import InferenceSettings
 from edge.types import ANCHORS, FaceObservation, Floats, Frame, FrameResult, Match, Yuv

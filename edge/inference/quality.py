@@ -1,7 +1,7 @@
 """How well a face can be judged, and the first reason why it cannot."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -165,3 +165,17 @@ def _ill_lit(
     if quality.luma > limits.max_luma or flat:
         return QualityProblem.TOO_BRIGHT
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStats:
+    """Two figures of a whole picture."""
+
+    level: float  # mean luma, 0 to 255
+    sharpness: float  # variance of the Laplacian, 0 and up
+
+
+def image_stats(luma: Bytes2D) -> ImageStats:
+    """Judge the brightness plane of a picture."""
+    shades = luma.astype(np.float32)
+    return ImageStats(round(float(shades.mean()), 1), round(sharpness(shades), 1))

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.roster.search import DIMENSION, Gallery
+from edge.gallery import DIMENSION, Gallery
 from edge.types import Floats
 
 MAX_PHOTOS = 5  # of one person

@@ -21,9 +21,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.errors import RosterError
+from edge.gallery import Gallery
 from edge.roster.codec import SALT_BYTES, Roster, RosterData, pack, unpack
 from edge.roster.keys import key_id
-from edge.roster.search import Gallery
 from edge.roster.wipe import replace_and_wipe
 from edge.system.supplied_files import read_regular
 

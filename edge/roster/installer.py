@@ -25,11 +25,11 @@ from edge.contract.encryption import EncryptionKey, encryption_key_path
 from edge.contract.roster_manifest import RosterManifest
 from edge.contract.topics import REPLY, UnitName
 from edge.errors import RosterError
+from edge.gallery import Gallery, empty
 from edge.mqtt.link import ConnectionManager
 from edge.outbox.event_signer import EventSigner
 from edge.outbox.store import MIB
 from edge.roster.receiver import RosterReceiver, answer
-from edge.roster.search import Gallery, empty
 from edge.roster.store import RosterRejected, RosterStore
 from edge.settings import Settings
 from edge.system.text import pluralize

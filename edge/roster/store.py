@@ -1,23 +1,98 @@
-"""The roster that a unit has: what it may go on with at its start, and how a new one comes in.
+"""The unit's roster: loading it at start, and installing a delivered one.
 
-    content checked ─▶ roster file ─▶ ledger ─▶ the earlier file wiped
+    content checked ─▶ roster file ─▶ state file ─▶ previous roster wiped
                         durable        durable
 
-However the power goes, the file is the old roster or the new one, whole. A new file with an old
-ledger is set right at the next start, for the file carries the tombstones too.
+After a power cut the file is either the complete old roster or the complete new one. A new roster
+with an old state file is corrected at the next start, because the roster contains the tombstones.
+
+The state file holds the roster's version and the erased people, so that an older roster file,
+restored by hand or from a backup, is recognised. It also holds a receipt that is still to be
+recorded. Its first line is the SHA-256 of the JSON after it, so that damage is detected.
 """
 
-from dataclasses import replace
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from edge.errors import RosterError
+from edge.gallery import Gallery
 from edge.roster.codec import RosterData, unpack
 from edge.roster.file import content, gallery_of, write
-from edge.roster.search import Gallery
-from edge.roster.state import PendingReceipt, RosterState, read_ledger, write_ledger
-from edge.roster.wipe import sweep
+from edge.roster.wipe import replace_and_wipe, sweep
 from edge.system.text import pluralize
+
+
+@dataclass(frozen=True, slots=True)
+class PendingReceipt:
+    """A receipt that is still to be signed: the roster is in force, the people are gone."""
+
+    to: str  # id of the manifest that is answered
+    erased: tuple[str, ...]  # opaque ids
+
+
+@dataclass(frozen=True, slots=True)
+class RosterState:
+    """What is remembered. A unit that never had a roster has version 0."""
+
+    version: int = 0
+    digest: str = ""  # SHA-256 of the content of that version, hex
+    tombstones: Mapping[str, int] = field(default_factory=dict)  # opaque id to version
+    owed: PendingReceipt | None = None
+
+    def followed_by(
+        self,
+        version: int,
+        digest: str,
+        tombstones: Mapping[str, int],
+        readmitted: Mapping[str, int],
+    ) -> "RosterState":
+        """Return the ledger once a roster is in force that names these."""
+        merged = dict(self.tombstones)
+        for person, at in tombstones.items():
+            merged[person] = max(at, merged.get(person, 0))
+        standing = {person: at for person, at in merged.items() if readmitted.get(person, 0) <= at}
+        return RosterState(version, digest, standing, self.owed)
+
+
+def read_ledger(path: Path) -> RosterState | None:
+    """Return what is remembered; None where there is no such file. Raises RosterError."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RosterError(f"{path}: cannot be read: {error.strerror}") from None
+    checksum, _, text = content.partition(b"\n")
+    if hashlib.sha256(text).hexdigest().encode() != checksum:
+        raise RosterError(
+            f"{path}: what is remembered of the roster is damaged; restore a copy, or move it "
+            "away and have the newest roster delivered"
+        )
+    return _parsed(json.loads(text))
+
+
+def _parsed(said: dict[str, Any]) -> RosterState:
+    owed = said["owed"]
+    return RosterState(
+        version=said["version"],
+        digest=said["digest"],
+        tombstones=said["tombstones"],
+        owed=None if owed is None else PendingReceipt(owed["to"], tuple(owed["erased"])),
+    )
+
+
+def write_ledger(path: Path, ledger: RosterState) -> None:
+    """Remember, durably when this returns. Raises RosterError."""
+    text = json.dumps(asdict(ledger), separators=(",", ":")).encode()
+    try:
+        replace_and_wipe(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
+    except OSError as error:
+        raise RosterError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 class RosterRejectReason(StrEnum):

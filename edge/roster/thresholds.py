@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.roster.search import Gallery
+from edge.gallery import Gallery
 from edge.settings import RosterSettings
 from edge.types import Floats
 

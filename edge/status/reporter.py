@@ -7,7 +7,7 @@ from collections.abc import Callable
 from edge import __version__
 from edge.contract.authority import AuthorityFile
 from edge.errors import ErrorCode
-from edge.inference.image_stats import image_stats
+from edge.inference.quality import image_stats
 from edge.mqtt.link import ConnectionManager
 from edge.outbox.store import Outbox
 from edge.status.health import HealthState, temperature

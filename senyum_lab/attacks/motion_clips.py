@@ -13,13 +13,13 @@ from PIL import Image
 from edge.attendance.liveness_window import LivenessWindow
 from edge.attendance.policy import FaceSample, SampleWindow, embeddings_agree
 from edge.capture.replay import iter_frames
-from edge.enrolment.assessment import assess_photo
+from edge.enrolment import assess_photo
 from edge.errors import PhotoError
+from edge.gallery import Gallery
 from edge.images import from_image, shrink
 from edge.inference.align import similarity
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.pipeline import Pipeline
-from edge.roster.search import Gallery
 from edge.settings import (
     AttendanceSettings,
     CameraSettings,

@@ -25,9 +25,9 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from PIL import Image
 
 from edge.capture.camera_controls import CaptureRequest
-from edge.configuration import load
 from edge.daemon import Daemon
 from edge.errors import CameraStalled
+from edge.gallery import DIMENSION
 from edge.gpio.board import IndicatorBoard
 from edge.gpio.cue_player import CuePlayer
 from edge.images import from_image, shrink, to_image
@@ -35,8 +35,7 @@ from edge.inference.face_analyzer import FaceAnalyzer
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
-from edge.roster.search import DIMENSION
-from edge.settings import InferenceSettings, Settings
+from edge.settings import InferenceSettings, Settings, load
 from edge.types import Frame, Yuv
 from senyum_lab.bench.scenes import SCENES, SceneRenderer
 from senyum_lab.servers.mosquitto import PrivateBroker

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from edge.roster.search import DIMENSION, Gallery
+from edge.gallery import DIMENSION, Gallery
 
 PEOPLE = (300, 7_000, 100_000)
 _ROUNDS = 101

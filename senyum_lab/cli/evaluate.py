@@ -114,7 +114,7 @@ def _labels(parser: argparse.ArgumentParser, columns: str) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.configuration import load
+    from edge.settings import load
 
     if options.report is not None:
         from senyum_lab.evaluate.charts import require_matplotlib

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.errors import LabelsError, PhotoError
-from edge.images import fit_size, pad_to, shrink
+from edge.images import fit_size, open_photo, pad_to, shrink
 from edge.inference.face_analyzer import AnalyzedFace
-from edge.photos import open_photo
 from edge.settings import CameraSettings, Settings
 from edge.system.text import pluralize
 from edge.types import Yuv

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge.errors import LabelsError
+from edge.gallery import DIMENSION
 from edge.inference.face_analyzer import AnalyzedFace
-from edge.roster.search import DIMENSION
 from edge.settings import Settings
 from edge.system.text import pluralize
 from senyum_lab.evaluate import metrics

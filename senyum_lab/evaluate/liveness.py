@@ -16,7 +16,7 @@ from edge.attendance.liveness_window import MEMORY, LivenessWindow
 from edge.attendance.policy import FaceSample, SampleWindow, SmilePrompt, seconds_to_ns
 from edge.capture.replay import iter_frames
 from edge.errors import LabelsError, PhotoError, ReplayError, SenyumError
-from edge.photos import open_photo
+from edge.images import open_photo
 from edge.settings import Settings
 from edge.types import Frame, FrameResult
 from senyum_lab.evaluate import metrics

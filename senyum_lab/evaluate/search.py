@@ -11,9 +11,9 @@ import numpy as np
 
 from edge.attendance.policy import IdentityVote
 from edge.errors import LabelsError
-from edge.inference.template_fusion import TemplateFusion
+from edge.gallery import DIMENSION, Gallery, mean_template
+from edge.inference.embedder import TemplateFusion
 from edge.roster.codec import MAX_PHOTOS
-from edge.roster.search import DIMENSION, Gallery, mean_template
 from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import AttendanceSettings, RosterSettings
 from edge.system.text import pluralize

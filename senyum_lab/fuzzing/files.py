@@ -10,16 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.configuration import load
 from edge.contract.keys import KeySet, SigningKey
 from edge.errors import OutboxError, RosterError, SecretError, SettingsError
+from edge.gallery import DIMENSION
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import load as load_roster
 from edge.roster.file import save
-from edge.roster.search import DIMENSION
-from edge.settings import Settings, UnitSettings
+from edge.settings import Settings, UnitSettings, load
 from edge.system.clock import SystemClock
 from edge.types import Audit, AuditCode
 from senyum_lab.fuzzing.mutate import by_bytes, by_json, by_lines

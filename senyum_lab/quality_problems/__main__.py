@@ -16,10 +16,9 @@ import numpy as np
 from PIL import Image
 
 from edge.errors import SenyumError
-from edge.images import to_image
+from edge.images import open_photo, to_image
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.landmarks import Mesh
-from edge.photos import open_photo
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Yuv
 from senyum_lab.evaluate.faces import framed

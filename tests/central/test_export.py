@@ -18,11 +18,11 @@ from days import ANI, BUDI, Door, key_file, take
 from places import Place
 
 from edge.cli import main
+from edge.gallery import DIMENSION
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.roster.people import check_number, person_id
-from edge.roster.search import DIMENSION
 from edge.system.clock import ClockState
 from edge.types import Direction, Reason
 from senyum_central.attendance import attendance_csv as sheet

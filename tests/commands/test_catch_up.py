@@ -22,10 +22,10 @@ from edge.commands.command_log import CommandEffect, CommandLog, CompletedComman
 from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.topics import COMMAND
 from edge.errors import ErrorCode
+from edge.gallery import Gallery
 from edge.mqtt.link import ConnectionManager
 from edge.outbox.event_signer import HealthReport
 from edge.outbox.store import Outbox, OutboxReader
-from edge.roster.search import Gallery
 from edge.settings import Settings
 
 AUDIT = {"command": "settings", "number": 1}

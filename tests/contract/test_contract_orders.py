@@ -25,7 +25,7 @@ from edge.contract.keys import KeySet
 from edge.contract.remote_settings import RemoteSetting
 from edge.contract.replies import verify_reply
 from edge.errors import EnvelopeError
-from edge.roster.search import empty
+from edge.gallery import empty
 from edge.settings import Settings
 from edge.system.clock import ClockState
 

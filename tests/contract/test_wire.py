@@ -17,12 +17,11 @@ from receiving import Central
 from wireunit import UNIT, WireUnit, until
 
 from edge.cli import main
-from edge.configuration import load
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet
 from edge.contract.topics import COMMAND, REPLY, TopicKind
 from edge.mqtt.client import connect, new_client
-from edge.settings import BrokerSettings
+from edge.settings import BrokerSettings, load
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker

@@ -13,11 +13,11 @@ from ward import patient, said
 from edge.appliance.doctor import credentials as papers
 from edge.appliance.doctor.model_selfcheck import differences
 from edge.contract.keys import SigningKey
+from edge.gallery import DIMENSION
 from edge.inference.models import Models, shipped
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
-from edge.roster.search import DIMENSION
 
 
 def test_the_shipped_networks_give_what_they_gave(tmp_path: Path) -> None:

@@ -14,16 +14,15 @@ from image_files import jpeg_of_a_phone, png
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from edge import cli
-from edge.enrolment.assessment import for_stills
-from edge.enrolment.enrolment import EnrolmentPaths, EnrolmentResult, enrol
+from edge.enrolment import EnrolmentPaths, EnrolmentResult, enrol, for_stills
 from edge.errors import PeopleError, PhotoError, RosterError, SecretError
+from edge.gallery import DIMENSION
 from edge.images import from_image
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.roster.codec import Person, stripped
 from edge.roster.file import load, read, save
 from edge.roster.keys import make_key, read_key
 from edge.roster.people import person_id
-from edge.roster.search import DIMENSION
 from edge.settings import InferenceSettings
 
 FACES = Path(__file__).parents[1] / "faces"

@@ -12,11 +12,11 @@ import numpy as np
 from wireunit import Signer, attempt
 
 from edge.contract.keys import SigningKey
+from edge.gallery import DIMENSION
 from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
-from edge.roster.search import DIMENSION
 
 PEOPLE = 40  # so that the file takes more than one block
 KEYS = 8  # in turns, the older ones removed: the disk is small

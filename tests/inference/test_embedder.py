@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from edge.gallery import mean_template
 from edge.inference.embedder import Embedder
 from edge.inference.face_crop import Bytes3D
 from edge.inference.models import Models
-from edge.roster.search import mean_template
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.inference.template_fusion import SAME_FACE, TemplateFusion
+from edge.inference.embedder import SAME_FACE, TemplateFusion
 from edge.types import Floats
 
 

@@ -7,9 +7,9 @@ from PIL import Image, ImageFilter
 
 from edge.attendance.motion import motion
 from edge.images import from_image, shrink
+from edge.inference.embedder import FRAMES
 from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
 from edge.inference.pipeline import Pipeline
-from edge.inference.template_fusion import FRAMES
 from edge.settings import InferenceSettings, LivenessSettings
 from edge.types import ANCHORS, Box, FaceObservation, Floats, Frame, Match, QualityProblem
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from edge.appliance.provision import boot, toml
 from edge.appliance.provision.boot import WIPING, at_boot, unapplied, wipe
 from edge.appliance.provision.claim import NAME, Documents
-from edge.configuration import parse_toml
 from edge.errors import ProvisionError, SenyumError, SettingsError
+from edge.settings import parse_toml
 
 inputs = settings.get_profile("inputs")
 GOOD = toml.dumps(claim()).encode()

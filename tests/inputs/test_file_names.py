@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edge.enrolment.enrolment import EnrolmentPaths, enrol
-from edge.enrolment.photo_folder import sort_photos
+from edge.enrolment import EnrolmentPaths, enrol, sort_photos
 from edge.errors import LabelsError, PhotoError
 from edge.inference.face_analyzer import AnalyzedFace
 from edge.settings import Settings
@@ -167,7 +166,7 @@ def test_a_person_s_folder_that_cannot_be_listed_concerns_that_person_alone(
 
     said: list[str] = []
     shelf = sorted(photos.iterdir())
-    monkeypatch.setattr("edge.enrolment.photo_folder.list_folder", closed)
+    monkeypatch.setattr("edge.enrolment.list_folder", closed)
     album, aside = sort_photos(shelf, set(NUMBERS), set(), said.append)
     assert (list(album), aside) == ([NUMBERS[1]], 1)
     assert said == [f"{photos / NUMBERS[0]}: photos cannot be listed: Permission denied"]

@@ -14,8 +14,7 @@ from image_files import Pixels, exif, jpeg_of_a_phone, png, tiff, turned, with_e
 from PIL import Image
 
 from edge.errors import PhotoError
-from edge.images import eight_bit
-from edge.photos import open_photo, orientation, read_photo
+from edge.images import eight_bit, open_photo, orientation, read_photo
 
 FACES = Path(__file__).parent.parent / "faces"
 Order = Literal["<", ">"]

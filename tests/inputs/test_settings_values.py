@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from edge.appliance.provision.claim import Claim
 from edge.appliance.watchdog.fault_led import red_led
 from edge.cli import main
-from edge.configuration import load, remarks
 from edge.errors import SecretError, SettingsError, UsageError
-from edge.settings import BrokerSettings, PlaceSettings, Settings
+from edge.settings import BrokerSettings, PlaceSettings, Settings, load, remarks
 from edge.system.key_files import read_secret_line
 from edge.system.time_zones import RENAMED, current_name
 from senyum_central.cli.broker_options import broker_settings

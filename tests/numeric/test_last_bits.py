@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from edge.attendance.motion import motion
 from edge.attendance.policy import embeddings_agree
+from edge.gallery import DIMENSION, Gallery, mean_template
 from edge.inference.align import PLACES, similarity
-from edge.roster.search import DIMENSION, Gallery, mean_template
 from edge.roster.thresholds import adaptive_thresholds, estimate
 from edge.settings import LivenessSettings, RosterSettings
 from edge.types import ANCHORS, Floats

@@ -17,11 +17,11 @@ from edge.contract.keys import KeySet
 from edge.contract.topics import TopicKind
 from edge.daemon import Daemon
 from edge.errors import EndOfReplay
+from edge.gallery import DIMENSION
 from edge.inference.models import Models
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import read_key
-from edge.roster.search import DIMENSION
 from edge.types import AuditCode, Frame, Yuv
 from senyum_lab.servers.mosquitto import PrivateBroker
 

@@ -11,11 +11,11 @@ from wireunit import until
 from edge.contract.commands import CommandResult
 from edge.contract.roster_manifest import RosterManifest
 from edge.errors import RosterError
+from edge.gallery import Gallery
 from edge.roster import store as keeper
 from edge.roster.codec import Roster, pack, stripped, unpack
 from edge.roster.file import save
 from edge.roster.installer import AGAIN_NS, RosterInstaller
-from edge.roster.search import Gallery
 from edge.roster.store import RosterStore
 from edge.types import AuditCode
 

@@ -7,9 +7,9 @@ import pytest
 from rosters import EMBEDDER, KEY, person, roster
 
 from edge.errors import RosterError
+from edge.gallery import Gallery
 from edge.roster.codec import Roster, pack, stripped, unpack
 from edge.roster.file import load, read, save
-from edge.roster.search import Gallery
 from edge.roster.store import RosterRejected, RosterRejectReason, RosterStore
 
 ANI, BUDI, CITRA = person(1, 2), person(2), person(3)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rosters import person, roster, templates
 
+from edge.gallery import DIMENSION
 from edge.roster.codec import pack, stripped, unpack
-from edge.roster.search import DIMENSION
 
 PEOPLE = (person(1), person(2, 5, exempt=True), person(3, 2))
 GOOD = roster(7, *PEOPLE, tombstones={"ab" * 16: 6}, readmitted={PEOPLE[0].id: 5})

@@ -12,11 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from edge.errors import RosterError
+from edge.gallery import DIMENSION, mean_template
 from edge.roster.codec import Person, Roster
 from edge.roster.file import load, read, save
 from edge.roster.keys import key_id
 from edge.roster.people import person_id
-from edge.roster.search import DIMENSION, mean_template
 from edge.types import Floats
 
 KEY = bytes(range(32))

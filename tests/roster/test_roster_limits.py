@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge.roster.search import DIMENSION, Gallery
+from edge.gallery import DIMENSION, Gallery
 from edge.roster.thresholds import adaptive_thresholds, estimate
 from edge.settings import RosterSettings
 from edge.types import Floats

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.roster.search import DIMENSION, Gallery, mean_template
+from edge.gallery import DIMENSION, Gallery, mean_template
 from edge.types import Floats
 
 

@@ -6,7 +6,7 @@ import pytest
 from deb_building import RELEASES, REPOSITORY, Target, commit_seconds, pages
 from deb_building.wheels import LOCK, locked, needed
 
-from edge.configuration import load_settings
+from edge.settings import load_settings
 
 PI = Target(RELEASES["bookworm"], "arm64")
 PI_13 = Target(RELEASES["trixie"], "arm64")

@@ -15,8 +15,7 @@ from edge.appliance.provision import toml
 from edge.appliance.provision.apply import AppliedChanges, provision
 from edge.appliance.provision.claim import Documents
 from edge.appliance.provision.plan import ProvisioningTarget
-from edge.configuration import load_settings
-from edge.settings import Settings
+from edge.settings import Settings, load_settings
 from edge.system.privileges import Owner
 
 ME = Owner(os.geteuid(), os.getegid())

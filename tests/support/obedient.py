@@ -12,8 +12,8 @@ from edge.commands.actions import change_of
 from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.authority import Role, register
 from edge.contract.keys import SigningKey
+from edge.gallery import DIMENSION, Gallery
 from edge.outbox.event_signer import EventSigner
-from edge.roster.search import DIMENSION, Gallery
 from edge.settings import AuthoritySettings, BrokerSettings, OutboxSettings, Settings
 from edge.system.clock import ClockReading, ClockState, SystemClock
 

@@ -5,9 +5,9 @@ from hashlib import sha256
 
 import numpy as np
 
+from edge.gallery import DIMENSION
 from edge.roster.codec import Person, Roster
 from edge.roster.people import person_id
-from edge.roster.search import DIMENSION
 from edge.types import Floats
 
 KEY = bytes(range(32))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.commands.command_log import CommandEffect, CompletedCommand
 from edge.commands.command_log import CommandLog as Orders
-from edge.roster.state import RosterState, read_ledger, write_ledger
+from edge.roster.store import RosterState, read_ledger, write_ledger
 
 
 def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from contextlib import closing
 from edge.appliance.doctor.context import DiagnosticContext
 from edge.appliance.doctor.result import DiagnosticCode, DiagnosticResult, failed, ok, skipped
 from edge.errors import CameraError, ErrorCode
-from edge.inference.image_stats import ImageStats, image_stats
+from edge.inference.quality import ImageStats, image_stats
 
 LOOK_S = 2.0  # of frames
 START_S = 5.0  # until the first; a Pi takes one to three

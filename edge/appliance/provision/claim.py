@@ -8,10 +8,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 
-from edge.configuration import LARGEST, describe_errors, line_of, parse_toml, respelt
 from edge.errors import SettingsError
 from edge.setting_types import Host, Name, Protocol, Section, Username, Zone, check_mqtt_text
-from edge.settings import CameraSettings, GpioSettings
+from edge.settings import (
+    LARGEST,
+    CameraSettings,
+    GpioSettings,
+    describe_errors,
+    line_of,
+    parse_toml,
+    respelt,
+)
 from edge.system.supplied_files import read_regular
 from edge.system.text import describe_validation_error, escaped
 from edge.types import Direction

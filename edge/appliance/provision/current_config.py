@@ -9,10 +9,9 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from edge.appliance.provision.claim import ClaimedBroker, Documents
-from edge.configuration import describe_errors, read_file
 from edge.contract.topics import UnitName
 from edge.errors import SettingsError
-from edge.settings import Settings
+from edge.settings import Settings, describe_errors, read_file
 
 CA, CERTIFICATE, AUTHORITIES, REQUEST = "broker-ca.pem", "unit.pem", "authorities.json", "unit.csr"
 PASSWORD, TLS_KEY = "broker.password", "tls.key"

@@ -26,7 +26,6 @@ from edge.appliance.provision.current_config import (
     CurrentConfig,
     checked,
 )
-from edge.configuration import respelt
 from edge.contract.authority import Authorities
 from edge.contract.certificate import as_pem, common_name, load_key, make_request, new_key
 from edge.contract.encryption import EncryptionKey, encryption_key_path
@@ -37,7 +36,7 @@ from edge.mqtt.ca_bundle import UNREADABLE, read_bundle, read_certificates
 from edge.outbox.integrity import check_integrity
 from edge.outbox.summary import is_locked, summarize
 from edge.roster.keys import KEY_BYTES
-from edge.settings import STATE_DIR, Settings
+from edge.settings import STATE_DIR, Settings, respelt
 from edge.system.key_files import LARGEST, read_secret
 from edge.system.privileges import Owner, run_as
 from edge.system.supplied_files import read_regular

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from edge.appliance.doctor.model_selfcheck import differences
 from edge.camera import open_camera
-from edge.configuration import load_settings
 from edge.contract.keys import SigningKey
 from edge.errors import CameraError, CameraStalled, ModelError
 from edge.inference.models import Models
@@ -17,7 +16,7 @@ from edge.inference.pipeline import Pipeline
 from edge.outbox.integrity import check_integrity
 from edge.roster.file import load
 from edge.roster.keys import read_key
-from edge.settings import Settings
+from edge.settings import Settings, load_settings
 from edge.system.privileges import Owner, run_as
 
 log = logging.getLogger(__name__)

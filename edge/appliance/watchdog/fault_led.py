@@ -23,7 +23,7 @@ from edge.system.supplied_files import as_text, read_regular
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
 CGROUPS = Path("/sys/fs/cgroup")
 SERVICE = "senyum.service"
-_BYTES = 250_000  # of a settings file, as edge/configuration.py has it
+_BYTES = 250_000  # of a settings file, as edge/settings.py has it
 
 # (lit, seconds): the out-of-order pattern of edge/gpio/patterns.py; a test holds them together.
 RHYTHM = ((True, 0.15), (False, 0.35), (True, 0.15), (False, 0.35), (True, 0.8), (False, 1.2))

@@ -34,9 +34,9 @@ from edge.contract.encryption import ALG, ENC, EncryptionKey
 from edge.contract.events import timestamp
 from edge.contract.jose import b64url
 from edge.contract.roster_manifest import CHUNK_BYTES, MANIFEST_BYTES, TYP
+from edge.gallery import DIMENSION
 from edge.roster.chunks import EncryptedChunks, encrypt_chunks
 from edge.roster.codec import Person, Roster, pack, stripped
-from edge.roster.search import DIMENSION
 
 TAKEN: Final = "taken"
 WAITS: Final = "waits"  # a chunk is missing, or not the one that was signed

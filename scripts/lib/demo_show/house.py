@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.configuration import load
 from edge.errors import SenyumError
 from edge.roster.keys import read_key
 from edge.roster.people import person_id
-from edge.settings import Settings
+from edge.settings import Settings, load
 
 SENYUM = Path(sys.executable).with_name("senyum")
 # Valid in form and nobody's: born on the first day of the century. A PNS and a PPPK.

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.images import from_image, to_image
+from edge.images import from_image, open_photo, to_image
 from edge.inference.align import landmarks_to_five_points, layout, similarity
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.face_crop import FaceCrop
 from edge.inference.landmarks import Mesh
 from edge.inference.occlusion import PLACED_BY, SIDE, TEMPLATE
-from edge.photos import open_photo
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Bytes2D, Yuv
 from senyum_lab.evaluate.faces import framed

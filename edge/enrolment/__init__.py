@@ -1,1 +1,0 @@
-"""Enrolment: people and their photos to the roster."""
