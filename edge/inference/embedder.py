@@ -76,8 +76,8 @@ class TemplateFusion:
     def add(self, track: int, template: Floats) -> tuple[Floats, int]:
         """Return the mean of `template` and those before it in this track, and their number.
 
-        Templates are (192,) of length 1. A frame that does not resemble those before it starts a new
-        sequence, so that nobody is identified as the person who stood there before.
+        Templates are (192,) of length 1. A frame that does not resemble those before it starts a
+        new sequence, so that nobody is identified as the person who stood there before.
         """
         seen = self._seen.get(track)
         if seen is None or float(seen.joined @ template) < SAME_FACE:
