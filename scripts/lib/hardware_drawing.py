@@ -1,4 +1,4 @@
-"""Draw how the parts are wired and how the unit is hung, and work out the table of distances."""
+"""Draw the wiring and the mounting of a unit, and print the table of viewing distances."""
 
 import argparse
 import math
@@ -11,18 +11,18 @@ from edge.settings import CameraSettings, GpioSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-# Raspberry Pi's 40-pin header: BCM number, or what else it is, of pins 1 to 40.
+# Pins 1 to 40 of the Raspberry Pi header: the BCM number, or the name of another pin.
 PINS = "3V3 5V 2 5V 3 GND 4 14 GND 15 17 18 27 GND 22 23 3V3 24 10 GND 9 25 11 8 GND 7 ID ID "
 PINS += "5 GND 6 12 13 GND 19 16 26 20 GND 21"
 HEADER = PINS.split()
 
-FACE_M = 0.15  # breadth of a grown face
+FACE_M = 0.15  # width of an adult face
 LEAST_SHARE = 0.14  # of the picture's longer side that a face must fill for the detector
 
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """A camera's field of view in degrees over the whole sensor, by its maker's data sheet."""
+    """Field of view of a camera over its whole sensor, in degrees, from the data sheet."""
 
     name: str
     wide: float
@@ -30,7 +30,7 @@ class Lens:
     sensor: tuple[int, int]  # pixels
 
     def shown(self, portrait: bool) -> tuple[float, float]:
-        """Return width and height in metres of what the picture shows a metre away."""
+        """Return the width and height of the visible area at a distance of one metre, in metres."""
         settings = CameraSettings()
         shape = settings.main_width / settings.main_height
         across, down = (2 * math.tan(math.radians(a) / 2) for a in (self.wide, self.high))
@@ -46,7 +46,7 @@ LENSES = (
 
 
 def table() -> Iterator[str]:
-    """Yield the rows: how far people may stand, and which heights are seen there."""
+    """Yield the rows: the maximum distance of people, and the visible area at three distances."""
     yield "| camera | hung | farthest | seen at 0.6 m | at 0.8 m | at 1 m |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for lens in LENSES:
@@ -62,7 +62,7 @@ def table() -> Iterator[str]:
 
 
 def text(x: float, y: float, words: str, **style: object) -> str:
-    """Return words at a place."""
+    """Return a text element at (x, y)."""
     more = "".join(f' {name.replace("_", "-")}="{value}"' for name, value in style.items())
     return f'<text x="{x:g}" y="{y:g}"{more}>{words}</text>'
 
@@ -74,19 +74,19 @@ def line(*points: tuple[float, float], colour: str, width: float = 3) -> str:
 
 
 def box(x: float, y: float, width: float, height: float, **style: object) -> str:
-    """Return a rectangle, by its upper left corner."""
+    """Return a rectangle whose upper left corner is (x, y)."""
     more = "".join(f' {name}="{value}"' for name, value in style.items())
     return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"{more}/>'
 
 
 def ring(x: float, y: float, across: float, down: float, colour: str) -> str:
-    """Return an ellipse, by its middle."""
+    """Return an ellipse with the centre (x, y)."""
     size = f'rx="{across:g}" ry="{down:g}"'
     return f'<ellipse cx="{x:g}" cy="{y:g}" {size} fill="#fff" stroke="{colour}" stroke-width="2"/>'
 
 
 def page(width: int, height: int, parts: Iterator[str]) -> str:
-    """Return a drawing."""
+    """Return the SVG document."""
     size = f'width="{width}" height="{height}" font-family="sans-serif" font-size="13"'
     begin = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>'
     white = '<rect width="100%" height="100%" fill="#fff"/>'
@@ -94,50 +94,50 @@ def page(width: int, height: int, parts: Iterator[str]) -> str:
 
 
 def place(bcm: int) -> int:
-    """Return the header pin, from 1, of a BCM number."""
+    """Return the header pin, counted from 1, of a BCM number."""
     return HEADER.index(str(bcm)) + 1
 
 
 def wiring() -> Iterator[str]:
-    """Yield the header, and each part's way from its pin to ground."""
+    """Yield the header, and the wire from each part's pin through the part to ground.
+
+    The rows of the parts are in the order in which the wires leave the header, so that no wire
+    crosses another one; a wire of the left column runs between two rows of pins.
+    """
     gpio = GpioSettings()
     parts = (
-        ("green LED", gpio.green, "330 Ω", "#2a2"),
-        ("red LED", gpio.red, "330 Ω", "#d22"),
-        ("piezo buzzer", gpio.buzzer, "100 Ω", "#06c"),
+        ("piezo buzzer", gpio.buzzer, "100 Ω", "#06c", 80),
+        ("green LED", gpio.green, "330 Ω", "#2a2", 160),
+        ("red LED", gpio.red, "330 Ω", "#d22", 330),
     )
-    used = {place(bcm): colour for _, bcm, _, colour in parts}
+    used = {place(bcm): colour for _, bcm, _, colour, _ in parts}
     ground = 14
     used[ground] = "#000"
-    left, top, step = 90, 40, 22
+    left, top, step = 90, 50, 32
 
     def at(pin: int) -> tuple[float, float]:
         return left + (pin - 1) % 2 * step, top + (pin - 1) // 2 * step
 
     yield text(
-        20, 16, "The Raspberry Pi's header from above, pin 1 at the memory card's end", fill="#444"
+        20, 20, "Raspberry Pi header seen from above; pin 1 is next to the memory card", fill="#444"
     )
     yield box(left - 14, top - 14, step + 28, 19 * step + 28, fill="#eee", stroke="#999")
     for pin, name in enumerate(HEADER, start=1):
         x, y = at(pin)
-        colour = used.get(pin, "#bbb")
-        yield f'<circle cx="{x:g}" cy="{y:g}" r="7" fill="{colour}"/>'
+        yield f'<circle cx="{x:g}" cy="{y:g}" r="8" fill="{used.get(pin, "#bbb")}"/>'
         shown = f"{pin}  BCM {name}" if name.isdecimal() else f"{pin}  {name}"
         weight = "bold" if pin in used else "normal"
         if pin % 2:
             yield text(x - 20, y + 4, shown, text_anchor="end", font_size=10, font_weight=weight)
         else:
-            beside = 4 if pin not in used else 14 if pin == ground else -4  # the wire
-            yield text(x + 20, y + beside, shown, font_size=10, font_weight=weight)
-    rail = 640
-    gx, gy = at(ground)
-    for number, (name, bcm, resistor, colour) in enumerate(parts):
+            above = -5 if pin in used else 4  # above the pin's own wire
+            yield text(x + 20, y + above, shown, font_size=10, font_weight=weight)
+    rail, lane = 640, 240
+    for name, bcm, resistor, colour, row in parts:
         x, y = at(place(bcm))
-        row = 90 + 110 * number
-        lane = 250 + 18 * (2 - number)
-        below = y + 11 if place(bcm) % 2 else y
-        begin = [(x, y), (x, below), (lane, below)] if place(bcm) % 2 else [(x, y), (lane, y)]
-        yield line(*begin, (lane, row), (330, row), colour=colour)
+        out = y + step / 2 if place(bcm) % 2 else y
+        yield line((x, y), (x, out), (lane, out), (lane, row), (330, row), colour=colour)
+        lane += 30
         yield box(330, row - 10, 70, 20, fill="#fff", stroke="#333")
         yield text(365, row + 5, resistor, text_anchor="middle")
         yield line((400, row), (480, row), colour=colour)
@@ -150,18 +150,20 @@ def wiring() -> Iterator[str]:
             yield text(494, row + 5, "♪", text_anchor="middle", font_size=16)
         yield text(494, row - 24, name, text_anchor="middle", font_weight="bold")
         yield line((510, row), (rail, row), colour="#000")
-    bottom = 370
-    yield line((gx, gy), (225, gy), (225, bottom), (rail, bottom), (rail, 90), colour="#000")
-    yield text(rail - 8, bottom + 18, f"ground, pin {ground}", text_anchor="end")
+    gx, gy = at(ground)
+    yield line((gx, gy), (rail, gy), colour="#000")
+    yield line((rail, parts[0][4]), (rail, parts[-1][4]), colour="#000")
+    yield text(rail - 8, gy + 18, f"ground, pin {ground}", text_anchor="end")
     grey = {"fill": "#444", "font_size": 12}
-    yield text(240, 430, "An LED's longer leg is +; the flat side of its rim is ground.", **grey)
     yield text(
-        240, 450, "A passive piezo; a magnetic buzzer needs a transistor and a diode.", **grey
+        240, 410, "The longer leg of an LED is +; the flat side of its rim is ground.", **grey
     )
+    yield text(240, 432, "The buzzer is a passive piezo. A magnetic buzzer also needs a", **grey)
+    yield text(240, 450, "transistor and a diode.", **grey)
 
 
 def mounting() -> Iterator[str]:
-    """Yield the wall, the unit and two people before it, from the side, to scale."""
+    """Yield a side view, to scale: the wall, the unit and two people in front of it."""
     metre, floor, wall = 190.0, 420.0, 60.0
     lens, distance, height = LENSES[0], 0.8, 1.45
     _, down = lens.shown(portrait=True)
@@ -177,25 +179,25 @@ def mounting() -> Iterator[str]:
     yield text(wall + 34, floor - 60, f"lens {height:.2f} m")
     yield line((wall, floor - 20), (x, floor - 20), colour="#999", width=1)
     yield text((wall + x) / 2 + 20, floor - 25, f"{distance:.1f} m", text_anchor="middle")
-    for eyes, name in ((1.72, "tall"), (1.20, "in a wheelchair")):
+    for eyes, name in ((1.72, "tall person"), (1.20, "in a wheelchair")):
         cx, cy = x, floor - eyes * metre
         yield ring(cx + 14, cy, 14, 22, "#06c")
         yield f'<circle cx="{cx + 4:g}" cy="{cy - 3:g}" r="2.5" fill="#06c"/>'
-        yield text(cx + 40, cy + 5, f"eyes at {eyes:.2f} m, {name}", fill="#06c")
+        yield text(cx + 40, cy + 5, f"eyes at {eyes:.2f} m ({name})", fill="#06c")
     top, low = height + half / metre, height - half / metre
-    yield text(x + 40, y - half + 4, f"seen up to {top:.2f} m", fill="#a60")
-    yield text(x + 40, y + half + 4, f"and down to {low:.2f} m", fill="#a60")
-    yield text(90, 22, f"{lens.name}, hung upright", font_weight="bold")
+    yield text(x + 40, y - half + 4, f"visible up to {top:.2f} m", fill="#a60")
+    yield text(x + 40, y + half + 4, f"visible down to {low:.2f} m", fill="#a60")
+    yield text(90, 22, f"{lens.name}, mounted upright", font_weight="bold")
     yield text(
-        wall + 200, 330, "Light from the front or above; no window behind people.", fill="#444"
+        wall + 200, 330, "Light from the front or above; no window behind the people.", fill="#444"
     )
 
 
-DRAWINGS = {"wiring.svg": (680, 520, wiring), "mounting.svg": (680, 440, mounting)}
+DRAWINGS = {"wiring.svg": (680, 700, wiring), "mounting.svg": (680, 440, mounting)}
 
 
 def main() -> int:
-    """Write the drawings, or say which differ."""
+    """Write the drawings, or report those that differ. Returns the exit status."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--check", action="store_true")
     arguments.add_argument("--table", action="store_true", help="print the table of distances")
@@ -209,7 +211,7 @@ def main() -> int:
         if not options.check:
             path.write_text(drawn, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != drawn:
-            sys.stderr.write(f"{path.name}: is not what scripts/draw_hardware draws\n")
+            sys.stderr.write(f"{path.name}: out of date; run scripts/draw_hardware\n")
             status = 1
     return status
 
