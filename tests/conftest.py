@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from disks import ext4_on_btrfs
 from hypothesis import HealthCheck, settings
-
-from senyum_lab.servers.mosquitto import PrivateBroker
+from private_servers import PrivateBroker
 
 # No test is timed: of a busy machine an example may take as long as it likes.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -47,7 +47,9 @@ MAY_IMPORT |= {
         *("edge.cli", "edge.contract", "edge.enrolment", "edge.gallery", "edge.mqtt"),
         *("edge.roster", "edge.system"),
     },
-    # Nothing imports the lab.
+    # Nothing imports the lab: edge/cli loads its commands by name. It is installed with the product
+    # and starts servers and renders scenes for its commands and the demo; tests/support hands the
+    # same servers and scenes to tests.
     "senyum_lab": {*EVERYTHING, "edge.daemon", "edge.appliance", "edge.cli", "senyum_central"},
 }
 # To be removed: what still breaks the table.
@@ -99,6 +101,25 @@ def test_each_part_imports_only_what_the_table_allows() -> None:
                     if other not in allowed:
                         broken.add((module, other))
     assert broken == PENDING
+
+
+# Folders of tests whose subject is the lab.
+TESTS_OF_THE_LAB = {
+    *("bench", "evaluate", "fuzzing", "inputs", "numeric", "scripts", "simulate", "training"),
+}
+
+
+def test_tests_reach_the_lab_only_through_tests_support() -> None:
+    broken = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        folder = path.relative_to(ROOT / "tests").parts[0]
+        if folder not in {*TESTS_OF_THE_LAB, "support"}:
+            broken += [
+                (str(path.relative_to(ROOT)), name)
+                for name in imports(path)
+                if name.split(".")[0] == "senyum_lab"
+            ]
+    assert broken == []
 
 
 @pytest.mark.parametrize("folder", ["edge/attendance"])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
+from private_servers import PrivateBroker
 from wireunit import UNIT, Signer
 
 from edge.cli import main
@@ -18,7 +19,6 @@ from edge.contract.limits import is_text
 from edge.contract.topics import COMMAND, REPLY
 from edge.mqtt.client import connect, new_client
 from edge.system.journald import PlainFormatter
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 C1 = "".join(map(chr, range(0x7F, 0xA0)))
 BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from delivering import Enroller
+from private_servers import PrivateBroker
 from rosters import KEY, person, roster
 from wireunit import UNIT, Listener, Signer, until
 
@@ -30,7 +31,6 @@ from senyum_central.admin.rosters import (
     push,
     without_person,
 )
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 ANI, BUDI, CITRA = person(1), person(2), person(3)
 SECOND = UnitName(UNIT.org, UNIT.site, "pintu-2")

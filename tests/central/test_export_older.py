@@ -11,13 +11,13 @@ import pytest
 from central_parts import Unit
 from days import ANI, BUDI, Door, key_file, resigned, take
 from places import Place
+from private_servers import PrivateBroker
 from processes import Process, publish
 
 from edge.cli import main
 from edge.contract.jose import digest, from_b64url
 from edge.system.clock import ClockState
 from edge.types import AuditCode
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 DAY = "2026-03-02"
 NEVER: dict[str, dict[str, object]] = {

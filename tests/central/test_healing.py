@@ -11,12 +11,12 @@ import pytest
 from liar import LyingBroker
 from obedient import Obedient
 from places import Place
+from private_servers import PrivateBroker
 from processes import Process
 from wireunit import UNIT, until
 
 from edge.contract.keys import SigningKey, add_registration
 from edge.outbox.store import OutboxReader
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

@@ -14,6 +14,7 @@ import pytest
 from central_parts import START, Unit
 from old_stores import make
 from places import Place
+from private_servers import PrivateBroker, PrivatePostgres
 from processes import PROGRAM, Process, publish
 
 from edge.contract.keys import add_registration
@@ -24,8 +25,6 @@ from senyum_central.ingest.store_retry import MOST_S, Stopped, StoreRetry
 from senyum_central.store import database
 from senyum_central.store.schema import APPLICATION_ID
 from senyum_central.store.store import Record, Store
-from senyum_lab.servers.mosquitto import PrivateBroker
-from senyum_lab.servers.postgres import PrivatePostgres
 
 UNIT = Unit().name.source
 NOW = "2026-03-02T00:31:04.000+00:00"

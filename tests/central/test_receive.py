@@ -18,12 +18,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from private_servers import PrivateBroker
 from processes import PROGRAM, Process, publish
 
 from edge.contract.keys import add_registration
 from senyum_central.ingest.ingestor import Message
 from senyum_central.store.store import Store
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 UNITS = (Unit("lobby-1"), Unit("gate-2"))
 

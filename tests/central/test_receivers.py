@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from central_parts import Unit
 from places import Place
+from private_servers import PrivateBroker
 from processes import Process, publish
 
 from edge.contract.keys import add_registration
 from senyum_central.ingest.ingestor import Message
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

@@ -16,6 +16,7 @@ import pytest
 from central_parts import Unit
 from paho.mqtt.client import MQTTMessage
 from places import Place
+from private_servers import PrivateBroker, free_port
 from processes import PROGRAM, Process, publish
 from wires import OLD_REFUSAL, Wire
 
@@ -29,7 +30,6 @@ from senyum_central.ingest import instance_lock as only
 from senyum_central.ingest.instance_lock import claim
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.subscriptions import SHARED_EXPIRY_S
-from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 pytestmark = pytest.mark.broker
 

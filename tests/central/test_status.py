@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 from central_parts import Unit
+from private_servers import PrivateBroker
 from processes import Process, publish
 
 from edge.contract.keys import add_registration
 from edge.system.sd_notify import Notifier
 from senyum_central.ingest.service_status import EVERY_S, ReceiverStatus
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 

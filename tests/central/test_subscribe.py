@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from central_parts import Unit
+from private_servers import PrivateBroker
 from wires import OLD_REFUSAL, Wire
 
 from edge.errors import LinkError, LinkRefused, SenyumError, StoreError
@@ -17,7 +18,6 @@ from edge.settings import BrokerSettings
 from senyum_central.ingest.ingestor import Message
 from senyum_central.ingest.subscriber import Subscriber
 from senyum_central.ingest.subscriptions import OWN_EXPIRY_S, SHARED_EXPIRY_S
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 GROUP = "central"
 ME = "receiver-1"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from daemons import Daemon, enrol
 from orders import Commander, Voice
+from private_servers import PrivateBroker
 from wireunit import UNIT, Listener, until
 
 from edge.cli import main
@@ -16,7 +17,6 @@ from edge.contract.events import AuditEvent, HealthEvent, StateEvent, Status
 from edge.contract.keys import KeySet
 from edge.contract.topics import COMMAND, TopicKind
 from edge.mqtt.subscriber import CAPACITY
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from jwcrypto import jwk, jws
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.subscribeoptions import SubscribeOptions
+from private_servers import PrivateBroker
 from receiving import Central
 from wireunit import UNIT, WireUnit, until
 
@@ -22,7 +23,6 @@ from edge.contract.keys import KeySet
 from edge.contract.topics import COMMAND, REPLY, TopicKind
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings, load
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

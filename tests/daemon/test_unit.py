@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scenes import SCENES, SceneRenderer
 from staged import FACES, FPS, PERSON, Played, knowing
 
 from edge.appliance.watchdog.reboot_limiter import STRIKES
@@ -36,7 +37,6 @@ from edge.status.camera_outage import CameraOutage
 from edge.status.status_file import Status, StatusFile
 from edge.system.sd_notify import Notifier
 from edge.types import CueName, Stimulus, Yuv
-from senyum_lab.bench.scenes import SCENES, SceneRenderer
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from orders import Commander, Voice
+from private_servers import PrivateBroker
+from scenes import SCENES, SceneRenderer
 from staged import FACES, FPS, Played, knowing, known
 from wireunit import Listener, until
 
@@ -31,8 +33,6 @@ from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import AuthoritySettings, ClockSettings, Settings
 from edge.types import Stimulus, Yuv
 from senyum_central.admin.rosters import RosterRelease
-from senyum_lab.bench.scenes import SCENES, SceneRenderer
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -15,9 +15,8 @@ from typing import Any
 
 import pytest
 from jwcrypto import jwk, jws
-
-from senyum_lab.bench.scenes import FPS, SCENES, SIZE, SceneRenderer, record
-from senyum_lab.servers.mosquitto import PrivateBroker
+from private_servers import PrivateBroker
+from scenes import FPS, SCENES, SIZE, SceneRenderer, record
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from authority import Authority
+from private_servers import PrivateBroker, free_port
 from ward import bulletin, patient, said
 from wires import OLD_REFUSAL, ScriptedBroker, Wire
 from wireunit import Listener, Signer, WireUnit, attempt, until
@@ -16,7 +17,6 @@ from edge.appliance.doctor.context import DiagnosticContext
 from edge.cli import main
 from edge.outbox.store import Outbox
 from edge.settings import BrokerSettings
-from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 pytestmark = pytest.mark.broker
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 from orders import Commander, Voice
+from private_servers import PrivateBroker
 from wireunit import UNIT, Listener, environment, until
 
 from edge.commands.command_log import CommandLog
 from edge.contract.commands import Reply
 from edge.contract.jose import from_b64url
 from edge.contract.topics import COMMAND, REPLY
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 WORKER = Path(__file__).with_name("command_worker.py")

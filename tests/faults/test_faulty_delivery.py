@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
+from private_servers import PrivateBroker
 from receiving import Central
 from survival import PATIENCE, UnitProcess, check_central, check_chain, stored
 from wireunit import Listener, Signer, WireUnit, until
@@ -11,7 +12,6 @@ from wireunit import Listener, Signer, WireUnit, until
 from edge.mqtt.link import LinkState
 from edge.outbox.store import OutboxReader
 from senyum_central.ingest.notices import NoticeKind
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 GRACE_S = 2.0  # before the receiver calls a number missing

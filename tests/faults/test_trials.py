@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
+from private_servers import PrivateBroker
 from trial_site import Pictures, Site
 from trial_table import FAULTS, QUICK, put_to
-
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from scenes import displayed, printed, streamed
 
 from edge.images import from_image
 from edge.inference.face_analyzer import FaceAnalyzer
@@ -142,9 +143,7 @@ def worse(photo: Image.Image, noise: float, quality: int) -> Image.Image:
 def test_attacks_made_of_the_portraits_are_mostly_refused(
     examiner: FaceAnalyzer, portrait: Portrait, kind: str
 ) -> None:
-    from senyum_lab.attacks import display, paper  # noqa: PLC0415
-
-    make = {"print": paper.printed, "screen": display.displayed, "video": display.streamed}[kind]
+    make = {"print": printed, "screen": displayed, "video": streamed}[kind]
     judged, passed = [], 0
     for name in NAMES:
         photo = portrait(name)

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from private_servers import PrivateBroker, free_port
 from wireunit import UNIT, Listener, WireUnit, until
 
 from edge.contract.envelope import parse_will, verify
@@ -22,7 +23,6 @@ from edge.mqtt.self_pipe import SelfPipe
 from edge.outbox.event_signer import HealthReport
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
-from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 pytestmark = pytest.mark.broker
 

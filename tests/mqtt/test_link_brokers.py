@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from private_servers import PrivateBroker, free_port
 from wires import ScriptedBroker, Wire
 from wireunit import FAST, Listener, WireUnit, attempt, until
 
@@ -17,7 +18,6 @@ from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.reason_codes import Action
 from edge.outbox.store import OutboxReader, OutboxRow
 from edge.settings import BrokerSettings, OtherBrokerSettings
-from senyum_lab.servers.mosquitto import PrivateBroker, free_port
 
 HOST = "127.0.0.1"
 STAY = LinkTiming(failback_retry=600.0)

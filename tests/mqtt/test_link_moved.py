@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from private_servers import PrivateBroker
 from wireunit import UNIT, Listener, Signer, WireUnit, attempt, context, until
 
 from edge.contract.envelope import verify
@@ -13,7 +14,6 @@ from edge.contract.topics import TopicKind, UnitName
 from edge.outbox.event_signer import EventSigner
 from edge.outbox.store import Outbox
 from edge.system.clock import SystemClock
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 @pytest.mark.broker

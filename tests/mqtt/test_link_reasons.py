@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
+from private_servers import PrivateBroker
 from wires import ScriptedBroker
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
@@ -26,7 +27,6 @@ from edge.mqtt.reason_codes import (
     of_puback,
 )
 from edge.types import Audit, AuditCode
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 EVENT = UNIT.topic(TopicKind.EVENT)
 PATIENT = LinkTiming(operator_retry=60.0, quarantine_retry=60.0)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
+from private_servers import PrivateBroker
 from wireunit import FAST, Listener, SteppedClock, WireUnit, until
 
 from edge.errors import ErrorCode
 from edge.mqtt.credentials import CredentialFiles, expiry
 from edge.mqtt.link_timing import LinkTiming
 from edge.settings import BrokerSettings
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [
     pytest.mark.broker,

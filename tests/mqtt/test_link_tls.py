@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from authority import Authority
+from private_servers import PrivateBroker
 from wireunit import Listener, WireUnit, until
 
 from edge.errors import SecretError
 from edge.mqtt.tls import tls_context
 from edge.settings import BrokerSettings
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [
     pytest.mark.broker,

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 from orders import Voice
+from private_servers import PrivateBroker
 from wires import ScriptedBroker, Wire
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.contract.topics import UnitName
 from edge.errors import ErrorCode
 from edge.mqtt.subscriber import CAPACITY, SubscriptionWorker
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = pytest.mark.broker
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
+from private_servers import PrivateBroker
 from wires import OLD_REFUSAL, SILENCE, Wire, _Server
 from wireunit import UNIT, Listener, Signer, WireUnit, attempt, until
 
@@ -27,7 +28,6 @@ from edge.settings import BrokerSettings
 from senyum_central.admin.broker_session import BrokerSession
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.subscriber import Subscriber
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 NEW_REFUSAL = b"\x20\x03\x00\x84\x00"
 CLOSED = b""

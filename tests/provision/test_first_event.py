@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from desk import Desk, claim
+from private_servers import PrivateBroker
 from wireunit import Listener
 
 from edge.appliance.provision.boot import at_boot
@@ -23,7 +24,6 @@ from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import read_key
 from edge.types import AuditCode, Frame, Yuv
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 class Door:

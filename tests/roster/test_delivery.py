@@ -11,6 +11,7 @@ from delivering import Enroller, Rack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orders import Voice
+from private_servers import PrivateBroker
 from rosters import EMBEDDER, KEY, person, roster
 from wires import OLD_REFUSAL, Wire
 from wireunit import FAST, UNIT, Listener, WireUnit, until
@@ -23,7 +24,6 @@ from edge.roster.codec import Roster
 from edge.roster.file import load
 from edge.roster.receiver import AGAIN_S, RosterReceiver, answer
 from senyum_central.admin.rosters import RosterRelease
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 CLAIMS = (*RosterManifest.model_fields, "more")
 ALL = UnitName(UNIT.org, "all", "all")

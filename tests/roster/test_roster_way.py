@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 from orders import Voice
+from private_servers import PrivateBroker
+from scenes import FPS, SCENES, SIZE, SceneRenderer, record
 from wireunit import Listener, until
 
 from edge.contract.authority import Role, register
@@ -22,8 +24,6 @@ from edge.contract.jose import from_b64url
 from edge.contract.keys import SigningKey
 from edge.roster.file import load, read
 from edge.roster.keys import read_key
-from senyum_lab.bench.scenes import FPS, SCENES, SIZE, SceneRenderer, record
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from senyum_lab.servers.mosquitto import PrivateBroker, free_port
+from private_servers import PrivateBroker, free_port
 
 START_S = 60.0
 STOP_S = 30.0

@@ -24,13 +24,12 @@ from pathlib import Path
 import psycopg
 from central_parts import Unit
 from places import Place
+from private_servers import PrivateBroker, PrivatePostgres
 from processes import Process, publish
 
 from edge.contract.keys import add_registration
 from edge.errors import StoreError
 from senyum_central.store.schema import APPLICATION_ID
-from senyum_lab.servers.mosquitto import PrivateBroker
-from senyum_lab.servers.postgres import PrivatePostgres
 
 PATIENCE_S = 120.0  # for what has to happen in the end
 AWAY = "Store away since "  # what the status says

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from private_servers import PrivateBroker
 from receiving import Central
 from storms import Storm, Weather
 from survival import UnitProcess, check_central, check_chain, stored
 from wireunit import Signer, until
 
 from senyum_central.ingest.notices import NoticeKind
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 GRACE_S = 2.0  # before the receiver calls a number missing
 ASK_SECONDS = 1.0  # between two requests for what is missing

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from private_servers import free_port
+
 from edge.mqtt.client import connect, new_client
 from edge.settings import BrokerSettings
-from senyum_lab.servers.mosquitto import free_port
 
 START_SECONDS = 60.0
 VICTIMS = ("first", "leader", "follower")

@@ -6,10 +6,9 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from private_servers import PrivateBroker
 from trial_site import Pictures, Site
 from trial_table import BAR_S, FAULTS, NEEDS_ROOT, put_to
-
-from senyum_lab.servers.mosquitto import PrivateBroker
 
 
 def say(line: str) -> None:
