@@ -151,7 +151,12 @@ class FrameResult:
 
 
 class Direction(StrEnum):
-    """Which way people pass this unit."""
+    """The direction in which people pass a unit.
+
+    `in`: people enter here.
+    `out`: people leave here.
+    `unspecified`: either way.
+    """
 
     IN = "in"
     OUT = "out"
@@ -159,14 +164,24 @@ class Direction(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt ended."""
+    """How an attempt ended.
+
+    `recorded`: the person's attendance is recorded.
+    `refused`: no attendance is recorded.
+    """
 
     RECORDED = "recorded"
     REFUSED = "refused"
 
 
 class Reason(StrEnum):
-    """Why an attempt ended as it did."""
+    """Why an attempt ended as it did.
+
+    `accepted`: the person is known, and every rule was met.
+    `not-known`: no person in the roster is near enough.
+    `no-smile-in-time`: the person is known, and no smile was seen in time.
+    `spoof-suspected`: possibly a picture and not a person.
+    """
 
     ACCEPTED = "accepted"
     NOT_KNOWN = "not-known"
@@ -201,24 +216,50 @@ class Attempt:
 
 
 class AuditCode(StrEnum):
-    """What a unit says about itself in the same signed chain as attendance."""
+    """What a unit records about itself in the same signed chain as attendance.
+
+    `started`: the unit's program started.
+    `stopped`: the unit's program shut down cleanly.
+    `restarted`: the previous run did not shut down cleanly: `why` and `status` as systemd names
+    them (`watchdog`, `signal`, `timeout`, `exit-code`…), the last of `times` in a row.
+    `rebooted`: the machine was rebooted because restarting the program did not help.
+    `reboot-refused`: such a reboot was requested and denied, because there had been too many:
+    operator action required.
+    `moved`: the unit has another name from here on (`source`) and was `from` before: the numbers
+    up to `last` are events of that name, and none of them is missing under this one.
+    `camera-lost`: the camera delivers no frames.
+    `camera-back`: the camera delivers frames again.
+    `pins-lost`: lights and buzzer are unavailable, and attendance is not recorded.
+    `pins-back`: lights and buzzer are available again.
+    `store-failed`: events could not be made durable for a while; the people affected were shown so.
+    `outbox-renewed`: a damaged outbox was set aside, and the chain continues in a new one; numbers
+    before this event may be unused.
+    `roster-installed`: another version of the roster is active: `version`, `digest`, `people`.
+    `person-erased`: the receipt: `person` (opaque id) is no longer in the active roster or in
+    anything before it, since `version`.
+    `clock-stepped`: the clock was set by a step.
+    `clock-anchor`: dates the events of this boot whose time was uncertain.
+    `command-done`: a command was executed: `command`, `number`, `by` (the kid), and its changes.
+    `commands-refused`: how many commands were refused since the last such record, in total and by
+    reason; recorded at the first refusal, then at most once an hour.
+    """
 
     STARTED = "started"
     STOPPED = "stopped"
-    RESTARTED = "restarted"  # the run before ended otherwise than in good order
-    REBOOTED = "rebooted"  # the last resort: the machine was started anew
-    REBOOT_REFUSED = "reboot-refused"  # it was asked for, and there were too many
-    MOVED = "moved"  # the chain goes on under another name
+    RESTARTED = "restarted"
+    REBOOTED = "rebooted"
+    REBOOT_REFUSED = "reboot-refused"
+    MOVED = "moved"
     CAMERA_LOST = "camera-lost"
     CAMERA_BACK = "camera-back"
     PINS_LOST = "pins-lost"
     PINS_BACK = "pins-back"
     STORE_FAILED = "store-failed"
-    OUTBOX_RENEWED = "outbox-renewed"  # a damaged outbox was set aside
-    ROSTER_INSTALLED = "roster-installed"  # one that was delivered is in force
-    PERSON_ERASED = "person-erased"  # the receipt: gone from this unit
+    OUTBOX_RENEWED = "outbox-renewed"
+    ROSTER_INSTALLED = "roster-installed"
+    PERSON_ERASED = "person-erased"
     CLOCK_STEPPED = "clock-stepped"
-    CLOCK_ANCHOR = "clock-anchor"  # dates the events of this boot that had no certain time
+    CLOCK_ANCHOR = "clock-anchor"
     COMMAND_DONE = "command-done"
     COMMANDS_REFUSED = "commands-refused"
 

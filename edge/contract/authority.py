@@ -53,27 +53,47 @@ class Role(StrEnum):
 
 
 class OrderRejectReason(StrEnum):
-    """Why an order was refused; the `reason` of a reply."""
+    """Why an order was refused; the `reason` of a reply.
 
-    # of the message; nothing is answered to the first three
+    `forged`: the signature is not that of the key; not answered.
+    `unknown-key`: the key is not among the unit's authorities, not valid now, or of another
+    algorithm; not answered.
+    `too-large`: more than 16,384 bytes, or 65,536 for a roster's manifest; not answered.
+    `malformed`: not a compact JWS with exactly alg, kid and typ, or the payload is not of this
+    contract. Answered if it was signed and its id can be read.
+    `wrong-role`: the key may not order this.
+    `foreign`: the key, or `aud`, is for other units.
+    `retained`: it was published retained.
+    `stale`: its number is not above its key's last one, or it is older than the unit's command
+    log; for a roster, its version is not above every earlier one.
+    `expired`: `exp` has passed.
+    `clock-unknown`: the unit does not know the time; only ping and identify run.
+    `unknown-command`: the unit's version does not know the command.
+    `bad-data`: `data` is of the wrong form or out of bounds; for a roster, its content is not the
+    signed one, or cannot be read.
+    `failed`: the unit could not do it; `text` says why.
+    `no-recipient`: a roster whose key is not wrapped for this unit's encryption key.
+    `other-network`: a roster made with another identity model.
+    `erased-person`: a roster that contains an erased person without stating that they enrolled
+    again.
+    """
+
     FORGED = "forged"
     UNKNOWN_KEY = "unknown-key"
     TOO_LARGE = "too-large"
     MALFORMED = "malformed"
     WRONG_ROLE = "wrong-role"
-    FOREIGN = "foreign"  # for another unit
+    FOREIGN = "foreign"
     RETAINED = "retained"
-    # of a genuine one, here and now
-    STALE = "stale"  # its number is not above the last
+    STALE = "stale"
     EXPIRED = "expired"
     CLOCK_UNKNOWN = "clock-unknown"
     UNKNOWN_COMMAND = "unknown-command"
     BAD_DATA = "bad-data"
     FAILED = "failed"
-    # of a roster
-    NO_RECIPIENT = "no-recipient"  # its key is not wrapped for this unit
-    OTHER_NETWORK = "other-network"  # made with another identity network
-    ERASED_PERSON = "erased-person"  # holds somebody who was erased
+    NO_RECIPIENT = "no-recipient"
+    OTHER_NETWORK = "other-network"
+    ERASED_PERSON = "erased-person"
 
 
 OF_ROSTERS = frozenset(

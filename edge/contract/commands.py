@@ -1,17 +1,17 @@
-"""What may be asked of a unit, and what it answers: the payloads, checked at both ends.
+"""The payloads of commands and replies, validated by sender and receiver.
 
 A command is a compact JWS of typ COMMAND_TYP (`edge.contract.authority`) on `command/{name}`; its
-answer one of typ REPLY_TYP, signed by the unit, on `reply/{id of the command}`.
+reply is a JWS of typ REPLY_TYP, signed by the unit, on `reply/{id of the command}`.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from edge.contract.authority import OrderRejectReason
-from edge.contract.events import Moment, Text, UnitUrn, UuidV7, Whole
+from edge.contract.events import Moment, StrictModel, Text, UnitUrn, UuidV7, Whole
 from edge.contract.limits import MAX_NUMBER
 from edge.contract.remote_settings import RemoteSetting
 
@@ -20,14 +20,19 @@ REPLY_TYP: Final = "senyum-reply+jws"
 MAX_BYTES: Final = 16_384  # of a command
 MAX_REPLY_BYTES: Final = 65_536
 
-# A JSON number that every language reads exactly.
 Number = Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole]
-Sequence = Number
 CommandText = Annotated[str, Field(pattern=r"^[a-z-]{1,32}$")]
 
 
 class CommandName(StrEnum):
-    """What may be asked."""
+    """The commands.
+
+    `ping`: reports the unit's state.
+    `identify`: blinks and sounds, so that a person can find the unit.
+    `replay`: sends events again from the archive.
+    `reload`: reads settings and roster again.
+    `settings`: changes a few settings, or reports their values.
+    """
 
     PING = "ping"
     IDENTIFY = "identify"
@@ -36,38 +41,49 @@ class CommandName(StrEnum):
     SETTINGS = "settings"
 
 
-# These change nothing that anybody could want to postpone, so a late one does no harm.
+# These may run late, and without a known time, because they change nothing lasting.
 TIMELESS: Final = frozenset({CommandName.PING, CommandName.IDENTIFY})
 
 
-class StrictModel(BaseModel):
-    """A payload that accepts no other type and no other field."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 class Command(StrictModel):
-    """What an authority asks of one unit."""
+    """What an authority requests of one unit."""
 
-    id: UuidV7
-    aud: UnitUrn
-    name: CommandText  # one that this version does not know is answered, too
-    number: Number
-    iat: Moment
-    exp: Moment
-    data: Annotated[dict[str, Any], Field(max_length=32)]
+    id: UuidV7 = Field(description="UUIDv7; the reply is published on `reply/{id}`.")
+    aud: UnitUrn = Field(description="URN of the one unit that is addressed.")
+    # A name that this version does not know is answered, too.
+    name: CommandText = Field(description="The command; equal to the last level of the topic.")
+    number: Number = Field(
+        description="Higher than every number this key has used for this unit. A unit executes "
+        "each number once, also across a restart."
+    )
+    iat: Moment = Field(description="When it was signed, UTC.")
+    exp: Moment = Field(
+        description="The unit refuses the command after this time, if it knows the time."
+    )
+    data: Annotated[dict[str, Any], Field(max_length=32)] = Field(
+        description="Parameters; for replay and settings see schema/command-{name}.json, "
+        "otherwise empty."
+    )
 
 
 class CommandResult(StrictModel):
-    """What became of a command."""
+    """The result of a command."""
 
-    to: UuidV7
-    name: CommandText | None  # None, and number too, where the command was not to be read
-    number: Number | None
-    ok: bool
-    reason: OrderRejectReason | None
-    text: Text
-    data: dict[str, Any]
+    to: UuidV7 = Field(description="`id` of the command.")
+    name: CommandText | None = Field(
+        description="Its name; null if the command could not be read that far."
+    )
+    number: Number | None = Field(
+        description="Its number; null if the command could not be read that far."
+    )
+    ok: bool = Field(description="Whether it was executed.")
+    reason: OrderRejectReason | None = Field(description="Why not; null if it was executed.")
+    text: Text = Field(description="One sentence for a person.")
+    data: dict[str, Any] = Field(
+        description="The result. ping: software, uptime_s, session, sequence, head. replay: first, "
+        "last. reload: changed, restart. settings: settings (current values), set (by command). "
+        "Later versions may add more."
+    )
 
     @model_validator(mode="after")
     def _a_refusal_has_a_reason(self) -> Self:
@@ -77,11 +93,11 @@ class CommandResult(StrictModel):
 
 
 class Reply(CommandResult):
-    """An answer as the unit signs it."""
+    """A reply as the unit signs it."""
 
-    id: UuidV7
-    source: UnitUrn
-    time: Moment
+    id: UuidV7 = Field(description="UUIDv7 of the reply.")
+    source: UnitUrn = Field(description="URN of the unit.")
+    time: Moment = Field(description="When it replied, by its own clock.")
 
 
 # --- data of each command ----------------------------------------------------------------------
@@ -92,12 +108,14 @@ class NoData(StrictModel):
 
 
 class ReplayData(StrictModel):
-    """`data` of replay: by number, or by time."""
+    """`data` of replay: a range of numbers or a period."""
 
-    first: Sequence | None = None
-    last: Sequence | None = None
-    begin: Moment | None = None
-    end: Moment | None = None
+    first: Number | None = Field(default=None, description="Number of the first event.")
+    last: Number | None = Field(default=None, description="Number of the last event, included.")
+    begin: Moment | None = Field(
+        default=None, description="Start of the period, compared with the events' `time`; included."
+    )
+    end: Moment | None = Field(default=None, description="End of the period, included.")
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Self:
@@ -110,13 +128,18 @@ class ReplayData(StrictModel):
 
 
 class SettingsData(StrictModel):
-    """`data` of settings: what to set, and what to leave to the unit's own file again.
+    """`data` of settings: values to set, and names to reset to the unit's settings file.
 
-    Without either it only answers what is in force.
+    Without either, the reply only reports the current values.
     """
 
-    set: Annotated[dict[RemoteSetting, float], Field(max_length=32)] = {}
-    reset: Annotated[list[RemoteSetting], Field(max_length=32)] = []
+    set: Annotated[dict[RemoteSetting, float], Field(max_length=32)] = Field(
+        default={},
+        description="New values by name. Bounds are those of the unit's settings file.",
+    )
+    reset: Annotated[list[RemoteSetting], Field(max_length=32)] = Field(
+        default=[], description="Names to reset to the value in the unit's own settings file."
+    )
 
     @model_validator(mode="after")
     def _not_both(self) -> Self:

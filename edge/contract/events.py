@@ -1,7 +1,8 @@
-"""What a unit says: CloudEvents 1.0 and the `data` of each type, checked at both ends.
+"""The events a unit sends: CloudEvents 1.0 with `data` validated by sender and receiver.
 
-Strict: a field that is missing, unknown, of another type or out of range is an error. New
-fields come with a new version in `type`, so that nobody reads half of what was signed.
+The models are strict: a field that is missing, unknown, of the wrong type or out of range is an
+error. New fields come with a new version in `type`, so that no reader silently drops a part of what
+was signed. docs/contract/schema is generated from the models and their descriptions.
 """
 
 import re
@@ -35,7 +36,7 @@ AUDIT: Final = "senyum.unit.audit.v1"
 STATE: Final = "senyum.unit.state.v1"
 HEALTH: Final = "senyum.unit.health.v1"
 
-# Which reason goes with which outcome: the models and the schemas are made of this table.
+# The reasons possible for each outcome. The models and the schemas are built from this table.
 REASONS: Final[Mapping[Outcome, frozenset[Reason]]] = {
     Outcome.RECORDED: frozenset({Reason.ACCEPTED}),
     Outcome.REFUSED: frozenset({Reason.NOT_KNOWN, Reason.NO_SMILE, Reason.SPOOF}),
@@ -46,19 +47,20 @@ Whole = BeforeValidator(limits.whole)
 Integer = Annotated[int, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 Count = Annotated[int, Field(ge=0, le=MAX_NUMBER), Whole]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$", description="base64url SHA-256")]
-# 128 bits of HMAC; an 18-digit person number can never pass for one.
+Digest = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]  # base64url SHA-256
+# 128 bits of HMAC; an 18-digit person number never matches.
 PersonId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 Text = Annotated[str, Field(max_length=limits.MAX_TEXT, pattern=limits.TEXT)]
 Cosine = Annotated[float, Field(ge=-1.0, le=1.0)]
+Margin = Annotated[float, Field(ge=0.0, le=2.0)]
 Score = Annotated[float, Field(ge=0.0, le=100.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Size = Annotated[float, Field(ge=0.0, le=MAX_NUMBER)]
 Figure = Annotated[float, Field(ge=-MAX_NUMBER, le=MAX_NUMBER)]
 
 
-# What a pattern can say is said by it, and not by code: the schemas of docs/contract take it over.
+# A pattern rather than code expresses each of these, so that the schemas can state it.
 UuidV7 = Annotated[
     str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
 ]
@@ -66,9 +68,11 @@ UnitUrn = Annotated[str, Field(pattern=r"^urn:senyum(:[a-z0-9-]{1,32}){3}$")]
 Moment = Annotated[str, Field(pattern=limits.MOMENT)]
 Nanoseconds = Annotated[str, Field(pattern=limits.NANOSECONDS)]
 
+_NO_OTHER_NAMES = {"additionalProperties": False}  # pydantic checks the names; its schema does not
 
-class StrictEventModel(BaseModel):
-    """A part of an event that accepts no other type and no other field."""
+
+class StrictModel(BaseModel):
+    """A part of a message that accepts no other type and no other field."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -76,48 +80,80 @@ class StrictEventModel(BaseModel):
 # --- parts of `data` -------------------------------------------------------------------------
 
 
-class ClockData(StrictEventModel):
-    """How sure the unit is of `time`, and the same instant on a clock that nobody can set."""
+class ClockData(StrictModel):
+    """How reliable `time` is, and the same instant on a clock that cannot be set."""
 
-    state: ClockState
-    boot_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
-    # CLOCK_MONOTONIC since that boot; a string because it outgrows the 2^53 of a JSON number.
-    monotonic_ns: Nanoseconds
-
-
-class Place(StrictEventModel):
-    """Where the unit hangs."""
-
-    latitude: Annotated[float, Field(ge=-90.0, le=90.0)]  # degrees, WGS 84
-    longitude: Annotated[float, Field(ge=-180.0, le=180.0)]
-    zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")]  # IANA
+    state: ClockState = Field(description="How reliable `time` is.")
+    boot_id: Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")] = Field(
+        description="Identifies the boot that monotonic_ns counts from."
+    )
+    monotonic_ns: Nanoseconds = Field(
+        description="The same instant on CLOCK_MONOTONIC, in nanoseconds; this clock cannot be "
+        "set. A string, because it can exceed the 2^53 of a JSON number."
+    )
 
 
-class MatchData(StrictEventModel):
-    """The nearest person in the roster, named only by the event's `subject`."""
+class Place(StrictModel):
+    """A geographic location and its time zone."""
 
-    similarity: Cosine
-    margin: Annotated[float, Field(ge=0.0, le=2.0)] | None  # None: the roster has no second
+    latitude: Annotated[float, Field(ge=-90.0, le=90.0)] = Field(
+        description="Degrees, WGS 84, north positive."
+    )
+    longitude: Annotated[float, Field(ge=-180.0, le=180.0)] = Field(
+        description="Degrees, WGS 84, east positive."
+    )
+    zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,64}$")] = Field(
+        description="IANA time zone that determines the local day."
+    )
+
+
+class MatchData(StrictModel):
+    """The nearest person in the roster, identified only by the event's `subject`."""
+
+    similarity: Cosine = Field(
+        description="Cosine similarity of the two templates, truncated to four decimals."
+    )
+    margin: Margin | None = Field(
+        description="How far the nearest person is ahead of the second nearest; null if the "
+        "roster has only one person."
+    )
 
 
 _OF_THE_SMILE = ("smile", "smile_rise", "smile_timeout", "motion", "reaction", "prompt_delay")
 
 
-class Thresholds(StrictEventModel):
-    """Every limit that decided. Those of the smile are None exactly where none was asked."""
+class Thresholds(StrictModel):
+    """Every limit used in the decision. Those of the smile are null if no smile was requested."""
 
-    match: Cosine
-    margin: Annotated[float, Field(ge=0.0, le=2.0)]
-    agreeing_frames: Count  # of one identity, before it counts
-    unknown_frames: Count  # without an identity, before somebody is unknown
-    liveness: Share  # mean score of the judged frames
-    liveness_frames: Count  # judged, before somebody counts as alive; twice as many refuse
-    smile: Score | None
-    smile_rise: Score | None  # points above the face before the smile
-    smile_timeout: Annotated[float, Field(gt=0.0, le=MAX_NUMBER)] | None  # seconds
-    motion: Size | None  # of the mouth, distances between the eyes
-    reaction: Size | None  # seconds after the prompt, before which no answer counts
-    prompt_delay: Size | None  # seconds; the prompt came a random time up to this later
+    match: Cosine = Field(description="Minimum similarity of a known person.")
+    margin: Margin = Field(description="Minimum margin of a known person.")
+    agreeing_frames: Count = Field(
+        description="Frames that must agree on an identity before it is accepted."
+    )
+    unknown_frames: Count = Field(
+        description="Frames without an identity before the person is considered unknown."
+    )
+    liveness: Share = Field(description="Minimum mean liveness of the judged frames.")
+    liveness_frames: Count = Field(
+        description="Frames judged before the person is considered alive; twice as many refuse."
+    )
+    smile: Score | None = Field(
+        description="Minimum smile score. Null, with all other smile limits, if no smile was "
+        "requested."
+    )
+    smile_rise: Score | None = Field(
+        description="Points by which the smile must exceed the score at the prompt."
+    )
+    smile_timeout: Annotated[float, Field(gt=0.0, le=MAX_NUMBER)] | None = Field(
+        description="Seconds allowed for the smile."
+    )
+    motion: Size | None = Field(
+        description="Minimum mouth movement, in units of the distance between the eyes."
+    )
+    reaction: Size | None = Field(
+        description="Seconds after the prompt during which a smile is not accepted."
+    )
+    prompt_delay: Size | None = Field(description="Maximum random delay of the prompt, in seconds.")
 
     @model_validator(mode="after")
     def _smile_whole_or_not_at_all(self) -> Self:
@@ -126,15 +162,22 @@ class Thresholds(StrictEventModel):
         return self
 
 
-class LivenessData(StrictEventModel):
-    """Whether a living person stood there, as far as the unit judged it, and what spoke."""
+class LivenessData(StrictModel):
+    """Whether a living person was present, as far as the unit judged it, and the evidence."""
 
-    judged: bool  # whether frames enough were held against the threshold
-    live: bool | None  # None where not judged
-    score: Share | None  # mean of the judged frames; None where none was
-    frames: Count  # how many frames were judged
-    # The vote of each cue, 0 (a photo or a screen) to 1; None where it did not speak.
-    cues: Annotated[dict[Name, Share | None], Field(max_length=32)]
+    judged: bool = Field(
+        description="Whether enough frames were compared with the liveness threshold."
+    )
+    live: bool | None = Field(description="The result; null if not judged.")
+    score: Share | None = Field(
+        description="Mean of the judged frames, 0 to 1; null if no frame was judged."
+    )
+    frames: Count = Field(description="How many frames were judged.")
+    cues: Annotated[
+        dict[Name, Share | None], Field(max_length=32, json_schema_extra=_NO_OTHER_NAMES)
+    ] = Field(
+        description="The vote of each cue, 0 (a photo or a screen) to 1; null if the cue had none."
+    )
 
     @model_validator(mode="after")
     def _judged_has_a_score(self) -> Self:
@@ -145,12 +188,17 @@ class LivenessData(StrictEventModel):
         return self
 
 
-class _Versions(StrictEventModel):
-    """What decided: the program, its networks and its roster."""
+class _Versions(StrictModel):
+    """The program, the models and the roster in use."""
 
-    software: Text
-    models: Annotated[dict[Name, Sha256], Field(max_length=32)]
-    roster: Sha256 | None  # None: no roster is loaded
+    software: Text = Field(description="Version of the unit's program.")
+    models: Annotated[
+        dict[Name, Sha256], Field(max_length=32, json_schema_extra=_NO_OTHER_NAMES)
+    ] = Field(description="The models in use: name to SHA-256 of the file, hexadecimal.")
+    roster: Sha256 | None = Field(
+        description="SHA-256 of the content of the active roster, hexadecimal, the same as "
+        "`digest` of its manifest; null if no roster is loaded."
+    )
 
 
 # --- data ------------------------------------------------------------------------------------
@@ -159,15 +207,26 @@ class _Versions(StrictEventModel):
 class AttendanceData(_Versions):
     """One person's attempt, with what they need to appeal."""
 
-    outcome: Outcome
-    reason: Reason
-    direction: Direction
-    smile: Score | None  # None where no smile is asked, of anybody or of this person
-    match: MatchData | None
-    liveness: LivenessData
-    thresholds: Thresholds
-    place: Place
-    clock: ClockData
+    outcome: Outcome = Field(description="How the attempt ended.")
+    reason: Reason = Field(
+        description="Why it ended so: `accepted` if and only if outcome is `recorded`."
+    )
+    direction: Direction = Field(
+        description="The direction in which people pass this unit, as configured."
+    )
+    smile: Score | None = Field(
+        description="Smile score, 0 to 100, truncated to one decimal. Null if no smile was "
+        "requested: the same for exempt people and for units that request no smile, so that the "
+        "two cannot be distinguished."
+    )
+    match: MatchData | None = Field(
+        description="The nearest person in the roster, whether near enough or not; null if the "
+        "face was not compared."
+    )
+    liveness: LivenessData = Field(description="The liveness decision.")
+    thresholds: Thresholds = Field(description="Every limit used in the decision.")
+    place: Place = Field(description="Where the unit is mounted.")
+    clock: ClockData = Field(description="The clock at the instant of `time`.")
 
     @model_validator(mode="after")
     def _reason_is_of_the_outcome(self) -> Self:
@@ -179,10 +238,16 @@ class AttendanceData(_Versions):
 class AuditData(_Versions):
     """Something about the unit itself, in the same chain."""
 
-    code: AuditCode
-    detail: Annotated[dict[Name, Text | Integer | Figure | bool | None], Field(max_length=32)]
-    place: Place
-    clock: ClockData
+    code: AuditCode = Field(description="What happened.")
+    detail: Annotated[
+        dict[Name, Text | Integer | Figure | bool | None],
+        Field(max_length=32, json_schema_extra=_NO_OTHER_NAMES),
+    ] = Field(
+        description="Details by name. Contains nothing about people except the opaque id of an "
+        "erased person."
+    )
+    place: Place = Field(description="Where the unit is mounted.")
+    clock: ClockData = Field(description="The clock at the instant of `time`.")
 
     @model_validator(mode="after")
     def _anchor_is_a_moment(self) -> Self:
@@ -193,26 +258,35 @@ class AuditData(_Versions):
         return self
 
 
-# What a clock-anchor says of one moment, on the clock of the boot and in UTC.
+# The detail of a clock-anchor: one instant on the boot's monotonic clock and in UTC.
 OF_ANCHOR: Final[Mapping[str, TypeAdapter[str]]] = {
     "monotonic_ns": TypeAdapter(Nanoseconds),
     "utc": TypeAdapter(Moment),
 }
 
 
-class Status(StrEnum):
-    """Whether a unit is there."""
+class OnlineStatus(StrEnum):
+    """Whether a unit is connected.
+
+    `online`: it is connected.
+    `offline`: it is not.
+    """
 
     ONLINE = "online"
     OFFLINE = "offline"
 
 
-class _Position(StrictEventModel):
-    """Where a unit's chain stands."""
+class _Position(StrictModel):
+    """The newest event of a unit's chain."""
 
-    session: Count  # counts the starts of this outbox, from 1
-    sequence: Count  # of the newest event; 0 where there is none
-    head: Digest | None  # its digest
+    session: Count = Field(description="Counts the starts of the unit's outbox, from 1.")
+    sequence: Count = Field(
+        description="Number of the unit's newest event; 0 if it has no event yet."
+    )
+    head: Digest | None = Field(
+        description="Digest of that event, which the next event carries as `previous`; null if "
+        "and only if sequence is 0. Reveals missing events at the end of the chain."
+    )
 
     @model_validator(mode="after")
     def _an_event_has_a_digest(self) -> Self:
@@ -222,43 +296,63 @@ class _Position(StrictEventModel):
 
 
 class StateData(_Position, _Versions):
-    """Birth of a session, or its orderly end."""
+    """The start of a session, or its orderly end."""
 
-    status: Status
-    clock: ClockData
+    status: OnlineStatus = Field(
+        description="Whether the unit is connected. A signed `offline` is an orderly end; after a "
+        "lost connection the broker sends the unsigned Last Will instead."
+    )
+    clock: ClockData = Field(description="The clock at the instant of `time`.")
 
 
 class HealthData(_Position):
-    """How the unit is, once a minute."""
+    """The unit's health, once a minute."""
 
-    outbox_depth: Count  # events that the broker has not acknowledged
-    temperature_c: Figure | None
-    disk_free_bytes: Count | None
-    frame_rate: Size | None  # frames a second
-    last_error: Text | None
-    refused_commands: Count  # since the start
-    last_refusal: OrderRejectReason | None  # why the last one was
-    clock: ClockData
+    outbox_depth: Count = Field(description="Events that no broker has acknowledged yet.")
+    temperature_c: Figure | None = Field(
+        description="Temperature of the processor, degrees Celsius; null if unknown."
+    )
+    disk_free_bytes: Count | None = Field(
+        description="Free bytes on the disk that stores the events; null if unknown."
+    )
+    frame_rate: Size | None = Field(description="Frames processed per second; null if unknown.")
+    last_error: Text | None = Field(
+        description="The present fault, or the reason the last connection ended, reported once; "
+        "null if there was none. A word of the list in docs/link.md, which may grow: treat an "
+        "unknown word as another kind of fault."
+    )
+    refused_commands: Count = Field(
+        description="Commands refused since the unit's program started."
+    )
+    last_refusal: OrderRejectReason | None = Field(
+        description="Why the last of them was refused; null if none was."
+    )
+    clock: ClockData = Field(description="The clock at the instant of `time`.")
 
 
-class Will(StrictEventModel):
-    """What the broker says of a unit that went away; unsigned by nature."""
+class Will(StrictModel):
+    """The Last Will, which the broker publishes when a unit disappears. It is not signed."""
 
-    status: Literal[Status.OFFLINE]
-    session: Count
+    status: Literal[OnlineStatus.OFFLINE] = Field(description="Always offline.")
+    session: Count = Field(description="The session that was lost, as in `state`.")
 
 
 # --- CloudEvents -----------------------------------------------------------------------------
 
 
-class CloudEvent(StrictEventModel):
+class CloudEvent(StrictModel):
     """The attributes that every message has."""
 
-    specversion: Literal["1.0"]
-    id: UuidV7
-    source: UnitUrn
-    time: Moment
-    datacontenttype: Literal["application/json"]
+    specversion: Literal["1.0"] = Field(description="Version of CloudEvents.")
+    id: UuidV7 = Field(description="UUIDv7, in lower case. The idempotency key: store an id once.")
+    source: UnitUrn = Field(
+        description="URN of the unit that signed the message. The topic names the same unit."
+    )
+    time: Moment = Field(
+        description="When it happened, UTC, RFC 3339 with six decimals. For an attempt, the "
+        "exposure of the deciding frame. `data.clock.state` says how reliable it is."
+    )
+    datacontenttype: Literal["application/json"] = Field(description="Media type of data.")
 
     @property
     def unit(self) -> UnitName:
@@ -273,9 +367,16 @@ class CloudEvent(StrictEventModel):
 class ChainedEvent(CloudEvent):
     """An event of the unit's numbered chain."""
 
-    # Zero-padded so that it sorts as text.
-    sequence: Annotated[str, Field(pattern=limits.SEQUENCE, min_length=20, max_length=20)]
-    previous: Digest | None = None
+    sequence: Annotated[str, Field(pattern=limits.SEQUENCE, min_length=20, max_length=20)] = Field(
+        description="Number of the event in the unit's chain, from 1, never used twice. "
+        "Zero-padded to 20 digits, so that it sorts as text."
+    )
+    previous: Digest | None = Field(
+        default=None,
+        description="SHA-256, base64url without padding, of the unit's preceding event as it was "
+        "sent: of the ASCII bytes of its compact JWS. Absent only in event 1. A reader treats "
+        "null as absent; a unit never writes null.",
+    )
 
     @model_validator(mode="after")
     def _first_has_no_previous(self) -> Self:
@@ -292,9 +393,16 @@ class ChainedEvent(CloudEvent):
 class AttendanceEvent(ChainedEvent):
     """An attempt, recorded or refused."""
 
-    type: Literal["senyum.attendance.recorded.v1", "senyum.attendance.refused.v1"]
-    subject: PersonId | None = None  # absent for an unknown person
-    data: AttendanceData
+    type: Literal["senyum.attendance.recorded.v1", "senyum.attendance.refused.v1"] = Field(
+        description="Whether the attempt was recorded or refused; the same as data.outcome."
+    )
+    subject: PersonId | None = Field(
+        default=None,
+        description="Opaque id of the person: 128 bits of an HMAC-SHA-256 of the person number "
+        "under a key that is kept only where people are enrolled. Absent for an unknown person. "
+        "A reader treats null as absent; a unit never writes null.",
+    )
+    data: AttendanceData = Field(description="What the person needs to appeal.")
 
     @model_validator(mode="after")
     def _type_is_the_outcome(self) -> Self:
@@ -308,24 +416,24 @@ class AttendanceEvent(ChainedEvent):
 
 
 class AuditEvent(ChainedEvent):
-    """The unit about itself."""
+    """An audit record of the unit itself."""
 
-    type: Literal["senyum.unit.audit.v1"]
-    data: AuditData
+    type: Literal["senyum.unit.audit.v1"] = Field(description="Type of the event.")
+    data: AuditData = Field(description="What happened to the unit.")
 
 
 class StateEvent(CloudEvent):
-    """Retained on `state`."""
+    """The session, retained on `state`."""
 
-    type: Literal["senyum.unit.state.v1"]
-    data: StateData
+    type: Literal["senyum.unit.state.v1"] = Field(description="Type of the message.")
+    data: StateData = Field(description="The session, and the versions running in it.")
 
 
 class HealthEvent(CloudEvent):
-    """Retained on `health`."""
+    """The unit's health, retained on `health`."""
 
-    type: Literal["senyum.unit.health.v1"]
-    data: HealthData
+    type: Literal["senyum.unit.health.v1"] = Field(description="Type of the message.")
+    data: HealthData = Field(description="The unit's health.")
 
 
 AnyEvent = Annotated[
@@ -338,9 +446,9 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def describe_errors(error: ValidationError) -> str:
-    """Say where the first fault is and what; quotes nothing of what was sent."""
+    """Return where the first error is and what it is, without quoting what was sent."""
     first = error.errors(include_url=False, include_input=False)[0]
-    # The names of unknown members are the sender's words, too.
+    # The names of unknown members were chosen by the sender, too.
     known = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
     safe = takewhile(_NAME.fullmatch, map(str, known))
     where = ".".join(safe)
@@ -355,12 +463,12 @@ _MAY_BE_ABSENT = ("previous", "subject")
 
 
 def encode(event: CloudEvent) -> bytes:
-    """Write the JSON that is signed as it stands; absent attributes are left out, not null."""
+    """Return the JSON that is signed; absent attributes are left out rather than null."""
     absent = {name for name in _MAY_BE_ABSENT if getattr(event, name, "") is None}
     return event.model_dump_json(exclude=absent).encode("utf-8")
 
 
 def timestamp(utc_ns: int) -> str:
-    """RFC 3339, UTC, microseconds; the nearest limit of the contract if it is outside."""
+    """Return RFC 3339 text, UTC with microseconds, clamped to the limits of the contract."""
     moment = limits.as_moment(utc_ns).replace(tzinfo=None)
     return moment.isoformat(timespec="microseconds") + "Z"

@@ -12,7 +12,14 @@ from edge.system.text import describe_validation_error
 
 
 class RemoteSetting(StrEnum):
-    """Settings that nobody can lock a unit out with; each by its name in the settings file."""
+    """Settings a command may change, by name in the settings file. None can lock a unit out.
+
+    `attendance.smile_threshold`: score that a smile must reach, 1 to 99.
+    `attendance.smile_timeout`: seconds allowed for the smile, above 0 to 3600.
+    `gpio.brightness`: brightness of the lights, 0 to 1.
+    `gpio.volume`: volume of the buzzer, 0 to 1.
+    `broker.health_period`: seconds between two reports on `health`, 5 to 3600.
+    """
 
     SMILE_THRESHOLD = "attendance.smile_threshold"
     SMILE_TIMEOUT = "attendance.smile_timeout"

@@ -1,16 +1,25 @@
-"""What the roster authority says on `roster`: which roster, in which pieces, for whom.
+"""The signed manifest on `roster`: which roster, in which chunks, for which unit.
 
-The content of a roster is cut into chunks, each encrypted with AES-256-GCM under one key that is
-made for it: 12 bytes of nonce, the ciphertext, 16 bytes of tag; associated data is the chunk's
-name. The key comes wrapped for each unit's own. The chunks are the same for every unit and lie, as
-the manifest says, on the topics of one name that all of them read.
+The content of a roster is split into chunks, each encrypted with AES-256-GCM under one key that is
+generated for it: 12 bytes of nonce, the ciphertext, 16 bytes of tag; the associated data is the
+chunk's name. The manifest carries this key wrapped for each unit's own key. The chunks are the same
+for every unit and are retained on the topics of one name that all units read.
 """
 
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from edge.contract.events import Digest, Moment, Sha256, UnitUrn, UuidV7, Whole, describe_errors
+from edge.contract.events import (
+    Digest,
+    Moment,
+    Sha256,
+    StrictModel,
+    UnitUrn,
+    UuidV7,
+    Whole,
+    describe_errors,
+)
 from edge.contract.limits import MAX_NUMBER
 from edge.contract.topics import ROOT, UnitName
 
@@ -27,40 +36,60 @@ ChunkName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 _OVERHEAD = NONCE_BYTES + TAG_BYTES
 
 
-class StrictManifestModel(BaseModel):
-    """A part of a manifest that accepts no other type and no other field."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-class Chunk(StrictManifestModel):
+class Chunk(StrictModel):
     """One encrypted piece."""
 
-    name: ChunkName
-    sha256: Sha256
-    size: Annotated[int, Field(gt=_OVERHEAD, le=CHUNK_BYTES), Whole]
+    name: ChunkName = Field(
+        description="Last level of its topic, and associated data of its encryption."
+    )
+    sha256: Sha256 = Field(description="SHA-256 of the encrypted chunk, hexadecimal.")
+    size: Annotated[int, Field(gt=_OVERHEAD, le=CHUNK_BYTES), Whole] = Field(
+        description="Bytes of the encrypted chunk: nonce (12), ciphertext, tag (16); AES-256-GCM."
+    )
 
 
-class WrappedKey(StrictManifestModel):
+class WrappedKey(StrictModel):
     """The content key for one recipient."""
 
-    kid: Digest
-    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){4}$", max_length=2048)]
+    kid: Digest = Field(description="RFC 7638 thumbprint of the unit's X25519 key.")
+    key: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){4}$", max_length=2048)
+    ] = Field(
+        description="The content key, 32 bytes, as a compact JWE (RFC 7516) of alg ECDH-ES+A256KW "
+        "and enc A256GCM."
+    )
 
 
-class RosterManifest(StrictManifestModel):
+class RosterManifest(StrictModel):
     """One version of the roster, for one unit."""
 
-    id: UuidV7
-    aud: UnitUrn
-    version: Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole]
-    iat: Moment
-    digest: Sha256
-    size: Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole]
-    embedder: Sha256
-    at: UnitUrn
-    chunks: Annotated[tuple[Chunk, ...], Field(min_length=1, max_length=MOST_CHUNKS)]
-    recipients: Annotated[tuple[WrappedKey, ...], Field(min_length=1, max_length=8)]
+    id: UuidV7 = Field(
+        description="UUIDv7 of this manifest; the unit's reply is published on `reply/{id}`."
+    )
+    aud: UnitUrn = Field(description="URN of the one unit that it is for.")
+    version: Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole] = Field(
+        description="Version of the roster. A unit accepts only a version higher than any it has "
+        "had."
+    )
+    iat: Moment = Field(description="When it was signed, UTC.")
+    digest: Sha256 = Field(
+        description="SHA-256 of the roster's content, decrypted and joined, hexadecimal."
+    )
+    size: Annotated[int, Field(ge=1, le=MAX_NUMBER), Whole] = Field(
+        description="Bytes of that content."
+    )
+    embedder: Sha256 = Field(
+        description="SHA-256 of the identity model that made the templates, hexadecimal."
+    )
+    at: UnitUrn = Field(
+        description="URN of the name whose topics hold the chunks: `{at}/roster/{chunk}`."
+    )
+    chunks: Annotated[tuple[Chunk, ...], Field(min_length=1, max_length=MOST_CHUNKS)] = Field(
+        description="The chunks, in the order of the content."
+    )
+    recipients: Annotated[tuple[WrappedKey, ...], Field(min_length=1, max_length=8)] = Field(
+        description="The content key, wrapped for each key of the unit."
+    )
 
     @model_validator(mode="after")
     def _pieces_are_the_whole(self) -> Self:
@@ -75,7 +104,7 @@ class RosterManifest(StrictManifestModel):
         return chunk_topic(UnitName.from_source(self.at), chunk)
 
     def key_for(self, kid: str) -> str | None:
-        """Return the content key as it is wrapped for a unit's key, if it is."""
+        """Return the content key wrapped for the unit's key with this id, or None."""
         return next((each.key for each in self.recipients if each.kid == kid), None)
 
 
@@ -90,7 +119,7 @@ def chunk_topic(at: UnitName, chunk: str) -> str:
 
 
 def parse_manifest(content: bytes | str) -> RosterManifest:
-    """Read the payload of a JWS on `roster`; ValueError in words that quote nothing of it."""
+    """Parse the payload of a JWS on `roster`; ValueError, whose message does not quote it."""
     try:
         return RosterManifest.model_validate_json(content)
     except ValidationError as error:

@@ -29,7 +29,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from edge.contract.envelope import CONTENT_TYPE
-from edge.contract.events import Status, Will
+from edge.contract.events import OnlineStatus, Will
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import ErrorCode, LinkError, SecretError, SenyumError
 from edge.mqtt.broker_pool import BrokerEndpoint, BrokerPool
@@ -93,7 +93,7 @@ class ConnectionManager(threading.Thread):
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
         self._unit = UnitName.of(sealer.context.unit)
-        will = Will(status=Status.OFFLINE, session=session).model_dump_json().encode()
+        will = Will(status=OnlineStatus.OFFLINE, session=session).model_dump_json().encode()
         self._hello = ConnectOptions(
             self._unit.client_id,
             (self._unit.topic(TopicKind.STATE), will),

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.contract.topics import TopicKind, UnitName, event_topic
 from edge.errors import ErrorCode, OutboxError
 from edge.mqtt.backoff import Backoff
@@ -154,14 +154,14 @@ class Publisher:
         self._give_up_at = math.inf
         self._health_sent_at = -math.inf
         self._trial_until = now + TRIAL_SECONDS
-        self._say(connection, Status.ONLINE)
+        self._say(connection, OnlineStatus.ONLINE)
         self._listening.begin(connection)
 
     def work(self, connection: Connection, until: float) -> None:
         """Send, then receive; sleeps no longer than there is nothing to do, or `until`."""
         if self._announce:
             self._announce = False
-            self._say(connection, Status.ONLINE)
+            self._say(connection, OnlineStatus.ONLINE)
         self._send(connection)
         self._report_health(connection)
         self._listening.work(connection, self._quota(connection))
@@ -223,7 +223,7 @@ class Publisher:
 
     def publish_offline_status(self, connection: Connection) -> None:
         """Say that we go, and wait a moment for the broker to take that."""
-        last_word = self._say(connection, Status.OFFLINE)
+        last_word = self._say(connection, OnlineStatus.OFFLINE)
         until = time.monotonic() + FAREWELL_SECONDS
         while last_word in self._own and (left := until - time.monotonic()) > 0:
             connection.poll(left)
@@ -289,7 +289,7 @@ class Publisher:
             mid = connection.publish(topic, row.token, qos=1, retain=False)
             self._replayed[mid] = row.sequence
 
-    def _say(self, connection: Connection, status: Status) -> int:
+    def _say(self, connection: Connection, status: OnlineStatus) -> int:
         topic = self._unit.topic(TopicKind.STATE)
         token = self._sealer.state(status, self._session, self._reader.head())
         if not connection.max_packet_size(topic, token):

@@ -112,7 +112,7 @@ class EventSigner:
             signed = payload.AuditEvent(**attributes, type=payload.AUDIT, data=data)
         return SignedEvent(signed.id, sign(signed, self._key))
 
-    def state(self, status: payload.Status, session: int, head: ChainHead) -> str:
+    def state(self, status: payload.OnlineStatus, session: int, head: ChainHead) -> str:
         """Sign the birth of a session, or its orderly end."""
         reading = self._clock.read()
         data = payload.StateData(

@@ -28,10 +28,15 @@ _STA_UNSYNC = 0x0040  # linux/timex.h: nobody disciplines the clock
 
 
 class ClockState(StrEnum):
-    """How far `time` can be trusted."""
+    """How reliable a unit's time is.
 
-    SYNCHRONIZED = "synchronized"  # a time service disciplines the clock now
-    HOLDOVER = "holdover"  # it did since this process began, and has stopped
+    `synchronized`: a time service disciplines the clock now.
+    `holdover`: one did since the program started, and has stopped.
+    `unsynchronized`: no time source confirms the clock: date the event by its arrival.
+    """
+
+    SYNCHRONIZED = "synchronized"
+    HOLDOVER = "holdover"
     UNSYNCHRONIZED = "unsynchronized"
 
 

@@ -20,7 +20,7 @@ import uuid6
 from edge.contract.authority import Audience, Role, sign_order, signing_key
 from edge.contract.encryption import Recipient, recipients
 from edge.contract.envelope import EnvelopeRejected, verify
-from edge.contract.events import StateEvent, Status, timestamp
+from edge.contract.events import OnlineStatus, StateEvent, timestamp
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.replies import verify_reply
 from edge.contract.roster_manifest import (
@@ -271,7 +271,7 @@ class DeliveryMonitor:
         if event.data.roster == self._digest:
             about = f"{event.time}, by its state"
             return UnitStatus(known.unit, DeliveryStatus.CONFIRMED, about, payload.decode())
-        away = event.data.status is Status.OFFLINE
+        away = event.data.status is OnlineStatus.OFFLINE
         return UnitStatus(known.unit, DeliveryStatus.AWAY if away else DeliveryStatus.ANOTHER)
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from edge.contract.envelope import MAX_BYTES, RejectReason, Verified
-from edge.contract.events import AttendanceEvent, AuditEvent, HealthData, StateData, Status
+from edge.contract.events import AttendanceEvent, AuditEvent, HealthData, OnlineStatus, StateData
 from edge.contract.keys import KeySet
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import RowRejected, StoreError, StoreUnavailable
@@ -103,7 +103,7 @@ class Ingestor:
         self._asker = asker
         self.keys = keys
         self._chains = Chains(store, grace_s, now)
-        self._states: LruSet[UnitName, tuple[Status, int]] = LruSet(_REMEMBERED)
+        self._states: LruSet[UnitName, tuple[OnlineStatus, int]] = LruSet(_REMEMBERED)
         self._complained: LruSet[tuple[str, RejectReason | Failure], None] = LruSet(_REMEMBERED)
         self._heard: dict[str, int] = {}  # unit to when, monotonic
         self._unsaid: list[Notice] = []  # of what was looked at again before the store went away
@@ -171,7 +171,7 @@ class Ingestor:
         elif isinstance(finding, UnknownEvent):
             self._keep(finding, done, now)
         elif isinstance(finding, LastWill):
-            self._status(finding.unit, Status.OFFLINE, finding.session, done, now)
+            self._status(finding.unit, OnlineStatus.OFFLINE, finding.session, done, now)
         elif isinstance(finding, ReplayReply):
             if self._asker is not None:
                 done.notices += self._asker.answered(finding, now)
@@ -351,7 +351,12 @@ class Ingestor:
         done.named.append((source, data.sequence))
 
     def _status(
-        self, unit: UnitName, status: Status, session: int, done: _BatchResult, now: ReceivedAt
+        self,
+        unit: UnitName,
+        status: OnlineStatus,
+        session: int,
+        done: _BatchResult,
+        now: ReceivedAt,
     ) -> None:
         if done.news(self._states, unit, (status, session)):
             text = f"{status}, session {session}"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edge.contract.envelope import parse_will, verify
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName, parse
 from edge.errors import EnvelopeError
@@ -78,7 +78,7 @@ def targets(folder: Path) -> list[Target]:
 
     def will(content: bytes) -> bool:
         try:
-            return parse_will(content).status is not Status.OFFLINE
+            return parse_will(content).status is not OnlineStatus.OFFLINE
         except EnvelopeError:
             return False
 

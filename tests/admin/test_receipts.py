@@ -10,7 +10,7 @@ from wireunit import UNIT, Signer
 
 from edge.cli import main
 from edge.contract.commands import CommandResult
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.outbox.event_signer import ChainHead
 
 ANI, BUDI = person(1), person(2)
@@ -54,7 +54,7 @@ def case(tmp_path: Path) -> Case:
 def test_receipts_are_told_in_words(case: Case, capsys: pytest.CaptureFixture[str]) -> None:
     case.sealer.use(DIGEST, case.sealer.context.thresholds)
     confirmed, refused = case.sealer.reply(answer(3)), case.sealer.reply(answer(3, reason="stale"))
-    state = case.sealer.state(Status.ONLINE, 1, ChainHead())
+    state = case.sealer.state(OnlineStatus.ONLINE, 1, ChainHead())
     assert case.verify(confirmed, refused, state) == 0
     first, second, third, last = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{case.file}:1: {UNIT.source}: had roster version 3 ({DIGEST}) on 20")

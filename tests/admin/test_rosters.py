@@ -12,7 +12,7 @@ from wireunit import UNIT, Listener, Signer, until
 
 from edge.contract.commands import CommandResult
 from edge.contract.encryption import EncryptionKey, Recipient
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.contract.keys import KeySet
 from edge.contract.roster_manifest import manifest_topic
 from edge.contract.topics import REPLY, TopicKind, UnitName
@@ -240,13 +240,13 @@ def test_state_tells_who_runs_it_who_another_and_who_is_away(
     watch, load, signer = watched
     topic = UNIT.topic(TopicKind.STATE)
 
-    def said(digest: str, status: Status = Status.ONLINE) -> DeliveryStatus:
+    def said(digest: str, status: OnlineStatus = OnlineStatus.ONLINE) -> DeliveryStatus:
         signer.sealer.context = replace(signer.sealer.context, roster=digest)
         watch.hear(topic, signer.sealer.state(status, 1, ChainHead()).encode(), True)
         return watch.reports()[0].standing
 
     assert said("ab" * 32) is DeliveryStatus.ANOTHER
-    assert said("ab" * 32, Status.OFFLINE) is DeliveryStatus.AWAY
+    assert said("ab" * 32, OnlineStatus.OFFLINE) is DeliveryStatus.AWAY
     assert said(load.parcel.digest) is DeliveryStatus.CONFIRMED
     assert not watch.reports()[0].answered  # the receipt may still come
     watch.hear(topic, b'{"status":"offline","session":1}', True)

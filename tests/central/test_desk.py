@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from places import Place
 
 from edge.contract.envelope import MAX_BYTES, RejectReason, sign, verify
-from edge.contract.events import AttendanceEvent, Status
+from edge.contract.events import AttendanceEvent, OnlineStatus
 from edge.contract.jose import digest
 from edge.contract.keys import KeySet
 from edge.contract.topics import TopicKind
@@ -274,7 +274,7 @@ def test_an_event_that_is_not_the_head_named_before(central: Central, unit: Unit
 
 def test_units_come_and_go_quietly(central: Central, unit: Unit) -> None:
     will = unit.message(b'{"status":"offline","session":1}', TopicKind.STATE)
-    notices = central.take(unit.state(), unit.state(), will, unit.state(Status.ONLINE, 2))
+    notices = central.take(unit.state(), unit.state(), will, unit.state(OnlineStatus.ONLINE, 2))
     assert [n.text for n in notices] == [
         "online, session 1",
         "offline, session 1",

@@ -13,7 +13,7 @@ from wireunit import UNIT, Listener, until
 
 from edge.cli import main
 from edge.contract.envelope import verify
-from edge.contract.events import AuditEvent, HealthEvent, StateEvent, Status
+from edge.contract.events import AuditEvent, HealthEvent, OnlineStatus, StateEvent
 from edge.contract.keys import KeySet
 from edge.contract.topics import COMMAND, TopicKind
 from edge.mqtt.subscriber import CAPACITY
@@ -162,7 +162,7 @@ def test_reload_takes_what_it_can_and_restarts_for_the_rest(
     assert daemon.wait(30.0) == 0
     state = last(daemon, heard, TopicKind.STATE)
     assert isinstance(state, StateEvent)
-    assert state.data.status is Status.OFFLINE
+    assert state.data.status is OnlineStatus.OFFLINE
     daemon.start()
     assert admin.send("reload")["data"] == {"changed": [], "restart": False}
     told = [each["changed"] for each in audits(daemon, heard, "command-done")]

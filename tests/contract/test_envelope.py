@@ -12,7 +12,7 @@ from jwcrypto import jwk, jws
 from wireunit import UNIT, Signer, SteppedClock, attempt, context
 
 from edge.contract.envelope import MAX_BYTES, EnvelopeRejected, RejectReason, parse_will, verify
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.contract.jose import b64url, digest, from_b64url
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import TopicKind, UnitName
@@ -90,7 +90,7 @@ def test_another_library_verifies_it(tmp_path: Path, alg: str) -> None:
 
 
 def test_state_and_health_have_their_own_topics(signer: Signer) -> None:
-    state = signer.sealer.state(Status.ONLINE, 1, ChainHead())
+    state = signer.sealer.state(OnlineStatus.ONLINE, 1, ChainHead())
     health = signer.sealer.health(HealthReport(), 1, ChainHead(), 0)
     assert verify(state, signer.keys, UNIT.topic(TopicKind.STATE)).leaf is TopicKind.STATE
     assert verify(health, signer.keys, UNIT.topic(TopicKind.HEALTH)).leaf is TopicKind.HEALTH
@@ -99,7 +99,7 @@ def test_state_and_health_have_their_own_topics(signer: Signer) -> None:
 
 
 def test_a_state_dressed_up_as_an_event_is_refused(signer: Signer) -> None:
-    header, payload = header_and_payload(signer.sealer.state(Status.ONLINE, 1, ChainHead()))
+    header, payload = header_and_payload(signer.sealer.state(OnlineStatus.ONLINE, 1, ChainHead()))
     dressed = signer.key.sign({**header, "typ": "senyum-event+jws"}, json.dumps(payload).encode())
     assert flaw(dressed, signer.keys) is RejectReason.TYPE
 

@@ -19,7 +19,7 @@ from edge.contract.envelope import TYP, EnvelopeRejected, parse_will
 from edge.contract.events import ANY_EVENT, timestamp
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet, SigningKey
-from edge.contract.topics import UnitName
+from edge.contract.topics import TopicKind, UnitName
 
 Json = dict[str, Any]
 Place = tuple[str | int, ...]
@@ -33,7 +33,7 @@ def by_ecma(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationErr
 
 Validator = extend(Draft202012Validator, {"pattern": by_ecma})
 EVERY = schemas.every()
-SIGNED = [name for name in schemas.MESSAGES if name != "will"]
+SIGNED = [kind.value for kind in TopicKind]
 CHECKS = {name: Validator(schema) for name, schema in EVERY.items()}
 
 
@@ -125,6 +125,14 @@ def test_a_schema_is_of_2020_12_and_says_what_everything_means(name: str) -> Non
     for part in EVERY[name].get("$defs", {}).values() if name != "keys" else []:
         for field in part.get("properties", {}).values():
             assert field["description"]
+
+
+def test_the_description_of_an_enumeration_explains_each_value() -> None:
+    for schema in EVERY.values():
+        for part in schema.get("$defs", {}).values():
+            if "enum" in part:
+                for value in part["enum"]:
+                    assert f"`{value}`: " in part["description"]
 
 
 def test_what_a_unit_signs_is_of_its_schema() -> None:

@@ -11,7 +11,7 @@ from private_servers import PrivateBroker, free_port
 from wireunit import UNIT, Listener, WireUnit, until
 
 from edge.contract.envelope import parse_will, verify
-from edge.contract.events import ChainedEvent, HealthEvent, StateEvent, Status, Will
+from edge.contract.events import ChainedEvent, HealthEvent, OnlineStatus, StateEvent, Will
 from edge.contract.jose import digest
 from edge.contract.topics import TopicKind
 from edge.errors import LinkError, LinkRefused, SecretError
@@ -58,7 +58,7 @@ def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) 
             until(lambda: len(listener.messages) == 2, 5.0)
             born = state_of(unit, listener)
             assert born is not None
-            assert (born.data.status, born.data.session) == (Status.ONLINE, 1)
+            assert (born.data.status, born.data.session) == (OnlineStatus.ONLINE, 1)
             unit.record(3)
             began = time.monotonic()
         assert time.monotonic() - began < 10.0
@@ -67,7 +67,7 @@ def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) 
         until(lambda: len(listener.messages) == 6, 5.0)
         gone = state_of(unit, listener)
         assert gone is not None
-        assert gone.data.status is Status.OFFLINE
+        assert gone.data.status is OnlineStatus.OFFLINE
         assert (gone.data.sequence, gone.data.head) == (3, digest(listener.events()[-1]))
         topic, body, _ = next(m for m in listener.messages if m[0].endswith("/health"))
         assert isinstance(verify(body, unit.signer.keys, topic).event, HealthEvent)
@@ -80,7 +80,7 @@ def test_birth_health_and_an_orderly_end(broker: PrivateBroker, tmp_path: Path) 
 @pytest.mark.slow
 def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> None:
     topic = UNIT.topic(TopicKind.STATE)
-    will = Will(status=Status.OFFLINE, session=3).model_dump_json().encode()
+    will = Will(status=OnlineStatus.OFFLINE, session=3).model_dump_json().encode()
     with Listener(broker.settings) as listener:
         vanished = Connection(
             broker.settings, ConnectOptions(UNIT.client_id, (topic, will)), SelfPipe()

@@ -13,8 +13,8 @@ from edge.contract.events import (
     AuditEvent,
     HealthEvent,
     LivenessData,
+    OnlineStatus,
     StateEvent,
-    Status,
     Thresholds,
 )
 from edge.contract.jose import digest
@@ -273,7 +273,7 @@ def test_an_audit_event(signer: Signer) -> None:
 def test_state_and_health_name_the_head(signer: Signer) -> None:
     head = ChainHead(7, "A" * 43)
     state = verify(
-        signer.sealer.state(Status.OFFLINE, 2, head), signer.keys, UNIT.topic(TopicKind.STATE)
+        signer.sealer.state(OnlineStatus.OFFLINE, 2, head), signer.keys, UNIT.topic(TopicKind.STATE)
     ).event
     health = verify(
         signer.sealer.health(
@@ -284,7 +284,7 @@ def test_state_and_health_name_the_head(signer: Signer) -> None:
     ).event
     assert isinstance(state, StateEvent)
     assert isinstance(health, HealthEvent)
-    assert (state.data.status, state.data.session) == (Status.OFFLINE, 2)
+    assert (state.data.status, state.data.session) == (OnlineStatus.OFFLINE, 2)
     assert (state.data.sequence, state.data.head) == (7, "A" * 43)
     assert (health.data.sequence, health.data.head, health.data.outbox_depth) == (7, "A" * 43, 3)
     assert health.data.last_error == "disk-full"

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import TopicKind, UnitName
 from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext
@@ -110,7 +110,7 @@ class Unit:
     def events(self, count: int) -> list[Message]:
         return [self.event() for _ in range(count)]
 
-    def state(self, status: Status = Status.ONLINE, session: int = 1) -> Message:
+    def state(self, status: OnlineStatus = OnlineStatus.ONLINE, session: int = 1) -> Message:
         return self.message(self.sealer.state(status, session, self.head), TopicKind.STATE)
 
     def health(self) -> Message:

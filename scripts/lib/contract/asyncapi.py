@@ -1,13 +1,13 @@
-"""The AsyncAPI 3.0 document: where a unit sends what, and how."""
+"""The AsyncAPI 3.0 document: what a unit sends and receives, on which topics."""
 
 from typing import Any, Final
 
-from contract.schemas import MODELS
+from pydantic import BaseModel
+
+from edge.contract import commands
 from edge.contract import events as payload
 from edge.contract import roster_manifest as manifest
 from edge.contract.algorithms import ALGORITHMS
-from edge.contract.commands import COMMAND_TYP, MAX_REPLY_BYTES, REPLY_TYP, CommandName
-from edge.contract.commands import MAX_BYTES as MAX_COMMAND_BYTES
 from edge.contract.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
 from edge.contract.topics import COMMAND, REPLY, ROOT, TopicKind, subscription
 
@@ -20,33 +20,39 @@ QOS: Final = {TopicKind.EVENT: 1, TopicKind.STATE: 1, TopicKind.HEALTH: 0}
 RETAINED: Final = {TopicKind.EVENT: False, TopicKind.STATE: True, TopicKind.HEALTH: True}
 
 # Message: topic, CloudEvents type, model, title.
-_SIGNED: Final = {
+_SIGNED: Final[dict[str, tuple[TopicKind, str, type[BaseModel], str]]] = {
     "attendanceRecorded": (
         TopicKind.EVENT,
         payload.RECORDED,
-        "AttendanceEvent",
+        payload.AttendanceEvent,
         "Attendance recorded",
     ),
-    "attendanceRefused": (TopicKind.EVENT, payload.REFUSED, "AttendanceEvent", "Attempt refused"),
-    "audit": (TopicKind.EVENT, payload.AUDIT, "AuditEvent", "About the unit itself"),
-    "state": (TopicKind.STATE, payload.STATE, "StateEvent", "Session begun or ended"),
-    "health": (TopicKind.HEALTH, payload.HEALTH, "HealthEvent", "How the unit is"),
+    "attendanceRefused": (
+        TopicKind.EVENT,
+        payload.REFUSED,
+        payload.AttendanceEvent,
+        "Attempt refused",
+    ),
+    "audit": (TopicKind.EVENT, payload.AUDIT, payload.AuditEvent, "Audit record of the unit"),
+    "state": (TopicKind.STATE, payload.STATE, payload.StateEvent, "Session started or ended"),
+    "health": (TopicKind.HEALTH, payload.HEALTH, payload.HealthEvent, "Unit health"),
 }
 _ABOUT: Final = {
-    TopicKind.EVENT: "Numbered, chained events. Never expire; sent until the broker has taken them "
-    "for a subscriber. Receivers that share the load: "
+    TopicKind.EVENT: "Numbered, chained events. They never expire, and are sent until the broker "
+    "acknowledges them for a subscriber. Receivers that share the load subscribe to "
     f"`{subscription(TopicKind.EVENT, 'your-group')}`.",
-    TopicKind.STATE: "The present session, retained. The Last Will takes its place after a loss.",
-    TopicKind.HEALTH: "How the unit is, once a minute, the newest retained.",
+    TopicKind.STATE: "The current session, retained. The Last Will replaces it if a unit is lost.",
+    TopicKind.HEALTH: "The unit's health, once a minute, the newest retained.",
 }
 _INTRODUCTION: Final = f"""\
-What a Senyum attendance unit sends. The document takes the unit's side: what it sends, you receive.
+What a Senyum attendance unit sends and receives, from the unit's point of view: you receive what it
+sends.
 
 Every message but the Last Will is a compact JWS (RFC 7515) of a CloudEvents 1.0 JSON object, at
 most {MAX_BYTES} bytes. `x-jws` of a payload names the schemas of its protected header and its
-payload. `alg` is {" or ".join(ALGORITHMS)}, `cty` is {CTY}, `typ` goes by the topic, `kid` is the
-RFC 7638 thumbprint of a key that is registered for the unit that the topic names. How to verify,
-in order, and what each verdict means: README.md beside this document.
+payload. `alg` is {" or ".join(ALGORITHMS)}, `cty` is {CTY}, `typ` depends on the topic, `kid` is
+the RFC 7638 thumbprint of a key that is registered for the unit in the topic. README.md next to
+this document lists the verification steps in order, and the meaning of each verdict.
 """
 
 
@@ -54,15 +60,15 @@ def _mqtt(**content: Any) -> Part:
     return {"mqtt": {**content, "bindingVersion": _BINDING}}
 
 
-def _schema(leaf: str, model: str) -> str:
-    return f"schema/{leaf}.json#/$defs/{model}"
+def _schema(leaf: str, model: type[BaseModel]) -> str:
+    return f"schema/{leaf}.json#/$defs/{model.__name__}"
 
 
-def _signed(leaf: TopicKind, kind: str, model: str, title: str) -> Part:
+def _signed(leaf: TopicKind, kind: str, model: type[BaseModel], title: str) -> Part:
     return {
         "name": kind,
         "title": title,
-        "summary": MODELS[model].__doc__,
+        "summary": model.__doc__,
         "contentType": CONTENT_TYPE,
         "payload": {
             "type": "string",
@@ -70,7 +76,7 @@ def _signed(leaf: TopicKind, kind: str, model: str, title: str) -> Part:
             "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
             "maxLength": MAX_BYTES,
             "x-jws": {
-                "header": {"$ref": _schema("header", leaf)},
+                "header": {"$ref": f"schema/header.json#/$defs/{leaf}"},
                 "payload": {"$ref": _schema(leaf, model)},
             },
         },
@@ -78,12 +84,11 @@ def _signed(leaf: TopicKind, kind: str, model: str, title: str) -> Part:
     }
 
 
-def _order(name: str, title: str, typ: str, most: int) -> Part:
-    model = name.capitalize()
+def _order(name: str, model: type[BaseModel], typ: str, most: int) -> Part:
     return {
         "name": name,
-        "title": title,
-        "summary": MODELS[model].__doc__,
+        "title": model.__name__,
+        "summary": model.__doc__,
         "contentType": CONTENT_TYPE,
         "payload": {
             "type": "string",
@@ -91,7 +96,7 @@ def _order(name: str, title: str, typ: str, most: int) -> Part:
             "pattern": r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$",
             "maxLength": most,
             "x-jws": {
-                "header": {"$ref": _schema("header", name)},
+                "header": {"$ref": f"schema/header.json#/$defs/{name}"},
                 "payload": {"$ref": _schema(name, model)},
             },
         },
@@ -125,7 +130,7 @@ def _will() -> Part:
     return {
         "name": "lastWill",
         "title": "Unit lost",
-        "summary": "What the broker says of a unit that went away; unsigned: conclude nothing.",
+        "summary": "Published by the broker when a unit is lost. Unsigned: not evidence.",
         "contentType": "application/json",
         "payload": {"$ref": "schema/will.json"},
         "bindings": _mqtt(),
@@ -154,7 +159,7 @@ def _operation(leaf: TopicKind, summary: str, messages: list[str]) -> Part:
 
 
 def _rosters() -> dict[str, Part]:
-    """Return what a unit receives: the manifest of its roster, and the chunks that it names."""
+    """Return the parts about rosters: the manifest a unit receives, and its chunks."""
     address = f"{ROOT}/{{org}}/{{site}}/{{unit}}/{manifest.LEAF}"
     about = {
         "roster": (address, "The manifest of the unit's roster, retained.", "org site unit"),
@@ -166,9 +171,9 @@ def _rosters() -> dict[str, Part]:
     }
     signed = {
         "type": "string",
-        "description": f"Compact JWS of typ {manifest.TYP}; header alg, kid, typ and no more.",
+        "description": f"Compact JWS of typ {manifest.TYP}; header exactly alg, kid and typ.",
         "maxLength": manifest.MANIFEST_BYTES,
-        "x-jws": {"payload": {"$ref": _schema("roster", "Manifest")}},
+        "x-jws": {"payload": {"$ref": _schema("roster", manifest.RosterManifest)}},
     }
     sealed = {
         "type": "string",
@@ -229,44 +234,51 @@ def document() -> Part:
             COMMAND: _order_channel(
                 COMMAND,
                 "command",
-                "What an authority asks of the unit. Never retained; the last level is its name.",
+                "Commands to the unit. Never retained; the last level is the command's name.",
             ),
             REPLY: _order_channel(
-                REPLY, "id", "What became of a command; the last level is the command's id."
+                REPLY, "id", "The result of a command; the last level is the command's id."
             ),
             **rosters["channels"],
         },
         "operations": {
             "sendEvent": _operation(
-                TopicKind.EVENT, "Say what happened, once and for all.", of[TopicKind.EVENT]
+                TopicKind.EVENT, "Publish an attempt or an audit record.", of[TopicKind.EVENT]
             ),
             "sendState": _operation(
-                TopicKind.STATE, "Begin or end a session.", of[TopicKind.STATE]
+                TopicKind.STATE, "Start or end a session.", of[TopicKind.STATE]
             ),
             "sendHealth": _operation(
-                TopicKind.HEALTH, "Say how the unit is.", of[TopicKind.HEALTH]
+                TopicKind.HEALTH, "Report the unit's health.", of[TopicKind.HEALTH]
             ),
             "leaveWill": _operation(
-                TopicKind.STATE, "Left with the broker; sent by it after a loss.", ["lastWill"]
+                TopicKind.STATE,
+                "Published by the broker when the unit is lost.",
+                ["lastWill"],
             ),
-            "receiveCommand": _order_operation("receive", COMMAND, "Hear what is asked."),
-            "sendReply": _order_operation("send", REPLY, "Answer what a known key asked."),
+            "receiveCommand": _order_operation("receive", COMMAND, "Receive a command."),
+            "sendReply": _order_operation("send", REPLY, "Reply to a command of a known key."),
             **rosters["operations"],
         },
         "components": {
             "parameters": {
                 "org": {"description": f"The organisation: {level}."},
-                "site": {"description": f"Its place: {level}."},
+                "site": {"description": f"The site: {level}."},
                 "unit": {"description": f"The unit: {level}."},
-                "command": {"description": "Name of the command.", "enum": list(CommandName)},
+                "command": {
+                    "description": "Name of the command.",
+                    "enum": list(commands.CommandName),
+                },
                 "id": {"description": "`id` of the command."},
                 "chunk": {"description": "Name of a chunk, from the manifest."},
             },
             "messages": {
                 **{name: _signed(*about) for name, about in _SIGNED.items()},
                 "lastWill": _will(),
-                COMMAND: _order(COMMAND, "Something asked", COMMAND_TYP, MAX_COMMAND_BYTES),
-                REPLY: _order(REPLY, "Answer", REPLY_TYP, MAX_REPLY_BYTES),
+                COMMAND: _order(
+                    COMMAND, commands.Command, commands.COMMAND_TYP, commands.MAX_BYTES
+                ),
+                REPLY: _order(REPLY, commands.Reply, commands.REPLY_TYP, commands.MAX_REPLY_BYTES),
                 **rosters["messages"],
             },
         },

@@ -6,7 +6,7 @@ from dataclasses import replace
 from contract import cast
 from contract.unit import Unit
 from contract.vector import GENUINE, Vector
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.contract.jose import digest
 from edge.contract.topics import TopicKind
 from edge.outbox.event_signer import ChainHead
@@ -156,7 +156,7 @@ def _series() -> dict[str, list[Row]]:
             _row(one, "event 1"),
             _row(two, "event 2"),
             _row(
-                stood[2].state(Status.OFFLINE, ChainHead(2, digest("another"))),
+                stood[2].state(OnlineStatus.OFFLINE, ChainHead(2, digest("another"))),
                 "state names another event 2",
                 FORK,
                 leaf=TopicKind.STATE,

@@ -8,7 +8,7 @@ from contract import cast
 from contract.unit import SetClock, SteadyKey
 from contract.vector import UNSIGNED, Vector
 from edge.contract.authority import OrderRejectReason
-from edge.contract.events import Status, Will, timestamp
+from edge.contract.events import OnlineStatus, Will, timestamp
 from edge.contract.jose import b64url, from_b64url
 from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode
@@ -33,7 +33,7 @@ def vectors() -> Iterator[Vector]:
         yield from _others(key)
     yield from _clocks()
     yield _spaced()
-    will = Will(status=Status.OFFLINE, session=3).model_dump_json().encode()
+    will = Will(status=OnlineStatus.OFFLINE, session=3).model_dump_json().encode()
     topic = cast.unit().topic(TopicKind.STATE)
     about = "the Last Will, unsigned by nature: it may be shown, and proves nothing"
     yield Vector(name="last-will", topic=topic, message=will, verdict=UNSIGNED, about=about)
@@ -86,7 +86,7 @@ def _others(key: SteadyKey) -> Iterator[Vector]:
     unit = cast.unit(key)
     for name, leaf, message in (
         ("state-online", TopicKind.STATE, unit.state()),
-        ("state-offline", TopicKind.STATE, unit.state(Status.OFFLINE)),
+        ("state-offline", TopicKind.STATE, unit.state(OnlineStatus.OFFLINE)),
         ("health", TopicKind.HEALTH, unit.health(VITALS)),
         ("health-nothing-known", TopicKind.HEALTH, unit.health()),
     ):

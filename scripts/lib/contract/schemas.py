@@ -1,19 +1,15 @@
-"""JSON Schema 2020-12 of every message, from the models that the code checks them with.
+"""JSON Schema 2020-12 of every message, generated from the models that validate it.
 
-What a model's Python says and its fields do not stands in RULES; a test holds both against many
-events, good and spoilt.
+RULES expresses what the validators of a model check across fields; a test compares models and
+schemas on many valid and invalid events.
 """
 
-import inspect
-from collections.abc import Iterator
-from enum import StrEnum
 from types import NoneType
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
-from contract import words
 from edge.contract import commands as command
 from edge.contract import events as payload
 from edge.contract import roster_manifest as manifest
@@ -24,41 +20,37 @@ from edge.contract.envelope import CTY, TYP
 from edge.contract.jose import b64url
 from edge.contract.limits import EARLIEST, LATEST
 from edge.contract.topics import TopicKind
-from edge.system import clock
-from edge.types import AuditCode, Direction, Outcome, Reason
+from edge.types import AuditCode, Outcome
 
 Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 DIGEST: Final = "^[A-Za-z0-9_-]{43}$"  # base64url of 32 bytes
 COORDINATE: Final = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"  # in its one canonical spelling
-# Whatever is null where no smile was asked; nothing else among the limits may be.
+# The limits that are null if no smile was requested; the others never are.
 SMILE: Final = tuple(
     name
     for name, field in payload.Thresholds.model_fields.items()
     if NoneType in get_args(field.annotation)
 )
 
-MESSAGES: Final[dict[str, tuple[Any, str]]] = {
+MESSAGES: Final[dict[str, tuple[tuple[type[BaseModel], ...], str]]] = {
     TopicKind.EVENT: (
-        payload.AttendanceEvent | payload.AuditEvent,
-        "Payload of the JWS on `event`: an attempt, or something about the unit, in one chain.",
+        (payload.AttendanceEvent, payload.AuditEvent),
+        "Payload of the JWS on `event`: an attempt, or an audit record of the unit, in one chain.",
     ),
-    TopicKind.STATE: (payload.StateEvent, "Payload of the JWS on `state`."),
-    TopicKind.HEALTH: (payload.HealthEvent, "Payload of the JWS on `health`."),
-    "will": (payload.Will, "The Last Will on `state`: plain JSON, the only unsigned message."),
-}
-
-ORDERS: Final[dict[str, tuple[Any, str]]] = {
-    "command": (command.Command, "Payload of the JWS on `command/{name}`."),
-    "command-replay": (command.ReplayData, "`data` of the command replay."),
-    "command-settings": (command.SettingsData, "`data` of the command settings."),
-    "reply": (command.Reply, "Payload of the JWS on `reply/{id}`."),
+    TopicKind.STATE: ((payload.StateEvent,), "Payload of the JWS on `state`."),
+    TopicKind.HEALTH: ((payload.HealthEvent,), "Payload of the JWS on `health`."),
+    "will": ((payload.Will,), "The Last Will on `state`: plain JSON, the only unsigned message."),
+    "command": ((command.Command,), "Payload of the JWS on `command/{name}`."),
+    "command-replay": ((command.ReplayData,), "`data` of the command replay."),
+    "command-settings": ((command.SettingsData,), "`data` of the command settings."),
+    "reply": ((command.Reply,), "Payload of the JWS on `reply/{id}`."),
     "roster": (
-        manifest.RosterManifest,
+        (manifest.RosterManifest,),
         (
             "Payload of the JWS on `roster`: which roster, in which chunks, for which unit. Beyond "
-            "this schema, no two chunks have one name, and their sizes, less 28 bytes each, come "
+            "this schema, chunk names are unique, and the chunk sizes, less 28 bytes each, add up "
             "to `size`."
         ),
     ),
@@ -112,7 +104,7 @@ def _reasons(outcome: Outcome) -> Schema:
 
 
 def _liveness(judged: bool, *, any_frames: bool) -> Schema:
-    """Return one of the ways in which what was judged and what came of it go together."""
+    """Return one of the valid combinations of a liveness judgement and its result."""
     frames: Schema = {"type": "integer", "minimum": 1} if any_frames else {"const": 0}
     return {
         "properties": {
@@ -175,92 +167,32 @@ RULES: Final[dict[type[BaseModel], list[Schema]]] = {
 }
 
 
-class _Plain(GenerateJsonSchema):
-    """Titles that only repeat the name of a field help nobody."""
+class _MessageSchema(GenerateJsonSchema):
+    """Adds RULES; omits titles that repeat a field's name, and keywords JSON Schema lacks."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
         return False
 
+    def default_schema(self, schema: Any) -> Schema:
+        return self.generate_inner(schema["schema"])
 
-def _classes(base: type) -> Iterator[tuple[str, Any]]:
-    for module in (payload, clock, command, manifest):
-        yield from inspect.getmembers(module, lambda x: inspect.isclass(x) and issubclass(x, base))
-
-
-MODELS: Final[dict[str, type[BaseModel]]] = dict(_classes(BaseModel))
-ENUMS: Final[dict[str, type[StrEnum]]] = {
-    **dict(_classes(StrEnum)),
-    **{kind.__name__: kind for kind in (AuditCode, Direction, Outcome, Reason)},
-}
-
-
-def described(model: type[BaseModel], field: str) -> str:
-    """Return what a field means; LookupError says where to write it."""
-    own = model.model_fields[field].description
-    if own is not None:
-        return own
-    for base in model.__mro__:
-        if (text := words.FIELDS.get(base.__name__, {}).get(field)) is not None:
-            return text
-    raise LookupError(
-        f"{model.__name__}.{field} has no description; give the field one, or add it to "
-        "scripts/lib/contract/words.py"
-    )
-
-
-def _values(kind: type[StrEnum]) -> str:
-    """Return the meaning of each value; LookupError says where to write it."""
-    known = words.VALUES.get(kind.__name__, {})
-    if missing := [value for value in kind if value.value not in known]:
-        raise LookupError(
-            f"{kind.__name__} {missing[0].value!r} has no description; add it to "
-            "scripts/lib/contract/words.py"
-        )
-    return "\n".join(f"`{value.value}`: {known[value.value]}." for value in kind)
-
-
-def _swept(schema: Any) -> Any:
-    """Drop what is no JSON Schema or means nothing here, and close what pydantic leaves open."""
-    if isinstance(schema, list):
-        return [_swept(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    swept: Schema = {}
-    for word, part in schema.items():
-        if word in {"properties", "patternProperties", "$defs"}:
-            swept[word] = {name: _swept(content) for name, content in part.items()}
-        elif word not in {"discriminator", "default"}:
-            swept["anyOf" if word == "oneOf" else word] = _swept(part)
-    if "patternProperties" in swept:
-        swept.setdefault("additionalProperties", False)
-    return swept
-
-
-def _explain(name: str, schema: Schema) -> Schema:
-    """Add to the schema of one class its words and its rules."""
-    if name in ENUMS:
-        return {**schema, "description": f"{schema['description']}\n{_values(ENUMS[name])}"}
-    model = MODELS[name]
-    properties = {
-        field: {"description": described(model, field), **part}
-        for field, part in schema["properties"].items()
-    }
-    rules = RULES.get(model)
-    return {**schema, "properties": properties, **({"allOf": rules} if rules else {})}
+    def model_schema(self, schema: Any) -> Schema:
+        rules = RULES.get(schema["cls"])
+        return {**super().model_schema(schema), **({"allOf": rules} if rules else {})}
 
 
 def message(name: str) -> Schema:
-    """Return the schema of one kind of message by its name in MESSAGES or ORDERS."""
-    source, description = {**MESSAGES, **ORDERS}[name]
-    swept = _swept(TypeAdapter(source).json_schema(schema_generator=_Plain))
-    parts = {part: _explain(part, content) for part, content in swept.pop("$defs", {}).items()}
-    if swept.get("title") in MODELS:
-        parts[swept["title"]] = _explain(swept["title"], swept)
-        swept = {"$ref": f"#/$defs/{swept['title']}"}
+    """Return the schema of one kind of message by its name in MESSAGES."""
+    models, description = MESSAGES[name]
+    inputs: list[tuple[type[BaseModel], Literal["validation"]]] = [
+        (model, "validation") for model in models
+    ]
+    references, parts = models_json_schema(inputs, schema_generator=_MessageSchema)
+    kinds = list(references.values())
     return {
         **_head(name, description),
-        **swept,
-        "$defs": dict(sorted(parts.items())),
+        **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds}),
+        **parts,
     }
 
 
@@ -280,15 +212,15 @@ def header() -> Schema:
             "properties": {
                 "alg": {
                     "enum": list(ALGORITHMS),
-                    "description": "The registered key's own, never only the header's word.",
+                    "description": "Must be that of the registered key.",
                 },
                 "kid": {
                     "type": "string",
                     "pattern": DIGEST,
                     "description": "RFC 7638 thumbprint of the key, registered for this unit.",
                 },
-                "typ": {"const": typ, "description": "What a message on this topic is."},
-                "cty": {"const": CTY, "description": "What the payload is."},
+                "typ": {"const": typ, "description": "Type of a message on this topic."},
+                "cty": {"const": CTY, "description": "Type of the payload."},
             },
             "required": ["alg", "kid", "typ", "cty"],
             "additionalProperties": False,
@@ -299,7 +231,7 @@ def header() -> Schema:
         ("command", command.COMMAND_TYP, "authority's"),
         ("reply", command.REPLY_TYP, "unit's"),
     ):
-        meaning = "What a message on this topic is."
+        meaning = "Type of a message on this topic."
         properties = {**parts[TopicKind.EVENT]["properties"]}
         properties["typ"] = {"const": typ, "description": meaning}
         del properties["cty"]
@@ -315,7 +247,7 @@ def header() -> Schema:
             "additionalProperties": False,
         }
     return {
-        **_head("header", "Protected header of the compact JWS, one definition a topic."),
+        **_head("header", "Protected header of the compact JWS, one definition per topic."),
         "anyOf": [{"$ref": f"#/$defs/{leaf}"} for leaf in parts],
         "$defs": parts,
     }
@@ -341,26 +273,26 @@ def _kinds() -> list[Schema]:
 
 
 def _refused(kind: Algorithm) -> Schema:
-    """Return what no coordinate of a key is: a point of small order, or one spelt otherwise."""
+    """Return the coordinates no key may have: points of small order, non-canonical encodings."""
     if kind.crv != "Ed25519":
         return {}
     return {"not": {"enum": sorted(map(b64url, REFUSED_POINTS))}}
 
 
 def keys() -> Schema:
-    """Return the schema of the key set that a central server trusts."""
+    """Return the schema of the key set a central server trusts."""
     unit = {
-        **_swept(TypeAdapter(payload.UnitUrn).json_schema()),
+        **TypeAdapter(payload.UnitUrn).json_schema(),
         "description": "The one unit that this key may speak for.",
     }
-    text = "JWK set of the units' public keys, with whose each is and when."
+    text = "JWK set of the units' public keys, with the owner and validity of each."
     return _key_set("keys", text, {"unit": unit}, [*_kinds(), _encrypting()])
 
 
 def _encrypting() -> Schema:
     fixed = {"kty": "OKP", "crv": "X25519", "alg": ALG, "use": USE}
     return {
-        "description": "What rosters are encrypted to; it verifies nothing.",
+        "description": "A key that rosters are encrypted to; it verifies no signature.",
         "properties": {
             **{member: {"const": value} for member, value in fixed.items()},
             "x": {"type": "string", "pattern": COORDINATE},
@@ -382,10 +314,10 @@ def authorities() -> Schema:
             "type": "array",
             "items": {"type": "string", "pattern": r"^urn:senyum(:([a-z0-9-]{1,32}|\*)){3}$"},
             "minItems": 1,
-            "description": "Of which units; a name may be `*`.",
+            "description": "The units it may order; a name may be `*`.",
         },
     }
-    text = "JWK set of those whom a unit obeys, with what each may order and of whom."
+    text = "JWK set of a unit's authorities, with the orders each may give and to which units."
     return _key_set("authorities", text, own, _kinds())
 
 
@@ -418,5 +350,5 @@ def _key_set(name: str, description: str, own: Schema, kinds: list[Schema]) -> S
 
 def every() -> dict[str, Schema]:
     """Return each schema by the name of its file, without the ending."""
-    messages = {name: message(name) for name in (*MESSAGES, *ORDERS)}
+    messages = {name: message(name) for name in MESSAGES}
     return {**messages, "header": header(), "keys": keys(), "authorities": authorities()}

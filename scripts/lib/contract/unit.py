@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from edge.contract.algorithms import ALGORITHMS, normalize_low_s
-from edge.contract.events import Status
+from edge.contract.events import OnlineStatus
 from edge.contract.jose import b64url
 from edge.contract.keys import SigningKey
 from edge.contract.topics import TopicKind, UnitName
@@ -159,7 +159,9 @@ class Unit:
         self.clock.utc_s += 7
         return token.encode()
 
-    def state(self, status: Status = Status.ONLINE, head: ChainHead | None = None) -> bytes:
+    def state(
+        self, status: OnlineStatus = OnlineStatus.ONLINE, head: ChainHead | None = None
+    ) -> bytes:
         return self.sealer.state(status, 1, head or self.head).encode()
 
     def health(self, vitals: HealthReport | None = None, head: ChainHead | None = None) -> bytes:
