@@ -117,7 +117,7 @@ def _open_picamera2(driver: Any, full_range: Any, settings: CameraSettings) -> A
             "check the ribbon cable and run: rpicam-hello --list-cameras"
         )
     if str(cameras[settings.number].get("Model", "")).startswith("imx708"):
-        _set_wide_range(settings)
+        _set_hdr(settings)
     camera = driver(settings.number)
     try:
         available = camera.camera_controls
@@ -146,13 +146,13 @@ def _open_picamera2(driver: Any, full_range: Any, settings: CameraSettings) -> A
     return camera
 
 
-def _set_wide_range(settings: CameraSettings) -> None:
+def _set_hdr(settings: CameraSettings) -> None:
     """Switch the wide range of Camera Module 3, which has to be done before it is opened."""
     from picamera2.devices.imx708 import IMX708  # noqa: PLC0415 - as Picamera2
 
     try:
         with IMX708(settings.number) as sensor:
-            sensor.set_sensor_hdr_mode(settings.wide_range)
+            sensor.set_sensor_hdr_mode(settings.hdr)
     except Exception as error:  # noqa: BLE001 - pictures without it are better than none
         log.warning("the camera's wide range could not be set (%s)", error)
 

@@ -160,7 +160,7 @@ class Daemon:
             kept.retention_events,
             signing_key=kept.signing_key,
             source=settings.unit.source,
-            reserve_bytes=kept.reserve_mb * MIB,
+            reserve_bytes=kept.min_free_mib * MIB,
         )
         opened.callback(outbox.close)
         self._outbox = outbox

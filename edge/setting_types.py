@@ -6,6 +6,7 @@ What is refused says what to write instead. Nothing here looks at the network.
 import ipaddress
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -106,11 +107,18 @@ def _file(path: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class UnitOfMeasure:
+    """The unit of a setting, as docs/settings.md shows it."""
+
+    name: str
+
+
 # One level of an MQTT topic and one part of the unit's URN (docs/wire.md).
 Name = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
-Even = Annotated[int, Field(ge=64, le=4096, multiple_of=2)]
+Seconds = Annotated[float, Field(gt=0.0, le=3600.0), UnitOfMeasure("s")]
+Even = Annotated[int, Field(ge=64, le=4096, multiple_of=2), UnitOfMeasure("pixels")]
 Pin = Annotated[int, Field(ge=0, le=27)]
 Host = Annotated[str, AfterValidator(host_name)]
 Username = Annotated[str, AfterValidator(_username)]

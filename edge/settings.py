@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -28,6 +28,7 @@ from edge.setting_types import (
     Seconds,
     Section,
     Share,
+    UnitOfMeasure,
     Username,
     Zone,
 )
@@ -43,48 +44,85 @@ LARGEST = 250_000  # bytes of a file of settings, or of a claim
 # tomllib takes quadratic time for a name of many parts; ours have three.
 _LONG_NAME = re.compile(r"(?:[^\s.\"'=#]++[ \t]*+\.[ \t]*+){32}")
 _HEADER = re.compile(r"\s*\[{1,2}\s*([^\]#]+?)\s*\]{1,2}\s*(?:#.*)?")
+# Settings of earlier versions: their present names.
+_RENAMED = {
+    "attendance.several_ratio": "attendance.second_face_ratio",
+    "camera.face_stops": "camera.face_exposure_stops",
+    "camera.warm_c": "camera.warm_temperature_c",
+    "camera.wide_range": "camera.hdr",
+    "outbox.reserve_mb": "outbox.min_free_mib",
+    "roster.margin_most": "roster.max_margin",
+    "roster.threshold_most": "roster.max_threshold",
+    "roster.wrong_rate": "roster.false_match_rate",
+}
 _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 
 class CameraSettings(Section):
-    """Which camera, how large, how fast."""
+    """The camera: which one, its picture and its exposure."""
 
-    driver: Literal["picamera2", "replay"] = "picamera2"
-    number: int = Field(default=0, ge=0, le=15, description="camera number of libcamera")
-    main_width: Even = 1280
-    main_height: Even = 960
-    lores_width: Even = 320
-    lores_height: Even = 240
-    fps: float = Field(default=15.0, ge=1.0, le=60.0, description="frames a second")
-    idle_fps: float = Field(
-        default=7.5, ge=1.0, le=60.0, description="the same while nobody is in view; at most fps"
+    driver: Literal["picamera2", "replay"] = Field(
+        default="picamera2",
+        description="Source of the pictures: the camera module, or `replay` for files.",
     )
-    rotation: Literal[0, 90, 180, 270] = Field(
-        default=0, description="degrees clockwise, of the picture, until heads are up"
+    number: int = Field(
+        default=0, ge=0, le=15, description="Number of the camera, as libcamera counts them."
     )
-    mirror: bool = False
+    main_width: Even = Field(default=1280, description="Width of the full picture.")
+    main_height: Even = Field(default=960, description="Height of the full picture.")
+    lores_width: Even = Field(
+        default=320, description="Width of the small picture, in which faces are detected."
+    )
+    lores_height: Even = Field(default=240, description="Height of the small picture.")
+    fps: Annotated[float, UnitOfMeasure("frames/s")] = Field(
+        default=15.0, ge=1.0, le=60.0, description="Frame rate while somebody is in view."
+    )
+    idle_fps: Annotated[float, UnitOfMeasure("frames/s")] = Field(
+        default=7.5,
+        ge=1.0,
+        le=60.0,
+        description="Frame rate while nobody is in view; `fps` is the upper limit.",
+    )
+    rotation: Annotated[Literal[0, 90, 180, 270], UnitOfMeasure("degrees")] = Field(
+        default=0, description="Clockwise rotation of the picture that turns it upright."
+    )
+    mirror: bool = Field(default=False, description="Mirror the picture left to right.")
     zoom: float = Field(
-        default=1.0, ge=1.0, le=4.0, description="of the middle, for people far away"
+        default=1.0,
+        ge=1.0,
+        le=4.0,
+        description="Digital zoom into the centre, for people far from the camera.",
     )
-    focus_m: float = Field(
-        default=0.7, ge=0.1, le=10.0, description="metres; of a lens that can be moved"
+    focus_m: Annotated[float, UnitOfMeasure("m")] = Field(
+        default=0.7, ge=0.1, le=10.0, description="Focus distance of a lens that can be moved."
     )
-    mains_hz: Literal[0, 50, 60] = Field(default=50, description="of the lamps; 0: they are steady")
-    wide_range: bool = Field(
-        default=False, description="wide dynamic range of the sensor, where it has it"
+    mains_hz: Annotated[Literal[0, 50, 60], UnitOfMeasure("Hz")] = Field(
+        default=50, description="Mains frequency of the lamps; 0 for light that does not flicker."
     )
-    face_stops: float = Field(
+    hdr: bool = Field(
+        default=False, description="Use the sensor's high dynamic range mode if it has one."
+    )
+    face_exposure_stops: Annotated[float, UnitOfMeasure("stops")] = Field(
         default=3.0,
         ge=0.0,
         le=6.0,
-        description="most that a face may change the exposure; 0: metering is the camera's own",
+        description="Maximum change of the exposure for a face; 0 leaves it to the camera.",
     )
-    warm_c: float = Field(
-        default=72.0, ge=40.0, le=85.0, description="degrees Celsius; fewer frames from here on"
+    warm_temperature_c: Annotated[float, UnitOfMeasure("°C")] = Field(
+        default=72.0,
+        ge=40.0,
+        le=85.0,
+        description="Processor temperature above which the frame rate is reduced.",
     )
-    stall_timeout: Seconds = Field(default=1.0, description="seconds without a frame")
-    replay: AnyPath | None = Field(default=None, description="folder of photos or a video file")
-    replay_loop: bool = False
+    stall_timeout: Seconds = Field(
+        default=1.0, description="Time without a frame after which the camera is restarted."
+    )
+    replay: AnyPath | None = Field(
+        default=None, description="Folder of photos or video file for the replay driver."
+    )
+    replay_loop: bool = Field(
+        default=False, description="Start the replay again at its end instead of stopping."
+    )
 
     @model_validator(mode="after")
     def _replay_has_a_path(self) -> Self:
@@ -94,53 +132,82 @@ class CameraSettings(Section):
 
 
 class QualityLimits(Section):
-    """Which faces can be judged; also the gates of enrolment.
+    """Which faces are good enough to be recognised or enrolled.
 
-    Levels are those of luma, 0 (black) to 255, in the crop that identity is judged by.
+    Levels are those of luma, 0 (black) to 255, in the aligned crop of the face.
     """
 
-    min_face_px: float = Field(
-        default=80.0, ge=16.0, le=2000.0, description="pixels, about the face's width"
+    min_face_px: Annotated[float, UnitOfMeasure("pixels")] = Field(
+        default=80.0, ge=16.0, le=2000.0, description="Minimum width of a face."
     )
-    min_sharpness: float = Field(default=20.0, ge=0.0, description="variance of the Laplacian")
-    min_bright: float = Field(
-        default=70.0, ge=0.0, le=255.0, description="level of the face's brightest hundredth"
+    min_sharpness: float = Field(
+        default=20.0, ge=0.0, description="Minimum variance of the Laplacian."
     )
-    min_backlit_bright: float = Field(
-        default=100.0, ge=0.0, le=255.0, description="the same where the surroundings glare"
+    min_bright: Annotated[float, UnitOfMeasure("luma")] = Field(
+        default=70.0,
+        ge=0.0,
+        le=255.0,
+        description="Minimum level of the brightest hundredth of the face.",
     )
-    max_luma: float = Field(default=225.0, ge=0.0, le=255.0, description="mean level")
-    min_contrast: float = Field(default=12.0, ge=0.0, le=128.0, description="deviation of level")
-    max_yaw: float = Field(default=35.0, ge=5.0, le=90.0, description="degrees")
-    max_pitch: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
-    max_roll: float = Field(default=30.0, ge=5.0, le=90.0, description="degrees")
+    min_backlit_bright: Annotated[float, UnitOfMeasure("luma")] = Field(
+        default=100.0,
+        ge=0.0,
+        le=255.0,
+        description="The same minimum when the surroundings are overexposed.",
+    )
+    max_luma: Annotated[float, UnitOfMeasure("luma")] = Field(
+        default=225.0, ge=0.0, le=255.0, description="Maximum mean level of the face."
+    )
+    min_contrast: Annotated[float, UnitOfMeasure("luma")] = Field(
+        default=12.0, ge=0.0, le=128.0, description="Minimum standard deviation of the level."
+    )
+    max_yaw: Annotated[float, UnitOfMeasure("degrees")] = Field(
+        default=35.0, ge=5.0, le=90.0, description="Maximum turn of the head left or right."
+    )
+    max_pitch: Annotated[float, UnitOfMeasure("degrees")] = Field(
+        default=30.0, ge=5.0, le=90.0, description="Maximum turn of the head up or down."
+    )
+    max_roll: Annotated[float, UnitOfMeasure("degrees")] = Field(
+        default=30.0, ge=5.0, le=90.0, description="Maximum tilt of the head to one side."
+    )
 
 
 class InferenceSettings(Section):
-    """The networks."""
+    """The models and their use."""
 
-    models: AnyPath | None = Field(default=None, description="folder; default: the shipped models")
-    threads: int = Field(default=1, ge=1, le=8)
-    detector_score: Share = Field(default=0.5, description="least confidence of a face")
-    smile_frames: int = Field(default=3, ge=1, le=15, description="frames the smile is smoothed")
+    models: AnyPath | None = Field(
+        default=None, description="Folder of the models; the shipped ones if not set."
+    )
+    threads: int = Field(default=1, ge=1, le=8, description="Threads that run one model.")
+    detector_score: Share = Field(default=0.5, description="Minimum confidence of a face.")
+    smile_frames: int = Field(
+        default=3, ge=1, le=15, description="Frames over which the smile score is smoothed."
+    )
     quality: QualityLimits = QualityLimits()
 
 
 class PlaceSettings(Section):
-    """Where the unit hangs; written into every event."""
+    """Where the unit is installed; every event contains it."""
 
-    latitude: float = Field(default=0.0, ge=-90.0, le=90.0, description="degrees, WGS 84")
-    longitude: float = Field(default=0.0, ge=-180.0, le=180.0, description="degrees, WGS 84")
-    zone: Zone = Field(default="Asia/Jakarta", description="IANA time zone")
+    latitude: Annotated[float, UnitOfMeasure("degrees")] = Field(
+        default=0.0, ge=-90.0, le=90.0, description="Latitude (WGS 84), north positive."
+    )
+    longitude: Annotated[float, UnitOfMeasure("degrees")] = Field(
+        default=0.0, ge=-180.0, le=180.0, description="Longitude (WGS 84), east positive."
+    )
+    zone: Zone = Field(default="Asia/Jakarta", description="IANA time zone.")
 
 
 class UnitSettings(Section):
-    """Who this unit is; the three names are its topic and its URN."""
+    """The identity of the unit; the three names form its MQTT topic and its URN."""
 
-    org: Name = "org"
-    site: Name = "site"
-    name: Name = "unit"
-    direction: Direction = Direction.UNSPECIFIED
+    org: Name = Field(default="org", description="Organisation; must be set.")
+    site: Name = Field(default="site", description="Site of the organisation; must be set.")
+    name: Name = Field(default="unit", description="Name of the unit at its site; must be set.")
+    direction: Direction = Field(
+        default=Direction.UNSPECIFIED,
+        description="Direction in which people pass the unit: `in`, `out` or `unspecified`.",
+    )
     place: PlaceSettings = PlaceSettings()
 
     @property
@@ -150,80 +217,122 @@ class UnitSettings(Section):
 
 
 class RosterSettings(Section):
-    """Who can be recognised, and how near is near enough."""
+    """The face roster, and how similar a face must be to match.
 
-    file: FilePath = STATE_DIR / "roster.senyum"
-    key: FilePath = Path("/etc/senyum/roster.key")
+    Similarities are cosines. Within their bounds, threshold and margin adapt to the roster so that
+    `false_match_rate` is reached.
+    """
+
+    file: FilePath = Field(
+        default=STATE_DIR / "roster.senyum", description="Encrypted face roster."
+    )
+    key: FilePath = Field(
+        default=Path("/etc/senyum/roster.key"), description="Key of the roster, mode 0600."
+    )
     threshold: float = Field(
-        default=0.62, ge=-1.0, le=1.0, description="cosine; the least, and of a small roster"
+        default=0.62, ge=-1.0, le=1.0, description="Minimum similarity; lower bound."
     )
-    threshold_most: float = Field(default=0.8, ge=-1.0, le=1.0, description="cosine")
+    max_threshold: float = Field(
+        default=0.8, ge=-1.0, le=1.0, description="Upper bound of the minimum similarity."
+    )
     margin: float = Field(
-        default=0.08, ge=0.0, le=1.0, description="cosine to the runner-up; the least, as above"
+        default=0.08,
+        ge=0.0,
+        le=1.0,
+        description="Minimum lead over the second most similar person; lower bound.",
     )
-    margin_most: float = Field(default=0.15, ge=0.0, le=1.0, description="cosine")
-    wrong_rate: float = Field(
+    max_margin: float = Field(
+        default=0.15, ge=0.0, le=1.0, description="Upper bound of the minimum lead."
+    )
+    false_match_rate: float = Field(
         default=1e-4,
         ge=0.0,
         le=0.1,
-        description="strangers taken for somebody, aimed at by roster; 0: threshold as it is here",
+        description="Target share of strangers who match somebody; 0 disables the adaptation.",
     )
 
     @model_validator(mode="after")
-    def _most_is_not_least(self) -> Self:
-        if self.threshold_most < self.threshold or self.margin_most < self.margin:
-            raise ValueError("threshold_most and margin_most are below threshold and margin")
+    def _bounds_are_ordered(self) -> Self:
+        if self.max_threshold < self.threshold or self.max_margin < self.margin:
+            raise ValueError("max_threshold and max_margin are below threshold and margin")
         return self
 
 
 class AttendanceSettings(Section):
-    """The rules of one attempt."""
+    """The rules of one attempt (docs/session.md)."""
 
-    smile: bool = Field(default=True, description="false: nobody is asked to smile")
-    smile_threshold: float = Field(default=50.0, ge=1.0, le=99.0)
-    smile_rise: float = Field(
-        default=15.0, ge=0.0, le=50.0, description="points since the prompt; 0: any smile counts"
+    smile: bool = Field(default=True, description="Ask people to smile.")
+    smile_threshold: Annotated[float, UnitOfMeasure("points")] = Field(
+        default=50.0, ge=1.0, le=99.0, description="Smile score that counts as a smile."
     )
-    agreeing_frames: int = Field(default=3, ge=1, le=30, description="before an identity counts")
-    unknown_frames: int = Field(default=8, ge=1, le=60, description="before somebody is unknown")
-    smile_timeout: Seconds = 8.0
-    exempt_pause: Seconds = Field(default=1.2, description="so that nobody can tell who is exempt")
-    cool_down: Seconds = Field(default=300.0, description="one record a person in this time")
-    leave_after: Seconds = Field(default=1.0, description="without the face: it has gone")
-    several_ratio: Share = Field(default=0.7, description="second face's width over the first's")
+    smile_rise: Annotated[float, UnitOfMeasure("points")] = Field(
+        default=15.0,
+        ge=0.0,
+        le=50.0,
+        description="Minimum rise of the smile score after the prompt; 0 accepts any smile.",
+    )
+    agreeing_frames: int = Field(
+        default=3, ge=1, le=30, description="Frames that must agree on an identity."
+    )
+    unknown_frames: int = Field(
+        default=8, ge=1, le=60, description="Frames without a match before a person is unknown."
+    )
+    smile_timeout: Seconds = Field(default=8.0, description="Time to smile after the prompt.")
+    exempt_pause: Seconds = Field(
+        default=1.2,
+        description="Wait before an exempt person is recorded, so that nobody can see who is.",
+    )
+    cool_down: Seconds = Field(
+        default=300.0, description="Time after a record in which a person is not recorded again."
+    )
+    leave_after: Seconds = Field(
+        default=1.0, description="Time without the face after which the person has left."
+    )
+    second_face_ratio: Share = Field(
+        default=0.7,
+        description="Width of a second face, relative to the first, that counts as two people.",
+    )
 
 
 class LivenessSettings(Section):
-    """What tells a person from a photo or a screen (docs/session.md, docs/accuracy.md)."""
+    """What distinguishes a person from a photo or a screen (docs/session.md, docs/accuracy.md)."""
 
-    threshold: Share = Field(default=0.5, description="mean score of the judged frames, or more")
-    frames: int = Field(default=5, ge=3, le=15, description="judged frames before it counts")
-    motion: float = Field(
+    threshold: Share = Field(default=0.5, description="Minimum mean score of the judged frames.")
+    frames: int = Field(default=5, ge=3, le=15, description="Judged frames that are required.")
+    motion: Annotated[float, UnitOfMeasure("eye distances")] = Field(
         default=0.05,
         ge=0.0,
         le=1.0,
-        description="of the mouth in a smile that counts, eye distances; 0: any",
+        description="Minimum motion of the mouth in a smile that counts; 0 accepts any.",
     )
-    reaction: float = Field(
-        default=0.15, ge=0.0, le=1.0, description="seconds; nobody answers a prompt sooner"
+    reaction: Annotated[float, UnitOfMeasure("s")] = Field(
+        default=0.15,
+        ge=0.0,
+        le=1.0,
+        description="Minimum reaction time; a smile that starts sooner does not count.",
     )
-    prompt_delay: float = Field(
-        default=0.3, ge=0.0, le=5.0, description="seconds; the prompt comes up to so much later"
+    prompt_delay: Annotated[float, UnitOfMeasure("s")] = Field(
+        default=0.3,
+        ge=0.0,
+        le=5.0,
+        description="Maximum of the random delay before the prompt.",
     )
 
 
 class GpioSettings(Section):
-    """Pins by BCM number, polarity, brightness and volume."""
+    """The pins of the panel by BCM number, brightness and volume."""
 
-    factory: Literal["lgpio", "mock"] = "lgpio"
-    green: Pin = 17
-    red: Pin = 27
-    buzzer: Pin = 18
-    green_active_high: bool = True
-    red_active_high: bool = True
-    buzzer_active_high: bool = True
-    brightness: Share = 1.0
-    volume: Share = 0.6
+    factory: Literal["lgpio", "mock"] = Field(
+        default="lgpio", description="gpiozero pin factory; `mock` for a panel without hardware."
+    )
+    green: Pin = Field(default=17, description="Pin of the green LED.")
+    red: Pin = Field(default=27, description="Pin of the red LED.")
+    buzzer: Pin = Field(default=18, description="Pin of the buzzer.")
+    green_active_high: bool = Field(default=True, description="The green LED lights at 3.3 V.")
+    red_active_high: bool = Field(default=True, description="The red LED lights at 3.3 V.")
+    buzzer_active_high: bool = Field(default=True, description="The buzzer sounds at 3.3 V.")
+    brightness: Share = Field(default=1.0, description="Brightness of the LEDs.")
+    volume: Share = Field(default=0.6, description="Volume of the buzzer.")
 
     @model_validator(mode="after")
     def _pins_differ(self) -> Self:
@@ -235,42 +344,54 @@ class GpioSettings(Section):
 
 
 class OtherBrokerSettings(Section):
-    """A broker to turn to while those before it cannot be reached; what is left out is as there."""
+    """A fallback broker; settings that are left out are those of `[broker]`."""
 
-    host: Host
-    port: int | None = Field(default=None, ge=1, le=65535)
-    tls: bool | None = None
-    ca: FilePath | None = None
-    certificate: FilePath | None = None
-    certificate_key: FilePath | None = None
-    username: Username | None = None
-    password: FilePath | None = None
-    protocol: Protocol | None = None
+    host: Host = Field(description="Host name or IP address.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="TCP port.")
+    tls: bool | None = Field(default=None, description="Use TLS.")
+    ca: FilePath | None = Field(default=None, description="CA certificates, PEM.")
+    certificate: FilePath | None = Field(default=None, description="Client certificate, PEM.")
+    certificate_key: FilePath | None = Field(default=None, description="Its key, PEM, mode 0600.")
+    username: Username | None = Field(default=None, description="User name.")
+    password: FilePath | None = Field(default=None, description="Password file, mode 0600.")
+    protocol: Protocol | None = Field(default=None, description="MQTT version.")
 
 
 class BrokerSettings(Section):
-    """Where events go."""
+    """The MQTT broker that receives the events."""
 
-    host: Host = "localhost"
-    port: int = Field(default=1883, ge=1, le=65535)
-    tls: bool = False
-    ca: FilePath | None = Field(default=None, description="PEM; default: the system's authorities")
-    certificate: FilePath | None = Field(default=None, description="PEM of the unit's certificate")
-    certificate_key: FilePath | None = Field(default=None, description="PEM of its key, mode 0600")
-    username: Username | None = None
-    password: FilePath | None = Field(default=None, description="file, mode 0600")
-    protocol: Protocol = Field(default="auto", description="version of MQTT; auto: 5, else 3.1.1")
-    keepalive: int = Field(default=30, ge=5, le=600, description="seconds")
-    window: int = Field(default=20, ge=1, le=1000, description="events sent and not acknowledged")
-    backoff_min: Seconds = Field(
-        default=1.0, description="seconds; spreads the units that lost a broker together"
+    host: Host = Field(default="localhost", description="Host name or IP address.")
+    port: int = Field(default=1883, ge=1, le=65535, description="TCP port.")
+    tls: bool = Field(default=False, description="Use TLS.")
+    ca: FilePath | None = Field(
+        default=None, description="CA certificates, PEM; those of the system if not set."
     )
-    backoff_max: Seconds = 60.0
-    health_period: float = Field(
-        default=60.0, ge=5.0, le=3600.0, description="seconds between two reports"
+    certificate: FilePath | None = Field(
+        default=None, description="The unit's client certificate, PEM."
+    )
+    certificate_key: FilePath | None = Field(default=None, description="Its key, PEM, mode 0600.")
+    username: Username | None = Field(default=None, description="User name.")
+    password: FilePath | None = Field(default=None, description="Password file, mode 0600.")
+    protocol: Protocol = Field(
+        default="auto", description="MQTT version; `auto` tries 5, then 3.1.1."
+    )
+    keepalive: Annotated[int, UnitOfMeasure("s")] = Field(
+        default=30, ge=5, le=600, description="MQTT keep-alive interval."
+    )
+    window: int = Field(
+        default=20, ge=1, le=1000, description="Maximum number of unacknowledged events."
+    )
+    backoff_min: Seconds = Field(
+        default=1.0, description="Shortest wait before a new connection attempt."
+    )
+    backoff_max: Seconds = Field(
+        default=60.0, description="Longest wait before a new connection attempt."
+    )
+    health_period: Annotated[float, UnitOfMeasure("s")] = Field(
+        default=60.0, ge=5.0, le=3600.0, description="Time between two health reports."
     )
     others: tuple[OtherBrokerSettings, ...] = Field(
-        default=(), max_length=7, description="in order of preference, after this one"
+        default=(), max_length=7, description="Fallback brokers in order of preference."
     )
 
     @property
@@ -309,39 +430,51 @@ class BrokerSettings(Section):
 
 
 class OutboxSettings(Section):
-    """Where events wait, and how long they are kept afterwards."""
+    """The store of signed events, and how long it keeps them."""
 
-    file: FilePath = STATE_DIR / "outbox.db"
-    signing_key: FilePath = STATE_DIR / "signing.key"
+    file: FilePath = Field(default=STATE_DIR / "outbox.db", description="SQLite database.")
+    signing_key: FilePath = Field(
+        default=STATE_DIR / "signing.key", description="Key that signs events; made if missing."
+    )
     signing_algorithm: Literal["Ed25519", "ES256"] = Field(
-        default="Ed25519", description="of a key that is yet to be made"
+        default="Ed25519", description="Algorithm of a signing key that is made."
     )
-    retention_days: int = Field(default=90, ge=1, le=3650)
-    retention_events: int = Field(default=100_000, ge=100, le=10_000_000)
-    reserve_mb: int = Field(
-        default=64, ge=1, le=100_000, description="MiB kept free: with less nothing is recorded"
+    retention_days: Annotated[int, UnitOfMeasure("days")] = Field(
+        default=90, ge=1, le=3650, description="Time that acknowledged events are kept."
     )
-    replay_rate: float = Field(
-        default=20.0, gt=0.0, le=1000.0, description="events a second, of those asked for again"
+    retention_events: int = Field(
+        default=100_000, ge=100, le=10_000_000, description="Number of events that are kept."
+    )
+    min_free_mib: Annotated[int, UnitOfMeasure("MiB")] = Field(
+        default=64,
+        ge=1,
+        le=100_000,
+        description="Free disk space below which nothing is recorded.",
+    )
+    replay_rate: Annotated[float, UnitOfMeasure("events/s")] = Field(
+        default=20.0, gt=0.0, le=1000.0, description="Rate at which events are sent again."
     )
 
 
 class AuthoritySettings(Section):
-    """Who may tell this unit what to do (docs/commands.md)."""
+    """Who may send commands to this unit (docs/commands.md)."""
 
     keys: FilePath = Field(
         default=Path("/etc/senyum/authorities.json"),
-        description="JWK set; without the file nobody may",
+        description="JWK set of the command keys; without the file no command is accepted.",
     )
 
 
 class ClockSettings(Section):
-    """Who is asked whether the clock is right."""
+    """How the unit learns whether its clock is correct."""
 
     state_file: FilePath | None = Field(
-        default=None, description="where `senyum clock-watch` answers; unset: the kernel is asked"
+        default=None,
+        description="File that `senyum clock-watch` writes; the kernel's state if not set.",
     )
-    stale_after: Seconds = Field(default=60.0, description="older, an answer counts for nothing")
+    stale_after: Seconds = Field(
+        default=60.0, description="Age after which the content of that file is ignored."
+    )
 
 
 class Settings(BaseSettings):
@@ -429,6 +562,8 @@ def describe_errors(
     more = error.error_count() - 1
     tail = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":
+        if new := _RENAMED.get(name):
+            return f"{where}: {name} is now named {new}; rename it{tail}"
         return (
             f"{where}: {name} is not a setting of Senyum; remove it or correct its spelling{tail}"
         )

@@ -35,6 +35,8 @@ def test_the_environment_is_stronger_than_the_file(
     [
         ("[camera]\nfps = 99", "camera.fps is 99: must be less than or equal to 60"),
         ("[camera]\nfsp = 9", "camera.fsp is not a setting of Senyum"),
+        ("[camera]\nwide_range = true", "camera.wide_range is now named camera.hdr; rename it"),
+        ("[roster]\nwrong_rate = 0", "roster.wrong_rate is now named roster.false_match_rate"),
         ('[unit]\nname = "Lobby 1"', "unit.name is 'Lobby 1': must be 1 to 32 lower case letters"),
         ('[[broker.others]]\nhots = "a"', "broker.others.0.hots is not a setting of Senyum"),
         ('[unit.place]\nzone = "Asia/Depok"', "unit.place.zone is 'Asia/Depok': not an IANA"),
@@ -44,7 +46,7 @@ def test_the_environment_is_stronger_than_the_file(
         ('[broker]\ncertificate = "a.pem"', "broker: certificate and certificate_key go together"),
         ('[broker]\nca = "a.pem"', "broker: ca and certificate need tls = true"),
         ('[broker]\nport = "lots"', "broker.port is 'lots'"),
-        ("[outbox]\nreserve_mb = 0", "outbox.reserve_mb is 0"),
+        ("[outbox]\nmin_free_mib = 0", "outbox.min_free_mib is 0"),
         ("[outbox]\nretention_days = 0", "outbox.retention_days is 0"),
         ("[outbox]\nretention_events = 99", "outbox.retention_events is 99"),
         ("[outbox]\nreplay_rate = 0", "outbox.replay_rate is 0"),

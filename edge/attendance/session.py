@@ -151,7 +151,7 @@ class Session:
             return overdue
         if self._face is not None and not policy.liveness_result(view, self._face.track):
             self._face.looks.lose()
-        if policy.has_several_people(view, self._rules.several_ratio):
+        if policy.has_several_people(view, self._rules.second_face_ratio):
             return self._crowd()
         self._crowded = 0
         if not view.sightings:

@@ -48,7 +48,7 @@ def static_controls(settings: CameraSettings, available: Available) -> dict[str,
         # Lamps flicker at twice the mains' frequency; the period is in microseconds.
         wanted["AeFlickerMode"] = _FLICKER_MANUAL
         wanted["AeFlickerPeriod"] = round(1e6 / (2 * settings.mains_hz))
-    if settings.wide_range:
+    if settings.hdr:
         wanted["HdrMode"] = _HDR_SINGLE_EXPOSURE
     # Where people stand is known: a lens that searches in an empty corridor is late for the next.
     wanted["AfMode"] = _AF_MANUAL

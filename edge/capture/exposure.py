@@ -28,8 +28,8 @@ GAMMA = 2.2  # from levels to light, about
 SHARE = 0.99
 INNER = 0.6  # of the face's box: a window beside the head is not in it
 
-# Above `warm_c` and each COOLER degrees more, what is left of the rate. The firmware begins to
-# throttle at 80 degrees Celsius (60 on the 3B+).
+# Frame rate factors above `warm_temperature_c`, one step for each COOLER degrees. The firmware
+# starts to throttle at 80 degrees Celsius (60 on the 3B+).
 STEPS = (1.0, 2 / 3, 1 / 3)
 COOLER = 4.0
 HYSTERESIS = 3.0  # degrees to cool down before the rate is raised again
@@ -58,7 +58,7 @@ class CameraController:
         """
         if celsius is None:
             return
-        above = (celsius - self._settings.warm_c) / COOLER
+        above = (celsius - self._settings.warm_temperature_c) / COOLER
         most = len(STEPS) - 1
         hotter = min(most, math.floor(above) + 1) if above >= 0 else 0
         cooled = above + HYSTERESIS / COOLER
@@ -90,7 +90,7 @@ class CameraController:
         lacks = -MOST_STEP if level >= CLIPPED else GAMMA * math.log2(AIM / max(level, 1))
         if abs(lacks) <= ENOUGH:
             return
-        most = self._settings.face_stops
+        most = self._settings.face_exposure_stops
         step = min(max(lacks, -MOST_STEP), MOST_STEP)
         stops = min(max(self._stops + step, -most), most)
         if stops != self._stops:

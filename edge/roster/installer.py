@@ -113,7 +113,7 @@ class RosterInstaller:
             say=self._say,
             refusals=refusals,
             now=sealer.now_if_known,
-            reserve_bytes=settings.outbox.reserve_mb * MIB,
+            reserve_bytes=settings.outbox.min_free_mib * MIB,
         )
 
     # --- for the listening thread --------------------------------------------------------------

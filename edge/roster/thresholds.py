@@ -79,14 +79,16 @@ def adaptive_thresholds(gallery: Gallery, settings: RosterSettings) -> RosterSet
     The threshold is what the roster says and its standard error more, within the settings'
     bounds. A roster of fewer than FEWEST people says nothing, and the settings stand.
     """
-    said = estimate(gallery.matrix, settings.wrong_rate) if settings.wrong_rate else None
+    said = (
+        estimate(gallery.matrix, settings.false_match_rate) if settings.false_match_rate else None
+    )
     if said is None:
         return settings
     threshold = said.threshold + said.error
     return settings.model_copy(
         update={
-            "threshold": _between(settings.threshold, threshold, settings.threshold_most),
-            "margin": _between(settings.margin, said.margin, settings.margin_most),
+            "threshold": _between(settings.threshold, threshold, settings.max_threshold),
+            "margin": _between(settings.margin, said.margin, settings.max_margin),
         }
     )
 

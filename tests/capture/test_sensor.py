@@ -44,7 +44,7 @@ def test_stops_stay_within_what_the_camera_takes() -> None:
 
 
 def test_a_camera_without_controls_is_asked_for_nothing() -> None:
-    settings = CameraSettings(zoom=2.0, wide_range=True)
+    settings = CameraSettings(zoom=2.0, hdr=True)
     assert dynamic_controls(CaptureRequest(15.0, 1.0), VIRTUAL) == {}
     assert static_controls(settings, VIRTUAL) == {}
 
@@ -61,7 +61,7 @@ def test_gain_comes_before_exposure_and_the_lens_stays_where_people_stand() -> N
     assert controls["AeExposureMode"] == 1
     assert (controls["AfMode"], controls["LensPosition"]) == (0, 2.0)
     assert "HdrMode" not in controls
-    assert static_controls(CameraSettings(wide_range=True), MODULE_3)["HdrMode"] == 3
+    assert static_controls(CameraSettings(hdr=True), MODULE_3)["HdrMode"] == 3
 
 
 def test_zoom_is_the_middle_of_what_is_shown_without_it() -> None:

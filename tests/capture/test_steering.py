@@ -76,7 +76,7 @@ def test_a_face_in_a_spotlight_becomes_darker() -> None:
 
 
 def test_no_more_than_the_setting_allows() -> None:
-    settings = CameraSettings(face_stops=0.5)
+    settings = CameraSettings(face_exposure_stops=0.5)
     steering = CameraController(settings)
     dark = frame_of(np.full((240, 320), 10, np.uint8))
     stops = {
@@ -84,7 +84,7 @@ def test_no_more_than_the_setting_allows() -> None:
         for n in range(1, 10)
     }
     assert max(stops) == 0.5
-    off = CameraController(CameraSettings(face_stops=0.0))
+    off = CameraController(CameraSettings(face_exposure_stops=0.0))
     assert off.update_face_level(dark, FrameResult(0, SOMEBODY), SECOND).stops == 0.0
 
 
@@ -121,7 +121,7 @@ def test_an_idle_rate_above_the_rate_is_the_rate() -> None:
 
 
 def test_heat_takes_frames_away_and_gives_them_back_only_when_it_is_cooler() -> None:
-    steering = CameraController(CameraSettings(warm_c=72.0))
+    steering = CameraController(CameraSettings(warm_temperature_c=72.0))
     grey = frame_of(np.full((240, 320), 200, np.uint8))
 
     def fps(celsius: float | None) -> float:

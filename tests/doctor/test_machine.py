@@ -53,7 +53,7 @@ def test_the_clock(tmp_path: Path) -> None:
 
 def test_the_disk(tmp_path: Path) -> None:
     assert said(machine.disk(patient(tmp_path))) == ("good", None)
-    greedy = {"outbox": {"file": tmp_path / "outbox.db", "reserve_mb": 99_999}}
+    greedy = {"outbox": {"file": tmp_path / "outbox.db", "min_free_mib": 99_999}}
     if machine.disk(patient(tmp_path)).facts["free"] < 99_999:
         assert said(machine.disk(patient(tmp_path, greedy))) == ("bad", "disk-full")
     gone = {"outbox": {"file": tmp_path / "none" / "outbox.db"}}

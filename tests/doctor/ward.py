@@ -33,7 +33,7 @@ def patient(
         "outbox": {
             "file": folder / "outbox.db",
             "signing_key": folder / "signing.key",
-            "reserve_mb": 1,
+            "min_free_mib": 1,
         },
         "roster": {"file": folder / "roster.senyum", "key": folder / "roster.key"},
         "gpio": {"factory": "mock"},

@@ -107,7 +107,7 @@ def test_the_gallery_sets_the_threshold(sketches: Sketches) -> None:
     figures = evaluate(crowd, sketches.bench).figures
     assert 0.65 < figures["threshold"] <= 0.8
     assert 0.08 <= figures["margin"] <= 0.15
-    fixed = Settings(roster=RosterSettings(wrong_rate=0))
+    fixed = Settings(roster=RosterSettings(false_match_rate=0))
     assert evaluate(crowd, replace(sketches.bench, settings=fixed)).figures["threshold"] == 0.62
 
 

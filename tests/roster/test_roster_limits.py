@@ -77,18 +77,18 @@ def test_people_all_alike_say_nothing() -> None:
 def test_the_threshold_is_what_the_roster_says_and_its_error_more() -> None:
     roster, settings = crowd(400, 50), RosterSettings()
     said, rule = (
-        estimate(roster, settings.wrong_rate),
+        estimate(roster, settings.false_match_rate),
         adaptive_thresholds(gallery(roster), settings),
     )
     assert said is not None
-    assert settings.threshold < rule.threshold < settings.threshold_most
+    assert settings.threshold < rule.threshold < settings.max_threshold
     assert rule.threshold == pytest.approx(said.threshold + said.error)
     assert rule.margin == pytest.approx(max(settings.margin, said.margin))
     assert rule.file == settings.file
 
 
 def test_the_settings_bound_it() -> None:
-    settings = RosterSettings(threshold_most=0.7, margin_most=0.1)
+    settings = RosterSettings(max_threshold=0.7, max_margin=0.1)
     highest = adaptive_thresholds(gallery(crowd(400, 40)), settings)
     lowest = adaptive_thresholds(gallery(crowd(400, DIMENSION)), settings)
     assert (highest.threshold, highest.margin) == (0.7, 0.1)
@@ -96,5 +96,5 @@ def test_the_settings_bound_it() -> None:
 
 
 def test_nothing_aimed_at_leaves_the_settings_alone() -> None:
-    settings = RosterSettings(wrong_rate=0)
+    settings = RosterSettings(false_match_rate=0)
     assert adaptive_thresholds(gallery(crowd(400, 30)), settings) is settings

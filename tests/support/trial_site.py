@@ -184,7 +184,7 @@ class Site:
                 "outbox": {
                     "file": self.state / "outbox.db",
                     "signing_key": self.folder / "signing.key",
-                    "reserve_mb": 1,
+                    "min_free_mib": 1,
                 },
                 "attendance": {"cool_down": 0.5},
                 "authority": {"keys": self.folder / "authorities.json"},

@@ -76,7 +76,7 @@ def clock(patient: DiagnosticContext) -> DiagnosticResult:
 
 def disk(patient: DiagnosticContext) -> DiagnosticResult:
     """Room, and whether the file system can be written."""
-    folder, reserve = patient.settings.outbox.file.parent, patient.settings.outbox.reserve_mb
+    folder, reserve = patient.settings.outbox.file.parent, patient.settings.outbox.min_free_mib
     try:
         flags, free = os.statvfs(folder).f_flag, shutil.disk_usage(folder).free // _MIB
     except OSError as error:
