@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from demo_show.house import SENYUM, House, Receiver
-
 from edge.errors import SenyumError
 from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Scene, SceneRenderer, record
+from senyum_lab.demo.demo_site import SENYUM, DemoSite, ReceiverProcess
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 FACES = Path(__file__).parents[2] / "tests" / "faces"
@@ -35,9 +34,9 @@ class SoakSite:
     """What runs, and where its things lie."""
 
     daemon: subprocess.Popen[bytes]
-    unit: House
-    central: House
-    receiver: Receiver
+    unit: DemoSite
+    central: DemoSite
+    receiver: ReceiverProcess
     log: Path
 
     def check(self) -> None:
@@ -75,7 +74,7 @@ def at_work(
 
     `environment` is what is added for the daemon, whose standard error it is given.
     """
-    unit, central, frames = House(state), House(folder), folder / "frames"
+    unit, central, frames = DemoSite(state), DemoSite(folder), folder / "frames"
     frames.mkdir()
     record(SceneRenderer(FACES), list(shown), frames)
     with ExitStack() as stack:
@@ -85,11 +84,13 @@ def at_work(
             f"main_width = {SIZE[0]}\nmain_height = {SIZE[1]}"
         )
         # The same person passes again and again: a record each time.
-        unit.furnish(broker.port, camera, "mock", {"smile_timeout": 4.0, "cool_down": 1.0})
-        unit.enrol(*unit.invite(FACES))
-        unit.register()
+        unit.write_settings(broker.port, camera, "mock", {"smile_timeout": 4.0, "cool_down": 1.0})
+        unit.enrol(*unit.write_people(FACES))
+        unit.register_key()
         central.keys.write_bytes(unit.keys.read_bytes())
-        receiver = stack.enter_context(closing(Receiver(central, broker.port, lambda _: None)))
+        receiver = stack.enter_context(
+            closing(ReceiverProcess(central, broker.port, lambda _: None))
+        )
         log = stack.enter_context((folder / "run.log").open("wb"))
         daemon = stack.enter_context(
             subprocess.Popen(

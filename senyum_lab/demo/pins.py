@@ -1,4 +1,4 @@
-"""What the three pins carry, taken from the pins themselves."""
+"""Observe the levels of the three pins."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -7,23 +7,23 @@ from typing import Any
 
 from gpiozero.pins.mock import MockFactory, MockPWMPin
 
-from demo_show.watch import Lights
 from edge.gpio.board import IndicatorBoard
 from edge.settings import GpioSettings
+from senyum_lab.demo.recording import PinLevels
 
-_POLL_S = 0.01  # real pins are asked that often; the shortest tick lasts three times that
+_POLL_S = 0.01  # period of polling real pins; the shortest tick lasts three times as long
 
 
 @contextmanager
-def watched_board(
-    settings: GpioSettings, told: Callable[[Lights], None]
+def observed_board(
+    settings: GpioSettings, on_change: Callable[[PinLevels], None]
 ) -> Iterator[IndicatorBoard]:
-    """Open the board of the settings; `told` is given what its pins carry, change by change.
+    """Open the board of the settings; call `on_change` with the levels after each change.
 
-    Mock pins tell each change themselves, real ones are polled. Raises GpioError.
+    Mock pins report each change; real pins are polled. Raises GpioError.
     """
     if settings.factory == "mock":
-        with _mock_board(settings, told) as board:
+        with _mock_board(settings, on_change) as board:
             yield board
         return
     board = IndicatorBoard(settings)
@@ -32,7 +32,7 @@ def watched_board(
 
     def poll() -> None:
         while not stop.wait(_POLL_S):
-            told(read())
+            on_change(read())
 
     poller = threading.Thread(target=poll, name="pins", daemon=True)
     poller.start()
@@ -44,20 +44,22 @@ def watched_board(
 
 
 @contextmanager
-def _mock_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Iterator[IndicatorBoard]:
-    read: Callable[[], Lights] | None = None
+def _mock_board(
+    settings: GpioSettings, on_change: Callable[[PinLevels], None]
+) -> Iterator[IndicatorBoard]:
+    read: Callable[[], PinLevels] | None = None
 
     class Pin(MockPWMPin):  # type: ignore[misc]  # gpiozero has no types
         def _change_state(self, value: float) -> Any:
             changed = super()._change_state(value)
             if changed and read is not None:
-                told(read())
+                on_change(read())
             return changed
 
         def _set_frequency(self, value: float | None) -> None:
             super()._set_frequency(value)
             if value is not None and read is not None:
-                told(read())
+                on_change(read())
 
     factory = MockFactory(pin_class=Pin)
     board = IndicatorBoard(settings, factory)
@@ -69,8 +71,8 @@ def _mock_board(settings: GpioSettings, told: Callable[[Lights], None]) -> Itera
         factory.close()
 
 
-def _reader(board: IndicatorBoard, settings: GpioSettings) -> Callable[[], Lights]:
-    """Return what reads the pins, at the level that a LED or a buzzer sees."""
+def _reader(board: IndicatorBoard, settings: GpioSettings) -> Callable[[], PinLevels]:
+    """Return a function that reads the levels that the LEDs and the buzzer receive."""
     green, red, buzzer = (
         board.factory.pin(number) for number in (settings.green, settings.red, settings.buzzer)
     )
@@ -79,9 +81,9 @@ def _reader(board: IndicatorBoard, settings: GpioSettings) -> Callable[[], Light
         duty = float(pin.state)
         return duty if active_high else 1.0 - duty
 
-    def read() -> Lights:
+    def read() -> PinLevels:
         sounds = level(buzzer, settings.buzzer_active_high) > 0.0
-        return Lights(
+        return PinLevels(
             level(green, settings.green_active_high),
             level(red, settings.red_active_high),
             float(buzzer.frequency) if sounds else 0.0,

@@ -1,4 +1,4 @@
-"""The README's picture of the way: photo, terminal, event; all three from one real run."""
+"""A picture of one real run for the README: photo, terminal and event."""
 
 import base64
 import io
@@ -23,12 +23,12 @@ _MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
 _SANS = "DejaVu Sans, Helvetica, Arial, sans-serif"
 _INK, _PAPER, _DARK, _DIM = "#1f2328", "#f6f8fa", "#16191d", "#8b949e"
 
-_HONEST = (
-    "Photos (White House) in a drawn room; the smile is a generated",
-    "onset between two of them.",
+_NOTES = (
+    "Photos (White House) in a drawn room. The smile is generated",
+    "from two of the photos.",
 )
 
-# rich's own frame fetches a font; a picture in a README may fetch nothing.
+# The default frame of rich loads a web font; a picture in a README must not load anything.
 _FRAME = (
     '<svg x="@X@" y="@Y@" width="@W@" height="@H@" viewBox="0 0 {width} {height}" '
     'preserveAspectRatio="xMidYMin meet">\n'
@@ -45,20 +45,20 @@ _FRAME = (
 
 
 def compose(photo: Image.Image, terminal: RenderableType, event: dict[str, Any]) -> str:
-    """Return an SVG document: the frame that qualified, the screen of that moment, the event."""
+    """Return an SVG document: the accepted frame, the screen at that moment, and the event."""
     height = _BELOW + _EVENT_HEIGHT
     view = f"-16 0 {_WIDTH + 32} {height + 16}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view}" font-family="{_SANS}">',
         f'<rect x="-16" width="{_WIDTH + 32}" height="{height + 16}" fill="#ffffff"/>',
-        _title(0, _TOP - 14, "1  Somebody smiles"),
+        _title(0, _TOP - 14, "1  A person smiles"),
         _photo(photo),
-        _note(_TOP + _PHOTO[1] + 20, *_HONEST),
+        _note(_TOP + _PHOTO[1] + 20, *_NOTES),
         _arrow(_PHOTO[0] + 10, _TOP + _PHOTO[1] / 2, "h20"),
-        _title(_LEFT, _TOP - 14, "2  The unit knows them, and says thank you in light and sound"),
+        _title(_LEFT, _TOP - 14, "2  The unit recognises them and confirms with light and sound"),
         _screen(terminal),
         _arrow(_LEFT + 30, _BELOW - 58, "v20"),
-        _title(_LEFT + 60, _BELOW - 16, "3  A server proves the signed event genuine"),
+        _title(_LEFT + 60, _BELOW - 16, "3  A server verifies the signed event"),
         _json(event),
         "</svg>\n",
     ]
@@ -114,7 +114,7 @@ def _screen(terminal: RenderableType) -> str:
 
 
 def _json(event: dict[str, Any]) -> str:
-    attributes, data = _short(event)
+    attributes, data = _summary(event)
     columns = _column(attributes, 20) + _column(data, _WIDTH * 0.6)
     return (
         f'<rect y="{_BELOW}" width="{_WIDTH}" height="{_EVENT_HEIGHT}" rx="12" '
@@ -132,8 +132,8 @@ def _column(content: dict[str, Any], x: float) -> str:
     )
 
 
-def _short(event: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the attributes, and of the data what a person would ask for."""
+def _summary(event: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the attributes and the most relevant data of an event."""
     names = ("specversion", "id", "source", "type", "time", "subject", "sequence", "previous")
     attributes = {name: event[name] for name in names}
     data = event["data"]

@@ -1,4 +1,4 @@
-"""The demo on a terminal: picture, lights, notes, smile and verified events side by side."""
+"""The terminal screen of the demo: camera picture, LEDs, notes, smile score and events."""
 
 import math
 import time
@@ -16,62 +16,70 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from demo_show.watch import HEARD_NS, Lights, Memory, Watch, note_name
 from edge.attendance.table import State
 from edge.images import to_image
+from senyum_lab.demo.recording import (
+    SHORTEST_NOTE_NS,
+    DemoRecorder,
+    DemoRecording,
+    PinLevels,
+    note_name,
+)
 
 REFRESH_S = 0.12
 
-_COLUMN_S = 0.15  # of sound, in one column of the score
+_COLUMN_S = 0.15  # of sound in one column
 _COLUMNS = 40
-_LOWEST, _HIGHEST = 200.0, 2200.0  # hertz on the score
+_LOWEST, _HIGHEST = 200.0, 2200.0  # hertz
 _BAR = 28
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How large the parts of the screen are drawn."""
+class ScreenSize:
+    """The sizes of the parts of the screen."""
 
-    width: int  # characters, of the least terminal that it fits
+    width: int  # characters; the smallest terminal that fits it
     height: int
-    picture: tuple[int, int]  # pixels, of which a character holds two above each other
-    score: int  # lines
+    picture: tuple[int, int]  # pixels; a character shows two, one above the other
+    notes: int  # lines
     events: int  # lines
 
 
-SMALL = Size(80, 24, (34, 26), score=5, events=5)
-LARGE = Size(104, 34, (56, 42), score=9, events=8)
-BARE = Size(96, 0, (0, 0), score=8, events=4)  # without what the camera sees
+SMALL = ScreenSize(80, 24, (34, 26), notes=5, events=5)
+LARGE = ScreenSize(104, 34, (56, 42), notes=9, events=8)
+BARE = ScreenSize(96, 0, (0, 0), notes=8, events=4)  # without the camera picture
 
 
-def fitting(width: int, height: int) -> Size | None:
-    """Return the size for a terminal; None where it is too small for any."""
+def size_for(width: int, height: int) -> ScreenSize | None:
+    """Return the size for a terminal, or None if the terminal is too small."""
     return next((s for s in (LARGE, SMALL) if width >= s.width and height >= s.height), None)
 
 
 _GREEN, _RED = (70, 255, 110), (255, 70, 60)
 _UNLIT = (38, 42, 46)
 
-_DOING = {
-    State.NOBODY: "nobody is here",
-    State.NOTICED: "somebody is here: who?",
-    State.UNKNOWN: "not known",
-    State.KNOWN: "known; a moment",
-    State.ASKED: "known; asked for a smile",
+_STATE_TEXT = {
+    State.NOBODY: "nobody in view",
+    State.NOTICED: "face detected, identifying",
+    State.UNKNOWN: "not recognised",
+    State.KNOWN: "recognised",
+    State.ASKED: "recognised; smile requested",
     State.PAUSED: "known; asked for a smile",
     State.RECORDING: "signing and storing",
-    State.DONE: "told the outcome",
-    State.REFUSED: "refused; a pause",
-    State.SEVERAL: "several people: nobody is judged",
+    State.DONE: "outcome shown",
+    State.REFUSED: "refused; waiting",
+    State.SEVERAL: "several people; none is recorded",
     State.FAULTY: "out of order",
 }
 
 
 class Screen:
-    """Draws the present moment again and again while it is open."""
+    """Shows the current state of a demo on the terminal while it is open."""
 
-    def __init__(self, console: Console, watch: Watch, size: Size, footer: str) -> None:
-        self._watch = watch
+    def __init__(
+        self, console: Console, recorder: DemoRecorder, size: ScreenSize, footer: str
+    ) -> None:
+        self._recorder = recorder
         self._size = size
         self._footer = footer
         self.title = ""
@@ -85,31 +93,36 @@ class Screen:
         self._live.stop()
 
     def draw(self) -> None:
-        """Show the present moment."""
-        screen = moment(self._watch, self._size, self.title, self._footer)
+        """Redraw the screen."""
+        screen = render(self._recorder, self._size, self.title, self._footer)
         self._live.update(screen, refresh=True)
 
 
-def moment(watch: Watch, size: Size, title: str, footer: str = "") -> RenderableType:
-    """Return the whole screen as it is now."""
+def render(
+    recorder: DemoRecorder, size: ScreenSize, title: str, footer: str = ""
+) -> RenderableType:
+    """Return the screen for the current state."""
     inside = Table.grid(padding=(0, 2))
-    judged: list[RenderableType] = [
-        _lamps(watch.lights),
+    status: list[RenderableType] = [
+        _leds(recorder.lights),
         Text(),
-        _line("state", _DOING[watch.state]),
-        _line("broker", "reached" if watch.link_up else "away, events are kept"),
-        _smile(watch.smile),
+        _line("state", _STATE_TEXT[recorder.state]),
+        _line("broker", "connected" if recorder.link_up else "offline, events are kept"),
+        _smile(recorder.smile),
     ]
-    score = _score(watch.memory, time.monotonic_ns(), size.score)
+    notes = _notes(recorder.recording, time.monotonic_ns(), size.notes)
     if size.picture[0]:
-        inside.add_row(_thumbnail(watch, size.picture), Group(*judged, *score))
+        inside.add_row(_thumbnail(recorder, size.picture), Group(*status, *notes))
     else:
-        inside.add_row(Group(Text(), *judged), Group(*score))
-    proved = "what the central server received and verified"
+        inside.add_row(Group(Text(), *status), Group(*notes))
+    heading = "events that the central server received and verified"
     parts: list[RenderableType] = [
         Panel(inside, title=Text(title), title_align="left", box=box.ROUNDED),
         Panel(
-            _events(watch.memory, size.events), title=proved, title_align="left", box=box.ROUNDED
+            _events(recorder.recording, size.events),
+            title=heading,
+            title_align="left",
+            box=box.ROUNDED,
         ),
     ]
     if footer:
@@ -122,13 +135,13 @@ def _line(name: str, what: str) -> Text:
 
 
 def _shade(colour: tuple[int, int, int], level: float) -> str:
-    """Return a lamp's colour; the eye sees a tenth of the light as a third of the brightness."""
+    """Return the colour of an LED; the eye perceives a tenth of the light as a third as bright."""
     seen = max(0.0, min(1.0, level)) ** 0.45
     mixed = (round(dark + (lit - dark) * seen) for dark, lit in zip(_UNLIT, colour, strict=True))
-    return _web(mixed)
+    return _hex_colour(mixed)
 
 
-def _lamps(lights: Lights) -> Table:
+def _leds(lights: PinLevels) -> Table:
     table = Table.grid(padding=(0, 2))
     lamps = [("green", _GREEN, lights.green), ("red", _RED, lights.red)]
     for row, disc in enumerate(("▗▄▄▄▄▖", "██████", "▝▀▀▀▀▘")):
@@ -152,8 +165,8 @@ def _smile(score: float | None) -> Text:
     return bar
 
 
-def _score(memory: Memory, now_ns: int, rows: int) -> list[Text]:
-    """Return the last seconds of sound: time to the right, pitch upward."""
+def _notes(memory: DemoRecording, now_ns: int, rows: int) -> list[Text]:
+    """Return the last seconds of sound: time to the right, pitch upwards."""
     cells = [[" "] * _COLUMNS for _ in range(rows)]
     step = int(_COLUMN_S * 1e9)
     begin = (now_ns // step - _COLUMNS + 1) * step
@@ -162,7 +175,7 @@ def _score(memory: Memory, now_ns: int, rows: int) -> list[Text]:
     for index, sample in enumerate(recent):
         pitch = sample.lights.pitch
         end = recent[index + 1].at_ns if index + 1 < len(recent) else now_ns
-        if not pitch or end <= begin or end - sample.at_ns < HEARD_NS:
+        if not pitch or end <= begin or end - sample.at_ns < SHORTEST_NOTE_NS:
             continue
         share = math.log(pitch / _LOWEST) / math.log(_HIGHEST / _LOWEST)
         row = rows - 1 - min(rows - 1, max(0, int(share * rows)))
@@ -177,29 +190,29 @@ def _score(memory: Memory, now_ns: int, rows: int) -> list[Text]:
     return [*lines, _line("notes", " ".join(names[-8:]) or "silence")]
 
 
-def _thumbnail(watch: Watch, size: tuple[int, int]) -> Text:
-    """Return what the camera sees, two pixels a character."""
+def _thumbnail(recorder: DemoRecorder, size: tuple[int, int]) -> Text:
+    """Return the camera picture, two pixels per character."""
     width, height = size
-    if watch.frame is None:
+    if recorder.frame is None:
         return Text("\n".join([" " * width] * (height // 2)))
-    small = to_image(watch.frame.lores).resize(size, Image.Resampling.BOX)
+    small = to_image(recorder.frame.lores).resize(size, Image.Resampling.BOX)
     pixels = np.asarray(small).tolist()
     text = Text(end="")
     for y in range(0, height, 2):
         for above, below in zip(pixels[y], pixels[y + 1], strict=True):
-            text.append("▀", Style(color=_web(above), bgcolor=_web(below)))
+            text.append("▀", Style(color=_hex_colour(above), bgcolor=_hex_colour(below)))
         if y + 2 < height:
             text.append("\n")
     return text
 
 
-def _web(colour: Iterable[int]) -> str:
+def _hex_colour(colour: Iterable[int]) -> str:
     return "#" + "".join(f"{part:02x}" for part in colour)
 
 
-def _events(memory: Memory, most: int) -> Table:
+def _events(memory: DemoRecording, most: int) -> Table:
     table = Table.grid(padding=(0, 2))
-    heard = [heard for heard in memory.heard if heard.notice["kind"] != "state"][-most:]
+    heard = [heard for heard in memory.notices if heard.notice["kind"] != "state"][-most:]
     for one in heard:
         table.add_row(*_event(one.event, one.notice))
     for _ in range(most - len(heard)):

@@ -1,4 +1,4 @@
-"""The demo's private world: keys, people, a broker and a receiver, all in one folder."""
+"""The site of the demo: settings, keys, people and a receiver, all in one folder."""
 
 import json
 import shutil
@@ -16,10 +16,10 @@ from edge.roster.people import person_id
 from edge.settings import Settings, load
 
 SENYUM = Path(sys.executable).with_name("senyum")
-# Valid in form and nobody's: born on the first day of the century. A PNS and a PPPK.
+# Well-formed numbers that belong to nobody: a PNS and a PPPK born on 2000-01-01.
 NUMBERS = {"first": "200001012020011001", "second": "200001012021212002"}
-# Whom the roster knows. None of these photos is shown to the camera; the second person is there
-# so that being ahead of the runner-up means something.
+# The people of the roster. The camera sees none of these photos; the second person makes the
+# margin to the runner-up meaningful.
 ENROLLED = {"first": "obama3.jpg", "second": "biden.jpg"}
 
 _SETTINGS = """\
@@ -57,12 +57,12 @@ backoff_max = 1.0
 
 
 class DemoError(SenyumError):
-    """The demo could not be set up; the message says which part."""
+    """The demo cannot be set up; the message names the part."""
 
 
 @dataclass(frozen=True, slots=True)
-class House:
-    """Where everything of one demo lies."""
+class DemoSite:
+    """The files of one demo."""
 
     folder: Path
 
@@ -82,14 +82,16 @@ class House:
     def store(self) -> Path:
         return self.folder / "events.db"
 
-    def furnish(self, port: int, camera: str, pins: str, pauses: Mapping[str, float]) -> Settings:
-        """Write the settings and read them back as the unit would. Raises SettingsError."""
+    def write_settings(
+        self, port: int, camera: str, pins: str, pauses: Mapping[str, float]
+    ) -> Settings:
+        """Write the settings and load them as the daemon does. Raises SettingsError."""
         text = _SETTINGS.format(folder=self.folder, port=port, camera=camera, pins=pins, **pauses)
         self.config.write_text(text, encoding="utf-8")
         return load(self.config)
 
-    def invite(self, faces: Path) -> tuple[Path, Path]:
-        """Lay out the shipped portraits as enrolment wants them: csv and folder of photos."""
+    def write_people(self, faces: Path) -> tuple[Path, Path]:
+        """Write the CSV file and the folder of photos that enrolment reads; return both paths."""
         people, photos = self.folder / "people.csv", self.folder / "photos"
         photos.mkdir()
         lines = ["number,name,exempt"]
@@ -105,41 +107,43 @@ class House:
         return person_id(NUMBERS[who], org_key)
 
     def enrol(self, people: Path, photos: Path) -> list[str]:
-        """Run `senyum enroll`; returns what it said of people and photos. Raises DemoError."""
-        # 1: the roster was written, but a photo or somebody was left out, which it says.
+        """Run `senyum enroll`; return its lines about people and photos. Raises DemoError."""
+        # 1: the roster was written without some photos or people, which the output lists.
         words = "--config", self.config, "--people", people, "--photos", photos
-        said = self._senyum("enroll", *words, fine=(0, 1))
-        # What it says of its keys concerns an organisation, not a folder that goes away.
+        said = self._run_senyum("enroll", *words, accepted=(0, 1))
+        # The advice about its keys does not apply to a temporary folder.
         return [line for line in said.splitlines() if not line.startswith(str(self.folder))]
 
-    def register(self) -> None:
-        """Run `senyum keys`: the central server learns the unit's public key. Raises DemoError."""
-        self._senyum("keys", "--config", self.config, "--add-to", self.keys)
+    def register_key(self) -> None:
+        """Run `senyum keys` to register the unit's public key. Raises DemoError."""
+        self._run_senyum("keys", "--config", self.config, "--add-to", self.keys)
 
-    def _senyum(self, *words: str | Path, fine: Container[int] = (0,)) -> str:
+    def _run_senyum(self, *words: str | Path, accepted: Container[int] = (0,)) -> str:
         done = subprocess.run(
             [SENYUM, "--log-level", "WARNING", *words], capture_output=True, text=True, check=False
         )
-        if done.returncode not in fine:
+        if done.returncode not in accepted:
             said = (done.stderr or done.stdout).strip()
             raise DemoError(f"senyum {words[0]} ended with {done.returncode}: {said}")
         return done.stdout.strip()
 
 
-class Receiver:
-    """`senyum receive --json` in a process of its own, as on a central server."""
+class ReceiverProcess:
+    """`senyum receive --json` in its own process, as on a central server."""
 
-    def __init__(self, house: House, port: int, hear: Callable[[dict[str, Any]], None]) -> None:
-        self._hear = hear
-        self._complaints = house.folder / "receiver.log"
-        words: list[str | Path] = ["--broker", f"127.0.0.1:{port}", "--keys", house.keys]
-        with self._complaints.open("wb") as log:
+    def __init__(
+        self, site: DemoSite, port: int, on_notice: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._on_notice = on_notice
+        self._log = site.folder / "receiver.log"
+        words: list[str | Path] = ["--broker", f"127.0.0.1:{port}", "--keys", site.keys]
+        with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [SENYUM, "receive", "--json", "--grace", "5", *words, "--store", house.store],
+                [SENYUM, "receive", "--json", "--grace", "5", *words, "--store", site.store],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,  # Ctrl-C is for the demo, which then waits for the rest
+                start_new_session=True,  # Ctrl-C stops only the demo, which then stops this
             )
         self._reader = threading.Thread(target=self._read, name="receiver", daemon=True)
         self._reader.start()
@@ -147,16 +151,16 @@ class Receiver:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._hear(json.loads(line))
+            self._on_notice(json.loads(line))
 
     def check(self) -> None:
-        """Raise DemoError if it has ended."""
+        """Raise DemoError if the process has ended."""
         if (status := self._process.poll()) is not None:
-            said = self._complaints.read_text(encoding="utf-8", errors="replace").strip()
+            said = self._log.read_text(encoding="utf-8", errors="replace").strip()
             raise DemoError(f"senyum receive ended with {status}: {said[-500:]}")
 
     def close(self) -> None:
-        """End it as systemd would."""
+        """Stop the process with SIGTERM, or SIGKILL after five seconds."""
         self._process.terminate()
         try:
             self._process.wait(5.0)

@@ -1,4 +1,4 @@
-"""Plays the scenes into a real unit and pulls the broker's plug at the right moment."""
+"""Run the daemon on the scenes, and stop and restart the broker during one of them."""
 
 import threading
 import time
@@ -7,10 +7,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
-from demo_show.house import Receiver
-from demo_show.pins import watched_board
-from demo_show.proof import Window
-from demo_show.watch import Watch
 from edge.camera import Camera, open_camera
 from edge.capture.camera_controls import CaptureRequest
 from edge.daemon import Daemon
@@ -19,22 +15,26 @@ from edge.gpio.cue_player import CuePlayer
 from edge.settings import Settings
 from edge.types import Frame
 from senyum_lab.bench.scenes import Span
+from senyum_lab.demo.demo_site import ReceiverProcess
+from senyum_lab.demo.pins import observed_board
+from senyum_lab.demo.proof import SceneWindow
+from senyum_lab.demo.recording import DemoRecorder
 from senyum_lab.servers.mosquitto import PrivateBroker
 
-# The broker's outage inside its scene, seconds from the scene's beginning.
+# The broker outage, in seconds from the beginning of its scene.
 DOWN_AT_S, UP_AT_S = 0.6, 5.2
-_ARRIVAL_S = 20.0  # for what waited to reach the central store, and again for the farewell
-_LINGER_S = 0.1  # between two showings of the last frame
+_ARRIVAL_S = 20.0  # for the stored events to reach the central store, and again for the last event
+_REPEAT_S = 0.1  # between two repetitions of the last frame
 
 
-class Watched:
-    """A camera whose frames the demo sees too, and that shows its last frame until it may end."""
+class ObservedCamera:
+    """A camera that reports its frames, and repeats the last one until the replay may end."""
 
     def __init__(
-        self, camera: Camera, seen: Callable[[Frame], None], may_end: Callable[[], bool]
+        self, camera: Camera, on_frame: Callable[[Frame], None], may_end: Callable[[], bool]
     ) -> None:
         self._camera = camera
-        self._seen = seen
+        self._on_frame = on_frame
         self._may_end = may_end
         self._last: Frame | None = None
 
@@ -44,9 +44,9 @@ class Watched:
         except EndOfReplay:
             if self._last is None or self._may_end():
                 raise
-            time.sleep(_LINGER_S)
+            time.sleep(_REPEAT_S)
             return replace(self._last, captured_ns=time.monotonic_ns())
-        self._seen(self._last)
+        self._on_frame(self._last)
         return self._last
 
     def ask(self, wish: CaptureRequest) -> None:
@@ -56,122 +56,126 @@ class Watched:
         self._camera.close()
 
 
-class Performance:
-    """One unit in a thread of its own, from its start to its end."""
+class DaemonThread:
+    """Runs one daemon in its own thread."""
 
     def __init__(
-        self, settings: Settings, watch: Watch, may_end: Callable[[], bool] = lambda: True
+        self, settings: Settings, recorder: DemoRecorder, may_end: Callable[[], bool] = lambda: True
     ) -> None:
-        """Open everything; the replay ends when `may_end` says so. Raises what Unit does."""
+        """Open the daemon; the replay ends once `may_end` returns true. Raises what Daemon does."""
         self._failure: BaseException | None = None
         with ExitStack() as opened:
-            board = opened.enter_context(watched_board(settings.gpio, watch.lit))
-            self._unit = Daemon(
+            board = opened.enter_context(observed_board(settings.gpio, recorder.record_pins))
+            self._daemon = Daemon(
                 settings,
-                camera=lambda: Watched(open_camera(settings.camera), watch.saw, may_end),
+                camera=lambda: ObservedCamera(
+                    open_camera(settings.camera), recorder.record_frame, may_end
+                ),
                 panel=lambda: CuePlayer(settings.gpio, board),
-                observer=watch.observe,
+                observer=recorder.record_step,
             )
             self._opened = opened.pop_all()
-        self._thread = threading.Thread(target=self._play, name="unit")
+        self._thread = threading.Thread(target=self._run, name="unit")
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._unit.stop()
+        self._daemon.stop()
         self._thread.join()
         self._opened.close()
 
     @property
-    def playing(self) -> bool:
-        """Whether the unit still runs. Raises what ended it, if anything did."""
+    def is_running(self) -> bool:
+        """Whether the daemon still runs. Raises the exception that ended it, if any."""
         if self._failure is not None:
             raise self._failure
         return self._thread.is_alive()
 
-    def _play(self) -> None:
+    def _run(self) -> None:
         try:
-            with self._unit as unit:
-                unit.run()
+            with self._daemon as daemon:
+                daemon.run()
         except BaseException as error:  # noqa: BLE001 - raised again where somebody waits
             self._failure = error
 
 
-class Prompter:
-    """Knows which scene is on, and stops and starts the broker in its scene."""
+class ScenePlan:
+    """Tracks the current scene, and stops and starts the broker during the scene "away"."""
 
     def __init__(
-        self, spans: Sequence[Span], fps: float, watch: Watch, broker: PrivateBroker
+        self, spans: Sequence[Span], fps: float, recorder: DemoRecorder, broker: PrivateBroker
     ) -> None:
         self._spans = spans
         self._fps = fps
-        self._watch = watch
+        self._recorder = recorder
         self._broker = broker
         self._announced = 0
-        self.outage: Window | None = None
+        self.outage: SceneWindow | None = None
 
     @property
     def title(self) -> str:
-        """The present scene, for the screen."""
+        """The current scene, for the screen."""
         if not self._announced:
-            return "the unit starts"
+            return "the unit is starting"
         span = self._spans[self._announced - 1]
         return f"scene {self._announced} of {len(self._spans)}: {span.scene.title}"
 
-    def turn(self) -> None:
-        """Do what is due now."""
-        frame = self._watch.frame
+    def poll(self) -> None:
+        """Announce the next scene, and stop or start the broker, if it is time."""
+        frame = self._recorder.frame
         if frame is None:
             return
         while self._announced < len(self._spans) and (
             frame.number >= self._spans[self._announced].first
         ):
             self._announced += 1
-            self._watch.say(self.title)
+            self._recorder.log(self.title)
         span = self._spans[self._announced - 1]
         if span.scene.name == "away":
-            self._pull_the_plug((frame.number - span.first) / self._fps)
+            self._apply_outage((frame.number - span.first) / self._fps)
 
-    def _pull_the_plug(self, elapsed_s: float) -> None:
+    def _apply_outage(self, elapsed_s: float) -> None:
         now = time.monotonic_ns()
         if self.outage is None and elapsed_s >= DOWN_AT_S:
             self._broker.stop()
-            self._watch.say("demo: the broker is stopped")
-            self.outage = Window(now, 2**63)
+            self._recorder.log("demo: broker stopped")
+            self.outage = SceneWindow(now, 2**63)
         elif self.outage and not self._broker.running and elapsed_s >= UP_AT_S:
-            self.outage = Window(self.outage.start_ns, now)
-            self._watch.say("demo: the broker is started again")
+            self.outage = SceneWindow(self.outage.start_ns, now)
+            self._recorder.log("demo: broker started again")
             self._broker.start()
 
     def delivered(self) -> bool:
-        """Whether what waited for the broker has reached the receiver, or had time enough."""
+        """Whether the events of the outage reached the receiver, or had enough time to."""
         if self.outage is None:
             return True
         returned = self.outage.end_ns
         if time.monotonic_ns() - returned > _ARRIVAL_S * 1e9:
             return True
-        return any(heard.event and heard.at_ns > returned for heard in self._watch.memory.heard)
+        return any(
+            heard.event and heard.at_ns > returned for heard in self._recorder.recording.notices
+        )
 
-    def windows(self, first: Frame) -> dict[str, Window]:
-        """Return when each scene was on; `first` is any frame of the replay."""
+    def windows(self, first: Frame) -> dict[str, SceneWindow]:
+        """Return the time window of each scene; `first` is any frame of the replay."""
         interval_ns = 1e9 / self._fps
         start = first.captured_ns - first.number * interval_ns
         return {
-            span.scene.name: Window(
+            span.scene.name: SceneWindow(
                 round(start + span.first * interval_ns), round(start + span.end * interval_ns)
             )
             for span in self._spans
         }
 
 
-def wait_for_the_rest(receiver: Receiver, watch: Watch) -> None:
-    """Wait until the unit's farewell has reached the receiver, or long enough."""
+def wait_until_stopped(receiver: ReceiverProcess, recorder: DemoRecorder) -> None:
+    """Wait until the event "stopped" has reached the receiver, or for a limited time."""
     deadline = time.monotonic() + _ARRIVAL_S
     while time.monotonic() < deadline:
         receiver.check()
-        events = [heard.event for heard in watch.memory.heard if heard.event]
+        events = [heard.event for heard in recorder.recording.notices if heard.event]
         if events and events[-1]["data"].get("code") == "stopped":
             return
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What each scene must have brought about, held against the central store and the pins."""
+"""Check the outcome of each scene against the central store and the pins."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo_show.watch import Lights, Memory, between, note_name, notes
 from edge.contract.envelope import verify
 from edge.contract.events import AttendanceData, AttendanceEvent, AuditEvent
 from edge.contract.keys import KeySet
@@ -16,18 +15,19 @@ from edge.errors import EnvelopeError
 from edge.system.text import pluralize
 from edge.types import CueName, Outcome, Reason
 from senyum_central.store.store import Store
+from senyum_lab.demo.recording import DemoRecording, PinLevels, note_name, notes, stretches_between
 
-_LIT = 0.12  # above the blip of a unit that waits, below every other light
+_LIT = 0.12  # above the blip of an idle unit, below every other light
 _FULL = 0.9
-_SHOWN_NS = 4_000_000_000  # the longest cue is over by then
-_EDGE_NS = 10_000_000  # until the pins carry a new cue
+_SHOWN_NS = 4_000_000_000  # longer than the longest cue
+_EDGE_NS = 10_000_000  # until the pins show a new cue
 
-Stretches = Sequence[tuple[int, int, Lights]]
+Stretches = Sequence[tuple[int, int, PinLevels]]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """When a scene was played, CLOCK_MONOTONIC."""
+class SceneWindow:
+    """The time of a scene, CLOCK_MONOTONIC."""
 
     start_ns: int
     end_ns: int
@@ -35,12 +35,12 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a scene must bring about."""
+    """The expected outcome of a scene."""
 
     cue: CueName
-    reason: Reason | None = None  # of the one event; None: no event at all
-    who: str | None = None  # the one whom the event names; None: nobody
-    away: bool = False  # while the broker is away
+    reason: Reason | None = None  # of the only event; None: no event
+    person: str | None = None  # the person that the event names; None: nobody
+    offline: bool = False  # while the broker is offline
 
 
 EXPECTED: Mapping[str, Expectation] = {
@@ -51,16 +51,16 @@ EXPECTED: Mapping[str, Expectation] = {
     "again": Expectation(CueName.ALREADY_RECORDED),
     "stranger": Expectation(CueName.NOT_KNOWN, Reason.NOT_KNOWN),
     "two": Expectation(CueName.SEVERAL),
-    "away": Expectation(CueName.RECORDED_OFFLINE, Reason.ACCEPTED, "first", away=True),
+    "away": Expectation(CueName.RECORDED_OFFLINE, Reason.ACCEPTED, "first", offline=True),
 }
 
 
-# Of a print where no network of the models judges liveness: it cannot answer the prompt.
+# Of a print if the models have no liveness network: a print cannot smile.
 _UNJUDGED = Expectation(CueName.NO_SMILE, Reason.NO_SMILE, "first")
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DemoFinding:
     """One line of the summary."""
 
     name: str
@@ -69,66 +69,66 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """An event of the central store whose signature was verified once more."""
+class VerifiedEvent:
+    """An event of the central store whose signature was verified again."""
 
     event: AttendanceEvent | AuditEvent
     digest: str  # what the next event's `previous` must be
 
     @property
     def at_ns(self) -> int:
-        """When the frame that decided was captured, CLOCK_MONOTONIC."""
+        """Capture time of the deciding frame, CLOCK_MONOTONIC."""
         return int(self.event.data.clock.monotonic_ns)
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Everything that the findings rest on."""
+class DemoEvidence:
+    """The data that the findings are derived from."""
 
-    memory: Memory
-    windows: Mapping[str, Window]
-    events: tuple[Proven, ...]  # of the central store, in the order of their chain
-    people: Mapping[str, str]  # who -> opaque id
-    outage: Window | None  # of the broker
-    judged: bool  # whether a network of the models judges liveness
+    recording: DemoRecording
+    windows: Mapping[str, SceneWindow]
+    events: tuple[VerifiedEvent, ...]  # of the central store, in chain order
+    people: Mapping[str, str]  # name -> opaque id
+    outage: SceneWindow | None  # of the broker
+    judged: bool  # whether the models have a liveness network
 
 
-def stored_events(store: Path, keys: Path, unit: UnitName) -> tuple[Proven, ...]:
-    """Verify every event of the central store once more, from the bytes that were signed."""
+def stored_events(store: Path, keys: Path, unit: UnitName) -> tuple[VerifiedEvent, ...]:
+    """Verify every event of the central store again, from the signed bytes."""
     known = KeySet.load(keys)
     with closing(Store(store)) as opened:
         tokens = opened.change_tokens(unit.source)
     found = [verify(token, known, unit.topic(TopicKind.EVENT)) for token in tokens]
     return tuple(
-        Proven(one.event, one.digest)
+        VerifiedEvent(one.event, one.digest)
         for one in found
         if isinstance(one.event, AttendanceEvent | AuditEvent)
     )
 
 
-def findings(evidence: Evidence) -> list[Finding]:
-    """Return one finding a scene that was played, and those about the whole chain."""
+def findings(evidence: DemoEvidence) -> list[DemoFinding]:
+    """Return one finding per scene, and the findings about the whole chain."""
     expected = dict(EXPECTED)
     if not evidence.judged:
         expected["print"] = _UNJUDGED
     found = [_scene(name, expected[name], evidence) for name in evidence.windows]
-    return [*found, _chain(evidence), _quiet(evidence)]
+    return [*found, _chain(evidence), _alarms(evidence)]
 
 
-def _scene(name: str, expected: Expectation, evidence: Evidence) -> Finding:
+def _scene(name: str, expected: Expectation, evidence: DemoEvidence) -> DemoFinding:
     window = evidence.windows[name]
     inside = [event for event in evidence.events if window.start_ns <= event.at_ns < window.end_ns]
     said = [
         *_events(inside, expected, evidence.people),
-        *_cue(expected.cue, window, evidence.memory),
-        *(_delivery(inside, evidence) if expected.away else ()),
+        *_cue(expected.cue, window, evidence.recording),
+        *(_delivery(inside, evidence) if expected.offline else ()),
     ]
     wrong = [text for ok, text in said if not ok]
-    return Finding(name, not wrong, "; ".join(wrong or [text for _, text in said]))
+    return DemoFinding(name, not wrong, "; ".join(wrong or [text for _, text in said]))
 
 
 def _events(
-    inside: list[Proven], expected: Expectation, people: Mapping[str, str]
+    inside: list[VerifiedEvent], expected: Expectation, people: Mapping[str, str]
 ) -> list[tuple[bool, str]]:
     judged = [e for e in inside if isinstance(e.event.data, AttendanceData)]
     if expected.reason is None:
@@ -139,7 +139,7 @@ def _events(
     data = event.data
     assert isinstance(data, AttendanceData)
     subject = getattr(event, "subject", None)
-    wanted = people[expected.who] if expected.who else None
+    wanted = people[expected.person] if expected.person else None
     outcome = Outcome.RECORDED if expected.reason is Reason.ACCEPTED else Outcome.REFUSED
     said = [
         (
@@ -148,7 +148,7 @@ def _events(
         ),
         (
             subject == wanted,
-            f"person {subject[:6]}…, not the enrolled photo's" if subject != wanted and subject
+            f"person {subject[:6]}…, not the enrolled person" if subject != wanted and subject
             else f"person {wanted[:6]}…" if wanted else "nobody named",
         ),
     ]  # fmt: skip
@@ -156,49 +156,49 @@ def _events(
         enough = data.smile is not None and data.thresholds.smile is not None
         said.append(
             (
-                enough and data.smile >= data.thresholds.smile,  # type: ignore[operator]  # enough says so
+                enough and data.smile >= data.thresholds.smile,  # type: ignore[operator]  # checked by enough
                 f"smile {data.smile}",
             )
         )
     return said
 
 
-def _delivery(inside: list[Proven], evidence: Evidence) -> list[tuple[bool, str]]:
-    """Hold that the event was made while the broker was away, and came after it was back."""
+def _delivery(inside: list[VerifiedEvent], evidence: DemoEvidence) -> list[tuple[bool, str]]:
+    """Check that the event was stored during the outage and delivered after it."""
     if evidence.outage is None or len(inside) != 1:
-        return [(False, "the broker was not away")]
+        return [(False, "the broker was not stopped")]
     number = inside[0].event.number
     came = [
         heard.at_ns
-        for heard in evidence.memory.heard
+        for heard in evidence.recording.notices
         if heard.event and int(heard.event["sequence"]) == number
     ]
     outage = evidence.outage
     return [
-        (outage.start_ns < inside[0].at_ns < outage.end_ns, "stored while the broker was away"),
+        (outage.start_ns < inside[0].at_ns < outage.end_ns, "stored while the broker was offline"),
         (
             len(came) == 1 and came[0] > outage.end_ns,
-            f"delivered {(came[0] - outage.end_ns) / 1e9:.1f} s after its return"
+            f"delivered {(came[0] - outage.end_ns) / 1e9:.1f} s after the reconnection"
             if came
             else "not delivered",
         ),
     ]
 
 
-def _cue(name: CueName, window: Window, memory: Memory) -> list[tuple[bool, str]]:
-    """Hold that the session gave the cue, and that the pins carried it."""
+def _cue(name: CueName, window: SceneWindow, memory: DemoRecording) -> list[tuple[bool, str]]:
+    """Check that the session started the cue and that the pins showed it."""
     if name is CueName.IDLE:
-        shown = between(memory.samples, window.start_ns, window.end_ns)
+        shown = stretches_between(memory.samples, window.start_ns, window.end_ns)
         return [_PINS[name](shown)]
     given = [c.at_ns for c in memory.cues if c.name is name and _inside(c.at_ns, window)]
     if not given:
-        return [(False, f"the cue {name} was not given")]
+        return [(False, f"cue {name} was not shown")]
     following = [c.at_ns for c in memory.cues if c.at_ns > given[0]]
     until = min([given[0] + _SHOWN_NS, *following])
-    return [_PINS[name](between(memory.samples, given[0] + _EDGE_NS, until))]
+    return [_PINS[name](stretches_between(memory.samples, given[0] + _EDGE_NS, until))]
 
 
-def _inside(at_ns: int, window: Window) -> bool:
+def _inside(at_ns: int, window: SceneWindow) -> bool:
     return window.start_ns <= at_ns < window.end_ns
 
 
@@ -206,7 +206,7 @@ def _inside(at_ns: int, window: Window) -> bool:
 
 
 def _lit(stretches: Stretches, pin: str, least: float = _LIT) -> list[float]:
-    """Return for how many seconds each a pin was lit, one after another."""
+    """Return the durations for which a pin was lit, in seconds."""
     times: list[float] = []
     lit = False
     for start, end, lights in stretches:
@@ -265,14 +265,14 @@ def _several(shown: Stretches) -> tuple[bool, str]:
     green, red = _lit(shown, "green"), _lit(shown, "red")
     both = any(lights.green >= _LIT and lights.red >= _LIT for _, _, lights in shown)
     ok = bool(green and red) and not both and len(notes(list(shown))) == 3
-    return ok, f"green and red in turns, {_tune(shown)}"
+    return ok, f"green and red alternated, {_tune(shown)}"
 
 
 def _idle(shown: Stretches) -> tuple[bool, str]:
     green, red = _lit(shown, "green"), _lit(shown, "red")
     faint = _lit(shown, "green", 0.01)
     ok = not red and not green and sum(faint) < 0.5 and not notes(list(shown))
-    return ok, f"dark and silent but for {len(faint)} faint blip"
+    return ok, f"dark and silent except for {len(faint)} faint blip"
 
 
 _PINS: Mapping[CueName, Callable[[Stretches], tuple[bool, str]]] = {
@@ -289,8 +289,8 @@ _PINS: Mapping[CueName, Callable[[Stretches], tuple[bool, str]]] = {
 # --- the chain ---------------------------------------------------------------------------------
 
 
-def _chain(evidence: Evidence) -> Finding:
-    """Hold that the signed chain is whole from the first event to the unit's farewell."""
+def _chain(evidence: DemoEvidence) -> DemoFinding:
+    """Check that the signed chain is complete from "started" to "stopped"."""
     events = evidence.events
     numbers = [event.event.number for event in events]
     linked = all(
@@ -298,28 +298,26 @@ def _chain(evidence: Evidence) -> Finding:
     )
     ends = [getattr(event.event.data, "code", None) for event in (*events[:1], *events[-1:])]
     ok = numbers == list(range(1, len(events) + 1)) and linked and ends == ["started", "stopped"]
-    whole = (
-        f"{len(events)} signatures verified, numbers 1 to {len(events)}, each linked to the last"
-    )
-    return Finding("chain", ok, whole if ok else f"broken: numbers {numbers}, ends {ends}")
+    whole = f"{len(events)} signatures verified, numbers 1 to {len(events)}, all linked"
+    return DemoFinding("chain", ok, whole if ok else f"broken: numbers {numbers}, ends {ends}")
 
 
-def _quiet(evidence: Evidence) -> Finding:
-    """Hold that the receiver raised no alarm."""
+def _alarms(evidence: DemoEvidence) -> DemoFinding:
+    """Check that the receiver reported no gap, fork or rejected message."""
     kinds: dict[str, int] = {}
-    for heard in evidence.memory.heard:
+    for heard in evidence.recording.notices:
         kind: Any = heard.notice["kind"]
         kinds[kind] = kinds.get(kind, 0) + 1
     alarms = {kind: n for kind, n in kinds.items() if kind in {"gap", "fork", "refused"}}
     text = (
-        ", ".join(f"{n} {kind}" for kind, n in alarms.items()) or "no gap, fork or refused message"
+        ", ".join(f"{n} {kind}" for kind, n in alarms.items()) or "no gap, fork or rejected message"
     )
-    return Finding("alarms", not alarms, text)
+    return DemoFinding("alarms", not alarms, text)
 
 
-def check(evidence: Callable[[], Evidence]) -> list[Finding]:
-    """Return the findings; what does not verify is one of them."""
+def check(evidence: Callable[[], DemoEvidence]) -> list[DemoFinding]:
+    """Return the findings, including one for an event that cannot be verified."""
     try:
         return findings(evidence())
     except EnvelopeError as error:
-        return [Finding("chain", False, str(error))]
+        return [DemoFinding("chain", False, str(error))]
