@@ -21,8 +21,6 @@ from contextlib import ExitStack
 from typing import Any, Self
 
 from edge import __version__
-from edge.appliance.watchdog import power
-from edge.appliance.watchdog.power import PowerReading
 from edge.attendance.session import Session, StepResult
 from edge.attendance.table import State
 from edge.camera import Camera, open_camera
@@ -55,6 +53,7 @@ from edge.status.status_file import StatusFile
 from edge.system import malloc as memory
 from edge.system.clock import Clock, SystemClock
 from edge.system.event_queue import EventQueue
+from edge.system.power import PowerReading, load_power_reading
 from edge.system.sd_notify import Notifier
 from edge.types import (
     Attempt,
@@ -96,7 +95,7 @@ class Daemon:
         board: StatusFile | None = None,
         past: RestartAudit | None = None,
         absence: CameraOutage | None = None,
-        power: Callable[[], PowerReading | None] = power.read,
+        power: Callable[[], PowerReading | None] = load_power_reading,
         panel: Callable[[], CuePlayer] | None = None,
         observer: Observer | None = None,
         reread: Callable[[], Settings] | None = None,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from edge.appliance.watchdog.reboot_limiter import STRIKES
+from edge.system.run_log import FAILURES_PER_REBOOT
 from edge.types import AuditCode
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ class CameraOutage:
         self._file = Path(folder) / FILE if folder else None
         self._told = runs = self._runs()  # of this absence, that the chain knows of
         self._counted = False  # this run, among them
-        over = min(_FIRST_NS << min(runs - STRIKES, 10), _MOST_NS) if runs >= STRIKES else 0
+        beyond = runs - FAILURES_PER_REBOOT
+        over = min(_FIRST_NS << min(beyond, 10), _MOST_NS) if beyond >= 0 else 0
         self._until_ns = (time.monotonic_ns() if now_ns is None else now_ns) + over
         self._useful_ns: int | None = None  # since when there are pictures of use
 

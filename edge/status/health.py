@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.appliance.watchdog.power import PowerReading
-from edge.appliance.watchdog.power import read as read_power
 from edge.errors import ErrorCode
 from edge.outbox.event_signer import HealthReport
+from edge.system.power import PowerReading, load_power_reading
 
 
 @dataclass(slots=True)
@@ -29,7 +28,7 @@ class HealthState:
     authorities_trouble: ErrorCode | None = None
     commands_trouble: ErrorCode | None = None
     waiting: int = 0  # events that no broker has taken
-    power: Callable[[], PowerReading | None] = read_power  # what the watcher beside has seen
+    power: Callable[[], PowerReading | None] = load_power_reading
 
     @property
     def fault(self) -> str | None:

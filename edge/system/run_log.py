@@ -13,6 +13,7 @@ ENDS, ASKED = "ends", "reboot-asked"
 KEPT = 64  # lines: the number of restarts in a row that can be told
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BYTES = 4096  # of a file that is read
+FAILURES_PER_REBOOT = 6  # failures of the daemon in a row after which a reboot is requested
 GOOD = "success"  # $SERVICE_RESULT; systemd.exec(5)
 
 

@@ -14,7 +14,6 @@ import pytest
 from scenes import SCENES, SceneRenderer
 from staged import FACES, FPS, PERSON, Played, knowing
 
-from edge.appliance.watchdog.reboot_limiter import STRIKES
 from edge.attendance.session import StepResult
 from edge.attendance.table import State
 from edge.camera import Camera
@@ -35,6 +34,7 @@ from edge.settings import InferenceSettings, Settings
 from edge.status import camera_outage as absence
 from edge.status.camera_outage import CameraOutage
 from edge.status.status_file import Status, StatusFile
+from edge.system.run_log import FAILURES_PER_REBOOT
 from edge.system.sd_notify import Notifier
 from edge.types import CueName, Stimulus, Yuv
 
@@ -294,7 +294,7 @@ def test_a_camera_that_no_restart_brought_back_is_waited_for(
     settings: Settings, tmp_path: Path
 ) -> None:
     """The watchdog is fed without a picture, and the chain is not told again."""
-    (tmp_path / absence.FILE).write_text(f"{STRIKES}\n")
+    (tmp_path / absence.FILE).write_text(f"{FAILURES_PER_REBOOT}\n")
 
     def opener() -> Camera:
         raise CameraError("no camera")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.appliance.watchdog.reboot_limiter import STRIKES
 from edge.status.camera_outage import FILE, CameraOutage
+from edge.system.run_log import FAILURES_PER_REBOOT
 from edge.types import AuditCode
 
 MINUTE = 60 * 10**9
@@ -39,19 +39,19 @@ def test_patience_begins_after_the_reboot_was_asked_for_and_doubles(
     tmp_path: Path, chain: Chain
 ) -> None:
     borne = []
-    for _ in range(STRIKES + 8):
+    for _ in range(FAILURES_PER_REBOOT + 8):
         absence = run(tmp_path)
         borne.append(lasts(absence))
         absence.record_outage(chain, "no camera")
         absence.record_outage(chain, "still none")
-    assert borne == [0] * STRIKES + [1, 2, 4, 8, 16, 32, 60, 60]
+    assert borne == [0] * FAILURES_PER_REBOOT + [1, 2, 4, 8, 16, 32, 60, 60]
     assert chain.said == [AuditCode.CAMERA_LOST]
 
 
 def test_a_camera_that_is_back_in_this_run_is_told_and_ends_all_patience(
     tmp_path: Path, chain: Chain
 ) -> None:
-    (tmp_path / FILE).write_text(f"{STRIKES}\n")
+    (tmp_path / FILE).write_text(f"{FAILURES_PER_REBOOT}\n")
     absence = run(tmp_path)
     absence.record_outage(chain, "no camera")
     absence.clear(chain)
@@ -65,7 +65,7 @@ def test_a_camera_that_is_back_in_this_run_is_told_and_ends_all_patience(
 
 def test_a_few_pictures_end_no_long_absence(tmp_path: Path, chain: Chain) -> None:
     """Of a camera that delivers some at each start, and dies again."""
-    (tmp_path / FILE).write_text(f"{STRIKES}\n")
+    (tmp_path / FILE).write_text(f"{FAILURES_PER_REBOOT}\n")
     absence = run(tmp_path)
     for second in range(9):
         absence.observe_frame(chain, BEGAN + second * 10**9, useful=True)

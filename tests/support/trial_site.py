@@ -18,7 +18,6 @@ from PIL import Image
 from wireunit import until
 
 from edge.appliance.watchdog.fault_led import FaultBlinker
-from edge.appliance.watchdog.power import PowerReading
 from edge.attendance.session import StepResult
 from edge.attendance.table import State
 from edge.camera import Camera
@@ -39,6 +38,7 @@ from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.settings import GpioSettings, InferenceSettings, Settings
 from edge.status.status_file import Status, StatusFile
+from edge.system.power import PowerReading
 from edge.types import Cue, CueName, Frame, Outcome, Stimulus, Yuv
 from senyum_lab.bench.scenes import SCENES, SceneRenderer
 from senyum_lab.servers.mosquitto import PrivateBroker

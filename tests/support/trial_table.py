@@ -23,9 +23,9 @@ from trial_site import PATIENCE, Site, outcomes
 from wires import Wire
 from wireunit import until
 
-from edge.appliance.watchdog.power import PowerReading
 from edge.errors import ErrorCode
 from edge.inference.models import Models, shipped
+from edge.system.power import PowerReading
 from edge.system.run_log import boot_id
 from edge.types import CueName, Outcome
 from senyum_lab.servers.mosquitto import PrivateBroker

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.appliance.watchdog.reboot_limiter import STRIKES, main
+from edge.appliance.watchdog.reboot_limiter import main
 from edge.status.restart_audit import GRACE_S, RestartAudit
 from edge.system import run_log as ends
+from edge.system.run_log import FAILURES_PER_REBOOT
 from edge.types import AuditCode
 
 
@@ -69,7 +70,7 @@ def test_so_many_ends_fill_no_memory(places: dict[str, str]) -> None:
 
 
 def test_the_last_resort_is_told_after_the_reboot(places: dict[str, str]) -> None:
-    for _ in range(STRIKES):
+    for _ in range(FAILURES_PER_REBOOT):
         end(places, "watchdog", "ABRT")
     assert (Path(places["RUNTIME_DIRECTORY"]) / "rescue").exists()
     note = Path(places["STATE_DIRECTORY"]) / ends.ASKED

@@ -151,7 +151,7 @@ def test_a_machine_without_pins_has_no_light() -> None:
 
 
 def test_the_guards_load_nothing_heavy() -> None:
-    programs = ("fault_led", "power", "reboot_limiter")
+    programs = ("fault_led", "power_monitor", "reboot_limiter")
     modules = ", ".join(f"edge.appliance.watchdog.{name}" for name in programs)
     program = f"import sys, json, {modules}\n"
     program += "print(json.dumps(sorted(m for m in sys.modules if not m.startswith('_'))))"

@@ -5,19 +5,20 @@ import pytest
 from edge.appliance.watchdog.reboot_limiter import (
     DAYS,
     REBOOTS,
-    STRIKES,
     WITHIN_S,
     main,
     may_reboot,
     record_failure,
 )
+from edge.system.run_log import FAILURES_PER_REBOOT
 
 NOW = 1_800_000_000.0
 
 
 def test_as_many_strikes_as_it_takes_ask_for_a_reboot(tmp_path: Path) -> None:
-    asked = [record_failure("watchdog", tmp_path, 100.0 + 70.0 * n) for n in range(STRIKES)]
-    assert asked == [False] * (STRIKES - 1) + [True]
+    times = [100.0 + 70.0 * n for n in range(FAILURES_PER_REBOOT)]
+    requested = [record_failure("watchdog", tmp_path, at) for at in times]
+    assert requested == [False] * (FAILURES_PER_REBOOT - 1) + [True]
     assert not record_failure("timeout", tmp_path, 1000.0)  # counted anew
 
 
@@ -28,7 +29,7 @@ def test_a_wrong_setting_or_a_kill_is_no_strike(result: str, tmp_path: Path) -> 
 
 
 def test_strikes_far_apart_are_forgotten(tmp_path: Path) -> None:
-    apart = WITHIN_S / (STRIKES - 2)
+    apart = WITHIN_S / (FAILURES_PER_REBOOT - 2)
     assert not any(record_failure("watchdog", tmp_path, apart * n) for n in range(20))
 
 

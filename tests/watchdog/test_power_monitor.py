@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.appliance.watchdog import power
-from edge.appliance.watchdog.power import PowerReading, Sensors, changes
+from edge.appliance.watchdog.power_monitor import Sensors, changes
 from edge.errors import ErrorCode
 from edge.status.health import power_warning
+from edge.system.power import STALE_NS, PowerReading, load_power_reading, save_power_reading
 
 
 class Sys:
@@ -106,8 +106,8 @@ def test_the_daemon_reads_what_was_written(tmp_path: Path, sys_folder: Sys) -> N
     file = tmp_path / "power.json"
     sys_folder.throttled("1")
     seen = read(sys_folder)
-    power.write(seen, file)
-    assert power.read(file) == seen
+    save_power_reading(seen, file)
+    assert load_power_reading(file) == seen
 
 
 @pytest.mark.parametrize(
@@ -124,15 +124,15 @@ def test_the_daemon_reads_what_was_written(tmp_path: Path, sys_folder: Sys) -> N
 def test_what_does_not_count_is_none(tmp_path: Path, text: str) -> None:
     file = tmp_path / "power.json"
     file.write_text(text)
-    assert power.read(file) is None
+    assert load_power_reading(file) is None
 
 
 def test_what_is_stale_is_none(tmp_path: Path, sys_folder: Sys) -> None:
     file = tmp_path / "power.json"
     seen = read(sys_folder)
-    power.write(PowerReading(seen.monotonic_ns - power.STALE_NS - 1), file)
-    assert power.read(file) is None
-    assert power.read(tmp_path / "missing") is None
+    save_power_reading(PowerReading(seen.monotonic_ns - STALE_NS - 1), file)
+    assert load_power_reading(file) is None
+    assert load_power_reading(tmp_path / "missing") is None
 
 
 def test_health_is_told_of_the_supply_before_the_heat() -> None:
