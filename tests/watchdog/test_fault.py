@@ -25,7 +25,7 @@ from edge.types import Cue, CueName
 
 
 class Lamp:
-    """Records what it was set to; `taken` is how often its pin cannot be had first."""
+    """Records what it was set to; `taken` is how often claiming its pin fails first."""
 
     def __init__(self, taken: int = 0) -> None:
         self.seen: list[bool] = []
@@ -35,7 +35,7 @@ class Lamp:
     def __call__(self) -> "Lamp":
         if self._taken:
             self._taken -= 1
-            raise OSError("pin 27 cannot be had")
+            raise OSError("pin 27 is not available")
         self.open = True
         return self
 
@@ -103,7 +103,7 @@ def test_a_pin_that_is_taken_is_asked_for_again(capfd: pytest.CaptureFixture[str
     lamp = Lamp(taken=3)
     with watching(lambda: False, lamp):
         until(lambda: True in lamp.seen)
-    assert capfd.readouterr().err.count("<4>the out-of-order cue cannot be shown: pin 27") == 1
+    assert capfd.readouterr().err.count("<4>cannot show the out-of-order cue: pin 27") == 1
 
 
 def test_the_daemon_is_who_has_a_process_in_its_control_group(tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_the_daemon_is_who_has_a_process_in_its_control_group(tmp_path: Path) ->
     own.write_text("0::/system.slice/senyum-fault.service\n")
     (tmp_path / "system.slice/senyum-fault.service").mkdir(parents=True)
     daemon = DaemonProbe(tmp_path, own)
-    assert not daemon.runs()
+    assert not daemon.is_running()
     group = tmp_path / "system.slice/senyum.service"
     group.mkdir()
     (group / "cgroup.events").write_text("populated 1\nfrozen 0\n")
-    assert daemon.runs()
+    assert daemon.is_running()
     (group / "cgroup.events").write_text("populated 0\nfrozen 0\n")
-    assert not daemon.runs()
+    assert not daemon.is_running()
 
 
 def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_machine_without_pins_has_no_light() -> None:
     assert isinstance(open_light(LedPin("mock")), NullLed)
 
 
-def test_the_guards_load_nothing_heavy() -> None:
+def test_the_watchdog_programs_import_nothing_heavy() -> None:
     programs = ("fault_led", "power_monitor", "reboot_limiter")
     modules = ", ".join(f"edge.appliance.watchdog.{name}" for name in programs)
     program = f"import sys, json, {modules}\n"

@@ -1,9 +1,7 @@
-"""What stands beside the daemon: the cue for when it is down, power and heat, the last resort.
+"""Small programs that watch over the daemon and the machine, each run by its own systemd service.
 
-Each is a small program of its own (`python3 -m edge.appliance.watchdog.fault_led`), run by a
-service of its own.
-They import nothing but Python's own library and, for a light, lgpio: they start at once, weigh
-next to nothing, and still work where a broken settings file or package keeps the daemon down.
+They import only edge/system, the standard library and, for the LED, lgpio. They therefore start
+fast, use little memory, and still work if a broken settings file or package stops the daemon.
 """
 
 import sys
@@ -11,7 +9,7 @@ from enum import IntEnum
 
 
 class Level(IntEnum):
-    """How the journal files a line; sd-daemon(3)."""
+    """Journal priority; see sd-daemon(3)."""
 
     ERROR = 3
     WARNING = 4

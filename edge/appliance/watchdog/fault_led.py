@@ -1,8 +1,8 @@
-"""Shows the out-of-order cue while the daemon is down: red, short-short-long.
+"""Blinks the red LED (short, short, long) while the daemon is not running.
 
-The daemon shows that cue itself while it runs. This program looks whether there is a daemon at
-all, by the processes that the kernel counts in its control group, and lights the red LED while
-there is none. It holds the pin only then, and lets go of it before a daemon that starts wants it.
+The daemon shows the out-of-order cue itself while it runs. This program checks the daemon's control
+group for processes and blinks the LED while it has none. It claims the pin only for that time and
+releases it before a starting daemon needs it.
 """
 
 import signal
@@ -23,18 +23,18 @@ from edge.system.supplied_files import as_text, read_regular
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
 CGROUPS = Path("/sys/fs/cgroup")
 SERVICE = "senyum.service"
-_BYTES = 250_000  # of a settings file, as edge/settings.py has it
+_MAX_BYTES = 250_000  # of a settings file; same limit as edge/settings.py
 
-# (lit, seconds): the out-of-order pattern of edge/gpio/patterns.py; a test holds them together.
+# (lit, seconds): the out-of-order pattern of edge/gpio/patterns.py; a test compares them.
 RHYTHM = ((True, 0.15), (False, 0.35), (True, 0.15), (False, 0.35), (True, 0.8), (False, 1.2))
-LOOK_S = 0.5  # between two looks; a daemon takes longer from its start to its pins
-AWAY_LOOKS = 3  # looks without a daemon before the cue: an upgrade's restart shows nothing
-RETRY_S = 5.0  # until a pin that could not be had is asked for again
+POLL_S = 0.5  # shorter than the time a starting daemon takes to open its pins
+POLLS_BEFORE_CUE = 3  # without a daemon; a restart during an upgrade shows no cue
+RETRY_S = 5.0  # between attempts to claim the pin
 
 
 @dataclass(frozen=True, slots=True)
 class LedPin:
-    """The red LED's settings; defaults as in edge/settings.py, which a test holds."""
+    """The red LED's settings; a test compares the defaults with edge/settings.py."""
 
     factory: str = "lgpio"
     pin: int = 27
@@ -42,12 +42,12 @@ class LedPin:
 
 
 def red_led(config: Path) -> LedPin:
-    """Return what `config` says of the red LED; the defaults where it cannot be read.
+    """Return the red LED's settings in `config`; the defaults if the file is invalid.
 
-    A settings file that keeps the daemon down must not keep the cue down too.
+    A settings file that stops the daemon must not stop the cue too.
     """
     try:
-        gpio = tomllib.loads(as_text(read_regular(config, _BYTES))).get("gpio", {})
+        gpio = tomllib.loads(as_text(read_regular(config, _MAX_BYTES))).get("gpio", {})
         factory, pin = gpio.get("factory", "lgpio"), gpio.get("red", 27)
         active_high = gpio.get("red_active_high", True)
         usable = type(pin) is int and 0 <= pin <= 27 and isinstance(active_high, bool)
@@ -57,17 +57,17 @@ def red_led(config: Path) -> LedPin:
 
 
 class Led(Protocol):
-    """One light that is on or off. Opening it claims its pin and raises OSError if it cannot."""
+    """A light that is on or off. The constructor claims its pin; raises OSError."""
 
     def set(self, lit: bool) -> None: ...
 
     def close(self) -> None:
-        """Turn it off and give the pin back."""
+        """Turn it off and release the pin."""
         ...
 
 
 class NullLed:
-    """For a machine without pins (`gpio.factory = "mock"`): the journal alone tells."""
+    """Used on a machine without pins (`gpio.factory = "mock"`); does nothing."""
 
     def set(self, lit: bool) -> None:
         pass
@@ -77,14 +77,14 @@ class NullLed:
 
 
 class PinLed:
-    """The red LED on its pin, by lgpio. Raises OSError where the pin cannot be had."""
+    """The red LED, driven by lgpio. Raises OSError if the pin is not available."""
 
-    CHIPS = (0, 4)  # a Pi 5 with an early kernel has its header on the second
-    LABEL = "pinctrl-"  # of the chip behind the header, on every Pi
+    CHIPS = (0, 4)  # a Pi 5 with an early kernel has its header on chip 4
+    LABEL = "pinctrl-"  # label of the header's chip on every Pi
 
     def __init__(self, led: LedPin) -> None:
         try:
-            import lgpio  # noqa: PLC0415 - only while the cue is on
+            import lgpio  # noqa: PLC0415 - only while the cue is shown
         except ImportError:
             raise OSError("lgpio is not installed; run: apt install python3-lgpio") from None
         self._lgpio, self._led = lgpio, led
@@ -93,7 +93,7 @@ class PinLed:
             lgpio.gpio_claim_output(self._chip, led.pin, int(not led.active_high))
         except lgpio.error as error:
             lgpio.gpiochip_close(self._chip)
-            raise OSError(f"pin {led.pin} cannot be had ({error})") from None
+            raise OSError(f"pin {led.pin} is not available ({error})") from None
 
     def _header_chip(self) -> int:
         for number in self.CHIPS:
@@ -102,10 +102,10 @@ class PinLed:
                 if self._lgpio.gpio_get_chip_info(chip)[3].startswith(self.LABEL):
                     return chip
                 self._lgpio.gpiochip_close(chip)
-        raise OSError("no GPIO chip of a Raspberry Pi is to be had")
+        raise OSError("no GPIO chip of a Raspberry Pi found")
 
     def set(self, lit: bool) -> None:
-        with suppress(self._lgpio.error):  # a light that fails is no reason to end
+        with suppress(self._lgpio.error):  # keep running if the LED fails
             self._lgpio.gpio_write(self._chip, self._led.pin, int(lit is self._led.active_high))
 
     def close(self) -> None:
@@ -114,58 +114,59 @@ class PinLed:
 
 
 def open_light(led: LedPin) -> Led:
-    """Open the light that the settings choose. Raises OSError."""
+    """Open the LED that the settings select. Raises OSError."""
     return NullLed() if led.factory == "mock" else PinLed(led)
 
 
 class DaemonProbe:
-    """Whether the daemon has a process now. Pure file reading: no bus, no privilege."""
+    """Checks whether the daemon has a process. Reads files only: no D-Bus, no privileges."""
 
     def __init__(self, cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> None:
-        """`own` says which control group this process is in; the daemon's is beside it."""
+        """`own` names this process's control group; the daemon's has the same parent."""
         # One line: two colons, then the path of senyum-fault.service.
         path = own.read_text(encoding="ascii").strip().rpartition(":")[2]
         self._events = cgroups / path.lstrip("/") / ".." / SERVICE / "cgroup.events"
 
-    def runs(self) -> bool:
+    def is_running(self) -> bool:
         try:
             return "populated 1" in self._events.read_text(encoding="ascii")
-        except OSError:  # systemd removes the control group of a service that is dead
+        except OSError:  # systemd removes the control group of a stopped service
             return False
 
 
 class FaultBlinker:
-    """Waits for the daemon to be away, shows the cue until it is back."""
+    """Shows the cue while the daemon is not running."""
 
     def __init__(
         self,
-        runs: Callable[[], bool],
-        light: Callable[[], Led],
+        is_running: Callable[[], bool],
+        open_light: Callable[[], Led],
         stop: threading.Event,
         retry_s: float = RETRY_S,
     ) -> None:
-        self._runs, self._open, self._stop, self._retry_s = runs, light, stop, retry_s
+        self._is_running, self._open_light = is_running, open_light
+        self._stop, self._retry_s = stop, retry_s
 
     def run(self) -> None:
-        """Go on until `stop` is set."""
-        away = 0
-        while not self._stop.wait(LOOK_S):
-            away = 0 if self._runs() else away + 1
-            if away >= AWAY_LOOKS:
+        """Poll until `stop` is set."""
+        missing = 0
+        while not self._stop.wait(POLL_S):
+            missing = 0 if self._is_running() else missing + 1
+            if missing >= POLLS_BEFORE_CUE:
                 self._show()
-                away = 0
+                missing = 0
 
     def _show(self) -> None:
         log(Level.ERROR, "out of order: the daemon is not running; see: journalctl -u senyum")
-        light, told = None, ""
-        while light is None and not self._back(0.0):
+        light, logged = None, ""
+        while light is None and not self._must_end(0.0):
             try:
-                light = self._open()
+                light = self._open_light()
             except OSError as error:
-                if str(error) != told:
-                    told = str(error)
-                    log(Level.WARNING, f"the out-of-order cue cannot be shown: {told}")
-                self._back(self._retry_s)
+                if str(error) != logged:
+                    logged = str(error)
+                    log(Level.WARNING, f"cannot show the out-of-order cue: {logged}")
+                self._must_end(self._retry_s)
         if light is not None:
             try:
                 self._play(light)
@@ -177,30 +178,30 @@ class FaultBlinker:
     def _play(self, light: Led) -> None:
         for lit, seconds in cycle(RHYTHM):
             light.set(lit)
-            if self._back(seconds):
+            if self._must_end(seconds):
                 return
 
-    def _back(self, seconds: float) -> bool:
-        """Wait for at most `seconds`; tells whether the cue must end."""
+    def _must_end(self, seconds: float) -> bool:
+        """Wait for at most `seconds`; return whether the cue must end."""
         while True:
-            if self._stop.is_set() or self._runs():
+            if self._stop.is_set() or self._is_running():
                 return True
             if seconds <= 0.0:
                 return False
-            self._stop.wait(min(seconds, LOOK_S))
-            seconds -= LOOK_S
+            self._stop.wait(min(seconds, POLL_S))
+            seconds -= POLL_S
 
 
 def main() -> int:
-    """Watch until SIGTERM; returns the exit status."""
+    """Poll until SIGTERM and return the exit status."""
     stop = threading.Event()
 
-    def end(_number: int, _frame: FrameType | None) -> None:
+    def request_stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    FaultBlinker(DaemonProbe().runs, lambda: open_light(red_led(CONFIG_FILE)), stop).run()
+    signal.signal(signal.SIGTERM, request_stop)
+    signal.signal(signal.SIGINT, request_stop)
+    FaultBlinker(DaemonProbe().is_running, lambda: open_light(red_led(CONFIG_FILE)), stop).run()
     return 0
 
 
