@@ -2,8 +2,9 @@
 
 import sys
 
+import tomlkit
+
 from edge.appliance.doctor.model_selfcheck import FILE, differences, figures
-from edge.appliance.provision.toml import dumps
 from edge.inference.models import Models, shipped
 
 SHARE = 2e-3  # of the largest figure: another machine's order of additions
@@ -28,7 +29,7 @@ def main() -> int:
             "room": [max(SHARE * max(map(abs, output)), least) for output in found],
         }
     header = "# Written by scripts/write_goldens.\n\n"
-    (shipped() / FILE).write_text(header + dumps(content), encoding="utf-8")
+    (shipped() / FILE).write_text(header + tomlkit.dumps(content), encoding="utf-8")
     return 0
 
 

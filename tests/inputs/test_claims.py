@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomlkit
 from desk import BROKER, Desk, claim, unit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.appliance.provision import boot, toml
+from edge.appliance.provision import boot
 from edge.appliance.provision.boot import WIPING, at_boot, unapplied, wipe
 from edge.appliance.provision.claim import NAME, Documents
 from edge.errors import ProvisionError, SenyumError, SettingsError
 from edge.settings import parse_toml
 
 inputs = settings.get_profile("inputs")
-GOOD = toml.dumps(claim()).encode()
+GOOD = tomlkit.dumps(claim()).encode()
 HUSH = "hush-hush"
 
 

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import tomlkit
 from desk import Desk, claim, unit
-
-from edge.appliance.provision import toml
 
 NOBODY = pwd.getpwnam("nobody")
 pytestmark = pytest.mark.skipif(
@@ -25,7 +24,7 @@ def test_no_right_to_override_owners_is_needed(tmp_path: Path) -> None:
         if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
             folder.chmod(0o755)
     for content in (claim(), claim(), claim(unit=unit(site="kecamatan"))):
-        (desk.boot / "senyum-claim.toml").write_text(toml.dumps(content))
+        (desk.boot / "senyum-claim.toml").write_text(tomlkit.dumps(content))
         program = [sys.executable, "-m", "edge.cli", "provision", "--boot", "--user", "nobody"]
         said = subprocess.run(
             [

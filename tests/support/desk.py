@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import tomlkit
 from authority import Authority
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from edge.appliance.provision import toml
 from edge.appliance.provision.apply import AppliedChanges, provision
 from edge.appliance.provision.claim import Documents
 from edge.appliance.provision.plan import ProvisioningTarget
@@ -53,7 +53,7 @@ class Desk:
         for each in (self.etc, self.boot):
             each.mkdir()
         self.state.mkdir(mode=0o700)
-        self.config.write_text(toml.dumps(self.before))
+        self.config.write_text(tomlkit.dumps(self.before))
 
     @property
     def before(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Desk:
     def insert(self, content: Mapping[str, Any]) -> Path:
         """Put a claim on the boot partition."""
         file = self.boot / "senyum-claim.toml"
-        file.write_text(toml.dumps(content))
+        file.write_text(tomlkit.dumps(content))
         return file
 
     def snapshot(self) -> dict[str, tuple[int, bytes]]:

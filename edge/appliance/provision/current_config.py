@@ -1,11 +1,14 @@
-"""What a claim builds on: the settings file as it is now."""
+"""The settings file as it is now, and how a claim changes it."""
 
+import contextlib
 import copy
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import tomlkit
 from pydantic import ValidationError
 
 from edge.appliance.provision.claim import ClaimedBroker, Documents
@@ -15,27 +18,30 @@ from edge.settings import Settings, describe_errors, read_file
 
 CA, CERTIFICATE, AUTHORITIES, REQUEST = "broker-ca.pem", "unit.pem", "authorities.json", "unit.csr"
 PASSWORD, TLS_KEY = "broker.password", "tls.key"
-# What stays of [broker] when another broker is named: how to behave, not where and who.
-_MANNER = ("keepalive", "window", "backoff_min", "backoff_max")
+# Settings of [broker] that stay when a claim names another broker.
+_KEPT = ("keepalive", "window", "backoff_min", "backoff_max")
+
+_HEADER = "# Written by `senyum provision`, which keeps your other settings and comments.\n\n"
 
 Content = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentConfig:
-    """The settings file before."""
+    """The settings file before provisioning."""
 
     file: Path
     content: Mapping[str, Any]
+    text: str
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read it; empty where there is none. Raises SettingsError."""
-        return cls(file, read_file(file)[0] if file.exists() else {})
+        """Read `file`; empty if it does not exist. Raises SettingsError."""
+        return cls(file, *(read_file(file) if file.exists() else ({}, _HEADER)))
 
     @property
     def unit(self) -> UnitName | None:
-        """Who the unit was; None where it was nobody yet."""
+        """The unit's name; None before it was provisioned."""
         named = self.content.get("unit", {})
         try:
             return UnitName(named["org"], named["site"], named["name"])
@@ -44,13 +50,16 @@ class CurrentConfig:
 
     @property
     def certificate(self) -> tuple[str, str] | None:
-        """The files of the certificate and its key; None where there is none yet."""
+        """The files of the certificate and its key; None if the unit has no certificate yet."""
         broker = self.content.get("broker", {})
         pair = broker.get("certificate"), broker.get("certificate_key")
         return (str(pair[0]), str(pair[1])) if all(pair) else None
 
     def merged(self, documents: Documents, state: Path) -> Content:
-        """Return the content with the claim's parts in it, without a certificate."""
+        """Return the content with the claim's sections, without a certificate.
+
+        Raises SettingsError.
+        """
         claim = documents.claim
         content: Content = copy.deepcopy(dict(self.content))
         if claim.unit is not None:
@@ -61,24 +70,51 @@ class CurrentConfig:
                 **_broker(claim.broker),
                 **({"ca": str(self.file.parent / CA)} if documents.ca else {}),
                 **({"password": str(state / PASSWORD)} if claim.broker.password else {}),
-                **{name: old[name] for name in _MANNER if name in old},
+                **{name: old[name] for name in _KEPT if name in old},
             }
         for name in ("camera", "gpio"):
             if (part := getattr(claim, name)) is not None:
-                said = part.model_dump(mode="json", exclude_unset=True)
-                content[name] = {**content.get(name, {}), **said}
+                claimed = part.model_dump(mode="json", exclude_unset=True)
+                content[name] = {**content.get(name, {}), **claimed}
         for name in ("unit", "broker"):
             if name not in content:
                 raise SettingsError(
-                    f"{documents.where}: [{name}] is missing, and this unit was told nothing yet"
+                    f"{documents.where}: [{name}] is missing and the unit has not been provisioned"
                 )
         content["broker"].pop("certificate", None)
         content["broker"].pop("certificate_key", None)
         return content
 
+    def updated(self, content: Content) -> tuple[str, tuple[str, ...]]:
+        """Return the text with the values of `content`, and remarks.
+
+        Comments and order are kept, except in a layout that tomlkit cannot update.
+        """
+        with contextlib.suppress(Exception):  # of several types, such as IndexError
+            document = tomlkit.parse(self.text)
+            _update(document, self.content, content)
+            text = tomlkit.dumps(document)
+            if tomllib.loads(text) == content:
+                return text, ()
+        remark = f"{self.file}: written without its comments, because its layout is too unusual"
+        return _HEADER + tomlkit.dumps(content), (remark,)
+
+
+def _update(
+    table: MutableMapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    for key in before.keys() - after.keys():
+        del table[key]
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            _update(table[key], old, value)
+        elif key not in before or repr(old) != repr(value):  # 1, 1.0 and true are different
+            table[key] = value
+
 
 def checked(content: Content, where: str) -> Settings:
-    """Return the settings that `content` makes. Raises SettingsError."""
+    """Return `content` as settings. Raises SettingsError."""
     try:
         return Settings(**content)
     except ValidationError as error:
@@ -86,8 +122,8 @@ def checked(content: Content, where: str) -> Settings:
 
 
 def _broker(claimed: ClaimedBroker) -> Content:
-    said = claimed.model_dump(mode="json", exclude_none=True, exclude={"ca", "password"})
-    said.setdefault("port", 8883 if claimed.tls else 1883)
+    broker = claimed.model_dump(mode="json", exclude_none=True, exclude={"ca", "password"})
+    broker.setdefault("port", 8883 if claimed.tls else 1883)
     if not claimed.others:
-        del said["others"]
-    return said
+        del broker["others"]
+    return broker

@@ -11,7 +11,6 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.appliance.provision import toml
 from edge.appliance.provision.atomic_apply import NewFile
 from edge.appliance.provision.certificate import asks_for, check_certificate
 from edge.appliance.provision.claim import Claim, Documents
@@ -42,9 +41,6 @@ from edge.system.privileges import Owner, run_as
 from edge.system.supplied_files import read_regular
 
 PUBLIC, PRIVATE = 0o644, 0o600
-_HEADER = (
-    "# Kept by `senyum provision`: it keeps the settings that you add, and not your comments.\n"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +99,9 @@ def prepare(documents: Documents, machine: ProvisioningTarget) -> ProvisioningPl
     if not asks_for(drafts.read(machine.config.parent / REQUEST), unit, tls_key):
         drafts.public(REQUEST, asked)
     if content != present.content:
-        drafts.public(machine.config.name, (_HEADER + "\n" + toml.dumps(content)).encode())
+        text, rewritten = present.updated(content)
+        drafts.public(machine.config.name, text.encode())
+        remarks += rewritten
     public = signing_key.registration(unit), encrypting.registration(unit)
     written = respelt(content, settings.model_dump(mode="json"))
     said = (*documents.remarks, *sorted(written), *remarks)
