@@ -14,7 +14,7 @@ from random import Random
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from senyum_lab.attacks import display, lens, onset, paper
-from senyum_lab.training.int8.progress import Progress
+from senyum_lab.batch_work import Progress
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _LARGEST = 720  # pixels of a photo's longer side; a larger one is shrunk first, alive or not

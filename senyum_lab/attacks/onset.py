@@ -19,7 +19,7 @@ from edge.images import from_image
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.settings import InferenceSettings
 from senyum_lab.attacks import display, lens, paper, video
-from senyum_lab.training.int8.progress import Progress
+from senyum_lab.batch_work import Progress
 
 _FPS = 10
 _SECONDS = 5.0

@@ -6,22 +6,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from edge.images import from_image
 from edge.inference.face_analyzer import AlignedFace, FaceAnalyzer
+from edge.inference.face_crop import FaceCrop
+from edge.inference.landmarks import Mesh
 from edge.settings import InferenceSettings, RosterSettings
 from edge.types import Floats
-from senyum_lab.training.labelled import Values, look, rows
+from senyum_lab.evaluate.labels import read_rows
+from senyum_lab.evaluate.metrics import Values
 
 CHOSEN_ON = "01"  # folds that the roster's threshold was chosen on; the others are reported
 
 
 def same(examiner: FaceAnalyzer, datasets: Path, every: int) -> None:
     """LFW, View 2: pairs of photos, same person or not; and every two different people besides."""
-    pairs = rows(datasets / "lfw-pairs.csv")[::every]
+    pairs = read_rows(datasets / "lfw-pairs.csv")[::every]
     names = {row["a"]: row["fold"] for row in pairs} | {row["b"]: row["fold"] for row in pairs}
     templates, missed = {}, 0
     for name in sorted(names):
-        if (seen := look(examiner, datasets / "lfw" / name)) is None:
+        if (seen := _find_face(examiner, datasets / "lfw" / name)) is None:
             missed += 1
         else:
             templates[name] = examiner.embedder.embed(examiner.align(*seen).crop)
@@ -96,9 +101,9 @@ def quality(examiner: FaceAnalyzer, datasets: Path, every: int) -> None:
     for name, folder in (("lfw-pairs", "lfw"), ("london", "london"), ("genki4k", "genki4k")):
         key = "a" if name == "lfw-pairs" else "file"
         found = []
-        for row in rows(datasets / f"{name}.csv")[:: 1 if name == "london" else every]:
+        for row in read_rows(datasets / f"{name}.csv")[:: 1 if name == "london" else every]:
             path = datasets / folder / row[key]
-            if path.exists() and (seen := look(examiner, path)) is not None:
+            if path.exists() and (seen := _find_face(examiner, path)) is not None:
                 found.append(examiner.align(*seen))
         _print_quality(name, found)
 
@@ -129,6 +134,21 @@ def main() -> None:
     for name, evaluate in EVALUATIONS.items():
         if arguments.only in (None, name):
             evaluate(examiner, arguments.datasets, arguments.every)
+
+
+def _find_face(examiner: FaceAnalyzer, path: Path) -> tuple[FaceCrop, Mesh] | None:
+    """Return the face nearest to the centre of a picture, cropped as on the device."""
+    picture = from_image(Image.open(path))
+    centre = picture.width / 2, picture.height / 2
+    found = sorted(
+        examiner.find(picture),
+        key=lambda face: (
+            (face.box.x + face.box.width / 2 - centre[0]) ** 2
+            + (face.box.y + face.box.height / 2 - centre[1]) ** 2
+        ),
+    )
+    located = (examiner.locate(picture, face) for face in found)
+    return next((face for face in located if face is not None), None)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Lists of labelled files, in CSV."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,12 @@ def read(path: Path, *needed: str, key: str | None = None, truths: Sequence[str]
     if not found.rows:
         raise LabelsError(f"{path}: holds no labels; write one line a file below the header")
     return Labels(path, found.columns, found.rows)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a list of a public data set, which is not checked."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _no_truth(row: CsvRow, column: str) -> ListProblem | None:

@@ -36,8 +36,8 @@ from senyum_lab.attacks.motion_clips import (
     Clip,
     ClipMaker,
 )
+from senyum_lab.evaluate.labels import read_rows
 from senyum_lab.evaluate.metrics import upper_bound
-from senyum_lab.training.labelled import rows
 
 THRESHOLDS = tuple(n / 1000 for n in range(10, 101, 5))
 # Their name in the JSON, and in what is printed.
@@ -145,7 +145,7 @@ def photos_of(labels: Path, images: Path, people: str) -> dict[str, dict[str, li
     """Return each chosen person's photos by label; `people` is K/N of the command line."""
     remainder, parts = (int(number) for number in people.split("/"))
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows(labels):
+    for row in read_rows(labels):
         person = row["person"] if "person" in row else row["identity"]
         if zlib.crc32(person.encode()) % parts == remainder:
             found[person][row["smile"]].append(images / row["file"])

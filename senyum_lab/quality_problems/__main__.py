@@ -21,10 +21,10 @@ from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.landmarks import Mesh
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Yuv
+from senyum_lab.batch_work import Progress
 from senyum_lab.evaluate.faces import framed
 from senyum_lab.quality_problems import covers, light
 from senyum_lab.quality_problems.covers import Field, Ground, Numbers
-from senyum_lab.training.int8.progress import Progress
 
 KINDS = ("none", *covers.COVERS, *covers.BARE, *light.DARK, *light.BACKLIT)
 _PARTS = 20  # as scripts/train_cover counts them

@@ -8,16 +8,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import model_builder
 import numpy as np
 import pytest
-import tflite_rewrite
-from model_builder import BuildError, Source
 
 from edge.inference.models import new_interpreter
 from edge.types import Floats
+from senyum_lab.model_files import builder, tflite_rewrite
+from senyum_lab.model_files.builder import BuildError, Source
 
-MODELS = Path(model_builder.SOURCES).parent
+MODELS = Path(builder.SOURCES).parent
 Pack = Callable[..., Path]
 BLOB = b"weights " * 1000
 
@@ -51,14 +50,14 @@ def tarball(folder: Path, content: bytes = BLOB) -> Path:
 
 @pytest.mark.parametrize("pack", [wheel, tarball])
 def test_blob_with_the_pinned_digest_comes_out(tmp_path: Path, pack: Pack) -> None:
-    assert model_builder.extract(source(), pack(tmp_path)) == BLOB
+    assert builder.extract(source(), pack(tmp_path)) == BLOB
 
 
 @pytest.mark.parametrize("pack", [wheel, tarball])
 def test_wrong_digest_is_refused_by_name_with_both_digests(tmp_path: Path, pack: Pack) -> None:
     other = BLOB[:-1] + b"!"
     with pytest.raises(BuildError) as refusal:
-        model_builder.extract(source(), pack(tmp_path, other))
+        builder.extract(source(), pack(tmp_path, other))
     message = str(refusal.value)
     assert message.startswith("some-package 1.2.3 (PyPI): some/model.tflite is refused")
     assert hashlib.sha256(other).hexdigest() in message
@@ -69,7 +68,7 @@ def test_wrong_digest_is_refused_by_name_with_both_digests(tmp_path: Path, pack:
 @pytest.mark.parametrize("pack", [wheel, tarball])
 def test_package_without_the_blob_is_named(tmp_path: Path, pack: Pack) -> None:
     with pytest.raises(BuildError, match=r"some-package.*other/model cannot be read"):
-        model_builder.extract(source(blob="other/model"), pack(tmp_path))
+        builder.extract(source(blob="other/model"), pack(tmp_path))
 
 
 @pytest.mark.parametrize("pack", [wheel, tarball])
@@ -77,38 +76,38 @@ def test_archive_cut_short_is_named(tmp_path: Path, pack: Pack) -> None:
     path = pack(tmp_path)
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(BuildError, match=r"cannot be read.*remove .* and build again"):
-        model_builder.extract(source(), path)
+        builder.extract(source(), path)
 
 
 def test_fetched_package_is_used_again(tmp_path: Path) -> None:
     folder = tmp_path / "some-package-1.2.3"
     folder.mkdir()
     path = wheel(folder)
-    assert model_builder.fetch(source(), tmp_path) == path
+    assert builder.fetch(source(), tmp_path) == path
     (folder / "stray").touch()
-    with pytest.raises(BuildError, match="holds 2 files where one is expected; remove it"):
-        model_builder.fetch(source(), tmp_path)
+    with pytest.raises(BuildError, match="contains 2 files instead of one; remove the folder"):
+        builder.fetch(source(), tmp_path)
 
 
 def test_file_of_our_own_is_taken_by_its_digest_alone(tmp_path: Path) -> None:
     own = source("Senyum", package="scripts/train_it")
     with pytest.raises(BuildError, match=r"some/model\.tflite cannot be read.*run scripts"):
-        model_builder.committed(own, tmp_path)
+        builder.committed(own, tmp_path)
     path = tmp_path / own.blob
     path.parent.mkdir()
     path.write_bytes(BLOB)
-    assert model_builder.committed(own, tmp_path) == BLOB
+    assert builder.committed(own, tmp_path) == BLOB
     path.write_bytes(BLOB + b"!")
-    with pytest.raises(BuildError, match=r"is refused: its SHA-256 is .*what scripts/train_it"):
-        model_builder.committed(own, tmp_path)
+    with pytest.raises(BuildError, match=r"has the SHA-256 .*that scripts/train_it"):
+        builder.committed(own, tmp_path)
 
 
 def test_missing_client_is_named_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BuildError, match=r"some-package.*npm is missing; install it"):
-        model_builder.fetch(source("npm"), tmp_path / "packages")
+    with pytest.raises(BuildError, match=r"some-package.*npm not found; install it"):
+        builder.fetch(source("npm"), tmp_path / "packages")
     assert list((tmp_path / "packages").iterdir()) == []
 
 
@@ -120,15 +119,15 @@ def test_failed_download_says_why_and_leaves_nothing(
     npm.write_text("#!/bin/sh\ntouch \"$4/half\"\necho 'E404 no such package' >&2\nexit 1\n")
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(BuildError, match=r"some-package.*not fetched: E404 no such package"):
-        model_builder.fetch(source("npm"), tmp_path / "packages")
+    with pytest.raises(BuildError, match=r"some-package.*download failed: E404 no such package"):
+        builder.fetch(source("npm"), tmp_path / "packages")
     assert list((tmp_path / "packages").iterdir()) == []
 
 
 def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(b"old and longer")
-    model_builder.write(path, b"new")
+    builder.write(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
@@ -137,19 +136,19 @@ def test_failed_write_leaves_no_half_file(tmp_path: Path) -> None:
     path = tmp_path / "model"
     (path / "in the way").mkdir(parents=True)
     with pytest.raises(OSError, match="model"):
-        model_builder.write(path, b"new")
+        builder.write(path, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_manifest_text_reads_back_as_it_was() -> None:
     tables = {"a": {"file": 'q"uote\\', "scale": 1 / 3, "shapes": [[1, 2], []], "calibration": {}}}
     tables["b"] = tables["a"] | {"calibration": {"slope": 1.5, "intercept": -0.25}}
-    assert tomllib.loads(model_builder.manifest_text(tables)) == {"model": tables}
+    assert tomllib.loads(builder.manifest_text(tables)) == {"model": tables}
 
 
 def test_card_without_the_marks_is_refused() -> None:
-    with pytest.raises(BuildError, match=r"README\.md lacks the lines"):
-        model_builder.card_text("# Models\n", {})
+    with pytest.raises(BuildError, match=r"README\.md does not contain the lines"):
+        builder.card_text("# Models\n", {})
 
 
 def test_committed_models_manifest_and_card_belong_together() -> None:
@@ -168,13 +167,13 @@ def test_committed_models_manifest_and_card_belong_together() -> None:
         assert len(content) == tables[name]["bytes"]
         if not table["rewrite"]:
             assert tables[name]["sha256"] == table["blob_sha256"]
-    assert model_builder.manifest_text(tables) == text
+    assert builder.manifest_text(tables) == text
     card = (MODELS / "README.md").read_text()
-    assert model_builder.card_text(card, tables) == card
+    assert builder.card_text(card, tables) == card
 
 
 def test_without_steps_the_bytes_are_passed_on() -> None:
-    assert model_builder.rewrite(ModuleType("schema"), BLOB, []) is BLOB
+    assert builder.rewrite(ModuleType("schema"), BLOB, []) is BLOB
 
 
 # The rewrites proper need the schema and FlatBuffers. Where ai-edge-litert is the runtime (Python
@@ -256,9 +255,9 @@ def test_rewrites_keep_the_function(schema: Any) -> None:
     original = tiny(schema, batch=2)
     picture = np.random.default_rng(2).normal(size=(1, 4, 4, 3)).astype("f4")
     wanted = invoke(original, np.repeat(picture, 2, axis=0))[:1]
-    exact = model_builder.rewrite(schema, original, ["single", "fuse_prelu"])
+    exact = builder.rewrite(schema, original, ["single", "fuse_prelu"])
     np.testing.assert_array_equal(invoke(exact, picture), wanted)
-    narrow = model_builder.rewrite(schema, original, ["single", "fuse_prelu", "narrow_weights"])
+    narrow = builder.rewrite(schema, original, ["single", "fuse_prelu", "narrow_weights"])
     np.testing.assert_allclose(invoke(narrow, picture), wanted, rtol=1e-2, atol=3e-2)
     assert not np.array_equal(invoke(narrow, picture), wanted)
 
@@ -269,9 +268,9 @@ def test_networks_read_what_cameras_give(schema: Any) -> None:
     red, green, blue = np.moveaxis(rgb, -1, 0)
     y = 0.299 * red + 0.587 * green + 0.114 * blue
     ycbcr = np.stack((y, (blue - y) / 1.772, (red - y) / 1.402), -1).astype("f4")
-    rewritten = model_builder.rewrite(schema, original, ["take_ycbcr"])
+    rewritten = builder.rewrite(schema, original, ["take_ycbcr"])
     np.testing.assert_allclose(invoke(rewritten, ycbcr), invoke(original, rgb), atol=1e-4)
-    rewritten = model_builder.rewrite(schema, original, ["take_grey"])
+    rewritten = builder.rewrite(schema, original, ["take_grey"])
     wanted = invoke(original, np.repeat(y[..., None], 3, -1))
     np.testing.assert_allclose(invoke(rewritten, y[..., None]), wanted, atol=1e-4)
 
@@ -279,9 +278,9 @@ def test_networks_read_what_cameras_give(schema: Any) -> None:
 def test_a_map_in_the_middle_is_put_out_too(schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     original = tiny(schema, batch=1)
     with pytest.raises(tflite_rewrite.RewriteError, match="no activation of shape"):
-        model_builder.rewrite(schema, original, ["fuse_prelu", "tell_features"])
+        builder.rewrite(schema, original, ["fuse_prelu", "tell_features"])
     monkeypatch.setattr(tflite_rewrite, "FEATURES", (1, 4, 4, 8))
-    told = model_builder.rewrite(schema, original, ["fuse_prelu", "tell_features"])
+    told = builder.rewrite(schema, original, ["fuse_prelu", "tell_features"])
     interpreter = new_interpreter(told, 1)
     interpreter.allocate_tensors()
     picture = np.random.default_rng(2).normal(size=(1, 4, 4, 3)).astype("f4")
@@ -295,9 +294,9 @@ def test_a_map_in_the_middle_is_put_out_too(schema: Any, monkeypatch: pytest.Mon
 
 
 def test_input_that_is_not_rgb_is_refused(schema: Any) -> None:
-    grey = model_builder.rewrite(schema, tiny(schema, batch=1), ["take_grey"])
+    grey = builder.rewrite(schema, tiny(schema, batch=1), ["take_grey"])
     with pytest.raises(tflite_rewrite.RewriteError, match="not read by one convolution of RGB"):
-        model_builder.rewrite(schema, grey, ["take_ycbcr"])
+        builder.rewrite(schema, grey, ["take_ycbcr"])
 
 
 def test_widened_weights_are_the_int8_ones_times_their_scales(schema: Any) -> None:
@@ -321,21 +320,21 @@ def test_half_taken_pattern_is_refused(schema: Any) -> None:
     relu = model.subgraphs[0].operators[1]
     model.subgraphs[0].outputs = [int(relu.outputs[0])]  # somebody else reads what will be gone
     tflite_rewrite.fuse_prelu(schema, model)
-    with pytest.raises(tflite_rewrite.RewriteError, match="'relu' is needed and no longer made"):
+    with pytest.raises(tflite_rewrite.RewriteError, match="'relu' is used but not computed"):
         tflite_rewrite.sweep(schema, model)
 
 
 def test_rewrites_give_the_same_bytes_again(schema: Any) -> None:
     original = tiny(schema, batch=2)
     steps = ["single", "fuse_prelu"]
-    once = model_builder.rewrite(schema, original, steps)
-    assert model_builder.rewrite(schema, original, steps) == once
-    assert model_builder.rewrite(schema, once, steps) == once
+    once = builder.rewrite(schema, original, steps)
+    assert builder.rewrite(schema, original, steps) == once
+    assert builder.rewrite(schema, once, steps) == once
     assert len(once) < len(original)
 
 
 def test_constants_are_aligned(schema: Any) -> None:
-    content = model_builder.rewrite(schema, tiny(schema, batch=2), ["single", "narrow_weights"])
+    content = builder.rewrite(schema, tiny(schema, batch=2), ["single", "narrow_weights"])
     model = tflite_rewrite.load(schema, content)
     for buffer in model.buffers:
         if buffer.data is not None:
@@ -374,4 +373,4 @@ def test_manifest_table_takes_the_shapes_from_the_file(schema: Any) -> None:
     content = (MODELS / "identity.tflite").read_bytes()
     committed = tomllib.loads((MODELS / "manifest.toml").read_text())["model"]["identity"]
     given = tomllib.loads((MODELS / "sources.toml").read_text())["model"]["identity"]
-    assert model_builder.manifest_table(schema, given, content) == committed
+    assert builder.manifest_table(schema, given, content) == committed

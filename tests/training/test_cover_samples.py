@@ -5,8 +5,8 @@ from shutil import copy
 
 import numpy as np
 
+from senyum_lab.batch_work import exit_with_parent
 from senyum_lab.training.cover import crops
-from senyum_lab.training.int8.processes import follow_parent
 
 FACES = Path(__file__).parents[1] / "faces"
 
@@ -21,7 +21,7 @@ def test_faces_painted_again_by_another_process_are_the_same_to_the_last_bit(
         rows.append(f"{name}.jpg,{name}")
     (tmp_path / "lfw-smile.csv").write_text("\n".join(rows) + "\n")
     here = crops.load("lfw", tmp_path, tmp_path / "here")
-    with ProcessPoolExecutor(1, get_context("spawn"), follow_parent) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn"), exit_with_parent) as pool:
         there = pool.submit(crops.load, "lfw", tmp_path, tmp_path / "there").result()
     assert len(here.crops) > 4
     assert here.covered.any()

@@ -1,4 +1,4 @@
-"""Runs where torch is: `.venv-train`, which scripts/train_cover sets up."""
+"""Needs torch, which is in `.venv-train` (set up by scripts/train_cover)."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edge.errors import ModelError  # noqa: E402
-from senyum_lab.training.cover import __main__ as training  # noqa: E402 - where torch is
+from senyum_lab.training.cover import __main__ as training  # noqa: E402
 from senyum_lab.training.cover.augment import vary  # noqa: E402
 from senyum_lab.training.cover.crops import BARE, OcclusionCrops  # noqa: E402
 
@@ -14,7 +14,7 @@ COUNT = 4000
 
 
 def faces() -> OcclusionCrops:
-    """Every fourth face wears a mask, and so many people are in every part."""
+    """Every fourth face wears a mask; all parts have the same number of people."""
     kind = np.array(["mask" if n % 4 == 0 else BARE for n in range(COUNT)])
     person = np.array([str(n // 2) for n in range(COUNT)])
     crops, wide = np.zeros((COUNT, 64, 64), np.uint8), np.zeros((COUNT, 80, 80), np.uint8)
@@ -29,11 +29,11 @@ def test_threshold_is_set_on_uncovered_faces_of_its_own_people() -> None:
     for name, some in sets.items():
         mine = (part >= training._TEST[name]) & (part < training._TEST[name] + training._LINE)
         said = np.linspace(-4, -2, COUNT)
-        said[some.covered | ~mine] = 5  # of no account
+        said[some.covered | ~mine] = 5  # must be ignored
         answers[name] = said
     threshold = training._threshold(sets, answers)
     assert -2.1 < threshold < -2
-    # With nobody else in the sets, that share of the bare faces is above it.
+    # 0.3 % of the bare faces are above it.
     above = [(answers[name] > threshold) & (answers[name] < 0) for name in sets]
     bare = sum(int((answers[name] < 0).sum()) for name in sets)
     assert sum(int(some.sum()) for some in above) / bare == pytest.approx(0.003, abs=0.002)
@@ -41,7 +41,7 @@ def test_threshold_is_set_on_uncovered_faces_of_its_own_people() -> None:
 
 def test_a_network_that_loses_by_quantization_is_refused() -> None:
     training._check_loss({"float": 0.97, "int8": 0.96})
-    with pytest.raises(ModelError, match=r"refused: int8 sees 90.0% of the covers"):
+    with pytest.raises(ModelError, match=r"refused: int8 detects 90.0% of the covers"):
         training._check_loss({"float": 0.97, "int8": 0.90})
 
 

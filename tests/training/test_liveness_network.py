@@ -1,4 +1,4 @@
-"""Runs where torch is: `.venv-train`, which scripts/train_liveness sets up."""
+"""Needs torch, which is in `.venv-train` (set up by scripts/train_liveness)."""
 
 from pathlib import Path
 
@@ -8,32 +8,33 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edge.inference.liveness import SIDE  # noqa: E402
-from senyum_lab.training.liveness.training import BATCH, Lesson, train, vary  # noqa: E402 - where torch is
+from senyum_lab.training.liveness.training import LivenessSet, vary  # noqa: E402
+from senyum_lab.training.loop import train  # noqa: E402
 
 
-def lesson() -> Lesson:
-    """Attacks have a pattern that the living lack."""
+def samples() -> LivenessSet:
+    """Attacks have a pattern that live faces do not have."""
     rng = np.random.default_rng(3)
-    count = 2 * BATCH
+    count = 2 * LivenessSet.batch
     alive = np.arange(count) % 2
     views = rng.integers(90, 160, (count, SIDE, SIDE, 6), np.uint8)
     views[alive == 0, :, ::3, 3] += 60
-    return Lesson(torch.from_numpy(views), torch.from_numpy(alive).float(), torch.ones(count))
+    return LivenessSet(torch.from_numpy(views), torch.from_numpy(alive).float(), torch.ones(count))
 
 
-def test_the_same_lesson_gives_the_same_network_and_each_tower_is_another(tmp_path: Path) -> None:
+def test_training_is_reproducible_and_depends_on_the_seed(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    taught, trained = lesson(), {}
+    faces, trained = samples(), {}
     for run, tower in (("once", 0), ("again", 0), ("other", 1)):
         (tmp_path / run).mkdir()
-        _, quantized = train(taught, tmp_path / run, tower)
+        quantized = train(faces, tmp_path / run, "tower", 40 + tower).rounded
         trained[run] = torch.cat([weight.detach().flatten() for weight in quantized.weights])
     assert torch.equal(trained["once"], trained["again"])
     assert not torch.equal(trained["once"], trained["other"])
 
 
 def test_variations_follow_the_seed_and_turn_the_views_apart() -> None:
-    views = lesson().views[:16]
+    views = samples().views[:16]
     once, again = (vary(views, torch.Generator().manual_seed(3)) for _ in range(2))
     assert once.shape == (16, 6, SIDE, SIDE)
     assert torch.equal(once, again)

@@ -9,17 +9,17 @@ from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.liveness import texture_features
 from edge.settings import InferenceSettings
 from edge.types import Floats
-from senyum_lab.training.int8.kept import digest
+from senyum_lab.training.cache import digest
+from senyum_lab.training.calibration import REFUSED, fit_liveness
 from senyum_lab.training.liveness import (
     backdrops,
     camera,
-    parts,
     portraits,
     recapture,
+    sample_cache,
     samples,
     scenes,
 )
-from senyum_lab.training.liveness.line import REFUSED, line_of
 
 FACES = Path(__file__).parents[1] / "faces"
 
@@ -81,7 +81,7 @@ def test_line_refuses_its_share_of_the_living_and_drops_a_cue_for_the_wrong_side
     measures[:, 1] -= 2 * alive  # a cue of attacks
     measures[:, 2] += 1 * alive  # a cue that misleads
     typical = alive & (rng.random(4000) < 0.5)
-    line = line_of(measures, alive, np.ones(4000), typical)
+    line = fit_liveness(measures, alive, np.ones(4000), typical)
     logits = measures @ line[:-1] + line[-1]
     assert (logits[typical] < 0).mean() == pytest.approx(REFUSED, abs=0.002)
     assert (logits[~alive] >= 0).mean() < 0.05
@@ -105,14 +105,14 @@ def test_people_for_evaluation_are_left_out_and_samples_are_kept(tmp_path: Path)
     listed = samples.photos(datasets)
     assert 0 < len(listed) < 7
     assert all(one.share for one in listed)
-    seen = parts.load(datasets, tmp_path / "cache", 1, len(listed))
+    seen = sample_cache.load(datasets, tmp_path / "cache", 1, len(listed))
     assert set(seen.share.tolist()) <= {1, 2, 3, 4}
     assert (seen.kind == samples.LIVE).sum() >= len(listed) - 1
     assert (seen.kind != samples.LIVE).any()
     assert not seen.untouched[seen.kind != samples.LIVE].any()
     kept = {part: part.stat().st_mtime_ns for part in (tmp_path / "cache").iterdir()}
     assert len(kept) == 2  # of the photos, and of the portraits made of them
-    again = parts.load(datasets, tmp_path / "cache", 1, len(listed))
+    again = sample_cache.load(datasets, tmp_path / "cache", 1, len(listed))
     np.testing.assert_array_equal(again.views, seen.views)
     assert {part: part.stat().st_mtime_ns for part in (tmp_path / "cache").iterdir()} == kept
 
@@ -121,13 +121,13 @@ def test_samples_made_again_by_another_process_are_the_same_to_the_last_bit(
     tmp_path: Path, examiner: FaceAnalyzer
 ) -> None:
     datasets = small_datasets(tmp_path)
-    seen = parts.load(datasets, tmp_path / "cache", 1, 2)
+    seen = sample_cache.load(datasets, tmp_path / "cache", 1, 2)
     listed = samples.photos(datasets)
     here = [make(examiner, listed, range(2)) for make in (samples.made, portraits.made)]
     for field in samples.LivenessSamples.__slots__:
         both = np.concatenate([getattr(part, field) for part in here])
         np.testing.assert_array_equal(both, getattr(seen, field))
-    more = parts.load(datasets, tmp_path / "cache", 1, 3)
+    more = sample_cache.load(datasets, tmp_path / "cache", 1, 3)
     assert len(more.views) > len(seen.views)
     photos = len(here[0].views)
     np.testing.assert_array_equal(more.views[:photos], seen.views[:photos])

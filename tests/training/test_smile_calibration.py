@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from senyum_lab.training.smile.calibration import figures, fit
+from senyum_lab.training.calibration import fit, score_quality
 
 
 def drawn(line: tuple[float, float, float], count: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -33,8 +33,8 @@ def test_weight_counts_as_so_many_faces() -> None:
 
 def test_figures_of_a_true_line_are_calibrated_and_of_a_shifted_one_are_not() -> None:
     measures, smiling = drawn((0.8, 12.0, -7.0), 20_000)
-    true = figures(measures, smiling, np.array((0.8, 12.0, -7.0)))
-    shifted = figures(measures, smiling, np.array((0.8, 12.0, -5.0)))
+    true = score_quality(measures, smiling, np.array((0.8, 12.0, -7.0)))
+    shifted = score_quality(measures, smiling, np.array((0.8, 12.0, -5.0)))
     assert true.faces == 20_000
     assert true.ece < 0.02 < 0.1 < shifted.ece
     assert shifted.auc == pytest.approx(true.auc, abs=1e-6)

@@ -1,6 +1,7 @@
-"""Runs where torch is: `.venv-train`, which scripts/train_smile sets up."""
+"""Needs torch, which is in `.venv-train` (set up by scripts/train_smile)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,64 +9,70 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edge.inference.smile import FEATURES  # noqa: E402
-from senyum_lab.training.int8.network import TrainableNetwork  # noqa: E402 - only where torch is
-from senyum_lab.training.int8.training import Course  # noqa: E402
-from senyum_lab.training.smile import readout, training  # noqa: E402
+from senyum_lab.training.loop import Course, run_course, train  # noqa: E402
+from senyum_lab.training.network import TrainableNetwork  # noqa: E402 - only where torch is
 from senyum_lab.training.smile.crops import SmileCrops  # noqa: E402
 from senyum_lab.training.smile.folds import both_ways, onsets  # noqa: E402
-from senyum_lab.training.smile.network import DESIGN  # noqa: E402
-from senyum_lab.training.smile.training import SmileSamples  # noqa: E402
-
-COURSE = Course(epochs=2, rate=1e-3, decay=0.0)
+from senyum_lab.training.smile.training import ReadoutSet, SmileSet  # noqa: E402
 
 
-def faces(count: int) -> SmileSamples:
+class TwoEpochs(SmileSet):
+    float_course = Course(epochs=2, rate=1e-3, decay=0.0)
+
+
+class Interrupted(Exception):
+    pass
+
+
+class InterruptedSet(TwoEpochs):
+    """Fails in the second epoch."""
+
+    batches = 0
+
+    def loss(self, *arguments: Any) -> Any:
+        self.batches += 1
+        if self.batches > 3:
+            raise Interrupted
+        return super().loss(*arguments)
+
+
+class EightEpochs(SmileSet):
+    float_course = Course(epochs=8, rate=4e-3, decay=0.0)
+
+
+def faces(kind: type[SmileSet]) -> Any:
     generator = torch.Generator().manual_seed(1)
+    count = 2 * SmileSet.batch
     wide = torch.randint(0, 256, (count, 1, 96, 96), generator=generator, dtype=torch.uint8)
     target = (torch.rand(count, generator=generator) < 0.5).float()
     onset = torch.randint(0, 256, (3, 2, 96, 96), generator=generator, dtype=torch.uint8)
-    return SmileSamples(wide, target, torch.ones(count), onset)
+    return kind(wide, target, torch.ones(count), onset)
 
 
-def run(samples: SmileSamples, path: Path, course: Course) -> TrainableNetwork:
+def run(samples: SmileSet, path: Path) -> TrainableNetwork:
     torch.manual_seed(3)
-    network = TrainableNetwork(DESIGN)
-    training.course(network, samples, path, torch.Generator().manual_seed(3), course)
+    network = TrainableNetwork(SmileSet.design)
+    generator = torch.Generator().manual_seed(3)
+    run_course(network, samples, path, generator, samples.float_course)
     return network
 
 
-def test_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
-    samples = faces(2 * training.BATCH)
-    whole = run(samples, tmp_path / "whole.pt", COURSE)
-
-    class Interrupted(Exception):
-        pass
-
-    class Cut(SmileSamples):
-        taken = 0
-
-        def __getattribute__(self, name: str) -> object:
-            if name == "target":
-                Cut.taken += 1
-                if Cut.taken > 3:  # in the second epoch
-                    raise Interrupted
-            return super().__getattribute__(name)
-
-    cut = Cut(samples.wide, samples.target, samples.weight, samples.onset)
+def test_interrupted_training_continues_with_the_same_result(tmp_path: Path) -> None:
+    whole = run(faces(TwoEpochs), tmp_path / "whole.pt")
     with pytest.raises(Interrupted):
-        run(cut, tmp_path / "cut.pt", COURSE)
-    resumed = run(samples, tmp_path / "cut.pt", COURSE)
+        run(faces(InterruptedSet), tmp_path / "cut.pt")
+    resumed = run(faces(TwoEpochs), tmp_path / "cut.pt")
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(one, other)
 
 
-def test_network_learns_to_score_a_face_further_on_its_way_to_a_smile_higher(
+def test_a_later_point_of_an_onset_scores_higher(
     tmp_path: Path,
 ) -> None:
-    samples = faces(2 * training.BATCH)
+    samples = faces(EightEpochs)
     samples.onset[:, 0, 60:, :] = 20  # a neutral photo has a dark mouth here
     samples.onset[:, 1, 60:, :] = 230
-    network = run(samples, tmp_path / "a.pt", Course(epochs=8, rate=4e-3, decay=0.0)).eval()
+    network = run(samples, tmp_path / "a.pt").eval()
     ends = samples.onset[:, :, 16:80, 16:80].float()
     way = torch.stack([torch.lerp(ends[:, 0], ends[:, 1], far) for far in (0.0, 0.5, 1.0)], 1)
     with torch.no_grad():
@@ -78,11 +85,11 @@ def test_readout_learns_and_keeps_it_in_int8(tmp_path: Path) -> None:
     smiling = torch.rand(1024, generator=generator) < 0.5
     seen = torch.randint(78, 119, (1024, 2, FEATURES), generator=generator)
     seen[..., :400] += 60 * smiling[:, None, None]
-    told = readout.Features(seen.to(torch.uint8), smiling.float(), torch.ones(1024))
-    for network in readout.train(told, tmp_path, "test", 5):
+    samples = ReadoutSet(seen.to(torch.uint8), smiling.float(), torch.ones(1024))
+    for network in train(samples, tmp_path, "test", 5):
         with torch.no_grad():
-            says = network(seen[:, 0, :, None, None].float())[:, 0] > 0
-        assert (says == smiling).float().mean() > 0.95
+            answers = network(seen[:, 0, :, None, None].float())[:, 0] > 0
+        assert (answers == smiling).float().mean() > 0.95
 
 
 def test_fold_leaves_out_the_onsets_of_half_of_the_people() -> None:
@@ -103,9 +110,9 @@ def test_fold_leaves_out_the_onsets_of_half_of_the_people() -> None:
     assert all(folds)
 
 
-def test_face_and_mirror_image_are_told_the_same() -> None:
+def test_face_and_mirror_image_get_the_same_answer() -> None:
     torch.manual_seed(3)
-    network = TrainableNetwork(DESIGN)
+    network = TrainableNetwork(SmileSet.design)
     crops = np.random.default_rng(1).integers(0, 256, (5, 64, 64), np.uint8)
     np.testing.assert_allclose(
         both_ways(network, crops), both_ways(network, crops[:, :, ::-1].copy()), atol=1e-5

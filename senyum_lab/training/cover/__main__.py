@@ -1,116 +1,119 @@
-"""Trains the network that tells covered faces, writes cover.tflite; run by scripts/train_cover.
+"""Train the network that detects covered faces, write cover.tflite; run by scripts/train_cover.
 
-Half of UTKFace's photos and a fifth of LFW's people are kept from training. Of another fifth of
-LFW's people and a quarter of UTKFace the threshold is set: three uncovered faces in a thousand,
-half of them with painted glasses, beards, head scarves and caps, are above it.
+Half of the photos of UTKFace and a fifth of the people of LFW are left out of the training. Another
+fifth of the people of LFW and a quarter of UTKFace set the threshold: three of a thousand uncovered
+faces, half of them with painted glasses, beards, head scarves and caps, exceed it.
 """
 
 import argparse
-import hashlib
 import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from model_builder import BuildError
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from edge.errors import ModelError
 from edge.inference.occlusion import SIDE
+from senyum_lab.model_files.builder import BuildError
 from senyum_lab.training.cover import crops, painting
 from senyum_lab.training.cover.augment import vary
 from senyum_lab.training.cover.crops import OcclusionCrops
-from senyum_lab.training.int8.file import write
-from senyum_lab.training.int8.network import Design, Quantized, TrainableNetwork
-from senyum_lab.training.int8.training import Course, log_odds, run
+from senyum_lab.training.export import write
+from senyum_lab.training.loop import Course, TrainingSet, log_odds, pick, train, weighted_loss
+from senyum_lab.training.network import NetworkDesign
 
-DESIGN = Design(
-    layers=((8, 2), (16, 2), (24, 1), (32, 2), (40, 1), (48, 2)),
-    side=SIDE,
-    channels=1,
-    outputs=1,
-    most_logit=6.0,
-)
 _SEED = 20
-_BATCH = 128
-_FLOAT = Course(epochs=8, rate=5e-3, decay=2e-3)
-_INT8 = Course(epochs=2, rate=4e-4, decay=0.0)
 _DOUBT = 0.02  # of each label
-_BARE_WEIGHT = 2.0  # a false hint is worse than none
-_PARTS = 20  # of the people; 0 to 9 of UTKFace and 0 to 3 of LFW test, the next five set the line
+_BARE_WEIGHT = 2.0  # a false hint is worse than a missing one
+# The people are in 20 parts. Parts 0 to 9 of UTKFace and 0 to 3 of LFW are for testing, the next
+# five set the threshold.
+_PARTS = 20
 _TEST, _LINE = {"utkface": 10, "lfw": 4}, 5
 _FALSE_HINTS = 0.003  # of the uncovered faces that the threshold is set on
 _MOST_LOST = 0.02  # of the covers seen, int8 against float
-_RANGE_FACES, _CHECKED = 1024, 500
+_RANGE_FACES = 1024  # whose activations set the int8 ranges
+_CHECKED = 500  # faces on which the file is compared
+
+
+class OcclusionSet(TrainingSet):
+    """The faces that the network is trained on, n of them."""
+
+    design = NetworkDesign(
+        layers=((8, 2), (16, 2), (24, 1), (32, 2), (40, 1), (48, 2)),
+        side=SIDE,
+        channels=1,
+        outputs=1,
+        most_logit=6.0,
+    )
+    batch = 128
+    float_course = Course(epochs=8, rate=5e-3, decay=2e-3)
+    int8_course = Course(epochs=2, rate=4e-4, decay=0.0)
+
+    def __init__(self, wide: Tensor, covered: Tensor) -> None:
+        self.wide = wide  # (n, 1, WIDE, WIDE), uint8
+        self.target = covered.float()  # (n,)
+        self.weight = torch.where(covered, 1.0, _BARE_WEIGHT)
+
+    def __len__(self) -> int:
+        return len(self.wide)
+
+    def range_pixels(self, generator: torch.Generator) -> Tensor:
+        faces = self.wide[pick(len(self.wide), _RANGE_FACES, generator)].float()
+        return vary(faces, generator)
+
+    def loss(self, network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
+        logits = network(vary(self.wide[batch].float(), generator))[:, 0]
+        return weighted_loss(logits, self.target[batch], self.weight[batch], _DOUBT)
 
 
 def main() -> int:
-    """Train, check, write, and print what it is worth; return the exit status."""
+    """Train, check and write the network; print the figures; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/train_cover", description=__doc__)
     parser.add_argument("--datasets", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="crops, states and the model")
+    parser.add_argument("--out", type=Path, required=True, help="crops, training states, model")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(1)  # sums are then added in the same order on any machine
+    torch.set_num_threads(1)  # sums are then added in the same order on every machine
     sets = {name: crops.load(name, options.datasets, out / "crops") for name in crops.SETS}
-    network, quantized = _trained(sets, out)
+    trained = train(_training_faces(sets), out, "cover", _SEED)
     exact, rounded = (
-        {name: log_odds(one, faces.crops[..., None])[:, 0] for name, faces in sets.items()}
-        for one in (network, quantized)
+        {name: log_odds(network, faces.crops[..., None])[:, 0] for name, faces in sets.items()}
+        for network in trained
     )
-    seen = {}
-    for form, answers in (("float", exact), ("int8", rounded)):
-        threshold = _threshold(sets, answers)
-        seen[form] = _say(form, threshold, sets, answers)
+    detected = {}
+    for form, by_set in (("float", exact), ("int8", rounded)):
+        threshold = _threshold(sets, by_set)
+        detected[form] = _print_figures(form, threshold, sets, by_set)
     try:
-        _check_loss(seen)
+        _check_loss(detected)
         some = sets["lfw"].crops[:_CHECKED, ..., None]
-        content = write([quantized], "cover", some, rounded["lfw"][:_CHECKED, None])
+        answers = rounded["lfw"][:_CHECKED, None]
+        write([trained.rounded], out / "cover.tflite", some, answers)
     except (BuildError, ModelError) as error:
         print(f"train_cover: {error}", file=sys.stderr)
         return 1
-    (out / "cover.tflite").write_bytes(content)
-    print(f"{hashlib.sha256(content).hexdigest()}  {out / 'cover.tflite'}")
     print(f"[model.cover.calibration]\nthreshold = {_threshold(sets, rounded):.3g}")
     return 0
 
 
-def _trained(sets: dict[str, OcclusionCrops], out: Path) -> tuple[TrainableNetwork, Quantized]:
+def _training_faces(sets: dict[str, OcclusionCrops]) -> OcclusionSet:
     kept = {name: _part(faces) >= _TEST[name] + _LINE for name, faces in sets.items()}
-    wide = torch.from_numpy(np.concatenate([f.wide[kept[n]] for n, f in sets.items()]))[:, None]
-    covered = torch.from_numpy(np.concatenate([f.covered[kept[n]] for n, f in sets.items()]))
-    target, weight = covered.float(), torch.where(covered, 1.0, _BARE_WEIGHT)
-
-    def loss(network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
-        logits = network(vary(wide[batch].float(), generator))[:, 0]
-        wrong = functional.binary_cross_entropy_with_logits(
-            logits, target[batch] * (1 - _DOUBT) + _DOUBT / 2, weight[batch], reduction="sum"
-        )
-        return wrong / weight[batch].sum()
-
-    torch.manual_seed(_SEED)
-    generator = torch.Generator().manual_seed(_SEED)
-    network = TrainableNetwork(DESIGN)
-    more = {"samples": len(wide), "batch": _BATCH, "generator": generator}
-    run(network, loss, out / "float.pt", **more, course=_FLOAT)
-    network.eval()
-    picked = torch.randperm(len(wide), generator=generator)[:_RANGE_FACES]
-    quantized = Quantized(network, vary(wide[picked].float(), generator))
-    run(quantized, loss, out / "int8.pt", **more, course=_INT8)
-    return network, quantized.eval()
+    wide = np.concatenate([faces.wide[kept[name]] for name, faces in sets.items()])
+    covered = np.concatenate([faces.covered[kept[name]] for name, faces in sets.items()])
+    return OcclusionSet(torch.from_numpy(wide)[:, None], torch.from_numpy(covered))
 
 
 def _part(faces: OcclusionCrops) -> NDArray[np.int64]:
-    """Return which part each face is in; a person is always in the same."""
+    """Return the part of each face; all faces of a person are in one part."""
     return np.array([zlib.crc32(person.encode()) % _PARTS for person in faces.person.tolist()])
 
 
 def _threshold(sets: dict[str, OcclusionCrops], answers: dict[str, NDArray[np.float64]]) -> float:
-    """Return the log-odds that so few uncovered faces, painted or not, of its parts reach."""
+    """Return the log-odds that the share _FALSE_HINTS of the uncovered faces exceeds."""
     uncovered = [
         answers[name][
             (_part(faces) >= _TEST[name]) & (_part(faces) < _TEST[name] + _LINE) & ~faces.covered
@@ -120,22 +123,22 @@ def _threshold(sets: dict[str, OcclusionCrops], answers: dict[str, NDArray[np.fl
     return float(np.quantile(np.concatenate(uncovered), 1 - _FALSE_HINTS))
 
 
-def _check_loss(seen: dict[str, float]) -> None:
-    """Refuse a quantized network that sees fewer covers than its float teacher, by the bound."""
-    if seen["float"] - seen["int8"] > _MOST_LOST:
+def _check_loss(detected: dict[str, float]) -> None:
+    """Raise ModelError if int8 detects fewer covers than float, by more than the limit."""
+    if detected["float"] - detected["int8"] > _MOST_LOST:
         raise ModelError(
-            f"refused: int8 sees {seen['int8']:.1%} of the covers, float {seen['float']:.1%}; "
-            f"at most {_MOST_LOST:.0%} may be lost"
+            f"refused: int8 detects {detected['int8']:.1%} of the covers, float "
+            f"{detected['float']:.1%}; the limit is {_MOST_LOST:.0%} less"
         )
 
 
-def _say(
+def _print_figures(
     form: str,
     threshold: float,
     sets: dict[str, OcclusionCrops],
     answers: dict[str, NDArray[np.float64]],
 ) -> float:
-    """Print what is called covered of the test parts; return the share of the covers seen."""
+    """Print the faces of the test parts called covered; return the share of covers detected."""
     print(f"{form}, threshold {threshold:.2f}, called covered")
     hits, covers = 0, 0
     for name, faces in sets.items():

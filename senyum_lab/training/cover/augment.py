@@ -1,4 +1,4 @@
-"""Other pictures of the same faces: moved, turned, lit, blurred, coarse, noisy."""
+"""Random variations of faces: position, angle, light, blur, resolution, noise."""
 
 import math
 
@@ -29,7 +29,7 @@ def vary(wide: Tensor, generator: torch.Generator) -> Tensor:
     grid = functional.affine_grid(turned, [count, 1, SIDE, SIDE], align_corners=False)
     crops = functional.grid_sample(wide, grid, align_corners=False, padding_mode="border")
     parts = list(crops.chunk(8))
-    for i in range(5, len(parts)):  # some are coarse, as far faces are
+    for i in range(5, len(parts)):  # some are coarse, as distant faces are
         side = int(torch.randint(24, SIDE, (1,), generator=generator))
         small = functional.interpolate(parts[i], (side, side), mode="area")
         parts[i] = functional.interpolate(small, (SIDE, SIDE), mode="bilinear")

@@ -1,4 +1,4 @@
-"""Bare and painted faces, cut out by the unit's own parts, kept as one array for each set."""
+"""Bare and painted faces, cropped as on the device, cached as one array per set."""
 
 import csv
 import random
@@ -19,28 +19,28 @@ from edge.inference.landmarks import Mesh
 from edge.inference.occlusion import PLACED_BY, SIDE, TEMPLATE
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Bytes2D, Yuv
+from senyum_lab.batch_work import Progress
 from senyum_lab.evaluate.faces import framed
+from senyum_lab.training.cache import cached, digest
 from senyum_lab.training.cover import painting
-from senyum_lab.training.int8.kept import digest, kept
-from senyum_lab.training.int8.progress import Progress
 
 WIDE = 80  # side of the crop that augmentation reads
-ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
+ROOM = 1.25  # its field of view over that of the network, as a margin for shifted crops
 _WIDE_TEMPLATE = layout(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
-BARE = "bare"  # the kind of a face as it is
-_COVERS_EACH = 2  # painted covers a photo
+BARE = "bare"  # the kind of an unpainted face
+_COVERS_EACH = 2  # painted covers per photo
 
 
 @dataclass(frozen=True, slots=True)
 class OcclusionCrops:
-    """The faces found in one set, n of them."""
+    """The n faces found in one set."""
 
-    crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
-    wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with room about it
-    kind: NDArray[np.str_]  # (n,): BARE, or what was painted
-    group: NDArray[np.str_]  # (n,): what the set says of the person, empty where nothing
-    person: NDArray[np.str_]  # (n,): who it is, or the file where nobody says
-    lost: NDArray[np.str_]  # (m,): kinds of the painted faces that were found no more
+    crops: NDArray[np.uint8]  # (n, SIDE, SIDE): the input of the network on the device
+    wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with a margin
+    kind: NDArray[np.str_]  # (n,): BARE, or the painted cover
+    group: NDArray[np.str_]  # (n,): the group of the person in the set, or ""
+    person: NDArray[np.str_]  # (n,): the person, or the file if it is unknown
+    lost: NDArray[np.str_]  # (m,): kinds of the painted faces that are no longer detected
 
     @property
     def covered(self) -> NDArray[np.bool_]:
@@ -56,16 +56,16 @@ class OcclusionPhoto(NamedTuple):
 
 
 def load(name: str, datasets: Path, cache: Path) -> OcclusionCrops:
-    """Return the faces of one of `SETS`, painted anew where the cache has none of this code."""
+    """Return the faces of one of `SETS`, from the cache if it holds those of this code."""
     examiner = FaceAnalyzer(InferenceSettings())
     code = (Path(__file__), Path(painting.__file__))
     path = cache / f"{name}-{digest(('detector', 'landmarks'), code)}.npz"
-    return kept(path, OcclusionCrops, lambda: _cut(examiner, list(SETS[name](datasets)), name))
+    return cached(path, OcclusionCrops, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
 def _cut(examiner: FaceAnalyzer, photos: list[OcclusionPhoto], name: str) -> OcclusionCrops:
     seen: list[tuple[Bytes2D, Bytes2D]] = []
-    told: list[tuple[str, str, str]] = []
+    labels: list[tuple[str, str, str]] = []
     lost = []
     camera = CameraSettings()
     for photo in Progress(f"painting {name}", photos):
@@ -73,8 +73,8 @@ def _cut(examiner: FaceAnalyzer, photos: list[OcclusionPhoto], name: str) -> Occ
         if (looked := _look(examiner, picture)) is None:
             continue
         seen.append(_crops(*looked))
-        told.append((BARE, photo.group, photo.person))
-        # The photo's name decides what is painted, whatever else is in the set.
+        labels.append((BARE, photo.group, photo.person))
+        # The name of the photo alone determines what is painted.
         chance = random.Random(zlib.crc32(photo.path.name.encode()))
         image, points = to_image(picture), looked[1].points[:, :2]
         hidden = chance.sample(list(painting.COVERS), _COVERS_EACH)
@@ -85,9 +85,9 @@ def _cut(examiner: FaceAnalyzer, photos: list[OcclusionPhoto], name: str) -> Occ
                 lost.append(kind)
             else:
                 seen.append(_crops(*again))
-                told.append((kind, photo.group, photo.person))
+                labels.append((kind, photo.group, photo.person))
     crops, wide = (np.array(part) for part in zip(*seen, strict=True))
-    kinds, groups, people = (np.array(part) for part in zip(*told, strict=True))
+    kinds, groups, people = (np.array(part) for part in zip(*labels, strict=True))
     return OcclusionCrops(crops, wide, kinds, groups, people, np.array(lost))
 
 
@@ -111,7 +111,7 @@ def _rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def _lfw(datasets: Path) -> Iterator[OcclusionPhoto]:
-    """Yield one photo a person."""
+    """Yield one photo per person."""
     seen = set()
     for row in _rows(datasets / "lfw-smile.csv"):
         if row["identity"] not in seen:

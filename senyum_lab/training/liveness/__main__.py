@@ -1,12 +1,11 @@
-"""Trains the liveness network and writes liveness.tflite; started by scripts/train_liveness.
+"""Train the liveness network and write liveness.tflite; run by scripts/train_liveness.
 
-Attacks are simulated from photos of living people. People are in five shares: the first is never
-touched, for scripts/make_attacks; the second sets the score's line and its threshold; the
-network's two towers, whose mean counts, are trained on the rest, each in a process of its own.
+Attacks are simulated from photos of live people. The people are in five shares: the first is
+reserved for scripts/make_attacks, the second calibrates the score and its threshold, and the two
+towers of the network, whose mean is used, are trained on the rest, each in its own process.
 """
 
 import argparse
-import hashlib
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -14,51 +13,51 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from model_builder import BuildError
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.inference.liveness import MEASURES, texture_features
-from senyum_lab.training.int8.file import write
-from senyum_lab.training.int8.processes import follow_parent
-from senyum_lab.training.int8.training import log_odds
-from senyum_lab.training.liveness import parts
-from senyum_lab.training.liveness.line import line_of
+from senyum_lab.batch_work import exit_with_parent
+from senyum_lab.model_files.builder import BuildError
+from senyum_lab.training.calibration import fit_liveness
+from senyum_lab.training.export import write
+from senyum_lab.training.liveness import sample_cache
 from senyum_lab.training.liveness.recapture import KINDS
 from senyum_lab.training.liveness.samples import LINE, LIVE, LivenessSamples
-from senyum_lab.training.liveness.towers import TOWERS, trained, weights
+from senyum_lab.training.liveness.training import TOWERS, train_tower, weights
+from senyum_lab.training.loop import log_odds
 
-_MOST_LOST = 0.01  # of the attacks passed at that threshold, by int8 over float
-_CHECKED = 300  # faces that the file is asked about
+_MOST_LOST = 0.01  # of the attacks accepted at the threshold, int8 above float
+_CHECKED = 300  # faces on which the file is compared
 
 
 def main() -> int:
-    """Train, check, write, and print what the score is worth; return the exit status."""
+    """Train, check and write the network; print the figures; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/train_liveness", description=__doc__)
     parser.add_argument("--datasets", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="samples, states and the model")
-    parser.add_argument("--photos", type=int, default=1_000_000, help="of how many at most")
+    parser.add_argument("--out", type=Path, required=True, help="samples, training states, model")
+    parser.add_argument("--photos", type=int, default=1_000_000, help="maximum number of photos")
     parser.add_argument("--processes", type=int, default=2, help="each uses one core; default: 2")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # sums are then added in the same order on any machine
+    torch.set_num_threads(1)  # sums are then added in the same order on every machine
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     rest = _of_line(
-        parts.load(options.datasets, out / "samples", options.processes, options.photos)
+        sample_cache.load(options.datasets, out / "samples", options.processes, options.photos)
     )
-    with ProcessPoolExecutor(options.processes, get_context("spawn"), follow_parent) as pool:
-        told = options.datasets, out, options.photos
-        towers = [pool.submit(trained, *told, number) for number in range(TOWERS)]
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), exit_with_parent) as pool:
+        arguments = options.datasets, out, options.photos
+        towers = [pool.submit(train_tower, *arguments, number) for number in range(TOWERS)]
         both = [tower.result() for tower in towers]
     named = np.array([texture_features(view) for view in rest.views])
-    said = {
+    outputs = {
         form: np.concatenate([log_odds(tower[i], rest.views) for tower in both], 1)
         for i, form in enumerate(("float", "int8"))
     }
-    measures = {form: np.c_[answers.mean(1), named] for form, answers in said.items()}
+    measures = {form: np.c_[answers.mean(1), named] for form, answers in outputs.items()}
     living = rest.kind == LIVE
     lines = {
-        form: line_of(measured, living, weights(rest), rest.untouched)
+        form: fit_liveness(measured, living, weights(rest), rest.untouched)
         for form, measured in measures.items()
     }
     passed = {
@@ -67,13 +66,12 @@ def main() -> int:
     }
     try:
         _check_loss(passed)
-        quantized = [tower[1] for tower in both]
-        content = write(quantized, "liveness", rest.views[:_CHECKED], said["int8"][:_CHECKED])
+        quantized = [tower.rounded for tower in both]
+        checked, answers = rest.views[:_CHECKED], outputs["int8"][:_CHECKED]
+        write(quantized, out / "liveness.tflite", checked, answers)
     except (BuildError, ModelError) as error:
         print(f"train_liveness: {error}", file=sys.stderr)
         return 1
-    (out / "liveness.tflite").write_bytes(content)
-    print(f"{hashlib.sha256(content).hexdigest()}  {out / 'liveness.tflite'}")
     print("[model.liveness.calibration]")
     for name, value in zip((*MEASURES, "intercept"), lines["int8"], strict=True):
         print(f"{name} = {value:.4g}")
@@ -89,23 +87,23 @@ def _of_line(seen: LivenessSamples) -> LivenessSamples:
 
 
 def _check_loss(passed: dict[str, float]) -> None:
-    """Refuse a quantized network that lets more attacks pass than its float teacher."""
+    """Raise ModelError if int8 accepts more attacks than float, by more than the limit."""
     if passed["int8"] - passed["float"] > _MOST_LOST:
         raise ModelError(
-            f"refused: {passed['int8']:.2%} of the attacks pass in int8, {passed['float']:.2%} "
-            f"in float; at most {_MOST_LOST:.0%} more may"
+            f"refused: int8 accepts {passed['int8']:.2%} of the attacks, float "
+            f"{passed['float']:.2%}; the limit is {_MOST_LOST:.0%} more"
         )
 
 
 def _print_figures(form: str, logits: NDArray[np.float64], rest: LivenessSamples) -> float:
-    """Print the figures of one form at its threshold, and return the share of attacks passed."""
+    """Print the figures of one form at its threshold; return the share of accepted attacks."""
     living, plain = rest.kind == LIVE, rest.untouched
     parts = [
         f"{name} {(logits[rest.kind == k] >= 0).mean():.2%}" for k, name in enumerate(KINDS, 1)
     ]
     print(
-        f"{form:5} passed: {', '.join(parts)}; refused of the living: "
-        f"{(logits[living] < 0).mean():.2%}, of those taken once {(logits[plain] < 0).mean():.2%}"
+        f"{form:5} attacks accepted: {', '.join(parts)}; live people refused: "
+        f"{(logits[living] < 0).mean():.2%}, of original photos {(logits[plain] < 0).mean():.2%}"
     )
     return float((logits[~living] >= 0).mean())
 

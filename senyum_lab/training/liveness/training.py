@@ -1,80 +1,95 @@
-"""The liveness network: what each of its towers is made of, and how it is trained."""
+"""The training set of the liveness network, and its two towers.
 
-from dataclasses import dataclass
-from functools import partial
+Both views of a face are stacked: six channels.
+"""
+
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from edge.inference.liveness import SIDE
-from senyum_lab.training.int8.network import Design, Quantized, TrainableNetwork
-from senyum_lab.training.int8.training import Course, run
-
-# Both views, one over the other, are looked at together: six channels.
-DESIGN = Design(
-    layers=((16, 2), (32, 2), (48, 2), (48, 1), (64, 2), (96, 1)),  # the last map is 6x6
-    side=SIDE,
-    channels=6,
-    outputs=1,
-    most_logit=8.0,
+from senyum_lab.training.liveness import sample_cache
+from senyum_lab.training.liveness.samples import LINE, LIVE, LivenessSamples
+from senyum_lab.training.loop import (
+    Course,
+    TrainedNetwork,
+    TrainingSet,
+    pick,
+    train,
+    weighted_loss,
 )
-BATCH = 64
-_FLOAT = Course(epochs=9, rate=3e-3, decay=2e-3)
-_INT8 = Course(epochs=1, rate=4e-4, decay=0.0)
+from senyum_lab.training.network import NetworkDesign, TrainableNetwork
+
+TOWERS = 2  # of one design; their mean errs less than either, because they err on different faces
+# The weight of a photo that a camera took again, against an original photo. It keeps blur, noise
+# and JPEG from becoming signs of an attack; but the device takes live faces only once.
+_RETAKEN = 0.6
 _SEED = 40
-_DOUBT = 0.02  # of each label: some attacks show nothing that a camera could see
-_BLIND = 0.1  # of the faces are seen in one view alone, so that each view is learnt to be read
+_DOUBT = 0.02  # of each label: some attacks have no visible sign
+_BLIND = 0.1  # of the faces are shown in one view only, so that the network learns to use each view
 _RANGE_FACES = 512  # whose activations set the int8 ranges
 
 
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What the network is trained on, n faces."""
+class LivenessSet(TrainingSet):
+    """The faces that a tower is trained on, n of them."""
 
-    views: Tensor  # (n, SIDE, SIDE, 6), uint8
-    alive: Tensor  # (n,), 0 or 1
-    weight: Tensor  # (n,)
-
-
-def train(lesson: Lesson, out: Path, number: int) -> tuple[TrainableNetwork, Quantized]:
-    """Return the float and the quantized network of one tower, which has a seed of its own.
-
-    Their state is kept in `out` each epoch.
-    """
-    torch.manual_seed(_SEED + number)
-    generator = torch.Generator().manual_seed(_SEED + number)
-    network = TrainableNetwork(DESIGN).to(memory_format=torch.channels_last)
-    course(network, lesson, out / f"float{number}.pt", generator, _FLOAT)
-    network.eval()
-    picked = torch.randperm(len(lesson.views), generator=generator)[:_RANGE_FACES]
-    quantized = Quantized(network, vary(lesson.views[picked], generator))
-    course(quantized, lesson, out / f"int8{number}.pt", generator, _INT8)
-    return network.eval(), quantized.eval()
-
-
-def course(
-    network: nn.Module, lesson: Lesson, path: Path, generator: torch.Generator, how: Course
-) -> None:
-    """Train `network` for the course `how`, less the epochs that `path` holds already."""
-    run(
-        network,
-        partial(_loss, lesson),
-        path,
-        samples=len(lesson.views),
-        batch=BATCH,
-        generator=generator,
-        course=how,
+    design = NetworkDesign(
+        layers=((16, 2), (32, 2), (48, 2), (48, 1), (64, 2), (96, 1)),  # the last map is 6x6
+        side=SIDE,
+        channels=6,
+        outputs=1,
+        most_logit=8.0,
     )
+    batch = 64
+    float_course = Course(epochs=9, rate=3e-3, decay=2e-3)
+    int8_course = Course(epochs=1, rate=4e-4, decay=0.0)
+    channels_last = True
+
+    def __init__(self, views: Tensor, alive: Tensor, weight: Tensor) -> None:
+        self.views = views  # (n, SIDE, SIDE, 6), uint8
+        self.alive = alive  # (n,), 0 or 1
+        self.weight = weight  # (n,)
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def range_pixels(self, generator: torch.Generator) -> Tensor:
+        return vary(self.views[pick(len(self.views), _RANGE_FACES, generator)], generator)
+
+    def loss(self, network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
+        pictures = vary(self.views[batch], generator)
+        # Half precision is enough for gradients, but not for the int8 grids.
+        exact = isinstance(network, TrainableNetwork)
+        with torch.autocast("cpu", torch.bfloat16, enabled=exact):
+            logits = network(pictures)[:, 0].float()
+        return weighted_loss(logits, self.alive[batch], self.weight[batch], _DOUBT)
+
+
+def train_tower(datasets: Path, out: Path, photos: int, number: int) -> TrainedNetwork:
+    """Train one tower in a worker process; the samples are already cached in `out`."""
+    torch.set_num_threads(1)  # sums are then added in the same order on every machine
+    seen = sample_cache.load(datasets, out / "samples", 1, photos)
+    trained = seen.share != LINE
+    samples = LivenessSet(
+        torch.from_numpy(seen.views[trained]),
+        torch.from_numpy(seen.kind[trained] == LIVE).float(),
+        torch.from_numpy(weights(seen)[trained]).float(),
+    )
+    return train(samples, out, f"tower{number}", _SEED + number)
+
+
+def weights(seen: LivenessSamples) -> NDArray[np.float64]:
+    """Return the weight of each sample."""
+    return np.where((seen.kind == LIVE) & ~seen.untouched, _RETAKEN, 1.0)
 
 
 def vary(views: Tensor, generator: torch.Generator) -> Tensor:
-    """Return other pictures of the same faces, (n, 6, SIDE, SIDE), 0 to 255.
+    """Return random variations of (n, SIDE, SIDE, 6) views: (n, 6, SIDE, SIDE), 0 to 255.
 
-    Mirrored, the close view also turned, in other light; nothing that would change the finest
-    detail.
+    Mirrored, with other light, and the close view also turned; nothing changes the finest detail.
     """
     count = len(views)
     levels = _light(count, generator).numpy()
@@ -99,7 +114,7 @@ def vary(views: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _light(count: int, generator: torch.Generator) -> Tensor:
-    """Return what becomes of each level of Y, Cb and Cr in other light, (count, 3, 256)."""
+    """Return the new level of each level of Y, Cb and Cr in random light, (count, 3, 256)."""
 
     def spread(width: float) -> Tensor:
         return (torch.rand(count, 1, generator=generator) * 2 - 1) * width
@@ -110,16 +125,3 @@ def _light(count: int, generator: torch.Generator) -> Tensor:
     stronger = torch.exp(spread(0.25))
     chroma = [(level - 128) * stronger + spread(6) + 128 for _ in range(2)]
     return torch.stack((luma, *chroma), 1).clamp(0, 255).round().to(torch.uint8)
-
-
-def _loss(lesson: Lesson, network: nn.Module, batch: Tensor, generator: torch.Generator) -> Tensor:
-    pictures = vary(lesson.views[batch], generator)
-    # Half as many bits are enough for gradients, but not for the int8 grids.
-    with torch.autocast("cpu", torch.bfloat16, enabled=isinstance(network, TrainableNetwork)):
-        logits = network(pictures)[:, 0].float()
-    wanted = lesson.alive[batch] * (1 - _DOUBT) + _DOUBT / 2
-    weight = lesson.weight[batch]
-    wrong: Tensor = functional.binary_cross_entropy_with_logits(
-        logits, wanted, weight, reduction="sum"
-    )
-    return wrong / weight.sum()

@@ -1,15 +1,14 @@
-"""Trains the smile's networks and writes their files; started by scripts/train_smile.
+"""Train the networks of the smile and write their files; run by scripts/train_smile.
 
-smile.tflite sees the face, by two towers; readout.tflite sees the landmarks network's features.
-Three such pairs of files are trained alike. Two of them each leave out half of GENKI-4K, half of
-London's people and a fifth of LFW's: what they say of the faces of GENKI-4K and LFW that they have
-not seen fits the score's line, and what they say of those of GENKI-4K and London tells what the
-figures are. The third, trained on both halves, is the one that is shipped. Another fifth of LFW's
-people is kept from all three, and tells LFW's figures.
+smile.tflite sees the face with two towers; readout.tflite sees the features of the landmarks
+network. Three pairs of files are trained in the same way. Two of them each leave out half of
+GENKI-4K, half of the people of London and a fifth of those of LFW: their answers to the faces of
+GENKI-4K and LFW that they have not seen calibrate the score, and those of GENKI-4K and London give
+the figures. The third pair, trained on both halves, is shipped. Another fifth of the people of LFW
+is left out of all three and gives the figures of LFW.
 """
 
 import argparse
-import hashlib
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain
@@ -17,48 +16,47 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from model_builder import BuildError
 
 from edge.errors import ModelError
 from edge.inference.smile import MEASURES
-from senyum_lab.training.int8.file import write
-from senyum_lab.training.int8.processes import follow_parent
-from senyum_lab.training.int8.training import log_odds
+from senyum_lab.batch_work import exit_with_parent
+from senyum_lab.model_files.builder import BuildError
+from senyum_lab.training.calibration import ScoreQuality, Truths, Values, fit, score_quality
+from senyum_lab.training.export import write
+from senyum_lab.training.loop import log_odds
 from senyum_lab.training.smile import crops
-from senyum_lab.training.smile.calibration import Figures, Truths, Values, figures, fit
 from senyum_lab.training.smile.crops import SmileCrops
 from senyum_lab.training.smile.folds import (
     FOLDS,
     SHARES,
-    Answers,
+    SmileAnswers,
     as_pictures,
     part,
     readout,
     tower,
 )
-from senyum_lab.training.smile.network import TOWERS
+from senyum_lab.training.smile.training import TOWERS
 
-# What GENKI-4K and LFW each count in the score's line: alike, for the score is to mean the same in
-# both, though LFW's labels are strict and a mild smile is none there.
+# The weight of GENKI-4K and of LFW in the calibration: equal, because the score should mean the
+# same in both, although the labels of LFW are strict and do not count a mild smile.
 _LINE_WEIGHT = 1000.0
 
-# A quantized network that is worse than its float teacher by more is refused.
-_MOST_LOST = 0.01  # balanced accuracy
-_CHECKED = 500  # faces that the file is asked about
+_MOST_LOST = 0.01  # balanced accuracy, int8 against float
+_CHECKED = 500  # faces on which the file is compared
 
 
 def main() -> int:
-    """Train, check, write, and print what the score is worth; return the exit status."""
+    """Train, check and write the networks; print the figures; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/train_smile", description=__doc__)
     parser.add_argument("--datasets", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="crops, states and the model")
+    parser.add_argument("--out", type=Path, required=True, help="crops, training states, model")
     parser.add_argument("--processes", type=int, default=2, help="each uses one core; default: 2")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     sets = {name: crops.load(name, options.datasets, out / "crops") for name in crops.SETS}
-    # Fresh processes of one thread each: sums are then added in the same order on any machine.
-    with ProcessPoolExecutor(options.processes, get_context("spawn"), follow_parent) as pool:
+    # New processes with one thread each, so that sums are added in the same order on any machine.
+    with ProcessPoolExecutor(options.processes, get_context("spawn"), exit_with_parent) as pool:
         plans = [None, *range(FOLDS)]
         work = [
             ([pool.submit(tower, sets, out, plan, number) for number in range(TOWERS)],
@@ -66,7 +64,8 @@ def main() -> int:
             for plan in plans
         ]  # fmt: skip
         shipped, *folds = (
-            Answers.of([one.result() for one in towers], read.result()) for towers, read in work
+            SmileAnswers.of([one.result() for one in towers], read.result())
+            for towers, read in work
         )
     line, rows = _measured(sets, shipped, folds)
     for name, row in rows.items():
@@ -77,16 +76,12 @@ def main() -> int:
     }
     try:
         _check_loss(rows)
-        contents = {
-            name: write(networks, name, some, np.hstack([log_odds(n, some) for n in networks]))
-            for name, (networks, some) in checked.items()
-        }
+        for name, (networks, some) in checked.items():
+            answers = np.hstack([log_odds(network, some) for network in networks])
+            write(networks, out / f"{name}.tflite", some, answers)
     except (BuildError, ModelError) as error:
         print(f"train_smile: {error}", file=sys.stderr)
         return 1
-    for name, content in contents.items():
-        (out / f"{name}.tflite").write_bytes(content)
-        print(f"{hashlib.sha256(content).hexdigest()}  {out / f'{name}.tflite'}")
     print("[model.smile.calibration]")
     for name, value in zip((*MEASURES, "intercept"), line, strict=True):
         print(f"{name} = {value:.4g}")
@@ -94,9 +89,9 @@ def main() -> int:
 
 
 def _measured(
-    sets: dict[str, SmileCrops], shipped: Answers, folds: list[Answers]
-) -> tuple[Values, dict[str, Figures]]:
-    """Return the line of the shipped score, and what scores are worth."""
+    sets: dict[str, SmileCrops], shipped: SmileAnswers, folds: list[SmileAnswers]
+) -> tuple[Values, dict[str, ScoreQuality]]:
+    """Return the line of the shipped score, and the quality of the scores."""
     genki, lfw, london = sets["genki4k"], sets["lfw"], sets["london"]
     half, share = part(genki, FOLDS), part(lfw, SHARES)
     left_out = [
@@ -107,7 +102,7 @@ def _measured(
     lines = [_fitted(left_out[k : k + 1], truths[k : k + 1]) for k in range(FOLDS)]
     line = _fitted(left_out, truths)
     rows = {
-        f"GENKI-4K, half {k}, line of the other half": figures(
+        f"GENKI-4K, half {k}, line of the other half": score_quality(
             left_out[k][0], truths[k][0], lines[1 - k]
         )
         for k in range(FOLDS)
@@ -116,10 +111,10 @@ def _measured(
     for form in ("exact", "rounded"):
         kind = "int8" if form == "rounded" else "float"
         measures = getattr(shipped, form)["lfw"][unseen]
-        rows[f"lfw, unseen people, {kind}"] = figures(measures, lfw.smiling[unseen], line)
+        rows[f"lfw, unseen people, {kind}"] = score_quality(measures, lfw.smiling[unseen], line)
         by_fold = np.array([getattr(fold, form)["london"] for fold in folds])
         measures = by_fold[part(london, FOLDS), np.arange(len(london.smiling))]
-        rows[f"london, each half unseen, {kind}"] = figures(measures, london.smiling, line)
+        rows[f"london, each half unseen, {kind}"] = score_quality(measures, london.smiling, line)
         print(
             f"london, {kind}: {_ordered(london, measures @ line[:-1])} people smile above neutral"
         )
@@ -127,7 +122,7 @@ def _measured(
 
 
 def _ordered(faces: SmileCrops, scores: Values) -> str:
-    """Return how many people's smiling photo scores above their neutral one, of how many."""
+    """Return "K of N": for K of N people, the smiling photo scores above the neutral ones."""
     people = np.unique(faces.person)
     above = [
         scores[(faces.person == one) & faces.smiling].min()
@@ -138,7 +133,7 @@ def _ordered(faces: SmileCrops, scores: Values) -> str:
 
 
 def _fitted(measures: list[tuple[Values, Values]], truths: list[tuple[Truths, Truths]]) -> Values:
-    """Fit the line to faces of both sets, which count alike."""
+    """Fit the line to the faces of both sets with equal weight."""
     parts = [*chain(*truths)]
     return fit(
         np.concatenate([*chain(*measures)]),
@@ -147,8 +142,8 @@ def _fitted(measures: list[tuple[Values, Values]], truths: list[tuple[Truths, Tr
     )
 
 
-def _check_loss(rows: dict[str, Figures]) -> None:
-    """Refuse a quantized network that is worse than its float teacher by more than the bound."""
+def _check_loss(rows: dict[str, ScoreQuality]) -> None:
+    """Raise ModelError if int8 is worse than float by more than the limit."""
     exact, rounded = (rows[f"lfw, unseen people, {form}"].balanced for form in ("float", "int8"))
     if exact - rounded > _MOST_LOST:
         raise ModelError(

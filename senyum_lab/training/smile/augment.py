@@ -1,4 +1,4 @@
-"""Other pictures of the same faces: moved, turned, lit, blurred, coarse, noisy, half covered."""
+"""Random variations of faces: position, angle, light, blur, resolution, noise, occlusion."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 from edge.inference.smile import SIDE
 from senyum_lab.training.smile.crops import ROOM
 
-# Where the mouth's corners lie in the crop on average, -1 to 1, and how far a warp reaches.
+# The mean position of the corners of the mouth in the crop, -1 to 1, and the radius of a warp.
 _CORNERS = ((-0.35, 0.39), (0.35, 0.39))
 _REACH = 0.16
 
@@ -17,7 +17,7 @@ _REACH = 0.16
 def vary(wide: Tensor, lift: Tensor, generator: torch.Generator) -> Tensor:
     """Return one crop, pixels 0 to 255, (n, 1, 64, 64), of each of (n, 1, 96, 96).
 
-    `lift`, (n,): how far the mouth's corners are moved up and outwards, in half crops.
+    `lift`, (n,): how far the corners of the mouth move up and outwards, in half crops.
     """
     count = len(wide)
 
@@ -49,7 +49,7 @@ def vary(wide: Tensor, lift: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _lifted(grid: Tensor, lift: Tensor) -> Tensor:
-    """Return where each place is read from, relative to itself, for a mouth lifted by `lift`."""
+    """Return the displacement of each point of the grid for a mouth lifted by `lift`."""
     moved = torch.zeros_like(grid)
     for x, y in _CORNERS:
         centre = torch.tensor((x, y))
@@ -60,7 +60,7 @@ def _lifted(grid: Tensor, lift: Tensor) -> Tensor:
 
 
 def _coarse(crops: Tensor, generator: torch.Generator) -> Tensor:
-    """Make each eighth of the batch coarser than the last but the first half."""
+    """Reduce the resolution of the second half of the batch, differently for each eighth."""
     parts = list(crops.chunk(8))
     for i in range(4, len(parts)):
         side = int(torch.randint(24, SIDE, (1,), generator=generator))
@@ -72,7 +72,7 @@ def _coarse(crops: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _covered(light: Tensor, generator: torch.Generator) -> Tensor:
-    """Lay a grey rectangle over a few faces, mostly above the mouth."""
+    """Cover a few faces with a grey rectangle, usually above the mouth."""
     for i in range(0, len(light), 8):
         left, top = (int(n) for n in torch.randint(0, SIDE, (2,), generator=generator))
         across, down = (int(n) for n in torch.randint(4, SIDE // 3, (2,), generator=generator))

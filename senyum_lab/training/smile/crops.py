@@ -1,4 +1,4 @@
-"""Labelled faces, cut out by the unit's own parts, kept as one array for each set."""
+"""Labelled faces, cropped as on the device, cached as one array per set."""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -20,32 +20,32 @@ from edge.inference.landmarks import region
 from edge.inference.smile import PLACED_BY, SIDE, TEMPLATE, as_bytes
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Bytes2D, Yuv
+from senyum_lab.batch_work import Progress
 from senyum_lab.evaluate.faces import framed
-from senyum_lab.training.int8.kept import digest, kept
-from senyum_lab.training.int8.progress import Progress
+from senyum_lab.training.cache import cached, digest
 
 WIDE = 96  # side of the crop that augmentation reads
-ROOM = 1.25  # its field of view over the network's, so that a shifted crop has no empty border
+ROOM = 1.25  # its field of view over that of the network, as a margin for shifted crops
 _WIDE_TEMPLATE = layout(TEMPLATE, (SIDE / 2, SIDE / 2), WIDE / (SIDE * ROOM), WIDE)
-_LEAST_SCORE = 0.6  # of the detector: what it is less sure of is often no face
-_FER_EDGE = 12  # pixels added to each side of FER2013's tight 48x48 faces, or few are found
+_LEAST_SCORE = 0.6  # of the detector: below it, many are not faces
+_FER_EDGE = 12  # pixels added to each side of the tight 48x48 faces of FER2013, to detect them
 
 
 @dataclass(frozen=True, slots=True)
 class SmileCrops:
-    """The faces found in one set, n of them."""
+    """The n faces found in one set."""
 
-    crops: NDArray[np.uint8]  # (n, SIDE, SIDE): what the unit's network sees
-    wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with room about it
-    features: NDArray[np.uint8]  # (n, 2, FEATURES): what the unit's other network sees, of the
-    # face and, which the unit does not look at, of its mirror image
+    crops: NDArray[np.uint8]  # (n, SIDE, SIDE): the input of the network on the device
+    wide: NDArray[np.uint8]  # (n, WIDE, WIDE): the same face with a margin
+    features: NDArray[np.uint8]  # (n, 2, FEATURES): the input of the other network, of the
+    # face and (only in training) of its mirror image
     smiling: NDArray[np.bool_]  # (n,)
-    person: NDArray[np.str_]  # (n,): who it is, or the file where nobody says
-    listed: int  # pictures, with those that no face was found in
+    person: NDArray[np.str_]  # (n,): the person, or the file if it is unknown
+    listed: int  # pictures, including those without a face
 
 
 class Picture(NamedTuple):
-    """One labelled picture, read when it is wanted."""
+    """One labelled picture; `image` opens it."""
 
     image: Callable[[], Image.Image]
     smiling: bool
@@ -53,10 +53,10 @@ class Picture(NamedTuple):
 
 
 def load(name: str, datasets: Path, cache: Path) -> SmileCrops:
-    """Return the faces of one of `SETS`, cut anew where the cache has none of this code."""
+    """Return the faces of one of `SETS`, from the cache if it holds those of this code."""
     examiner = FaceAnalyzer(InferenceSettings(detector_score=_LEAST_SCORE))
     path = cache / f"{name}-{digest(('detector', 'landmarks'), [Path(__file__)])}.npz"
-    return kept(path, SmileCrops, lambda: _cut(examiner, list(SETS[name](datasets)), name))
+    return cached(path, SmileCrops, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
 
 def _cut(examiner: FaceAnalyzer, pictures: list[Picture], name: str) -> SmileCrops:
@@ -75,7 +75,7 @@ def _cut(examiner: FaceAnalyzer, pictures: list[Picture], name: str) -> SmileCro
 def _look(
     examiner: FaceAnalyzer, picture: Yuv
 ) -> tuple[Bytes2D, Bytes2D, NDArray[np.uint8]] | None:
-    """Return both crops of the largest face, and both ways' features."""
+    """Return both crops of the largest face, and the features of the face and its mirror image."""
     for found in examiner.find(picture):
         looked = examiner.locate(picture, found)
         if looked is not None:
@@ -91,7 +91,7 @@ def _look(
 
 
 def _mirrored(where: Affine) -> Affine:
-    """Return the map that reads what the landmarks network sees from right to left."""
+    """Return the map whose crop is the mirror image of that of `where`."""
     a, b, c, d, e, f = where
     return Affine(-a, b, c + a * SEEN, -d, e, f + d * SEEN)
 

@@ -1,4 +1,4 @@
-"""Which faces each network is trained on, and what it then says of all of them."""
+"""The faces that each network is trained on, and its answers to all faces."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -10,39 +10,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from senyum_lab.training.int8.network import Quantized, TrainableNetwork
-from senyum_lab.training.int8.training import log_odds
-from senyum_lab.training.smile.calibration import Values
+from senyum_lab.training.calibration import Values
+from senyum_lab.training.loop import TrainedNetwork, log_odds, train
+from senyum_lab.training.network import QuantizedNetwork
 from senyum_lab.training.smile.crops import SmileCrops
-from senyum_lab.training.smile.readout import Features
-from senyum_lab.training.smile.readout import train as train_readout
-from senyum_lab.training.smile.training import SmileSamples, train
+from senyum_lab.training.smile.training import ReadoutSet, SmileSet
 
 FOLDS = 2  # of GENKI-4K's faces and of London's people; fold k leaves out half k of each
 SHARES = 5  # of LFW's people; share 0 is for testing alone, share 1 + k is left out by fold k
 _SEED = 20
-_WEIGHTS = {"genki4k": 2.0, "lfw": 2.5, "fer2013": 0.5}  # by how far the labels can be trusted
+_WEIGHTS = {"genki4k": 2.0, "lfw": 2.5, "fer2013": 0.5}  # by the reliability of the labels
 
 
-class Told(NamedTuple):
-    """What one network says of faces: (n,) log-odds by set."""
+class NetworkAnswers(NamedTuple):
+    """The answers of one network: (n,) log-odds by set."""
 
     exact: dict[str, Values]  # in float
     rounded: dict[str, Values]  # in int8
-    network: Quantized
+    network: QuantizedNetwork
 
 
-class Answers(NamedTuple):
-    """What both files' networks say of faces: (n, 2) log-odds by set; the towers' is their mean."""
+class SmileAnswers(NamedTuple):
+    """The answers of both files: (n, 2) log-odds by set; the first is the mean of the towers."""
 
     exact: dict[str, Values]
     rounded: dict[str, Values]
-    towers: list[Quantized]
-    readout: Quantized
+    towers: list[QuantizedNetwork]
+    readout: QuantizedNetwork
 
     @classmethod
-    def of(cls, towers: Sequence[Told], readout: Told) -> Self:
-        """Put together what each network said."""
+    def of(cls, towers: Sequence[NetworkAnswers], readout: NetworkAnswers) -> Self:
+        """Combine the answers of the networks."""
         exact, rounded = (
             {
                 name: np.c_[
@@ -56,48 +54,48 @@ class Answers(NamedTuple):
         return cls(exact, rounded, [one.network for one in towers], readout.network)
 
 
-def tower(sets: dict[str, SmileCrops], out: Path, fold: int | None, number: int) -> Told:
-    """Train one tower of a fold, or of what is shipped (None), and ask it about all."""
+def tower(sets: dict[str, SmileCrops], out: Path, fold: int | None, number: int) -> NetworkAnswers:
+    """Train one tower of a fold, or of the shipped model (None); return its answers."""
     torch.set_num_threads(1)
-    wide, target, weight = _learnt(sets, "wide", fold)
+    wide, target, weight = _training_faces(sets, "wide", fold)
     onset = torch.from_numpy(onsets(sets["london"], fold))
-    samples = SmileSamples(wide[:, None], target, weight, onset)
-    both = train(samples, out, f"{_name(fold)}-{number}", _SEED + number)
-    return _asked(sets, both, lambda network, faces: both_ways(network, faces.crops))
+    samples = SmileSet(wide[:, None], target, weight, onset)
+    trained = train(samples, out, f"{_name(fold)}-{number}", _SEED + number)
+    return _answers(sets, trained, lambda network, faces: both_ways(network, faces.crops))
 
 
-def readout(sets: dict[str, SmileCrops], out: Path, fold: int | None) -> Told:
-    """Train one readout, and ask it about all."""
+def readout(sets: dict[str, SmileCrops], out: Path, fold: int | None) -> NetworkAnswers:
+    """Train one readout; return its answers to all faces."""
     torch.set_num_threads(1)
-    features = Features(*_learnt(sets, "features", fold))
-    both = train_readout(features, out, f"{_name(fold)}-readout", _SEED)
+    samples = ReadoutSet(*_training_faces(sets, "features", fold))
+    trained = train(samples, out, f"{_name(fold)}-readout", _SEED)
 
     def ask(network: nn.Module, faces: SmileCrops) -> Values:
         return log_odds(network, as_pictures(faces.features))[:, 0]
 
-    return _asked(sets, both, ask)
+    return _answers(sets, trained, ask)
 
 
 def _name(fold: int | None) -> str:
     return "shipped" if fold is None else f"fold{fold}"
 
 
-def _asked(
+def _answers(
     sets: dict[str, SmileCrops],
-    both: tuple[TrainableNetwork, Quantized],
+    trained: TrainedNetwork,
     ask: Callable[[nn.Module, SmileCrops], Values],
-) -> Told:
+) -> NetworkAnswers:
     exact, rounded = (
         {name: ask(network, faces) for name, faces in sets.items() if name != "fer2013"}
-        for network in both
+        for network in trained
     )
-    return Told(exact, rounded, both[1])
+    return NetworkAnswers(exact, rounded, trained.rounded)
 
 
-def _learnt(
+def _training_faces(
     sets: dict[str, SmileCrops], field: str, fold: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what a fold is trained on: a field of its faces, who smiles, what each counts."""
+    """Return a field of the faces that a fold is trained on, their labels and their weights."""
     left_out = [0] if fold is None else [0, 1 + fold]
     kept = {
         "genki4k": part(sets["genki4k"], FOLDS) != (-1 if fold is None else fold),
@@ -117,7 +115,7 @@ def _learnt(
 
 
 def onsets(london: SmileCrops, fold: int | None) -> NDArray[np.uint8]:
-    """Return the neutral and the smiling photo of each person who is not left out."""
+    """Return the neutral and the smiling photo of each person of the fold."""
     kept = part(london, FOLDS) != (-1 if fold is None else fold)
     wide, smiling, person = (
         values[kept] for values in (london.wide, london.smiling, london.person)
@@ -131,17 +129,17 @@ def onsets(london: SmileCrops, fold: int | None) -> NDArray[np.uint8]:
 
 
 def as_pictures(features: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the faces' features, (n, 2, FEATURES), as the readout takes them: of one pixel."""
+    """Return features, (n, 2, FEATURES), as pictures of one pixel for the readout."""
     return features[:, :1, None, :]
 
 
 def both_ways(network: nn.Module, crops: NDArray[np.uint8]) -> Values:
-    """Return what a network says of faces, (n,), as the unit asks: each and its mirror image."""
+    """Return the mean answers, (n,), to each face and its mirror image, as on the device."""
     ways = (crops, crops[:, :, ::-1].copy())
     said = [log_odds(network, way[..., None])[:, 0] for way in ways]
     return np.asarray(np.mean(said, axis=0), np.float64)
 
 
 def part(faces: SmileCrops, parts: int) -> NDArray[np.int64]:
-    """Return which of so many parts each face is in; a person is always in the same."""
+    """Return the part of each face, 0 to `parts` - 1; all faces of a person are in one part."""
     return np.array([zlib.crc32(person.encode()) % parts for person in faces.person.tolist()])

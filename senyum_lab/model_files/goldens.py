@@ -1,4 +1,4 @@
-"""Writes models/goldens.toml (see edge/appliance/doctor/model_selfcheck.py)."""
+"""Write models/goldens.toml, the expected outputs for edge/appliance/doctor/model_selfcheck.py."""
 
 import sys
 
@@ -7,12 +7,12 @@ import tomlkit
 from edge.appliance.doctor.model_selfcheck import FILE, differences, figures
 from edge.inference.models import Models, shipped
 
-SHARE = 2e-3  # of the largest figure: another machine's order of additions
+SHARE = 2e-3  # of the largest figure: other machines add in another order
 STEP = 0.065  # of an int8 output, the largest of ours
 
 
 def main() -> int:
-    """Write the file, or with --check say what in it is stale; returns the exit status."""
+    """Write the file, or with --check list its stale parts; return the exit status."""
     models = Models()
     if sys.argv[1:] == ["--check"]:
         stale = [name for name, same in differences(models).items() if not same]

@@ -1,4 +1,4 @@
-"""What takes long to make, kept in a file, so that a run goes on where it was interrupted."""
+"""A cache of arrays that take long to compute, so that an interrupted run can continue."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -13,8 +13,8 @@ import edge.inference
 from edge.inference.models import Models
 from edge.settings import CameraSettings, InferenceSettings
 
-# What lies between a picture and what a network sees of it, beside edge.inference.
-_BETWEEN = ("edge/images.py", "senyum_lab/evaluate/faces.py")
+# Besides edge.inference, the code that a picture passes on its way to a network.
+_PREPARATION = ("edge/images.py", "senyum_lab/evaluate/faces.py")
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     Arrays = TypeVar("Arrays", bound=DataclassInstance)
 
 
-def kept(path: Path, kind: "type[Arrays]", make: "Callable[[], Arrays]") -> "Arrays":
-    """Return the dataclass of arrays that `path` holds, made first where there is no such file.
+def cached(path: Path, kind: "type[Arrays]", make: "Callable[[], Arrays]") -> "Arrays":
+    """Return the dataclass of arrays stored in `path`; call `make` and store them if it is missing.
 
-    `path` must tell apart whatever changes what is made. A run that is killed leaves no half file
-    under that name.
+    The name must change with everything that affects the arrays. An interrupted run leaves no
+    incomplete file under this name.
     """
     names = [field.name for field in fields(kind)]
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = make()
-        half = path.with_suffix(".half.npz")
-        np.savez(half, **{name: getattr(made, name) for name in names})
-        half.rename(path)
+        incomplete = path.with_suffix(".half.npz")
+        np.savez(incomplete, **{name: getattr(made, name) for name in names})
+        incomplete.rename(path)
     with np.load(path) as stored:
         return kind(**{name: stored[name] for name in names})
 
 
 def digest(models: Iterable[str], code: Iterable[Path], more: str = "") -> str:
-    """Return twelve letters that change with whatever changes what the unit sees of a picture.
+    """Return twelve hexadecimal digits that identify how the device processes a picture.
 
-    These models, the unit's own code and settings, `code`, and what `more` says: what was cut out
-    by the code of yesterday is not what the unit sees today.
+    They depend on these models, on the code and the settings of the device, on the files `code`
+    and on `more`.
     """
-    room = Path(edge.inference.__file__).parent
-    unit = [*sorted(room.glob("*.py")), *(room.parents[1] / name for name in _BETWEEN)]
+    folder = Path(edge.inference.__file__).parent
+    unit = [*sorted(folder.glob("*.py")), *(folder.parents[1] / name for name in _PREPARATION)]
     shipped = Models()
     parts = [
         *(shipped.spec(name).sha256 for name in models),

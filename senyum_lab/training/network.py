@@ -1,8 +1,8 @@
-"""Small networks, in float and with every number rounded as the unit's int8 kernels round it.
+"""Small networks, in float and with every number rounded as the int8 kernels of the device do.
 
-Plain convolutions with ReLU, the mean over the last map, one straight line: nothing that an
-int8 kernel of 2020 does not have. Input: pixels 0 to 255; output: log-odds. A picture of one pixel
-may have no convolution at all.
+Convolutions with ReLU, the mean over the last map, one linear layer: operators that int8 kernels
+have had since 2020. Input: pixels 0 to 255; output: log-odds. A picture of one pixel needs no
+convolution.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from torch.nn import functional
 
 INPUT_SCALE = 1 / 128  # a network's own input is (pixel - 128) / 128
 _LEVELS = 255
-_SEEN = 0.9999  # of the activations lie in a layer's range; the rest is clipped
+_IN_RANGE = 0.9999  # of the activations lie in the range of a layer; the rest is clipped
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
-    """What one network is made of."""
+class NetworkDesign:
+    """The layers and the input of a network."""
 
     # Output channels and stride (1 or 2) of each convolution; none only where `side` is 1.
     layers: tuple[tuple[int, int], ...]
     side: int  # of the square input, in pixels; even at each stride of 2
     channels: int  # of the input: 1 grey, 3 colour
-    outputs: int  # log-odds, each of a question of its own
-    most_logit: float  # the largest log-odds that int8 can say
+    outputs: int  # log-odds, each of another question
+    most_logit: float  # the largest log-odds that int8 represents
     kernel: int = 3  # side of each convolution, 3 or 1
 
     @property
@@ -35,9 +35,9 @@ class Design:
 
 
 class TrainableNetwork(nn.Module):
-    """The network in float, with batch normalisation; what training begins with."""
+    """The network in float, with batch normalisation; training starts with it."""
 
-    def __init__(self, design: Design) -> None:
+    def __init__(self, design: NetworkDesign) -> None:
         super().__init__()
         self.design = design
         self.convolutions = nn.ModuleList()
@@ -60,17 +60,17 @@ class TrainableNetwork(nn.Module):
         return logits
 
 
-class Quantized(nn.Module):
-    """The same network with its norms folded, and weights and activations on their int8 grids.
+class QuantizedNetwork(nn.Module):
+    """The network with folded normalisation, and weights and activations on their int8 grids.
 
-    Weights: symmetric, a scale for each channel. Activations: a scale for each layer, from 0 up.
-    Gradients pass the rounding as if it were not there, and stop where a range clips.
+    Weights are symmetric with one scale per channel; activations start at 0 with one scale per
+    layer. Gradients ignore the rounding, and are 0 where a value is clipped.
     """
 
     scales: Tensor
 
     def __init__(self, network: TrainableNetwork, pixels: Tensor) -> None:
-        """Fold `network`, and take the activations' ranges from `pixels` as it takes them."""
+        """Fold `network`; derive the ranges of the activations from `pixels`, 0 to 255."""
         super().__init__()
         self.design = network.design
         self.weights = nn.ParameterList()
@@ -87,13 +87,13 @@ class Quantized(nn.Module):
                 stride = convolution.stride[0]
                 x = pad(x, stride, self.design.kernel)
                 x = functional.relu(functional.conv2d(x, weight, bias, stride))
-                scales.append(_share(x, _SEEN) / _LEVELS)
+                scales.append(_quantile(x, _IN_RANGE) / _LEVELS)
             self.weights.append(nn.Parameter(network.line.weight.clone()))
             self.biases.append(nn.Parameter(network.line.bias.clone()))
         self.register_buffer("scales", torch.tensor(scales))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the log-odds, (n, outputs), as the int8 file gives them."""
+        """Return the log-odds, (n, outputs), that the int8 file gives."""
         x, scale_in = (pixels - 128) * INPUT_SCALE, INPUT_SCALE
         for i, (_, stride) in enumerate(self.design.layers):
             weight, bias = self._rounded(i, scale_in)
@@ -108,7 +108,7 @@ class Quantized(nn.Module):
         return _round(logits, self.design.output_scale, -128, 127)
 
     def _rounded(self, i: int, scale_in: float) -> tuple[Tensor, Tensor]:
-        """Return weight and bias of layer `i` on their grids."""
+        """Return the weight and the bias of layer `i` on their grids."""
         weight = self.weights[i]
         scales = weight_scales(weight)
         shape = (-1, *(1 for _ in weight.shape[1:]))
@@ -120,19 +120,19 @@ class Quantized(nn.Module):
 
 
 def pad(x: Tensor, stride: int, kernel: int = 3) -> Tensor:
-    """Pad as TFLite's SAME does: with stride 2 on an even side, right and bottom only."""
+    """Pad as SAME of TFLite does: right and bottom only with stride 2 on an even side."""
     if kernel == 1:  # and stride 1
         return x
     return functional.pad(x, (1, 1, 1, 1) if stride == 1 else (0, 1, 0, 1))
 
 
 def weight_scales(weight: Tensor) -> Tensor:
-    """Return the step of each output channel's weights."""
+    """Return the step of the weights of each output channel."""
     return weight.detach().abs().flatten(1).amax(1).clamp(min=1e-8) / 127
 
 
-def _share(x: Tensor, share: float) -> float:
-    """Return the value that `share` of x lie below."""
+def _quantile(x: Tensor, share: float) -> float:
+    """Return the quantile `share` of x."""
     flat = x.flatten()
     return float(flat.kthvalue(max(1, int(share * flat.numel()))).values)
 

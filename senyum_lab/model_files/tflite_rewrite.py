@@ -1,7 +1,7 @@
-"""Rewrites of a TFLite model that change neither its function nor its weights' meaning.
+"""Rewrites of a TFLite model that keep its function.
 
-They work on the object tree of the FlatBuffers schema (`schema.ModelT`), which the caller hands
-in as a module: it comes from a pinned package and is needed for building only.
+They work on the object tree of the FlatBuffers schema (`schema.ModelT`). The schema is a module
+from a pinned package that only the build needs.
 """
 
 from functools import partial
@@ -20,8 +20,8 @@ ALIGNMENT = 16
 # The map of the landmarks network that the smile is read from: the last of this shape.
 FEATURES = (1, 6, 6, 128)
 
-# How much of a layer's weights rounding to int8 may take, root mean square; more is refused. Of
-# the identity network no layer loses more than 1 %, and its templates keep a cosine of 0.9993.
+# The largest root mean square loss of the weights of a layer by rounding to int8. No layer of the
+# identity network loses more than 1 %, and its templates keep a cosine of 0.9993.
 NARROWING = 0.02
 
 
@@ -49,7 +49,7 @@ def save(schema: ModuleType, model: Any) -> bytes:
 
 
 def _pack_aligned(schema: ModuleType, buffer: Any, builder: Any) -> int:
-    """Do what the generated `BufferT.Pack` does, which knows no alignment."""
+    """Do what the generated `BufferT.Pack` does, with alignment."""
     data = b"" if buffer.data is None else bytes(buffer.data)
     if data:
         builder.StartVector(1, len(data), ALIGNMENT)
@@ -63,20 +63,20 @@ def _pack_aligned(schema: ModuleType, buffer: Any, builder: Any) -> int:
 
 
 def opcode(schema: ModuleType, model: Any, builtin: int, version: int) -> int:
-    """Return the index of an operator code, added where it is missing."""
+    """Return the index of an operator code; add it if it is missing."""
     for index, code in enumerate(model.operatorCodes):
         if _builtin(code) == builtin and code.version == version:
             return index
     code = schema.OperatorCodeT()
     code.builtinCode = builtin
-    code.deprecatedBuiltinCode = builtin  # what readers before schema version 3a look at
+    code.deprecatedBuiltinCode = builtin  # read by programs older than schema version 3a
     code.version = version
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
 
 
 def single(schema: ModuleType, model: Any) -> None:
-    """Make the batch one picture: every activation's first dimension, and reshapes' targets."""
+    """Set the batch size to one in all activations and in the targets of reshapes."""
     graph = model.subgraphs[0]
     batch = int(graph.tensors[graph.inputs[0]].shape[0])
     for tensor in graph.tensors:
@@ -95,7 +95,7 @@ def single(schema: ModuleType, model: Any) -> None:
 
 
 def fuse_prelu(schema: ModuleType, model: Any) -> int:
-    """Make PRELU of relu(x) + c * (x - |x|); return how many were found.
+    """Replace relu(x) + c * (x - |x|) by PRELU; return the number of replacements.
 
     The slope is 2c, a doubling, so every output stays the same to the last bit.
     """
@@ -136,22 +136,22 @@ def fuse_prelu(schema: ModuleType, model: Any) -> int:
 
 
 def take_ycbcr(schema: ModuleType, model: Any) -> None:
-    """Make the network read YCbCr, which cameras give, where it read RGB.
+    """Make a network that reads RGB read YCbCr, which cameras deliver.
 
-    The conversion is linear, so the first convolution does it with weights of its own: W · M. Its
-    input must be normalised about the middle of the range, so that colours' zero stays zero; only
-    colours that RGB cannot hold, and were clipped, come out otherwise.
+    The conversion is linear, so it is merged into the weights of the first convolution: W · M. The
+    input must be normalised about the middle of the range, so that zero stays zero. Only colours
+    outside RGB, which were clipped, give another result.
     """
     _mix_input(schema, model, YCBCR)
 
 
 def take_grey(schema: ModuleType, model: Any) -> None:
-    """Make the network read one channel, as if the same were given for red, green and blue."""
+    """Make the network read one channel, used as red, green and blue."""
     _mix_input(schema, model, GREY)
 
 
 def _mix_input(schema: ModuleType, model: Any, mixture: Any) -> None:
-    """Let the first convolution read channels of which `mixture` (3, n) makes RGB."""
+    """Make the first convolution read n channels that `mixture` (3, n) converts to RGB."""
     graph, names = model.subgraphs[0], schema.BuiltinOperator
     picture = int(graph.inputs[0])
     readers = [op for op in graph.operators if picture in map(int, op.inputs)]
@@ -175,7 +175,7 @@ def _mix_input(schema: ModuleType, model: Any, mixture: Any) -> None:
 
 
 def tell_features(schema: ModuleType, model: Any) -> None:
-    """Put out the last map of shape `FEATURES` too, after the outputs that are there."""
+    """Add the last map of shape `FEATURES` to the outputs."""
     graph = model.subgraphs[0]
     maps = [
         int(op.outputs[0])
@@ -189,10 +189,10 @@ def tell_features(schema: ModuleType, model: Any) -> None:
 
 
 def widen_weights(schema: ModuleType, model: Any) -> int:
-    """Make float32 of int8 weights, so that activations are no longer rounded; return how many.
+    """Convert int8 weights to float32; return the number of tensors.
 
-    Dynamic-range kernels round each layer's input to int8 on the way, every runtime in its own
-    manner; the plain float kernels agree to the last digits, and are the faster ones.
+    Dynamic-range kernels round the input of each layer to int8, differently in every runtime. The
+    float kernels agree to the last digits and are faster.
     """
     graph = model.subgraphs[0]
     widened = 0
@@ -216,15 +216,15 @@ def widen_weights(schema: ModuleType, model: Any) -> int:
 
 
 def narrow_weights(schema: ModuleType, model: Any) -> int:
-    """Store convolution weights as int8, a scale each channel, with a DEQUANTIZE; return how many.
+    """Store convolution weights as int8 with one scale per channel; return the number of tensors.
 
-    Arithmetic stays float32: the runtimes widen the weights once, when they load the file, so it
-    is as fast as the float network. Biases and slopes stay float32, too: together they are some
-    tens of kilobytes. Raises RewriteError where int8 loses more than NARROWING of a layer.
+    Arithmetic stays float32: a DEQUANTIZE converts the weights once, when the file is loaded. The
+    biases and slopes, some tens of kilobytes, stay float32. Raises RewriteError if int8 loses more
+    than NARROWING of a layer.
     """
     graph, names = model.subgraphs[0], schema.BuiltinOperator
     added = []
-    code = opcode(schema, model, names.DEQUANTIZE, 5)  # the first with a scale each channel
+    code = opcode(schema, model, names.DEQUANTIZE, 5)  # the first with one scale per channel
     channels = {names.CONV_2D: 0, names.DEPTHWISE_CONV_2D: 3}  # their dimension in the weights
     for operator in graph.operators:
         kind = _builtin(model.operatorCodes[operator.opcodeIndex])
@@ -260,16 +260,16 @@ def narrow_weights(schema: ModuleType, model: Any) -> int:
 
 
 def sweep(schema: ModuleType, model: Any) -> None:
-    """Drop the operator codes, tensors and buffers that nothing uses any more.
+    """Remove unused operator codes, tensors and buffers.
 
-    Raises RewriteError where a rewrite took away what something else still reads.
+    Raises RewriteError if a rewrite removed a tensor that is still used.
     """
     graph = model.subgraphs[0]
     made = {int(t) for node in graph.operators for t in node.outputs} | set(map(int, graph.inputs))
     for node in (*graph.operators, graph):
         for t in map(int, node.outputs if node is graph else node.inputs):
             if t >= 0 and t not in made and model.buffers[graph.tensors[t].buffer].data is None:
-                raise RewriteError(f"tensor {graph.tensors[t].name!r} is needed and no longer made")
+                raise RewriteError(f"tensor {graph.tensors[t].name!r} is used but not computed")
 
     used = {int(t) for op in graph.operators for t in (*op.inputs, *op.outputs) if t >= 0}
     used |= {int(t) for t in (*graph.inputs, *graph.outputs)}
@@ -298,7 +298,7 @@ def sweep(schema: ModuleType, model: Any) -> None:
 
 
 def _builtin(code: Any) -> int:
-    """Old files have the operator in a byte field, new ones in both (schema.fbs)."""
+    """Return the operator: old files have it in a byte field, new ones in both (schema.fbs)."""
     return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
 
 

