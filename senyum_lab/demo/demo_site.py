@@ -128,7 +128,7 @@ class DemoSite:
         return done.stdout.strip()
 
 
-class ReceiverProcess:
+class DemoReceiver:
     """`senyum receive --json` in its own process, as on a central server."""
 
     def __init__(

@@ -15,7 +15,7 @@ from edge.gpio.cue_player import CuePlayer
 from edge.settings import Settings
 from edge.types import Frame
 from senyum_lab.bench.scenes import Span
-from senyum_lab.demo.demo_site import ReceiverProcess
+from senyum_lab.demo.demo_site import DemoReceiver
 from senyum_lab.demo.pins import observed_board
 from senyum_lab.demo.proof import SceneWindow
 from senyum_lab.demo.recording import DemoRecorder
@@ -170,7 +170,7 @@ class ScenePlan:
         }
 
 
-def wait_until_stopped(receiver: ReceiverProcess, recorder: DemoRecorder) -> None:
+def wait_until_stopped(receiver: DemoReceiver, recorder: DemoRecorder) -> None:
     """Wait until the event "stopped" has reached the receiver, or for a limited time."""
     deadline = time.monotonic() + _ARRIVAL_S
     while time.monotonic() < deadline:

@@ -16,7 +16,7 @@ from edge.contract.topics import UnitName
 from edge.images import to_image
 from edge.inference.models import Models
 from senyum_lab.bench.scenes import FPS, SCENES, SIZE, SceneRenderer, Span, record
-from senyum_lab.demo.demo_site import DemoError, DemoSite, ReceiverProcess
+from senyum_lab.demo.demo_site import DemoError, DemoReceiver, DemoSite
 from senyum_lab.demo.picture import compose
 from senyum_lab.demo.playback import DaemonThread, ScenePlan, wait_until_stopped
 from senyum_lab.demo.proof import DemoEvidence, DemoFinding, check, stored_events
@@ -69,7 +69,7 @@ def scenes(folder: Path, *, plain: bool, picture: Path | None) -> int:
             site.register_key()
         recorder, screen = _open_output(console, honesty, plain=plain)
         receiver = stack.enter_context(
-            closing(ReceiverProcess(site, broker.port, recorder.record_notice))
+            closing(DemoReceiver(site, broker.port, recorder.record_notice))
         )
         plan = ScenePlan(spans, FPS, recorder, broker)
         album = MomentPicture(recorder) if picture else None
@@ -104,7 +104,7 @@ def live(folder: Path, people: Path, photos: Path, *, plain: bool) -> int:
         site.register_key()
         recorder, screen = _open_output(console, _JUDGED if _judged() else _NOT_JUDGED, plain=plain)
         receiver = stack.enter_context(
-            closing(ReceiverProcess(site, broker.port, recorder.record_notice))
+            closing(DemoReceiver(site, broker.port, recorder.record_notice))
         )
         with DaemonThread(settings, recorder) as daemon, screen as shown:
             try:

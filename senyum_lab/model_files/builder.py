@@ -197,7 +197,7 @@ def manifest_table(schema: ModuleType, table: Mapping[str, Any], content: bytes)
 
 def manifest_text(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the manifest as TOML; strings, numbers and arrays of JSON are also TOML."""
-    lines = ["# Written by scripts/build_models from sources.toml; edit that file."]
+    lines = ["# Written by scripts/build_models from sources.toml; edit that one."]
     for name, table in tables.items():
         lines += ["", f"[model.{name}]"]
         lines += [f"{k} = {json.dumps(v)}" for k, v in table.items() if k != "calibration"]

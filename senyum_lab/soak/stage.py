@@ -12,7 +12,7 @@ from typing import IO
 
 from edge.errors import SenyumError
 from senyum_lab.bench.scenes import FPS, SCENES, SIZE, Scene, SceneRenderer, record
-from senyum_lab.demo.demo_site import SENYUM, DemoSite, ReceiverProcess
+from senyum_lab.demo.demo_site import SENYUM, DemoReceiver, DemoSite
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 FACES = Path(__file__).parents[2] / "tests" / "faces"
@@ -36,7 +36,7 @@ class SoakSite:
     daemon: subprocess.Popen[bytes]
     unit: DemoSite
     central: DemoSite
-    receiver: ReceiverProcess
+    receiver: DemoReceiver
     log: Path
 
     def check(self) -> None:
@@ -88,9 +88,7 @@ def at_work(
         unit.enrol(*unit.write_people(FACES))
         unit.register_key()
         central.keys.write_bytes(unit.keys.read_bytes())
-        receiver = stack.enter_context(
-            closing(ReceiverProcess(central, broker.port, lambda _: None))
-        )
+        receiver = stack.enter_context(closing(DemoReceiver(central, broker.port, lambda _: None)))
         log = stack.enter_context((folder / "run.log").open("wb"))
         daemon = stack.enter_context(
             subprocess.Popen(
