@@ -11,6 +11,7 @@ Threads, and the one thing each does:
 
 import itertools
 import logging
+import math
 import secrets
 import signal
 import threading
@@ -27,9 +28,12 @@ from edge.camera import Camera, open_camera
 from edge.capture.capture_thread import CaptureThread
 from edge.capture.exposure import CameraController
 from edge.commands.actions import RuntimeConfig, change_of
+from edge.commands.handler import CommandHandler
 from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.authority import AuthorityFile
 from edge.contract.keys import SigningKey
+from edge.contract.roster_manifest import manifest_topic
+from edge.contract.topics import COMMAND, UnitName
 from edge.errors import ErrorCode, OutboxDamaged
 from edge.gpio.cue_player import CuePlayer
 from edge.gpio.reconnecting_panel import ReconnectingPanel
@@ -37,12 +41,14 @@ from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
 from edge.mqtt.link import ConnectionManager
 from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.subscriber import Subscription
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder
 from edge.outbox.store import MIB, Outbox
 from edge.outbox.summary import was_replaced
 from edge.roster.installer import RosterInstaller
 from edge.roster.keys import read_key
+from edge.roster.receiver import RosterReceiver
 from edge.settings import Settings
 from edge.status.camera_outage import CameraOutage
 from edge.status.faults import FaultMonitor
@@ -60,10 +66,14 @@ from edge.types import (
     Audit,
     AuditCode,
     CameraFault,
+    CommandReceived,
     Cue,
     EventStored,
+    Frame,
     LinkChanged,
+    MessageReceived,
     Outcome,
+    RosterReceived,
     Stimulus,
     StoreFailed,
     TimerTick,
@@ -105,7 +115,7 @@ class Daemon:
         `observer` is told, in the main loop, of each stimulus, what it brought about, and the
         session's state after it. `reread` reads the settings anew, when that is ordered.
         """
-        self._inbox = EventQueue()
+        self._inbox: EventQueue[Frame | Stimulus] = EventQueue()
         self._tally = HealthState(power=power)
         self._absence = absence or CameraOutage()
         self._faults = FaultMonitor(self._tally, self._audit, self._step, self._absence)
@@ -180,6 +190,10 @@ class Daemon:
         )
         self._commands.attach(sealer, outbox, present, self._handover.load, doors)
         delivery = self._handover.listener(settings, sealer, self._commands.refusals)
+        unit = UnitName.of(settings.unit)
+        messages: EventQueue[MessageReceived] = EventQueue()
+        commands = Subscription((unit.subtopic(COMMAND, "+"),), CommandReceived, messages)
+        rosters = Subscription((manifest_topic(unit),), RosterReceived, messages)
         self._link = ConnectionManager(
             settings.broker,
             outbox.file,
@@ -189,9 +203,12 @@ class Daemon:
             vitals=lambda: self._commands.vitals(self._tally.report(settings.outbox.file.parent)),
             pace=LinkTiming(health_interval=settings.broker.health_period),
             archive=self._commands.archive,
-            listeners=(*self._commands.listeners, delivery),
+            subscriptions=(commands, rosters),
         )
         self._commands.link = self._handover.link = self._link
+        self._handover.subscription = rosters
+        assert self._commands.handler is not None
+        self._worker = _MessageWorker(messages, self._commands.handler, delivery, self._link)
         self._teller = StatusReporter(
             self._tally,
             self._notifier,
@@ -210,7 +227,7 @@ class Daemon:
         self._feed = CaptureThread(
             camera,
             settings.camera,
-            on_frame=self._inbox.put_frame,
+            on_frame=self._inbox.put_latest,
             on_fault=lambda why: self._inbox.put(CameraFault(why)),
             on_end=self._ended.set,
         )
@@ -229,6 +246,7 @@ class Daemon:
         """Watch the door until `stop`, or until the replay has ended and its events are stored."""
         self._recorder.start()
         self._link.start()
+        self._worker.start()
         self._announce()
         self._commands.begin(self._handover.retry)
         self._feed.start()
@@ -236,7 +254,9 @@ class Daemon:
         status_at = rate_at = time.monotonic_ns()
         rate_frames = 0
         while not self._stop.is_set() and not self._finished():
-            stimuli, frame = self._inbox.get(TICK_S)
+            messages = self._inbox.get(TICK_S)
+            frame = next((each for each in messages if isinstance(each, Frame)), None)
+            stimuli = [each for each in messages if not isinstance(each, Frame)]
             for stimulus in stimuli:
                 self._take(stimulus)
             now = time.monotonic_ns()
@@ -383,6 +403,7 @@ class Daemon:
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:
             log.error("the disk did not take the last event in time")
+        self._worker.close(left(0.35))
         self._link.close(timeout=left(0.7))
         self._feed.close(timeout=left(1.0))
         if stored:  # else the recorder still holds the outbox, and the process's end closes it
@@ -391,6 +412,43 @@ class Daemon:
         self._panel.close()
         self._teller.close()
         self._notifier.close()
+
+
+class _MessageWorker(threading.Thread):
+    """Handles the messages to this unit one after another."""
+
+    def __init__(
+        self,
+        messages: EventQueue[MessageReceived],
+        commands: CommandHandler,
+        rosters: RosterReceiver,
+        link: ConnectionManager,
+    ) -> None:
+        super().__init__(name="messages", daemon=True)
+        self._messages = messages
+        self._commands = commands
+        self._rosters = rosters
+        self._link = link
+
+    def run(self) -> None:
+        due = math.inf
+        while not self._messages.closed:
+            wait = None if due == math.inf else max(0.0, due - time.monotonic())
+            for message in self._messages.get(wait, limit=1):
+                handler = self._commands if isinstance(message, CommandReceived) else self._rosters
+                try:
+                    handler.heard(message.topic, message.payload, message.retained)
+                except Exception as error:  # noqa: BLE001 - a message never ends the thread
+                    # Without a traceback, which may quote the message.
+                    log.error("a message was not understood (%s)", type(error).__name__)  # noqa: TRY400
+                self._link.acknowledge(message.delivery)
+            due = self._rosters.poll(time.monotonic())
+
+    def close(self, timeout: float) -> None:
+        """Finish the message in hand, leave the rest to the broker."""
+        self._messages.close()
+        if self.is_alive():
+            self.join(timeout)
 
 
 def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:

@@ -314,6 +314,27 @@ class TimerTick:
     """Time passed and nothing else happened."""
 
 
+# --- broker -> main loop -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A message that the broker delivered."""
+
+    topic: str
+    payload: bytes
+    retained: bool  # kept by the broker and sent because of the subscription
+    delivery: int = 0  # what the link acknowledges to the broker; 0: nothing
+
+
+class CommandReceived(MessageReceived):
+    """A message on a command topic of the unit."""
+
+
+class RosterReceived(MessageReceived):
+    """A roster manifest, or a chunk that was fetched."""
+
+
 Stimulus = FrameResult | EventStored | StoreFailed | LinkChanged | CameraFault | TimerTick
 
 # --- attendance -> gpio ----------------------------------------------------------------------

@@ -45,7 +45,7 @@ class CaptureThread:
         settings: CameraSettings,
         *,
         on_frame: Callable[[Frame], None],
-        on_fault: Callable[[str | None], None],
+        on_fault: Callable[[str | None], object],
         on_end: Callable[[], None],
     ) -> None:
         self.failure: ReplayError | None = None

@@ -50,7 +50,7 @@ from edge.contract.commands import (
 )
 from edge.contract.events import describe_errors
 from edge.contract.limits import as_text
-from edge.contract.topics import COMMAND, REPLY, UnitName
+from edge.contract.topics import REPLY, UnitName
 from edge.errors import OutboxError, SenyumError, SettingsError
 from edge.outbox.event_signer import EventSigner
 
@@ -115,10 +115,6 @@ class CommandHandler:
         self._telling = threading.Lock()
         self._owing = True  # whether the chain may lack what was obeyed
         self._answered: deque[str] = deque(maxlen=REMEMBERED)  # digests
-
-    def filters(self, unit: UnitName) -> tuple[str, ...]:
-        """Return what to subscribe to."""
-        return (unit.subtopic(COMMAND, "+"),)
 
     def heard(self, topic: str, payload: bytes, retained: bool) -> None:
         """Judge, obey and answer one command."""

@@ -23,7 +23,6 @@ from edge.contract.authority import AuthorityFile
 from edge.errors import ErrorCode, OutboxError, SenyumError
 from edge.gallery import Gallery
 from edge.mqtt.link import ConnectionManager
-from edge.mqtt.subscriber import MessageHandler
 from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.replay import Replay
 from edge.outbox.store import Outbox, OutboxReader
@@ -53,19 +52,18 @@ class CommandService:
     """A unit's commands. While their ledger cannot be opened, each is refused; all else goes on.
 
     `settings` are the unit's, with what was set by command laid over them. Then `attach`, which
-    needs the rest of the unit; then the link is built with `listeners` and `archive`, and told.
+    needs the rest of the unit; then the link is built with `archive`, and told.
     """
 
     def __init__(self, base: Settings, clock: Clock, reread: Callable[[], Settings] | None) -> None:
         self.settings = base
-        self.listeners: tuple[MessageHandler, ...] = ()
         self.link: ConnectionManager | None = None
         self._base = base
         self._doors: DaemonHooks | None = None
         self._reread = reread
         self.refusals = RefusalCounter()
         self.trouble: ErrorCode | None = None  # what was set or asked for by command is not applied
-        self._orders: CommandHandler | None = None
+        self.handler: CommandHandler | None = None
         self._steward: CommandActions | None = None
         self._replay: Replay | None = None
         self._ending = threading.Event()
@@ -120,7 +118,7 @@ class CommandService:
             audit=lambda detail: doors.audit(AuditCode.COMMAND_DONE, detail),
             stop=doors.stop,
         )
-        self._orders = CommandHandler(
+        self.handler = CommandHandler(
             AuthorityFile(self._base.authority.keys),
             self._ledger,
             sealer,
@@ -128,7 +126,6 @@ class CommandService:
             say=self._say,
             refusals=self.refusals,
         )
-        self.listeners = (self._orders,)
 
     def use_roster(self, gallery: Gallery) -> None:
         """Have people recognised with another roster; for the listening thread."""
@@ -186,7 +183,7 @@ class CommandService:
 
     def _say(self, topic: str, token: str) -> None:
         assert self.link is not None  # nothing is heard before there is one
-        self.link.say(topic, token)
+        self.link.publish_reply(topic, token)
 
     def _catch_up(self, retry: Callable[[], None]) -> None:
         tries = [self._resume, self._tell_untold, retry]
@@ -203,8 +200,8 @@ class CommandService:
                 return
 
     def _tell_untold(self) -> None:
-        if self._orders is not None and self.trouble is None:
-            self._orders.audit_after_power_loss()
+        if self.handler is not None and self.trouble is None:
+            self.handler.audit_after_power_loss()
 
     def _resume(self) -> None:
         """Apply what the ledger holds, if it could not be read at the start. Raises OutboxError."""

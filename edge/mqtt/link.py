@@ -41,7 +41,7 @@ from edge.mqtt.publisher import Publisher, ReplaySource
 from edge.mqtt.reason_codes import Action, ConnectionEnded
 from edge.mqtt.scout import Find, Scout
 from edge.mqtt.self_pipe import SelfPipe
-from edge.mqtt.subscriber import MessageHandler, SubscriptionWorker
+from edge.mqtt.subscriber import Subscriber, Subscription
 from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
@@ -73,8 +73,8 @@ class ConnectionManager(threading.Thread):
     `vitals` once a minute while it is up. Raises SecretError for an unusable certificate, key or
     password, and OutboxError for an outbox that cannot be read; later troubles, these among them,
     are logged, once loudly and then quietly, and tried again. `archive` is built on the link's
-    reader and asked, while nothing else is to be sent, for what to send once more. `listeners`
-    hear what is published to the unit (`edge.mqtt.subscriber`).
+    reader and asked, while nothing else is to be sent, for what to send once more. Messages to the
+    unit go to the queues of `subscriptions` (`edge.mqtt.subscriber`).
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class ConnectionManager(threading.Thread):
         sealer: EventSigner,
         *,
         session: int,
-        changed: Callable[[bool], None],
+        changed: Callable[[bool], object],
         vitals: Callable[[], HealthReport] = HealthReport,
         pace: LinkTiming = PACE,
         archive: Callable[[OutboxReader], ReplaySource] | None = None,
-        listeners: Sequence[MessageHandler] = (),
+        subscriptions: Sequence[Subscription] = (),
     ) -> None:
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
@@ -109,8 +109,7 @@ class ConnectionManager(threading.Thread):
         self._served: BrokerEndpoint | None = None  # the last that was connected
         self._lost: BrokerEndpoint | None = None  # the same, until there is a connection again
         self._waker = SelfPipe()
-        self._listening = SubscriptionWorker(self._unit, listeners, self._waker.wake, pace)
-        self.say = self._listening.publish_reply
+        self._listening = Subscriber(subscriptions, self._waker, pace)
         self._courier = Publisher(
             broker,
             outbox,
@@ -121,8 +120,6 @@ class ConnectionManager(threading.Thread):
             archive=archive,
             listening=self._listening,
         )
-        self.fetch, self.again = self._listening.fetch_retained, self._listening.again
-        self.announce = self._courier.announce
         self._closing_at: float | None = None
         self._about_broker = LogOnce()
         self._about_files = LogOnce()
@@ -152,6 +149,23 @@ class ConnectionManager(threading.Thread):
         """Look into the outbox now; for any thread."""
         self._waker.wake()
 
+    def publish_reply(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
+        """Queue a QoS 1 message other than an event; for any thread."""
+        self._listening.publish_reply(topic, payload, retain=retain)
+
+    def fetch_retained(self, subscription: Subscription, topics: Sequence[str]) -> None:
+        """Get the retained messages of these topics for a subscription; for any thread."""
+        self._listening.fetch_retained(subscription, topics)
+
+    def acknowledge(self, delivery: int) -> None:
+        """Have the broker forget a message that was handled; for any thread."""
+        self._listening.acknowledge(delivery)
+
+    def announce(self) -> None:
+        """Publish `state` again; for any thread."""
+        self._courier.announce()
+        self._waker.wake()
+
     def report_every(self, seconds: float) -> None:
         """Send `health` so often; for any thread."""
         self._courier.health_seconds = seconds
@@ -160,7 +174,6 @@ class ConnectionManager(threading.Thread):
     def close(self, timeout: float = 2.0) -> bool:
         """Send what can be sent at once, say goodbye, and end; False if that took too long."""
         until = time.monotonic() + timeout
-        self._listening.close(timeout / 2)
         self._closing_at = time.monotonic()
         self._waker.stop()
         if self.is_alive():
@@ -171,7 +184,6 @@ class ConnectionManager(threading.Thread):
         return not self.is_alive()
 
     def run(self) -> None:
-        self._listening.start()
         try:
             self._brokers.begin(time.monotonic())
             while self._closing_at is None:

@@ -22,7 +22,7 @@ from edge.mqtt.connection import Connection, PubAck
 from edge.mqtt.inflight import InFlightWindow
 from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.reason_codes import Action, ConnectionEnded, of_puback
-from edge.mqtt.subscriber import SubscriptionWorker
+from edge.mqtt.subscriber import Subscriber
 from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.store import OutboxReader, OutboxRow
 from edge.settings import BrokerSettings
@@ -75,7 +75,7 @@ class Publisher:
         vitals: Callable[[], HealthReport],
         pace: LinkTiming,
         archive: Callable[[OutboxReader], ReplaySource] | None = None,
-        listening: SubscriptionWorker,
+        listening: Subscriber,
     ) -> None:
         self.before: ErrorCode | None = None  # what ended the last connection, until health told it
         self.standing: ErrorCode | None = None  # what else there is to tell

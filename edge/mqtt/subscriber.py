@@ -1,51 +1,46 @@
-"""What a link hears, and what it says beside events, state and health.
+"""Subscriptions, incoming messages and replies of the broker link.
 
-Messages are taken in by the link's thread and worked by one of their own, so that a disk which is
-slow to take a command keeps no event waiting. The broker gets its PUBACK only after `heard`
-returned: what the power cut short is delivered again. So a listener may hear a message twice.
+The link thread puts each incoming message into the queue of its subscription. The broker gets its
+PUBACK only when the consumer acknowledges the message, so that a power cut before that makes the
+broker deliver it again. A consumer may therefore receive a message twice.
 
-What is to be said is kept in memory until the broker took it, and over a lost connection; a
-restart forgets it.
+Replies are kept in memory until the broker has taken them, also over a lost connection; a restart
+forgets them.
 """
 
+import itertools
 import logging
 import math
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 from paho.mqtt.client import topic_matches_sub
 
-from edge.contract.topics import UnitName
 from edge.errors import ErrorCode
 from edge.mqtt.connection import Connection, PubAck, ReceivedMessage
 from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.retained_fetcher import RetainedFetcher
+from edge.mqtt.self_pipe import SelfPipe
+from edge.system.event_queue import EventQueue
 from edge.system.log_once import LogOnce
+from edge.types import MessageReceived
 
 log = logging.getLogger(__name__)
 
-CAPACITY = 40  # messages that may wait: twice what a broker may have on its way to us
-SAID = 64  # messages that may wait to be sent
-_NO_CONNECTION = 0  # the first is 1
+CAPACITY = 40  # messages not acknowledged by a consumer: twice what a broker may have in flight
+REPLIES = 64  # that may wait to be published
 
 
-class MessageHandler(Protocol):
-    """Somebody who wants to hear what is published to this unit."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Subscription:
+    """Topics to subscribe to, and the queue that gets their messages as `message` objects."""
 
-    def filters(self, unit: UnitName) -> tuple[str, ...]:
-        """Return the topic filters to subscribe to."""
-        ...
-
-    def heard(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Take a message in; the broker forgets it once this returns, or raises.
-
-        Called from the listening thread, one message after another.
-        """
-        ...
+    filters: tuple[str, ...]
+    message: type[MessageReceived]
+    queue: EventQueue[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,105 +51,60 @@ class _Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class _Inbound:
-    listener: MessageHandler
-    heard: ReceivedMessage
+class _Delivery:
+    received: ReceivedMessage
     connection: int  # which one it came by: its packet id means nothing on the next
 
 
-class SubscriptionWorker(threading.Thread):
-    """The ears and the voice of one link.
+class Subscriber:
+    """Handles subscriptions, incoming messages and replies of one link.
 
-    `say` and `close` are for any thread; all else is for the link's, which `wake` wakes.
+    `publish_reply`, `fetch_retained` and `acknowledge` are thread-safe; call everything else from
+    the link thread.
     """
 
     def __init__(
-        self,
-        unit: UnitName,
-        listeners: Sequence[MessageHandler],
-        wake: Callable[[], None],
-        pace: LinkTiming,
+        self, subscriptions: Sequence[Subscription], waker: SelfPipe, pace: LinkTiming
     ) -> None:
-        super().__init__(name="listening", daemon=True)
         self.trouble: ErrorCode | None = None
-        self._subscribe_at = math.inf
-        self.overheard = 0  # messages that found no room
-        self._listeners = tuple((each, each.filters(unit)) for each in listeners)
-        self._wake = wake
+        self.dropped = 0  # messages that found no room
+        self._subscriptions = tuple(subscriptions)
+        self._waker = waker
         self._pace = pace
         self._connection = 0
+        self._subscribe_at = math.inf
         self._mid = 0  # of the SUBSCRIBE that is not answered
         self._known = False  # whether a broker has sent us its retained messages
         self._about = LogOnce()
         self._fetching = RetainedFetcher(pace.fetch_timeout)
-        self._fetcher: MessageHandler | None = None
-        self._changed = threading.Condition()
-        self._inbox: deque[_Inbound] = deque()
-        self._repeats: dict[MessageHandler, tuple[float, ReceivedMessage]] = {}  # when, monotonic
-        self._closing = False
-        self._done: deque[_Inbound] = deque()
-        self._saying: deque[_Reply] = deque(maxlen=SAID)
-        self._flying: dict[int, _Reply] = {}
+        self._fetches: Subscription | None = None
+        self._numbers = itertools.count(1)
+        self._deliveries: dict[int, _Delivery] = {}  # not acknowledged by their consumers
+        self._done: deque[int] = deque()
+        self._replies: deque[_Reply] = deque(maxlen=REPLIES)
+        self._in_flight: dict[int, _Reply] = {}
 
     # --- for any thread ------------------------------------------------------------------------
 
     def publish_reply(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
-        """Queue a QoS 1 message that is no event; a restart forgets it.
+        """Queue a QoS 1 message other than an event; a restart forgets it.
 
-        The oldest is dropped where too many wait.
+        The oldest is dropped if too many wait.
         """
-        self._saying.append(_Reply(topic, payload, retain))
-        self._wake()
+        self._replies.append(_Reply(topic, payload, retain))
+        self._waker.wake()
 
-    def fetch_retained(self, listener: MessageHandler, topics: Sequence[str]) -> None:
-        """Get the retained messages of these topics for a listener, instead of what it wanted."""
-        self._fetcher = listener
+    def fetch_retained(self, subscription: Subscription, topics: Sequence[str]) -> None:
+        """Get the retained messages of these topics instead of those fetched before."""
+        self._fetches = subscription
         self._fetching.want(topics)
-        self._wake()
+        self._waker.wake()
 
-    def again(self, listener: MessageHandler, topic: str, payload: bytes, seconds: float) -> None:
-        """Deliver a message to a listener again after some seconds; it replaces an earlier one.
-
-        A restart forgets it.
-        """
-        with self._changed:
-            self._repeats[listener] = (
-                time.monotonic() + seconds,
-                ReceivedMessage(topic, payload, False, 0),
-            )
-            self._changed.notify()
-
-    def close(self, timeout: float) -> bool:
-        """Finish the message in hand, leave the rest to the broker; False if that took longer."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-        if self.is_alive():
-            self.join(timeout)
-        return not self.is_alive()
-
-    def run(self) -> None:
-        while (work := self._next()) is not None:
-            heard = work.heard
-            try:
-                work.listener.heard(heard.topic, heard.payload, heard.retained)
-            except Exception as error:  # noqa: BLE001 - a message never ends the thread
-                # Without a traceback, which may quote the message.
-                log.error("a message was not understood (%s)", type(error).__name__)  # noqa: TRY400
-            self._done.append(work)
-            self._wake()
-
-    def _next(self) -> _Inbound | None:
-        with self._changed:
-            while not self._closing and not self._inbox:
-                now = time.monotonic()
-                for listener, (at, heard) in list(self._repeats.items()):
-                    if at <= now:
-                        del self._repeats[listener]
-                        return _Inbound(listener, heard, _NO_CONNECTION)
-                first = min((at for at, _ in self._repeats.values()), default=None)
-                self._changed.wait(None if first is None else first - now)
-            return None if self._closing else self._inbox.popleft()
+    def acknowledge(self, delivery: int) -> None:
+        """Send the broker its PUBACK of a message; it will not deliver it again."""
+        if delivery:
+            self._done.append(delivery)
+            self._waker.wake()
 
     # --- for the link's thread -----------------------------------------------------------------
 
@@ -166,35 +116,34 @@ class SubscriptionWorker(threading.Thread):
     @property
     def in_flight(self) -> int:
         """How many messages wait for the broker's answer."""
-        return len(self._flying)
+        return len(self._in_flight)
 
     @property
     def has_nothing_in_flight(self) -> bool:
-        """Whether nothing is left to be said or acknowledged."""
-        return not (self._saying or self._flying or self._done)
+        """Whether no reply or acknowledgement is left to be sent."""
+        return not (self._replies or self._in_flight or self._done)
 
     def begin(self, connection: Connection) -> None:
-        """Subscribe on a new connection, and say again what the last one lost."""
+        """Subscribe on a new connection, and publish again the replies that the last one lost."""
         self._connection += 1
-        self._saying.extendleft(reversed(self._flying.values()))
-        self._flying.clear()
-        self._done.clear()
+        self._replies.extendleft(reversed(self._in_flight.values()))
+        self._in_flight.clear()
         self._fetching.begin()
         self._subscribe(connection)
 
     def work(self, connection: Connection, room: int) -> None:
-        """Acknowledge what is done and say what is to be said, at most `room` messages."""
+        """Send acknowledgements and at most `room` replies; subscribe if it is time to."""
         while self._done:
-            done = self._done.popleft()
-            if done.connection == self._connection:
-                connection.acknowledge(done.heard)
-        while self._saying and room > 0:
-            said = self._saying.popleft()
-            if not connection.max_packet_size(said.topic, said.payload):
+            delivery = self._deliveries.pop(self._done.popleft(), None)
+            if delivery is not None and delivery.connection == self._connection:
+                connection.acknowledge(delivery.received)
+        while self._replies and room > 0:
+            reply = self._replies.popleft()
+            if not connection.max_packet_size(reply.topic, reply.payload):
                 self._about.warn("an answer is not sent: the broker takes no packet so large")
                 continue
-            mid = connection.publish(said.topic, said.payload, qos=1, retain=said.retain)
-            self._flying[mid] = said
+            mid = connection.publish(reply.topic, reply.payload, qos=1, retain=reply.retain)
+            self._in_flight[mid] = reply
             room -= 1
         now = time.monotonic()
         if now >= self._subscribe_at:
@@ -205,7 +154,7 @@ class SubscriptionWorker(threading.Thread):
         self._fetching.work(connection, now)
 
     def take(self, connection: Connection) -> None:
-        """Hand over what came by the connection."""
+        """Process what came by the connection."""
         while connection.granted:
             granted = connection.granted.popleft()
             refused = [str(each) for each in granted.reasons if each.is_failure]
@@ -216,34 +165,40 @@ class SubscriptionWorker(threading.Thread):
                     f"the broker does not let this unit fetch its roster ({refused[0]})"
                 )
         while connection.heard:
-            heard = connection.heard.popleft()
-            listener = self._listener(heard.topic)
-            with self._changed:
-                room = len(self._inbox) < CAPACITY
-                if listener is not None and room:
-                    self._inbox.append(_Inbound(listener, heard, self._connection))
-                    self._changed.notify()
-                    continue
-            if listener is not None:
-                self.overheard += 1
-                self._about.warn("more messages come to this unit than it can work; some are lost")
-            connection.acknowledge(heard)
+            self._deliver(connection, connection.heard.popleft())
 
     def answered(self, ack: PubAck) -> bool:
-        """Note the broker's answer; False where it is to none of these messages."""
-        said = self._flying.pop(ack.mid, None)
-        if said is not None and ack.reason.is_failure:
+        """Note the broker's answer; False if it is not to one of these messages."""
+        reply = self._in_flight.pop(ack.mid, None)
+        if reply is not None and ack.reason.is_failure:
             self._about.warn(f"the broker does not take our answers ({ack.reason})")
-        return said is not None
+        return reply is not None
 
-    def _listener(self, topic: str) -> MessageHandler | None:
-        for listener, filters in self._listeners:
-            if any(topic_matches_sub(each, topic) for each in filters):
-                return listener
-        return self._fetcher if self._fetching.wants(topic) else None
+    def _deliver(self, connection: Connection, received: ReceivedMessage) -> None:
+        """Queue a message for its consumer, or drop it if too many wait."""
+        subscription = self._subscription(received.topic)
+        if subscription is not None:
+            if len(self._deliveries) < CAPACITY:
+                number = next(self._numbers)
+                self._deliveries[number] = _Delivery(received, self._connection)
+                subscription.queue.put(
+                    subscription.message(
+                        received.topic, received.payload, received.retained, number
+                    )
+                )
+                return
+            self.dropped += 1
+            self._about.warn("more messages come to this unit than it can work; some are lost")
+        connection.acknowledge(received)
+
+    def _subscription(self, topic: str) -> Subscription | None:
+        for subscription in self._subscriptions:
+            if any(topic_matches_sub(each, topic) for each in subscription.filters):
+                return subscription
+        return self._fetches if self._fetching.wants(topic) else None
 
     def _subscribe(self, connection: Connection) -> None:
-        filters = [each for _, of_one in self._listeners for each in of_one]
+        filters = [each for one in self._subscriptions for each in one.filters]
         if not filters:
             return
         # What is retained is sent again to who comes back, and may be megabytes.

@@ -39,7 +39,7 @@ class Recorder(threading.Thread):
         self,
         outbox: Outbox,
         sealer: EventSigner,
-        report: Callable[[EventStored | StoreFailed], None],
+        report: Callable[[EventStored | StoreFailed], object],
         stored: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:

@@ -27,6 +27,7 @@ from edge.contract.topics import REPLY, UnitName
 from edge.errors import RosterError
 from edge.gallery import Gallery, empty
 from edge.mqtt.link import ConnectionManager
+from edge.mqtt.subscriber import Subscription
 from edge.outbox.event_signer import EventSigner
 from edge.outbox.store import MIB
 from edge.roster.receiver import RosterReceiver, answer
@@ -63,6 +64,7 @@ class RosterInstaller:
         self._use = use
         self._lock = threading.Lock()  # of the keeper
         self.link: ConnectionManager | None = None
+        self.subscription: Subscription | None = None
         self._sealer: EventSigner | None = None
         self.why_not: str | None = None  # nobody can be recognised
         self._unloaded = False  # the file could not be used at the start
@@ -109,7 +111,6 @@ class RosterInstaller:
             settings.roster.file.with_name(settings.roster.file.name + ".incoming"),
             self,
             fetch=self._fetch,
-            again=self._again,
             say=self._say,
             refusals=refusals,
             now=sealer.now_if_known,
@@ -196,7 +197,6 @@ class RosterInstaller:
         before.forget()
         if self.link is not None:
             self.link.announce()  # on `state`, what is in force
-            self.link.wake()
         self.why_not = None if gallery.size else self._nobody()
         self._tellings = deque(self._owed())
         self._ref = None
@@ -259,15 +259,11 @@ class RosterInstaller:
     def _say(self, said: CommandResult) -> None:
         if self.link is not None and self._sealer is not None:
             unit = UnitName.of(self._sealer.context.unit)
-            self.link.say(unit.subtopic(REPLY, said.to), self._sealer.reply(said))
+            self.link.publish_reply(unit.subtopic(REPLY, said.to), self._sealer.reply(said))
 
-    def _fetch(self, listener: RosterReceiver, topics: Sequence[str]) -> None:
-        if self.link is not None:
-            self.link.fetch(listener, topics)
-
-    def _again(self, listener: RosterReceiver, topic: str, payload: bytes, seconds: float) -> None:
-        if self.link is not None:
-            self.link.again(listener, topic, payload, seconds)
+    def _fetch(self, topics: Sequence[str]) -> None:
+        if self.link is not None and self.subscription is not None:
+            self.link.fetch_retained(self.subscription, topics)
 
     def _nobody(self) -> str:
         return f"{self._keeper.file}: nobody is enrolled; run senyum enroll first"

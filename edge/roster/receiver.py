@@ -11,7 +11,9 @@ again, and the chunks that are there are not fetched again.
 
 import json
 import logging
+import math
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,16 +113,14 @@ class RosterReceiver:
         folder: Path,
         shelf: RosterSink,
         *,
-        fetch: Callable[["RosterReceiver", Sequence[str]], None],
+        fetch: Callable[[Sequence[str]], None],
         say: Callable[[CommandResult], None],
         refusals: RefusalCounter,
         now: Callable[[], datetime | None],
-        again: Callable[["RosterReceiver", str, bytes, float], None] = lambda *_: None,
         reserve_bytes: int = 0,
     ) -> None:
         """Gather in `folder`. `fetch` gets retained messages.
 
-        `again` delivers a message to this listener again after some seconds.
         `now` is None while the time is not known. A roster is not fetched where less than
         `reserve_bytes` of the disk would be free beside it.
         """
@@ -135,15 +135,11 @@ class RosterReceiver:
         self._refusals = refusals
         self._now = now
         self._reserve_bytes = reserve_bytes
-        self._again = again
+        self._retry_at = math.inf  # time.monotonic(); when `_token` is tried again
         self._token = b""  # the manifest that is worked on, as it came
         self._failed_id: str | None = None  # of the manifest that the disk did not take
         self._gathering: _Download | None = None
         self._about = LogOnce()
-
-    def filters(self, unit: UnitName) -> tuple[str, ...]:
-        """Return the topic of the manifest; chunks are fetched when they are wanted."""
-        return (manifest_topic(unit),)
 
     def heard(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002
         """Take a manifest or a chunk in. Both may come retained or live, and more than once."""
@@ -164,6 +160,16 @@ class RosterReceiver:
             self._refuse(error, manifest)
         except (SenyumError, OSError) as error:
             self._failed(error, manifest)
+
+    def poll(self, now: float) -> float:
+        """Try again what the disk did not take, if it is time to; return when that is.
+
+        `now` and the returned time are in seconds of `time.monotonic()`; infinity: nothing to do.
+        """
+        if now >= self._retry_at:
+            self._retry_at = math.inf
+            self.heard(self._topic, self._token, retained=False)
+        return self._retry_at
 
     def _take_manifest(self, manifest: RosterManifest) -> None:
         if self._shelf.is_current(manifest.version, manifest.digest):
@@ -219,16 +225,16 @@ class RosterReceiver:
     def _go_on(self, gathering: _Download) -> None:
         """Fetch what is missing, or hand the whole on."""
         if gathering.basket.missing:
-            self._fetch(self, gathering.topics())
+            self._fetch(gathering.topics())
             return
         try:
             content = gathering.basket.content(gathering.key)
         except ValueError as error:
             if not gathering.basket.missing:
                 raise OrderRejected(OrderRejectReason.BAD_DATA, str(error)) from None
-            self._fetch(self, gathering.topics())
+            self._fetch(gathering.topics())
             return
-        self._fetch(self, ())
+        self._fetch(())
         try:
             self._shelf.install(content, gathering.manifest)
         finally:
@@ -271,7 +277,7 @@ class RosterReceiver:
         known = isinstance(error, SenyumError)
         why = str(error) if known else f"the disk does not take the roster: {error}"
         self._about.warn(f"{why}; will try again in {AGAIN_S:.0f} s")
-        self._fetch(self, ())
+        self._fetch(())
         if manifest is not None and not self._tried_again(manifest):
             self._answer(
                 manifest.id, manifest.version, OrderRejectReason.FAILED, "the disk does not take it"
@@ -280,16 +286,15 @@ class RosterReceiver:
     def _tried_again(self, manifest: RosterManifest) -> bool:
         """Have the manifest heard again later; returns whether it has failed before."""
         before, self._failed_id = self._failed_id, manifest.id
-        self._again(self, self._topic, self._token, AGAIN_S)
+        self._retry_at = time.monotonic() + AGAIN_S
         return before == manifest.id
 
     def _drop(self) -> None:
         """Want nothing any more."""
         self._gathering = None
-        if self._failed_id is not None:
-            self._failed_id = None
-            self._again(self, self._topic, b"", 0.0)  # in place of what was to be heard again
-        self._fetch(self, ())
+        self._failed_id = None
+        self._retry_at = math.inf
+        self._fetch(())
         try:
             clear(self._folder)
         except OSError as error:

@@ -1,35 +1,63 @@
-"""The main loop's inbox."""
+"""The thread-safe queue by which one thread hands work to another."""
 
 import threading
 from collections import deque
+from typing import Generic, TypeVar
 
-from edge.types import Frame, Stimulus
+T = TypeVar("T")
 
 
-class EventQueue:
-    """What the main loop waits for: every stimulus in order, and the newest frame only."""
+class EventQueue(Generic[T]):
+    """A first-in-first-out queue for one consumer; any thread may put."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int | None = None) -> None:
+        """`capacity`: items that may wait; None for no limit."""
         self._changed = threading.Condition()
-        self._stimuli: deque[Stimulus] = deque()
-        self._frame: Frame | None = None
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._closed = False
 
-    def put(self, stimulus: Stimulus) -> None:
+    def put(self, item: T) -> bool:
+        """Append an item; return False if the queue is full or closed. Never blocks."""
         with self._changed:
-            self._stimuli.append(stimulus)
+            full = self._capacity is not None and len(self._items) >= self._capacity
+            if self._closed or full:
+                return False
+            self._items.append(item)
+            self._changed.notify()
+            return True
+
+    def put_latest(self, item: T) -> None:
+        """Append an item in place of a waiting one of the same type, which is dropped."""
+        with self._changed:
+            for index, waiting in enumerate(self._items):
+                if type(waiting) is type(item):
+                    del self._items[index]
+                    break
+            self._items.append(item)
             self._changed.notify()
 
-    def put_frame(self, frame: Frame) -> None:
-        with self._changed:
-            self._frame = frame
-            self._changed.notify()
+    def get(self, timeout: float | None = None, limit: int | None = None) -> list[T]:
+        """Return the waiting items, oldest first, at most `limit`.
 
-    def get(self, timeout: float) -> tuple[tuple[Stimulus, ...], Frame | None]:
-        """Everything that waits, after at most `timeout` seconds; empty where nothing came."""
+        Waits up to `timeout` seconds (None: without limit) for the first item. Empty after the
+        timeout, and at once if the queue is closed and nothing waits.
+        """
         with self._changed:
-            if not self._stimuli and self._frame is None:
-                self._changed.wait(timeout)
-            taken = tuple(self._stimuli), self._frame
-            self._stimuli.clear()
-            self._frame = None
-            return taken
+            self._changed.wait_for(lambda: self._items or self._closed, timeout)
+            count = len(self._items) if limit is None else min(limit, len(self._items))
+            return [self._items.popleft() for _ in range(count)]
+
+    def close(self) -> None:
+        """Accept nothing more; what waits can still be taken."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def __len__(self) -> int:
+        return len(self._items)

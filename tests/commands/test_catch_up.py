@@ -58,7 +58,7 @@ class House:
             lambda: gallery,
             DaemonHooks(self.changes.append, lambda _: None, self._audit, lambda: None),
         )
-        link = SimpleNamespace(say=lambda *_: None, wake=lambda: None, delivered=0)
+        link = SimpleNamespace(publish_reply=lambda *_: None, wake=lambda: None, delivered=0)
         self.commands.link = cast("ConnectionManager", link)
         reader = stack.enter_context(closing(OutboxReader(folder / "outbox.db")))
         self.replay = self.commands.archive(reader)
@@ -72,10 +72,11 @@ class House:
 
     def hear(self) -> str | None:
         """Order it to answer; return why it does not."""
-        (listener,) = self.commands.listeners
+        handler = self.commands.handler
+        assert handler is not None
         token = self.commander.command("identify").encode()
         before = self.commands.refusals.total
-        listener.heard(UNIT.subtopic(COMMAND, "identify"), token, False)
+        handler.heard(UNIT.subtopic(COMMAND, "identify"), token, False)
         refusals = self.commands.refusals
         return str(refusals.last) if refusals.total > before else None
 

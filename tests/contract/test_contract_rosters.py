@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from edge.contract.jose import from_b64url
 from edge.contract.roster_manifest import manifest_topic, parse_manifest
 from edge.roster.chunks import decrypt_chunks
 from edge.roster.codec import pack, unpack
-from edge.roster.receiver import RosterReceiver
 from edge.roster.store import RosterStore
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
@@ -39,10 +37,6 @@ class Door(Rack):
         self.keeper = RosterStore(folder / "roster.senyum", b"\x01" * 32, rosters.EMBEDDER)
         before = pack(rosters._roster(*rosters.PEOPLE, version=rosters.VERSION))
         self.keeper.install(bytearray(before), rosters.VERSION, unpack(before).digest, "before")
-        self.wanted: list[str] = []
-
-    def want(self, _: RosterReceiver, topics: Sequence[str]) -> None:
-        self.wanted[:] = topics
 
 
 def judge(folder: Path, row: Row) -> str:
@@ -50,7 +44,6 @@ def judge(folder: Path, row: Row) -> str:
     delivery = door.listener(folder, VECTORS / "rosters" / "authorities.json", refusals)
     delivery._unit, delivery._topic = DOOR_1, manifest_topic(DOOR_1)
     delivery._key = rosters.encryption_key()
-    delivery._fetch = door.want
     delivery.heard(manifest_topic(DOOR_1), (VECTORS / row["manifest"]).read_bytes(), True)
     for chunk in row["chunks"].split():
         name, _, file = chunk.partition("=")

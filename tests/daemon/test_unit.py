@@ -284,7 +284,7 @@ class Heartbeats(Notifier):
         self.count = 0
         self.unit: Daemon | None = None
 
-    def alive(self) -> None:
+    def watchdog(self) -> None:
         self.count += 1
         if self.count == 2 and self.unit is not None:
             self.unit.stop()
@@ -388,7 +388,7 @@ def test_who_asks_is_told_how_the_unit_is(
     told: list[Status] = []
 
     class Kept(StatusFile):
-        def put(self, bulletin: Status) -> None:
+        def write(self, bulletin: Status) -> None:
             super().write(bulletin)
             told.append(bulletin)
 

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wireunit import Signer, WireUnit
+from wireunit import UNIT, MessageHandler, Signer, WireUnit
 
 from edge.commands.command_log import CommandEffect, CommandLog, ReplayRequest
 from edge.commands.handler import CommandHandler, PreparedCommand
 from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile
 from edge.contract.commands import AnyData, CommandName
+from edge.contract.topics import COMMAND
 from edge.settings import BrokerSettings
 
 
@@ -55,7 +56,7 @@ def main(folder: Path, port: int, dies: str) -> None:
     units: list[WireUnit] = []
 
     def say(topic: str, token: str) -> None:
-        units[0].link.say(topic, token)
+        units[0].link.publish_reply(topic, token)
 
     signer = Signer(folder)
     orders = CommandHandler(
@@ -67,7 +68,11 @@ def main(folder: Path, port: int, dies: str) -> None:
         refusals=RefusalCounter(),
     )
     broker = BrokerSettings(host="127.0.0.1", port=port)
-    units.append(WireUnit(folder, broker, listeners=[orders]))
+    units.append(
+        WireUnit(
+            folder, broker, handlers=[MessageHandler([UNIT.subtopic(COMMAND, "+")], orders.heard)]
+        )
+    )
     with units[0]:
         while True:  # the parent ends it
             time.sleep(1.0)

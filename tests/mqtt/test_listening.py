@@ -6,28 +6,25 @@ import pytest
 from orders import Voice
 from private_servers import PrivateBroker
 from wires import ScriptedBroker, Wire
-from wireunit import FAST, UNIT, Listener, WireUnit, until
+from wireunit import UNIT, Listener, MessageHandler, WireUnit, until
 
-from edge.contract.topics import UnitName
 from edge.errors import ErrorCode
-from edge.mqtt.subscriber import CAPACITY, SubscriptionWorker
+from edge.mqtt.subscriber import CAPACITY
 
 pytestmark = pytest.mark.broker
 
 TOPIC = UNIT.subtopic("command", "ping")
 
 
-class Ear:
-    """Hears commands; keeps what it heard, and may be slow or fail."""
+class Ear(MessageHandler):
+    """Receives commands and keeps them; it may be slow."""
 
     def __init__(self, act: Callable[[bytes], None] = lambda _: None) -> None:
+        super().__init__([UNIT.subtopic("command", "+")])
         self.messages: list[tuple[str, bytes, bool]] = []
         self.act = act
 
-    def filters(self, unit: UnitName) -> tuple[str, ...]:
-        return (unit.subtopic("command", "+"),)
-
-    def heard(self, topic: str, payload: bytes, retained: bool) -> None:
+    def handle(self, topic: str, payload: bytes, retained: bool) -> None:
         self.messages.append((topic, payload, retained))
         self.act(payload)
 
@@ -51,7 +48,7 @@ def test_it_hears_and_says(talkative: PrivateBroker, tmp_path: Path) -> None:
         talkative,
         Listener(talkative.settings) as listener,
         Voice(talkative.settings) as voice,
-        WireUnit(tmp_path, talkative.settings, listeners=[ear]) as unit,
+        WireUnit(tmp_path, talkative.settings, handlers=[ear]) as unit,
     ):
         until(lambda: subscribed(talkative), 10.0)
         voice.say(b"one")
@@ -64,8 +61,8 @@ def test_it_hears_and_says(talkative: PrivateBroker, tmp_path: Path) -> None:
             (TOPIC, b"two", False),
             (UNIT.subtopic("command", "identify"), b"three", False),
         ]
-        unit.link.say(UNIT.subtopic("reply", "1"), "an answer")
-        unit.link.say(UNIT.subtopic("shown"), b"kept", retain=True)
+        unit.link.publish_reply(UNIT.subtopic("reply", "1"), "an answer")
+        unit.link.publish_reply(UNIT.subtopic("shown"), b"kept", retain=True)
         until(lambda: (UNIT.subtopic("reply", "1"), b"an answer", False) in listener.messages, 10.0)
         unit.record(3)  # and events go on
         until(lambda: len(listener.events()) == 3, 10.0)
@@ -75,7 +72,7 @@ def test_a_retained_message_is_told_from_others(talkative: PrivateBroker, tmp_pa
     ear = Ear()
     with talkative, Voice(talkative.settings) as voice:
         voice.say(b"before", retain=True)
-        with WireUnit(tmp_path, talkative.settings, listeners=[ear]):
+        with WireUnit(tmp_path, talkative.settings, handlers=[ear]):
             until(lambda: ear.messages, 10.0)
             voice.say(b"now", retain=True)
             until(lambda: len(ear.messages) == 2, 10.0)
@@ -89,16 +86,16 @@ def test_what_came_while_the_unit_was_away_is_heard(
     talkative: PrivateBroker, tmp_path: Path
 ) -> None:
     with talkative, Voice(talkative.settings) as voice:
-        with WireUnit(tmp_path, talkative.settings, listeners=[Ear()]):
+        with WireUnit(tmp_path, talkative.settings, handlers=[Ear()]):
             until(lambda: subscribed(talkative), 10.0)
         voice.say(b"meanwhile")
         ear = Ear()
-        with WireUnit(tmp_path, talkative.settings, listeners=[ear]):
+        with WireUnit(tmp_path, talkative.settings, handlers=[ear]):
             until(lambda: ear.payloads == [b"meanwhile"], 10.0)
 
 
 def test_what_was_not_finished_is_delivered_again(talkative: PrivateBroker, tmp_path: Path) -> None:
-    """The PUBACK goes out after `heard` returned, and not before."""
+    """The PUBACK goes out once the message was acknowledged, and not before."""
     stuck = threading.Event()
 
     def hang(_: bytes) -> None:
@@ -106,39 +103,20 @@ def test_what_was_not_finished_is_delivered_again(talkative: PrivateBroker, tmp_
 
     slow = Ear(hang)
     with talkative, Voice(talkative.settings) as voice:
-        with WireUnit(tmp_path, talkative.settings, listeners=[slow]):
+        with WireUnit(tmp_path, talkative.settings, handlers=[slow]):
             until(lambda: subscribed(talkative), 10.0)
             voice.say(b"long")
             until(lambda: slow.payloads == [b"long"], 10.0)
         again = Ear()
-        with WireUnit(tmp_path, talkative.settings, listeners=[again]):
+        with WireUnit(tmp_path, talkative.settings, handlers=[again]):
             until(lambda: again.payloads == [b"long"], 10.0)
         assert "(d1" in talkative.log.read_text()
         third = Ear()
-        with WireUnit(tmp_path, talkative.settings, listeners=[third]):
+        with WireUnit(tmp_path, talkative.settings, handlers=[third]):
             voice.say(b"last")
             until(lambda: third.payloads, 10.0)
         assert third.payloads == [b"last"]
     stuck.set()
-
-
-def test_a_broken_listener_loses_its_message_and_nothing_else(
-    talkative: PrivateBroker, tmp_path: Path
-) -> None:
-    def fail(payload: bytes) -> None:
-        if payload == b"bad":
-            raise RuntimeError("cannot")
-
-    ear = Ear(fail)
-    with (
-        talkative,
-        Voice(talkative.settings) as voice,
-        WireUnit(tmp_path, talkative.settings, listeners=[ear]),
-    ):
-        until(lambda: subscribed(talkative), 10.0)
-        voice.say(b"bad")
-        voice.say(b"good")
-        until(lambda: ear.payloads == [b"bad", b"good"], 10.0)
 
 
 def test_a_flood_neither_fills_memory_nor_stops_events(
@@ -154,18 +132,18 @@ def test_a_flood_neither_fills_memory_nor_stops_events(
         talkative,
         Listener(talkative.settings) as listener,
         Voice(talkative.settings) as voice,
-        WireUnit(tmp_path, talkative.settings, listeners=[ear]) as unit,
+        WireUnit(tmp_path, talkative.settings, handlers=[ear]) as unit,
     ):
         until(lambda: subscribed(talkative), 10.0)
         for number in range(500):
             voice.say(b"%d" % number, qos=0)
         unit.record(2)
         until(lambda: len(listener.events()) == 2, 10.0)
-        until(lambda: unit.link._listening.overheard > 0, 10.0)
+        until(lambda: unit.link._listening.dropped > 0, 10.0)
         assert len(ear.messages) == 1
-        assert len(unit.link._listening._inbox) <= CAPACITY
+        assert len(ear.subscription.queue) <= CAPACITY
         gate.set()
-        until(lambda: len(ear.messages) + unit.link._listening.overheard == 500, 10.0)
+        until(lambda: len(ear.messages) + unit.link._listening.dropped == 500, 10.0)
 
 
 def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: Path) -> None:
@@ -173,12 +151,12 @@ def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: 
         talkative,
         Listener(talkative.settings) as listener,
         Wire(talkative.port) as wire,
-        WireUnit(tmp_path, wire.settings, listeners=[Ear()]) as unit,
+        WireUnit(tmp_path, wire.settings, handlers=[Ear()]) as unit,
     ):
         until(lambda: subscribed(talkative), 10.0)
         wire.blocked = True
-        unit.link.say(UNIT.subtopic("reply", "1"), "late")
-        until(lambda: unit.link._listening._flying, 10.0)
+        unit.link.publish_reply(UNIT.subtopic("reply", "1"), "late")
+        until(lambda: unit.link._listening.in_flight, 10.0)
         assert not any(body == b"late" for _, body, _ in listener.messages)
         wire.cut()
         wire.blocked = False
@@ -188,20 +166,9 @@ def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: 
 def test_a_refused_subscription_is_told_and_events_go_on(tmp_path: Path) -> None:
     with ScriptedBroker() as broker:
         broker.grants = 0x87
-        with WireUnit(tmp_path, broker.settings, listeners=[Ear()]) as unit:
+        with WireUnit(tmp_path, broker.settings, handlers=[Ear()]) as unit:
             unit.record(1)
             until(lambda: broker.numbers == [1], 10.0)
             until(lambda: unit.link.trouble == ErrorCode.NOT_LISTENING, 10.0)
             broker.grants = 1
             until(lambda: unit.link.trouble is None, 10.0)
-
-
-def test_what_is_to_be_heard_again_comes_between_other_messages(tmp_path: Path) -> None:
-    """Of several for one listener the last, in the listening thread, without a broker."""
-    ear = Ear()
-    listening = SubscriptionWorker(UNIT, [ear], lambda: None, FAST)
-    listening.start()
-    listening.again(ear, TOPIC, b"never", 600.0)
-    listening.again(ear, TOPIC, b"again", 0.01)
-    until(lambda: ear.payloads == [b"again"], 10.0)
-    assert listening.close(10.0)

@@ -1,7 +1,9 @@
 """A roster over a real broker, to the listener of a unit; and what is refused without one."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from orders import Voice
 from private_servers import PrivateBroker
 from rosters import EMBEDDER, KEY, person, roster
 from wires import OLD_REFUSAL, Wire
-from wireunit import FAST, UNIT, Listener, WireUnit, until
+from wireunit import FAST, UNIT, Listener, MessageHandler, WireUnit, until
 
 from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import OrderRejectReason, sign_order
@@ -39,10 +41,10 @@ class Bench:
     rack: Rack
     refusals: RefusalCounter
     delivery: RosterReceiver
-    wanted: list[str]
 
-    def want(self, _: RosterReceiver, topics: Sequence[str]) -> None:
-        self.wanted[:] = topics
+    @property
+    def wanted(self) -> list[str]:
+        return self.rack.wanted
 
     def last(self) -> str:
         """Return why the last was refused."""
@@ -82,9 +84,7 @@ def bench_in(folder: Path) -> Bench:
     enroller = Enroller(folder / "enroller", unit)
     rack, refusals = Rack(unit), RefusalCounter()
     delivery = rack.listener(unit, enroller.authorities, refusals)
-    made = Bench(enroller, rack, refusals, delivery, [])
-    delivery._fetch = made.want
-    return made
+    return Bench(enroller, rack, refusals, delivery)
 
 
 def test_chunks_in_any_order_and_twice(bench: Bench) -> None:
@@ -119,7 +119,6 @@ def test_what_came_before_a_restart_is_not_fetched_again(tmp_path: Path, bench: 
     bench.hear(TOPIC, bench.manifest(load))
     bench.hear(*bench.chunks(load)[1])
     again = bench.rack.listener(tmp_path / "unit", bench.enroller.authorities, bench.refusals)
-    again._fetch = bench.want
     again.heard(TOPIC, bench.manifest(load), True)
     assert bench.wanted == [bench.chunks(load)[0][0], bench.chunks(load)[2][0]]
     for topic, chunk in bench.chunks(load):
@@ -265,13 +264,6 @@ def test_a_disk_without_room_keeps_its_room(bench: Bench) -> None:
 def test_what_the_disk_does_not_take_is_tried_again_and_answered_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    later: list[tuple[str, bytes]] = []
-
-    def again(_: RosterReceiver, topic: str, payload: bytes, seconds: float) -> None:
-        assert seconds in {AGAIN_S, 0.0}
-        later[:] = [(topic, payload)] if payload else []
-
-    bench.delivery._again = again
     load = bench.load()
     bench.hear(TOPIC, bench.manifest(load))
     with monkeypatch.context() as full:
@@ -279,16 +271,21 @@ def test_what_the_disk_does_not_take_is_tried_again_and_answered_once(
         for topic, chunk in bench.chunks(load):
             bench.hear(topic, chunk)
         for _ in range(3):  # and each time that it is tried again
-            bench.hear(*later[0])
+            assert later(bench) < math.inf
     bench.delivery._reserve_bytes = 2**62
-    bench.hear(*later[0])
+    later(bench)
     bench.delivery._reserve_bytes = 0
     assert [each.reason for each in bench.rack.answers] == [OrderRejectReason.FAILED]
     assert bench.rack.installed == []
-    bench.hear(*later[0])
+    assert later(bench) == math.inf
     assert bench.rack.installed == [5]
-    assert later == []
     assert bench.refusals.total == 0
+
+
+def later(bench: Bench) -> float:
+    """Let so much time pass that the roster is tried again; return when it will be next."""
+    assert bench.delivery.poll(time.monotonic()) > time.monotonic() + AGAIN_S - 10.0
+    return bench.delivery.poll(time.monotonic() + AGAIN_S + 1.0)
 
 
 def no_room(*_: object) -> None:
@@ -364,9 +361,8 @@ def narrow(tmp_path: Path) -> Iterator[PrivateBroker]:
 def wire_unit(
     folder: Path, rack: Rack, delivery: RosterReceiver, broker: PrivateBroker
 ) -> WireUnit:
-    unit = WireUnit(folder, broker.settings, listeners=[delivery], pace=FAST)
-    rack.link = unit.link
-    return unit
+    rack.handler = MessageHandler([TOPIC], delivery.heard)
+    return WireUnit(folder, broker.settings, handlers=[rack.handler], pace=FAST)
 
 
 @pytest.mark.broker
@@ -403,9 +399,8 @@ def test_by_mqtt_3(tmp_path: Path, narrow: PrivateBroker) -> None:
     folder = made.rack.keeper.file.parent
     delivery = made.rack.listener(folder, made.enroller.authorities, made.refusals)
     with Wire(narrow.port, OLD_REFUSAL) as wire:
-        unit = WireUnit(folder, wire.settings, listeners=[delivery], pace=FAST)
-        made.rack.link = unit.link
-        with unit:
+        made.rack.handler = MessageHandler([TOPIC], delivery.heard)
+        with WireUnit(folder, wire.settings, handlers=[made.rack.handler], pace=FAST):
             made.enroller.send(wire.settings, SMALL, 0.0)
             until(lambda: made.rack.installed == [5], 30.0)
             made.enroller.send(wire.settings, roster(6, person(1)), 0.0)

@@ -1,11 +1,12 @@
 """A unit's shelf that only notes, and who brings rosters to it, for the tests."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from orders import Commander
 from rosters import EMBEDDER, KEY
-from wireunit import UNIT, Signer
+from wireunit import UNIT, MessageHandler, Signer
 
 from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile, OrderRejected, OrderRejectReason, Role
@@ -13,7 +14,6 @@ from edge.contract.commands import CommandResult
 from edge.contract.encryption import EncryptionKey, Recipient
 from edge.contract.keys import KeySet, add_registration
 from edge.contract.roster_manifest import RosterManifest
-from edge.mqtt.link import ConnectionManager
 from edge.roster.codec import Roster
 from edge.roster.file import save
 from edge.roster.receiver import RosterReceiver
@@ -79,7 +79,8 @@ class Rack:
         self.keeper = RosterStore(folder / "roster.senyum", KEY, EMBEDDER)
         self.installed: list[int] = []
         self.answers: list[CommandResult] = []
-        self.link: ConnectionManager | None = None
+        self.handler: MessageHandler | None = None
+        self.wanted: list[str] = []  # topics that are being fetched
         self.digest = ""
         self.later: list[str] = []
 
@@ -103,6 +104,11 @@ class Rack:
         self.digest = gallery.digest
         self.installed.append(manifest.version)
 
+    def fetch(self, topics: Sequence[str]) -> None:
+        self.wanted[:] = topics
+        if self.handler is not None and self.handler.link is not None:
+            self.handler.link.fetch_retained(self.handler.subscription, topics)
+
     def listener(self, folder: Path, authorities: Path, refusals: RefusalCounter) -> RosterReceiver:
         """Return the listener of the unit in `folder`."""
         return RosterReceiver(
@@ -111,7 +117,7 @@ class Rack:
             EncryptionKey.load_or_create(folder / "encryption.key"),
             folder / "roster.senyum.incoming",
             self,
-            fetch=lambda one, topics: self.link.fetch(one, topics) if self.link else None,
+            fetch=self.fetch,
             say=self.answers.append,
             refusals=refusals,
             now=lambda: None,

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from wireunit import FAST, UNIT, WireUnit
+from wireunit import FAST, UNIT, MessageHandler, WireUnit
 
 from edge.commands.actions import change_of
 from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.authority import Role, register
 from edge.contract.keys import SigningKey
+from edge.contract.topics import COMMAND
 from edge.gallery import DIMENSION, Gallery
 from edge.outbox.event_signer import EventSigner
 from edge.settings import AuthoritySettings, BrokerSettings, OutboxSettings, Settings
@@ -48,7 +49,7 @@ class Obedient:
             pace=replace(FAST, health_interval=1.0),
             clock=SetClock(),
             archive=self.commands.archive,
-            listeners=[_Late(self.commands)],
+            handlers=[MessageHandler([UNIT.subtopic(COMMAND, "+")], self._handle)],
         )
         nobody = Gallery((), np.empty((0, DIMENSION), np.float32))
         doors = DaemonHooks(lambda _: None, lambda _: None, lambda _code, _detail: 0, lambda: None)
@@ -58,16 +59,6 @@ class Obedient:
         self.commands.link = made.link
         return stack.enter_context(made)
 
-
-class _Late:
-    """The commands' listener, which is made after the outbox that the link is made with."""
-
-    def __init__(self, commands: CommandService) -> None:
-        self._commands = commands
-
-    def filters(self, unit: object) -> tuple[str, ...]:
-        return (UNIT.subtopic("command", "+"),)
-
-    def heard(self, topic: str, payload: bytes, retained: bool) -> None:
-        (listener,) = self._commands.listeners
-        listener.heard(topic, payload, retained)
+    def _handle(self, topic: str, payload: bytes, retained: bool) -> None:
+        assert self.commands.handler is not None
+        self.commands.handler.heard(topic, payload, retained)

@@ -17,11 +17,11 @@ from edge.contract.events import HealthEvent
 from edge.contract.jose import b64url
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import TopicKind, UnitName
-from edge.mqtt import subscriber as listening
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.link import ConnectionManager
 from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.publisher import ReplaySource
+from edge.mqtt.subscriber import Subscription
 from edge.outbox.event_signer import (
     ChainHead,
     EventSigner,
@@ -33,7 +33,17 @@ from edge.outbox.recorder import Recorder
 from edge.outbox.store import Outbox, OutboxReader
 from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
 from edge.system.clock import Clock, ClockReading, ClockState, SystemClock
-from edge.types import Attempt, EventStored, LivenessResult, Match, Outcome, Reason, StoreFailed
+from edge.system.event_queue import EventQueue
+from edge.types import (
+    Attempt,
+    EventStored,
+    LivenessResult,
+    Match,
+    MessageReceived,
+    Outcome,
+    Reason,
+    StoreFailed,
+)
 
 UNIT = UnitName("dinas", "balai-kota", "pintu-1")
 PERSON = "0123456789abcdef0123456789abcdef"
@@ -113,6 +123,36 @@ class Signer:
         self.sealer = EventSigner(context(), self.key, clock or SystemClock())
 
 
+class MessageHandler(threading.Thread):
+    """Handles what is published to some topics, one message after another."""
+
+    def __init__(
+        self, filters: Sequence[str], handle: Callable[[str, bytes, bool], None] | None = None
+    ) -> None:
+        super().__init__(daemon=True)
+        self.subscription = Subscription(tuple(filters), MessageReceived, EventQueue())
+        self.link: ConnectionManager | None = None
+        self._handle = handle
+
+    def handle(self, topic: str, payload: bytes, retained: bool) -> None:
+        """Handle one message, before it is acknowledged."""
+        if self._handle is not None:
+            self._handle(topic, payload, retained)
+
+    def run(self) -> None:
+        queue = self.subscription.queue
+        while not queue.closed:
+            for message in queue.get(limit=1):
+                self.handle(message.topic, message.payload, message.retained)
+                if self.link is not None:
+                    self.link.acknowledge(message.delivery)
+
+    def close(self) -> None:
+        """Finish the message in hand, if that takes no longer than a second."""
+        self.subscription.queue.close()
+        self.join(1.0)
+
+
 class WireUnit:
     """Outbox, recorder and link of one unit over `folder`, with what they reported."""
 
@@ -125,7 +165,7 @@ class WireUnit:
         pace: LinkTiming = FAST,
         clock: Clock | None = None,
         archive: Callable[[OutboxReader], ReplaySource] | None = None,
-        listeners: Sequence[listening.MessageHandler] = (),
+        handlers: Sequence[MessageHandler] = (),
     ) -> None:
         self.signer = Signer(folder, clock)
         self.file = folder / "outbox.db"
@@ -141,11 +181,15 @@ class WireUnit:
             vitals=vitals,
             pace=pace,
             archive=archive,
-            listeners=listeners,
+            subscriptions=[each.subscription for each in handlers],
         )
         self.recorder = Recorder(
             self.outbox, self.signer.sealer, self.reports.append, self.link.wake
         )
+
+        for each in handlers:
+            each.link = self.link
+        self._handlers = handlers
 
     def record(self, count: int) -> None:
         """Submit so many attempts and wait until each is reported."""
@@ -166,10 +210,14 @@ class WireUnit:
     def __enter__(self) -> Self:
         self.recorder.start()
         self.link.start()
+        for each in self._handlers:
+            each.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.recorder.close()
+        for each in self._handlers:
+            each.close()
         self.link.close()
         self.outbox.close()
 
