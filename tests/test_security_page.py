@@ -1,4 +1,4 @@
-"""Holds docs/security.md to its word: every row names tests that exist, or says what is open."""
+"""Check that every row of docs/security.md names tests that exist, or a remaining risk."""
 
 import ast
 import re
@@ -9,22 +9,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-COLUMNS = ("tries", "stops or shows it", "proven by", "open")
+COLUMNS = ("attempt", "protection", "proven by", "open")
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-WHO = {
+ATTACKERS = {
     "An employee",
-    "A technician, who has the unit open and may be root on it",
-    "A unit that somebody has taken over",
-    "Who runs the broker",
-    "A thief of the card, or of the whole unit",
-    "Who works at the centre",
-    "Somebody on the network",
+    "A technician with physical access, possibly root",
+    "A compromised device",
+    "The broker operator",
+    "A thief of the card or the device",
+    "Server staff",
+    "A network attacker",
     "The supply chain",
 }
 
 
 def rows() -> list[tuple[str, ...]]:
-    """Return the cells of every row, the columns' names and lines under them left out."""
+    """Return the cells of every row, without the header rows."""
     tables = [line for line in PAGE.splitlines() if line.startswith("|")]
     cells = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in tables]
     return [row for row in cells if row != COLUMNS and not set("".join(row)) <= {"-"}]
@@ -36,15 +36,15 @@ def functions(path: str) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
-def test_everybody_is_there() -> None:
-    assert set(re.findall(r"(?m)^## (.+)$", PAGE)) == WHO | {"People's data"}
+def test_every_attacker_has_a_section() -> None:
+    assert set(re.findall(r"(?m)^## (.+)$", PAGE)) == ATTACKERS | {"Personal data"}
 
 
 @pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:40])
-def test_a_row_is_proven_or_says_that_it_is_open(row: tuple[str, ...]) -> None:
+def test_a_row_names_a_test_or_a_remaining_risk(row: tuple[str, ...]) -> None:
     assert len(row) == len(COLUMNS)
-    _tries, stops, proven, left = row
-    assert stops
+    _attempt, protection, proven, left = row
+    assert protection
     assert left == "-" or left.startswith("open: ")
     assert TEST.search(proven) or left.startswith("open: ")
 
@@ -55,6 +55,6 @@ def test_a_test_that_is_named_exists(path: str, name: str) -> None:
     assert name in functions(path)
 
 
-def test_each_mention_of_a_test_is_one_that_was_looked_for() -> None:
-    """A name that is misspelt as a whole would be passed over by the test above."""
+def test_every_mention_of_a_test_is_checked() -> None:
+    """A misspelt path would not match the pattern above."""
     assert PAGE.count("tests/") == len(TEST.findall(PAGE))
