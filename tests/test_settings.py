@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,11 @@ def test_a_unit_name_is_a_topic_level_or_refused(name: str) -> None:
     else:
         assert allowed
         assert settings.unit.name == name
+
+
+def test_the_settings_reference_is_up_to_date() -> None:
+    reference = Path(__file__).parents[1] / "scripts" / "lib" / "settings_reference.py"
+    check = subprocess.run(
+        [sys.executable, reference, "--check"], check=False, capture_output=True, text=True
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
