@@ -144,7 +144,9 @@ class Daemon:
         self, settings: Settings, camera: Callable[[], Camera], clock: Clock, opened: ExitStack
     ) -> None:
         key = read_key(settings.roster.key, "roster key")
-        embedder = Models(settings.inference.models).spec("identity").sha256
+        models = Models(settings.inference.models)
+        embedder = models.spec("identity").sha256
+        self._living = models.liveness_rules(settings.liveness)
         self._handover = RosterInstaller.open(settings, key, embedder, self._commands.use_roster)
         gallery = self._handover.gallery
         present = change_of(settings, gallery)
@@ -157,7 +159,7 @@ class Daemon:
             settings.attendance,
             settings.roster,
             gallery.exempt,
-            living=settings.liveness,
+            living=self._living,
             passive=self._pipeline.judges_liveness,
             chance=secrets.SystemRandom().random,
         )
@@ -179,7 +181,7 @@ class Daemon:
             software=__version__,
             models=self._pipeline.digests,
             roster=gallery.digest or None,
-            thresholds=settings.thresholds,
+            thresholds=settings.thresholds(self._living),
         )
         self._sealer = sealer = EventSigner(context, signing_key, clock)
         doors = DaemonHooks(
@@ -363,8 +365,8 @@ class Daemon:
         self._pipeline.gallery = gallery
         self._enrolled = gallery.size
         self._session.use_exempt(gallery.exempt)
-        self._session.use_rules(settings.attendance, settings.roster, settings.liveness)
-        self._sealer.use(gallery.digest, settings.thresholds)
+        self._session.use_rules(settings.attendance, settings.roster, self._living)
+        self._sealer.use(gallery.digest, settings.thresholds(self._living))
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
         self._link.report_every(settings.broker.health_period)
         self._handover.activated(gallery)

@@ -28,7 +28,6 @@ from edge.roster.codec import MAX_PHOTOS, Person, Roster, stripped
 from edge.roster.file import read, save
 from edge.roster.keys import make_key, read_key
 from edge.roster.people import PersonEntry, mask, person_id, read_people_list
-from edge.settings import InferenceSettings
 from edge.system.text import escaped, pluralize, visible
 from edge.types import Floats, QualityProblem, Yuv
 
@@ -83,9 +82,6 @@ def sort_photos(
     return {number: photos for number, photos in album.items() if photos}, aside
 
 
-# The detector scores a face beside another one low, and the mesh then tells what is no face. On
-# 60 London portraits no second face is made up at 0.2, on 300 of UTKFace one.
-STILL_SCORE = 0.2
 # A second face is a bystander up to this share of the first one's width.
 BYSTANDER = 0.4
 
@@ -109,12 +105,6 @@ class PhotoAnalyzer(Protocol):
     def digests(self) -> dict[str, str]: ...
 
     def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]: ...
-
-
-def for_stills(settings: InferenceSettings) -> InferenceSettings:
-    """Return the settings that photos are examined with: faint faces are looked at, too."""
-    score = min(settings.detector_score, STILL_SCORE)
-    return settings.model_copy(update={"detector_score": score})
 
 
 def assess_photo(path: Path, examiner: PhotoAnalyzer) -> Floats:

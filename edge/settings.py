@@ -34,7 +34,7 @@ from edge.setting_types import (
 )
 from edge.system.supplied_files import as_text, read_regular
 from edge.system.text import describe_validation_error, escaped
-from edge.types import Direction
+from edge.types import Direction, LivenessRules
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,10 @@ _RENAMED = {
     "roster.threshold_most": "roster.max_threshold",
     "roster.wrong_rate": "roster.false_match_rate",
 }
+# Settings of earlier versions that are constants of the models now.
+_IN_MANIFEST = frozenset(
+    {"inference.detector_score", "liveness.frames", "liveness.motion", "liveness.threshold"}
+)
 _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 
@@ -179,7 +183,6 @@ class InferenceSettings(Section):
         default=None, description="Folder of the models; the shipped ones if not set."
     )
     threads: int = Field(default=1, ge=1, le=8, description="Threads that run one model.")
-    detector_score: Share = Field(default=0.5, description="Minimum confidence of a face.")
     smile_frames: int = Field(
         default=3, ge=1, le=15, description="Frames over which the smile score is smoothed."
     )
@@ -295,16 +298,11 @@ class AttendanceSettings(Section):
 
 
 class LivenessSettings(Section):
-    """What distinguishes a person from a photo or a screen (docs/session.md, docs/accuracy.md)."""
+    """The smile as a sign of life (docs/session.md).
 
-    threshold: Share = Field(default=0.5, description="Minimum mean score of the judged frames.")
-    frames: int = Field(default=5, ge=3, le=15, description="Judged frames that are required.")
-    motion: Annotated[float, UnitOfMeasure("eye distances")] = Field(
-        default=0.05,
-        ge=0.0,
-        le=1.0,
-        description="Minimum motion of the mouth in a smile that counts; 0 accepts any.",
-    )
+    The thresholds of the models are in their manifest, models/manifest.toml.
+    """
+
     reaction: Annotated[float, UnitOfMeasure("s")] = Field(
         default=0.15,
         ge=0.0,
@@ -521,13 +519,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings
 
-    @property
-    def thresholds(self) -> dict[str, float]:
-        """The limits in force that decide an attempt, as events carry them.
+    def thresholds(self, living: LivenessRules) -> dict[str, float]:
+        """Return the limits that decide an attempt, as events carry them.
 
-        The smile's own threshold is not here: each attempt says whether it was held against it.
+        The smile threshold is not among them: each attempt states the one that it applied.
         """
-        rules, living = self.attendance, self.liveness
+        rules = self.attendance
         return {
             "match": self.roster.threshold,
             "margin": self.roster.margin,
@@ -564,6 +561,8 @@ def describe_errors(
     if first["type"] == "extra_forbidden":
         if new := _RENAMED.get(name):
             return f"{where}: {name} is now named {new}; rename it{tail}"
+        if name in _IN_MANIFEST:
+            return f"{where}: {name} moved to the model manifest; remove it{tail}"
         return (
             f"{where}: {name} is not a setting of Senyum; remove it or correct its spelling{tail}"
         )

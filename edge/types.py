@@ -190,6 +190,17 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class LivenessRules:
+    """What an attempt must show of a living person (docs/session.md)."""
+
+    threshold: float  # minimum mean score of the judged frames, 0 to 1
+    frames: int  # judged frames that are required
+    motion: float  # minimum motion of the mouth in a smile, in eye distances; 0: any
+    reaction: float  # seconds; a smile that starts sooner after the prompt does not count
+    prompt_delay: float  # seconds; maximum of the random delay before the prompt
+
+
+@dataclass(frozen=True, slots=True)
 class LivenessResult:
     """What the frames of one attempt showed of a living person, joined."""
 

@@ -4,8 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from edge.settings import LivenessSettings
-from edge.types import PassiveLivenessScore
+from edge.types import LivenessRules, PassiveLivenessScore
 
 SUSPECT = 2  # times as many frames as a living person needs
 # Judged frames, of 2 to 4 s at 15 a second: whoever waits long is judged by what is there now.
@@ -38,16 +37,16 @@ class LivenessWindow:
             return None
         return fmean(scores[1:-1]) if len(scores) > 2 else scores[0]
 
-    def live(self, settings: LivenessSettings) -> bool | None:
+    def live(self, rules: LivenessRules) -> bool | None:
         """Hold the score against the threshold; None before there are frames enough."""
         score = self.score()
-        if score is None or self.frames < settings.frames:
+        if score is None or self.frames < rules.frames:
             return None
-        return score >= settings.threshold
+        return score >= rules.threshold
 
-    def suspicious(self, settings: LivenessSettings) -> bool:
+    def suspicious(self, rules: LivenessRules) -> bool:
         """Whether frames enough, twice as many as to be alive, are below the threshold together."""
-        return self.frames >= SUSPECT * settings.frames and not self.live(settings)
+        return self.frames >= SUSPECT * rules.frames and not self.live(rules)
 
     def cues(self) -> dict[str, float]:
         """Return the mean vote of each cue that spoke."""

@@ -7,8 +7,8 @@ from itertools import combinations
 
 from edge.attendance.liveness_window import LivenessWindow
 from edge.attendance.motion import motion
-from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
-from edge.types import FaceObservation, Floats, FrameResult, Match, QualityProblem
+from edge.settings import AttendanceSettings, RosterSettings
+from edge.types import FaceObservation, Floats, FrameResult, LivenessRules, Match, QualityProblem
 
 NOTICE_FRAMES = 2  # a face, or several, in one frame may be a mistake of the detector
 STORE_WAIT_S = 2.0  # for Stored or StoreFailed; a commit takes milliseconds
@@ -169,9 +169,7 @@ class SmilePrompt:
     frames: int = 0  # judged since
     sure: int = 0  # of these, frames that were surely this person
 
-    def counts(
-        self, looks: SampleWindow, rules: AttendanceSettings, living: LivenessSettings
-    ) -> bool:
+    def counts(self, looks: SampleWindow, rules: AttendanceSettings, living: LivenessRules) -> bool:
         """Whether the last of `looks` shows a smile in answer to this prompt."""
         rest, look = looks.rest(), looks.newest
         self.highest = max(look.smile, self.highest)
@@ -183,7 +181,7 @@ class SmilePrompt:
         self.answered = self.answered or (rose and answers)
         return rose and answers and look.smile >= rules.smile_threshold and moved >= living.motion
 
-    def votes(self, living: LivenessSettings) -> dict[str, float | None]:
+    def votes(self, living: LivenessRules) -> dict[str, float | None]:
         """Return what speaks for a living person, 0 to 1 each; None where nothing was seen."""
         motion = None
         if self.moved is not None and living.motion > 0:

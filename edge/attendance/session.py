@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from edge.attendance import policy
 from edge.attendance.policy import CooldownRegister, SmilePrompt, TrackedFace, seconds_to_ns
 from edge.attendance.table import LASTS, State, Transition, Trigger, transition_for
-from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
+from edge.settings import AttendanceSettings, RosterSettings
 from edge.types import (
     Attempt,
     CameraFault,
@@ -21,6 +21,7 @@ from edge.types import (
     FrameResult,
     LinkChanged,
     LivenessResult,
+    LivenessRules,
     Outcome,
     Reason,
     Stimulus,
@@ -56,7 +57,7 @@ class Session:
         exempt: frozenset[str] = frozenset(),
         refs: Iterator[int] | None = None,
         *,
-        living: LivenessSettings,
+        living: LivenessRules,
         passive: bool,
         chance: Callable[[], float],
     ) -> None:
@@ -91,7 +92,7 @@ class Session:
         self._exempt = exempt
 
     def use_rules(
-        self, rules: AttendanceSettings, roster: RosterSettings, living: LivenessSettings
+        self, rules: AttendanceSettings, roster: RosterSettings, living: LivenessRules
     ) -> None:
         """Take other rules; not while `attempting`, for one attempt is judged by one set."""
         self._rules, self._roster, self._living = rules, roster, living

@@ -37,9 +37,9 @@ Rules
 11. Someone who leaves before an end was not there: no event.
 12. Every state with a face in it ends by a decision, by the time-out in LASTS, or by the face
     leaving. A clock that steps back is taken to have stood still, and time goes on from there.
-13. While a network judges liveness, nobody is recorded without `liveness.frames` judged frames of
+13. While a network judges liveness, nobody is recorded without enough judged frames of
     this person on this track, whose mean (without the highest and the lowest, of the last 30)
-    reaches `liveness.threshold`: exempt people and units that ask nobody to smile are no
+    reaches the threshold of the models: exempt people and units that ask nobody to smile are no
     exception. Twice as many frames with a mean below it are a refusal with the person's id, which
     rests as one without a smile does, and counts as one of the three.
 

@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
 
     settings = load(options.config)
 
-    from edge.enrolment import EnrolmentPaths, enrol, for_stills
+    from edge.enrolment import EnrolmentPaths, enrol
     from edge.errors import UsageError
     from edge.inference.face_analyzer import FaceAnalyzer
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if files.units is not None and files.units.resolve() == files.roster.resolve():
         raise UsageError(f"--for-units {files.units}: is the roster itself; name another file")
-    examiner = FaceAnalyzer(for_stills(settings.inference))
+    examiner = FaceAnalyzer(settings.inference, photos=True)
     with _terminal() as terminal:
         result = enrol(
             files,

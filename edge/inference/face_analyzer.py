@@ -17,10 +17,6 @@ from edge.settings import InferenceSettings
 from edge.types import Box, Floats, PassiveLivenessScore, Quality, QualityProblem, Yuv
 
 _SMALL = 320  # pixels of the longer side
-# A face that the detector is so sure of and the landmarks network denies is turned, and then found
-# with more room about it, or else covered, mostly. Of the 140 crops of GENKI-4K without a face four
-# reach it.
-_SURE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +43,28 @@ class AlignedFace:
 class FaceAnalyzer:
     """The networks and what lies between them. Not for two threads at once."""
 
-    def __init__(self, settings: InferenceSettings) -> None:
-        """Open the networks. Raises ModelError."""
+    def __init__(
+        self,
+        settings: InferenceSettings,
+        *,
+        photos: bool = False,
+        detector_score: float | None = None,
+    ) -> None:
+        """Open the networks. Raises ModelError.
+
+        `photos`: also find the faint faces that are expected on photos only. `detector_score`:
+        minimum confidence of a face, 0 to 1, instead of the one in the models' manifest.
+        """
         models = Models(settings.models, settings.threads)
         self._limits = settings.quality
         self.digests = models.digests()
-        self.detector = Detector(models.open("detector"), settings.detector_score)
+        detector = models.open("detector")
+        if detector_score is None:
+            detector_score = detector.spec.constant("photo_score" if photos else "score")
+        self.detector = Detector(detector, detector_score)
+        # A face with this confidence that the landmarks network denies is usually turned, and then
+        # found in a larger crop, or covered.
+        self._certain = detector.spec.constant("certain")
         self.landmarks = Landmarks(models.open("landmarks"))
         self.embedder = Embedder(models.open("identity"))
         self.smile = Smile(models.open("smile"), models.open("readout"))
@@ -81,7 +93,7 @@ class FaceAnalyzer:
     def locate_with_retry(self, picture: Yuv, found: Detection) -> tuple[FaceCrop, Mesh] | None:
         """Return the same; of a denied face that the detector is sure of, after a wider look."""
         looked = self.locate(picture, found)
-        if looked is None and found.score >= _SURE:
+        if looked is None and found.score >= self._certain:
             return self._approach(picture, region(found, wide=True))
         return looked
 
@@ -98,7 +110,11 @@ class FaceAnalyzer:
 
     def quality_problem(self, found: Detection) -> Quality | None:
         """Return what to tell of a face that both looks denied; None: nothing."""
-        return unmeasured_quality(found.box.width, self._limits) if found.score >= _SURE else None
+        return (
+            unmeasured_quality(found.box.width, self._limits)
+            if found.score >= self._certain
+            else None
+        )
 
     def _approach(self, picture: Yuv, where: Affine) -> tuple[FaceCrop, Mesh] | None:
         closeup = crop_region(picture, where)

@@ -53,9 +53,9 @@ class PassiveLiveness:
 
     def __init__(self, network: ModelRunner) -> None:
         self._network = network
-        constants = network.spec.calibration
-        self.line = tuple(constants[name] for name in MEASURES), constants["intercept"]
-        self._even = tuple(constants[f"{name}_even"] for name in MEASURES)
+        constant = network.spec.constant
+        self.line = tuple(constant(name) for name in MEASURES), constant("intercept")
+        self._even = tuple(constant(f"{name}_even") for name in MEASURES)
 
     def judge(self, picture: Yuv, mesh: Mesh) -> PassiveLivenessScore:
         """Return how alive the face looks; a cue that the line gives no weight has no vote."""

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
-from edge.types import Floats
+from edge.settings import LivenessSettings, Settings
+from edge.types import Floats, LivenessRules
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,15 @@ class ModelSpec:
     version: str
     licence: str
     quantization: str
+
+    def constant(self, name: str) -> float:
+        """Return a constant of the calibration. Raises ModelError if the manifest lacks it."""
+        try:
+            return self.calibration[name]
+        except KeyError:
+            raise ModelError(
+                f"model {self.name}: the manifest lacks calibration.{name}; {_REMEDY}"
+            ) from None
 
 
 class ModelRunner:
@@ -127,9 +137,27 @@ class Models:
         _check_tensors(spec, interpreter)
         return ModelRunner(spec, interpreter)
 
+    def liveness_rules(self, settings: LivenessSettings) -> LivenessRules:
+        """Return the liveness rules of these models. Raises ModelError."""
+        motion = self.spec("landmarks").constant("motion")
+        # Without a liveness network nothing is judged, and the two numbers have no effect.
+        judge = self._specs.get("liveness")
+        return LivenessRules(
+            threshold=judge.constant("threshold") if judge else 0.5,
+            frames=int(judge.constant("frames")) if judge else 5,
+            motion=motion,
+            reaction=settings.reaction,
+            prompt_delay=settings.prompt_delay,
+        )
+
     def digests(self) -> dict[str, str]:
         """SHA-256 (hex) of every model of the manifest, by name."""
         return {name: spec.sha256 for name, spec in self._specs.items()}
+
+
+def liveness_rules(settings: Settings) -> LivenessRules:
+    """Return the liveness rules of a unit with these settings. Raises ModelError."""
+    return Models(settings.inference.models).liveness_rules(settings.liveness)
 
 
 def shipped() -> Path:

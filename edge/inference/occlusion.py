@@ -23,7 +23,7 @@ class OcclusionClassifier:
 
     def __init__(self, network: ModelRunner) -> None:
         self._network = network
-        self._least = network.spec.calibration["threshold"]
+        self._least = network.spec.constant("threshold")
 
     def covers(self, closeup: FaceCrop, points: Floats) -> bool:
         """Return whether the face is covered; `points` are its five, (5, 2)."""

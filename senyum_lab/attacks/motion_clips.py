@@ -19,13 +19,14 @@ from edge.gallery import Gallery
 from edge.images import from_image, shrink
 from edge.inference.align import similarity
 from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.models import liveness_rules
 from edge.inference.pipeline import Pipeline
 from edge.settings import (
     AttendanceSettings,
     CameraSettings,
     InferenceSettings,
-    LivenessSettings,
     RosterSettings,
+    Settings,
 )
 from edge.types import Floats, Frame, Match
 from senyum_lab.bench.morph import Morph, Portrait, smooth
@@ -93,7 +94,7 @@ def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) ->
 
     Without the rules of when it begins, which who holds a photo can wait for.
     """
-    rules, roster, living = AttendanceSettings(), RosterSettings(), LivenessSettings()
+    rules, roster, living = AttendanceSettings(), RosterSettings(), liveness_rules(Settings())
     looks, evidence, moved, smiles = SampleWindow(), LivenessWindow(), 0.0, list[float]()
     smiling = recorded = False
     begin_ns = next(_BEGIN)

@@ -23,6 +23,7 @@ from edge import __version__
 from edge.contract.keys import SigningKey, add_registration
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import StoreError
+from edge.inference.models import liveness_rules
 from edge.mqtt.client import connect, new_client
 from edge.outbox.event_signer import ChainHead, EventSigner, SigningContext
 from edge.settings import BrokerSettings, Settings, UnitSettings
@@ -50,7 +51,13 @@ def _publish(broker: BrokerSettings, folder: Path, number: int, events: int) -> 
     """Sign and publish the chain of one unit; in a process of its own."""
     unit = UnitSettings(name=f"bench-{number}")
     name = UnitName.of(unit)
-    context = SigningContext(unit, __version__, {"identity": "0" * 64}, None, Settings().thresholds)
+    context = SigningContext(
+        unit,
+        __version__,
+        {"identity": "0" * 64},
+        None,
+        Settings().thresholds(liveness_rules(Settings())),
+    )
     sealer = EventSigner(
         context, SigningKey.load_or_create(folder / f"{number}.key"), SystemClock()
     )

@@ -12,6 +12,7 @@ import numpy as np
 from edge.errors import LabelsError
 from edge.gallery import DIMENSION
 from edge.inference.face_analyzer import AnalyzedFace
+from edge.inference.models import liveness_rules
 from edge.settings import Settings
 from edge.system.text import pluralize
 from senyum_lab.evaluate import metrics
@@ -233,7 +234,7 @@ def _figures(
         **_count("impostor", likeness.among(inside)),
         **_count("impostor_with_all", likeness.with_everybody(inside)),
         **_count("genuine", likeness.genuine(inside)),
-        **_count("not_living", _not_living(samples, settings.liveness.threshold)),
+        **_count("not_living", _not_living(samples, liveness_rules(settings).threshold)),
     }
     smile = settings.attendance.smile_threshold
     for truth, key in ((True, "smiles_seen"), (False, "others_refused")):

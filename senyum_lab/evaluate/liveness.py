@@ -17,6 +17,7 @@ from edge.attendance.policy import FaceSample, SampleWindow, SmilePrompt, second
 from edge.capture.replay import iter_frames
 from edge.errors import LabelsError, PhotoError, ReplayError, SenyumError
 from edge.images import open_photo
+from edge.inference.models import liveness_rules
 from edge.settings import Settings
 from edge.types import Frame, FrameResult
 from senyum_lab.evaluate import metrics
@@ -102,7 +103,7 @@ def evaluate(
         videos[line] = _watched(path, watch(), bench.settings)
         return videos[line].score
 
-    camera, threshold = bench.settings.camera, bench.settings.liveness.threshold
+    camera, threshold = bench.settings.camera, liveness_rules(bench.settings).threshold
     scores, notes = _scores(folder, listed, judge, bench.progress)
     listed.both([listed.truth(row, "live") for row in listed.rows if row.line in scores], "live")
     verdicts = _verdicts(listed, scores)
@@ -228,6 +229,7 @@ def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
     prompt: SmilePrompt | None = None
     track, answered = None, False
     scores: list[float] = []
+    rules = liveness_rules(settings)
     for frame in iter_frames(path, settings.camera.model_copy(update={"fps": 1 / _BETWEEN_S})):
         lead = next(iter(watcher.process(frame).sightings), None)
         if lead is None or lead.smile is None:
@@ -239,7 +241,7 @@ def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
         scores += [lead.liveness.score] if lead.liveness is not None else []
         looks.add(FaceSample(frame.captured_ns, lead.smile, lead.points))
         prompt = prompt or SmilePrompt(frame.captured_ns + seconds_to_ns(_ASKED_S))
-        counts = prompt.counts(looks, settings.attendance, settings.liveness)
+        counts = prompt.counts(looks, settings.attendance, rules)
         answered = answered or counts
     return Watched(evidence.score(), tuple(scores), answered)
 

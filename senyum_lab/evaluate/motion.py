@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.errors import LabelsError, PhotoError
-from edge.settings import LivenessSettings
+from edge.inference.models import liveness_rules
+from edge.settings import Settings
 from senyum_lab.attacks.motion_clips import (
     LABELS,
     MOVED,
@@ -79,7 +80,7 @@ def trade(clips: Sequence[Clip]) -> dict[str, object]:
     first, other = (
         [c for c in clips if c.half == half and c.kind in (*MOVED, SMILE)] for half in (0, 1)
     )
-    best, shipped = chosen(first), LivenessSettings().motion
+    best, shipped = chosen(first), liveness_rules(Settings()).motion
     print(f"threshold of equal error, first half of the people: {best:g}; shipped: {shipped:g}")
     print("eye distances  photos that move so  of which a smile counts  smiles refused")
     for threshold in THRESHOLDS:
@@ -93,7 +94,7 @@ def trade(clips: Sequence[Clip]) -> dict[str, object]:
 
 def tell(clips: Sequence[Clip]) -> dict[str, object]:
     """Print what the shipped threshold lets pass of each kind, and of how many people."""
-    shipped = LivenessSettings().motion
+    shipped = liveness_rules(Settings()).motion
     counted: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for one in clips:
         half = "" if one.kind.startswith(VIDEO) else f", {'other' if one.half else 'first'} half"

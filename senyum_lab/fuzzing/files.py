@@ -13,6 +13,7 @@ import numpy as np
 from edge.contract.keys import KeySet, SigningKey
 from edge.errors import OutboxError, RosterError, SecretError, SettingsError
 from edge.gallery import DIMENSION
+from edge.inference.models import liveness_rules
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.codec import Person, Roster
@@ -145,7 +146,7 @@ def _outbox(folder: Path) -> list[Target]:
     names = ("outbox.db", "signing.key.begun")
     key = SigningKey.load_or_create(good / "signing.key")
     unit = UnitSettings(name="fuzz")
-    context = SigningContext(unit, "0", {}, None, Settings().thresholds)
+    context = SigningContext(unit, "0", {}, None, Settings().thresholds(liveness_rules(Settings())))
     sealer = EventSigner(context, key, SystemClock())
     box = Outbox(good / "outbox.db", signing_key=good / "signing.key")
     audit = Audit(ref=0, code=AuditCode.STARTED, captured_ns=1, detail={})

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge import __version__
 from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
+from edge.inference.models import liveness_rules
 from edge.mqtt.link import PACE, ConnectionManager
 from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.publisher import ReplaySource
@@ -65,7 +66,7 @@ class SimulatedUnit:
             software=__version__,
             models=dict.fromkeys(_NETWORKS, _NO_DIGEST),
             roster=_NO_DIGEST,
-            thresholds=Settings().thresholds,
+            thresholds=Settings().thresholds(liveness_rules(Settings())),
         )
         sealer = EventSigner(context, key, clock)
         self.outbox = Outbox(self.file, signing_key=key_file, reserve_bytes=1)

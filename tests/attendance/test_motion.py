@@ -8,7 +8,8 @@ from doorway import mesh
 from numpy.typing import NDArray
 
 from edge.attendance.motion import motion
-from edge.settings import LivenessSettings
+from edge.inference.models import liveness_rules
+from edge.settings import Settings
 from edge.types import ANCHORS, Floats
 
 Doubles = NDArray[np.float64]
@@ -20,7 +21,7 @@ ANCHOR_PLACES = [
 EYES = [(-0.5, 0.0), (0.5, 0.0)]
 MOUTH = [(-0.3, 0.7), (0.3, 0.7), (-0.25, 0.7), (0.25, 0.7), (0.0, 0.66), (0.0, 0.74)]
 FLAT = np.array([*EYES, *ANCHOR_PLACES[: ANCHORS - 2], *MOUTH], np.float64)
-LEAST = LivenessSettings().motion
+LEAST = liveness_rules(Settings()).motion
 
 
 def seen(points: Doubles, **held: float) -> Floats:

@@ -367,7 +367,7 @@ def test_a_smile_under_way_at_the_prompt_does_not_count(door: Doorway) -> None:
 def test_the_prompt_comes_at_a_random_moment_for_everybody(
     chance: float, exempt: frozenset[str]
 ) -> None:
-    living = LIVING.model_copy(update={"prompt_delay": 1.0})
+    living = replace(LIVING, prompt_delay=1.0)
     door = Doorway.with_rules(exempt, living=living, chance=lambda: chance)
     door.see(face(), frames=RULES.agreeing_frames)
     assert door.at(State.KNOWN)
@@ -546,7 +546,7 @@ def test_a_stranger_is_told_so_alive_or_not(judged: Doorway) -> None:
 
 
 def test_without_the_rise_any_smile_after_the_prompt_counts() -> None:
-    living = LIVING.model_copy(update={"motion": 0.0})
+    living = replace(LIVING, motion=0.0)
     door = Doorway.with_rules(living=living, smile_rise=0.0)
     door.see(face(smile=80.0), frames=TO_PROMPT + REACT - 1)
     assert door.events == []

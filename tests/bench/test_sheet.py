@@ -13,12 +13,13 @@ from PIL import Image
 from edge.attendance.session import Session
 from edge.images import from_image, shrink
 from edge.inference.face_analyzer import FaceAnalyzer
+from edge.inference.models import liveness_rules
 from edge.inference.pipeline import Pipeline
 from edge.settings import (
     AttendanceSettings,
     InferenceSettings,
-    LivenessSettings,
     RosterSettings,
+    Settings,
 )
 from edge.types import Attempt, Floats, Frame, Match, Outcome, Reason
 from senyum_lab.bench.morph import Portrait
@@ -96,7 +97,7 @@ def attempts(examiner: FaceAnalyzer, pictures: Iterator[Image.Image]) -> list[At
     session = Session(
         AttendanceSettings(smile_timeout=4.0),
         RosterSettings(),
-        living=LivenessSettings(),
+        living=liveness_rules(Settings()),
         passive=pipeline.judges_liveness,
         chance=random.Random(5).random,
     )

@@ -14,7 +14,7 @@ from image_files import jpeg_of_a_phone, png
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 from edge import cli
-from edge.enrolment import EnrolmentPaths, EnrolmentResult, enrol, for_stills
+from edge.enrolment import EnrolmentPaths, EnrolmentResult, enrol
 from edge.errors import PeopleError, PhotoError, RosterError, SecretError
 from edge.gallery import DIMENSION
 from edge.images import from_image
@@ -31,7 +31,7 @@ OBAMA, BIDEN, EILEEN = "196108042009011001", "194211202021211003", "197012121995
 
 @pytest.fixture(scope="module")
 def examiner() -> FaceAnalyzer:
-    return FaceAnalyzer(for_stills(InferenceSettings()))
+    return FaceAnalyzer(InferenceSettings(), photos=True)
 
 
 @dataclass

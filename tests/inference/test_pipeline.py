@@ -9,8 +9,9 @@ from edge.attendance.motion import motion
 from edge.images import from_image, shrink
 from edge.inference.embedder import FRAMES
 from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
+from edge.inference.models import liveness_rules
 from edge.inference.pipeline import Pipeline
-from edge.settings import InferenceSettings, LivenessSettings
+from edge.settings import InferenceSettings, Settings
 from edge.types import ANCHORS, Box, FaceObservation, Floats, Frame, Match, QualityProblem
 
 Portrait = Callable[[str], Image.Image]
@@ -192,7 +193,7 @@ def test_points_are_eyes_first_the_mouth_last_and_move_with_a_smile(
     corners = smiling[ANCHORS : ANCHORS + 2]
     assert right[0] < corners[0, 0] < corners[1, 0] < left[0]
     assert corners[:, 1].min() > max(right[1], left[1])
-    assert motion(still, smiling) > LivenessSettings().motion
+    assert motion(still, smiling) > liveness_rules(Settings()).motion
 
 
 def test_a_face_with_a_problem_or_behind_another_has_no_points(

@@ -15,8 +15,9 @@ from edge.attendance.motion import motion
 from edge.attendance.policy import embeddings_agree
 from edge.gallery import DIMENSION, Gallery, mean_template
 from edge.inference.align import PLACES, similarity
+from edge.inference.models import liveness_rules
 from edge.roster.thresholds import adaptive_thresholds, estimate
-from edge.settings import LivenessSettings, RosterSettings
+from edge.settings import RosterSettings, Settings
 from edge.types import ANCHORS, Floats
 from senyum_lab.evaluate.metrics import auc, best_threshold, threshold_at
 
@@ -111,7 +112,7 @@ def test_motion_is_the_same_or_none(flat: str, size: float, seed: int) -> None:
     if flat != "face" or size < 0.9:
         assert moved == [0.0, 0.0, 0.0]
     elif size > 20:
-        assert moved == pytest.approx([moved[0]] * 3, abs=LivenessSettings().motion / 100)
+        assert moved == pytest.approx([moved[0]] * 3, abs=liveness_rules(Settings()).motion / 100)
 
 
 @given(seed=SEEDS, size=st.floats(0.1, 1000.0))

@@ -21,9 +21,18 @@ from edge.contract.jose import digest
 from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode
 from edge.outbox.event_signer import ChainHead, HealthReport
-from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings, Settings
+from edge.settings import AttendanceSettings, RosterSettings, Settings
 from edge.system.clock import ClockState, SystemClock
-from edge.types import Attempt, Audit, AuditCode, LivenessResult, Match, Outcome, Reason
+from edge.types import (
+    Attempt,
+    Audit,
+    AuditCode,
+    LivenessResult,
+    LivenessRules,
+    Match,
+    Outcome,
+    Reason,
+)
 
 OF_THE_SMILE = ("smile", "smile_rise", "smile_timeout", "motion", "reaction", "prompt_delay")
 
@@ -78,7 +87,7 @@ def test_a_recorded_attempt(signer: Signer, clock: SteppedClock) -> None:
             "smile": 50.0,
             "smile_rise": 15.0,
             "smile_timeout": 8.0,
-            "motion": LivenessSettings().motion,
+            "motion": 0.05,
             "reaction": 0.15,
             "prompt_delay": 0.3,
         },
@@ -120,10 +129,10 @@ def test_the_limits_of_an_event_are_those_of_the_settings(signer: Signer) -> Non
         smile_rise=0.0, smile_timeout=5.5, agreeing_frames=4, unknown_frames=9
     )
     roster = RosterSettings(threshold=0.5, margin=0.0)
-    living = LivenessSettings(threshold=0.7, frames=9, motion=0.03, reaction=0.2, prompt_delay=1.0)
+    living = LivenessRules(threshold=0.7, frames=9, motion=0.03, reaction=0.2, prompt_delay=1.0)
     signer.sealer.context = replace(
         signer.sealer.context,
-        thresholds=Settings(attendance=rules, roster=roster, liveness=living).thresholds,
+        thresholds=Settings(attendance=rules, roster=roster).thresholds(living),
     )
     event = attendance(signer, attempt(smile_threshold=60.0))
     assert event.data.thresholds == Thresholds(

@@ -11,6 +11,7 @@ import pytest
 from edge.contract.keys import KeySet, SigningKey, add_registration
 from edge.contract.topics import TopicKind, UnitName
 from edge.gpio.patterns import timeline
+from edge.inference.models import liveness_rules
 from edge.outbox.event_signer import ChainHead, EventSigner, SigningContext
 from edge.settings import GpioSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
@@ -95,7 +96,9 @@ def sign_and_receive(tmp_path: Path) -> Any:
         key = SigningKey.load_or_create(tmp_path / "signing.key")
         name = UnitName.of(UNIT)
         add_registration(tmp_path / "keys.json", key.registration(name))
-        context = SigningContext(UNIT, "0", {}, None, Settings().thresholds)
+        context = SigningContext(
+            UNIT, "0", {}, None, Settings().thresholds(liveness_rules(Settings()))
+        )
         sealer = EventSigner(context, key, SystemClock())
         store = Store(tmp_path / "events.db")
         desk = Ingestor(store, KeySet.load(tmp_path / "keys.json"), 1.0, ReceivedAt.now())

@@ -10,6 +10,7 @@ from typing import Any
 from edge.contract.events import OnlineStatus
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import TopicKind, UnitName
+from edge.inference.models import liveness_rules
 from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
@@ -62,7 +63,7 @@ class Unit:
             software="0.1.0",
             models={"identity": "ab" * 32},
             roster=None,
-            thresholds=Settings().thresholds,
+            thresholds=Settings().thresholds(liveness_rules(Settings())),
         )
         self.clock = FixedClock()
         self.sealer = EventSigner(context, self.key, self.clock)

@@ -8,7 +8,8 @@ import numpy as np
 
 from edge.attendance.session import Session
 from edge.attendance.table import State
-from edge.settings import AttendanceSettings, LivenessSettings, RosterSettings
+from edge.inference.models import liveness_rules
+from edge.settings import AttendanceSettings, RosterSettings, Settings
 from edge.types import (
     ANCHORS,
     Attempt,
@@ -21,6 +22,7 @@ from edge.types import (
     Floats,
     FrameResult,
     LinkChanged,
+    LivenessRules,
     Match,
     PassiveLivenessScore,
     Quality,
@@ -32,7 +34,7 @@ from edge.types import (
 
 FRAME_S = 1 / 15
 RULES = AttendanceSettings()
-LIVING = LivenessSettings()
+LIVING = liveness_rules(Settings())
 ROSTER = RosterSettings(threshold=0.45, margin=0.05)
 TO_PROMPT = RULES.agreeing_frames + 1  # frames, where chance adds nothing
 FAR = 15.0  # points of the score
@@ -109,7 +111,7 @@ class Doorway:
         cls,
         exempt: frozenset[str] = frozenset(),
         *,
-        living: LivenessSettings = LIVING,
+        living: LivenessRules = LIVING,
         passive: bool = False,
         chance: Callable[[], float] = lambda: 0.0,
         **changes: object,

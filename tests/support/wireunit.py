@@ -17,6 +17,7 @@ from edge.contract.events import HealthEvent
 from edge.contract.jose import b64url
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import TopicKind, UnitName
+from edge.inference.models import liveness_rules
 from edge.mqtt.client import connect, new_client
 from edge.mqtt.link import ConnectionManager
 from edge.mqtt.link_timing import LinkTiming
@@ -70,7 +71,7 @@ def context() -> SigningContext:
             )
         },
         roster="e" * 64,
-        thresholds=Settings().thresholds,
+        thresholds=Settings().thresholds(liveness_rules(Settings())),
     )
 
 

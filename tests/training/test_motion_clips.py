@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edge.inference.face_analyzer import FaceAnalyzer
-from edge.settings import InferenceSettings, LivenessSettings
+from edge.inference.models import liveness_rules
+from edge.settings import InferenceSettings, Settings
 from senyum_lab.attacks.motion_clips import (
     DRAWN,
     MOVED,
@@ -38,7 +39,7 @@ def test_each_photo_is_moved_and_one_is_put_in_the_place_of_the_other(
 
 
 def test_moved_photos_do_not_smile_and_those_that_do_leap(clips: dict[str, Clip]) -> None:
-    threshold = LivenessSettings().motion
+    threshold = liveness_rules(Settings()).motion
     assert not any(one.accepted(threshold) for one in clips.values())
     assert {kind: bool(one.smiles) for kind, one in clips.items()} == {
         MOVED[0]: False,

@@ -16,6 +16,7 @@ from edge.contract.events import OnlineStatus
 from edge.contract.jose import b64url
 from edge.contract.keys import SigningKey
 from edge.contract.topics import TopicKind, UnitName
+from edge.inference.models import liveness_rules
 from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
@@ -122,7 +123,9 @@ class Unit:
             models={name: sha256(name.encode()).hexdigest() for name in ("detector", "identity")},
             roster=sha256(b"roster").hexdigest(),
             # Not `Settings()`: that would read this machine's environment.
-            thresholds=Settings.model_construct().thresholds,
+            thresholds=Settings.model_construct().thresholds(
+                liveness_rules(Settings.model_construct())
+            ),
         )
         self.sealer = EventSigner(context, self.key, self.clock, lambda: next(count))
 

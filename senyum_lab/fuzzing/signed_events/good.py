@@ -4,6 +4,7 @@ from pathlib import Path
 
 from edge.contract.keys import SigningKey
 from edge.contract.topics import TopicKind, UnitName
+from edge.inference.models import liveness_rules
 from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
@@ -25,7 +26,7 @@ class GoodUnit:
         self.key = SigningKey.load_or_create(folder / "good.key")
         self.tokens: list[str] = []
         self._head = ChainHead()
-        thresholds = Settings().thresholds
+        thresholds = Settings().thresholds(liveness_rules(Settings()))
         context = SigningContext(settings, "1.0.0", {"identity": "ab" * 32}, None, thresholds)
         self._sealer = EventSigner(context, self.key, self)
 

@@ -54,7 +54,7 @@ class Picture(NamedTuple):
 
 def load(name: str, datasets: Path, cache: Path) -> SmileCrops:
     """Return the faces of one of `SETS`, from the cache if it holds those of this code."""
-    examiner = FaceAnalyzer(InferenceSettings(detector_score=_LEAST_SCORE))
+    examiner = FaceAnalyzer(InferenceSettings(), detector_score=_LEAST_SCORE)
     path = cache / f"{name}-{digest(('detector', 'landmarks'), [Path(__file__)])}.npz"
     return cached(path, SmileCrops, lambda: _cut(examiner, list(SETS[name](datasets)), name))
 
