@@ -28,7 +28,7 @@ def told():
         return file.read().decode()
 
 
-memory.settle()
+memory.limit_arenas()
 together = threading.Barrier(4)
 
 
