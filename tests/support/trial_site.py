@@ -145,7 +145,7 @@ class _Board(StatusFile):
         super().__init__({"RUNTIME_DIRECTORY": str(folder)})
         self._keep = keep
 
-    def put(self, bulletin: Status) -> None:
+    def write(self, bulletin: Status) -> None:
         super().write(bulletin)
         self._keep(bulletin)
 
