@@ -6,7 +6,7 @@ from senyum_lab.bench.delivery import measure
 from senyum_lab.bench.drain import measure as measure_drain
 from senyum_lab.servers.mosquitto import PrivateBroker
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 
 def test_delivery_is_measured_on_a_disk() -> None:

@@ -1,6 +1,10 @@
 from pathlib import Path
 
+import pytest
+
 from senyum_lab.bench.pipeline import measure
+
+pytestmark = pytest.mark.slow
 
 FACES = Path(__file__).parents[1] / "faces"
 

@@ -334,6 +334,7 @@ def test_a_store_that_is_not_there_is_not_made(
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_many_events_are_read_a_part_at_a_time(place: Place) -> None:
     door = Door()
     messages = [door.at("2026-03-02T00:30:00").passes() for _ in range(1200)]

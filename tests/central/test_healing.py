@@ -18,7 +18,7 @@ from wireunit import UNIT, until
 from edge.contract.keys import SigningKey, add_registration
 from edge.outbox.store import OutboxReader
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 FORGOTTEN = {4, 5, 6, 12, 30}  # the last is a tail, which only the unit's health shows
 

@@ -26,6 +26,8 @@ from senyum_central.store import database
 from senyum_central.store.schema import APPLICATION_ID
 from senyum_central.store.store import Record, Store
 
+pytestmark = pytest.mark.slow
+
 UNIT = Unit().name.source
 NOW = "2026-03-02T00:31:04.000+00:00"
 GAPS = {UNIT: [Gap(1, 9)]}

@@ -17,7 +17,7 @@ from processes import Process, publish
 from edge.contract.keys import add_registration
 from senyum_central.ingest.ingestor import Message
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 UNITS = [Unit(f"door-{number}") for number in range(4)]
 

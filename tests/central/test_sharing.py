@@ -31,7 +31,7 @@ from senyum_central.ingest.instance_lock import claim
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.subscriptions import SHARED_EXPIRY_S
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.slow]
 
 log = logging.getLogger(__name__)
 

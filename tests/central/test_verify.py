@@ -129,6 +129,7 @@ def small() -> bytes:
     return content
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 10**9), st.integers(0, 255))
 def test_any_byte_of_a_larger_export_counts(at: int, value: int) -> None:

@@ -49,6 +49,7 @@ def survive(
     assert len(central.stored()) > events // 2
 
 
+@pytest.mark.slow
 def test_a_few_kills(broker: PrivateBroker, tmp_path: Path) -> None:
     survive(broker, tmp_path, events=60, broker_kills=4, kills=2)
 
@@ -61,6 +62,7 @@ def test_500_events_over_20_broker_kills_and_5_unit_kills(
     survive(broker, tmp_path, events=500, broker_kills=20, kills=5)
 
 
+@pytest.mark.slow
 def test_killed_between_append_and_publish(broker: PrivateBroker, tmp_path: Path) -> None:
     broker.kill()  # so that nothing can be published
     unit = UnitProcess(tmp_path, broker.port, 20)
@@ -76,6 +78,7 @@ def test_killed_between_append_and_publish(broker: PrivateBroker, tmp_path: Path
     check_chain(tmp_path, stored(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wiped", [True, False])
 def test_what_a_broker_acknowledged_and_forgot_is_reported_by_number(
     broker: PrivateBroker, tmp_path: Path, *, wiped: bool

@@ -59,6 +59,7 @@ def test_the_referee_rules_as_the_vectors_of_the_contract(
         assert (ruling is Ruling.ACCEPT) == (verdict in ACCEPTED), name
 
 
+@pytest.mark.slow
 def test_the_messages_of_a_seed_repeat_and_reach_every_ruling(tmp_path: Path) -> None:
     once, again, other = (
         [Generator(seed, units(tmp_path)).make(number) for number in range(300)]

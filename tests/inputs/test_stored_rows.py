@@ -135,6 +135,7 @@ def changed(path: Path, changes: list[tuple[tuple[str, str], int, object, bool]]
         return signed_columns(db) != before
 
 
+@pytest.mark.slow
 @inputs
 @given(CHANGES)
 def test_no_value_in_any_column_stops_an_export_or_passes(
@@ -183,6 +184,7 @@ def whole() -> Path:
     return found
 
 
+@pytest.mark.slow
 @inputs
 @given(
     gone=st.sets(st.integers(1, 6), min_size=1),

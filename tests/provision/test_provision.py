@@ -256,6 +256,7 @@ def die_at(number: int, desk: Desk) -> bool:
     return os.waitstatus_to_exitcode(status) == 9
 
 
+@pytest.mark.slow
 def test_power_may_go_at_any_moment(tmp_path: Path) -> None:
     """Before the list counts nothing is changed; after it the next boot makes the rest."""
     assert threading.active_count() == 1

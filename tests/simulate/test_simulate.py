@@ -14,6 +14,8 @@ from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.simulate.checks import stored
 from senyum_lab.simulate.receivers import ReceiverProcess
 
+pytestmark = pytest.mark.slow
+
 FEW = ["--units", "6", "--people", "24", "--minutes", "0.5", "--speed", "30", "--processes", "2"]
 
 

@@ -4,9 +4,12 @@ from pathlib import Path
 from shutil import copy
 
 import numpy as np
+import pytest
 
 from senyum_lab.batch_work import exit_with_parent
 from senyum_lab.training.cover import crops
+
+pytestmark = pytest.mark.slow
 
 FACES = Path(__file__).parents[1] / "faces"
 

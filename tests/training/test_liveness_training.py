@@ -21,6 +21,8 @@ from senyum_lab.training.liveness import (
     scenes,
 )
 
+pytestmark = pytest.mark.slow
+
 FACES = Path(__file__).parents[1] / "faces"
 
 

@@ -22,6 +22,8 @@ from senyum_lab.bench.morph import Portrait
 from senyum_lab.bench.paper_attack import Ink, printed
 from senyum_lab.evaluate import motion
 
+pytestmark = pytest.mark.slow
+
 FACES = Path(__file__).parents[1] / "faces"
 
 

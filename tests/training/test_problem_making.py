@@ -18,6 +18,8 @@ from senyum_lab.quality_problems import covers, light
 from senyum_lab.quality_problems.covers import Ground
 from senyum_lab.training.cover import painting
 
+pytestmark = pytest.mark.slow
+
 FACES = Path(__file__).parents[1] / "faces"
 MOUTH = (13, 14)
 EYES = (159, 386)

@@ -12,6 +12,7 @@ DAEMON = Path(__file__).parents[2] / "systemd/senyum.service"
 SEALED = "\n# added\n[Service]\nLoadCredential=\nLoadCredentialEncrypted=roster.key\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
 def test_systemd_understands_it_and_it_is_as_confined_as_the_daemon(tmp_path: Path) -> None:
     environment = tmp_path / "version"
