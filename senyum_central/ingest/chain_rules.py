@@ -35,12 +35,17 @@ class ChainEntry:
     digest: str  # SHA-256 of the JWS, base64url
     previous: str | None  # digest of the entry before; None exactly where sequence is 1
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return what names the event: CloudEvents' `source` and `id`."""
+        return self.unit, self.id
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
     """What is stored of the same unit around an entry. More than one of a number is a fork."""
 
-    same_id: str | None = None  # digest of the stored event with the entry's id, of any unit
+    same_id: str | None = None  # digest of the unit's stored event with the entry's id
     before: frozenset[str] = frozenset()  # digests at sequence - 1
     same: frozenset[str] = frozenset()  # digests at sequence
     after: frozenset[str] = frozenset()  # what the events at sequence + 1 name as `previous`

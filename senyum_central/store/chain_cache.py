@@ -31,8 +31,17 @@ _RUNS = text(  # OFFSET keeps the planner from joining some other way than by th
     " WHERE unit = run.unit AND sequence BETWEEN run.first AND run.last OFFSET 0) AS e"
 )
 # One parameter holds them all: hundreds of them take longer to bind than to look up.
-_IDS = text("SELECT id, digest FROM event WHERE id IN (SELECT value FROM json_each(:ids))")
-_IDS_OF_SERVER = text("SELECT id, digest FROM event WHERE id = ANY(CAST(:ids AS text[]))")
+_IDS = text(
+    "SELECT event.unit, event.id, digest FROM json_each(:keys) AS wanted CROSS JOIN event"
+    " ON event.unit = json_extract(wanted.value, '$[0]')"
+    " AND event.id = json_extract(wanted.value, '$[1]')"
+)
+_IDS_OF_SERVER = text(
+    "SELECT e.unit, e.id, e.digest"
+    " FROM unnest(CAST(:units AS text[]), CAST(:ids AS text[])) AS wanted(unit, id),"
+    " LATERAL (SELECT unit, id, digest FROM event"
+    " WHERE unit = wanted.unit AND id = wanted.id OFFSET 0) AS e"
+)
 Run = tuple[str, int, int]
 
 
@@ -43,13 +52,13 @@ class ChainCache:
         self._db = db
         self._known: set[tuple[str, int]] = set()  # numbers that were fetched
         self._events: dict[tuple[str, int], list[tuple[str, str | None]]] = defaultdict(list)
-        self._ids: dict[str, str | None] = {}
+        self._ids: dict[tuple[str, str], str | None] = {}  # digest by unit and id
         self._heads: dict[str, tuple[int, str] | None] = {}
         self._added: list[dict[str, Any]] = []
 
     def fetch(self, entries: Iterable[ChainEntry]) -> None:
         """Fetch what `neighbours` of these needs."""
-        wanted = [entry for entry in entries if entry.id not in self._ids]
+        wanted = [entry for entry in entries if entry.key not in self._ids]
         if not wanted:
             return
         self._fetch_numbers(
@@ -57,13 +66,14 @@ class ChainCache:
             for entry in wanted
             for number in range(entry.sequence - 1, min(entry.sequence + 1, MAX_SEQUENCE) + 1)
         )
-        ids = [entry.id for entry in wanted]
-        self._ids.update(dict.fromkeys(ids))
+        keys = [entry.key for entry in wanted]
+        self._ids.update(dict.fromkeys(keys))
         if self._db.server:
-            found = self._db.rows(_IDS_OF_SERVER, ids=ids)
+            units, ids = zip(*keys, strict=True)
+            found = self._db.rows(_IDS_OF_SERVER, units=list(units), ids=list(ids))
         else:
-            found = self._db.rows(_IDS, ids=json.dumps(ids))
-        self._ids.update((id_, digest) for id_, digest in found)
+            found = self._db.rows(_IDS, keys=json.dumps(keys))
+        self._ids.update(((unit, id_), digest) for unit, id_, digest in found)
         self._fetch_heads({entry.unit for entry in wanted})
 
     def neighbours(self, entry: ChainEntry) -> Neighbours:
@@ -72,7 +82,7 @@ class ChainCache:
         n = entry.sequence
         before, same, after = (self._events.get((entry.unit, n + by), []) for by in (-1, 0, 1))
         return Neighbours(
-            same_id=self._ids[entry.id],
+            same_id=self._ids[entry.key],
             before=frozenset(digest for digest, _ in before),
             same=frozenset(digest for digest, _ in same),
             after=frozenset(previous for _, previous in after if previous is not None),
@@ -95,7 +105,7 @@ class ChainCache:
         self.fetch([entry])
         self._added.append(row)
         self._events[entry.unit, entry.sequence].append((entry.digest, entry.previous))
-        self._ids[entry.id] = entry.digest
+        self._ids[entry.key] = entry.digest
 
     def name_head(self, unit: str, sequence: int, digest: str) -> None:
         """Take in a head that was written."""

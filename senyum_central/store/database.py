@@ -31,9 +31,13 @@ from edge.system.key_files import read_secret_line
 from edge.system.supplied_files import check_replaceable
 from senyum_central.store import database_errors as faults
 from senyum_central.store import schema
-from senyum_central.store import stored_renames as moving
-from senyum_central.store import time_correction as dating
-from senyum_central.store.schema import APPLICATION_ID, SCHEMA_VERSION, VERSION
+from senyum_central.store.schema import (
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    UNRELEASED_APPLICATION_ID,
+    UNRELEASED_VERSION_TABLE,
+    VERSION,
+)
 
 FETCH = 500  # rows of a long answer at a time
 BUSY_S = 3.0  # how long another's lock is waited for at a time; SIGTERM waits no longer either
@@ -88,7 +92,7 @@ class Database:
 
     It is made when it is needed. After a failure the next use begins with a new one, and one that
     broke meanwhile is replaced by the pool. StoreUnusable, raised by the constructor only, is a
-    StoreError that the caller can correct. With `read_only` nothing is made, grown or locked.
+    StoreError that the caller can correct. With `read_only` nothing is created, changed or locked.
     """
 
     def __init__(
@@ -278,48 +282,48 @@ class Database:
             raise faults.kind_at_start(error.__cause__)(str(error)) from error
 
     def _prepare(self) -> None:
-        # Before anything is changed: SQLite's journal mode too is written into the file.
+        """Create the tables of an empty database; check the version of any other."""
         with self._connected("read" if self._read_only else "opened"):
-            new = self._refuse_others()
-            if not new and self._version() == SCHEMA_VERSION:
+            if schema.tables(self.connection):
+                self._check_version()
                 return
             if self._read_only:
-                raise StoreUnusable(self._outdated(0 if new else self._version()))
+                raise StoreUnusable(
+                    f"{self.label}: the store is empty; name the one that `senyum receive` writes"
+                )
             if not self.server:
                 self.connection.exec_driver_sql("PRAGMA journal_mode = WAL")
             with self.transaction():
-                self._grow()
+                if not schema.tables(self.connection):  # else another receiver was faster
+                    schema.create(self.connection)
+            self._check_version()
 
-    def _grow(self) -> None:
-        if not schema.tables(self.connection):
-            schema.create(self.connection)
-            self._mark(new=True)
-        version = self._version()
-        if version == 1:
-            schema.dating_tables(self.connection)
-            dating.note_stored(self)
-            version = 2
-        if version == 2:
-            schema.asking_tables(self.connection)
-            version = 3
-        if version == 3:
-            schema.moving_tables(self.connection)
-            moving.note_stored(self)
-            version = 4
-        if version == 4:
-            schema.outage_columns(self.connection)
-            version = SCHEMA_VERSION
-            self._mark(new=False)
+    def _check_version(self) -> None:
+        """Raise StoreUnusable unless this is a store of this version. Changes nothing."""
+        if self.server:
+            names = schema.tables(self.connection)
+            ours, unreleased = (name in names for name in (VERSION.name, UNRELEASED_VERSION_TABLE))
+            table = VERSION.name if ours else UNRELEASED_VERSION_TABLE
+            query = f"SELECT version FROM {table}"  # noqa: S608 - one of two constants
+        else:
+            found = self.one(text("PRAGMA application_id"))
+            ours, unreleased = found == APPLICATION_ID, found == UNRELEASED_APPLICATION_ID
+            query = "PRAGMA user_version"
+        if not ours and not unreleased:
+            what = "name a database" if self.server else "name a file"
+            raise StoreUnusable(f"{self.label}: is another program's database; {what} of its own")
+        version = int(self.one(text(query)))
+        if unreleased:
+            raise StoreUnusable(
+                f"{self.label}: the store has schema {version} of an unreleased version of senyum, "
+                "which this version does not read; start a new store, and export from this one "
+                "with the version that wrote it"
+            )
         if version != SCHEMA_VERSION:
-            raise StoreUnusable(self._outdated(version))
-
-    def _outdated(self, version: int) -> str:
-        if not version:
-            return f"{self.label}: the store is empty; name the one that `senyum receive` writes"
-        said = f"{self.label}: the store has schema {version}, this program knows {SCHEMA_VERSION}"
-        if version > SCHEMA_VERSION:
-            return f"{said}; use the senyum that wrote it, or a newer one"
-        return f"{said}; start `senyum receive` with it once, which makes it a new one"
+            raise StoreUnusable(
+                f"{self.label}: the store has schema {version}, this program knows "
+                f"{SCHEMA_VERSION}; use the senyum that wrote it, or a newer one"
+            )
 
     def _prepare_session(self, connection: Any, _record: object) -> None:
         """Prepare each connection that the pool makes."""
@@ -334,34 +338,6 @@ class Database:
         # An event is acknowledged after its commit: that has to be on the disk.
         elif cursor.execute("SHOW synchronous_commit").fetchone() == ("off",):
             cursor.execute("SET synchronous_commit = on")
-
-    def _refuse_others(self) -> bool:
-        """Leave another program's database as it is; returns whether this one is empty."""
-        there = schema.tables(self.connection)
-        if self.server:
-            ours = VERSION.name in there
-        else:
-            ours = self.one(text("PRAGMA application_id")) == APPLICATION_ID
-        if there and not ours:
-            what = "name a database" if self.server else "name a file"
-            raise StoreUnusable(f"{self.label}: is another program's database; {what} of its own")
-        return not there
-
-    def _version(self) -> int:
-        if self.server:
-            return int(self.one(text("SELECT version FROM senyum_store")))
-        return int(self.one(text("PRAGMA user_version")))
-
-    def _mark(self, *, new: bool) -> None:
-        db = self.connection
-        if not self.server:
-            db.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
-            db.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif new:
-            VERSION.create(db)
-            db.execute(VERSION.insert(), {"version": SCHEMA_VERSION})
-        else:
-            db.execute(VERSION.update().values(version=SCHEMA_VERSION))
 
 
 def _file_url(path: Path, *, read_only: bool) -> URL:

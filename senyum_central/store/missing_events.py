@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, select, text
+from sqlalchemy import bindparam, select, text
 
 from senyum_central.ingest.gaps import ChainStatus, Gap, subtract
 from senyum_central.store import stored_renames as moving
@@ -72,10 +72,10 @@ SELECT place, min(sequence), max(sequence) FROM (
 """
 # The open gaps that have numbers of a run. They do not overlap: one may begin before the run.
 _REPORTED = """
-SELECT gap.unit, gap.first, gap.last, coalesce(outage, reported_at)
+SELECT gap.unit, gap.first, gap.last, outage
     FROM run CROSS JOIN gap WHERE gap.unit = run.unit
     AND gap.healed_at IS NULL AND gap.first BETWEEN run.first AND run.last
-UNION SELECT gap.unit, gap.first, gap.last, coalesce(outage, reported_at)
+UNION SELECT gap.unit, gap.first, gap.last, outage
     FROM run CROSS JOIN gap WHERE gap.unit = run.unit
     AND gap.healed_at IS NULL AND gap.last >= run.first
     AND gap.first = (SELECT max(first) FROM gap AS other WHERE other.unit = run.unit
@@ -84,7 +84,7 @@ ORDER BY 2
 """
 # The outage of an open gap that was reported lately.
 _CURRENT = """
-SELECT run.unit, (SELECT coalesce(outage, reported_at) FROM gap WHERE gap.unit = run.unit
+SELECT run.unit, (SELECT outage FROM gap WHERE gap.unit = run.unit
     AND healed_at IS NULL AND reported_at > :lately ORDER BY gap.first LIMIT 1) FROM run
 """
 THIS_GAP = (
@@ -179,7 +179,7 @@ class MissingEvents:
             query = select(GAP.c.first).where(
                 GAP.c.unit == unit,
                 GAP.c.healed_at.is_(None),
-                func.coalesce(GAP.c.outage, GAP.c.reported_at) == began,
+                GAP.c.outage == began,
             )
             if self._db.one(query.limit(1)) is not None:
                 found.add((unit, began))

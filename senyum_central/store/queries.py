@@ -29,7 +29,6 @@ from senyum_central.store.schema import (
     KEY_FILE,
     LATER,
     MOVE,
-    tables,
 )
 from senyum_central.store.store import Store
 
@@ -50,12 +49,13 @@ _AFTER = text(
 # Where the columns say that a time lies: the first and last number in it, and those beside it. An
 # event that the unit was not sure of is where an anchor put it, or where it was received.
 _IN_TIME = text(
-    "SELECT min(e.sequence), max(e.sequence) FROM event e LEFT JOIN undated u ON u.id = e.id"
+    "SELECT min(e.sequence), max(e.sequence) FROM event e LEFT JOIN undated u"
+    " ON u.unit = e.unit AND u.id = e.id"
     " WHERE e.unit = :unit AND (e.time BETWEEN :first AND :last"
     " OR u.corrected BETWEEN :first AND :last"
     " OR (u.id IS NOT NULL AND e.received_at BETWEEN :first AND :last))"
 )
-_SURE = "NOT EXISTS (SELECT 1 FROM undated u WHERE u.id = event.id)"
+_SURE = "NOT EXISTS (SELECT 1 FROM undated u WHERE u.unit = event.unit AND u.id = event.id)"
 _BEFORE_TIME = text(
     f"SELECT sequence FROM event WHERE unit = :unit AND time < :first AND {_SURE}"  # noqa: S608
     " ORDER BY sequence DESC LIMIT 1"
@@ -142,8 +142,6 @@ class EventReader:
     def key_file(self) -> Path | None:
         """Return the key set that a receiver last used with this store, if any did."""
         with self._db.reading():
-            if KEY_FILE.name not in tables(self._db.connection):
-                return None
             query = select(KEY_FILE.c.path).order_by(KEY_FILE.c.noted_at.desc()).limit(1)
             path = self._db.one(query)
             return Path(path) if isinstance(path, str) else None
@@ -235,11 +233,9 @@ class EventReader:
         return found[0], found[1]
 
     def head(self, unit: UnitName) -> ChainEvidence | None:
-        """Return the signed message that names the end of a chain, if one was kept."""
+        """Return the signed message that names the end of a chain, if one was received."""
         names = ("sequence", "digest", "topic", "jws", "received_at")
-        query = select(*(HEAD.c[name] for name in names)).where(
-            HEAD.c.unit == bindparam("unit"), HEAD.c.jws.is_not(None)
-        )
+        query = select(*(HEAD.c[name] for name in names)).where(HEAD.c.unit == bindparam("unit"))
         rows = self._db.rows(query, unit=unit.source)
         return ChainEvidence(*rows[0]) if rows else None
 

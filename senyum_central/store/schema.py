@@ -1,4 +1,4 @@
-"""The tables of the central store, for SQLite and PostgreSQL alike, and how older ones grow.
+"""The tables of the central store, the same in SQLite and PostgreSQL.
 
 Times are RFC 3339 in UTC, as text. `event.number` is the order of receipt.
 """
@@ -18,8 +18,11 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = 5
-APPLICATION_ID = 0x53454E43  # "SENC", in SQLite's header: this file is a central store
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x53454E53  # "SENS", in SQLite's header: this file is a central store
+# The same of the stores that were written before the first release, and their table in PostgreSQL.
+UNRELEASED_APPLICATION_ID = 0x53454E43
+UNRELEASED_VERSION_TABLE = "senyum_store"
 
 _INT = BigInteger().with_variant(Integer(), "sqlite")  # 64 bits in both
 METADATA = MetaData()
@@ -42,7 +45,7 @@ EVENT = Table(
     "event",
     METADATA,
     Column("number", _INT, primary_key=True),
-    Column("id", Text, nullable=False, unique=True),
+    _text("id"),
     _text("unit"),
     _int("sequence"),
     _text("digest"),
@@ -54,23 +57,23 @@ EVENT = Table(
     _text("jws"),
     _text("received_at"),
     Index("event_chain", "unit", "sequence"),
-    Index("event_time", "time"),  # since version 3
+    Index("event_time", "time"),
+    UniqueConstraint("unit", "id"),  # CloudEvents: `source` and `id` together name an event
     sqlite_strict=True,
 )
 
-# The latest that a unit's state or health said about its chain.
+# The newest chain head that a state or health of the unit names, with the signed message.
 HEAD = _table(
     "head",
     _text("unit", key=True),
     _int("sequence"),
     _text("digest"),
-    # Since version 3: the signed message itself, which proves it to others.
-    _text("topic", optional=True),
-    _text("jws", optional=True),
-    _text("received_at", optional=True),
+    _text("topic"),
+    _text("jws"),
+    _text("received_at"),
 )
 
-# Each missing number is in one row that is not healed, and in no two.
+# The open rows (not healed) do not overlap: each missing number is in exactly one of them.
 GAP = _table(
     "gap",
     _text("unit", key=True),
@@ -78,23 +81,23 @@ GAP = _table(
     _int("last", key=True),
     _text("reported_at"),
     _text("healed_at", optional=True),
-    # Since version 3: what became of asking the unit for it.
-    Column("asked", _INT, nullable=False, server_default="0"),  # times, since the last that came
+    _text("outage"),  # when the first gap of the outage was reported
+    # Requests to the unit to resend the events.
+    Column("asked", _INT, nullable=False, server_default="0"),  # requests since the last arrival
     _text("ask_after", optional=True),  # null: at once
-    Column("wanted", _INT),  # numbers of it that were missing when it was last asked for
+    Column("wanted", _INT),  # numbers that were missing at the last request
     _text("request", optional=True),  # id of the last command
     _text("answer", optional=True),
     _text("given_up_at", optional=True),
-    _text("outage", optional=True),  # since version 5: when the first gap of it was reported
     Index(
-        "gap_waiting",  # since version 5: units that are asked for something
+        "gap_waiting",  # units with outstanding requests
         "unit",
         "ask_after",
         sqlite_where=text("healed_at IS NULL AND given_up_at IS NULL"),
         postgresql_where=text("healed_at IS NULL AND given_up_at IS NULL"),
     ),
     Index(
-        "gap_open_first",  # since version 5
+        "gap_open_first",
         "unit",
         "first",
         sqlite_where=text("healed_at IS NULL"),
@@ -102,7 +105,7 @@ GAP = _table(
     ),
 )
 
-# Reported once each.
+# Each fork is reported once.
 FORK = _table(
     "fork",
     _text("unit", key=True),
@@ -129,14 +132,14 @@ REFUSED = Table(
     sqlite_strict=True,
 )
 
-# Messages that made room for newer ones: only their count is left.
+# How many refused messages were removed to make room for newer ones.
 REFUSED_BEFORE = _table("refused_before", _text("flaw", key=True), _int("times"))
 
-# Since version 2: events of no certain time, and the time that an anchor gave them.
+# Events with an unsynchronized clock, and the time computed from the nearest anchor.
 UNDATED = _table(
     "undated",
+    _text("unit", key=True),
     _text("id", key=True),
-    _text("unit"),
     _int("sequence"),
     _text("boot_id"),
     _int("monotonic_ns"),
@@ -152,7 +155,7 @@ ANCHOR = _table(
     _int("sequence", key=True),
 )
 
-# Since version 3: signed by the unit, of a type that a later contract brought.
+# Signed events of a type that this version does not know.
 LATER = _table(
     "later",
     _text("digest", key=True),
@@ -165,69 +168,32 @@ LATER = _table(
     Index("later_chain", "unit", "sequence"),
 )
 
-# Since version 3: the last number of a command that was signed with a key.
+# The last command number that was used with each authority key.
 COMMAND = _table("command", _text("kid", key=True), _int("number"))
 
-# Since version 4: where a unit's chain goes on under this name.
+# Where a chain continues under a new unit name.
 MOVE = _table("move", _text("unit", key=True), _int("sequence", key=True), _text("origin"))
 
-# Made when a receiver first starts with the store: the key set that it uses, for `export`. Not part
-# of METADATA: a store without it is as good, and every version of this program leaves it alone.
-KEY_FILE = Table("key_file", MetaData(), Column("path", Text, primary_key=True), _text("noted_at"))
+# The key set that the receiver uses; `export` verifies with it by default.
+KEY_FILE = _table("key_file", _text("path", key=True), _text("noted_at"))
 
-# PostgreSQL has no place of its own for it.
-VERSION = Table("senyum_store", METADATA, Column("version", Integer, nullable=False))
+# PostgreSQL only: SQLite stores the version in the file header.
+VERSION = Table("senyum_schema", METADATA, Column("version", Integer, nullable=False))
 
 
 def create(db: Connection) -> None:
-    """Make every table in an empty database."""
-    METADATA.create_all(db, [table for table in METADATA.sorted_tables if table is not VERSION])
-
-
-def dating_tables(db: Connection) -> None:
-    """Grow from version 1 to 2; the caller reads the stored events into them."""
-    METADATA.create_all(db, [UNDATED, ANCHOR])
-
-
-def asking_tables(db: Connection) -> None:
-    """Grow from version 2 to 3, in SQLite: no server has an older one."""
-    METADATA.create_all(db, [LATER, COMMAND])
-    _add_columns(db, "head", "topic TEXT", "jws TEXT", "received_at TEXT")
-    _add_columns(
-        db,
-        "gap",
-        "asked INTEGER NOT NULL DEFAULT 0",
-        "ask_after TEXT",
-        "wanted INTEGER",
-        "request TEXT",
-        "answer TEXT",
-        "given_up_at TEXT",
+    """Create every table in an empty database, and record the version and the application id."""
+    server = db.dialect.name == "postgresql"
+    METADATA.create_all(
+        db, [table for table in METADATA.sorted_tables if server or table is not VERSION]
     )
-    for index in EVENT.indexes:
-        index.create(db, checkfirst=True)
-
-
-def moving_tables(db: Connection) -> None:
-    """Grow from version 3 to 4; the caller reads the stored events into them."""
-    METADATA.create_all(db, [MOVE])
-
-
-def outage_columns(db: Connection) -> None:
-    """Grow from version 4 to 5."""
-    _add_columns(db, GAP.name, "outage TEXT")
-    db.exec_driver_sql("DROP INDEX IF EXISTS gap_open")
-    for index in GAP.indexes:
-        index.create(db, checkfirst=True)
-    db.execute(GAP.update().values(outage=GAP.c.reported_at))
-
-
-def _add_columns(db: Connection, table: str, *columns: str) -> None:
-    there = {column["name"] for column in inspect(db).get_columns(table)}
-    for column in columns:
-        if column.partition(" ")[0] not in there:
-            db.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column}")
+    if server:
+        db.execute(VERSION.insert(), {"version": SCHEMA_VERSION})
+    else:
+        db.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def tables(db: Connection) -> set[str]:
-    """Return the names of the tables that are there, anybody's."""
+    """Return the names of all tables in the database, other programs' included."""
     return set(inspect(db).get_table_names())

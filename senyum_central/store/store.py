@@ -48,8 +48,8 @@ class NamedHead:
     unit: str
     sequence: int
     digest: str
-    topic: str | None = None  # None of a store from before heads were kept whole
-    jws: str | None = None
+    topic: str
+    jws: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,6 @@ class Store:
     def note_key_file(self, path: Path, now: str) -> None:
         """Remember which key set this receiver uses; `export` verifies with it by default."""
         with self.database.transaction():
-            KEY_FILE.create(self.database.connection, checkfirst=True)
             self.database.run(delete(KEY_FILE))
             row = {"path": str(path.resolve()), "noted_at": now}
             self.database.run(KEY_FILE.insert(), row)

@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
 from sqlalchemy import select
 
-from edge.contract.events import ANY_EVENT, AUDIT, AttendanceEvent, AuditEvent
-from edge.contract.jose import from_b64url
+from edge.contract.events import AttendanceEvent, AuditEvent
 from senyum_central.ingest.gaps import Gap
-from senyum_central.store.schema import EVENT, MOVE
+from senyum_central.store.schema import MOVE
 from senyum_central.store.unit_renames import UnitRename, split_by_unit
 
 if TYPE_CHECKING:
@@ -21,18 +19,6 @@ def note(db: "Database", event: AttendanceEvent | AuditEvent) -> UnitRename | No
     if move is not None:
         db.put_new(MOVE, unit=move.unit, sequence=move.sequence, origin=move.origin)
     return move
-
-
-def note_stored(db: "Database") -> None:
-    """Take in the events of a store from before moves were known."""
-    query = select(EVENT.c.jws).where(EVENT.c.type == AUDIT).order_by(EVENT.c.number)
-    for (token,) in db.rows(query):
-        try:
-            event = ANY_EVENT.validate_json(from_b64url(token.split(".")[1]))
-        except (ValueError, IndexError, ValidationError):
-            continue
-        if isinstance(event, AuditEvent):
-            note(db, event)
 
 
 def apart(db: "Database") -> dict[str, list[Gap]]:

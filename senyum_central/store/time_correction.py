@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
 from sqlalchemy import bindparam, select
 
-from edge.contract.events import ANY_EVENT, OF_ANCHOR, AttendanceEvent, AuditEvent
-from edge.contract.jose import from_b64url
+from edge.contract.events import OF_ANCHOR, AttendanceEvent, AuditEvent
 from edge.contract.limits import is_moment
 from edge.system.clock import ClockState
 from edge.types import AuditCode
-from senyum_central.store.schema import ANCHOR, EVENT, UNDATED
+from senyum_central.store.schema import ANCHOR, UNDATED
 
 if TYPE_CHECKING:
     from senyum_central.store.database import Database
@@ -123,19 +121,6 @@ class TimeCorrection:
         return known
 
 
-def note_stored(db: "Database") -> None:
-    """Take in the events of a store from before there was dating."""
-    dating = TimeCorrection(db)
-    for (token,) in db.rows(select(EVENT.c.jws).order_by(EVENT.c.number)):
-        try:
-            event = ANY_EVENT.validate_json(from_b64url(token.split(".")[1]))
-        except (ValueError, IndexError, ValidationError):
-            continue
-        if isinstance(event, AttendanceEvent | AuditEvent):
-            dating.note(event)
-    dating.flush()
-
-
 def _anchors(db: "Database", unit: str, boot_id: str) -> list[Anchor]:
     query = (
         select(ANCHOR.c.monotonic_ns, ANCHOR.c.utc)
@@ -148,7 +133,7 @@ def _anchors(db: "Database", unit: str, boot_id: str) -> list[Anchor]:
 
 
 def _stored(monotonic_ns: int, utc: str) -> Anchor | None:
-    """Read a row; None if it is impossible, as an older program may have stored it."""
+    """Read a row; None if its time is not one that an anchor may have."""
     try:
         moment = datetime.fromisoformat(utc)
     except ValueError:
@@ -167,8 +152,9 @@ def _date_boot(db: "Database", unit: str, boot_id: str, anchors: list[Anchor]) -
         UNDATED.c.unit == unit, UNDATED.c.boot_id == boot_id
     )
     found = [
-        {"which": id_, "corrected": _corrected(anchors, monotonic_ns)}
+        {"of": unit, "which": id_, "corrected": _corrected(anchors, monotonic_ns)}
         for id_, monotonic_ns in db.rows(query)
     ]
     if found:
-        db.run(UNDATED.update().where(UNDATED.c.id == bindparam("which")), found)
+        this = (UNDATED.c.unit == bindparam("of")) & (UNDATED.c.id == bindparam("which"))
+        db.run(UNDATED.update().where(this), found)

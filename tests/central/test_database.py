@@ -116,13 +116,29 @@ def test_a_database_of_another_program_is_left_as_it_was(server_place: Place) ->
     assert server_place.rows(tables) == [("theirs",)]
 
 
-def test_a_newer_store_is_left_alone(server_place: Place) -> None:
+def test_a_newer_schema_is_left_untouched(server_place: Place) -> None:
     with closing(server_place.open()):
         pass
     assert server_place.server is not None
-    server_place.server.sql("UPDATE senyum_store SET version = 99", server_place.database)
-    with pytest.raises(StoreUnusable, match="schema 99"):
+    server_place.server.sql("UPDATE senyum_schema SET version = 99", server_place.database)
+    with pytest.raises(StoreUnusable, match="schema 99, this program knows 1; use the senyum"):
         server_place.open()
+
+
+def test_a_store_of_an_unreleased_version_is_rejected_untouched(server_place: Place) -> None:
+    assert server_place.server is not None
+    for statement in (
+        "CREATE TABLE senyum_store (version integer NOT NULL)",
+        "INSERT INTO senyum_store VALUES (5)",
+    ):
+        server_place.server.sql(statement, server_place.database)
+    words = (
+        f"{server_place.database}: the store has schema 5 of an unreleased .*; start a new store"
+    )
+    with pytest.raises(StoreUnusable, match=words):
+        server_place.open()
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    assert server_place.rows(tables) == [("senyum_store",)]
 
 
 def test_a_server_that_is_down_may_come_back(server_place: Place) -> None:

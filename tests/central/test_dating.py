@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import old_stores
 import pytest
 from central_parts import START, TurnedClock, Unit, keys_of
 from pydantic import ValidationError
@@ -15,10 +14,8 @@ from pydantic import ValidationError
 from edge.contract.events import timestamp
 from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Outcome, Reason
-from senyum_central.ingest.gaps import Gap
 from senyum_central.ingest.ingestor import Ingestor, Message
 from senyum_central.ingest.notices import NoticeKind
-from senyum_central.store.schema import METADATA
 from senyum_central.store.store import Store
 
 OTHER_BOOT = "11111111-1111-4111-8111-111111111111"
@@ -167,31 +164,3 @@ def test_another_boot_is_not_dated(tmp_path: Path) -> None:
     unit.at(60.0)
     found = take(tmp_path / "store.db", unit, [before, event, unit.anchor()])
     assert list(found) == [2]
-
-
-@pytest.mark.parametrize("version", old_stores.SCHEMAS)
-def test_a_store_of_an_earlier_version_is_brought_along(tmp_path: Path, version: int) -> None:
-    unit = Waking()
-    messages = morning(unit)
-    path = tmp_path / "store.db"
-    expected = take(tmp_path / "new.db", unit, messages)
-    old_stores.make(path, version, unit, messages)
-    source = unit.name.source
-    for _ in range(2):  # and a second start changes nothing more
-        with closing(Store(path)) as store:
-            # Version 2 dated events as they came; those of version 1 are read again.
-            assert store.corrected(source) == (expected if version == 1 else {})
-            assert [token.encode() for token in store.change_tokens(source)] == [
-                message.payload for message in messages
-            ]
-            assert store.standings()[source].reported == (Gap(90, 91),)
-            assert [kept.flaw for kept in store.refusals("malformed")] == ["malformed"]
-    columns = "SELECT group_concat(name) FROM pragma_table_info(?)"
-    with closing(Store(tmp_path / "new.db")):
-        pass
-    for name in METADATA.tables.keys() - {"senyum_store"}:
-        found = []
-        for file in (path, tmp_path / "new.db"):
-            with closing(sqlite3.connect(file)) as db:
-                found.append(db.execute(columns, (name,)).fetchone())
-        assert found[0] == found[1], name

@@ -3,30 +3,38 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from central_parts import TurnedClock, Unit, keys_of, signing_key
+from days import exported, resigned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from places import Place
 
 from edge.contract.envelope import MAX_BYTES, RejectReason, sign, verify
 from edge.contract.events import AttendanceEvent, OnlineStatus
-from edge.contract.jose import digest
+from edge.contract.jose import digest, payload_of
 from edge.contract.keys import KeySet
 from edge.contract.topics import TopicKind
 from edge.errors import StoreUnavailable
 from edge.outbox.event_signer import ChainHead
+from edge.system.clock import ClockState
+from edge.types import AuditCode
 from senyum_central.ingest.chain_rules import Classification
 from senyum_central.ingest.gaps import Gap
 from senyum_central.ingest.ingestor import Ingestor, Message
 from senyum_central.ingest.notices import Notice, NoticeKind
+from senyum_central.store.queries import Period
 from senyum_central.store.store import Store
 
 GRACE = 60.0
+DAY = Period(date(2026, 3, 2), date(2026, 3, 2))
+SHARED_ID = "019503b0-1f2e-7000-8000-000000000001"
 
 
 @pytest.fixture
@@ -69,6 +77,48 @@ def tokens(messages: list[Message]) -> list[str]:
 
 def kinds(notices: list[Notice]) -> list[NoticeKind]:
     return [notice.kind for notice in notices]
+
+
+def event_with_shared_id(unit: Unit) -> Message:
+    before = unit.head
+    content = payload_of(unit.event().payload.decode())
+    token = resigned(unit, {**content, "id": SHARED_ID})
+    unit.head = before.followed_by(token)
+    return unit.message(token)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_two_units_may_use_the_same_event_id(
+    central: Central, unit: Unit, tmp_path: Path, together: bool
+) -> None:
+    gate = Unit("gate-2")
+    first, second = event_with_shared_id(unit), event_with_shared_id(gate)
+    batches = [[first, second]] if together else [[first], [second]]
+    notices = [notice for batch in batches for notice in central.take(*batch)]
+    assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.EVENT]
+    assert kinds(central.take(first, second)) == [NoticeKind.DUPLICATE, NoticeKind.DUPLICATE]
+    for each, message in ((unit, first), (gate, second)):
+        assert central.store.change_tokens(each.name.source) == tokens([message])
+    content = exported(central.store, DAY, keys_of(unit, gate))
+    for message in (first, second):
+        assert message.payload in content
+
+
+def test_two_units_with_one_event_id_are_dated_by_their_own_anchors(
+    central: Central, unit: Unit
+) -> None:
+    for each in (unit, Unit("gate-2")):
+        each.clock.reading = replace(each.clock.reading, state=ClockState.UNSYNCHRONIZED)
+        before = event_with_shared_id(each)
+        each.clock.reading = replace(each.clock.reading, state=ClockState.SYNCHRONIZED)
+        anchor = each.audit(
+            AuditCode.CLOCK_ANCHOR,
+            boot_id=each.clock.reading.boot_id,
+            monotonic_ns="1000000000",
+            utc="2026-03-02T00:31:04.000000Z",
+        )
+        central.take(before, anchor)
+        assert list(central.store.corrected(each.name.source)) == [1]
 
 
 def test_genuine_events_are_stored_as_they_were_signed(central: Central, unit: Unit) -> None:

@@ -16,7 +16,6 @@ from senyum_central.ingest.gaps import Gap
 from senyum_central.ingest.ingestor import Ingestor, Message
 from senyum_central.ingest.notices import NoticeKind
 from senyum_central.store.queries import Period
-from senyum_central.store.schema import MOVE, SCHEMA_VERSION
 from senyum_central.store.store import Store
 from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
 
@@ -186,23 +185,6 @@ def test_names_are_traced_back_to_where_the_unit_went_away() -> None:
     assert numbered_under_other_names(moves, "a") == [Gap(11, 30)]
     assert numbered_under_other_names(moves, "b") == [Gap(1, 10), Gap(21, 40)]
     assert numbered_under_other_names(moves[2:], "a") == [Gap(1, 30)]  # as far as is known
-
-
-def test_a_store_from_before_moves_were_known_reads_them_once(place: Place) -> None:
-    unit = Unit("lobby-1")
-    unit.events(4)
-    _, first = moved(unit, "gate-2")
-    with closing(place.open()) as store:
-        Receiver(store, LOBBY, GATE).take(first)
-        with store.database.transaction():
-            MOVE.drop(store.database.connection)
-            if store.database.server:
-                store.database.connection.exec_driver_sql("UPDATE senyum_store SET version = 3")
-            else:
-                store.database.connection.exec_driver_sql("PRAGMA user_version = 3")
-    with closing(place.open()) as store:
-        assert store.apart() == {GATE.name.source: [Gap(1, 4)]}
-    assert SCHEMA_VERSION == 5
 
 
 def verdict(store: Store) -> VerificationReport:

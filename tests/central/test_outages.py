@@ -12,7 +12,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from central_parts import START, Unit
-from old_stores import make
 from places import Place
 from private_servers import PrivateBroker, PrivatePostgres
 from processes import PROGRAM, Process, publish
@@ -275,17 +274,6 @@ def test_what_only_reads_needs_no_lock_and_changes_nothing(place: Place) -> None
         before = Path(place.where).read_bytes()
         assert export(place, "--gaps").returncode == 0
         assert Path(place.where).read_bytes() == before
-
-
-def test_what_only_reads_grows_no_older_store(file_place: Place) -> None:
-    path = Path(file_place.where)
-    unit = Unit()
-    make(path, 2, unit, unit.events(2))
-    before = path.read_bytes()
-    ended = export(file_place, "--gaps")
-    assert ended.returncode == 2
-    assert "start `senyum receive` with it once" in ended.stderr
-    assert path.read_bytes() == before
 
 
 def test_what_only_reads_says_that_it_cannot_read(server_place: Place, file_place: Place) -> None:

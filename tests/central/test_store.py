@@ -15,6 +15,7 @@ from senyum_central.ingest.gaps import ChainStatus, Gap
 from senyum_central.store.database import Database
 from senyum_central.store.missing_events import AGAIN, GapChange
 from senyum_central.store.rejections import Rejection
+from senyum_central.store.schema import APPLICATION_ID, UNRELEASED_APPLICATION_ID
 from senyum_central.store.store import NamedHead, Record, Store
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
@@ -38,6 +39,10 @@ def record(number: int, name: str = "") -> Record:
     previous = None if number == 1 else f"d{number - 1}"
     entry = ChainEntry(UNIT, f"id-{name}", number, name, previous)
     return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
+
+
+def named_head(number: int) -> NamedHead:
+    return NamedHead(UNIT, number, f"d{number}", "topic", f"jws-head-{number}")
 
 
 def add(store: Store, *numbers: int) -> None:
@@ -70,7 +75,7 @@ def test_neighbours(store: Store) -> None:
     add(store, 11, 13)
     with store.batch():
         store.add(record(12, "rival"), NOW)
-        store.name_head(NamedHead(UNIT, 12, "d12"), NOW)
+        store.name_head(named_head(12), NOW)
         found = store.neighbours(record(12).entry)
     assert found == Neighbours(
         same_id=None,
@@ -83,8 +88,8 @@ def test_neighbours(store: Store) -> None:
 
 def test_a_named_head_only_moves_on(store: Store) -> None:
     with store.batch():
-        store.name_head(NamedHead(UNIT, 5, "d5"), NOW)
-        store.name_head(NamedHead(UNIT, 4, "d4"), NOW)
+        store.name_head(named_head(5), NOW)
+        store.name_head(named_head(4), NOW)
     with store.batch():
         assert (store.head(UNIT, 5), store.head(UNIT, 4)) == ("d5", None)
 
@@ -101,7 +106,7 @@ def change(gap: Gap, *, healed: bool, ongoing: bool) -> GapChange:
 def test_standing_after_a_restart(store: Store) -> None:
     add(store, 2, 3, 6)
     with store.batch():
-        store.name_head(NamedHead(UNIT, 8, "d8"), NOW)
+        store.name_head(named_head(8), NOW)
     assert [each.gaps for each in report(store, Gap(4, 5))] == [(Gap(4, 5),)]
     assert report(store, Gap(4, 5)) == []
     assert store.standings() == {
@@ -141,7 +146,7 @@ def test_what_is_missing_for_ever_silences_no_later_outage(store: Store) -> None
 
 def test_a_unit_known_only_by_its_state_has_a_standing(store: Store) -> None:
     with store.batch():
-        store.name_head(NamedHead(UNIT, 3, "d3"), NOW)
+        store.name_head(named_head(3), NOW)
     assert store.standings() == {UNIT: ChainStatus(3, (Gap(1, 3),), ())}
 
 
@@ -239,13 +244,29 @@ def test_power_cuts_are_planned_for(store: Store, path: Path) -> None:
     assert pragma(store, "journal_mode") == "wal"
 
 
-def test_a_newer_schema_is_left_alone(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("application_id", "version", "words"),
+    [
+        (APPLICATION_ID, 99, r"events\.db: the store has schema 99, this program knows 1; use "),
+        (
+            UNRELEASED_APPLICATION_ID,
+            5,
+            r"events\.db: the store has schema 5 of an unreleased version .* start a new store",
+        ),
+    ],
+)
+def test_another_schema_is_left_untouched(
+    path: Path, application_id: int, version: int, words: str
+) -> None:
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 99")
-        db.execute("PRAGMA application_id = 0x53454E43")
+        db.execute(f"PRAGMA user_version = {version}")
+        db.execute(f"PRAGMA application_id = {application_id}")
         db.execute("CREATE TABLE something (of INTEGER)")
-    with pytest.raises(StoreUnusable, match=r"events\.db.*schema 99"):
-        Store(path)
+    before = path.read_bytes()
+    for read_only in (False, True):
+        with pytest.raises(StoreUnusable, match=words):
+            Store(path, read_only=read_only)
+    assert path.read_bytes() == before
 
 
 def test_another_programs_database_is_left_as_it_was(path: Path) -> None:

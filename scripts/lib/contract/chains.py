@@ -41,6 +41,30 @@ def vectors() -> Iterator[Vector]:
                 missing=missing,
                 about=about,
             )
+    yield from _ids_of_two_units()
+
+
+def _ids_of_two_units() -> Iterator[Vector]:
+    """Yield events of two units that use the same id: both are stored."""
+    door, neighbour = cast.unit(), Unit(cast.DOOR_3, cast.NEIGHBOUR)
+    first, second = door.recorded(), neighbour.recorded()
+    for number, (unit, message, verdict, about) in enumerate(
+        (
+            (door, first, GENUINE, "event 1 of door 1"),
+            (neighbour, second, GENUINE, "event 1 of door 3 with the same id: unique for its unit"),
+            (door, first, DUPLICATE, "the first again"),
+            (neighbour, second, DUPLICATE, "the second again"),
+        ),
+        1,
+    ):
+        yield Vector(
+            name=f"chain-id-of-two-units-{number}",
+            series="chain-id-of-two-units",
+            topic=unit.topic(),
+            message=message,
+            verdict=verdict,
+            about=about,
+        )
 
 
 def _chain(count: int) -> tuple[list[bytes], list[Unit]]:

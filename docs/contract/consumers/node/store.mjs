@@ -2,13 +2,13 @@
 const URN = /^urn:senyum(:[a-z0-9-]{1,32}){3}$/;
 
 class Chain {
+  ids = new Map(); // id: digest
   events = new Map(); // number: Map of digest: previous
   named = new Map(); // number: the digest that a state or health named
 }
 
 // A number is a BigInt: it reaches 2^63 - 1. So nobody may go through all of them, either.
 export class Store {
-  ids = new Map();
   chains = new Map(); // by unit
   moves = []; // { unit, number, origin }
 
@@ -18,7 +18,7 @@ export class Store {
   }
 
   judge(event, digest) {
-    const { events, named } = this.chain(event.source);
+    const { ids, events, named } = this.chain(event.source);
     if (event.sequence === undefined) { // a state or health, which names the newest event
       const [number, head] = [BigInt(event.data.sequence), event.data.head];
       if (head === null) return "genuine";
@@ -28,14 +28,14 @@ export class Store {
       return "genuine";
     }
     const [number, previous] = [BigInt(event.sequence), event.previous ?? null];
-    if (this.ids.has(event.id)) return this.ids.get(event.id) === digest ? "duplicate" : "fork";
+    if (ids.has(event.id)) return ids.get(event.id) === digest ? "duplicate" : "fork";
     const [before, same, after] = [-1n, 0n, 1n].map((by) => events.get(number + by));
     let fork =
       same ||
       (before && !before.has(previous)) ||
       (after && ![...after.values()].includes(digest)) ||
       (named.get(number) ?? digest) !== digest;
-    this.ids.set(event.id, digest);
+    ids.set(event.id, digest);
     events.set(number, new Map([...(same ?? []), [digest, previous]]));
     const origin = fork ? null : movedFrom(event, number);
     if (origin) {

@@ -10,7 +10,8 @@ class Store:
     """What a database remembers, of every unit."""
 
     def __init__(self):
-        self.ids, self.events, self.named = {}, {}, {}  # the latter two by unit and number
+        self.ids = {}  # digest by unit and id
+        self.events, self.named = {}, {}  # by unit and number
         self.moves = set()  # number of a `moved`, the unit's name, its name before
 
     def judge(self, event, digest):
@@ -22,12 +23,13 @@ class Store:
             self.named.update({at: head} if head else {})
             return "genuine"
         number, previous = int(event["sequence"]), event.get("previous")
-        if event["id"] in self.ids:
-            return "duplicate" if self.ids[event["id"]] == digest else "fork"
+        key = (unit, event["id"])
+        if key in self.ids:
+            return "duplicate" if self.ids[key] == digest else "fork"
         before, same, after = (self.events.get((unit, number + by), {}) for by in (-1, 0, 1))
         broken = (before and previous not in before) or (after and digest not in after.values())
         fork = broken or same or self.named.get((unit, number), digest) != digest
-        self.ids[event["id"]] = digest
+        self.ids[key] = digest
         self.events.setdefault((unit, number), {})[digest] = previous
         if not fork and (origin := moved_from(event)):
             self.moves.add((number, unit, origin))

@@ -1,7 +1,7 @@
 # What a store adds to the proof of a message: duplicates, forks, moves, what is missing. Numbers
 # reach 2^63 - 1, all that the shell has: nothing here adds to the last of them.
 
-judge() { # beside what is stored in ids, events (UNIT NUMBER: digest:previous ...), named, moves
+judge() { # beside what is stored in ids (UNIT ID), events (UNIT NUMBER: digest:previous ...), named, moves
     local digest id number previous newest head origin known
     digest=$(openssl dgst -sha256 -binary "$message" | to_base64url)
     IFS=$'\t' read -r id number previous newest head origin < <(tail -n 1 event)
@@ -11,15 +11,15 @@ judge() { # beside what is stored in ids, events (UNIT NUMBER: digest:previous .
         [[ " $known" == *" $head:"* ]] && named[$unit $newest]=$head || verdict=fork
         return
     fi
-    if [[ ${ids[$id]:-} ]]; then
-        [[ ${ids[$id]} == "$digest" ]] && verdict=duplicate || verdict=fork
+    if [[ ${ids[$unit $id]:-} ]]; then
+        [[ ${ids[$unit $id]} == "$digest" ]] && verdict=duplicate || verdict=fork
         return
     fi
     local before=${events[$unit $((number - 1))]:-} same=${events[$unit $number]:-}
     local after=${events[$unit $((number + 1))]:-} # of a number below 0 where there is none above
     if [[ $same || ($before && " $before" != *" $previous:"*) || ($after && "$after " != *":$digest "*) ||
         ${named[$unit $number]:-$digest} != "$digest" ]]; then verdict=fork; fi
-    ids[$id]=$digest events[$unit $number]="${same:+$same }$digest:$previous"
+    ids[$unit $id]=$digest events[$unit $number]="${same:+$same }$digest:$previous"
     if [[ $verdict == genuine && $origin != - ]]; then
         moves+=("$number $unit $origin")
         known=${events[$origin $((number - 1))]:-}

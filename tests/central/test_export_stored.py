@@ -1,4 +1,4 @@
-"""Stores as they are found: filled by `receive`, or by an older program that allowed more."""
+"""Exports of stores that hold impossible events, or that a receiver filled."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ NEVER: dict[str, dict[str, object]] = {
 
 
 def insert(where: Place, unit: Unit, **changes: object) -> None:
-    """Store the next event of a unit as an older program would have, which allowed anything."""
+    """Store the next event of a unit with changes that the contract does not allow."""
     content = json.loads(from_b64url(unit.audit().payload.decode().split(".")[1]))
     for name, value in changes.items():
         if isinstance(value, dict):
