@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
             store=options.store,
             keys_out=options.keys_out,
         ),
-        say=lambda text: print(f"simulate: {text}", file=sys.stderr, flush=True),
+        log=lambda text: print(f"simulate: {text}", file=sys.stderr, flush=True),
     )
     if options.json:
         print(json.dumps(figures, indent=2))
@@ -131,7 +131,7 @@ def _check(options: argparse.Namespace) -> None:
         if not least <= value <= most:
             raise UsageError(f"--{name} {value}: is not {least} to {most}")
     if options.store is not None and options.store.exists():
-        raise UsageError(f"--store {options.store}: is there already; name a new file")
+        raise UsageError(f"--store {options.store}: already exists; choose a new file")
 
 
 def _print_table(figures: dict[str, Any]) -> None:
@@ -146,6 +146,6 @@ def _print_table(figures: dict[str, Any]) -> None:
     for alarm in figures["alarms"]:
         console.print(f"ALARM  {alarm}", highlight=False)
     console.print(
-        f"{'nothing lost, doubled or out of chain' if figures['good'] else 'NOT GOOD'}; "
-        f"{'within' if figures['fast'] else 'SLOWER than'} the bars for speed"
+        f"{'nothing lost, doubled or out of chain' if figures['good'] else 'FAILED'}; "
+        f"{'within' if figures['fast'] else 'SLOWER than'} the limits for speed"
     )

@@ -1,4 +1,4 @@
-"""Holds what the units recorded against what the central store has."""
+"""Compare the events that the units recorded with the central store."""
 
 import math
 import sqlite3
@@ -18,34 +18,34 @@ from edge.errors import EnvelopeError, StoreError
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """What became of the events, counted."""
+    """The counts of a comparison."""
 
     recorded: int
     stored: int
-    lost: int  # recorded, and not stored
-    doubled: int  # stored once too often
-    strange: int  # stored, and not what was recorded under that number
-    broken: int  # units whose stored chain does not hold
+    lost: int  # recorded but not stored
+    doubled: int  # stored more than once
+    strange: int  # stored, but not the event recorded under this number
+    broken: int  # units whose stored chain is broken
 
     @property
     def good(self) -> bool:
-        """Whether everything is there, once, and as it was signed."""
+        """Whether every event is stored once and as it was signed."""
         return not (self.lost or self.doubled or self.strange or self.broken)
 
 
-def stored(store: Path) -> Iterator[tuple[str, str]]:
-    """Yield URN and JWS of every event of a receiver's SQLite store; raises StoreError."""
+def stored_events(store: Path) -> Iterator[tuple[str, str]]:
+    """Yield the URN and the JWS of every event of a SQLite store. Raises StoreError."""
     try:
         with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
             yield from db.execute("SELECT unit, jws FROM event ORDER BY unit, sequence")
     except sqlite3.Error as error:
-        raise StoreError(f"{store}: cannot be read: {error}") from error
+        raise StoreError(f"{store}: cannot read the store: {error}") from error
 
 
-def judge(
+def check_store(
     recorded: Mapping[str, Mapping[int, str]], kept: Iterable[tuple[str, str]], keys: KeySet
 ) -> SimulationResult:
-    """Verify every stored event anew and compare. `recorded` holds digests by URN and number."""
+    """Verify every stored event again and compare. `recorded` has digests by URN and number."""
     found: dict[str, dict[int, str]] = defaultdict(dict)
     broken: set[str] = set()
     ids: set[str] = set()
@@ -77,7 +77,7 @@ def _event(unit: str, token: str, keys: KeySet) -> ChainedEvent | None:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that `share` (0 to 1) of the values do not exceed; nan for none."""
+    """Return the value that `share` (0 to 1) of the values do not exceed, or nan without values."""
     if not values:
         return float("nan")
     rank = max(math.ceil(share * len(values)), 1)

@@ -1,11 +1,12 @@
-"""Many units in a few processes: 400 in one would wait for each other's turn at Python's lock.
+"""Many simulated units in a few processes; in one process, 400 would compete for the Python lock.
 
-A process is told what its units are, says when they are ready, connected and done, and hands back
-what each of them has recorded: by number, the digest of what was signed.
+Each process creates its units, reports when they are ready, connected and done, and returns the
+digest of every event that they recorded, by number.
 """
 
 import logging
 import multiprocessing
+import random
 import resource
 import time
 from collections.abc import Callable, Sequence
@@ -20,97 +21,128 @@ from edge.errors import LinkError, SenyumError
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings, UnitSettings
 from edge.types import EventStored, StoreFailed
-from senyum_lab.simulate.arrivals import Arrival
 from senyum_lab.simulate.simulated_unit import SimulatedUnit, attempt
 
 ORG, SITE = "senyum", "simulated"
-LOOK_SECONDS = 0.05  # between two looks while waiting
-OPEN_SECONDS = 300.0  # for a process to make its units
+POLL_SECONDS = 0.05  # while waiting
+OPEN_SECONDS = 300.0  # for a process to create its units
 _FILES_PER_UNIT = 16  # sockets, databases and their helpers
+DOOR_SECONDS = 2.0  # per person at one unit
+_PERSON_BITS = 128
 
 
-def name(number: int) -> str:
+@dataclass(frozen=True, slots=True, order=True)
+class Arrival:
+    """One person at one unit."""
+
+    at: float  # seconds after the beginning, divided by the speed
+    unit: int  # from 0
+    person: str  # opaque id
+
+
+def morning(units: int, people: int, minutes: float, speed: float, seed: int) -> list[Arrival]:
+    """Return the arrivals of a working morning, in chronological order; the same for a seed.
+
+    `minutes` pass `speed` times as fast. Arrivals follow a beta distribution (3, 2) over the time
+    before work begins: the peak, with 1.8 times the mean, is at two thirds of the time. Some units
+    are busier than others (weights from a gamma distribution, shape 2). One person takes
+    `DOOR_SECONDS` at a unit and the others wait, so the last one may arrive later.
+    """
+    chance = random.Random(seed)  # noqa: S311 - a simulation
+    weights = [chance.gammavariate(2.0, 1.0) for _ in range(units)]
+    doors = chance.choices(range(units), weights, k=people)
+    moments = sorted(chance.betavariate(3.0, 2.0) * minutes * 60.0 for _ in range(people))
+    free = [0.0] * units  # when the door is free again
+    arrivals = []
+    for moment, door in zip(moments, doors, strict=True):
+        at = max(moment, free[door])
+        free[door] = at + DOOR_SECONDS
+        arrivals.append(Arrival(at / speed, door, f"{chance.getrandbits(_PERSON_BITS):032x}"))
+    return sorted(arrivals)
+
+
+def unit_name(number: int) -> str:
     """Return the name of unit `number`, from 0."""
     return f"unit-{number + 1:03d}"
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """What one process simulates. `brokers` holds one entry a unit, as `numbers` does."""
+class FleetShare:
+    """The work of one process. `brokers` and `numbers` have one entry per unit."""
 
     folder: Path
     numbers: tuple[int, ...]
     brokers: tuple[BrokerSettings, ...]
-    arrivals: tuple[Arrival, ...]  # at these units only, in the order of time
-    patience: float  # seconds that the broker gets for the last events
+    arrivals: tuple[Arrival, ...]  # at these units only, in chronological order
+    patience: float  # seconds for the broker to accept the last events
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """What the units recorded."""
+class FleetRecord:
+    """The events that the units recorded."""
 
     digests: dict[str, dict[int, str]]  # by URN and number
     failed: int  # attempts that could not be stored
-    undelivered: int  # events that no broker took in time
-    late_s: float  # how late the latest attempt was submitted: above 0.1 the machine is too small
+    undelivered: int  # events that no broker accepted in time
+    late_s: float  # the longest delay of an attempt; above 0.1 the machine is too slow
 
 
-class _Units:
+class _FleetPart:
     """The units of one process."""
 
-    def __init__(self, share: Share, close: ExitStack) -> None:
+    def __init__(self, share: FleetShare, close: ExitStack) -> None:
         self._share = share
         self._failed = 0
-        self._sides: dict[int, SimulatedUnit] = {}
+        self._units: dict[int, SimulatedUnit] = {}
         for number, broker in zip(share.numbers, share.brokers, strict=True):
-            unit = UnitSettings(org=ORG, site=SITE, name=name(number))
-            side = SimulatedUnit(share.folder / name(number), unit, broker, self._report)
-            close.callback(side.close)
-            self._sides[number] = side
+            settings = UnitSettings(org=ORG, site=SITE, name=unit_name(number))
+            unit = SimulatedUnit(share.folder / unit_name(number), settings, broker, self._count)
+            close.callback(unit.close)
+            self._units[number] = unit
 
     @property
     def registrations(self) -> list[dict[str, Any]]:
-        return [side.registration for side in self._sides.values()]
+        return [unit.registration for unit in self._units.values()]
 
     def connect(self) -> float:
-        """Start all in the same instant; returns the seconds until the last is connected."""
+        """Start all units at once; return the seconds until the last one is connected."""
         began = time.monotonic()
-        for side in self._sides.values():
-            side.start()
-        _wait(lambda: all(side.up.is_set() for side in self._sides.values()), self._share.patience)
+        for unit in self._units.values():
+            unit.start()
+        _wait(lambda: all(unit.up.is_set() for unit in self._units.values()), self._share.patience)
         return time.monotonic() - began
 
-    def rush(self, begin: float) -> float:
-        """Let people come; `begin` is on CLOCK_MONOTONIC. Returns how late the latest was."""
+    def record(self, begin: float) -> float:
+        """Record the arrivals from `begin` (CLOCK_MONOTONIC); return the longest delay."""
         late = 0.0
         for ref, arrival in enumerate(self._share.arrivals, 1):
             left = begin + arrival.at - time.monotonic()
             if left > 0:
                 time.sleep(left)
             late = max(late, -left)
-            self._sides[arrival.unit].recorder.submit(attempt(ref, arrival.person))
+            self._units[arrival.unit].recorder.submit(attempt(ref, arrival.person))
         return late
 
-    def finish(self, late: float) -> Recorded:
-        """Wait until the brokers took all, and tell what was recorded."""
-        for side in self._sides.values():
-            side.recorder.close(self._share.patience)
-        heads = {number: side.outbox.head() for number, side in self._sides.items()}
+    def finish(self, late: float) -> FleetRecord:
+        """Wait until the brokers have accepted all events; return what was recorded."""
+        for unit in self._units.values():
+            unit.recorder.close(self._share.patience)
+        heads = {number: unit.outbox.head() for number, unit in self._units.items()}
         _wait(
             lambda: all(
-                side.link.delivered >= heads[number].sequence
-                for number, side in self._sides.items()
+                unit.link.delivered >= heads[number].sequence
+                for number, unit in self._units.items()
             ),
             self._share.patience,
         )
         undelivered = sum(
-            heads[number].sequence - side.link.delivered for number, side in self._sides.items()
+            heads[number].sequence - unit.link.delivered for number, unit in self._units.items()
         )
-        digests = {side.name.source: _digests(side.file) for side in self._sides.values()}
-        return Recorded(digests, self._failed, undelivered, late)
+        digests = {unit.name.source: _digests(unit.file) for unit in self._units.values()}
+        return FleetRecord(digests, self._failed, undelivered, late)
 
-    def _report(self, what: EventStored | StoreFailed) -> None:
-        self._failed += isinstance(what, StoreFailed)
+    def _count(self, result: EventStored | StoreFailed) -> None:
+        self._failed += isinstance(result, StoreFailed)
 
 
 def _digests(file: Path) -> dict[int, str]:
@@ -124,25 +156,25 @@ def _digests(file: Path) -> dict[int, str]:
 def _wait(condition: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def _work(share: Share, parent: Pipe) -> None:
-    """Run in a process of its own: answer each word of the parent with what it asks for."""
-    # Hundreds of links would each say that a broker is gone.
+def _work(share: FleetShare, parent: Pipe) -> None:
+    """Run the units of one process; each message of the parent starts the next step."""
+    # Otherwise, hundreds of links would log that a broker is unavailable.
     logging.getLogger("edge.mqtt").setLevel(logging.CRITICAL)
     try:
         _allow_files(len(share.numbers) * _FILES_PER_UNIT + 256)
         with ExitStack() as close:
-            units = _Units(share, close)
+            units = _FleetPart(share, close)
             parent.send(units.registrations)
             parent.recv()
             parent.send(units.connect())
             begin: float = parent.recv()
-            parent.send(units.finish(units.rush(begin)))
-            parent.recv()  # until the parent has seen it stored: units stay connected
+            parent.send(units.finish(units.record(begin)))
+            parent.recv()  # units stay connected until the parent has checked the store
     except EOFError:
-        return  # the parent has what it wanted
+        return  # the parent has closed the pipe
     except (OSError, SenyumError) as error:
         parent.send(error)
 
@@ -150,14 +182,16 @@ def _work(share: Share, parent: Pipe) -> None:
 def _allow_files(count: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
-        raise OSError(f"{count} files are needed, {hard} allowed: raise it with ulimit -Hn {count}")
+        raise OSError(
+            f"needs {count} open files, the limit is {hard}; raise it: ulimit -Hn {count}"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
 
 
 class Fleet:
-    """All processes. Raises LinkError where one of them fails."""
+    """All processes. Raises LinkError if one of them fails."""
 
-    def __init__(self, shares: Sequence[Share]) -> None:
+    def __init__(self, shares: Sequence[FleetShare]) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Pipe] = []
         self._processes = []
@@ -168,21 +202,21 @@ class Fleet:
         self._patience = max(share.patience for share in shares)
 
     def open(self) -> list[dict[str, Any]]:
-        """Make the units; returns the entries of their keys for a receiver's keys.json."""
+        """Create the units; return their entries for the keys.json of a receiver."""
         for process in self._processes:
             process.start()
         return [entry for part in self._answers(OPEN_SECONDS) for entry in part]
 
     def connect(self) -> float:
-        """Connect all in the same instant; returns the seconds until the last one was."""
-        self._tell(None)
+        """Connect all units at once; return the seconds until the last one is connected."""
+        self._send(None)
         return float(max(self._answers(self._patience + OPEN_SECONDS)))
 
-    def rush(self, begin: float, seconds: float) -> Recorded:
-        """Record everybody's arrival, `begin` on CLOCK_MONOTONIC; takes about `seconds`."""
-        self._tell(begin)
+    def record(self, begin: float, seconds: float) -> FleetRecord:
+        """Record all arrivals from `begin` (CLOCK_MONOTONIC); takes about `seconds`."""
+        self._send(begin)
         parts = self._answers(seconds + 2 * self._patience + OPEN_SECONDS)
-        return Recorded(
+        return FleetRecord(
             {source: numbers for part in parts for source, numbers in part.digests.items()},
             sum(part.failed for part in parts),
             sum(part.undelivered for part in parts),
@@ -194,26 +228,30 @@ class Fleet:
 
     def __exit__(self, *_: object) -> None:
         for pipe in self._pipes:
-            pipe.close()  # wakes a process that waits for a word
+            pipe.close()  # ends a process that waits for a message
         for process in self._processes:
             if process.pid is not None:
                 process.join(20.0)
                 process.kill()
 
-    def _tell(self, word: float | None) -> None:
+    def _send(self, message: float | None) -> None:
         for pipe in self._pipes:
-            pipe.send(word)
+            pipe.send(message)
 
     def _answers(self, seconds: float) -> list[Any]:
         until = time.monotonic() + seconds
         answers = []
         for pipe in self._pipes:
             if not pipe.poll(max(until - time.monotonic(), 0.0)):
-                raise LinkError("a process of the simulation does not answer; is the machine busy?")
+                raise LinkError(
+                    "a process of the simulation does not answer; the machine may be overloaded"
+                )
             try:
                 answer = pipe.recv()
             except EOFError:
-                raise LinkError("a process of the simulation has ended; see above") from None
+                raise LinkError(
+                    "a process of the simulation has ended; see the messages above"
+                ) from None
             if isinstance(answer, Exception):
                 raise LinkError(f"a process of the simulation failed: {answer}")
             answers.append(answer)
@@ -226,13 +264,13 @@ def shares(
     arrivals: Sequence[Arrival],
     processes: int,
     patience: float,
-) -> list[Share]:
-    """Divide the units, one entry of `brokers` each, so that neighbours are in other processes."""
+) -> list[FleetShare]:
+    """Divide the units, one per entry of `brokers`; neighbours are in different processes."""
     made = []
     for part in range(min(processes, len(brokers))):
         numbers = range(part, len(brokers), processes)
         made.append(
-            Share(
+            FleetShare(
                 folder,
                 tuple(numbers),
                 tuple(brokers[number] for number in numbers),

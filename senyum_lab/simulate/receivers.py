@@ -1,4 +1,4 @@
-"""`senyum receive` in processes of its own, and when it said of each event that it is stored."""
+"""`senyum receive` in its own processes, and the delay of every stored event."""
 
 import json
 import os
@@ -16,21 +16,21 @@ from edge.errors import LinkError
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-_SUBSCRIBED = "receiving from broker"  # what it logs then
+_SUBSCRIBED = "receiving from broker"  # logged once subscribed
 
 Place = tuple[str, int]  # URN, number
 
 
 class ReceiverProcess:
-    """Receivers, one for each list of options, and the delay of every event they tell of.
+    """One receiver for each list of options, and the delay of every event that they report.
 
-    The delay is from the `time` that the event was signed with, the instant of the frame that
-    decided, to the receiver's line about it, which it writes after its store has committed.
+    The delay is from the `time` of the event, the capture of the deciding frame, to the line of the
+    receiver, which it prints after the commit.
     """
 
     def __init__(self, commands: Sequence[Sequence[str]], log: Path) -> None:
-        self.delays: dict[Place, float] = {}  # seconds; the first receiver that tells counts
-        self.moments: dict[Place, float] = {}  # UTC seconds since 1970, as it was signed
+        self.delays: dict[Place, float] = {}  # seconds; the first receiver counts
+        self.moments: dict[Place, float] = {}  # signed UTC time, seconds since 1970
         self.kinds: Counter[str] = Counter()
         self.alarms: list[str] = []
         self._commands = commands
@@ -43,15 +43,15 @@ class ReceiverProcess:
             for number, command in enumerate(self._commands, 1):
                 self._start(command, self._log.with_suffix(f".{number}.log"))
         except BaseException:
-            self._end()
+            self._stop()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self._stop()
 
     def wait_for(self, count: int, seconds: float) -> None:
-        """Wait until so many events are stored, at most so long."""
+        """Wait until `count` events are stored, for at most `seconds`."""
         until = time.monotonic() + seconds
         while len(self.delays) < count and time.monotonic() < until:
             time.sleep(0.1)
@@ -68,13 +68,13 @@ class ReceiverProcess:
         thread.start()
         self._running.append((process, thread))
         until = time.monotonic() + START_SECONDS
-        while _SUBSCRIBED not in (said := log.read_text(errors="replace")):
+        while _SUBSCRIBED not in (output := log.read_text(errors="replace")):
             if process.poll() is not None or time.monotonic() > until:
-                last = said.strip().rpartition("\n")[2]
-                raise LinkError(f"the receiver does not begin: {last or 'it says nothing'}")
+                last = output.strip().rpartition("\n")[2]
+                raise LinkError(f"the receiver does not start: {last or 'no output'}")
             time.sleep(0.05)
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         for process, _ in self._running:
             process.terminate()
         for process, thread in self._running:
@@ -90,9 +90,9 @@ class ReceiverProcess:
         with process.stdout as lines:
             for line in lines:
                 now = time.time()
-                self._take(json.loads(line), now)
+                self._record(json.loads(line), now)
 
-    def _take(self, notice: dict[str, Any], now: float) -> None:
+    def _record(self, notice: dict[str, Any], now: float) -> None:
         with self._lock:
             self.kinds[notice["kind"]] += 1
             if notice["alarm"]:

@@ -1,4 +1,4 @@
-"""One simulated morning, from keys to verdict."""
+"""One simulated morning, from creating the keys to checking the store."""
 
 import json
 import os
@@ -14,18 +14,17 @@ from edge.contract.keys import KeySet
 from edge.settings import BrokerSettings, OtherBrokerSettings
 from edge.system.text import pluralize
 from senyum_lab.servers.mosquitto import PrivateBroker
-from senyum_lab.simulate.arrivals import morning
-from senyum_lab.simulate.checks import SimulationResult, judge, percentile, stored
-from senyum_lab.simulate.fleet import Fleet, Recorded, shares
+from senyum_lab.simulate.checks import SimulationResult, check_store, percentile, stored_events
+from senyum_lab.simulate.fleet import Fleet, FleetRecord, morning, shares
 from senyum_lab.simulate.receivers import ReceiverProcess
 
-MEDIAN_MS, P99_MS = 300.0, 2000.0  # the bars, record to stored
+MEDIAN_MS, P99_MS = 300.0, 2000.0  # the limits, from recording to storing
 LEAD_SECONDS = 1.0  # between the last connection and the first arrival
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What to simulate. Where no broker is named, a private mosquitto is started."""
+    """What to simulate. Without `brokers`, a private mosquitto is started."""
 
     units: int = 400
     people: int = 7000
@@ -33,18 +32,18 @@ class Scenario:
     speed: float = 10.0
     seed: int = 1
     brokers: tuple[BrokerSettings, ...] = ()  # in order of preference
-    receivers: tuple[tuple[str, ...], ...] = ()  # how each reaches its broker: options of `receive`
-    spread: bool = False  # the first broker of a unit is the next one of its neighbour
+    receivers: tuple[tuple[str, ...], ...] = ()  # the options of each `senyum receive`
+    spread: bool = False  # consecutive units prefer different brokers
     processes: int = 4
     patience: float = 60.0  # seconds for the last events to arrive
-    store: Path | None = None  # SQLite file that the receivers share; default: one that is removed
-    keys_out: Path | None = None  # where to leave the units' keys for other receivers
+    store: Path | None = None  # SQLite file of the receivers; default: a temporary one
+    keys_out: Path | None = None  # file for the keys of the units, for other receivers
 
 
-def simulate(plan: Scenario, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run it; returns the figures. `say` hears what it is at. Raises LinkError and StoreError."""
+def simulate(plan: Scenario, log: Callable[[str], None]) -> dict[str, Any]:
+    """Run the simulation and return the figures. Raises LinkError, StoreError."""
     with ExitStack() as close:
-        # /var/tmp outlives a restart, so unlike /tmp it is not in memory.
+        # Unlike /tmp, /var/tmp is not in memory.
         temporary = tempfile.TemporaryDirectory(prefix="senyum-simulate-", dir="/var/tmp")
         folder = Path(close.enter_context(temporary))
         brokers, receivers = plan.brokers, plan.receivers
@@ -56,7 +55,7 @@ def simulate(plan: Scenario, say: Callable[[str], None]) -> dict[str, Any]:
         orders = [_in_order(brokers, number if plan.spread else 0) for number in range(plan.units)]
         parts = shares(folder / "units", orders, arrivals, plan.processes, plan.patience)
         fleet = close.enter_context(Fleet(parts))
-        say(f"making {pluralize(plan.units, 'unit')} in {pluralize(len(parts), 'process')}")
+        log(f"creating {pluralize(plan.units, 'unit')} in {pluralize(len(parts), 'process')}")
         keys = fleet.open()
         key_file = folder / "keys.json"
         for file in filter(None, (key_file, plan.keys_out)):
@@ -67,14 +66,14 @@ def simulate(plan: Scenario, say: Callable[[str], None]) -> dict[str, Any]:
             for n, how in enumerate(receivers, 1)
         ]
         listener = close.enter_context(ReceiverProcess(commands, folder / "receiver"))
-        say("connecting")
+        log("connecting")
         connected_s = fleet.connect()
         seconds = arrivals[-1].at if arrivals else 0.0
-        say(f"the rush begins: {pluralize(plan.people, 'person')} in {seconds:.0f} s")
-        recorded = fleet.rush(time.monotonic() + LEAD_SECONDS, seconds)
+        log(f"recording: {pluralize(plan.people, 'person')} in {seconds:.0f} s")
+        recorded = fleet.record(time.monotonic() + LEAD_SECONDS, seconds)
         listener.wait_for(sum(map(len, recorded.digests.values())), plan.patience)
-        say("everything is sent; looking into the store")
-        verdict = judge(recorded.digests, stored(store), KeySet.of(keys))
+        log("all events are sent; checking the store")
+        verdict = check_store(recorded.digests, stored_events(store), KeySet.of(keys))
         return {
             **{name: getattr(plan, name) for name in ("units", "people", "minutes", "speed")},
             "brokers": [f"{broker.host}:{broker.port}" for broker in brokers],
@@ -86,7 +85,7 @@ def simulate(plan: Scenario, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _figures(
-    recorded: Recorded, verdict: SimulationResult, listener: ReceiverProcess
+    recorded: FleetRecord, verdict: SimulationResult, listener: ReceiverProcess
 ) -> dict[str, Any]:
     delays = [delay * 1000.0 for delay in listener.delays.values()]
     first = min(listener.moments.values(), default=0.0)
@@ -126,7 +125,7 @@ def _figures(
 
 
 def _in_order(brokers: Sequence[BrokerSettings], first: int) -> BrokerSettings:
-    """Return the settings of a unit that prefers `brokers[first]`, and then those behind it."""
+    """Return the settings of a unit that prefers `brokers[first]`, then the following ones."""
     first %= len(brokers)
     preferred, *others = (*brokers[first:], *brokers[:first])
     rest = tuple(

@@ -1,4 +1,4 @@
-"""A unit without camera and lamps; its key, outbox, recorder and link are the real ones."""
+"""A unit without camera and LEDs, with the real key, outbox, recorder and link."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ _NO_DIGEST = "0" * 64
 
 
 def attempt(ref: int, person: str) -> Attempt:
-    """Return what the session hands over when it has recorded a person just now."""
+    """Return the attempt of a person who is recorded now."""
     return Attempt(
         ref=ref,
         outcome=Outcome.RECORDED,
@@ -39,9 +39,9 @@ def attempt(ref: int, person: str) -> Attempt:
 
 
 class SimulatedUnit:
-    """One unit over `folder`. `report` hears what became of each event, in the recorder's thread.
+    """One unit with its files in `folder`. The recorder thread calls `report` for each event.
 
-    Raises OutboxError and SecretError as its parts do.
+    Raises OutboxError, SecretError.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class SimulatedUnit:
         self.recorder = Recorder(self.outbox, sealer, report, self.link.wake, clock)
 
     def start(self) -> None:
-        """Start both threads; `up` tells when a broker is reached."""
+        """Start both threads; `up` is set while a broker is connected."""
         self.recorder.start()
         self.link.start()
 
     def close(self, seconds: float = 5.0) -> None:
-        """Store what was submitted, say goodbye, and close the files."""
+        """Store the submitted attempts, disconnect and close the files."""
         self.recorder.close(seconds)
         self.link.close(seconds)
         self.outbox.close()

@@ -1,17 +1,16 @@
-"""`scripts/wear`: what a day at a door writes to the card, by the count of the device itself.
+"""`scripts/wear`: the bytes that one day writes to the memory card, counted by the block device.
 
-The state, and the journal of a real journald, lie each on an ext4 of its own on a loop device, and
-what the kernel writes to either is counted, the file system's own log with it. The day is 300
-people who come within half an hour and leave within half an hour, 6 seconds apart (600 events), and
-nobody the rest of it. So the rush is played at its real rate:
+The state and the journal of a real journald are on separate ext4 file systems on loop devices, and
+the bytes that the kernel writes to each are counted, including the journal of the file system. On
+that day, 300 people arrive within half an hour and leave within half an hour, 6 seconds apart (600
+events); otherwise nobody comes. The events are played at their real rate:
 
 - the real daemon (networks, outbox, signatures, mosquitto, receiver) starts and records for
-  `--minutes`; 60 are the whole day's events, fewer are stretched, but not the start and the first
-  events after it, while SQLite's log grows;
-- another one then stands before an empty room for `--idle-minutes`, which are stretched to 24
-  hours.
+  `--minutes`; 60 are all events of the day, fewer are extrapolated, except for the start and the
+  first events, while the log of SQLite grows;
+- another daemon then watches an empty scene for `--idle-minutes`, extrapolated to 24 hours.
 
-All in a mount namespace that ends with it.
+Everything runs in its own mount namespace.
 """
 
 import argparse
@@ -30,25 +29,25 @@ from typing import IO, Self
 from edge.errors import SenyumError
 from edge.outbox.store import CHECKPOINT_EVENTS
 from senyum_lab.bench.scenes import Scene
-from senyum_lab.soak.stage import FASTEST, REAL_S, SoakSite, at_work, scenes
+from senyum_lab.soak.soak_site import FASTEST, REAL_S, SoakSite, running_unit, scenes
 
 EVENTS, HOURS = 600, 24.0  # of the day
 BAR_MIB = 16.0
-GROWTH = CHECKPOINT_EVENTS + 8  # events until SQLite's log has its size, and some more
+GROWTH = CHECKPOINT_EVENTS + 8  # events until the log of SQLite has its full size, and some more
 DISK_MIB = 512
 JOURNALD = Path("/lib/systemd/systemd-journald")
-SETTLE_S = 10.0  # for what a start leaves to do; all else is written by the sync after it
+SETTLE_S = 10.0  # for work after the start; the following sync writes the rest
 MIB = 1024 * 1024
 
 
 def run(*words: object) -> str:
-    """Run a command to its end; returns what it says."""
+    """Run a command; return its output."""
     command = [str(word) for word in words]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 class Disk:
-    """An ext4 on a loop device, and how many bytes have gone to it."""
+    """An ext4 file system on a loop device that counts the bytes written."""
 
     def __init__(self, image: Path, place: Path, options: str = "") -> None:
         with image.open("wb") as file:
@@ -61,32 +60,32 @@ class Disk:
         self._stat = Path(f"/sys/block/{device}/stat")
 
     def written(self) -> int:
-        """Return the bytes that went to the device."""
+        """Return the bytes written to the device."""
         return int(self._stat.read_text(encoding="ascii").split()[6]) * 512
 
     def all_written(self) -> int:
-        """Have written what waits, and return the same; where nothing waits, nothing is written."""
+        """Write pending data, then return the bytes written to the device."""
         run("sync", "-f", self.place)
         return self.written()
 
 
 @contextmanager
 def journal(place: Path) -> Iterator[None]:
-    """Run a journald of our own whose persistent journal is `place`."""
+    """Run a separate journald whose persistent journal is `place`."""
     run("mount", "-t", "tmpfs", "tmpfs", "/run")
     run("mount", "-t", "tmpfs", "tmpfs", "/var/log")
     kept = Path("/var/log/journal")
     kept.mkdir()
     run("mount", "--bind", place, kept)
     Path("/run/systemd/journald.conf.d").mkdir(parents=True)
-    # What the kernel says is this machine's affair, not the unit's.
+    # Kernel messages are of this machine, not of the unit.
     Path("/run/systemd/journald.conf.d/wear.conf").write_text("[Journal]\nReadKMsg=no\nAudit=no\n")
     with subprocess.Popen([JOURNALD], stderr=subprocess.DEVNULL) as daemon:
         try:
             deadline = time.monotonic() + 20.0
             while not Path("/run/systemd/journal/socket").exists():
                 if time.monotonic() > deadline or daemon.poll() is not None:
-                    raise SenyumError("systemd-journald does not start here")
+                    raise SenyumError("systemd-journald does not start")
                 time.sleep(0.05)
             run("journalctl", "--flush")
             yield
@@ -95,14 +94,14 @@ def journal(place: Path) -> Iterator[None]:
 
 
 def _to_journal(log: IO[bytes]) -> dict[str, str]:
-    """Have the daemon take `log` for what the journal reads; it then speaks to the journal."""
+    """Return the variables that make the daemon log to the journal."""
     about = os.fstat(log.fileno())
     return {"JOURNAL_STREAM": f"{about.st_dev}:{about.st_ino}", "INVOCATION_ID": "0" * 32}
 
 
 @dataclass(frozen=True, slots=True)
 class WriteCount:
-    """Bytes that went to each disk."""
+    """The bytes written to each disk."""
 
     state: float
     journal: float
@@ -120,44 +119,44 @@ class WriteCount:
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """That of the state, and that of the journal."""
+    """The disk of the state and the disk of the journal."""
 
     state: Disk
     journal: Disk
 
     def count(self, *, whole: bool = True) -> WriteCount:
-        """Count; `whole`: with what waits to be written, else the state's as it comes."""
+        """Return the bytes written; `whole`: after writing the pending data of the state."""
         run("journalctl", "--sync")
         state = self.state.all_written() if whole else self.state.written()
         return WriteCount(state, self.journal.all_written())
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What a unit at work wrote."""
+class WrittenByEvents:
+    """The bytes written while recording events."""
 
-    grown: int  # events until SQLite's log had its size
+    grown: int  # events until the log of SQLite had its full size
     made: int  # events in all
-    start: WriteCount  # daemon started, and those first events
+    start: WriteCount  # the start and those first events
     rest: WriteCount  # the events after them
 
     @property
     def each(self) -> WriteCount:
-        """Bytes of an event after the first ones."""
+        """The bytes per event after the first ones."""
         return self.rest.stretched(1 / (self.made - self.grown))
 
     def __str__(self) -> str:
         return (
-            f"start and {self.grown} events: {_said(self.start)}\n"
-            f"{self.made - self.grown} events more: {_said(self.rest)}; each {_said(self.each)}"
+            f"start and {self.grown} events: {_describe(self.start)}\n"
+            f"{self.made - self.grown} events more: {_describe(self.rest)}; each {_describe(self.each)}"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """One start, all events, and nobody for 24 hours."""
+class WrittenInADay:
+    """One start, all events, and 24 idle hours."""
 
-    work: Work
+    work: WrittenByEvents
     idle: WriteCount
     idle_hours: float
 
@@ -168,84 +167,84 @@ class Day:
 
     def __str__(self) -> str:
         return (
-            f"{self.idle_hours * 60:g} min idle: {_said(self.idle)}\n"
+            f"{self.idle_hours * 60:g} min idle: {_describe(self.idle)}\n"
             f"a day of {EVENTS} events and {HOURS:.0f} hours: "
-            f"{self.mib:.1f} MiB (bar {BAR_MIB:.0f})"
+            f"{self.mib:.1f} MiB (limit {BAR_MIB:.0f})"
         )
 
 
-def _said(count: WriteCount) -> str:
+def _describe(count: WriteCount) -> str:
     return f"state {count.state / 1024:,.1f} KiB, journal {count.journal / 1024:,.1f} KiB"
 
 
-def _work(folder: Path, disks: Disks, minutes: float) -> Work:
-    """Let a unit start and record."""
+def _measure_events(folder: Path, disks: Disks, minutes: float) -> WrittenByEvents:
+    """Run a unit that records events."""
     folder.mkdir()
     state = disks.state.place / "busy"
     state.mkdir()
-    with at_work(folder, state, scenes(FASTEST), _to_journal) as stage:
+    with running_unit(folder, state, scenes(FASTEST), _to_journal) as site:
         before = disks.count()
         ends = time.monotonic() + minutes * 60
-        grown = _until(stage, GROWTH, minutes * 60 + 60.0)
+        grown = _until(site, GROWTH, minutes * 60 + 60.0)
         first = disks.count(whole=False)
         while time.monotonic() < ends:
             time.sleep(1.0)
-            stage.check()
-        made = stage.stored()
+            site.check()
+        made = site.stored()
         after = disks.count()
-        stage.end()
+        site.stop()
     if made == grown:
-        raise SenyumError(f"no event after the first {grown}: give it more --minutes")
-    return Work(grown, made, first - before, after - first)
+        raise SenyumError(f"no event after the first {grown}: increase --minutes")
+    return WrittenByEvents(grown, made, first - before, after - first)
 
 
-def _stand(folder: Path, disks: Disks, minutes: float) -> WriteCount:
-    """Let a unit stand before an empty room; returns what that wrote, its start left out."""
+def _measure_idle(folder: Path, disks: Disks, minutes: float) -> WriteCount:
+    """Run a unit on an empty scene; return the bytes written after its start."""
     folder.mkdir()
     state = disks.state.place / "idle"
     state.mkdir()
-    with at_work(folder, state, [Scene("empty", "nobody", 10.0)], _to_journal) as stage:
-        _until(stage, 1, 60.0)
+    with running_unit(folder, state, [Scene("empty", "nobody", 10.0)], _to_journal) as site:
+        _until(site, 1, 60.0)
         time.sleep(SETTLE_S)
         before = disks.count()
         until = time.monotonic() + minutes * 60
         while time.monotonic() < until:
             time.sleep(1.0)
-            stage.check()
+            site.check()
         written = disks.count() - before
-        stage.end()
+        site.stop()
     return written
 
 
-def _until(stage: SoakSite, events: int, seconds: float) -> int:
-    """Wait until so many are stored centrally; returns how many are."""
+def _until(site: SoakSite, events: int, seconds: float) -> int:
+    """Wait until `events` are stored centrally; return the number of stored events."""
     deadline = time.monotonic() + seconds
-    while (stored := stage.stored()) < events:
-        stage.check()
+    while (stored := site.stored()) < events:
+        site.check()
         if time.monotonic() > deadline:
-            raise SenyumError(f"{stored} of {events} events in time; the machine is too busy")
+            raise SenyumError(f"{stored} of {events} events in time; the machine may be overloaded")
         time.sleep(0.5)
     return stored
 
 
 def measure(folder: Path, minutes: float, idle_minutes: float, options: str) -> int:
-    """Measure, and print; returns the exit status."""
+    """Measure and print; return the exit status."""
     disks = Disks(
         Disk(folder / "state.image", folder / "state", options),
         Disk(folder / "journal.image", folder / "journal"),
     )
     with journal(disks.journal.place):
-        work = _work(folder / "busy", disks, minutes)
+        work = _measure_events(folder / "busy", disks, minutes)
         print(work, flush=True)
-        idle = _stand(folder / "idle", disks, idle_minutes)
+        idle = _measure_idle(folder / "idle", disks, idle_minutes)
         lines = run("journalctl", "--no-pager", "-o", "cat", "-D", "/var/log/journal").count("\n")
-    day = Day(work, idle, idle_minutes / 60)
-    print(f"{day}\njournal: {lines} lines in all, of two starts", flush=True)
+    day = WrittenInADay(work, idle, idle_minutes / 60)
+    print(f"{day}\njournal: {lines} lines of two starts", flush=True)
     return 0 if day.mib <= BAR_MIB else 1
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run it; returns the exit status."""
+    """Run the program; return the exit status."""
     least = (GROWTH + 1) * REAL_S / FASTEST / 60 + 1
     parser = argparse.ArgumentParser(
         prog="scripts/wear",
@@ -253,13 +252,16 @@ def main(words: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--minutes", type=float, default=60.0, help=f"at work, from {least:.0f} (default: 60)"
+        "--minutes",
+        type=float,
+        default=60.0,
+        help=f"recording time, at least {least:.0f} (default: 60)",
     )
-    parser.add_argument("--idle-minutes", type=float, default=10.0, help="idle (default: 10)")
-    parser.add_argument("--mount", default="", help="options that the state's disk is mounted with")
+    parser.add_argument("--idle-minutes", type=float, default=10.0, help="idle time (default: 10)")
+    parser.add_argument("--mount", default="", help="mount options of the disk of the state")
     chosen = parser.parse_args(words)
     if chosen.minutes < least or chosen.idle_minutes <= 0:
-        parser.error(f"--minutes: from {least:.0f}; --idle-minutes: more than none")
+        parser.error(f"--minutes must be at least {least:.0f}, --idle-minutes more than 0")
     if os.geteuid() != 0 or not JOURNALD.exists() or shutil.which("mkfs.ext4") is None:
         print("wear: needs root, systemd-journald and e2fsprogs", file=sys.stderr)
         return 2

@@ -11,7 +11,7 @@ from edge.cli import main
 from edge.contract.keys import KeySet
 from edge.errors import LinkError
 from senyum_lab.servers.mosquitto import PrivateBroker
-from senyum_lab.simulate.checks import stored
+from senyum_lab.simulate.checks import stored_events
 from senyum_lab.simulate.receivers import ReceiverProcess
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def test_a_small_morning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert figures["good"] is True
     assert 0.0 < figures["median_ms"] <= figures["p99_ms"] <= figures["max_ms"]
     assert len(KeySet.load(keys)) == 6
-    assert len(list(stored(store))) == 24
+    assert len(list(stored_events(store))) == 24
 
 
 @pytest.mark.broker
@@ -53,7 +53,7 @@ def test_units_that_are_shared_out_over_two_brokers(
         (["--units", "0"], "--units 0"),
         (["--speed", "nan"], "--speed nan"),
         (["--broker", "http://x"], "--broker"),
-        (["--store", "/dev/null"], "is there already"),
+        (["--store", "/dev/null"], "already exists"),
     ],
 )
 def test_wrong_options(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

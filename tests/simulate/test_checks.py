@@ -4,7 +4,7 @@ import pytest
 from central_parts import Unit, keys_of
 
 from edge.contract.jose import digest
-from senyum_lab.simulate.checks import SimulationResult, judge, percentile
+from senyum_lab.simulate.checks import SimulationResult, check_store, percentile
 
 UNIT = Unit()
 URN = UNIT.name.source
@@ -14,7 +14,7 @@ RECORDED = {URN: {number: digest(token) for number, token in enumerate(EVENTS, 1
 
 
 def look(*tokens: str) -> SimulationResult:
-    return judge(RECORDED, [(URN, token) for token in tokens], keys_of(UNIT))
+    return check_store(RECORDED, [(URN, token) for token in tokens], keys_of(UNIT))
 
 
 def test_a_store_that_holds_all() -> None:
@@ -45,13 +45,13 @@ def test_a_chain_that_was_recorded_broken_is_seen() -> None:
     """Two chains of one unit, as a unit would write that forgot its head."""
     mixed = [*EVENTS[:2], *OTHERS[2:]]
     recorded = {URN: {number: digest(token) for number, token in enumerate(mixed, 1)}}
-    verdict = judge(recorded, [(URN, token) for token in mixed], keys_of(UNIT))
+    verdict = check_store(recorded, [(URN, token) for token in mixed], keys_of(UNIT))
     assert verdict.broken == 1
     assert (verdict.lost, verdict.strange) == (0, 0)
 
 
 def test_an_event_of_an_unknown_unit_is_strange() -> None:
-    verdict = judge({}, [(URN, EVENTS[0])], keys_of(UNIT))
+    verdict = check_store({}, [(URN, EVENTS[0])], keys_of(UNIT))
     assert verdict.strange == 1
 
 

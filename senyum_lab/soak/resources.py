@@ -1,9 +1,9 @@
-"""What a process takes of the machine, read from /proc, and whether that grows.
+"""The resources that a process uses, read from /proc, and whether they grow.
 
-A unit at work takes a few MiB more for some milliseconds at each picture, and a look may or may
-not fall into one of them. So memory is judged twice, window by window, each against the first
-after the warm-up: by the median of the looks, which is where it rests, and by the median of the
-kernel's high-water marks between looks, which miss no moment.
+A daemon needs a few MiB more for some milliseconds at each frame, which a sample may or may not
+include. Memory is therefore checked twice, each window against the first one after the warm-up: by
+the median of the samples, which is the level at rest, and by the median of the high-water marks of
+the kernel between samples, which include every moment.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,31 +12,31 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-MEMORY_MIB = 3.0  # either side of the first window
-WINDOW_S = 60.0  # or a quarter of the time, where that is less
-PART = 4  # windows at least; threads and descriptors: the last quarter is held against the first
+MEMORY_MIB = 3.0  # above the first window
+WINDOW_S = 60.0  # or a quarter of the time if that is less
+PART = 4  # minimum number of windows; threads and descriptors: last quarter against first
 _RESET_PEAK = "5"  # proc(5), clear_refs
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One look at a process."""
+class ResourceSample:
+    """One take_sample at a process."""
 
-    at_s: float  # since the watch began
+    at_s: float  # since the measurement began
     rss_mib: float
-    peak_mib: float  # of rss, since the look before
+    peak_mib: float  # of rss, since the take_sample before
     threads: int
     descriptors: int
-    disk_kib: int  # what its state folder holds
-    written_kib: int  # to disks, by the kernel's count, since it started
+    disk_kib: int  # what its state folder passed
+    written_kib: int  # to disks since it started, counted by the kernel
 
 
-def look(pid: int, state: Path, at_s: float) -> Sample:
-    """Look once, and begin a new high-water mark. Raises OSError where the process has ended."""
+def take_sample(pid: int, state: Path, at_s: float) -> ResourceSample:
+    """Take a sample and reset the high-water mark. Raises OSError if the process has ended."""
     proc = Path(f"/proc/{pid}")
     status = _fields(proc / "status")
     (proc / "clear_refs").write_text(_RESET_PEAK, encoding="ascii")
-    return Sample(
+    return ResourceSample(
         at_s=at_s,
         rss_mib=_mib(status["VmRSS"]),
         peak_mib=_mib(status["VmHWM"]),
@@ -58,17 +58,17 @@ def _mib(kib: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class GrowthCheck:
-    """One thing that was watched: what it was, and whether that is within the bar."""
+    """The result of one check."""
 
     name: str
-    said: str
-    holds: bool
+    text: str
+    passed: bool
 
 
-def judge(samples: Sequence[Sample]) -> list[GrowthCheck]:
-    """Hold the samples after the warm-up against the bars; at least PART of them are needed."""
+def check_growth(samples: Sequence[ResourceSample]) -> list[GrowthCheck]:
+    """Check the samples after the warm-up against the limits; needs at least PART samples."""
     if len(samples) < PART:
-        return [GrowthCheck("samples", f"{len(samples)} after the warm-up: too few", holds=False)]
+        return [GrowthCheck("samples", f"{len(samples)} after the warm-up, too few", passed=False)]
     parts = windows(samples)
     return [
         _level("memory", [median(sample.rss_mib for sample in part) for part in parts]),
@@ -78,7 +78,7 @@ def judge(samples: Sequence[Sample]) -> list[GrowthCheck]:
     ]
 
 
-def windows(samples: Sequence[Sample]) -> list[Sequence[Sample]]:
+def windows(samples: Sequence[ResourceSample]) -> list[Sequence[ResourceSample]]:
     """Cut the samples into parts of WINDOW_S, or into PART of them where they last less."""
     seconds = samples[-1].at_s - samples[0].at_s
     count = min(len(samples), max(PART, round(seconds / WINDOW_S)))
@@ -93,16 +93,18 @@ def _level(name: str, levels: Sequence[float]) -> GrowthCheck:
         name,
         f"{first:.1f} MiB in the first of {len(levels)} windows after the warm-up, then "
         f"{least:+.1f} to {most:+.1f}, {levels[-1] - first:+.1f} in the last "
-        f"(medians; bar +{MEMORY_MIB:.0f})",
-        holds=most <= MEMORY_MIB,  # what is given back later than expected is told, and no leak
+        f"(medians; limit +{MEMORY_MIB:.0f})",
+        passed=most <= MEMORY_MIB,  # memory that is returned late is not a leak
     )
 
 
-def _steady(name: str, samples: Sequence[Sample], of: Callable[[Sample], int]) -> GrowthCheck:
-    """Compare medians: one that is open for a moment is no growth."""
+def _steady(
+    name: str, samples: Sequence[ResourceSample], count: Callable[[ResourceSample], int]
+) -> GrowthCheck:
+    """Compare medians, because a descriptor that is open for a moment is not growth."""
     part = len(samples) // PART
-    before = median(of(sample) for sample in samples[:part])
-    after = median(of(sample) for sample in samples[-part:])
-    highest = max(of(sample) for sample in samples)
-    said = f"{before:g} in the first quarter, {after:g} in the last, {highest} at most"
-    return GrowthCheck(name, said, holds=after <= before)
+    before = median(count(sample) for sample in samples[:part])
+    after = median(count(sample) for sample in samples[-part:])
+    highest = max(count(sample) for sample in samples)
+    text = f"{before:g} in the first quarter, {after:g} in the last, {highest} at most"
+    return GrowthCheck(name, text, passed=after <= before)

@@ -1,4 +1,4 @@
-"""A whole unit at work: the daemon on a replay in a loop, a broker, a receiver."""
+"""A running unit: the daemon on a looped replay, a broker and a receiver."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ END_S = 10.0
 
 
 def scenes(speed: float) -> list[Scene]:
-    """Return what is played in a loop: its events, then nobody until the rate is right."""
+    """Return the scenes of the loop: its events, then an empty scene that sets the rate."""
     played = [SCENES[name] for name in PLAYED]
     rest = REAL_S * len(played) / speed - sum(scene.seconds for scene in played)
     return [*played, Scene("empty", "nobody", rest)] if rest * FPS >= 1 else played
@@ -31,7 +31,7 @@ def scenes(speed: float) -> list[Scene]:
 
 @dataclass(frozen=True, slots=True)
 class SoakSite:
-    """What runs, and where its things lie."""
+    """The processes of a running unit and their files."""
 
     daemon: subprocess.Popen[bytes]
     unit: DemoSite
@@ -40,39 +40,40 @@ class SoakSite:
     log: Path
 
     def check(self) -> None:
-        """Raise SenyumError if something has ended."""
+        """Raise SenyumError if a process has ended."""
         if self.daemon.poll() is not None:
-            said = self.log.read_text(errors="replace").strip()[-500:]
-            raise SenyumError(f"the daemon ended with {self.daemon.returncode}: {said}")
+            output = self.log.read_text(errors="replace").strip()[-500:]
+            raise SenyumError(f"the daemon ended with {self.daemon.returncode}: {output}")
         self.receiver.check()
 
-    def end(self) -> int:
-        """End the daemon as systemd would; returns its exit status."""
+    def stop(self) -> int:
+        """Stop the daemon with SIGTERM; return its exit status."""
         self.daemon.send_signal(signal.SIGTERM)
         return self.daemon.wait(END_S)
 
     def stored(self) -> int:
-        """Return how many events the central store keeps."""
+        """Return the number of events in the central store."""
         if not self.central.store.exists():
             return 0
         with closing(sqlite3.connect(f"file:{self.central.store}?mode=ro", uri=True)) as db:
             try:
                 (count,) = db.execute("SELECT count(*) FROM event").fetchone()
-            except sqlite3.OperationalError:  # the receiver is about to make its tables
+            except sqlite3.OperationalError:  # the receiver has not created its tables yet
                 return 0
         return int(count)
 
 
 @contextmanager
-def at_work(
+def running_unit(
     folder: Path,
     state: Path,
     shown: Sequence[Scene],
     environment: Callable[[IO[bytes]], Mapping[str, str]] = lambda _log: {},
 ) -> Iterator[SoakSite]:
-    """Have the unit work over `state`, all else in `folder`. Raises SenyumError, OSError.
+    """Run a unit whose state is in `state` and other files in `folder`.
 
-    `environment` is what is added for the daemon, whose standard error it is given.
+    `environment` returns additional variables for the daemon, given its standard error. Raises
+    SenyumError, OSError.
     """
     unit, central, frames = DemoSite(state), DemoSite(folder), folder / "frames"
     frames.mkdir()
@@ -83,7 +84,7 @@ def at_work(
             f'driver = "replay"\nreplay = "{frames}"\nreplay_loop = true\nfps = {FPS}\n'
             f"main_width = {SIZE[0]}\nmain_height = {SIZE[1]}"
         )
-        # The same person passes again and again: a record each time.
+        # The same person passes repeatedly and is recorded each time.
         unit.write_settings(broker.port, camera, "mock", {"smile_timeout": 4.0, "cool_down": 1.0})
         unit.enrol(*unit.write_people(FACES))
         unit.register_key()
@@ -98,5 +99,5 @@ def at_work(
                 env={**os.environ, **environment(log)},
             )
         )
-        stack.callback(daemon.kill)  # where it has not ended in good order
+        stack.callback(daemon.kill)  # if it has not exited
         yield SoakSite(daemon, unit, central, receiver, folder / "run.log")
