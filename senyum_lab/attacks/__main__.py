@@ -1,7 +1,7 @@
-"""Makes attacks from photos of living people, to evaluate liveness with.
+"""Make attacks from photos of live people, to evaluate liveness.
 
-Nothing of it is shared with what scripts/train_liveness trains on. Each photo becomes four files:
-itself, a print, a screen and a frame of a video on a screen; labels.csv names them.
+No code is shared with the attacks of scripts/train_liveness. Each photo gives four files: the photo
+itself, a print, a screen and a frame of a video on a screen; labels.csv lists them.
 """
 
 import argparse
@@ -13,37 +13,37 @@ from random import Random
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from senyum_lab.attacks import display, lens, onset, paper
+from senyum_lab.attacks import camera, display, onset, paper
 from senyum_lab.batch_work import Progress
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-_LARGEST = 720  # pixels of a photo's longer side; a larger one is shrunk first, alive or not
+_LARGEST = 720  # pixels of the longer side; larger photos are reduced first
 _KINDS = {"print": paper.printed, "screen": display.displayed, "video": display.streamed}
-_NO_SLANT = 0.3  # of the attacks are seen straight ahead, edge to edge
-_NO_LENS = 0.15  # of the attacks are seen by a perfect camera
+_NO_SLANT = 0.3  # of the attacks are seen straight ahead and fill the picture
+_NO_LENS = 0.15  # of the attacks are recorded by a perfect camera
 
 
 def main() -> int:
     """Write the files and their list; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/make_attacks", description=__doc__)
-    parser.add_argument("--images", type=Path, required=True, help="photos of living people")
+    parser.add_argument("--images", type=Path, required=True, help="photos of live people")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--most", type=int, default=1_000_000, help="photos, drawn at random; or people"
+        "--most", type=int, default=1_000_000, help="number of random photos, or of people"
     )
     parser.add_argument(
         "--people",
         metavar="K/N",
         default="0/1",
-        help="only those whose name's CRC-32 leaves K when divided by N; train_liveness learns "
-        "nothing of 0/5 (of the London set: 0/2)",
+        help="only people with CRC-32 of the name modulo N equal to K; train_liveness does not "
+        "use 0/5 (of the London set: 0/2)",
     )
     parser.add_argument(
         "--pairs",
         type=Path,
         metavar="CSV",
-        help="file,smile,person: make videos of a smile that begins, and of attacks, instead",
+        help="file,smile,person: make videos of smiles and of attacks instead",
     )
     options = parser.parse_args()
     rest, parts = (int(number) for number in options.people.split("/"))
@@ -66,7 +66,7 @@ def main() -> int:
         Random(options.seed).shuffle(paths)
         rows = _pictures(paths[: options.most], options.images, options.out, options.seed)
     if not rows:
-        print(f"make_attacks: no photos of such people in {options.images}", file=sys.stderr)
+        print(f"make_attacks: no photos of the chosen people in {options.images}", file=sys.stderr)
         return 1
     with (options.out / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("file", "live", "kind"), *rows])
@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def _person(path: Path, folder: Path) -> str:
-    """Return whose photo it is: its folder's name, or its own up to the first underline."""
+    """Return the person: the name of the folder, or of the file up to the first underscore."""
     return path.stem.split("_")[0] if path.parent == folder else path.parent.name
 
 
@@ -86,22 +86,22 @@ def _pictures(paths: list[Path], folder: Path, out: Path, seed: int) -> list[tup
             with Image.open(path) as image:
                 photo = ImageOps.exif_transpose(image).convert("RGB")
         except (OSError, UnidentifiedImageError):
-            print(f"left out: {path} is no picture", file=sys.stderr)
+            print(f"left out: {path} is not an image", file=sys.stderr)
             continue
         photo.thumbnail((_LARGEST, _LARGEST))
-        rows.append((_kept(photo, out / f"{name}.png"), 1, ""))
+        rows.append((_save(photo, out / f"{name}.png"), 1, ""))
         for kind, make in _KINDS.items():
             random = Random(f"{seed} {name} {kind}")
             attack = make(photo, random)
             if random.random() > _NO_SLANT:
-                attack = lens.held(attack, photo.size, random)
+                attack = camera.held(attack, photo.size, random)
             if random.random() > _NO_LENS:
-                attack = lens.taken(attack, random)
-            rows.append((_kept(attack, out / f"{name}-{kind}.png"), 0, kind))
+                attack = camera.taken(attack, random)
+            rows.append((_save(attack, out / f"{name}-{kind}.png"), 0, kind))
     return rows
 
 
-def _kept(picture: Image.Image, path: Path) -> str:
+def _save(picture: Image.Image, path: Path) -> str:
     picture.save(path)
     return path.name
 

@@ -1,6 +1,6 @@
-"""Screens to evaluate with: every pixel drawn with its three lights, then seen by a camera.
+"""Screens for the evaluation: every pixel has three subpixels and is recorded by a camera.
 
-Moire is not painted: it comes of the camera's pixels falling on the screen's.
+Moire is not painted; it results from sampling the pixels of the screen with those of the camera.
 """
 
 import io
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter
 
-from senyum_lab.attacks import video
+from senyum_lab.attacks.camera import write_video
 
-_CELL = 6  # places that one pixel of the screen is drawn with, each way
+_CELL = 6  # points per pixel of the screen, in each direction
 
 
 def displayed(photo: Image.Image, random: Random) -> Image.Image:
     """Return a phone, tablet or monitor that shows the photo."""
-    wide = random.uniform(0.45, 1.6) * photo.width  # the screen's pixels across the photo
+    wide = random.uniform(0.45, 1.6) * photo.width  # pixels of the screen across the photo
     wide = max(90.0, min(wide, 300.0))
     size = round(wide), round(wide * photo.height / photo.width)
     shown = _light(photo.resize(size, Image.Resampling.BICUBIC), random)
@@ -33,20 +33,20 @@ def displayed(photo: Image.Image, random: Random) -> Image.Image:
     else:
         brightest = 1.0
         large = shown.resize((shown.width * _CELL, shown.height * _CELL))
-    # The camera's grid meets the screen's a little turned, and at its own pitch.
+    # The grid of the camera is slightly rotated and has another pitch.
     large = large.rotate(random.gauss(0, 1.2), Image.Resampling.NEAREST, expand=False)
     scale = random.uniform(0.9, 1.5) * photo.width
     out = round(scale), round(scale * photo.height / photo.width)
     way = random.choice((Image.Resampling.BILINEAR, Image.Resampling.BOX, Image.Resampling.HAMMING))
     seen = large.resize(out, way)
-    if random.random() < 0.3:  # pixels that gather light from less than their whole area
+    if random.random() < 0.3:  # pixels with a fill factor below 1
         seen = large.resize(out, Image.Resampling.NEAREST).filter(ImageFilter.BoxBlur(0.6))
     seen = seen.point([min(255, round(level * brightest)) for level in range(256)] * 3)
     return _case(_reflecting(_pulsed(seen, random), random), random)
 
 
 def streamed(photo: Image.Image, random: Random) -> Image.Image:
-    """Return a frame of a video call, packed by a real codec, on such a screen."""
+    """Return a frame of a video call, compressed by a real codec, on such a screen."""
     frame = _clip(photo, random)
     if random.random() < 0.25:
         frame = _light(frame, random)
@@ -55,7 +55,7 @@ def streamed(photo: Image.Image, random: Random) -> Image.Image:
 
 
 def _clip(photo: Image.Image, random: Random) -> Image.Image:
-    """Return the last of some frames in which the photo drifts, as the codec left it."""
+    """Return the last of a few decoded frames in which the photo drifts."""
     small = random.uniform(0.45, 1.0)
     width, height = (max(96, round(n * small / 16) * 16) for n in photo.size)
     drift = [(random.uniform(-1.5, 1.5), random.uniform(-1.5, 1.5)) for _ in range(6)]
@@ -79,7 +79,7 @@ def _codec(frames: list[Image.Image], name: str, random: Random) -> Image.Image:
     else:
         options = {"b": str(round(width * height * random.uniform(0.4, 2))), "qmin": "8"}
     file = io.BytesIO()
-    video.write(file, frames, codec=name, fps=15, options=options)
+    write_video(file, frames, codec=name, fps=15, options=options)
     file.seek(0)
     with av.open(file, "r") as played:
         *_, last = played.decode(video=0)
@@ -89,7 +89,7 @@ def _codec(frames: list[Image.Image], name: str, random: Random) -> Image.Image:
 
 
 def _light(picture: Image.Image, random: Random) -> Image.Image:
-    """Return what a backlight makes of it: a cooler white, a steeper curve, black that leaks."""
+    """Apply a backlight: cooler white, another gamma, black that leaks light."""
     picture = ImageEnhance.Color(picture).enhance(random.uniform(0.9, 1.35))
     curve, leak = random.uniform(0.8, 1.25), random.uniform(0, 22)
     white = [random.uniform(*span) for span in ((190, 245), (205, 250), (230, 255))]
@@ -101,7 +101,7 @@ def _light(picture: Image.Image, random: Random) -> Image.Image:
 
 
 def _stripes(random: Random) -> NDArray[np.float32]:
-    """Return one pixel of an LCD: three upright lights between dark lines."""
+    """Return one pixel of an LCD: three vertical subpixels between dark lines."""
     cell = np.zeros((_CELL, _CELL, 3), np.float32)
     for i in range(3):
         cell[:, 2 * i : 2 * i + 2, i] = 1
@@ -119,20 +119,20 @@ def _diamonds(random: Random) -> NDArray[np.float32]:
 
 
 def _shadow_mask(random: Random) -> NDArray[np.float32]:
-    """Return one pixel as a white light with a dark frame."""
+    """Return one white pixel with a dark frame."""
     cell = np.ones((_CELL, _CELL, 3), np.float32)
     cell[-1], cell[:, -1] = random.uniform(0, 0.6), random.uniform(0, 0.6)
     return _even(cell, random.uniform(0, 0.5))
 
 
 def _even(cell: NDArray[np.float32], leak: float) -> NDArray[np.float32]:
-    """Scale a cell so that each colour is as bright as without it; some light leaks everywhere."""
+    """Normalise the mean of each colour of a cell to 1; some light leaks everywhere."""
     cell = cell / cell.mean((0, 1)).clip(0.05)
     return np.asarray(leak + (1 - leak) * cell, np.float32)
 
 
 def _pulsed(seen: Image.Image, random: Random) -> Image.Image:
-    """Lay the dark bars of a dimmed backlight over it, now and then."""
+    """Sometimes add the dark bars of a dimmed backlight."""
     if random.random() < 0.65:
         return seen
     rows = np.arange(seen.height) / seen.height * random.uniform(1, 7) + random.random()
@@ -142,7 +142,7 @@ def _pulsed(seen: Image.Image, random: Random) -> Image.Image:
 
 
 def _reflecting(seen: Image.Image, random: Random) -> Image.Image:
-    """Mirror a window or a lamp in the glass."""
+    """Add the reflection of a window or a lamp."""
     if random.random() < 0.5:
         return seen
     glass = Image.new("L", seen.size, 0)
@@ -162,7 +162,7 @@ def _reflecting(seen: Image.Image, random: Random) -> Image.Image:
 
 
 def _case(seen: Image.Image, random: Random) -> Image.Image:
-    """Put the device's own frame around it, or come so near that none is seen."""
+    """Add the frame of the device, unless the camera is too close to see it."""
     if random.random() < 0.35:
         return seen
     thick = round(seen.width * random.uniform(0.02, 0.08))

@@ -1,8 +1,7 @@
-"""Short videos of a smile that begins, morphed between two photos of a person, and of attacks.
+"""Short videos of the onset of a smile, morphed between two photos of a person, and of attacks.
 
-A morph is not a living person: skin moves as the points of the mesh do, and what one photo has
-and the other lacks fades in. The attacks are a print and a screen that a hand moves, and the
-morph itself played on a screen.
+A morph differs from a live person: the skin moves with the points of the mesh, and details of only
+one photo fade in. The attacks are a print and a screen moved by hand, and the morph on a screen.
 """
 
 import csv
@@ -18,14 +17,14 @@ from PIL import Image, ImageOps
 from edge.images import from_image
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.settings import InferenceSettings
-from senyum_lab.attacks import display, lens, paper, video
+from senyum_lab.attacks import camera, display, paper
 from senyum_lab.batch_work import Progress
 
 _FPS = 10
 _SECONDS = 5.0
 _SIDE = 320  # pixels of the longer side
-_SMOOTH = 0.06  # of the picture's width: how far about a point of the mesh the skin follows it
-_GRID = 40  # places each way where the movement is worked out
+_SMOOTH = 0.06  # of the width of the picture: the radius in which the skin follows a point
+_GRID = 40  # points in each direction at which the movement is computed
 _CORNERS = 24  # fixed points along each edge of the picture
 
 Field = NDArray[np.float32]
@@ -34,7 +33,7 @@ Field = NDArray[np.float32]
 def make(
     images: Path, pairs: Path, out: Path, seed: int, people: Callable[[list[str]], list[str]]
 ) -> list[tuple[str, int, str]]:
-    """Write four videos of each of the `people` chosen who have a neutral and a smiling photo."""
+    """Write four videos of each chosen person who has a neutral and a smiling photo."""
     photos: dict[str, dict[str, str]] = {}
     with pairs.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -59,7 +58,7 @@ def make(
             ("video", _shown(onset, random)),
         ):
             name = f"{person}-{kind or 'live'}.mp4"
-            video.write(
+            camera.write_video(
                 out / name, frames, codec="libx264", fps=_FPS,
                 options={"crf": "17", "preset": "veryfast"},
             )  # fmt: skip
@@ -75,7 +74,7 @@ def _open(path: Path) -> Image.Image:
 
 
 class _Morph:
-    """What lies between two photos of a face."""
+    """The morph between two photos of a face."""
 
     def __init__(self, examiner: FaceAnalyzer, first: Image.Image, last: Image.Image) -> None:
         self._first, self._last = (np.asarray(photo, np.float32) for photo in (first, last))
@@ -93,7 +92,7 @@ class _Morph:
 
 
 def _points(examiner: FaceAnalyzer, photo: Image.Image) -> Field:
-    """Return the mesh and, fixed, the edge of the picture."""
+    """Return the points of the mesh and fixed points along the edge of the picture."""
     picture = from_image(photo)
     for found in examiner.find(picture):
         looked = examiner.locate(picture, found)
@@ -109,7 +108,7 @@ def _points(examiner: FaceAnalyzer, photo: Image.Image) -> Field:
 
 
 def _warped(photo: Field, now: Field, then: Field) -> Field:
-    """Return the photo with the points `then` moved to `now`."""
+    """Return the photo warped so that the points `then` are at `now`."""
     height, width = photo.shape[:2]
     y, x = np.meshgrid(np.linspace(0, height - 1, _GRID), np.linspace(0, width - 1, _GRID),
                        indexing="ij")  # fmt: skip
@@ -136,8 +135,8 @@ def _warped(photo: Field, now: Field, then: Field) -> Field:
 
 
 def _moving(frames: list[Image.Image], random: Random, much: float) -> Iterator[Image.Image]:
-    """Move and turn the frames a little, as a head or a hand does, and take each with a camera."""
-    camera = random.getrandbits(32)
+    """Move and turn the frames slightly, as a head or a hand does; record each by a camera."""
+    seed = random.getrandbits(32)
     phases = [random.uniform(0, 6) for _ in range(3)]
     for i, frame in zip(count(), frames, strict=False):
         sway = [np.sin(i / _FPS * (1.1 + 0.6 * k) + phase) for k, phase in enumerate(phases)]
@@ -147,13 +146,13 @@ def _moving(frames: list[Image.Image], random: Random, much: float) -> Iterator[
         )  # fmt: skip
         margin = round(8 * much)
         moved = moved.crop((margin, margin, moved.width - margin, moved.height - margin))
-        yield lens.taken(moved, Random(camera))
+        yield camera.taken(moved, Random(seed))
 
 
 def _attack(items: list[Image.Image], random: Random) -> Iterator[Image.Image]:
     hand = random.getrandbits(32)
     size = items[0].size
-    return _moving([lens.held(item, size, Random(hand)) for item in items], random, 2.0)
+    return _moving([camera.held(item, size, Random(hand)) for item in items], random, 2.0)
 
 
 def _shown(frames: list[Image.Image], random: Random) -> Iterator[Image.Image]:

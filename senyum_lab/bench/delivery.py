@@ -1,20 +1,23 @@
-"""What signed, durable delivery costs: beside bare MQTT, and in bytes on the disk.
+"""The cost of signed, durable delivery, compared with plain MQTT, and in bytes on the disk.
 
-Both rates are taken in one run against one private mosquitto, with the same payload size and the
-same number of messages in flight. A session that is subscribed but not connected makes the
-broker keep every message, so that no receiver shares the processor with the sender.
+Both rates are measured in one run against one private mosquitto, with the same payload size and
+the same number of messages in flight. A subscribed session that is not connected makes the broker
+store every message, so that no receiver shares the processor with the sender.
 
 The bytes are those that the kernel counts for a process (`write_bytes` of /proc/self/io: whole
-pages made dirty on a block device) while it stores and delivers events one at a time, the outbox
-opened, checkpointed and closed within the count. The card's own wear adds the file system's
-journal and the card's erase blocks, which no process sees.
+pages made dirty on a block device) while it stores and delivers events one at a time, including
+opening, checkpointing and closing the outbox. The journal of the file system and the erase blocks
+of the card come in addition; no process can measure them.
 """
 
 import multiprocessing
+import os
+import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
@@ -25,16 +28,16 @@ from edge.contract.topics import TopicKind, UnitName, subscription
 from edge.errors import OutboxError
 from edge.mqtt.client import connect, new_client
 from edge.outbox.recorder import BATCH, CAPACITY
+from edge.outbox.schema import PAGE_BYTES
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings, UnitSettings
 from edge.types import EventStored, StoreFailed
-from senyum_lab.bench.commits import commit_rate
 from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.simulate.simulated_unit import SimulatedUnit, attempt
 
 PERSON = "0" * 32
-PATIENCE = 60.0  # seconds for any one part
-IDLE_SECONDS = 20.0  # watched while nothing happens
+PATIENCE = 60.0  # seconds for each part
+IDLE_SECONDS = 20.0  # measured without events
 METHOD = (
     "events_per_s: submitted to the recorder (sign, SQLite WAL, synchronous FULL) until the last "
     "PUBACK; paho_events_per_s: the same bytes by paho QoS 1 with nothing signed or stored; both "
@@ -47,51 +50,51 @@ METHOD = (
 )
 
 
-class _Unit:
-    """Outbox, recorder and link over one folder."""
+class _BenchUnit:
+    """A simulated unit that limits the number of attempts in the recorder."""
 
     def __init__(self, folder: Path, broker: BrokerSettings) -> None:
-        self.side = SimulatedUnit(folder, UnitSettings(name="bench"), broker, self._report)
-        self.reader = OutboxReader(self.side.file)
+        self.unit = SimulatedUnit(folder, UnitSettings(name="bench"), broker, self._count)
+        self.reader = OutboxReader(self.unit.file)
         self._free = threading.Semaphore(CAPACITY)
         self._failed = 0
 
     def start(self) -> None:
-        self.side.start()
-        self.side.up.wait(PATIENCE)
+        self.unit.start()
+        self.unit.up.wait(PATIENCE)
 
     def submit(self, ref: int) -> None:
-        """Hand over an attempt as soon as the recorder has room."""
+        """Submit an attempt as soon as the recorder has capacity."""
         self._free.acquire(timeout=PATIENCE)
-        self.side.recorder.submit(attempt(ref, PERSON))
+        self.unit.recorder.submit(attempt(ref, PERSON))
 
     def wait_delivered(self, sequence: int) -> None:
-        until(lambda: self.side.link.delivered >= sequence)
+        until(lambda: self.unit.link.delivered >= sequence)
 
     def close(self) -> None:
         self.reader.close()
-        self.side.close(PATIENCE)
+        self.unit.close(PATIENCE)
         if self._failed:
-            raise OutboxError(f"{self.side.file}: {self._failed} events could not be stored")
+            raise OutboxError(f"{self.unit.file}: {self._failed} events were not stored")
 
-    def _report(self, what: EventStored | StoreFailed) -> None:
-        self._failed += isinstance(what, StoreFailed)
+    def _count(self, result: EventStored | StoreFailed) -> None:
+        self._failed += isinstance(result, StoreFailed)
         self._free.release()
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for what another thread brings about; TimeoutError after PATIENCE."""
+    """Wait for a condition that another thread fulfils. Raises TimeoutError after PATIENCE."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("the broker did not take the events in time")
+            raise TimeoutError("the broker did not accept the events in time")
         time.sleep(0.0005)
 
 
-def park_a_session(broker: BrokerSettings) -> None:
-    """Subscribe and leave, so that the broker has somebody to keep messages for."""
+def create_offline_session(broker: BrokerSettings) -> None:
+    """Subscribe and disconnect, so that the broker stores messages for the session."""
     subscribed = threading.Event()
-    client = new_client(broker, "parked")
+    client = new_client(broker, "offline")
     client.on_connect = lambda client, *_: client.subscribe(subscription(TopicKind.EVENT), 1)
     client.on_subscribe = lambda *_: subscribed.set()
     connect(client, broker)
@@ -102,8 +105,8 @@ def park_a_session(broker: BrokerSettings) -> None:
 
 
 def _signed_rate(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, float, int]:
-    """Return events a second through the unit, their CPU seconds, and the bytes of one message."""
-    unit = _Unit(folder, broker)
+    """Return the events per second of the unit, their CPU seconds, and the message size."""
+    unit = _BenchUnit(folder, broker)
     unit.start()
     began, spent = time.perf_counter(), time.process_time()
     for ref in range(events):
@@ -116,7 +119,7 @@ def _signed_rate(folder: Path, broker: BrokerSettings, events: int) -> tuple[flo
 
 
 def bare_rate(broker: BrokerSettings, events: int, size: int) -> float:
-    """Return messages a second by paho alone, its own thread and window."""
+    """Return the messages per second of paho alone, with its own thread and window."""
     answered = threading.Semaphore(0)
     connected = threading.Event()
     client: Client = new_client(broker, "bare")
@@ -144,9 +147,9 @@ def _written() -> int:
 
 
 def _count_bytes(folder: Path, broker: BrokerSettings, events: int, result: Pipe) -> None:
-    """Run in a process of its own; send what one event wrote, and what an idle hour would."""
+    """Run in its own process; send the bytes written per event and per idle hour."""
     before = _written()
-    unit = _Unit(folder, broker)
+    unit = _BenchUnit(folder, broker)
     unit.start()
     for ref in range(events):
         unit.submit(ref)
@@ -168,25 +171,25 @@ def _count_writes(folder: Path, broker: BrokerSettings, events: int) -> tuple[fl
     process.join(PATIENCE)
     if written == 0.0:
         raise OutboxError(
-            f"{folder}: no bytes were counted; name a folder on a disk, not in memory"
+            f"{folder}: no bytes were counted; choose a folder on a disk, not in memory"
         )
     return written, idle
 
 
 def measure(events: int = 1000, folder: Path | None = None) -> dict[str, Any]:
-    """Measure delivery; `folder` (default /var/tmp) must be on the kind of disk that is meant.
+    """Measure delivery; `folder` (default /var/tmp) must be on the disk to measure.
 
     Returns events_per_s, events_cpu_us, paho_events_per_s, commit_per_s, commit_together_per_s,
     bytes_per_event, bytes_per_idle_hour, message_bytes, window, method.
-    Raises LinkError where mosquitto cannot be had, OutboxError where the disk is none.
+    Raises LinkError if mosquitto is not installed, OutboxError if `folder` is not on a disk.
     """
-    # /var/tmp outlives a restart, so unlike /tmp it is not in memory.
+    # Unlike /tmp, /var/tmp is not in memory.
     disk = folder or Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it
     with tempfile.TemporaryDirectory(dir=disk) as name:
         place = Path(name)
         with PrivateBroker(place / "broker") as private:
             broker = private.settings
-            park_a_session(broker)
+            create_offline_session(broker)
             for part in ("rate", "bytes"):
                 (place / part).mkdir()
             rate, cpu, size = _signed_rate(place / "rate", broker, events)
@@ -208,3 +211,24 @@ def measure(events: int = 1000, folder: Path | None = None) -> dict[str, Any]:
         "window": broker.window,
         "method": METHOD,
     }
+
+
+def commit_rate(file: Path, size: int, messages: int, together: int = 1) -> float:
+    """Return the messages of `size` bytes per second that SQLite commits durably.
+
+    `together` messages are in one commit. WAL, synchronous FULL and the page size are those of the
+    outbox, so this is an upper limit for the outbox on that disk. Raises sqlite3.Error.
+    """
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("CREATE TABLE message (number INTEGER PRIMARY KEY, content TEXT) STRICT")
+        content = os.urandom(size // 2 + 1).hex()[:size]
+        began = time.perf_counter()
+        for _ in range(0, messages, together):
+            db.execute("BEGIN IMMEDIATE")
+            for _ in range(together):
+                db.execute("INSERT INTO message (content) VALUES (?)", (content,))
+            db.execute("COMMIT")
+        return -(-messages // together) * together / (time.perf_counter() - began)

@@ -1,9 +1,9 @@
-"""How fast a backlog leaves after an outage: beside bare MQTT, and with how much memory.
+"""The delivery rate of a backlog after an outage, compared with plain MQTT, and its memory.
 
-The outbox is filled with events of the size of real ones (not signed: the link does not look into
-them). The link then brings them to a private mosquitto, and bare paho sends messages of that size
-with the same window, in turns, so that both meet the same machine. A session that is subscribed
-and away makes the broker keep every message.
+The outbox is filled with events of realistic size (unsigned, because the link does not read them).
+The link delivers them to a private mosquitto, and plain paho sends messages of the same size with
+the same window, alternately, so that both run under the same conditions. A subscribed session that
+is offline makes the broker store every message.
 """
 
 import base64
@@ -20,47 +20,47 @@ from typing import Any
 from edge.errors import OutboxError
 from edge.outbox.event_signer import ChainHead, SignedEvent
 from edge.settings import BrokerSettings, UnitSettings
-from senyum_lab.bench.delivery import bare_rate, park_a_session
+from senyum_lab.bench.delivery import bare_rate, create_offline_session
 from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.simulate.simulated_unit import SimulatedUnit
 
 BACKLOG = 20_000  # events; `senyum bench --backlog` takes more
-BARE = 5_000  # messages of bare paho at most: the longer the queue it holds, the slower it gets
+BARE = 5_000  # maximum for plain paho, which gets slower with a longer queue
 TURNS = 2
 BYTES = 2_200  # of one event
 _BATCH = 500  # events in one commit while the outbox is filled
-_PATIENCE = 600.0  # seconds for one backlog to leave
-_LOOK_SECONDS = 0.05
+_PATIENCE = 600.0  # seconds to deliver one backlog
+_POLL_SECONDS = 0.05
 
 
-class _Memory(threading.Thread):
-    """Remembers the most memory that this process held, MB resident, until `done`."""
+class _MemoryPeak(threading.Thread):
+    """Records the peak reunitnt memory of this process, in MB, until `done` is set."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.before = self.most = _resident_mb()
+        self.before = self.most = _reunitnt_mb()
         self.done = threading.Event()
 
     def run(self) -> None:
-        while not self.done.wait(_LOOK_SECONDS):
-            self.most = max(self.most, _resident_mb())
+        while not self.done.wait(_POLL_SECONDS):
+            self.most = max(self.most, _reunitnt_mb())
 
 
-def _resident_mb() -> float:
+def _reunitnt_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
 
 @contextmanager
 def _filled(folder: Path, broker: BrokerSettings, events: int) -> Iterator[SimulatedUnit]:
-    side = SimulatedUnit(folder, UnitSettings(name="bench"), broker, lambda _report: None)
+    unit = SimulatedUnit(folder, UnitSettings(name="bench"), broker, lambda _report: None)
     try:
         for first in range(0, events, _BATCH):
             count = min(_BATCH, events - first)
-            side.outbox.append(*(partial(_event) for _ in range(count)))
-        yield side
+            unit.outbox.append(*(partial(_event) for _ in range(count)))
+        yield unit
     finally:
-        side.close()
+        unit.close()
 
 
 def _event(head: ChainHead) -> SignedEvent:
@@ -69,43 +69,45 @@ def _event(head: ChainHead) -> SignedEvent:
 
 
 def _drained(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, float]:
-    """Return events a second, and MB by which memory grew while they left."""
-    with _filled(folder, broker, events) as side:
-        side.link.start()
-        if not side.up.wait(_PATIENCE):
-            raise OutboxError(f"{side.file}: no broker to drain to")
-        memory = _Memory()
+    """Return the events per second, and the growth of the memory in MB."""
+    with _filled(folder, broker, events) as unit:
+        unit.link.start()
+        if not unit.up.wait(_PATIENCE):
+            raise OutboxError(f"{unit.file}: not connected to the broker")
+        memory = _MemoryPeak()
         memory.start()
-        began, before = time.perf_counter(), side.link.delivered
+        began, before = time.perf_counter(), unit.link.delivered
         until = time.monotonic() + _PATIENCE
-        while side.link.delivered < events and time.monotonic() < until:
-            time.sleep(_LOOK_SECONDS)
-        rate = (side.link.delivered - before) / (time.perf_counter() - began)
+        while unit.link.delivered < events and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        rate = (unit.link.delivered - before) / (time.perf_counter() - began)
         memory.done.set()
         memory.join()
-        if side.link.delivered < events:
-            raise OutboxError(f"{side.file}: the backlog did not leave in {_PATIENCE:.0f} s")
+        if unit.link.delivered < events:
+            raise OutboxError(
+                f"{unit.file}: the backlog was not delivered within {_PATIENCE:.0f} s"
+            )
     return rate, memory.most - memory.before
 
 
 def measure(events: int = BACKLOG, folder: Path | None = None) -> dict[str, Any]:
-    """Measure; returns backlog_events, drain_per_s, drain_paho_per_s, drain_ratio, drain_mb.
+    """Measure; return backlog_events, drain_per_s, drain_paho_per_s, drain_ratio, drain_mb.
 
-    Raises LinkError where mosquitto cannot be had, OutboxError where the backlog does not leave.
+    Raises LinkError if mosquitto is not installed, OutboxError if the backlog is not delivered.
     """
     disk = folder or Path("/var/tmp")  # noqa: S108 - a folder of our own is made in it
     rates, bare, grown = [], [], []
     with tempfile.TemporaryDirectory(dir=disk) as name:
         place = Path(name)
         for turn in range(TURNS):
-            # A fresh one each time, or what it keeps of the turn before would slow it.
+            # A new broker each time; stored messages of the previous turn would slow it down.
             with PrivateBroker(place / f"broker-{turn}") as private:
-                park_a_session(private.settings)
+                create_offline_session(private.settings)
                 rate, mb = _drained(place / f"unit-{turn}", private.settings, events)
                 rates.append(rate)
                 grown.append(mb)
             with PrivateBroker(place / f"bare-{turn}") as private:
-                park_a_session(private.settings)
+                create_offline_session(private.settings)
                 bare.append(bare_rate(private.settings, min(events, BARE), BYTES))
     return {
         "backlog_events": events,

@@ -1,8 +1,7 @@
-"""What missing numbers cost a receiver, for a number of gaps and for twice as many.
+"""The cost of missing events for a receiver, for a number of gaps and for twice as many.
 
-Every other event of one unit is lost, reported, asked for and comes late. The time is that of the
-CPU, without that of storing the events; the two are taken in turn in one run, so that their ratio
-says how it grows.
+Every other event of one unit is missing, reported, requested and received late. Measured is the CPU
+time without storing the events, alternately in one run; the ratio shows the growth.
 """
 
 import time
@@ -20,15 +19,15 @@ from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.store.store import Record, Store
 
 GAPS = 1000
-TURNS = 7  # of which the quickest counts: other programs only add
-BATCH = 200  # events that come at once
+TURNS = 7  # the fastest counts, because other programs only add time
+BATCH = 200  # events received at once
 GRACE_S = 60.0
 _UNIT = UnitName("kota", "depok", "lobby-1")
 
 
 @dataclass(frozen=True, slots=True)
-class _Commander:
-    """Signs nothing: what a signature costs does not depend on the gaps."""
+class _UnsignedIssuer:
+    """Issues requests without a signature, whose cost does not depend on the gaps."""
 
     kid: str = "bench"
 
@@ -39,7 +38,7 @@ class _Commander:
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """Return milliseconds of CPU by the number of gaps, and their ratio."""
+    """Return the CPU time in milliseconds by the number of gaps, and the ratio."""
     times: dict[int, list[float]] = {GAPS: [], 2 * GAPS: []}
     for turn in range(TURNS):
         for gaps, taken in times.items():
@@ -55,7 +54,7 @@ def _once(path: Path, gaps: int) -> float:
     now = ReceivedAt(datetime(2026, 3, 2, tzinfo=UTC), 0)
     with closing(Store(path)) as store:
         chains = Chains(store, GRACE_S, now)
-        asker = GapRequester(store, _Commander())
+        requester = GapRequester(store, _UnsignedIssuer())
         taken = 0.0
         for parity in (0, 1):
             numbers = range(1 + parity, 2 * gaps + 2, 2)
@@ -66,13 +65,13 @@ def _once(path: Path, gaps: int) -> float:
                 chains.count([(_UNIT.source, n) for n in batch], [], now)
                 now = _later(now, 1.0)
                 chains.sweep(now)
-                asker.ask(lambda _unit: True, now)
+                requester.ask(lambda _unit: True, now)
                 taken += time.process_time() - began
             now = _later(now, GRACE_S)
             began = time.process_time()
             chains.sweep(now)
             taken += time.process_time() - began
-        assert not store.reported(), "all of them came"
+        assert not store.reported(), "all events were received"
     return taken
 
 

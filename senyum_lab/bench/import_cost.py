@@ -28,7 +28,7 @@ for line in open("/proc/self/status"):
 
 
 def measure(module: str) -> tuple[float, float]:
-    """Return seconds and resident MB of a fresh Python that imports `module`; best of three."""
+    """Return the seconds and resident MB of a new Python that imports `module`; best of three."""
     statement = f"import {module}" if module else "pass"
     command = [sys.executable, "-c", PROGRAM.format(statement=statement)]
     runs = [

@@ -1,4 +1,4 @@
-"""How long a 1:N search takes, by the number of people enrolled."""
+"""The duration of a 1:N search, by the number of enrolled people."""
 
 import os
 import statistics
@@ -15,10 +15,9 @@ _ROUNDS = 101
 
 
 def measure() -> dict[str, float]:
-    """Return the median milliseconds of one search on one thread, keyed by people.
+    """Return the median milliseconds of one search on one thread, by the number of people.
 
-    Measured in a process of its own, for NumPy's BLAS takes its number of threads when it is
-    first imported.
+    Measured in its own process, because BLAS reads the number of threads when NumPy is imported.
     """
     child = subprocess.run(
         [sys.executable, "-m", "senyum_lab.bench.search"],
@@ -33,7 +32,7 @@ def measure() -> dict[str, float]:
 
 
 def _median_ms(people: int) -> float:
-    """Search random unit vectors: what they hold does not change the work."""
+    """Search random unit vectors; their content does not affect the duration."""
     generator = np.random.default_rng(people)
     matrix = generator.standard_normal((people, DIMENSION), dtype=np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)

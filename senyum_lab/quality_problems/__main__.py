@@ -1,9 +1,9 @@
-"""Puts problems into photos of bare, well lit faces, to be judged by; run by scripts/make_problems.
+"""Add problems to photos of uncovered, well lit faces; run by scripts/make_problems.
 
-Writes OUT/pictures and OUT/labels.csv: the labels' own columns and `problem`, the kind that was
-put in ("none" for the photo as it is). `senyum evaluate groups --by problem` then counts what the
-unit calls each kind. Take photos that no network was trained on: `--part 0/2` takes the same half
-of the photos that scripts/train_cover leaves out.
+Writes OUT/pictures and OUT/labels.csv: the columns of the labels and `problem`, the kind that was
+added ("none" for the original photo). `senyum evaluate groups --by problem` then counts what the
+device calls each kind. Use photos that no network was trained on: `--part 10` takes the half that
+scripts/train_cover leaves out.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Yuv
 from senyum_lab.batch_work import Progress
 from senyum_lab.evaluate.faces import framed
-from senyum_lab.quality_problems import covers, light
-from senyum_lab.quality_problems.covers import Field, Ground, Numbers
+from senyum_lab.quality_problems import problems
+from senyum_lab.quality_problems.problems import Field, Ground, Numbers
 
-KINDS = ("none", *covers.COVERS, *covers.BARE, *light.DARK, *light.BACKLIT)
-_PARTS = 20  # as scripts/train_cover counts them
+KINDS = ("none", *problems.COVERS, *problems.BARE, *problems.DARK, *problems.BACKLIT)
+_PARTS = 20  # as in scripts/train_cover
 _QUALITY = 95  # of JPEG
 
 
@@ -37,10 +37,10 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--labels", type=Path, required=True, help="csv with a column file")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--each", type=int, default=3, help="kinds a photo, at random; default: 3")
+    parser.add_argument("--each", type=int, default=3, help="random kinds per photo; default: 3")
     parser.add_argument(
         "--part", type=int, default=_PARTS,
-        help="take this many twentieths of the photos, by name; 10: what training leaves out",
+        help="twentieths of the photos to use; 10: those that training leaves out",
     )  # fmt: skip
     parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     options = parser.parse_args()
@@ -50,13 +50,13 @@ def main() -> int:
     try:
         examiner = FaceAnalyzer(InferenceSettings())
         made = []
-        for row in Progress("putting problems into photos", rows):
+        for row in Progress("adding problems to photos", rows):
             made += _made(row, examiner, options)
     except SenyumError as error:
         print(f"make_problems: {error}", file=sys.stderr)
         return 1
     if not made:
-        print(f"make_problems: no face was found in {options.images}", file=sys.stderr)
+        print(f"make_problems: no face detected in {options.images}", file=sys.stderr)
         return 1
     with (options.out / "labels.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, made[0])
@@ -69,7 +69,7 @@ def main() -> int:
 def _made(
     row: dict[str, str], examiner: FaceAnalyzer, options: argparse.Namespace
 ) -> list[dict[str, str]]:
-    """Write some kinds of problem into one photo; return the labels of what was written."""
+    """Add some kinds of problem to one photo, each in its own file; return the labels."""
     photo = framed(open_photo(options.images / row["file"]), CameraSettings())
     mesh = _mesh(examiner, photo)
     if mesh is None:
@@ -80,19 +80,19 @@ def _made(
     made = []
     for kind in kinds.tolist():
         name = f"{Path(row['file']).stem}-{kind.replace(' ', '-')}.jpg"
-        pixels = _put(kind, ground, numbers).round().clip(0, 255).astype(np.uint8)
+        pixels = _add(kind, ground, numbers).round().clip(0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(options.out / "pictures" / name, quality=_QUALITY)
         made.append({**row, "file": name, "problem": kind})
     return made
 
 
-def _put(kind: str, ground: Ground, numbers: Numbers) -> Field:
-    if paint := {**covers.COVERS, **covers.BARE}.get(kind):
+def _add(kind: str, ground: Ground, numbers: Numbers) -> Field:
+    if paint := {**problems.COVERS, **problems.BARE}.get(kind):
         return paint(ground, numbers).photo
-    if kind in light.DARK:
-        return light.darker(ground, light.DARK[kind], numbers)
-    if kind in light.BACKLIT:
-        return light.backlit(ground, light.BACKLIT[kind], numbers)
+    if kind in problems.DARK:
+        return problems.darker(ground, problems.DARK[kind], numbers)
+    if kind in problems.BACKLIT:
+        return problems.backlit(ground, problems.BACKLIT[kind], numbers)
     return ground.photo
 
 

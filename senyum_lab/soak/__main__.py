@@ -36,9 +36,7 @@ def options(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--speed", type=float, default=FASTEST, help=f"1 to {FASTEST:g}, which is the default"
     )
-    parser.add_argument(
-        "--every", type=float, default=1.0, metavar="S", help="seconds between two samples"
-    )
+    parser.add_argument("--every", type=float, default=1.0, metavar="S", help="seconds per sample")
     chosen = parser.parse_args(words)
     if not 1.0 <= chosen.speed <= FASTEST:
         parser.error(f"--speed {chosen.speed:g}: must be 1 to {FASTEST:g}")

@@ -20,14 +20,14 @@ _RESET_PEAK = "5"  # proc(5), clear_refs
 
 @dataclass(frozen=True, slots=True)
 class ResourceSample:
-    """One take_sample at a process."""
+    """The resources of a process at one moment."""
 
     at_s: float  # since the measurement began
     rss_mib: float
-    peak_mib: float  # of rss, since the take_sample before
+    peak_mib: float  # of rss since the previous sample
     threads: int
     descriptors: int
-    disk_kib: int  # what its state folder passed
+    disk_kib: int  # size of its state folder
     written_kib: int  # to disks since it started, counted by the kernel
 
 

@@ -148,7 +148,8 @@ class WrittenByEvents:
     def __str__(self) -> str:
         return (
             f"start and {self.grown} events: {_describe(self.start)}\n"
-            f"{self.made - self.grown} events more: {_describe(self.rest)}; each {_describe(self.each)}"
+            f"{self.made - self.grown} events more: {_describe(self.rest)};"
+            f" each {_describe(self.each)}"
         )
 
 
@@ -255,7 +256,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "--minutes",
         type=float,
         default=60.0,
-        help=f"recording time, at least {least:.0f} (default: 60)",
+        help=f"at least {least:.0f} (default: 60)",
     )
     parser.add_argument("--idle-minutes", type=float, default=10.0, help="idle time (default: 10)")
     parser.add_argument("--mount", default="", help="mount options of the disk of the state")

@@ -14,8 +14,8 @@ from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.landmarks import Mesh
 from edge.settings import InferenceSettings
 from senyum_lab.quality_problems import __main__ as making
-from senyum_lab.quality_problems import covers, light
-from senyum_lab.quality_problems.covers import Ground
+from senyum_lab.quality_problems import problems
+from senyum_lab.quality_problems.problems import Ground
 from senyum_lab.training.cover import painting
 
 pytestmark = pytest.mark.slow
@@ -66,12 +66,12 @@ def test_painted_cloth_about_the_face_leaves_it_free(
         assert max(changed(picture, painted, mesh, part) for part in (MOUTH, EYES)) < 1
 
 
-@pytest.mark.parametrize("kind", sorted(covers.COVERS))
+@pytest.mark.parametrize("kind", sorted(problems.COVERS))
 def test_made_covers_hide_mouth_or_eyes(face: tuple[Image.Image, Mesh], kind: str) -> None:
     picture, mesh = face
     ground = Ground.of(np.asarray(picture), mesh)
     for seed in range(4):
-        made = covers.COVERS[kind](ground, np.random.default_rng(seed)).photo
+        made = problems.COVERS[kind](ground, np.random.default_rng(seed)).photo
         after = Image.fromarray(made.round().clip(0, 255).astype(np.uint8))
         assert max(changed(picture, after, mesh, part) for part in (MOUTH, EYES)) > 12
 
@@ -80,11 +80,13 @@ def test_light_falls_by_whole_stops(face: tuple[Image.Image, Mesh]) -> None:
     picture, mesh = face
     ground = Ground.of(np.asarray(picture), mesh)
     linear = {
-        stops: float(np.mean((light.darker(ground, stops, np.random.default_rng(1)) / 255) ** 2.2))
+        stops: float(
+            np.mean((problems.darker(ground, stops, np.random.default_rng(1)) / 255) ** 2.2)
+        )
         for stops in (1.0, 3.0)
     }
     assert linear[1] / linear[3] == pytest.approx(4, rel=0.05)
-    window = light.backlit(ground, 3, np.random.default_rng(1))
+    window = problems.backlit(ground, 3, np.random.default_rng(1))
     assert window[5, 5].min() > 235
     x, y = mesh.points[4, :2].round().astype(int).tolist()  # the tip of the nose
     assert window[y, x].mean() < 0.6 * ground.photo[y, x].mean()

@@ -1,6 +1,6 @@
-"""Covers to judge by, as fields of brightness over a face's own coordinates.
+"""Covers, little light and backlight for the evaluation, drawn in the coordinates of the face.
 
-Nothing here is shared with what the network was trained on (`cover_training.painting`): other
+Nothing is shared with the covers of the training (`senyum_lab/training/cover/painting.py`): other
 shapes, other textures, another way to draw.
 """
 
@@ -24,15 +24,15 @@ _CHIN, _BROW_MIDDLE = 152, 9
 class Ground:
     """A photo in the coordinates of its face.
 
-    The origin lies between the eyes, x runs towards the person's left eye and y down; the unit is
-    the distance between the eyes. `pixel` is one pixel in that unit.
+    The origin is between the eyes, x points towards the left eye of the person and y down. The unit
+    is the distance between the eyes; `pixel` is one pixel in this unit.
     """
 
     photo: Field  # (height, width, 3), 0 to 255
     x: Field
     y: Field
     pixel: float
-    nose: float  # y of its tip, of the mouth, of the chin
+    nose: float  # y of the tip of the nose; likewise mouth and chin
     mouth: float
     chin: float
     skin: Field  # (3,), between the brows
@@ -67,7 +67,7 @@ class Ground:
         )
 
     def lay(self, distance: Field, colour: Field, opacity: float | Field = 1.0) -> "Ground":
-        """Return the ground under `colour` where `distance` (in units) is below 0."""
+        """Return the ground with `colour` painted where `distance` (in units) is below 0."""
         inside = np.clip(0.5 - distance / (1.6 * self.pixel), 0, 1)
         share = np.asarray(inside * opacity, np.float64)[..., None]
         photo = np.asarray(self.photo * (1 - share) + colour * share, np.float64)
@@ -283,3 +283,36 @@ def _larger(one: Field, other: Field) -> Field:
 
 def _length(one: Field, other: Field) -> Field:
     return np.asarray(np.hypot(one, other), np.float64)
+
+
+# A simple model of a small camera at its highest gain: the electrons of the brightest level, and
+# the read noise.
+_FULL, _READ = 1500, 4
+_GAMMA = 2.2
+_STOPS = (1, 2, 3, 4, 5)
+_BEHIND_STOPS = (2, 3, 4)
+
+
+def darker(ground: Ground, stops: float, numbers: Numbers) -> Field:
+    """Return the photo with 2 ** -stops of its light and the corresponding noise."""
+    electrons = (ground.photo / 255) ** _GAMMA * _FULL * 2.0**-stops
+    seen = numbers.poisson(electrons) + numbers.normal(0, _READ, electrons.shape)
+    return np.asarray(255 * np.clip(seen / _FULL, 0, 1) ** (1 / _GAMMA))
+
+
+def backlit(ground: Ground, stops: float, numbers: Numbers) -> Field:
+    """Return the photo darker by `stops`, in front of an overexposed window."""
+    dark = Ground(
+        darker(ground, stops, numbers), ground.x, ground.y, ground.pixel, ground.nose,
+        ground.mouth, ground.chin, ground.skin,
+    )  # fmt: skip
+    head = np.hypot(ground.x / 1.25, (ground.y - 0.35) / (ground.chin + 0.25)) - 1
+    chest = np.maximum(ground.chin - 0.1 - ground.y, np.abs(ground.x) - 2.2)
+    window = numbers.normal(252, 3, 3)
+    return dark.lay(-np.minimum(head, chest), window).photo
+
+
+DARK: Mapping[str, float] = {f"{stops} stops darker": float(stops) for stops in _STOPS}
+BACKLIT: Mapping[str, float] = {
+    f"backlit by {stops} stops": float(stops) for stops in _BEHIND_STOPS
+}
