@@ -29,10 +29,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from edge.contract.jose import digest, from_b64url, json_object
-from edge.contract.jwks import entries, entries_of
+from edge.contract.jose import (
+    JwsTooLarge,
+    ParsedJws,
+    digest,
+    json_object,
+    load_jwk_set,
+    parse,
+    parse_jwk_set,
+)
 from edge.contract.keys import SigningKey, VerifyingKey, unique_keys, verifying
-from edge.contract.limits import MAX_DEPTH, too_deep
 from edge.contract.topics import URN, UnitName
 from edge.errors import SecretError, SenyumError
 from edge.system.key_files import read_secret, secret_path
@@ -245,7 +251,7 @@ class Authorities:
     @classmethod
     def read(cls, content: bytes) -> Self:
         """Read a JWK set; ValueError names the entry and the field."""
-        return cls.of(entries_of(content))
+        return cls.of(parse_jwk_set(content))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -253,7 +259,7 @@ class Authorities:
         if not path.exists():
             return cls()
         try:
-            return cls.of(entries(path))
+            return cls.of(load_jwk_set(path))
         except ValueError as error:
             raise SecretError(f"{path}: {error}") from None
 
@@ -271,29 +277,24 @@ class Authorities:
 
         `now` is None while the time is not known: then no key is too old or too new.
         """
-        if len(token) > most_bytes:
-            raise OrderRejected(
-                OrderRejectReason.TOO_LARGE,
-                f"{len(token)} bytes are more than the {most_bytes} of an order",
-            )
-        text, header, content = _parts(token)
-        if header["typ"] != typ:
+        parsed = _parsed(token, most_bytes)
+        if parsed.header["typ"] != typ:
             raise OrderRejected(OrderRejectReason.MALFORMED, f"typ is not {typ}")
-        key = self._signer(text, header, now)
+        key = self._signer(parsed, now)
         try:
-            order = VerifiedOrder(key.kid, json_object(content), digest(text))
+            order = VerifiedOrder(key.kid, json_object(parsed.payload), digest(parsed.token))
         except ValueError as error:
             raise OrderRejected(OrderRejectReason.MALFORMED, f"the payload {error}") from None
         _authorized(key, order, role, unit)
         return order
 
-    def _signer(self, text: str, header: Mapping[str, str], now: datetime | None) -> AuthorityKey:
-        key = self._keys.get(header["kid"])
-        if key is None or key.alg != header["alg"]:
+    def _signer(self, parsed: ParsedJws, now: datetime | None) -> AuthorityKey:
+        key = self._keys.get(parsed.header["kid"])
+        if key is None or key.alg != parsed.header["alg"]:
             raise OrderRejected(
-                OrderRejectReason.UNKNOWN_KEY, "is signed by a key that is none of ours"
+                OrderRejectReason.UNKNOWN_KEY, "is signed by a key that is not an authority's"
             )
-        if not key.verifies(text):
+        if not key.verifies(parsed):
             raise OrderRejected(
                 OrderRejectReason.FORGED, f"the signature is not that of key {key.kid}"
             )
@@ -317,23 +318,18 @@ def _authorized(key: AuthorityKey, order: VerifiedOrder, role: Role, unit: UnitN
         raise OrderRejected(OrderRejectReason.FOREIGN, "is for another unit", order)
 
 
-def _parts(token: bytes) -> tuple[str, dict[str, str], bytes]:
-    """Take a compact JWS apart. Nothing of it is believed before the signature is checked."""
+def _parsed(token: bytes, max_bytes: int) -> ParsedJws:
     try:
-        text = token.decode("ascii")
-        first, content, _ = [from_b64url(part) for part in text.split(".", 3)]
-        header = json_object(first)
-    except ValueError:
-        raise OrderRejected(OrderRejectReason.MALFORMED, "is not a compact JWS") from None
-    if too_deep(content):
-        raise OrderRejected(
-            OrderRejectReason.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels"
-        )
-    if header.keys() != _HEADER or not all(isinstance(each, str) for each in header.values()):
+        parsed = parse(token, max_bytes)
+    except JwsTooLarge as error:
+        raise OrderRejected(OrderRejectReason.TOO_LARGE, str(error)) from None
+    except ValueError as error:
+        raise OrderRejected(OrderRejectReason.MALFORMED, str(error)) from None
+    if parsed.header.keys() != _HEADER:
         raise OrderRejected(
             OrderRejectReason.MALFORMED, "the header is not exactly alg, kid and typ"
         )
-    return text, header, content
+    return parsed
 
 
 class AuthorityFile:

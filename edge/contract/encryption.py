@@ -16,8 +16,7 @@ from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from edge.contract.jose import from_b64url, json_object
-from edge.contract.jwks import entries
+from edge.contract.jose import from_b64url, json_object, load_jwk_set
 from edge.contract.topics import UnitName
 from edge.errors import SecretError
 from edge.system.key_files import read_secret, sync_folder, write_secret
@@ -113,7 +112,7 @@ def recipients(path: Path) -> dict[UnitName, Recipient]:
     """
     found = {}
     encrypting = (
-        entry for entry in entries(path) if isinstance(entry, dict) and entry.get("use") == USE
+        entry for entry in load_jwk_set(path) if isinstance(entry, dict) and entry.get("use") == USE
     )
     for number, entry in enumerate(encrypting):
         try:

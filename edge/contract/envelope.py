@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from edge.contract.algorithms import ALGORITHMS
 from edge.contract.events import (
     ANY_EVENT,
     AUDIT,
@@ -26,10 +24,11 @@ from edge.contract.events import (
     describe_errors,
     encode,
 )
-from edge.contract.jose import digest, from_b64url, json_object
-from edge.contract.keys import KeySet, PublicKey, SigningKey
-from edge.contract.limits import MAX_DEPTH, too_deep
-from edge.contract.topics import TopicKind, UnitName, parse
+from edge.contract.jose import JwsTooLarge, ParsedJws, digest, json_object
+from edge.contract.jose import parse as parse_jws
+from edge.contract.keys import ALGORITHMS, KeySet, PublicKey, SigningKey
+from edge.contract.topics import TopicKind, UnitName
+from edge.contract.topics import parse as parse_topic
 from edge.errors import EnvelopeError
 from edge.system.clock import ClockState
 
@@ -49,8 +48,6 @@ LEAF: Final[Mapping[str, TopicKind]] = {
     STATE: TopicKind.STATE,
     HEALTH: TopicKind.HEALTH,
 }
-_HEADER = {"alg", "kid", "typ", "cty"}
-_SHORT = 512  # characters; a unit's header takes about 170, and is the same in all its events
 
 
 class RejectReason(StrEnum):
@@ -106,11 +103,11 @@ def verify(token: bytes | str, keys: KeySet, topic: str, now: datetime | None = 
     since it booted: its own `time` says nothing about the validity of its key.
     """
     try:
-        unit, leaf = parse(topic)
+        unit, leaf = parse_topic(topic)
     except ValueError as error:
         raise EnvelopeRejected(RejectReason.TOPIC, str(error)) from None
-    key, content, text = opened(token, keys, unit, {"typ": TYP[leaf], "cty": CTY})
-    event = _event(content, leaf)
+    key, parsed = verify_signature(token, keys, unit, {"typ": TYP[leaf], "cty": CTY})
+    event = _event(parsed.payload, leaf)
     if event.source != unit.source:
         raise EnvelopeRejected(
             RejectReason.TOPIC, f"{event.source}: was sent on the topic of {unit.source}"
@@ -119,25 +116,30 @@ def verify(token: bytes | str, keys: KeySet, topic: str, now: datetime | None = 
     if event.data.clock.state is ClockState.UNSYNCHRONIZED:
         moment = now or datetime.now(UTC)
     check_validity(key, moment)
-    return Verified(unit, leaf, key.kid, digest(text), event, text)
+    return Verified(unit, leaf, key.kid, digest(parsed.token), event, parsed.token)
 
 
-def opened(
-    token: bytes | str, keys: KeySet, unit: UnitName | None, form: Mapping[str, str]
-) -> tuple[PublicKey, bytes, str]:
-    """Return the key that signed a message, its payload and its text, or raise Rejected: 3 to 12.
+def verify_signature(
+    token: bytes | str, keys: KeySet, unit: UnitName | None, header: Mapping[str, str]
+) -> tuple[PublicKey, ParsedJws]:
+    """Return the key that signed a message, and its parts. Raises EnvelopeRejected: rules 3 to 12.
 
-    `form` is what the header says beside `alg` and `kid`; `unit` (None: any) must be the key's.
+    `header` holds the members required besides `alg` and `kid`; the key must be that of `unit`
+    (None: of any unit).
     """
-    text = _text(token)
-    header, content, signature = _parts(text)
-    key = _key(header, keys, unit, form)
-    if not key.signed(text.rpartition(".")[0].encode("ascii"), signature):
+    try:
+        parsed = parse_jws(token, MAX_BYTES)
+    except JwsTooLarge as error:
+        raise EnvelopeRejected(RejectReason.OVERSIZED, str(error)) from None
+    except ValueError as error:
+        raise EnvelopeRejected(RejectReason.MALFORMED, str(error)) from None
+    key = _key(parsed.header, keys, unit, header)
+    if not key.verifies(parsed):
         raise EnvelopeRejected(
             RejectReason.BAD_SIGNATURE,
             f"{key.unit.source}: the signature is not that of key {key.kid}: altered or forged",
         )
-    return key, content, text
+    return key, parsed
 
 
 def payload_object(content: bytes) -> dict[str, Any]:
@@ -157,32 +159,16 @@ def check_validity(key: PublicKey, moment: datetime) -> None:
 
 def parse_will(content: bytes) -> Will:
     """Read the unsigned Last Will on `state`; raises Rejected (rules 3 and 4)."""
-    _sized(content)
+    if len(content) > MAX_BYTES:
+        raise EnvelopeRejected(
+            RejectReason.OVERSIZED, f"{len(content)} bytes are more than the {MAX_BYTES} allowed"
+        )
     _json(content, "Last Will")
     try:
         return Will.model_validate_json(content)
     except ValidationError:
         raise EnvelopeRejected(
             RejectReason.MALFORMED, "state: is neither signed nor a Last Will"
-        ) from None
-
-
-def _sized(message: bytes | str) -> None:
-    """Rule 3."""
-    if len(message) > MAX_BYTES:
-        raise EnvelopeRejected(
-            RejectReason.OVERSIZED,
-            f"{len(message)} bytes are more than the {MAX_BYTES} of any message",
-        )
-
-
-def _text(token: bytes | str) -> str:
-    _sized(token)
-    try:
-        return token if isinstance(token, str) else token.decode("ascii")
-    except UnicodeDecodeError:
-        raise EnvelopeRejected(
-            RejectReason.MALFORMED, "is not a compact JWS: holds other than ASCII"
         ) from None
 
 
@@ -193,53 +179,14 @@ def _json(content: bytes, what: str) -> dict[str, Any]:
         raise EnvelopeRejected(RejectReason.MALFORMED, f"the {what} {error}") from None
 
 
-def _parts(text: str) -> tuple[dict[str, str], bytes, bytes]:
-    """Return header, payload and signature: rules 5 and 6.
-
-    Nothing is believed, and no value of the payload read, before the signature is checked.
-    """
-    parts = text.split(".")
-    if len(parts) != 3:
-        raise EnvelopeRejected(
-            RejectReason.MALFORMED, "is not a compact JWS: it has not three parts"
-        )
-    first, *others = parts
-    content, signature = map(_decoded, others)
-    if too_deep(content):
-        raise EnvelopeRejected(
-            RejectReason.MALFORMED, f"the payload is nested deeper than {MAX_DEPTH} levels"
-        )
-    return (_known_header if len(first) <= _SHORT else _header)(first), content, signature
-
-
-def _decoded(part: str) -> bytes:
-    try:
-        return from_b64url(part)
-    except ValueError as error:
-        raise EnvelopeRejected(RejectReason.MALFORMED, f"is not a compact JWS: {error}") from None
-
-
-def _header(part: str) -> dict[str, str]:
-    """Read the protected header."""
-    header = _json(_decoded(part), "header")
-    if not all(isinstance(value, str) for value in header.values()) or not header.keys() <= _HEADER:
-        raise EnvelopeRejected(
-            RejectReason.MALFORMED, "the header holds other than alg, kid, typ and cty"
-        )
-    return header
-
-
-_known_header = lru_cache(maxsize=1024)(_header)  # what was refused is not kept
-
-
 def _key(
-    header: dict[str, str], keys: KeySet, unit: UnitName | None, form: Mapping[str, str]
+    header: Mapping[str, str], keys: KeySet, unit: UnitName | None, wanted: Mapping[str, str]
 ) -> PublicKey:
-    """Choose the key by the header, where the header is one that this topic allows: 7 to 11."""
+    """Return the key named in the header, if the header is valid on this topic: rules 7 to 11."""
     whose = "" if unit is None else f"{unit.source}: "
-    if any(header.get(name) != value for name, value in form.items()):
-        said = " and ".join(f"{name} {value}" for name, value in form.items())
-        raise EnvelopeRejected(RejectReason.TYPE, f"{whose}the header does not say {said}")
+    if any(header.get(name) != value for name, value in wanted.items()):
+        required = " and ".join(f"{name} {value}" for name, value in wanted.items())
+        raise EnvelopeRejected(RejectReason.TYPE, f"{whose}the header does not have {required}")
     if header.get("alg") not in ALGORITHMS:
         raise EnvelopeRejected(
             RejectReason.ALGORITHM, f"{whose}alg is not one of {', '.join(ALGORITHMS)}"

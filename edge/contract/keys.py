@@ -18,32 +18,128 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
-from joserfc import jws
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey
 
-from edge.contract.algorithms import (
-    ALGORITHMS,
+from edge.contract.encryption import USE, Recipient
+from edge.contract.jose import (
     REGISTRY,
     Key,
-    imported,
-    is_low_s,
-    known,
+    ParsedJws,
+    b64url,
+    from_b64url,
+    json_object,
+    load_jwk_set,
     normalize_low_s,
-    require,
+    verify,
 )
-from edge.contract.encryption import USE, Recipient
-from edge.contract.jose import b64url, json_object
-from edge.contract.jwks import entries
 from edge.contract.limits import EARLIEST, LATEST, whole
 from edge.contract.topics import UnitName
-from edge.errors import SecretError
+from edge.errors import AlgorithmMissing, SecretError
 from edge.system.key_files import read_secret, secret_path, write_secret
 
 log = logging.getLogger(__name__)
 
 _WHAT = "signing key"
+_MEMBER_BYTES = 32  # of each coordinate, and of a private key
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """What tells the keys of one JWS algorithm from all others."""
+
+    kty: str
+    crv: str
+    members: tuple[str, ...]  # of the public key, beyond kty and crv
+    generate: Callable[[], Key]
+    load: Callable[[dict[str, Any]], Key]
+
+
+ALGORITHMS = {
+    "Ed25519": Algorithm(
+        "OKP", "Ed25519", ("x",), lambda: OKPKey.generate_key("Ed25519"), OKPKey.import_key
+    ),
+    "ES256": Algorithm(
+        "EC", "P-256", ("x", "y"), lambda: ECKey.generate_key("P-256"), ECKey.import_key
+    ),
+}
+
+
+def is_known_algorithm(alg: object) -> TypeGuard[str]:
+    """Whether this is the name of one of them."""
+    return isinstance(alg, str) and alg in ALGORITHMS
+
+
+def imported(jwk: Mapping[str, Any], alg: str, members: tuple[str, ...]) -> Key:
+    """Make a key of the named members only; ValueError in words that hold none of its content.
+
+    Raises AlgorithmMissing.
+    """
+    require(alg)
+    kind = ALGORITHMS[alg]
+    if jwk.get("kty") != kind.kty or jwk.get("crv") != kind.crv:
+        raise ValueError(f"is not of kty {kind.kty} and crv {kind.crv}, as {alg} needs")
+    try:
+        content = {name: jwk[name] for name in ("kty", "crv", *kind.members, *members)}
+        raw = {name: _coordinate(content[name]) for name in (*kind.members, *members)}
+        key = kind.load(content)
+        key.thumbprint()
+    except (KeyError, TypeError, ValueError, JoseError):
+        raise ValueError(f"is not a complete {alg} key") from None
+    if alg == "Ed25519" and not _is_key_of_edwards(raw["x"]):
+        raise ValueError("is not an Ed25519 key: its point is of small order, or not on the curve")
+    return key
+
+
+@lru_cache
+def require(alg: str) -> None:
+    """Try an algorithm once; raises AlgorithmMissing, for without it nothing can be verified.
+
+    A library that lacks it would otherwise make every genuine message look forged.
+    """
+    try:
+        key, model = ALGORITHMS[alg].generate(), REGISTRY.get_alg(alg)
+        works = model.verify(b"", model.sign(b"", key), key)
+    except (JoseError, UnsupportedAlgorithm, AttributeError, KeyError, TypeError, ValueError):
+        works = False
+    if not works:
+        raise AlgorithmMissing(
+            f"the installed joserfc or cryptography cannot sign and verify {alg}; "
+            "install newer versions of both"
+        )
+
+
+def _coordinate(text: str) -> bytes:
+    content = from_b64url(text)
+    if len(content) != _MEMBER_BYTES:
+        raise ValueError(f"is not of {_MEMBER_BYTES} bytes")
+    return content
+
+
+# Ed25519 (RFC 8032, section 5.1): -x² + y² = 1 + d·x²·y² modulo p; a key is y and the sign of x.
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+_SIGN = 1 << 255
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+# With a key of small order a signature can be made that verifies for every message, or many.
+_SMALL_ORDER = (0, 1, _P - 1, _ORDER_8, _P - _ORDER_8)
+# What stands for one of them, and every spelling that is not the one of its point.
+REFUSED_POINTS = frozenset(
+    (y | sign).to_bytes(_MEMBER_BYTES, "little")
+    for y in (*_SMALL_ORDER, *range(_P, _SIGN))
+    for sign in (0, _SIGN)
+)
+
+
+def _is_key_of_edwards(point: bytes) -> bool:
+    if point in REFUSED_POINTS:
+        return False
+    y = int.from_bytes(point, "little") % _SIGN
+    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P  # of x, if there is such a number
+    return pow(square, (_P - 1) // 2, _P) == 1
 
 
 class SigningKey:
@@ -101,13 +197,9 @@ class SigningKey:
         token = f"{content}.{b64url(signature)}"
         return normalize_low_s(token) if self.alg == "ES256" else token
 
-    def signed(self, token: str) -> bool:
-        """Whether the compact JWS was signed with this very key."""
-        try:
-            jws.deserialize_compact(token, self._key, algorithms=[self.alg])
-        except (JoseError, ValueError):
-            return False
-        return True
+    def verifies(self, parsed: ParsedJws) -> bool:
+        """Return whether this very key signed a JWS."""
+        return verify(parsed, self._key, self.alg)
 
     def registration(
         self,
@@ -150,7 +242,7 @@ def sequence_log_path(path: Path) -> Path:
 
 def _private(text: bytes) -> tuple[Key, str]:
     jwk = json_object(text)
-    if not known(jwk.get("alg")):
+    if not is_known_algorithm(jwk.get("alg")):
         raise ValueError("is not a JWK with a known alg")
     return imported(jwk, jwk["alg"], ("d",)), jwk["alg"]
 
@@ -179,26 +271,9 @@ class VerifyingKey:
             self.not_after is None or moment <= self.not_after
         )
 
-    def verifies(self, token: str) -> bool:
-        """Whether this key signed the compact JWS, under this key's own algorithm."""
-        try:
-            jws.deserialize_compact(token, self.key, algorithms=[self.alg])
-        except (JoseError, ValueError):
-            return False
-        return self.alg != "ES256" or normalize_low_s(token) == token
-
-    def signed(self, content: bytes, signature: bytes) -> bool:
-        """Whether this key made the signature of a compact JWS, as `verifies` tells.
-
-        For who has taken the JWS apart, and held its header against this key: `content` is all
-        before the second dot. Nothing is decoded twice.
-        """
-        if self.alg == "ES256" and not is_low_s(signature):
-            return False
-        try:
-            return REGISTRY.get_alg(self.alg).verify(content, signature, self.key)
-        except (JoseError, ValueError):
-            return False
+    def verifies(self, parsed: ParsedJws) -> bool:
+        """Return whether this key signed a JWS, with this key's own algorithm."""
+        return verify(parsed, self.key, self.alg)
 
 
 _K = TypeVar("_K", bound=VerifyingKey)
@@ -223,7 +298,7 @@ def verifying(entry: Mapping[str, Any]) -> dict[str, Any]:
     if entry.get("use", "sig") != "sig":
         raise ValueError("use: is not sig")
     alg = entry.get("alg")
-    if not known(alg):
+    if not is_known_algorithm(alg):
         raise ValueError(f"alg: {alg!r} is not one of {', '.join(ALGORITHMS)}")
     key = imported(entry, alg, ())
     if entry.get("kid") != key.thumbprint():
@@ -313,7 +388,7 @@ class KeySet:
     def load(cls, path: Path) -> Self:
         """Read a JWK set file; SecretError names the file, the entry and the field."""
         try:
-            return cls.of(entries(path))
+            return cls.of(load_jwk_set(path))
         except ValueError as error:
             raise SecretError(f"{path}: {error}") from None
 
@@ -330,7 +405,7 @@ def add_registration(
     """
     draft = path.with_name(path.name + ".new")
     try:
-        before = entries(path) if path.exists() else []
+        before = load_jwk_set(path) if path.exists() else []
         check(before)
         others = [key for key in before if key["kid"] != registration["kid"]]
         content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)

@@ -1,19 +1,18 @@
 """Where a unit speaks: topics, URN, client id. Nothing about people is in any of them."""
 
-import base64
+import contextlib
 import re
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import lru_cache
 from typing import Self
 
+from edge.contract.jose import claim
 from edge.settings import UnitSettings
 
 ROOT = "senyum/v1"
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 URN = "urn:senyum:"
-_OPENING = 320  # characters of base64: specversion, id and the longest source there is
-_SOURCE = re.compile(rb'"source":"(urn:senyum(?::[a-z0-9-]{1,32}){3})"')
 
 
 class TopicKind(StrEnum):
@@ -93,19 +92,16 @@ def parse(topic: str) -> tuple[UnitName, TopicKind]:
 
 
 def event_topic(token: str, unit: UnitName) -> str:
-    """Return where an event of this unit belongs: under the name that it was signed with.
+    """Return the topic of a stored event: that of the name it was signed with.
 
-    A unit that was moved has events of its former name in its archive. Of the payload only the
-    beginning is decoded, where `source` stands; `unit` is for what cannot be read there.
+    A unit that was renamed has events of its former name in its archive. `unit` is used if the
+    event's `source` cannot be read.
     """
-    start = token.find(".") + 1
-    try:
-        opening = base64.urlsafe_b64decode(token[start : start + _OPENING])
-    except ValueError:
-        opening = b""
-    found = _SOURCE.search(opening)
-    source = unit.source if found is None else found[1].decode("ascii")
-    return (unit if source == unit.source else UnitName.from_source(source)).topic(TopicKind.EVENT)
+    source = claim(token, "source")
+    if source != unit.source:
+        with contextlib.suppress(ValueError):
+            unit = UnitName.from_source(str(source))
+    return unit.topic(TopicKind.EVENT)
 
 
 def subscription(leaf: TopicKind, group: str | None = None) -> str:

@@ -1,14 +1,12 @@
 """Whether a file is a sound outbox. Looks, and changes nothing."""
 
 import contextlib
-import json
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from edge.contract.jose import digest, from_b64url, key_id
+from edge.contract.jose import claim, digest, key_id
 from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxUnusable
 from edge.outbox.schema import APPLICATION_ID, VERSION, is_current
 from edge.outbox.sequence_log import SequenceRecord
@@ -145,9 +143,9 @@ def _chain(
     ):
         # Saved events, up to the base, may have gaps; the oldest follows what is not here.
         if found == base + 1:
-            wrong = read(jws, "previous") != base_digest
+            wrong = claim(jws, "previous") != base_digest
         elif found == sequence + 1:
-            wrong = read(jws, "previous") != last
+            wrong = claim(jws, "previous") != last
         else:
             wrong = sequence > 0 and found > base
         if wrong:
@@ -194,14 +192,3 @@ def _own(
         raise OutboxDamaged(
             f"{file}: is of another unit or key: its event {newest} was not signed here"
         )
-
-
-def read(jws: str, *path: str) -> Any:
-    """Read one field of a stored event; None where it cannot be read."""
-    try:
-        field: Any = json.loads(from_b64url(jws.split(".")[1]))
-        for name in path:
-            field = field[name]
-    except (ValueError, IndexError, KeyError, TypeError, RecursionError):
-        return None
-    return field

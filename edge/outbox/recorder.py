@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from edge.contract.jose import claim
 from edge.errors import ErrorCode, OutboxError
 from edge.outbox.clock_monitor import ClockChange, ClockMonitor
 from edge.outbox.event_signer import EventSigner
-from edge.outbox.integrity import read
 from edge.outbox.store import Outbox
 from edge.system.clock import Clock, ClockReading, ClockState
 from edge.types import Audit, AuditCode, Event, EventStored, StoreFailed
@@ -165,7 +165,7 @@ def _undated(outbox: Outbox, clock: Clock) -> bool:
     Had an anchor followed, it would be the newest, or something after it with a better clock.
     """
     newest = outbox.newest()
-    said = None if newest is None else read(newest, "data", "clock")
+    said = None if newest is None else claim(newest, "data", "clock")
     return (
         isinstance(said, dict)
         and said.get("state") == ClockState.UNSYNCHRONIZED

@@ -18,14 +18,14 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.contract.jose import digest
+from edge.contract.jose import claim, digest, parse
+from edge.contract.keys import SigningKey
 from edge.errors import OutboxDamaged, OutboxError
-from edge.outbox.integrity import ILLEGIBLE, connect, read
+from edge.outbox.integrity import ILLEGIBLE, connect
 from edge.outbox.schema import VERSION, build_new_file, move_into_place
 from edge.outbox.sequence_log import SequenceLog, SequenceRecord
 from edge.system.key_files import sync_folder
@@ -53,11 +53,11 @@ class _RecoveryPoint:
 def recover(
     file: Path,
     numbers: SequenceLog,
-    signed: Callable[[str], bool],
+    key: SigningKey,
     why: str,
     utc: float,
 ) -> None:
-    """Put a new outbox in the damaged one's place; `signed` verifies a JWS under the unit's key.
+    """Put a new outbox in the damaged one's place; `key` is the unit's.
 
     `utc` is the second since 1970 that dates the damaged file's name. Raises OutboxError; then
     the next start does it again.
@@ -65,7 +65,7 @@ def recover(
     mark = numbers.mark
     if mark is None:  # nobody knows which numbers are free
         raise OutboxDamaged(f"{why}; {KEEP}")
-    saved, newest = _salvage(file, mark, signed)
+    saved, newest = _salvage(file, mark, key)
     base = _base(mark, numbers.boot, newest)
     try:
         aside = _set_aside(file, utc)
@@ -139,9 +139,7 @@ def _fill(
 # --- reading what is left ----------------------------------------------------------------------
 
 
-def _salvage(
-    file: Path, mark: SequenceRecord, signed: Callable[[str], bool]
-) -> tuple[list[Row], Row | None]:
+def _salvage(file: Path, mark: SequenceRecord, key: SigningKey) -> tuple[list[Row], Row | None]:
     """Return the events to send again, ascending, and the newest event that verifies."""
     rows: dict[int, Row] = {}
     delivered = 0
@@ -151,7 +149,7 @@ def _salvage(
         highest = max(mark.reserved, mark.started, mark.sequence, newest)
         for row in _readable_rows(db, max(delivered, 1), highest):
             rows[row[0]] = row
-    genuine = _verified(rows, mark, signed)
+    genuine = _verified(rows, mark, key)
     return [row for row in genuine if row[0] > delivered], genuine[-1] if genuine else None
 
 
@@ -205,20 +203,25 @@ def _is_row(row: tuple[Any, ...]) -> bool:
     return tuple(map(type, row)) == (int, str, int, str)
 
 
-def _verified(
-    rows: dict[int, Row], mark: SequenceRecord, signed: Callable[[str], bool]
-) -> list[Row]:
+def _verified(rows: dict[int, Row], mark: SequenceRecord, key: SigningKey) -> list[Row]:
     """Keep the events that are what was signed under their number, ascending."""
     genuine: list[Row] = []
     expected: dict[int, str | None] = {mark.sequence: mark.digest}  # what a later one says
     for sequence in sorted(rows, reverse=True):
         row = rows[sequence]
         token = row[3]
-        if read(token, "sequence") != f"{sequence:020d}":
+        if claim(token, "sequence") != f"{sequence:020d}":
             continue
-        follows = read(token, "previous")
+        follows = claim(token, "previous")
         told = expected.get(sequence)
-        if (digest(token) == told) if told is not None else signed(token):
-            genuine.append((sequence, str(read(token, "id")), row[2], token))
+        if (digest(token) == told) if told is not None else _signed(token, key):
+            genuine.append((sequence, str(claim(token, "id")), row[2], token))
             expected[sequence - 1] = follows
     return genuine[::-1]
+
+
+def _signed(token: str, key: SigningKey) -> bool:
+    try:
+        return key.verifies(parse(token))
+    except ValueError:
+        return False

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edge.commands.command_log import ReplayRequest
+from edge.contract.jose import claim
 from edge.errors import ReplayRefused
-from edge.outbox.integrity import read
 from edge.outbox.store import OutboxReader, OutboxRow
 
 REQUESTS = 8  # may wait at once
@@ -32,7 +32,7 @@ class TimePeriod:
 
     def holds(self, row: OutboxRow) -> bool:
         try:
-            return self.begin <= datetime.fromisoformat(str(read(row.token, "time"))) <= self.end
+            return self.begin <= datetime.fromisoformat(str(claim(row.token, "time"))) <= self.end
         except (ValueError, TypeError):  # damaged; whoever asks for its number gets it
             return False
 

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
-from edge.outbox.integrity import read
+from edge.contract.jose import claim
 from edge.system.clock import ClockState
 
 REMOVE_EVENTS = 64  # removed in one commit, so that it stays small
@@ -47,7 +47,7 @@ def _aged(db: sqlite3.Connection, end: int, limit: float) -> int:
     for sequence, stored_at, jws in db.execute(
         "SELECT sequence, stored_at, jws FROM event WHERE sequence < ? ORDER BY sequence", (end,)
     ):
-        if read(jws, "data", "clock", "state") == ClockState.UNSYNCHRONIZED:
+        if claim(jws, "data", "clock", "state") == ClockState.UNSYNCHRONIZED:
             continue
         if stored_at >= limit:
             break

@@ -236,8 +236,8 @@ class Outbox(_Connection):
             if self._numbers is None or signing_key is None or mark is None:
                 raise OutboxDamaged(f"{damage}; {KEEP}") from damage
             log.error("%s; it is set aside, and a new one is made", damage)  # noqa: TRY400 - told
-            signed = SigningKey.load_or_create(signing_key).signed
-            recover(file, self._numbers, signed, str(damage), self._clock())
+            key = SigningKey.load_or_create(signing_key)
+            recover(file, self._numbers, key, str(damage), self._clock())
             check_integrity(file, self._numbers.mark)
 
     def _begin_session(self) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.contract.jose import key_id
+from edge.contract.jose import claim, key_id
 from edge.errors import OutboxError, OutboxUnusable
-from edge.outbox.integrity import connect, read, translate_sqlite_errors
+from edge.outbox.integrity import connect, translate_sqlite_errors
 from edge.system.text import escaped
 
 
@@ -29,7 +29,7 @@ class Contents:
     @property
     def source(self) -> str | None:
         """The URN that the newest event was signed under."""
-        found = None if self.token is None else read(self.token, "source")
+        found = None if self.token is None else claim(self.token, "source")
         return found if isinstance(found, str) else None
 
 
@@ -65,10 +65,10 @@ def check_owner(file: Path, source: str, kid: str | None) -> None:
 
 def was_replaced(newest: str | None, source: str) -> dict[str, Any] | None:
     """Return what an audit tells of a unit whose newest event is of another name than `source`."""
-    before = None if newest is None else read(newest, "source")
+    before = None if newest is None else claim(newest, "source")
     if newest is None or before in (None, source):
         return None
-    return {"from": before, "last": int(read(newest, "sequence"))}
+    return {"from": before, "last": int(claim(newest, "sequence"))}
 
 
 def is_locked(file: Path) -> bool:

@@ -15,13 +15,13 @@ from edge.contract.commands import COMMAND_TYP, CommandName, Reply
 from edge.contract.envelope import EnvelopeRejected, parse_will, verify
 from edge.contract.events import HealthEvent, StateEvent, timestamp
 from edge.contract.keys import KeySet
-from edge.contract.replies import verify_reply
 from edge.contract.topics import COMMAND, REPLY, TopicKind, UnitName
 from edge.errors import EnvelopeError, LinkError
 from edge.settings import BrokerSettings
 from edge.system.text import pluralize
 from senyum_central.admin.authority_key import next_number
 from senyum_central.admin.broker_session import BrokerSession
+from senyum_central.replies import verify_reply
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,6 @@ from edge.contract.encryption import Recipient, recipients
 from edge.contract.envelope import EnvelopeRejected, verify
 from edge.contract.events import OnlineStatus, StateEvent, timestamp
 from edge.contract.keys import KeySet, SigningKey
-from edge.contract.replies import verify_reply
 from edge.contract.roster_manifest import (
     LEAF,
     SHARED,
@@ -39,6 +38,7 @@ from edge.roster.codec import Roster, pack, stripped, unpack
 from edge.roster.file import read, save
 from edge.roster.keys import read_key
 from senyum_central.admin.broker_session import BrokerSession
+from senyum_central.replies import verify_reply
 
 LOOK_SECONDS = 2.0  # without a word more from the broker: it has sent all that it retains
 

@@ -12,13 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge.contract.commands import REPLY_TYP, Reply
 from edge.contract.envelope import EnvelopeRejected, RejectReason, verify
 from edge.contract.events import PersonId, Sha256, StateEvent
-from edge.contract.jose import header_of
+from edge.contract.jose import parse
 from edge.contract.keys import KeySet
-from edge.contract.replies import parse_stored_reply
 from edge.contract.topics import TopicKind
 from edge.errors import EnvelopeError
 from senyum_central.evidence.chain import ChainDefect
 from senyum_central.evidence.verifier import FileDefect
+from senyum_central.replies import parse_stored_reply
 
 _NAME = "roster"  # of what such an answer is to, where a reply to a command has the command's
 
@@ -74,9 +74,9 @@ def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], 
 
 def _receipt(line: int, token: bytes, keys: KeySet) -> Receipt:
     try:
-        header = header_of(token.decode("ascii"))
+        header = parse(token).header
     except ValueError:
-        raise EnvelopeRejected(RejectReason.MALFORMED, "is nothing that a unit signs") from None
+        raise EnvelopeRejected(RejectReason.MALFORMED, "is not signed by a unit") from None
     key = keys.find(str(header.get("kid")))
     if key is None:
         raise EnvelopeRejected(

@@ -12,7 +12,8 @@ from typing import Any
 
 from edge.contract.envelope import EnvelopeRejected, RejectReason, Verified, verify
 from edge.contract.events import AttendanceEvent, AuditEvent
-from edge.contract.jose import digest, key_id, payload_of
+from edge.contract.jose import digest, json_object
+from edge.contract.jose import parse as parse_jws
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName, event_topic, parse
 from edge.system.clock import ClockState
@@ -130,9 +131,10 @@ def _check(row: StoredRow, unit: UnitName, keys: KeySet) -> Checked:
 
 def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
     """Whether a message is signed by a key of its unit, whatever it says."""
-    key = keys.find(key_id(jws) or "")
     try:
-        return key is not None and key.unit == parse(topic)[0] and key.verifies(jws)
+        parsed = parse_jws(jws)
+        key = keys.find(parsed.header.get("kid", ""))
+        return key is not None and key.unit == parse(topic)[0] and key.verifies(parsed)
     except ValueError:
         return False
 
@@ -210,7 +212,7 @@ def _of_other_form(
             return Checked(row, received, piece=piece)
         why = "sequence or digest differs from the signed message"
         return Checked(row, received, piece=piece, fault=ChainDefect.ALTERED, why=why)
-    content = payload_of(row.jws)
+    content = json_object(parse_jws(row.jws).payload)
     number = str(content.get("sequence"))
     if content.get("source") != owner.source or not _NUMBER.fullmatch(number):
         return _unusable(row, unit, received, ChainDefect.REFUSED, f"{_IMPOSSIBLE}: {why}")
@@ -228,7 +230,7 @@ def _unusable(
     row: StoredRow, unit: UnitName, received: datetime | None, fault: ChainDefect, why: str
 ) -> Checked:
     try:
-        content = payload_of(row.jws)
+        content = json_object(parse_jws(row.jws).payload)
     except (AttributeError, ValueError):
         content = {}
     claims = tuple(_claims(row, content))

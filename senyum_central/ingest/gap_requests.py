@@ -23,7 +23,7 @@ from edge.contract.topics import UnitName
 from senyum_central.ingest.gaps import Gap, in_words
 from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import Notice, NoticeKind
-from senyum_central.ingest.replies import ReplayReply
+from senyum_central.replies import ReplayReply
 from senyum_central.store.missing_events import THIS_GAP
 from senyum_central.store.schema import COMMAND, GAP
 from senyum_central.store.store import Store

@@ -29,7 +29,7 @@ from senyum_central.ingest.message_check import (
     check_message,
 )
 from senyum_central.ingest.notices import Failure, Notice, NoticeKind
-from senyum_central.ingest.replies import ReplayReply
+from senyum_central.replies import ReplayReply
 from senyum_central.store.rejections import Rejection
 from senyum_central.store.store import NamedHead, Record, Store, UnknownEvent
 

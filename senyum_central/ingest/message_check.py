@@ -15,7 +15,7 @@ from edge.contract.keys import KeySet
 from edge.contract.topics import TopicKind, UnitName, parse
 from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import Failure
-from senyum_central.ingest.replies import ReplayReply, is_reply, read_reply, reply_unit
+from senyum_central.replies import ReplayReply, is_reply, read_reply, reply_unit
 from senyum_central.store.rejections import Rejection
 from senyum_central.store.store import UnknownEvent
 from senyum_central.store.unknown_events import read_later

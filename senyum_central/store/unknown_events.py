@@ -7,7 +7,8 @@ and `type`, the number) is read, and nothing of the rest.
 import re
 
 from edge.contract.events import AUDIT, HEALTH, RECORDED, REFUSED, STATE
-from edge.contract.jose import digest, payload_of
+from edge.contract.jose import digest, json_object
+from edge.contract.jose import parse as parse_jws
 from edge.contract.limits import MAX_SEQUENCE
 from edge.contract.topics import TopicKind, UnitName, parse
 from senyum_central.store.store import UnknownEvent
@@ -23,7 +24,7 @@ def read_later(topic: str, token: str) -> UnknownEvent | None:
     The caller has verified the signature, and that the key is that of the topic's unit.
     """
     unit, leaf = parse(topic)
-    content = payload_of(token)
+    content = json_object(parse_jws(token).payload)
     type_, number = content.get("type"), content.get("sequence")
     if (
         leaf is not TopicKind.EVENT

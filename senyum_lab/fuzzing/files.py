@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.contract.jose import parse
 from edge.contract.keys import KeySet, SigningKey
 from edge.errors import OutboxError, RosterError, SecretError, SettingsError
 from edge.gallery import DIMENSION
@@ -89,7 +90,7 @@ def targets(folder: Path) -> list[Target]:
             found = SigningKey.load_or_create(signing)
         except SecretError:
             return False
-        return found.kid == kid and not found.signed(found.sign({"alg": found.alg}, b"x"))
+        return found.kid == kid and not found.verifies(parse(found.sign({"alg": found.alg}, b"x")))
 
     clock_file = folder / "clock.json"
     answer = {"synchronized": True, "boot_id": SystemClock().read().boot_id, "monotonic_ns": "1"}

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from edge.contract.algorithms import ALGORITHMS
 from edge.contract.authority import Authorities, OrderRejected, Role, register, sign_order
 from edge.contract.commands import COMMAND_TYP, DATA, MAX_BYTES, Command, CommandName
-from edge.contract.keys import SigningKey
+from edge.contract.keys import ALGORITHMS, SigningKey
 from edge.contract.roster_manifest import (
     MANIFEST_BYTES,
     NONCE_BYTES,

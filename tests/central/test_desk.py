@@ -18,7 +18,7 @@ from places import Place
 
 from edge.contract.envelope import MAX_BYTES, RejectReason, sign, verify
 from edge.contract.events import AttendanceEvent, OnlineStatus
-from edge.contract.jose import digest, payload_of
+from edge.contract.jose import digest, json_object, parse
 from edge.contract.keys import KeySet
 from edge.contract.topics import TopicKind
 from edge.errors import StoreUnavailable
@@ -81,7 +81,7 @@ def kinds(notices: list[Notice]) -> list[NoticeKind]:
 
 def event_with_shared_id(unit: Unit) -> Message:
     before = unit.head
-    content = payload_of(unit.event().payload.decode())
+    content = json_object(parse(unit.event().payload).payload)
     token = resigned(unit, {**content, "id": SHARED_ID})
     unit.head = before.followed_by(token)
     return unit.message(token)

@@ -20,8 +20,8 @@ from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.notices import Failure, Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replies import is_reply
 from senyum_central.ingest.store_retry import StoreRetry
+from senyum_central.replies import is_reply
 from senyum_central.store.store import Store
 
 PATIENTLY = StoreRetry(lambda _seconds: True)

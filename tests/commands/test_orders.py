@@ -19,7 +19,7 @@ from edge.commands.refusal_counter import TELL_SECONDS, RefusalCounter
 from edge.contract.authority import AuthorityFile, OrderRejectReason, Role
 from edge.contract.commands import MAX_BYTES, AnyData, CommandName, Reply
 from edge.contract.events import timestamp
-from edge.contract.jose import from_b64url
+from edge.contract.jose import from_b64url, parse
 from edge.contract.topics import COMMAND
 from edge.errors import ReplayRefused, SettingsError
 from edge.system.clock import ClockState
@@ -101,7 +101,7 @@ class Desk:
         topic, token = self.said[-1]
         key = self.signer.keys.find(self.signer.key.kid)
         assert key is not None
-        assert key.verifies(token)
+        assert key.verifies(parse(token))
         header, payload, _ = token.split(".")
         assert json.loads(from_b64url(header)) == {
             "alg": "Ed25519",

@@ -9,7 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc import jws
 
 from edge.cli import main
-from edge.contract import algorithms
+from edge.contract import jose, keys
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import UnitName
 from edge.errors import AlgorithmMissing
@@ -20,26 +20,26 @@ UNIT = UnitName("a", "b", "c")
 @pytest.fixture
 def forgotten() -> Iterator[None]:
     """Let each test try the algorithms again."""
-    algorithms.require.cache_clear()
+    keys.require.cache_clear()
     yield
-    algorithms.require.cache_clear()
+    keys.require.cache_clear()
 
 
 def lack(alg: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave an algorithm out, as older releases of joserfc do."""
-    present = [name for name in algorithms.ALGORITHMS if name != alg]
-    monkeypatch.setattr(algorithms, "REGISTRY", jws.JWSRegistry(algorithms=present))
+    present = [name for name in keys.ALGORITHMS if name != alg]
+    monkeypatch.setattr(keys, "REGISTRY", jws.JWSRegistry(algorithms=present))
 
 
 @pytest.mark.usefixtures("forgotten")
-@pytest.mark.parametrize("alg", algorithms.ALGORITHMS)
+@pytest.mark.parametrize("alg", keys.ALGORITHMS)
 def test_a_key_of_an_algorithm_that_is_missing_is_not_read(
     alg: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key = SigningKey.load_or_create(tmp_path / "key", alg)
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"keys": [key.registration(UNIT)]}))
-    algorithms.require.cache_clear()
+    keys.require.cache_clear()
     lack(alg, monkeypatch)
     with pytest.raises(AlgorithmMissing, match=f"{alg}; install newer versions"):
         KeySet.load(path)
@@ -57,9 +57,9 @@ def test_whatever_the_library_raises_it_is_said(
     def fail(*_: object) -> bytes:
         raise error
 
-    monkeypatch.setattr(algorithms.REGISTRY.get_alg("Ed25519"), "sign", fail)
+    monkeypatch.setattr(jose.REGISTRY.get_alg("Ed25519"), "sign", fail)
     with pytest.raises(AlgorithmMissing):
-        algorithms.require("Ed25519")
+        keys.require("Ed25519")
 
 
 @pytest.mark.usefixtures("forgotten")
@@ -69,7 +69,7 @@ def test_the_receiver_says_so_at_its_start(
     key = SigningKey.load_or_create(tmp_path / "key")
     path = tmp_path / "keys.json"
     path.write_text(json.dumps({"keys": [key.registration(UNIT)]}))
-    algorithms.require.cache_clear()
+    keys.require.cache_clear()
     lack("Ed25519", monkeypatch)
     options = ["--broker", "mqtt://127.0.0.1:1", "--keys", str(path), "--store", f"{tmp_path}/db"]
     assert main(["receive", *options]) == 1
@@ -79,5 +79,5 @@ def test_the_receiver_says_so_at_its_start(
 
 
 def test_both_algorithms_are_there() -> None:
-    for alg in algorithms.ALGORITHMS:
-        algorithms.require(alg)
+    for alg in keys.ALGORITHMS:
+        keys.require(alg)

@@ -23,11 +23,11 @@ from edge.contract.commands import AnyData, Command, CommandName, Reply
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet
 from edge.contract.remote_settings import RemoteSetting
-from edge.contract.replies import verify_reply
 from edge.errors import EnvelopeError
 from edge.gallery import empty
 from edge.settings import Settings
 from edge.system.clock import ClockState
+from senyum_central.replies import verify_reply
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 VECTORS = CONTRACT / "vectors"

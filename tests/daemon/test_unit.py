@@ -18,6 +18,7 @@ from edge.attendance.session import StepResult
 from edge.attendance.table import State
 from edge.camera import Camera
 from edge.contract.envelope import verify
+from edge.contract.jose import claim
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import TopicKind, UnitName
 from edge.daemon import Daemon
@@ -26,7 +27,6 @@ from edge.gpio.cue_player import CuePlayer
 from edge.gpio.reconnecting_panel import RETRY_S
 from edge.images import from_image
 from edge.inference.face_analyzer import FaceAnalyzer
-from edge.outbox.integrity import read
 from edge.outbox.store import OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
@@ -365,9 +365,9 @@ def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
     reader = OutboxReader(settings.outbox.file)
     said = [
         (
-            read(row.token, "source"),
-            read(row.token, "data", "code"),
-            read(row.token, "data", "detail"),
+            claim(row.token, "source"),
+            claim(row.token, "data", "code"),
+            claim(row.token, "data", "detail"),
         )
         for row in reader.after(0, 100)
     ]

@@ -18,10 +18,9 @@ import pytest
 from disks import command
 from wireunit import Signer, attempt, environment, until
 
-from edge.contract.jose import digest
+from edge.contract.jose import claim, digest
 from edge.contract.keys import SigningKey
 from edge.outbox import sequence_log as numbers
-from edge.outbox.integrity import read
 from edge.outbox.sequence_log import BLOCK
 from edge.outbox.store import Outbox, OutboxReader
 from edge.roster.file import read as read_roster
@@ -125,7 +124,7 @@ def check_cut(pool: Path, before: Shown, *, damage: bool) -> None:
             assert rows[-1].sequence == head.sequence
             for earlier, later in pairwise(rows):
                 assert later.sequence == earlier.sequence + 1
-                assert read(later.token, "previous") == digest(earlier.token)
+                assert claim(later.token, "previous") == digest(earlier.token)
         (row,) = box.append(partial(signer.sealer.event, attempt()))
         assert row.sequence == head.sequence + 1
         box.close()

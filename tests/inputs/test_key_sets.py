@@ -15,11 +15,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from edge.contract.algorithms import REFUSED_POINTS
 from edge.contract.authority import Authorities, Role, register
 from edge.contract.encryption import EncryptionKey, recipients
 from edge.contract.jose import b64url, from_b64url
-from edge.contract.keys import KeySet, SigningKey, add_registration
+from edge.contract.keys import REFUSED_POINTS, KeySet, SigningKey, add_registration
 from edge.contract.limits import EARLIEST, LATEST, MAX_DEPTH, MAX_NUMBER
 from edge.contract.topics import UnitName
 from edge.errors import SecretError

@@ -20,8 +20,8 @@ from joserfc.jwk import OKPKey
 from releases import MACHINE, MADE, Signatory, release
 
 from edge.appliance.update.release import ALG, TYP, Release, load_keys
-from edge.contract.algorithms import imported
 from edge.contract.jose import b64url
+from edge.contract.keys import imported
 from edge.errors import SecretError, UpdateRefused
 
 inputs = settings.get_profile("inputs")

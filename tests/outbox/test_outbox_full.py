@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from wireunit import Signer, attempt, until
 
-from edge.contract.jose import digest
+from edge.contract.jose import claim, digest
 from edge.errors import ErrorCode, OutboxError, OutboxFull
-from edge.outbox.integrity import read
 from edge.outbox.recorder import Recorder
 from edge.outbox.store import MIB, Outbox, OutboxReader
 from edge.types import EventStored, StoreFailed
@@ -63,7 +62,7 @@ def check_whole(file: Path, events: int) -> None:
         rows = db.execute("SELECT sequence, jws FROM event ORDER BY sequence").fetchall()
     assert [sequence for sequence, _ in rows] == list(range(1, events + 1))
     for (_, before), (_, after) in pairwise(rows):
-        assert read(after, "previous") == digest(before)
+        assert claim(after, "previous") == digest(before)
 
 
 def test_a_full_disk_refuses_and_recovers_by_itself(disk: Path, tmp_path: Path) -> None:

@@ -29,12 +29,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, BinaryIO, Literal, cast
 
 from joserfc import jws
-from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from edge.contract.algorithms import Key, imported
-from edge.contract.jose import header_of, json_object
+from edge.contract.jose import Key, json_object, parse, verify
+from edge.contract.keys import imported
 from edge.errors import SecretError, UpdateRefused
 from edge.system.key_files import LARGEST, read_secret, write_secret
 from edge.system.supplied_files import open_regular, read_regular
@@ -217,21 +216,20 @@ class _Bounded:
 
 def _verified(path: Path, token: bytes, keys: Mapping[str, Key]) -> ReleaseManifest:
     try:
-        text = token.decode("ascii").strip()
-        header = header_of(text)
+        parsed = parse(token.strip())
     except ValueError:
         raise UpdateRefused(f"{path}: is not a release of Senyum") from None
-    if header.get("typ") != TYP or header.get("alg") != ALG:
-        raise UpdateRefused(f"{path}: is not a release of Senyum (typ {header.get('typ')!r:.40})")
-    key = keys.get(str(header.get("kid")))
+    if parsed.header.get("typ") != TYP or parsed.header.get("alg") != ALG:
+        raise UpdateRefused(
+            f"{path}: is not a release of Senyum (typ {parsed.header.get('typ')!r:.40})"
+        )
+    key = keys.get(str(parsed.header.get("kid")))
     if key is None:
         raise UpdateRefused(f"{path}: is signed by a key that may not sign releases here")
+    if not verify(parsed, key, ALG):
+        raise UpdateRefused(f"{path}: the signature does not hold")
     try:
-        signed = jws.deserialize_compact(text, key, algorithms=[ALG])
-    except (ValueError, JoseError):
-        raise UpdateRefused(f"{path}: the signature does not hold") from None
-    try:
-        return ReleaseManifest.model_validate(json_object(signed.payload))
+        return ReleaseManifest.model_validate(json_object(parsed.payload))
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise UpdateRefused(f"{path}: what it says of itself is not valid ({field})") from None

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 from edge.contract import commands
 from edge.contract import events as payload
 from edge.contract import roster_manifest as manifest
-from edge.contract.algorithms import ALGORITHMS
 from edge.contract.envelope import CONTENT_TYPE, CTY, MAX_BYTES, TYP
+from edge.contract.keys import ALGORITHMS
 from edge.contract.topics import COMMAND, REPLY, ROOT, TopicKind, subscription
 
 Part = dict[str, Any]

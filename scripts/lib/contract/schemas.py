@@ -13,11 +13,11 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from edge.contract import commands as command
 from edge.contract import events as payload
 from edge.contract import roster_manifest as manifest
-from edge.contract.algorithms import ALGORITHMS, REFUSED_POINTS, Algorithm
 from edge.contract.authority import ROLES, UNITS, Role
 from edge.contract.encryption import ALG, USE
 from edge.contract.envelope import CTY, TYP
 from edge.contract.jose import b64url
+from edge.contract.keys import ALGORITHMS, REFUSED_POINTS, Algorithm
 from edge.contract.limits import EARLIEST, LATEST
 from edge.contract.topics import TopicKind
 from edge.types import AuditCode, Outcome

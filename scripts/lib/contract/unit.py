@@ -11,10 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from edge.contract.algorithms import ALGORITHMS, normalize_low_s
 from edge.contract.events import OnlineStatus
-from edge.contract.jose import b64url
-from edge.contract.keys import SigningKey
+from edge.contract.jose import b64url, normalize_low_s
+from edge.contract.keys import ALGORITHMS, SigningKey
 from edge.contract.topics import TopicKind, UnitName
 from edge.inference.models import liveness_rules
 from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, SigningContext

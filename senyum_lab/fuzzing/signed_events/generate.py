@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.contract.algorithms import REGISTRY, normalize_low_s
-from edge.contract.jose import b64url, digest, from_b64url
+from edge.contract.jose import REGISTRY, b64url, digest, from_b64url, normalize_low_s
 from edge.contract.keys import SigningKey
 from senyum_lab.fuzzing.signed_events.values import NUMBERS, STRINGS, Raw, of_field, written
 
