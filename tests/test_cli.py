@@ -79,21 +79,34 @@ def test_a_reader_that_leaves_is_no_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (["--help"], 0, "needs sqlalchemy, which is not installed"),
-        (["receive", "--help"], 2, "senyum: receive: sqlalchemy is not installed; in the checkout"),
+        (["--help"], 0, "for the server; not installed on this machine"),
+        (["receive", "--help"], 2, "senyum: receive belongs to the server; install it there: pip"),
+        (["admin", "--help"], 2, "pip install 'senyum-edge[central]'"),
         (["keys", "--help"], 0, "keys.json"),
     ],
 )
-def test_a_unit_without_what_a_server_needs_says_so(
-    arguments: list[str], status: int, says: str
+@pytest.mark.parametrize("missing", ["sqlalchemy", "senyum_central"])
+def test_a_unit_refuses_the_commands_of_a_server(
+    missing: str, arguments: list[str], status: int, says: str
 ) -> None:
-    without = "import sys; sys.modules['sqlalchemy'] = None; from edge.cli import main; "
+    if (missing, arguments[0]) == ("sqlalchemy", "admin"):
+        status = 0  # needs no database
+        says = "usage: senyum admin"
+    without = f"import sys; sys.modules['{missing}'] = None; from edge.cli import main; "
     done = subprocess.run(
         [sys.executable, "-c", without + "sys.exit(main(sys.argv[1:]))", *arguments],
         capture_output=True,
         text=True,
         check=False,
     )
-    told = " ".join((done.stdout + done.stderr).split())
-    assert (done.returncode, says in told) == (status, True), told
-    assert "Traceback" not in told
+    output = " ".join((done.stdout + done.stderr).split())
+    assert (done.returncode, says in output) == (status, True), output
+    assert "Traceback" not in output
+
+
+def test_internal_commands_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    listed = capsys.readouterr().out
+    assert "self-test" in listed
+    assert "clock-watch" not in listed

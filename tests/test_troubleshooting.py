@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from edge.appliance.doctor.result import DiagnosticCode
+from edge.appliance.doctor.diagnostics import DiagnosticCode
 from edge.errors import ErrorCode
 
 PAGE = Path(__file__).parent.parent / "docs" / "troubleshooting.md"

@@ -1,4 +1,4 @@
-"""`senyum …`: one thin module a command, imported only when it is the one asked for."""
+"""`senyum …`: one thin module per command, imported only when that command runs."""
 
 import argparse
 import importlib
@@ -12,7 +12,7 @@ from edge.errors import SenyumError
 from edge.system.journald import configure
 from edge.system.text import escaped
 
-# In the order of a unit's life.
+# In the order in which a unit needs them.
 COMMANDS = {
     "provision": "edge.cli.provision",
     "enroll": "edge.cli.enroll",
@@ -34,14 +34,18 @@ COMMANDS = {
 }
 
 
-# Packages that only some installations have, and the extra that brings them.
-EXTRAS = {"sqlalchemy": "central", "psycopg": "central"}
+# Modules that a unit does not have, and the extra that installs them on a server.
+EXTRAS = {"senyum_central": "central", "sqlalchemy": "central", "psycopg": "central"}
+
+
+def _extra(error: ModuleNotFoundError) -> str | None:
+    return EXTRAS.get((error.name or "").split(".")[0])
 
 
 def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser with the command `chosen`, or with all of them.
+    """Return the parser with the command `chosen`, or with all commands.
 
-    Raises ModuleNotFoundError where the chosen one needs a package that is not installed.
+    Raises ModuleNotFoundError if the chosen command needs a package that is not installed.
     """
     parser = argparse.ArgumentParser(prog="senyum", description="Attendance with a smile.")
     parser.add_argument("--version", action="version", version=f"senyum {__version__}")
@@ -55,17 +59,17 @@ def build_parser(chosen: str | None = None) -> argparse.ArgumentParser:
         try:
             importlib.import_module(module).add_parser(commands)
         except ModuleNotFoundError as error:
-            if chosen is not None or error.name not in EXTRAS:
+            if chosen is not None or _extra(error) is None:
                 raise
-            commands.add_parser(name, help=f"needs {error.name}, which is not installed")
+            commands.add_parser(name, help="for the server; not installed on this machine")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0, 1, or 2 for the caller's mistakes."""
+    """Run one command and return its exit status: 0, 1, or 2 for wrong usage."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name need not be UTF-8, nor the terminal's encoding hold every letter.
+        # A file name may not be UTF-8, and the terminal may not be able to encode every letter.
         sys.stdout.reconfigure(errors="backslashreplace")
     named = next((word for word in arguments if word in COMMANDS), None)
     try:
@@ -76,15 +80,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"senyum: {escaped(error)}", file=sys.stderr)
         return error.exit_status
     except ModuleNotFoundError as error:
-        extra = EXTRAS.get(error.name or "")
+        extra = _extra(error)
         if extra is None:
             raise
-        text = f"{error.name} is not installed; in the checkout run: pip install '.[{extra}]'"
-        print(f"senyum: {named}: {text}", file=sys.stderr)
+        remedy = f"install it there: pip install 'senyum-edge[{extra}]'"
+        print(f"senyum: {named} belongs to the server; {remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
+    except BrokenPipeError:  # the reader of the output, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status

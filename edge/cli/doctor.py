@@ -1,10 +1,9 @@
-"""`senyum doctor`: looks this unit over."""
+"""`senyum doctor`: checks this unit."""
 
 import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,118 +13,113 @@ from edge.system.privileges import USER
 from edge.system.text import ascii_json, escaped
 
 if TYPE_CHECKING:
-    from edge.appliance.doctor.result import DiagnosticResult
+    from edge.appliance.doctor.diagnostics import DiagnosticResult
 
-PARTS = ("green", "red", "buzzer")
+OUTPUTS = ("green", "red", "buzzer")
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "doctor",
-        help="look this unit over: a line for each thing, and what to do next",
+        help="check this unit's hardware, configuration and connections",
         description=(
-            "Look over power, clock, disk, camera, light, sound, models, roster, keys and brokers. "
-            "Run it as root. While the daemon runs it is asked about camera and broker, and light "
-            "and sound are left out. Ends with 0 where nothing is wrong, else with 1. What the "
-            "codes mean: docs/troubleshooting.md."
+            "Check power, clock, disk, camera, LEDs, buzzer, models, roster, keys and brokers. "
+            "Run as root. While the daemon runs, its status is used for camera and broker, and "
+            "LEDs and buzzer are skipped. Exits with 0 if no check failed, else with 1. "
+            "docs/troubleshooting.md explains the codes."
         ),
     )
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
     parser.add_argument("--json", action="store_true", help="print one JSON object, ask nothing")
     parser.add_argument(
         "--loopback",
-        type=_wire,
+        type=_loopback,
         action="append",
         default=[],
         metavar="[PART=]PIN",
-        help="a wire from green (the default), red or buzzer to this BCM pin measures it",
+        help="BCM pin wired back to an output (green by default, red or buzzer) to verify it",
     )
     parser.add_argument("--runtime", type=Path, default=RUNTIME, help=argparse.SUPPRESS)
-    parser.add_argument("--user", default=USER, help="whom the daemon runs as (%(default)s)")
+    parser.add_argument("--user", default=USER, help="user that runs the daemon (%(default)s)")
     parser.set_defaults(func=run)
 
 
-def _wire(text: str) -> tuple[str, int]:
-    part, _, pin = text.rpartition("=")
-    if (part or "green") not in PARTS or not pin.isascii() or not pin.isdigit() or int(pin) > 27:
-        raise argparse.ArgumentTypeError(f"{text!r} is not green, red or buzzer, =, and a BCM pin")
-    return part or "green", int(pin)
+def _loopback(text: str) -> tuple[str, int]:
+    output, _, pin = text.rpartition("=")
+    output = output or "green"
+    if output not in OUTPUTS or not pin.isascii() or not pin.isdigit() or int(pin) > 27:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a BCM pin, or green, red or buzzer, then =, then a BCM pin"
+        )
+    return output, int(pin)
 
 
 def run(options: argparse.Namespace) -> int:
     from edge.appliance.doctor.checks import run_checks
-    from edge.appliance.doctor.context import DiagnosticContext
-    from edge.appliance.doctor.result import CheckStatus, DiagnosticCode, DiagnosticResult, healthy
+    from edge.appliance.doctor.diagnostics import (
+        DiagnosticCode,
+        DiagnosticContext,
+        all_passed,
+        failed,
+    )
     from edge.appliance.provision.boot import BOOT
     from edge.settings import load_settings, remarks
     from edge.status.status_file import read
     from edge.system.clock import SystemClock
     from edge.system.privileges import service
 
-    # libcamera and lgpio say much that is not for a technician.
+    # libcamera logs much that does not help a technician.
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
+    results = []
     try:
         settings = load_settings(options.config)
     except SettingsError as error:
-        findings = [
-            DiagnosticResult(
-                "settings", CheckStatus.BAD, str(error), DiagnosticCode.SETTINGS, _PROVISION
+        remedy = "run senyum provision, or correct the file"
+        checks = iter([failed("settings", DiagnosticCode.SETTINGS, str(error), remedy)])
+    else:
+        loopback = dict(options.loopback)
+        gpio = settings.gpio
+        if set(loopback.values()) & {gpio.green, gpio.red, gpio.buzzer}:
+            raise SettingsError("--loopback names the pin of an LED or the buzzer; use another pin")
+        asks = not options.json and sys.stdin.isatty()
+        checks = run_checks(
+            DiagnosticContext(
+                settings,
+                SystemClock(settings.clock.state_file, settings.clock.stale_after),
+                service(options.user),
+                read(options.runtime),
+                boot=BOOT,
+                remarks=remarks(options.config),
+                ask=_confirm if asks else None,
+                loopback=loopback,
             )
-        ]
-        _tell(findings, as_json=options.json)
-        return 1
-    loopback = dict(options.loopback)
-    gpio = settings.gpio
-    if set(loopback.values()) & {gpio.green, gpio.red, gpio.buzzer}:
-        raise SettingsError("--loopback names a pin that a light or the buzzer has; wire another")
-    asks = not options.json and sys.stdin.isatty()
-    patient = DiagnosticContext(
-        settings,
-        SystemClock(settings.clock.state_file, settings.clock.stale_after),
-        service(options.user),
-        read(options.runtime),
-        boot=BOOT,
-        remarks=remarks(options.config),
-        ask=_yes if asks else None,
-        loopback=loopback,
-    )
-    findings = []
-    for finding in run_checks(patient):
-        findings.append(finding)
+        )
+    for result in checks:
+        results.append(result)
         if not options.json:
-            print(line(finding, colour=sys.stdout.isatty()), flush=True)
+            print(line(result, colour=sys.stdout.isatty()), flush=True)
+    passed = all_passed(results)
     if options.json:
-        _tell(findings, as_json=True)
-    return 0 if healthy(findings) else 1
+        content = {"ok": passed, "findings": [result.to_json() for result in results]}
+        print(ascii_json(json.dumps(content, indent=2)))
+    return 0 if passed else 1
 
 
-_PROVISION = "senyum provision, or mend the file"
 _COLOURS = {"good": "32", "bad": "31", "unchecked": "90"}
 _MARKS = {"good": "ok", "bad": "BAD", "unchecked": "-"}
 
 
-def line(finding: "DiagnosticResult", *, colour: bool = False) -> str:
-    """Return a finding as one line; whatever is foreign in it is escaped."""
-    mark = f"{_MARKS[finding.verdict]:<4}"
+def line(result: "DiagnosticResult", *, colour: bool = False) -> str:
+    """Return a result as one line; text from outside is escaped."""
+    mark = f"{_MARKS[result.status]:<4}"
     if colour:
-        mark = f"\033[{_COLOURS[finding.verdict]}m{mark}\033[0m"
-    code = f" [{finding.code}]" if finding.code else ""
-    do = f"; {finding.do}" if finding.do else ""
-    return f"{mark}{escaped(f'{finding.check}: {finding.text}{code}{do}')}"
+        mark = f"\033[{_COLOURS[result.status]}m{mark}\033[0m"
+    code = f" [{result.code}]" if result.code else ""
+    remedy = f"; {result.remedy}" if result.remedy else ""
+    return f"{mark}{escaped(f'{result.check}: {result.text}{code}{remedy}')}"
 
 
-def _tell(findings: "list[DiagnosticResult]", *, as_json: bool) -> None:
-    from edge.appliance.doctor.result import healthy
-
-    if not as_json:
-        for finding in findings:
-            print(line(finding, colour=sys.stdout.isatty()))
-        return
-    content = {"ok": healthy(findings), "findings": [asdict(finding) for finding in findings]}
-    print(ascii_json(json.dumps(content, indent=2)))
-
-
-def _yes(question: str) -> bool:
+def _confirm(question: str) -> bool:
     try:
         return input(f"{question}? [y/n] ").strip().lower() in ("y", "yes")
     except EOFError:

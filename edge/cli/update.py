@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         updater.update(
             release,
-            ReleaseTarget.here(),
+            ReleaseTarget.local(),
             older=options.allow_older,
             watch_s=options.watch_seconds,
         )
@@ -88,11 +88,11 @@ def in_force(versions: "Slots") -> str:
     import sys
 
     from edge import __version__
-    from edge.appliance.update.slots import UNSAID
+    from edge.appliance.update.slots import UNKNOWN_VERSION
 
     environment = versions.current
     version = versions.version_of(environment)
-    if version != UNSAID:
+    if version != UNKNOWN_VERSION:
         return f"version {version}{', on trial' if versions.trial() else ''}"
     if environment == versions.packaged:
         return f"version {__version__}, run from {sys.prefix}: no package and no update brought it"

@@ -73,7 +73,7 @@ def test_a_power_cut_at_any_moment_leaves_one_working_version(pool: Path, cuts: 
     unit.mkdir()
     environment(unit, "1.0.0", files=FILES).rename(unit / "packaged")
     signatory = Signatory.made(pool.parent)
-    here = ReleaseTarget(platform.machine(), ReleaseTarget.here().python)
+    here = ReleaseTarget(platform.machine(), ReleaseTarget.local().python)
     releases = [
         release(pool.parent, signatory, version, machine=here, files=FILES)
         for version in ("1.1.0", "1.2.0", "1.3.0")

@@ -40,7 +40,7 @@ def main() -> None:
     trusted = load_keys(keys)
     for path in itertools.cycle(releases):
         with closing(Release(path, trusted)) as release:
-            updater.update(release, ReleaseTarget.here(), older=True)
+            updater.update(release, ReleaseTarget.local(), older=True)
         updater.watch()
         sys.stdout.write(f"{path.name}\n")
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from wires import OLD_REFUSAL, SILENCE, Wire, _Server
 from wireunit import UNIT, Listener, Signer, WireUnit, attempt, until
 
 from edge.appliance.doctor.broker import probe
-from edge.appliance.doctor.result import CheckStatus
+from edge.appliance.doctor.diagnostics import CheckStatus
 from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode, LinkError, SettingsError
 from edge.mqtt import connection
@@ -259,7 +259,7 @@ def doctor(
 
     def work() -> None:
         found = probe("broker", settings, UNIT, token)
-        assert found.verdict is CheckStatus.GOOD, found
+        assert found.status is CheckStatus.OK, found
 
     with Listener(broker.settings):
         work()
@@ -436,7 +436,7 @@ def test_whatever_comes_after_the_welcome_ends_nobody(
         update={"protocol": protocol, "backoff_min": 0.001, "backoff_max": 0.001}
     )
     found = probe("broker", only, UNIT, "e30.e30.x")
-    assert found.verdict in (CheckStatus.GOOD, CheckStatus.BAD)
+    assert found.status in (CheckStatus.OK, CheckStatus.FAILED)
 
     def visit() -> None:
         with BrokerSession(only, "admin", lambda *_: None) as post:

@@ -1,1 +1,4 @@
-"""Looks a unit over, whether its daemon runs or not: one finding a thing, and what to do next."""
+"""Run diagnostics on a unit, with or without its daemon.
+
+Each check reports a result and, if it failed, what to do about it.
+"""

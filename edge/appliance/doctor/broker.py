@@ -1,8 +1,8 @@
-"""The way to the brokers: name, connection, TLS, and whether events are let in.
+"""Checks the path to each broker: name, connection, TLS, and whether it accepts events.
 
-Whether events are let in is tried with the newest event itself, sent once more: receivers keep an
-id once, so to send it again changes nothing. The probe has a client id of its own, keeps no
-session and leaves no will, so that a daemon at work is not disturbed.
+To test that, the newest event is published again; receivers store each id once, so this changes
+nothing. The probe uses its own client id, no session and no will, so it does not disturb a running
+daemon.
 """
 
 import contextlib
@@ -11,8 +11,14 @@ import time
 from collections.abc import Iterator
 from typing import Self
 
-from edge.appliance.doctor.context import DiagnosticContext
-from edge.appliance.doctor.result import DiagnosticCode, DiagnosticResult, failed, ok, skipped
+from edge.appliance.doctor.diagnostics import (
+    DiagnosticCode,
+    DiagnosticContext,
+    DiagnosticResult,
+    failed,
+    ok,
+    skipped,
+)
 from edge.contract.envelope import CONTENT_TYPE
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import ErrorCode, OutboxError, SecretError
@@ -27,42 +33,44 @@ from edge.settings import BrokerSettings
 from edge.system.privileges import run_as
 from edge.system.text import pluralize
 
-REFUSAL_S = 1.0  # for a certificate to be refused
-ANSWER_S = 5.0  # for each answer of the broker
-_DO = {
-    ErrorCode.UNREACHABLE: "check network, broker.host and broker.port, and firewalls between",
-    ErrorCode.CERTIFICATE_REFUSED: "have a certificate issued: senyum provision --certificate PEM",
-    ErrorCode.PASSWORD: "set the password anew: senyum provision",
-    ErrorCode.NOT_AUTHORIZED: "let this unit write its own topics in the broker's access list",
+REFUSAL_S = 1.0  # time for the broker to refuse a certificate
+ANSWER_S = 5.0  # time for each answer of the broker
+_REMEDIES = {
+    ErrorCode.UNREACHABLE: "check the network, broker.host, broker.port and firewalls",
+    ErrorCode.CERTIFICATE_REFUSED: "get a certificate, then: senyum provision --certificate PEM",
+    ErrorCode.PASSWORD: "set the password: senyum provision",
+    ErrorCode.NOT_AUTHORIZED: "let this unit publish its own topics (the broker's access list)",
     ErrorCode.NO_RECEIVER: "start the central server; events wait until it subscribes",
 }
 
 
-def brokers(patient: DiagnosticContext) -> Iterator[DiagnosticResult]:
-    """Try each broker; what the daemon has connected is not tried a second time."""
-    told = patient.bulletin
-    unit = UnitName.of(patient.settings.unit)
+def check_brokers(context: DiagnosticContext) -> Iterator[DiagnosticResult]:
+    """Test each broker, except one that the daemon is connected to."""
+    daemon = context.daemon_status
+    unit = UnitName.of(context.settings.unit)
     try:
-        with run_as(patient.owner):
-            contents = summarize(patient.settings.outbox.file)
+        with run_as(context.owner):
+            contents = summarize(context.settings.outbox.file)
     except OutboxError as error:
         yield failed("outbox", ErrorCode.STORE_FAILED, str(error), "journalctl -u senyum -n 20")
         return
-    # The daemon knows more than the file, where it seldom notes what was delivered.
-    waiting = contents.waiting if told is None else told.waiting
+    # The daemon writes to the file only now and then which events were delivered.
+    waiting = contents.waiting if daemon is None else daemon.waiting
     yield ok("outbox", f"{pluralize(contents.newest, 'event')}, {waiting} not delivered yet")
     token = contents.token if contents.source == unit.source else None
-    for broker in patient.settings.broker.in_order:
+    for broker in context.settings.broker.in_order:
         where = f"{broker.host}:{broker.port}"
         check = f"broker {where}"
-        if told is not None and told.link_up and told.broker == where:
-            trouble = next((ErrorCode(c) for c in told.codes if c in _STANDING), None)
+        if daemon is not None and daemon.link_up and daemon.broker == where:
+            trouble = next((ErrorCode(c) for c in daemon.codes if c in _STANDING), None)
             if trouble is None:
-                yield ok(check, f"the daemon is connected, {told.waiting} not delivered yet")
+                yield ok(check, f"the daemon is connected, {daemon.waiting} not delivered yet")
             else:
-                yield failed(check, trouble, "connected, but events wait", _DO.get(trouble, ""))
+                yield failed(
+                    check, trouble, "connected, but events wait", _REMEDIES.get(trouble, "")
+                )
             continue
-        with run_as(patient.owner):
+        with run_as(context.owner):
             yield probe(check, broker, unit, token)
 
 
@@ -79,34 +87,40 @@ _STANDING = {
 def probe(
     check: str, broker: BrokerSettings, unit: UnitName, token: str | None
 ) -> DiagnosticResult:
-    """Try one broker, from its name to the answer to an event."""
+    """Test one broker, from its host name to the PUBACK of an event."""
     try:
         socket.getaddrinfo(broker.host, broker.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        do = "check broker.host and the unit's name server: resolvectl status"
-        return failed(check, DiagnosticCode.NAME_UNKNOWN, f"no such name: {broker.host}", do)
+        remedy = "check broker.host and the unit's name server: resolvectl status"
+        text = f"host name not found: {broker.host}"
+        return failed(check, DiagnosticCode.NAME_UNKNOWN, text, remedy)
     try:
         if broker.tls:
             _shake_hands(broker)
-        with _Probe(broker, f"{unit.client_id}.doctor") as caller:
+        with _Probe(broker, f"{unit.client_id}.doctor") as connection:
             if token is None:
-                text = "connected; no event yet to prove with that events are let in"
+                text = "connected; cannot test whether it accepts events before the first event"
                 return skipped(check, text)
-            trouble = caller.publish(unit.topic(TopicKind.EVENT), token)
+            trouble = connection.publish(unit.topic(TopicKind.EVENT), token)
     except SecretError as error:
         return failed(check, ErrorCode.CREDENTIALS, str(error))
     except ConnectionEnded as error:
-        return failed(check, error.trouble, error.why, _DO.get(error.trouble, ""))
+        return failed(check, error.trouble, error.why, _REMEDIES.get(error.trouble, ""))
     if trouble is not None:
-        return failed(check, trouble, "connected, but events are not let in", _DO.get(trouble, ""))
-    return ok(check, "lets events in")
+        return failed(
+            check,
+            trouble,
+            "connected, but the broker does not accept events",
+            _REMEDIES.get(trouble, ""),
+        )
+    return ok(check, "accepts events")
 
 
 def _shake_hands(broker: BrokerSettings) -> None:
-    """Connect by TLS and wait whether our certificate is refused. Raises Ended and SecretError.
+    """Connect with TLS and wait until the broker has checked our certificate.
 
-    TLS 1.3 judges it only after the handshake, and a CONNECT that is sent meanwhile may lose the
-    answer. paho also leaves its socket open where a handshake fails.
+    TLS 1.3 checks it after the handshake, and a CONNECT sent meanwhile may lose the answer. paho
+    also leaves its socket open if a handshake fails. Raises ConnectionEnded and SecretError.
     """
     where = (broker.host, broker.port)
     context = tls_context(broker)
@@ -116,16 +130,16 @@ def _shake_hands(broker: BrokerSettings) -> None:
             context.wrap_socket(plain, server_hostname=broker.host) as wrapped,
         ):
             wrapped.settimeout(REFUSAL_S)
-            with contextlib.suppress(TimeoutError):  # nothing is said: we are let in
+            with contextlib.suppress(TimeoutError):  # no alert: the certificate was accepted
                 wrapped.recv(1)
     except (OSError, ValueError) as error:
         raise connect_error(f"{broker.host}:{broker.port}", error) from None
 
 
 class _Probe:
-    """One short connection, by the version that the daemon would speak too.
+    """A short connection with the MQTT version that the daemon would use.
 
-    Raises Ended and SecretError.
+    Raises ConnectionEnded and SecretError.
     """
 
     def __init__(self, broker: BrokerSettings, client_id: str) -> None:
@@ -143,7 +157,7 @@ class _Probe:
         self._waker.close()
 
     def publish(self, topic: str, token: str) -> ErrorCode | None:
-        """Return why an event is not let in, or None where it is."""
+        """Return why the broker does not accept an event, or None if it does."""
         self._connection.publish(topic, token, 1, retain=False)
         deadline = time.monotonic() + ANSWER_S
         while not self._connection.acks:

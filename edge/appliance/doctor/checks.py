@@ -1,45 +1,40 @@
-"""All checks, in the order in which a technician mends things."""
+"""All checks, in the order in which a technician repairs a unit."""
 
 from collections.abc import Callable, Iterable, Iterator
 
-from edge.appliance.doctor import broker as wire
-from edge.appliance.doctor import camera as sight
-from edge.appliance.doctor import credentials as papers
-from edge.appliance.doctor import machine
-from edge.appliance.doctor import outputs as signs
-from edge.appliance.doctor.context import DiagnosticContext
-from edge.appliance.doctor.result import DiagnosticResult, failed
+from edge.appliance.doctor import broker, camera, credentials, gpio, system
+from edge.appliance.doctor.diagnostics import DiagnosticContext, DiagnosticResult, failed
 from edge.errors import ErrorCode
 
 Check = Callable[[DiagnosticContext], DiagnosticResult | Iterable[DiagnosticResult]]
 
 CHECKS: dict[str, Check] = {
-    "settings": papers.settings,
-    "claim": papers.claim,
-    "power": machine.power,
-    "temperature": machine.temperature,
-    "clock": machine.clock,
-    "disk": machine.disk,
-    "disk wear": machine.wear,
-    "memory limit": machine.memory,
-    "daemon": machine.daemon,
-    "camera": sight.camera,
-    "light and sound": signs.signs,
-    "models": papers.models,
-    "roster": papers.roster,
-    "signing key": papers.signing_key,
-    "certificates": papers.certificates,
-    "brokers": wire.brokers,
+    "settings": credentials.check_settings,
+    "claim": credentials.check_claim,
+    "power": system.check_power,
+    "temperature": system.check_temperature,
+    "clock": system.check_clock,
+    "disk": system.check_disk,
+    "disk wear": system.check_disk_wear,
+    "memory limit": system.check_memory_limit,
+    "daemon": system.check_daemon,
+    "camera": camera.check_camera,
+    "light and sound": gpio.check_actuators,
+    "models": credentials.check_models,
+    "roster": credentials.check_roster,
+    "signing key": credentials.check_signing_key,
+    "certificates": credentials.check_certificates,
+    "brokers": broker.check_brokers,
 }
 
 
-def run_checks(patient: DiagnosticContext) -> Iterator[DiagnosticResult]:
-    """Yield findings as they come; a check that fails itself is a finding too."""
+def run_checks(context: DiagnosticContext) -> Iterator[DiagnosticResult]:
+    """Yield each result as soon as it is known; a check that raises is reported as failed."""
     for name, check in CHECKS.items():
         try:
-            found = check(patient)
-            yield from [found] if isinstance(found, DiagnosticResult) else found
-        except Exception as error:  # noqa: BLE001 - the other checks are still wanted
+            result = check(context)
+            yield from [result] if isinstance(result, DiagnosticResult) else result
+        except Exception as error:  # noqa: BLE001 - the other checks still run
             yield failed(
                 name, ErrorCode.INTERNAL, f"the check itself failed ({type(error).__name__})"
             )

@@ -1,8 +1,8 @@
-"""Whether the networks give here what they gave where they were made.
+"""Compares the models' outputs on this machine with their reference outputs.
 
-`models/goldens.toml`, written by `scripts/write_goldens`, holds by model its digest and, for each
-output, minimum, maximum, mean and standard deviation on one picture that anyone can compute, and
-how far another machine may be away: the order of additions, a step of an int8 output.
+`models/goldens.toml`, written by `scripts/write_goldens`, holds for each model its digest, the
+minimum, maximum, mean and standard deviation of each output on a synthetic picture, and the
+tolerance: other machines add in another order, and an int8 output may differ by a step.
 """
 
 import tomllib
@@ -39,9 +39,9 @@ def figures(network: ModelRunner) -> list[list[float]]:
 
 
 def differences(models: Models, file: Path | None = None) -> dict[str, bool | None]:
-    """Return by model whether its outputs are the expected; None where none are known of it.
+    """Return for each model whether its outputs are as expected; None without a reference.
 
-    Raises ModelError for a model that cannot be opened, and for a file of goldens that is none.
+    Raises ModelError if a model or the reference file cannot be read.
     """
     goldens = _read(file or shipped() / FILE)
     found: dict[str, bool | None] = {}
@@ -60,4 +60,4 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise ModelError(f"{file}: cannot be read; install Senyum again") from None
+        raise ModelError(f"{file}: cannot be read; reinstall Senyum") from None

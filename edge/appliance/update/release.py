@@ -73,7 +73,7 @@ class ReleaseTarget:
     python: str
 
     @classmethod
-    def here(cls) -> "ReleaseTarget":
+    def local(cls) -> "ReleaseTarget":
         return cls(platform.machine(), "{}.{}".format(*sys.version_info))
 
 

@@ -23,7 +23,7 @@ from edge.errors import UpdateError
 from edge.system.key_files import sync_folder
 
 ROOT = Path("/var/lib/senyum-releases")
-UNSAID = "-"  # the version of an environment that does not say it
+UNKNOWN_VERSION = "-"  # the version of an environment that does not say it
 PACKAGED = Path("/usr/lib/senyum")  # what the Debian package brought
 _PARTIAL = ".partial-"
 _ROOM = 1.6  # of the release's size, with its bytecode
@@ -70,7 +70,7 @@ class Slots:
         try:
             return str(json.loads((environment / MANIFEST).read_text(encoding="utf-8"))["version"])
         except (OSError, ValueError, KeyError, TypeError):
-            return UNSAID
+            return UNKNOWN_VERSION
 
     def place(self, version: str) -> Path:
         """Return where a version's environment lies, or would."""

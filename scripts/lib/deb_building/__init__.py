@@ -1,8 +1,8 @@
 """Builds the Debian package: a virtual environment for one release and architecture.
 
-The environment is written rather than made by `venv`: for another architecture nothing can be run
-here. It is the same thing, a folder with `pyvenv.cfg`, a link to the distribution's Python and
-site-packages, so the distribution's Picamera2 and lgpio serve too.
+The environment is written directly rather than by `venv`, because the Python of another
+architecture cannot run here. It has the same form: a folder with `pyvenv.cfg`, a link to the
+distribution's Python, and site-packages, so the distribution's Picamera2 and lgpio can be imported.
 """
 
 import os
@@ -16,7 +16,7 @@ LIB = "usr/lib/senyum"
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A Debian release, and with it Raspberry Pi OS's."""
+    """A release of Debian, and of the Raspberry Pi OS based on it."""
 
     name: str
     debian: int
@@ -26,7 +26,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a package is built for."""
+    """The release and architecture that a package is built for."""
 
     release: Release
     arch: str  # Debian's name
@@ -38,7 +38,7 @@ class Target:
 
     @property
     def site(self) -> str:
-        """Where the environment's packages lie, under the root."""
+        """The environment's site-packages folder, under the root."""
         return f"{LIB}/lib/python{self.release.python}/site-packages"
 
 
@@ -50,13 +50,13 @@ MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 
 def commit_seconds() -> int:
-    """Return the time that files are given: SOURCE_DATE_EPOCH, or the last commit's.
+    """Return the time that files are given: SOURCE_DATE_EPOCH, or the time of the last commit.
 
-    Where there is no git, or only an unpacked archive, it is that of the changelog.
+    Without git, or in an unpacked archive, the time of the changelog.
     """
     if stated := os.environ.get("SOURCE_DATE_EPOCH"):
         return int(stated)
-    # Root may build in somebody else's checkout; git is asked for a date alone.
+    # Root may build in another user's checkout; git only reports a date.
     command = ["git", "-c", f"safe.directory={REPOSITORY}", "log", "-1", "--format=%ct"]
     try:
         done = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
@@ -66,5 +66,5 @@ def commit_seconds() -> int:
 
 
 def cache() -> Path:
-    """Return where downloaded wheels are kept."""
+    """Return the folder of downloaded wheels."""
     return Path(os.environ.get("SENYUM_CACHE", REPOSITORY / ".cache")) / "build_deb"

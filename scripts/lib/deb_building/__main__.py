@@ -1,4 +1,4 @@
-"""`scripts/build_deb`: makes one package and says where it is and how large."""
+"""`scripts/build_deb`: builds one package and prints its path and size."""
 
 import argparse
 import tempfile
@@ -9,7 +9,7 @@ from edge import __version__
 
 
 def main() -> None:
-    """Build what the arguments say."""
+    """Build the package that the arguments describe."""
     arguments = argparse.ArgumentParser(
         prog="scripts/build_deb", description="Build senyum-edge_VERSION_ARCH.deb."
     )
@@ -21,7 +21,7 @@ def main() -> None:
         "--release-keys",
         type=Path,
         metavar="FILE",
-        help="JWK set of who may sign releases for `senyum update` (default: nobody)",
+        help="JWK set of the keys that may sign releases for `senyum update` (default: none)",
     )
     options = arguments.parse_args()
 

@@ -1,4 +1,4 @@
-"""The manual page and the shell completion, from the command line's own parser."""
+"""The manual page and the shell completion, generated from the parser of `senyum`."""
 
 import argparse
 import gzip
@@ -8,15 +8,18 @@ from typing import Any
 from edge.cli import build_parser
 
 Parser = argparse.ArgumentParser
+# Not on the device, or run by systemd only.
+OMITTED = {"admin", "export", "receive", "simulate", "verify", "clock-watch"}
 
 
 def _is_choice(action: argparse.Action) -> bool:
-    return isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - the only way to ask
+    return isinstance(action, argparse._SubParsersAction)  # noqa: SLF001 - argparse has no public interface for this
 
 
 def _commands(of: Parser) -> dict[str, Parser]:
     choices: list[Any] = [a.choices for a in of._actions if _is_choice(a)]  # noqa: SLF001
-    return dict(choices[0]) if choices else {}
+    found = dict(choices[0]) if choices else {}
+    return {name: sub for name, sub in found.items() if name not in OMITTED}
 
 
 def _options(of: Parser) -> Iterator[argparse.Action]:
@@ -44,20 +47,20 @@ def _described(name: str, of: Parser) -> Iterator[str]:
 
 
 def manual(version: str, day: str) -> bytes:
-    """Return senyum.1, compressed, without a time in it."""
+    """Return senyum.1, compressed, without a time stamp."""
     top = build_parser()
     lines = [
         f'.TH SENYUM 1 "{day}" "senyum {version}" "User Commands"',
         ".SH NAME",
-        "senyum \\- attendance unit: knows a face, asks for a smile, signs what it saw",
+        "senyum \\- attendance unit: recognises a face, asks for a smile, signs the event",
         ".SH SYNOPSIS",
         ".B senyum",
         "[\\-\\-log\\-level LEVEL] COMMAND ...",
         ".SH DESCRIPTION",
         _escaped(
             "The unit runs as senyum.service; senyum-fault.service shows the out-of-order cue "
-            "while it is down, senyum-power.service watches heat and voltage. The commands below "
-            "are for people."
+            "while it is down, senyum-power.service monitors temperature and voltage. The commands "
+            "below are for technicians."
         ),
         ".SH COMMANDS",
     ]
@@ -69,7 +72,7 @@ def manual(version: str, day: str) -> bytes:
         ".TP\n.B /etc/senyum/roster.key\nKey of the roster, readable by root only.",
         ".TP\n.B /var/lib/senyum\nRoster, signing key and events.",
         ".SH EXIT STATUS",
-        "0 where all went well, 2 where the caller can mend it, 1 otherwise.",
+        "0 success, 2 wrong usage or settings, 1 any other error.",
         ".SH SEE ALSO",
         ".BR systemctl (1),\n/usr/share/doc/senyum\\-edge",
     ]
@@ -77,7 +80,7 @@ def manual(version: str, day: str) -> bytes:
 
 
 def completion() -> str:
-    """Return the completion for bash: commands, then the options of the one that is typed."""
+    """Return the bash completion: commands, then the options of the typed command."""
     top = build_parser()
     cases = []
 

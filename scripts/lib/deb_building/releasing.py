@@ -1,4 +1,4 @@
-"""`scripts/build_release`: signs the package's environment as a release for `senyum update`."""
+"""`scripts/build_release`: packs and signs the environment as a release for `senyum update`."""
 
 import argparse
 import sys
@@ -38,7 +38,7 @@ def build(target: Target, key: Path, to: Path) -> None:
 
 
 def main() -> None:
-    """Build what the arguments say, or make a key."""
+    """Build the release that the arguments describe, or make a key."""
     arguments = argparse.ArgumentParser(
         prog="scripts/build_release",
         description="Build and sign senyum-VERSION-ARCH-debNN.release, or make a release key.",
@@ -60,7 +60,7 @@ def main() -> None:
         if options.new_key:
             public = options.new_key.with_name(options.new_key.name + ".public.json")
             make_key(options.new_key, public)
-            sys.stdout.write(f"{options.new_key}: keep it secret, and a copy of it\n{public}\n")
+            sys.stdout.write(f"{options.new_key}: keep it secret and back it up\n{public}\n")
             return
         target = Target(RELEASES[options.release], options.arch)
         options.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The files of the package, laid out under a root that dpkg-deb packs."""
+"""The files of the package, in a folder that dpkg-deb packs."""
 
 import gzip
 import json
@@ -15,13 +15,24 @@ PACKAGING = REPOSITORY / "packaging"
 KEYS = "usr/share/senyum/release-keys.json"
 DEPENDS = "python3 (>= {python}), python3 (<< {following}), libc6 (>= 2.{glibc}), "
 DEPENDS += "systemd (>= 252), tzdata"
-DESCRIPTION = """Attendance unit: knows a face, asks for a smile, signs what it saw
+DESCRIPTION = """Attendance unit: recognises a face, asks for a smile, signs the event
  A wall-mounted unit for a Raspberry Pi with a Camera Module. Each attempt becomes a
  signed, numbered event that is durable before the green light and reaches any MQTT
- broker. No screen, no touch, no picture kept.
+ broker. No screen, no touch surface, no stored picture.
  .
- It brings its Python packages along and installs without a network; the camera and
- the pins are driven by the distribution's python3-picamera2 and python3-lgpio."""
+ The package contains its Python packages and installs without a network; it uses the
+ distribution's python3-picamera2 and python3-lgpio for camera and pins. The server is
+ not in it: pip install 'senyum-edge[central]'."""
+# The device, and the parts of the laboratory behind `senyum bench` and `senyum evaluate`.
+PACKAGES = (
+    "edge",
+    "senyum_lab/__init__.py",
+    "senyum_lab/bench",
+    "senyum_lab/cli",
+    "senyum_lab/evaluate",
+    "senyum_lab/servers",
+    "senyum_lab/simulate",
+)
 
 
 def _write(path: Path, content: str | bytes, mode: int = 0o644) -> None:
@@ -40,14 +51,15 @@ def _environment(target: Target, root: Path) -> None:
         root / LIB / "pyvenv.cfg",
         f"home = /usr/bin\ninclude-system-site-packages = true\nversion = {python}\n",
     )
-    # What an update compares itself with.
+    # `senyum update` compares a release with this version.
     _write(root / LIB / "release.json", json.dumps({"version": __version__}))
     links = root / LIB / "bin"
     links.mkdir(parents=True)
     (links / "python3").symlink_to(f"/usr/bin/python{python}")
     site = root / target.site
-    for package in ("edge", "senyum_central", "senyum_lab"):
-        for module in (REPOSITORY / package).rglob("*.py"):
+    for name in PACKAGES:
+        path = REPOSITORY / name
+        for module in path.rglob("*.py") if path.is_dir() else [path]:
             _copy(module, site / module.relative_to(REPOSITORY))
     for model in (REPOSITORY / "models").iterdir():
         if model.suffix in {".tflite", ".toml"} and model.name != "sources.toml":
@@ -85,7 +97,7 @@ def _documents(root: Path, version: str, day: str, bundled: str) -> None:
 
 
 def environment(target: Target, root: Path, cache: Path) -> list[Path]:
-    """Write the environment under `root`; returns the wheels in it."""
+    """Write the environment under `root` and return the wheels in it."""
     chosen = wheels.fetch(target, cache)
     wheels.install(target, chosen, root / target.site)
     _environment(target, root)
@@ -101,9 +113,9 @@ def lay_out(
     cache: Path,
     release_keys: Path | None = None,
 ) -> None:
-    """Fill the empty folder `root`; every file's time is `seconds` since 1970.
+    """Fill the empty folder `root`; every file gets the time `seconds` (Unix time).
 
-    `release_keys`: a JWK set of who may sign releases. Raises SecretError.
+    `release_keys`: JWK set of the keys that may sign releases. Raises SecretError.
     """
     chosen = environment(target, root, cache)
     if release_keys is not None:
@@ -145,7 +157,7 @@ Description: {DESCRIPTION}
 
 
 def settle(root: Path, seconds: int) -> None:
-    """Give every file its mode and one time: nobody writes here, and two builds are equal."""
+    """Set mode and time of every file, so that two builds are identical."""
     for path in (root, *root.rglob("*")):
         if not path.is_symlink():
             if path.is_dir() or path.stat().st_mode & 0o100:

@@ -1,4 +1,4 @@
-"""The packages of others: from the lock file to a site-packages folder, for another machine too."""
+"""Installs the locked dependencies into a site-packages folder, also for another machine."""
 
 import shutil
 import subprocess
@@ -16,16 +16,17 @@ from packaging.utils import canonicalize_name
 from deb_building import REPOSITORY, Target
 
 LOCK = REPOSITORY / "requirements/run.lock"
-# Declared by others and loaded by nothing on the unit: colorzero names setuptools and does not
-# import it (its .pth file would slow each start); litert names a backport of what Python 3.11 has;
-# a receiver that stores in PostgreSQL is no unit.
-NOT_NEEDED = {"setuptools", "backports-strenum", "psycopg"}
-# In wheels, and of no use on the unit: tests, and the accelerator of a graphics card.
+# Declared by dependencies and not imported on the unit: colorzero declares setuptools, whose .pth
+# file would slow down each start; litert declares a backport of what Python 3.11 has.
+NOT_NEEDED = {"setuptools", "backports-strenum"}
+# Not even downloaded: these and what only the server needs.
+SKIPPED = NOT_NEEDED | {"sqlalchemy", "psycopg", "psycopg-binary"}
+# Parts of wheels that the unit does not need: tests, and a GPU accelerator.
 PRUNED = ("numpy/**/tests", "ai_edge_litert/libLiteRtWebGpuAccelerator.so")
 
 
 def _environment(target: Target) -> dict[str, str]:
-    """Return what PEP 508 markers ask about, as the target would answer."""
+    """Return the values of PEP 508 markers on the target."""
     python = target.release.python
     return {
         "python_version": python,
@@ -41,7 +42,7 @@ def _environment(target: Target) -> dict[str, str]:
 
 
 def locked(lock: str, target: Target) -> dict[str, str]:
-    """Return name -> the lock's line without its marker, for what the target takes of it."""
+    """Return name -> line of the lock without its marker, for the packages of the target."""
     chosen: dict[str, str] = {}
     for line in lock.replace("\\\n", " ").splitlines():
         stated, hashed, digests = line.strip().partition(" --hash")
@@ -55,7 +56,7 @@ def locked(lock: str, target: Target) -> dict[str, str]:
 
 
 def needed(wanted: Iterable[str], requires: Mapping[str, list[str]], target: Target) -> set[str]:
-    """Return the names that `wanted` come to, following `requires` (name -> Requires-Dist)."""
+    """Return the names of `wanted` and their dependencies (`requires`: name -> Requires-Dist)."""
     environment, found = _environment(target), set[str]()
     waiting = list(wanted)
     while waiting:
@@ -69,7 +70,7 @@ def needed(wanted: Iterable[str], requires: Mapping[str, list[str]], target: Tar
 
 
 def metadata(wheel: Path) -> Message:
-    """Return what a wheel says of itself."""
+    """Return a wheel's metadata."""
     with ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
         return message_from_string(archive.read(name).decode())
@@ -91,13 +92,13 @@ def _pip(target: Target, *arguments: object) -> None:
 
 
 def fetch(target: Target, cache: Path) -> list[Path]:
-    """Return the wheels that the unit needs on `target`, each as the lock's digest says."""
+    """Return the wheels that the unit needs on `target`; pip checks the digests of the lock."""
     pinned = locked(LOCK.read_text(), target)
     folder = cache / f"wheels-{target.release.name}-{target.arch}"
     folder.mkdir(parents=True, exist_ok=True)
     lines = folder / "requirements.txt"
-    lines.write_text("\n".join(pinned[name] for name in sorted(pinned.keys() - NOT_NEEDED)) + "\n")
-    # A wheel that is there already is looked at and kept; its digest is checked all the same.
+    lines.write_text("\n".join(pinned[name] for name in sorted(pinned.keys() - SKIPPED)) + "\n")
+    # pip keeps a wheel that was downloaded before, and checks its digest again.
     _pip(target, "download", "--require-hashes", "-r", lines, "--dest", folder)
     versions = {name: Requirement(line.split(" --hash")[0]) for name, line in pinned.items()}
     wheels = {
@@ -107,12 +108,11 @@ def fetch(target: Target, cache: Path) -> list[Path]:
     }
     requires = {n: metadata(w).get_all("Requires-Dist") or [] for n, w in wheels.items()}
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-    own = project["dependencies"] + project["optional-dependencies"]["central"]
-    return [wheels[name] for name in sorted(needed(own, requires, target))]
+    return [wheels[name] for name in sorted(needed(project["dependencies"], requires, target))]
 
 
 def install(target: Target, wheels: list[Path], site: Path) -> None:
-    """Unpack `wheels` into the folder `site`, without their programs and tests."""
+    """Install `wheels` into the folder `site`, without their programs and tests."""
     _pip(target, "install", "--no-index", "--no-compile", "--target", site, *wheels)
     shutil.rmtree(site / "bin", ignore_errors=True)
     for pattern in PRUNED:
@@ -124,12 +124,12 @@ def install(target: Target, wheels: list[Path], site: Path) -> None:
 
 
 def bundled(wheels: list[Path]) -> str:
-    """Return one line a package: name, version, licence as it states it."""
+    """Return one line per package: name, version, licence."""
     lines = []
     for wheel in wheels:
-        said = metadata(wheel)
-        stated = said["License-Expression"] or said["License"] or ""
-        classes = [c for c in said.get_all("Classifier") or [] if c.startswith("License ::")]
+        about = metadata(wheel)
+        stated = about["License-Expression"] or about["License"] or ""
+        classes = [c for c in about.get_all("Classifier") or [] if c.startswith("License ::")]
         licence = stated.strip().splitlines()[:1] or [c.split(" :: ")[-1] for c in classes]
-        lines.append(f"{said['Name']} {said['Version']}: {', '.join(licence) or 'see its files'}")
+        lines.append(f"{about['Name']} {about['Version']}: {', '.join(licence) or 'see its files'}")
     return "\n".join(lines) + "\n"

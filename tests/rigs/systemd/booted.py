@@ -66,10 +66,10 @@ class Rig:
         return int(self.box.shows("senyum.service", "NRestarts")[0])
 
     def receiving(self) -> Any:
-        return self.box.started(
+        return self.box.serving(
             self.received,
-            *("senyum", "receive", "--json", "--broker", "127.0.0.1", "--grace", "600"),
-            *("--keys", "/root/keys.json", "--store", "/root/central.db"),
+            *("receive", "--json", "--broker", "127.0.0.1", "--grace", "600"),
+            *("--keys", self.home / "keys.json", "--store", self.home / "central.db"),
         )
 
     def another_event(self, before: int) -> None:
@@ -120,7 +120,7 @@ class Rig:
             if block.startswith(("apt-get install", "systemctl start")):
                 took += time.monotonic() - began
             if block.startswith("apt-get install"):
-                assert "waiting to be told who it is" in said, said
+                assert "waiting to be provisioned" in said, said
         assert self.is_ready()
         self.figures.append(f"install to READY, offline: {took:.1f} s (bar {INSTALL_S:.0f})")
         assert took <= INSTALL_S, took

@@ -44,10 +44,6 @@ replay = "/srv/frames"
 replay_loop = true
 """
 NO_SMILE = "[Service]\nEnvironment=SENYUM_ATTENDANCE__SMILE=false\n"
-AUTHORITY = "senyum admin keys --authority authority.key --role roster"
-AUTHORITY += " --units 'urn:senyum:depok:*:*' >/boot/firmware/authorities.json"
-DELIVER = "senyum admin roster --broker 127.0.0.1 --keys keys.json --authority authority.key"
-DELIVER += " --roster roster.senyum --roster-key roster.key"
 
 
 def a_claim_leads_to_an_accepted_event(rig: "Rig") -> None:
@@ -55,8 +51,12 @@ def a_claim_leads_to_an_accepted_event(rig: "Rig") -> None:
     boot = rig.box.root / "boot/firmware"
     boot.mkdir(parents=True, exist_ok=True)
     said = rig.box.sh("apt-get install -y ./newer.deb")
-    assert "waiting to be told who it is" in said, said
-    rig.box.sh(AUTHORITY)
+    assert "waiting to be provisioned" in said, said
+    key = rig.home / "authority.key"
+    keys = ("admin", "keys", "--authority", key, "--role", "roster")
+    (boot / "authorities.json").write_text(
+        rig.box.server(*keys, "--units", "urn:senyum:depok:*:*"), encoding="utf-8"
+    )
     claim = boot / "senyum-claim.toml"
     claim.write_text(CLAIM if rig.camera else CLAIM + REPLAY)
     rig.drop_in("smile.conf", NO_SMILE)
@@ -73,7 +73,11 @@ def a_claim_leads_to_an_accepted_event(rig: "Rig") -> None:
     with rig.receiving():
         until("an accepted event", lambda: bool(rig.events(AUDIT)), ACCEPTED_S)
         accepted = time.monotonic() - began
-        rig.box.sh(DELIVER)
+        rig.box.server(
+            *("admin", "roster", "--broker", "127.0.0.1", "--keys", rig.home / "keys.json"),
+            *("--authority", key, "--roster", rig.home / "roster.senyum"),
+            *("--roster-key", rig.home / "roster.key"),
+        )
         until("an accepted attendance", lambda: bool(rig.events()), ACCEPTED_S)
         recorded = time.monotonic() - began
     rig.figures.append(

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,16 +105,23 @@ class Container:
         values = dict(line.split("=", 1) for line in said if "=" in line)
         return [values[name] for name in names]
 
+    def _server(self, arguments: tuple[object, ...]) -> list[str]:
+        senyum = Path(sys.executable).with_name("senyum")  # the package has no server commands
+        return ["nsenter", f"--target={self._systemd()}", "--net", *map(str, (senyum, *arguments))]
+
+    def server(self, *arguments: object) -> str:
+        """Run a server command of this checkout in the container's network; return its output."""
+        return subprocess.run(
+            self._server(arguments), check=True, capture_output=True, text=True, timeout=120.0
+        ).stdout
+
     @contextmanager
-    def started(self, output: Path, *command: object) -> Iterator[None]:
-        """Run a command inside meanwhile, its output in a file out here."""
+    def serving(self, output: Path, *arguments: object) -> Iterator[None]:
+        """Run a server command meanwhile, with its output in a file."""
         with output.open("ab") as out:
-            # Among the processes out here nsenter becomes the program, which is ended below.
+            # nsenter becomes the program, which is terminated below.
             process = subprocess.Popen(
-                self._inside(command, "--mount", "--net", "--uts", "--ipc"),
-                env=ENVIRONMENT,
-                stdout=out,
-                stderr=self._log.open("ab"),
+                self._server(arguments), stdout=out, stderr=self._log.open("ab")
             )
         try:
             yield

@@ -1,4 +1,4 @@
-"""Patients, and a machine whose sensors are files."""
+"""A unit to check, on a machine whose sensors are files."""
 
 import os
 import time
@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from wireunit import SteppedClock
 
-from edge.appliance.doctor.context import DiagnosticContext
-from edge.appliance.doctor.result import DiagnosticResult
+from edge.appliance.doctor.diagnostics import DiagnosticContext, DiagnosticResult
 from edge.camera import Camera
 from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraError
@@ -23,12 +22,12 @@ from edge.types import Frame, Yuv
 ME = Owner(os.geteuid(), os.getegid())
 
 
-def patient(
+def make_context(
     folder: Path, settings: Mapping[str, Any] | None = None, **changes: Any
 ) -> DiagnosticContext:
-    """Return one whose state lies in `folder` and whose kernel in `folder`/root."""
+    """Return a context with its state in `folder` and /sys and /proc in `folder`/root."""
     (folder / "root").mkdir(exist_ok=True)
-    said = {
+    content = {
         "unit": {"org": "dinas", "site": "balai-kota", "name": "pintu-1"},
         "outbox": {
             "file": folder / "outbox.db",
@@ -40,20 +39,20 @@ def patient(
         **(settings or {}),
     }
     made = DiagnosticContext(
-        Settings.model_validate(said), SteppedClock(time.time()), ME, root=folder / "root"
+        Settings.model_validate(content), SteppedClock(time.time()), ME, root=folder / "root"
     )
     return replace(made, **changes)
 
 
 def kernel(folder: Path, files: Mapping[str, str]) -> None:
-    """Have the kernel say something in files below its root."""
+    """Write kernel files below the root."""
     for path, text in files.items():
         file = folder / "root" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n")
 
 
-def bulletin(**changes: Any) -> Status:
+def make_status(**changes: Any) -> Status:
     content = {
         "sentence": "Watching.",
         "source": "urn:senyum:dinas:balai-kota:pintu-1",
@@ -101,5 +100,5 @@ def noise(level: float, spread: float) -> Any:
     return drawn.clip(0, 255).astype(np.uint8)
 
 
-def said(finding: DiagnosticResult) -> tuple[str, str | None]:
-    return finding.verdict.value, finding.code
+def outcome(result: DiagnosticResult) -> tuple[str, str | None]:
+    return result.status.value, result.code

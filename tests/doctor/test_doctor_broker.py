@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from authority import Authority
+from diagnostic_fixture import make_context, make_status, outcome
 from private_servers import PrivateBroker, free_port
-from ward import bulletin, patient, said
 from wires import OLD_REFUSAL, ScriptedBroker, Wire
 from wireunit import Listener, Signer, WireUnit, attempt, until
 
-from edge.appliance.doctor.broker import brokers
-from edge.appliance.doctor.context import DiagnosticContext
+from edge.appliance.doctor.broker import check_brokers
+from edge.appliance.doctor.diagnostics import DiagnosticContext
 from edge.cli import main
 from edge.outbox.store import Outbox
 from edge.settings import BrokerSettings
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.broker
 
 
 def recorded(folder: Path) -> None:
-    """Have the unit of `patient` record one event."""
+    """Have the unit of `make_context` record one event."""
     signer = Signer(folder)
     outbox = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
     outbox.append(partial(signer.sealer.event, attempt(1)))
@@ -30,20 +30,20 @@ def recorded(folder: Path) -> None:
 
 
 def at(folder: Path, broker: BrokerSettings, **changes: Any) -> DiagnosticContext:
-    return patient(folder, {"broker": broker.model_dump(exclude_none=True)}, **changes)
+    return make_context(folder, {"broker": broker.model_dump(exclude_none=True)}, **changes)
 
 
-def last(examined: DiagnosticContext) -> tuple[str, str | None]:
-    return said(list(brokers(examined))[-1])
+def last(context: DiagnosticContext) -> tuple[str, str | None]:
+    return outcome(list(check_brokers(context))[-1])
 
 
 def test_events_are_let_in(broker: PrivateBroker, tmp_path: Path) -> None:
-    examined = at(tmp_path, broker.settings)
-    assert last(examined) == ("unchecked", None)  # nothing to try it with yet
+    context = at(tmp_path, broker.settings)
+    assert last(context) == ("unchecked", None)  # nothing to try it with yet
     recorded(tmp_path)
-    assert last(examined) == ("bad", "no-receiver")
+    assert last(context) == ("bad", "no-receiver")
     with Listener(broker.settings) as listener:
-        assert last(examined) == ("good", None)
+        assert last(context) == ("good", None)
         until(lambda: len(listener.events()) == 1, 20.0)
         assert {topic for topic, _, _ in listener.messages} == {
             "senyum/v1/dinas/balai-kota/pintu-1/event"
@@ -106,15 +106,15 @@ def test_the_daemon_at_work_is_not_disturbed(broker: PrivateBroker, tmp_path: Pa
     with Listener(broker.settings) as listener, WireUnit(tmp_path, broker.settings) as unit:
         unit.record(1)
         until(lambda: len(listener.events()) == 1, 20.0)
-        told = bulletin(link_up=False, broker="elsewhere:1")  # so that it does try
-        assert last(at(tmp_path, broker.settings, bulletin=told)) == ("good", None)
+        told = make_status(link_up=False, broker="elsewhere:1")  # so that it does try
+        assert last(at(tmp_path, broker.settings, daemon_status=told)) == ("good", None)
         until(lambda: len(listener.events()) == 2, 20.0)
         assert unit.changes == [True]
         here = f"127.0.0.1:{broker.port}"
-        told = bulletin(link_up=True, broker=here, codes=["no-receiver"], waiting=1)
-        assert last(at(tmp_path, broker.settings, bulletin=told)) == ("bad", "no-receiver")
-        told = bulletin(link_up=True, broker=here)
-        assert last(at(tmp_path, broker.settings, bulletin=told)) == ("good", None)
+        told = make_status(link_up=True, broker=here, codes=["no-receiver"], waiting=1)
+        assert last(at(tmp_path, broker.settings, daemon_status=told)) == ("bad", "no-receiver")
+        told = make_status(link_up=True, broker=here)
+        assert last(at(tmp_path, broker.settings, daemon_status=told)) == ("good", None)
         assert len(listener.events()) == 2
     first, second = listener.events()
     assert first == second
@@ -127,7 +127,7 @@ def test_the_command_as_a_technician_sees_it(
     config.write_text('[unit]\norg = "a"\n')
     common = ["--config", str(config), "--runtime", str(tmp_path)]
     assert main(["doctor", *common]) == 1
-    assert "[settings-wrong]; senyum provision" in capsys.readouterr().out
+    assert "[settings-wrong]; run senyum provision" in capsys.readouterr().out
     config.write_text(
         '[unit]\norg = "a"\nsite = "b"\nname = "c"\n[broker]\nport = 1\n'
         f'[outbox]\nfile = "{tmp_path}/outbox.db"\nsigning_key = "{tmp_path}/signing.key"\n'
@@ -143,8 +143,8 @@ def test_the_command_as_a_technician_sees_it(
     assert found["broker localhost:1"]["code"] == "broker-unreachable"
     assert not [each for each in report["findings"] if each["code"] == "internal"]
     assert main(["doctor", *common]) == 1
-    said_lines = capsys.readouterr().out.splitlines()
-    assert len(said_lines) == len(report["findings"])
-    assert any(line.startswith("BAD signing key: ") for line in said_lines)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(report["findings"])
+    assert any(line.startswith("BAD signing key: ") for line in lines)
     assert main(["doctor", "--loopback", "17", *common]) == 2
-    assert "--loopback names a pin" in capsys.readouterr().err
+    assert "--loopback names the pin" in capsys.readouterr().err

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from diagnostic_fixture import Still, make_context, make_status, noise, outcome
 from gpiozero.pins.mock import MockFactory, MockPWMPin
-from ward import Still, bulletin, noise, patient, said
 
-from edge.appliance.doctor.camera import camera
-from edge.appliance.doctor.outputs import signs
+from edge.appliance.doctor.camera import check_camera
+from edge.appliance.doctor.gpio import check_actuators
 from edge.errors import GpioError
 from edge.gpio.board import IndicatorBoard
 from edge.settings import GpioSettings
@@ -30,7 +30,7 @@ def test_a_camera_that_is_free_is_looked_through(
     tmp_path: Path, still: Still, found: tuple[str, str | None]
 ) -> None:
     asked = {"camera": {"fps": 10.0}}  # seven a second are enough, on a busy machine too
-    assert said(camera(patient(tmp_path, asked, open_camera=still))) == found
+    assert outcome(check_camera(make_context(tmp_path, asked, open_camera=still))) == found
     assert still.closed
 
 
@@ -50,8 +50,8 @@ def test_a_daemon_is_asked_what_it_sees(
     def opener(_: object) -> Any:
         raise AssertionError("the camera is the daemon's")
 
-    examined = patient(tmp_path, bulletin=bulletin(**changes), open_camera=opener)
-    assert said(camera(examined)) == found
+    context = make_context(tmp_path, daemon_status=make_status(**changes), open_camera=opener)
+    assert outcome(check_camera(context)) == found
 
 
 class Wired(MockPWMPin):  # type: ignore[misc] # gpiozero publishes no types
@@ -73,10 +73,10 @@ def wired(**wires: int) -> Any:
 
 def test_a_wire_back_measures_light_and_sound(tmp_path: Path) -> None:
     loopback = {"green": 22, "red": 23, "buzzer": 24}
-    whole = patient(tmp_path, loopback=loopback, open_board=wired(**loopback))
-    assert [said(each) for each in signs(whole)] == [("good", None)] * 3
-    cut = patient(tmp_path, loopback=loopback, open_board=wired(green=22))
-    assert [said(each) for each in signs(cut)] == [
+    whole = make_context(tmp_path, loopback=loopback, open_board=wired(**loopback))
+    assert [outcome(each) for each in check_actuators(whole)] == [("good", None)] * 3
+    cut = make_context(tmp_path, loopback=loopback, open_board=wired(green=22))
+    assert [outcome(each) for each in check_actuators(cut)] == [
         ("good", None),
         ("bad", "light-dead"),
         ("bad", "sound-dead"),
@@ -90,8 +90,8 @@ def test_a_person_says_what_they_see(tmp_path: Path) -> None:
         asked.append(question)
         return "red" not in question
 
-    found = list(signs(patient(tmp_path, ask=answer, open_board=wired())))
-    assert [said(each) for each in found] == [
+    found = list(check_actuators(make_context(tmp_path, ask=answer, open_board=wired())))
+    assert [outcome(each) for each in found] == [
         ("good", None),
         ("bad", "light-dead"),
         ("good", None),
@@ -100,14 +100,14 @@ def test_a_person_says_what_they_see(tmp_path: Path) -> None:
 
 
 def test_nobody_is_asked_where_nobody_is_and_the_daemon_keeps_its_pins(tmp_path: Path) -> None:
-    assert {each.verdict for each in signs(patient(tmp_path))} == {"unchecked"}
-    working = patient(tmp_path, bulletin=bulletin(), ask=lambda _: True)
-    assert all("systemctl stop senyum" in each.do for each in signs(working))
+    assert {each.status for each in check_actuators(make_context(tmp_path))} == {"unchecked"}
+    working = make_context(tmp_path, daemon_status=make_status(), ask=lambda _: True)
+    assert all("systemctl stop senyum" in each.remedy for each in check_actuators(working))
 
 
 def test_pins_that_somebody_has(tmp_path: Path) -> None:
     def opener(_: GpioSettings) -> IndicatorBoard:
         raise GpioError("gpio.green = 17: the pin cannot be had (busy)")
 
-    (found,) = signs(patient(tmp_path, ask=lambda _: True, open_board=opener))
-    assert said(found) == ("bad", "pins-lost")
+    (found,) = check_actuators(make_context(tmp_path, ask=lambda _: True, open_board=opener))
+    assert outcome(found) == ("bad", "pins-lost")
