@@ -4,9 +4,15 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge.contract.certificate import as_pem, load_key, make_request, new_key
+from edge.contract.certificate import (
+    as_pem,
+    check_absent,
+    create_output,
+    load_key,
+    make_request,
+    new_key,
+)
 from edge.errors import CertificateError
-from edge.system import files
 from edge.system.key_files import read_secret, write_secret
 
 
@@ -17,10 +23,10 @@ def request(name: str, key_file: Path, out: Path | None = None) -> bytes:
     missing and never changed. Raises CertificateError, and SecretError for a file that is no such
     key, or that others can read.
     """
-    files.check_absent(out)
+    check_absent(out)
     pem = make_request(name, _load_or_create(key_file))
     if out is not None:
-        files.create(out, pem)
+        create_output(out, pem)
     return pem
 
 

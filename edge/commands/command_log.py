@@ -19,7 +19,7 @@ from typing import Any
 from edge.errors import OutboxError
 from edge.outbox.integrity import BUSY_SECONDS, translate_sqlite_errors
 from edge.outbox.transaction import transaction
-from edge.system.key_files import sync_folder
+from edge.system.files import sync_folder
 
 log = logging.getLogger(__name__)
 

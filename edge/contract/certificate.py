@@ -4,6 +4,9 @@ ECDSA P-256, PKCS #8, and a PKCS #10 request. A unit's common name is ORG/SITE/U
 topics against it.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -19,6 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from edge.contract.topics import UnitName
 from edge.errors import CertificateError, SecretError
+from edge.system.files import create_file, lock_folder, replace_file
 
 LONGEST_NAME = 64  # characters of a common name (RFC 5280, ub-common-name)
 
@@ -69,3 +73,48 @@ def make_request(name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
     """Return a PKCS #10 request, PEM, that proves who holds the key."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished(name))
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def create_output(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a new file durably. Raises CertificateError if it exists or cannot be written."""
+    with _file_errors(path):
+        create_file(path, content, mode=mode)
+
+
+def replace_output(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace a file durably. Raises CertificateError if it cannot be written."""
+    with _file_errors(path):
+        replace_file(path, content, mode=mode)
+
+
+def check_absent(path: Path | None) -> None:
+    """Raise CertificateError if the file to be made exists already, or its folder does not."""
+    if path is None:
+        return
+    if path.exists() or path.is_symlink():
+        raise CertificateError(f"{path}: exists and is never overwritten; move it away first")
+    if not path.parent.is_dir():
+        raise CertificateError(f"{path}: {path.parent} is not a folder; make it first")
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes of ours out of `folder` meanwhile."""
+    with _file_errors(folder):
+        descriptor = lock_folder(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        raise CertificateError(
+            f"{path}: exists and is never overwritten; move it away first"
+        ) from None
+    except OSError as error:
+        raise CertificateError(f"{path}: cannot be written: {error.strerror}") from None

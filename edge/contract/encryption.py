@@ -19,7 +19,7 @@ from joserfc.jwk import OKPKey
 from edge.contract.jose import from_b64url, json_object, load_jwk_set
 from edge.contract.topics import UnitName
 from edge.errors import SecretError
-from edge.system.key_files import read_secret, sync_folder, write_secret
+from edge.system.key_files import read_secret, write_secret
 
 ALG = "ECDH-ES+A256KW"
 ENC = "A256GCM"
@@ -139,12 +139,6 @@ def _imported(jwk: Mapping[str, Any], more: tuple[str, ...]) -> OKPKey:
 
 
 def _create(path: Path) -> None:
-    """Make a key file that is there whole or not at all, however the power goes."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    write_secret(draft, EncryptionKey.generate()[1])
-    # A link never replaces a key that another process made meanwhile; a rename would.
+    """Make a key file, unless another process made it meanwhile."""
     with contextlib.suppress(FileExistsError):
-        path.hardlink_to(draft)
-    draft.unlink()
-    sync_folder(path.parent)
+        write_secret(path, EncryptionKey.generate()[1])

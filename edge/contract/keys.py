@@ -39,6 +39,7 @@ from edge.contract.jose import (
 from edge.contract.limits import EARLIEST, LATEST, whole
 from edge.contract.topics import UnitName
 from edge.errors import AlgorithmMissing, SecretError
+from edge.system.files import replace_file
 from edge.system.key_files import read_secret, secret_path, write_secret
 
 log = logging.getLogger(__name__)
@@ -403,14 +404,12 @@ def add_registration(
     Returns whether it took the place of another entry of the same key. `check` raises ValueError
     for entries that are none. Raises SecretError, and then leaves the file as it was.
     """
-    draft = path.with_name(path.name + ".new")
     try:
         before = load_jwk_set(path) if path.exists() else []
         check(before)
         others = [key for key in before if key["kid"] != registration["kid"]]
         content = json.dumps({"keys": [*others, dict(registration)]}, indent=2)
-        draft.write_text(content + "\n", encoding="utf-8")
-        draft.replace(path)
+        replace_file(path, content.encode() + b"\n", mode=0o644)
     except ValueError as error:
         raise SecretError(f"{path}: {error}") from None
     except OSError as error:

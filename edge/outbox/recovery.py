@@ -28,7 +28,7 @@ from edge.errors import OutboxDamaged, OutboxError
 from edge.outbox.integrity import ILLEGIBLE, connect
 from edge.outbox.schema import VERSION, build_new_file, move_into_place
 from edge.outbox.sequence_log import SequenceLog, SequenceRecord
-from edge.system.key_files import sync_folder
+from edge.system.files import sync_folder
 
 NO_DIGEST = digest("")  # what the first event follows where none before it is known
 KEEP = (

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.outbox.transaction import transaction
-from edge.system.key_files import sync_folder
+from edge.system.files import sync_folder
 
 VERSION = 2
 APPLICATION_ID = 0x53454E59  # tells an outbox from any other SQLite file

@@ -21,14 +21,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.errors import OutboxError
-from edge.system.key_files import sync_folder
+from edge.system.boot_id import boot_id
+from edge.system.files import sync_folder
 
 BLOCK = 256  # numbers reserved at a time: the most that a lost outbox leaves unused
 SLOT_BYTES = 512
 SLOTS = (0, 512)  # offsets
 _MAGIC = "senyum-numbers-1"
 _CLOSED = "closed"  # in the place of a boot id: an orderly end, and durable
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class SequenceLog:
         """Open the file, or make it; `mark` is None where it says nothing (yet, or any more)."""
         self.file = file
         self._count = 0
-        self.boot = _BOOT_ID.read_text(encoding="ascii").strip()
+        self.boot = boot_id()
         try:
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             sync_folder(file.parent)

@@ -15,7 +15,6 @@ is set aside at the start and the chain goes on in a new one (`outbox_mend`).
 """
 
 import contextlib
-import fcntl
 import json
 import logging
 import math
@@ -40,6 +39,7 @@ from edge.outbox.schema import VERSION, build_new_file, migrate, move_into_place
 from edge.outbox.sequence_log import SequenceLog
 from edge.outbox.summary import check_owner
 from edge.outbox.transaction import transaction
+from edge.system.files import lock_file
 
 log = logging.getLogger(__name__)
 
@@ -345,15 +345,11 @@ def _lock(file: Path) -> int:
     """Keep a second process out; the kernel gives the lock back whichever way this one ends."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return lock_file(file.with_name(file.name + ".lock"), wait=False)
+    except BlockingIOError:
+        raise OutboxUnusable(f"{file}: another senyum has it open; stop that one first") from None
     except OSError as error:
         raise OutboxError(f"{file}: cannot be opened: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise OutboxUnusable(f"{file}: another senyum has it open; stop that one first") from None
-    return descriptor
 
 
 def _make_or_find(file: Path, marker: Path | None) -> None:

@@ -1,8 +1,6 @@
 """What an outbox holds, for whoever is not the daemon: looks, and never makes or mends a file."""
 
 import contextlib
-import fcntl
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 from edge.contract.jose import claim, key_id
 from edge.errors import OutboxError, OutboxUnusable
 from edge.outbox.integrity import connect, translate_sqlite_errors
+from edge.system import files
 from edge.system.text import escaped
 
 
@@ -74,15 +73,6 @@ def was_replaced(newest: str | None, source: str) -> dict[str, Any] | None:
 def is_locked(file: Path) -> bool:
     """Whether a daemon has the outbox open. Raises OutboxError."""
     try:
-        descriptor = os.open(f"{file}.lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+        return files.is_locked(file.with_name(file.name + ".lock"))
     except OSError as error:
         raise OutboxError(f"{file}: cannot be looked into: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

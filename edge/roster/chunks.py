@@ -17,11 +17,10 @@ from edge.contract.roster_manifest import (
     Chunk,
     RosterManifest,
 )
-from edge.system.key_files import sync_folder
+from edge.system.files import replace_file, sync_folder
 
 KEY_BYTES = 32
 PIECE_BYTES = CHUNK_BYTES - NONCE_BYTES - TAG_BYTES
-_DRAFT = ".draft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +116,8 @@ class ChunkStore:
         if entry is None or not _is(entry, chunk):
             return False
         if name not in self._here:
-            draft = self._folder / (name + _DRAFT)
-            draft.write_bytes(chunk)
-            draft.rename(self._folder / name)
+            # Not durable: a chunk that a power cut damages is noticed by its digest.
+            replace_file(self._folder / name, chunk, mode=0o600, durable=False)
             self._here.add(name)
         return True
 

@@ -10,10 +10,9 @@ the other `sweep` wipes on the next start.
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 
-from edge.system.key_files import sync_folder
+from edge.system.files import sync_folder, write_draft
 from edge.system.supplied_files import check_replaceable
 
 _BLOCK = bytes(65_536)
@@ -26,18 +25,13 @@ def replace_and_wipe(path: Path, *parts: bytes) -> None:
     """
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    draft = Path(name)
+    draft = write_draft(path, *parts)
     earlier = _earlier(path)
     with contextlib.ExitStack() as opened:
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                if os.geteuid() == 0:  # written by root, read by the service that owns the folder
-                    owner = path.parent.stat()
-                    os.fchown(descriptor, owner.st_uid, owner.st_gid)
-                file.writelines(parts)
-                file.flush()
-                os.fsync(file.fileno())
+            if os.geteuid() == 0:  # written by root, read by the service that owns the folder
+                owner = path.parent.stat()
+                os.chown(draft, owner.st_uid, owner.st_gid)
             if earlier.exists():
                 sweep(path, earlier)
             old = opened.enter_context(path.open("r+b")) if path.is_file() else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.system import run_log as ends
+from edge.system.boot_id import boot_id
 from edge.types import AuditCode
 
 GRACE_S = 120.0  # of uptime; a reboot that has not begun by then was refused
@@ -37,7 +38,7 @@ class RestartAudit:
     def report(self, audit: Audits) -> None:
         """Tell what there is, at the start."""
         if self._state is not None and (asked := ends.reboot_requested(self._state)) is not None:
-            if asked.boot_id == ends.boot_id():
+            if asked.boot_id == boot_id():
                 self._asked = asked
             else:
                 self._telling[audit(AuditCode.REBOOTED, why="watchdog")] = self._state / ends.ASKED

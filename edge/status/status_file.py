@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from edge.system.boot_id import boot_id
+from edge.system.files import replace_file
+
 RUNTIME = Path("/run/senyum")  # RuntimeDirectory= of the service
 NAME = "status.json"
 EVERY_S = 5.0  # seconds between two writings of figures; what is wrong is written at once
@@ -77,12 +80,10 @@ class StatusFile:
         if self._file is None:
             return
         self._codes, self._due = bulletin.codes, time.monotonic() + EVERY_S
-        draft = self._file.with_suffix(".new")
         content = {**asdict(bulletin), "written_ns": time.monotonic_ns()}
         try:
-            draft.write_text(json.dumps(content), encoding="utf-8")
-            draft.chmod(0o644)  # for every user of the machine, whatever the service's umask
-            draft.replace(self._file)
+            # Mode 0644 so that every user of the machine can read it.
+            replace_file(self._file, json.dumps(content).encode(), mode=0o644, durable=False)
         except OSError:
             return
 
@@ -97,8 +98,8 @@ def read(folder: Path = RUNTIME) -> Status | None:
     try:
         content = json.loads((folder / NAME).read_bytes())
         bulletin = Status.of(content)
-        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        current = boot_id()
         alive = Path(f"/proc/{bulletin.pid:d}").exists()
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    return bulletin if alive and bulletin.boot_id == boot_id else None
+    return bulletin if alive and bulletin.boot_id == current else None

@@ -21,6 +21,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from edge.system.boot_id import boot_id
+
 log = logging.getLogger(__name__)
 
 _ANSWER_BYTES = 1024  # a helper's answer is shorter
@@ -71,11 +73,6 @@ class _Timex(ctypes.Structure):
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def boot_id() -> str:
-    """Return what tells this boot from every other."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def kernel_synchronized() -> bool:

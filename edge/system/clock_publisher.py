@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge.errors import ClockError
-from edge.system.clock import boot_id, kernel_synchronized
+from edge.system.boot_id import boot_id
+from edge.system.clock import kernel_synchronized
+from edge.system.files import replace_file
 
 ANSWER = Path("/run/senyum-clock/clock.json")
 EVERY_SECONDS = 10.0  # a sixth of the age at which an answer counts for nothing
@@ -38,12 +40,9 @@ class ClockPublisher:
             "boot_id": self._boot_id,
             "monotonic_ns": str(asked_ns),
         }
-        draft = self._file.with_name(f".{self._file.name}.new")
         try:
-            # In memory (/run): nothing to make durable, only never half an answer.
-            draft.write_text(json.dumps(answer), encoding="ascii")
-            draft.chmod(0o644)  # whatever the umask: the daemon is another user
-            draft.replace(self._file)
+            # Mode 0644 because the daemon is another user; not durable because /run is in memory.
+            replace_file(self._file, json.dumps(answer).encode(), mode=0o644, durable=False)
         except OSError as error:
             raise ClockError(f"{self._file}: cannot be written: {error.strerror}") from None
         return synchronized

@@ -1,75 +1,102 @@
-"""Files that are there whole or not at all, however the power goes, and never over others."""
+"""Files that are complete or absent after a power cut, and locks between processes.
 
-import contextlib
+A new content is written to a draft in the same folder, synced, and given its name in one step; the
+folder is synced last. All functions raise OSError.
+"""
+
 import fcntl
 import os
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 
-from edge.errors import CertificateError
-from edge.system.key_files import sync_folder
 
-
-def create(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Write a new file, durable; CertificateError where it exists or cannot be written."""
-    with _told(path):
-        draft = _draft(path, content, mode)
-        try:
-            # A link never replaces a file that is there; a rename would.
-            path.hardlink_to(draft)
-        finally:
-            draft.unlink()
-        sync_folder(path.parent)
-
-
-def replace(path: Path, content: bytes, *, mode: int = 0o644) -> None:
-    """Put a whole file in the place of the old one, durable; CertificateError where it cannot."""
-    with _told(path):
-        _draft(path, content, mode).replace(path)
-        sync_folder(path.parent)
-
-
-def check_absent(path: Path | None) -> None:
-    """Raise CertificateError where the file to be made exists already, or has no folder."""
-    if path is None:
-        return
-    if path.exists() or path.is_symlink():
-        raise CertificateError(f"{path}: exists and is never overwritten; move it away first")
-    if not path.parent.is_dir():
-        raise CertificateError(f"{path}: {path.parent} is no folder; make it first")
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes of ours out of `folder` meanwhile."""
-    with _told(folder):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def create_file(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a new file durably. Raises FileExistsError if there is one already."""
+    draft = write_draft(path, content, mode=mode)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        # A link never replaces a file that another process made meanwhile; a rename would.
+        path.hardlink_to(draft)
+    finally:
+        draft.unlink()
+    sync_folder(path.parent)
+
+
+def replace_file(path: Path, content: bytes, *, mode: int, durable: bool = True) -> None:
+    """Write a file in the place of any earlier one.
+
+    Without `durable` nothing is synced, for files in memory (/run) and for those that can be lost.
+    """
+    draft = write_draft(path, content, mode=mode, durable=durable)
+    try:
+        draft.replace(path)
+    except BaseException:
+        draft.unlink()
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_draft(path: Path, *parts: bytes, mode: int = 0o600, durable: bool = True) -> Path:
+    """Write the parts, joined, to a hidden file next to `path`, and return it.
+
+    Its name is `.NAME.RANDOM`. It belongs to root, or to the user that this process runs as.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)  # whatever the umask
+            file.writelines(parts)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
+    except BaseException:
+        Path(name).unlink()
+        raise
+    return Path(name)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable: a new file is lost in a power cut without it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _draft(path: Path, content: bytes, mode: int) -> Path:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
-    draft.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with os.fdopen(os.open(draft, flags, mode), "wb") as file:
-        os.fchmod(file.fileno(), mode)  # whatever the umask
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return draft
+def lock_file(path: Path, *, wait: bool) -> int:
+    """Lock a file, made with mode 0600 if missing, and return its descriptor; closing it unlocks.
+
+    The kernel unlocks it too when the process ends. Raises BlockingIOError if another process
+    holds the lock and `wait` is false.
+    """
+    return _locked(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), wait=wait)
 
 
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def lock_folder(path: Path) -> int:
+    """Wait for the lock of a folder, and return its descriptor; closing it unlocks."""
+    return _locked(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), wait=True)
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock of a file; False if the file is missing."""
     try:
-        yield
-    except FileExistsError:
-        raise CertificateError(
-            f"{path}: exists and is never overwritten; move it away first"
-        ) from None
-    except OSError as error:
-        raise CertificateError(f"{path}: cannot be written: {error.strerror}") from None
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _locked(descriptor: int, *, wait: bool) -> int:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

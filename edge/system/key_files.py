@@ -7,10 +7,10 @@ the path that a setting names.
 import contextlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from edge.errors import SecretError
+from edge.system.files import create_file
 from edge.system.supplied_files import as_text, check_line, open_regular, read_whole
 
 LARGEST = 250_000  # bytes of any key file; the largest take a few hundred
@@ -67,23 +67,4 @@ def write_secret(path: Path, content: bytes) -> None:
     Durable when this returns; however the power goes, it is there whole or not at all.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # A link never replaces a key that another process made meanwhile; a rename would.
-        path.hardlink_to(draft)
-    finally:
-        Path(draft).unlink()
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable: a new file is lost in a power cut without it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    create_file(path, content, mode=0o600)

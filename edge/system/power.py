@@ -4,10 +4,11 @@
 """
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from edge.system.files import replace_file
 
 STATE_FILE = Path("/run/senyum-power/power.json")
 STALE_NS = 60_000_000_000
@@ -37,6 +38,4 @@ def load_power_reading(file: Path = STATE_FILE) -> PowerReading | None:
 
 def save_power_reading(reading: PowerReading, file: Path) -> None:
     """Replace `file` atomically. Not synced: the file is in /run. Raises OSError."""
-    new = file.with_suffix(".new")
-    new.write_text(json.dumps(asdict(reading)), encoding="ascii")
-    os.replace(new, file)  # noqa: PTH105 - atomic, as its name says
+    replace_file(file, json.dumps(asdict(reading)).encode(), mode=0o644, durable=False)

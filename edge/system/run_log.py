@@ -5,13 +5,14 @@ leaves a line in the runtime directory, which lasts as long as the boot, and, wh
 asked for, a file in the state directory, which outlasts it.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.system.boot_id import boot_id
+from edge.system.files import replace_file
+
 ENDS, ASKED = "ends", "reboot-asked"
 KEPT = 64  # lines: the number of restarts in a row that can be told
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BYTES = 4096  # of a file that is read
 FAILURES_PER_REBOOT = 6  # failures of the daemon in a row after which a reboot is requested
 GOOD = "success"  # $SERVICE_RESULT; systemd.exec(5)
@@ -23,11 +24,6 @@ class RebootRequest:
 
     boot_id: str
     uptime_s: float
-
-
-def boot_id() -> str:
-    """Return the kernel's name for this boot."""
-    return BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def record(runtime: Path, result: str, status: str) -> None:
@@ -46,10 +42,7 @@ def last_exits(runtime: Path) -> list[str]:
 
 def request_reboot(state: Path, uptime_s: float) -> None:
     """Leave word, on the disk, that a reboot was asked for."""
-    with (state / ASKED).open("w", encoding="ascii") as out:
-        out.write(f"{boot_id()} {uptime_s:.0f}\n")
-        out.flush()
-        os.fsync(out.fileno())
+    replace_file(state / ASKED, f"{boot_id()} {uptime_s:.0f}\n".encode(), mode=0o644)
 
 
 def reboot_requested(state: Path) -> RebootRequest | None:

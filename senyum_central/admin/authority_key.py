@@ -1,7 +1,6 @@
 """The key of an authority, and the numbers it has given."""
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -10,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge.contract.authority import ROLES, Role, roles_of
+from edge.contract.certificate import replace_output
 from edge.contract.keys import SigningKey
 from edge.errors import CertificateError, SecretError
-from edge.system import files
-from edge.system.key_files import read_secret, sync_folder, write_secret
+from edge.system.files import lock_file, replace_file
+from edge.system.key_files import read_secret, write_secret
 
 _MOST = 2**53 - 1  # a JSON number that every language reads exactly
 
@@ -46,7 +46,7 @@ def load_or_create(
         whole = json.dumps({**json.loads(content), ROLES: sorted(wanted)}).encode()
         try:
             if there:
-                files.replace(path, whole, mode=0o600)
+                replace_output(path, whole, mode=0o600)
             else:
                 write_secret(path, whole)
         except (OSError, CertificateError) as error:
@@ -67,14 +67,7 @@ def next_number(key: Path, clock: Callable[[], float] = time.time) -> int:
             number = max(_last(file) + 1, int(clock()))
             if number > _MOST:
                 raise SecretError(f"{file}: {number} is higher than any number of a command")
-            draft = file.with_name(file.name + ".new")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-                opened.write(f"{number}\n")
-                opened.flush()
-                os.fsync(opened.fileno())
-            draft.replace(file)
-            sync_folder(file.parent)
+            replace_file(file, b"%d\n" % number, mode=0o600)
     except OSError as error:
         raise SecretError(f"{file}: the number cannot be kept: {error.strerror}") from None
     return number
@@ -98,9 +91,8 @@ def _last(file: Path) -> int:
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
     """Keep other processes out; the kernel gives the lock back whichever way this one ends."""
-    lock = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = lock_file(file.with_name(file.name + ".lock"), wait=True)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)

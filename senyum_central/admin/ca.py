@@ -23,10 +23,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from edge.contract.certificate import new_key
+from edge.contract.certificate import check_absent, create_output, locked, new_key, replace_output
 from edge.errors import CertificateError
 from edge.mqtt.ca_bundle import read_certificates
-from edge.system import files
 from edge.system.key_files import LARGEST, read_secret
 from edge.system.supplied_files import read_regular
 from senyum_central.admin.certificate_index import CertificateEntry, CertificateIndex
@@ -137,9 +136,9 @@ class CertificateAuthority:
         certificate = make_authority(name, key, Validity.of(now, days))
         # The certificate comes last: without it the folder is no authority, however power goes.
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-        files.create(folder / _KEY, private, mode=0o600)
+        create_output(folder / _KEY, private, mode=0o600)
         CertificateIndex().save(folder / _REGISTER)
-        files.create(folder / _CERTIFICATE, certificate.public_bytes(Encoding.PEM))
+        create_output(folder / _CERTIFICATE, certificate.public_bytes(Encoding.PEM))
         made = cls(CaDirectory(folder), key)
         made.publish(now)
         return made
@@ -173,8 +172,8 @@ class CertificateAuthority:
         Refused where the name has a certificate that is still good: `renew` or `revoke` that.
         """
         public_key = _requested(request, subject.name)
-        files.check_absent(out)
-        with files.locked(self._shelf.folder):
+        check_absent(out)
+        with locked(self._shelf.folder):
             register = self._shelf.register
             for entry in register.named(subject.name):
                 if entry.live(now):
@@ -197,8 +196,8 @@ class CertificateAuthority:
         The old certificate stays good until it ends, so that the new one can be put in its place
         without haste.
         """
-        files.check_absent(out)
-        with files.locked(self._shelf.folder):
+        check_absent(out)
+        with locked(self._shelf.folder):
             register = self._shelf.register
             old = self._shelf.newest(name)
             public_key = (
@@ -216,7 +215,7 @@ class CertificateAuthority:
         reason: x509.ReasonFlags = x509.ReasonFlags.unspecified,
     ) -> list[CertificateEntry]:
         """Revoke all certificates of a name, or the one of a serial number; publish the list."""
-        with files.locked(self._shelf.folder):
+        with locked(self._shelf.folder):
             register = self._shelf.register
             found = [
                 entry
@@ -234,7 +233,7 @@ class CertificateAuthority:
 
     def publish(self, now: datetime, days: int = CRL_DAYS) -> x509.CertificateRevocationList:
         """Make the revocation list anew, good for so many days."""
-        with files.locked(self._shelf.folder):
+        with locked(self._shelf.folder):
             self._publish(self._shelf.register, now, days)
         return self._shelf.revocation_list
 
@@ -264,7 +263,7 @@ class CertificateAuthority:
         # Registered before it is out: what is not in the register could not be revoked.
         register.save(self._shelf.folder / _REGISTER)
         if out is not None:
-            files.create(out, entry.pem)
+            create_output(out, entry.pem)
         return entry
 
     def _publish(self, register: CertificateIndex, now: datetime, days: int) -> None:
@@ -274,7 +273,7 @@ class CertificateAuthority:
         made = make_revocation_list(revoked, register.crl, validity, self._certificate, self._key)
         # The register first: the power may go between the two, and the list can be made again.
         register.save(self._shelf.folder / _REGISTER)
-        files.replace(self._shelf.crl_file, made.public_bytes(Encoding.PEM))
+        replace_output(self._shelf.crl_file, made.public_bytes(Encoding.PEM))
 
 
 def _requested(path: Path, name: str) -> PublicKey:

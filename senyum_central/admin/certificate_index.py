@@ -18,8 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from edge.contract.certificate import replace_output
 from edge.errors import CertificateError
-from edge.system import files
 from senyum_central.admin.certificates import CertificateKind, Revocation
 
 
@@ -77,7 +77,7 @@ class CertificateIndex:
     def save(self, path: Path) -> None:
         """Replace the file; CertificateError where it cannot be written."""
         content = {"crl": self.crl, "certificates": [_written(entry) for entry in self.entries]}
-        files.replace(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600)
+        replace_output(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600)
 
     def named(self, name: str) -> list[CertificateEntry]:
         return [entry for entry in self.entries if entry.name == name]

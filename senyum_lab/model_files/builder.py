@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edge.system.files import replace_file
 from senyum_lab.model_files import tflite_rewrite
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,22 +226,6 @@ def card_text(card: str, tables: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([f"{before}{TABLE_BEGIN}", *rows, f"{TABLE_END}{after}"])
 
 
-def write(path: Path, content: bytes) -> None:
-    """Replace a file atomically."""
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).rename(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
 @contextmanager
 def step(text: str) -> Iterator[None]:
     """Print what is being done, and "done" on the same line."""
@@ -287,7 +271,7 @@ def main() -> int:
         for name, content in files.items():
             changed = not (output / name).is_file() or (output / name).read_bytes() != content
             if changed:
-                write(output / name, content)
+                replace_file(output / name, content, mode=0o644)
             digest = hashlib.sha256(content).hexdigest()
             print(f"{digest}  {output / name}{'' if changed else '  (unchanged)'}")
     except (BuildError, tflite_rewrite.RewriteError, OSError) as error:

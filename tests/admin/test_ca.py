@@ -308,7 +308,7 @@ def test_nothing_is_written_over(tmp_path: Path, ca: CertificateAuthority, csr: 
         CertificateAuthority.create(tmp_path / "ca", "again", PASSPHRASE, NOW)
     with pytest.raises(CertificateError, match="never overwritten"):
         request(UNIT, tmp_path / "unit.key", csr)
-    with pytest.raises(CertificateError, match="no folder"):
+    with pytest.raises(CertificateError, match="not a folder"):
         ca.issue(Subject.client(UNIT), csr, NOW, out=tmp_path / "none" / "unit.pem")
     assert tree(tmp_path) == before
 

@@ -124,22 +124,6 @@ def test_failed_download_says_why_and_leaves_nothing(
     assert list((tmp_path / "packages").iterdir()) == []
 
 
-def test_write_replaces_the_whole_file(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    path.write_bytes(b"old and longer")
-    builder.write(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
-
-
-def test_failed_write_leaves_no_half_file(tmp_path: Path) -> None:
-    path = tmp_path / "model"
-    (path / "in the way").mkdir(parents=True)
-    with pytest.raises(OSError, match="model"):
-        builder.write(path, b"new")
-    assert [p.name for p in tmp_path.iterdir()] == ["model"]
-
-
 def test_manifest_text_reads_back_as_it_was() -> None:
     tables = {"a": {"file": 'q"uote\\', "scale": 1 / 3, "shapes": [[1, 2], []], "calibration": {}}}
     tables["b"] = tables["a"] | {"calibration": {"slope": 1.5, "intercept": -0.25}}

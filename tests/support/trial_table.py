@@ -25,8 +25,8 @@ from wireunit import until
 
 from edge.errors import ErrorCode
 from edge.inference.models import Models, shipped
+from edge.system.boot_id import boot_id
 from edge.system.power import PowerReading
-from edge.system.run_log import boot_id
 from edge.types import CueName, Outcome
 from senyum_lab.servers.mosquitto import PrivateBroker
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import ProvisionError
-from edge.system.key_files import sync_folder
+from edge.system.files import sync_folder
 from edge.system.privileges import Owner, run_as
 
 PENDING = "provision.pending"

@@ -16,7 +16,7 @@ from edge.appliance.provision.atomic_apply import AtomicApply, overwrite
 from edge.appliance.provision.claim import NAME, Documents
 from edge.appliance.provision.plan import ProvisioningTarget
 from edge.errors import ProvisionError, SenyumError
-from edge.system.key_files import sync_folder
+from edge.system.files import replace_file, sync_folder
 from edge.system.supplied_files import open_regular
 from edge.system.text import escaped
 
@@ -136,11 +136,7 @@ def _rename(found: Sequence[Path]) -> str:
 def _begin_wiping(mark: Path, claim: Path) -> None:
     """Note which claim was applied: if the power goes, its zeros are not a damaged claim."""
     try:
-        with mark.open("wb") as file:
-            file.write(os.fsencode(claim))
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(mark.parent)
+        replace_file(mark, os.fsencode(claim), mode=0o644)
     except OSError as error:
         raise ProvisionError(f"{mark}: cannot be written: {error.strerror}") from None
 

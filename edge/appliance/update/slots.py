@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edge.appliance.update.release import MANIFEST, SPARE_BYTES, Release
 from edge.errors import UpdateError
-from edge.system.key_files import sync_folder
+from edge.system.files import replace_file, sync_folder
 
 ROOT = Path("/var/lib/senyum-releases")
 UNKNOWN_VERSION = "-"  # the version of an environment that does not say it
@@ -141,13 +141,8 @@ class Slots:
 
     def note(self, trial: PendingUpdate) -> None:
         """Keep what is known of the trial, durably."""
-        draft = self.root / "pending.json.new"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(asdict(trial), file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.root / "pending.json")
-        sync_folder(self.root)
+        content = json.dumps(asdict(trial)).encode()
+        replace_file(self.root / "pending.json", content, mode=0o644)
 
     def end(self) -> None:
         """End the trial; what `current` names is in force for good."""

@@ -8,7 +8,6 @@
 Whatever the new version may break, it is the version before it that watches (`keeper`).
 """
 
-import fcntl
 import logging
 import os
 import time
@@ -22,11 +21,11 @@ from edge.appliance.update.selftest_runner import run_self_test
 from edge.appliance.update.service import Service, ServiceStatus
 from edge.appliance.update.slots import PendingUpdate, Slots, order
 from edge.errors import UpdateError, UpdateRefused
+from edge.system.boot_id import boot_id
+from edge.system.files import lock_file
 from edge.system.text import pluralize
 
 log = logging.getLogger(__name__)
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Updater:
         *,
         test: SelfTest = run_self_test,
         patience: WatchPolicy | None = None,
-        boot: Callable[[], str] = lambda: BOOT_ID.read_text(encoding="ascii").strip(),
+        boot: Callable[[], str] = boot_id,
     ) -> None:
         self._versions = versions
         self._service = service
@@ -194,12 +193,11 @@ class Updater:
     def _alone(self) -> Iterator[None]:
         """Hold the folder, so that two updates never run side by side."""
         self._versions.root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._versions.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise UpdateError("another update is at work; wait until it is over") from None
+            descriptor = lock_file(self._versions.root / "lock", wait=False)
+        except BlockingIOError:
+            raise UpdateError("another update is at work; wait until it is over") from None
+        try:
             yield
         finally:
             os.close(descriptor)

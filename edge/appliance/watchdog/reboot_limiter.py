@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge.appliance.watchdog import Level, log
 from edge.system import run_log
+from edge.system.files import replace_file
 from edge.system.run_log import FAILURES_PER_REBOOT
 
 WITHIN_S = 15 * 60  # of uptime; with a watchdog of one minute, six failures take seven minutes
@@ -56,12 +57,8 @@ def may_reboot(folder: Path, now_s: float) -> bool:
     recent = [at for at in _numbers(file) if at >= now_s - DAYS * 86_400]
     if len(recent) >= REBOOTS:
         return False
-    new = file.with_suffix(".new")
-    with new.open("w", encoding="ascii") as out:
-        out.writelines(f"{at:.0f}\n" for at in [*recent, now_s])
-        out.flush()
-        os.fsync(out.fileno())
-    new.replace(file)
+    lines = (f"{at:.0f}\n" for at in [*recent, now_s])
+    replace_file(file, "".join(lines).encode(), mode=0o644)
     return True
 
 
