@@ -1,4 +1,4 @@
-"""`scripts/fuzz`: count crashes, and what was accepted that nobody signed."""
+"""`scripts/fuzz`: count crashes, and accepted input that was not signed."""
 
 import argparse
 import hashlib
@@ -13,14 +13,14 @@ from collections import Counter
 from pathlib import Path
 
 from senyum_lab.fuzzing import files, guided, ordered, signed
-from senyum_lab.fuzzing.target import Target
+from senyum_lab.fuzzing.mutate import Target
 
 PROGRESS_SECONDS = 10.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - files that are altered in every try need no disk
 
 
-class Tries:
-    """Counts, and keeps what was wrong."""
+class FuzzRun:
+    """Counts the tries, and stores the inputs that caused a fault."""
 
     def __init__(self, seed: int, keep: Path) -> None:
         self.done: Counter[str] = Counter()
@@ -28,53 +28,55 @@ class Tries:
         self._seed = seed
         self._keep = keep
 
-    def one(self, target: Target, number: int) -> None:
-        """Try input `number` of a target: the same for a seed, whatever was tried before."""
+    def try_number(self, target: Target, number: int) -> None:
+        """Try input `number` of a target; it depends only on the seed."""
         chance = random.Random(f"{self._seed} {target.name} {number}")  # noqa: S311
         good = chance.choice(target.good)
-        content = chance.choice(target.ways)(chance, good, target.good)
+        content = chance.choice(target.mutations)(chance, good, target.good)
         self.done[target.name] += 1
-        self.judge(target, content, f"--seed {self._seed} --only {target.name!r}:{number}")
+        self.check(target, content, f"--seed {self._seed} --only {target.name!r}:{number}")
 
-    def judge(self, target: Target, content: bytes, again: str) -> None:
+    def check(self, target: Target, content: bytes, again: str) -> None:
         try:
             accepted = target.read(content)
         except Exception:  # noqa: BLE001 - which is what is looked for
             self._fault(target, content, again, traceback.format_exc())
             return
         if accepted and not (target.strict and content in target.good):
-            self._fault(target, content, again, "accepted, and nobody wrote it so")
+            self._fault(target, content, again, "accepted invalid input")
 
     def _fault(self, target: Target, content: bytes, again: str, why: str) -> None:
         self._keep.mkdir(parents=True, exist_ok=True)
         name = f"{target.name.replace(' ', '-')}-{hashlib.sha256(content).hexdigest()[:12]}"
         (self._keep / name).write_bytes(content)
         self.faults.append(f"{target.name}: {why.strip().splitlines()[-1]} ({again})")
-        print(f"FAULT in {target.name}, kept as {self._keep / name}; again by {again}\n{why}")
+        print(f"FAULT in {target.name}, input in {self._keep / name}; repeat with {again}\n{why}")
 
 
 def main() -> int:
-    """Try; returns 1 where there was a fault."""
+    """Run the fuzzer; return 1 if there was a fault."""
     parser = argparse.ArgumentParser(
-        prog="scripts/fuzz", description="Try readers with malformed, cut and altered input."
+        prog="scripts/fuzz", description="Feed malformed, truncated and modified input to readers."
     )
-    parser.add_argument("--tries", type=int, default=20_000, help="in all (default: 20,000)")
+    parser.add_argument("--tries", type=int, default=20_000, help="in total (default: 20,000)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", metavar="TARGET[:NUMBER]", help="one target, or one try of it")
+    parser.add_argument(
+        "--only", metavar="TARGET[:NUMBER]", help="run one target, or one try of it"
+    )
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     parser.add_argument(
-        "--keep", type=Path, default=Path(".cache/fuzz"), help="where faults are kept"
+        "--keep", type=Path, default=Path(".cache/fuzz"), help="folder for inputs that cause faults"
     )
     parser.add_argument(
         "--guided",
         type=float,
         metavar="SECONDS",
-        help="so long in all, led by coverage instead of --tries (needs atheris)",
+        help="run for this time in total, guided by coverage, instead of --tries (needs atheris)",
     )
     options = parser.parse_args()
     if options.guided and not guided.available():
         parser.error(f"--guided {guided.MISSING}")
-    logging.disable()  # readers say what is wrong, a million times
+    logging.disable()  # readers would log a million warnings
     place = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="senyum-fuzz-", dir=place) as name:
         folder = Path(name)
@@ -83,41 +85,41 @@ def main() -> int:
         if only:
             targets = [target for target in targets if target.name == only]
         if not targets:
-            parser.error(f"--only {only}: no such target")
+            parser.error(f"--only {only}: unknown target")
         if options.guided:
             named = [(target.name, target.share) for target in targets]
             return guided.run(named, options.guided, options.seed, options.keep)
-        tries = Tries(options.seed, options.keep)
+        run = FuzzRun(options.seed, options.keep)
         began = time.monotonic()
         if number:
-            tries.one(targets[0], int(number))
+            run.try_number(targets[0], int(number))
         else:
-            _all(targets, options.tries, tries)
+            _run_all(targets, options.tries, run)
         seconds = time.monotonic() - began
-    total = tries.done.total()
-    counts = {"tries": total, "seconds": round(seconds, 1), "faults": tries.faults}
+    total = run.done.total()
+    counts = {"tries": total, "seconds": round(seconds, 1), "faults": run.faults}
     if options.json:
-        print(json.dumps({**counts, "targets": dict(tries.done)}, indent=2))
+        print(json.dumps({**counts, "targets": dict(run.done)}, indent=2))
     else:
-        for target, count in tries.done.items():
+        for target, count in run.done.items():
             print(f"{target:20} {count:9,}")
         rate = total / seconds
         print(
-            f"{total:,} tries in {seconds:.0f} s ({rate:,.0f} a second), {len(tries.faults)} faults"
+            f"{total:,} tries in {seconds:.0f} s ({rate:,.0f} a second), {len(run.faults)} faults"
         )
-    return 1 if tries.faults else 0
+    return 1 if run.faults else 0
 
 
-def _all(targets: list[Target], count: int, tries: Tries) -> None:
-    """Share the tries out, in turns, so that a run that is stopped has tried everything."""
+def _run_all(targets: list[Target], count: int, run: FuzzRun) -> None:
+    """Distribute the tries in turns, so that an interrupted run has tried every target."""
     whole = sum(target.share for target in targets)
-    said = time.monotonic()
+    reported = time.monotonic()
     for step in range(count):
-        behind = max(targets, key=lambda t: (step + 1) * t.share / whole - tries.done[t.name])
-        tries.one(behind, tries.done[behind.name])
-        if time.monotonic() > said + PROGRESS_SECONDS:
-            said = time.monotonic()
-            print(f"{step + 1:,} tries, {len(tries.faults)} faults", file=sys.stderr, flush=True)
+        behind = max(targets, key=lambda t: (step + 1) * t.share / whole - run.done[t.name])
+        run.try_number(behind, run.done[behind.name])
+        if time.monotonic() > reported + PROGRESS_SECONDS:
+            reported = time.monotonic()
+            print(f"{step + 1:,} tries, {len(run.faults)} faults", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

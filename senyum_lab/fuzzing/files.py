@@ -1,4 +1,4 @@
-"""Readers of files: keys, settings, roster, outbox, the clock's helper."""
+"""Targets that read files: keys, settings, roster, outbox, clock status."""
 
 import contextlib
 import json
@@ -23,11 +23,10 @@ from edge.roster.file import save
 from edge.settings import Settings, UnitSettings, load
 from edge.system.clock import SystemClock
 from edge.types import Audit, AuditCode
-from senyum_lab.fuzzing.mutate import by_bytes, by_json, by_lines
-from senyum_lab.fuzzing.target import Target
+from senyum_lab.fuzzing.mutate import Target, by_bytes, by_json, by_lines
 
 VECTORS = Path(__file__).parents[2] / "docs" / "contract" / "vectors"
-_EVENTS = 12  # in the outbox that is damaged
+_EVENTS = 12  # in the damaged outbox
 _KEY = bytes(32)
 
 SETTINGS = b"""\
@@ -65,7 +64,7 @@ retention_days = 90
 def _tried(
     path: Path, read: Callable[[Path], object], *expected: type[Exception]
 ) -> Callable[[bytes], bool]:
-    """Return what hands a reader its input as a file; it may refuse it, and nothing else."""
+    """Return a function that passes input to a reader as a file; the reader may reject it."""
 
     def attempt(content: bytes) -> bool:
         path.write_bytes(content)
@@ -78,13 +77,13 @@ def _tried(
 
 
 def targets(folder: Path) -> list[Target]:
-    """Return them; `folder` is for files of their own, best in memory."""
+    """Return the targets; `folder` is for their files, preferably in memory."""
     keys = (VECTORS / "keys.json").read_bytes()
     signing = folder / "signing.key"
     kid = SigningKey.load_or_create(signing).kid
 
     def key(content: bytes) -> bool:
-        """Read a key; what is accepted must sign as the key that is registered."""
+        """Read a key; an accepted key must be able to sign."""
         signing.write_bytes(content)
         try:
             found = SigningKey.load_or_create(signing)
@@ -141,7 +140,7 @@ def _roster(path: Path) -> Target:
 
 
 def _outbox(folder: Path) -> list[Target]:
-    """Damage one file of an outbox; it must start, or say why not, and hand out nothing new."""
+    """Damage one file of an outbox. It must open or raise OutboxError, and return no new event."""
     good, tried = folder / "good", folder / "tried"
     good.mkdir(parents=True)
     names = ("outbox.db", "signing.key.begun")
@@ -163,11 +162,11 @@ def _outbox(folder: Path) -> list[Target]:
             try:
                 new = again.append(partial(sealer.event, audit))
                 reader = OutboxReader(tried / "outbox.db")
-                handed = {row.token for row in reader.after(reader.delivered(), 1000)}
+                returned = {row.token for row in reader.after(reader.delivered(), 1000)}
                 reader.close()
             finally:
                 again.close()
-            return not handed <= signed | {row.token for row in new}
+            return not returned <= signed | {row.token for row in new}
         return False
 
     return [

@@ -1,4 +1,4 @@
-"""Ways to alter good input: by bytes, by the structure of JSON, and by the parts of a JWS."""
+"""The targets of fuzzing, and mutations of valid input: bytes, JSON, JWS and lines."""
 
 import base64
 import binascii
@@ -6,9 +6,12 @@ import copy
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-LARGEST = 80_000  # bytes; more than any reader takes
+from senyum_lab.fuzzing.values import NUMBERS, STRINGS, near, written
+
+LARGEST = 80_000  # bytes; more than any reader accepts
 _INTERESTING = (
     b"\x00",
     b"\xff",
@@ -23,46 +26,37 @@ _INTERESTING = (
     b"/",
     b"\x80",
 )
-_NESTED = 20_000  # levels: deeper than Python's own stack
+_NESTED = 20_000  # levels: more than the stack of Python allows
 
-VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    False,
-    0,
-    -1,
-    1,
-    2**31,
-    2**63,
-    -(2**63),
-    2**64,
-    10**30,
-    0.0,
-    -0.0,
-    1e308,
-    -1e-308,
-    float("nan"),
-    float("inf"),
-    "",
-    "0",
-    " ",
-    "\x00",
-    "\ud800",  # half a character: JSON can write it, UTF-8 cannot
-    "\u202e",
-    "null",
-    "../../etc/passwd",
-    "urn:senyum:a:b:c",
-    "9" * 5000,
-    "A" * 5000,
-    [],
-    {},
-    [[]],
-    {"": None},
+_VALUES: tuple[Any, ...] = (
+    *(None, True, False, *NUMBERS, *STRINGS),
+    *("0", "../../etc/passwd", "urn:senyum:a:b:c", "9" * 5000, "A" * 5000),
+    *([], {}, [[]], {"": None}),
 )
 
 
+Mutation = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A reader, valid input for it, and the mutations of that input.
+
+    `read` returns whether the input was accepted. It catches the documented exceptions of the
+    reader; any other exception is a fault. If `strict`, accepting input that is not in `good` is a
+    fault; otherwise `read` decides what may be accepted.
+    """
+
+    name: str
+    share: float  # of all tries
+    good: Sequence[bytes]
+    mutations: Sequence[Mutation]
+    read: Callable[[bytes], bool]
+    strict: bool = True
+
+
 def by_bytes(chance: random.Random, good: bytes, others: Sequence[bytes]) -> bytes:
-    """Alter one to four places."""
+    """Change one to four places."""
     content = bytearray(good)
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         at = chance.randrange(len(content) + 1)
@@ -95,16 +89,16 @@ def by_bytes(chance: random.Random, good: bytes, others: Sequence[bytes]) -> byt
 
 
 def by_json(chance: random.Random, good: bytes, others: Sequence[bytes]) -> bytes:
-    """Alter one to three values of a JSON text, or how it is written."""
+    """Change one to three values of a JSON text, or its syntax."""
     try:
         tree = json.loads(good)
     except (ValueError, RecursionError):
         return by_bytes(chance, good, others)
     for _ in range(chance.choice((1, 1, 2, 3))):
         tree = _altered(chance, tree)
-    text = json.dumps(tree, separators=chance.choice(((",", ":"), (", ", ": "))))
+    text = written(tree)
     way = chance.randrange(12)
-    if way == 0:  # a name given twice
+    if way == 0:  # a duplicate name
         text = text.replace("{", '{"id":1,"id":2,' if "id" in text else '{"a":1,"a":2,', 1)
     elif way == 1:
         text = text[:-1] + chance.choice((",}", "}}", "]", "", "} ", "}\n", "}\x00"))
@@ -112,13 +106,13 @@ def by_json(chance: random.Random, good: bytes, others: Sequence[bytes]) -> byte
         text = text.replace("null", "[" * _NESTED + "]" * _NESTED, 1)
     elif way == 3:
         text = "[" * chance.choice((1, 100, _NESTED)) + text
-    return text.encode("utf-8", "surrogatepass")
+    return text.encode("utf-8", "surrogatepass")[:LARGEST]
 
 
 def _altered(chance: random.Random, tree: Any) -> Any:
-    """Return the tree with one node replaced, removed, renamed or doubled."""
+    """Return the tree with one node replaced, removed, renamed or duplicated."""
     if not isinstance(tree, dict | list) or not tree or chance.random() < 0.05:
-        return chance.choice((_value(chance), _near(chance, tree)))
+        return chance.choice((_value(chance), *list(near(tree))[:3], tree))
     key = chance.choice(list(tree) if isinstance(tree, dict) else range(len(tree)))
     if chance.random() < 0.6:
         tree[key] = _altered(chance, tree[key])
@@ -142,25 +136,11 @@ def _altered(chance: random.Random, tree: Any) -> Any:
 
 
 def _value(chance: random.Random) -> Any:
-    return copy.deepcopy(chance.choice(VALUES))  # what is altered later is nobody else's
-
-
-def _near(chance: random.Random, value: Any) -> Any:
-    """Return something of the same type."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int | float):
-        return chance.choice((value + 1, -value, value * 1.0000001, value * 10**6))
-    if isinstance(value, str) and value:
-        at = chance.randrange(len(value))
-        return chance.choice(
-            (value[:at], value[:at] + "0" + value[at + 1 :], value + " ", value * 2)
-        )
-    return value
+    return copy.deepcopy(chance.choice(_VALUES))  # the copy may be changed later
 
 
 def by_jws(chance: random.Random, good: bytes, others: Sequence[bytes]) -> bytes:
-    """Alter one part of a compact JWS, whole, decoded, or by one of another message."""
+    """Change one part of a compact JWS, encoded or decoded, or replace it by that of another."""
     parts = good.split(b".")
     if len(parts) != 3:
         return by_bytes(chance, good, others)
@@ -193,7 +173,7 @@ def _encoded(part: bytes) -> bytes:
 
 
 def by_lines(chance: random.Random, good: bytes, others: Sequence[bytes]) -> bytes:
-    """Alter a text of lines NAME = VALUE."""
+    """Change a text of lines NAME = VALUE."""
     lines = good.split(b"\n")
     at = chance.randrange(len(lines))
     way = chance.randrange(6)
@@ -203,7 +183,7 @@ def by_lines(chance: random.Random, good: bytes, others: Sequence[bytes]) -> byt
         del lines[at]
     elif way == 2 and b"=" in lines[at]:
         name = lines[at].partition(b"=")[0]
-        value = json.dumps(chance.choice(VALUES)).encode()
+        value = written(chance.choice(_VALUES)).encode()
         nested = b"[" * _NESTED + b"]" * _NESTED
         lines[at] = name + b"= " + (nested if chance.random() < 0.1 else value)
     elif way == 3:
@@ -213,6 +193,3 @@ def by_lines(chance: random.Random, good: bytes, others: Sequence[bytes]) -> byt
     else:
         return by_bytes(chance, good, others)
     return b"\n".join(lines)[:LARGEST]
-
-
-Way = Callable[[random.Random, bytes, Sequence[bytes]], bytes]

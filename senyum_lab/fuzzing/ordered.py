@@ -1,4 +1,4 @@
-"""Readers of orders: a unit follows the commands and rosters that were signed, and nothing else."""
+"""Targets that read orders: a device accepts only signed commands and rosters."""
 
 import json
 from collections.abc import Callable
@@ -17,8 +17,7 @@ from edge.contract.roster_manifest import (
     parse_manifest,
 )
 from edge.contract.topics import UnitName
-from senyum_lab.fuzzing.mutate import by_bytes, by_jws
-from senyum_lab.fuzzing.target import Target
+from senyum_lab.fuzzing.mutate import Target, by_bytes, by_jws
 
 UNIT = UnitName("depok", "balaikota", "lobby-1")
 _ID = "01234567-89ab-7cde-8f01-23456789abcd"
@@ -52,7 +51,7 @@ def _manifest() -> dict[str, object]:
 
 
 def targets(folder: Path) -> list[Target]:
-    """Return them; `folder` is for the keys of their own."""
+    """Return the targets; `folder` is for their keys."""
     keys = [SigningKey.load_or_create(folder / f"{alg}.key", alg) for alg in ALGORITHMS]
     known = Authorities.of([register(key, list(Role), [UNIT.source]) for key in keys])
 

@@ -1,4 +1,4 @@
-"""Readers of what was signed: they accept what was signed, and nothing else."""
+"""Targets that read signed messages: they accept only what was signed."""
 
 import csv
 from datetime import UTC, datetime
@@ -13,8 +13,7 @@ from edge.mqtt.connection import parse_disconnect
 from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
 from senyum_central.ingest.notices import NoticeKind
 from senyum_central.store.store import Store
-from senyum_lab.fuzzing.mutate import by_bytes, by_json, by_jws
-from senyum_lab.fuzzing.target import Target
+from senyum_lab.fuzzing.mutate import Target, by_bytes, by_json, by_jws
 
 VECTORS = Path(__file__).parents[2] / "docs" / "contract" / "vectors"
 RECEIVED = datetime(2026, 8, 17, 5, 1, tzinfo=UTC)
@@ -39,7 +38,7 @@ def _accepted(content: bytes, keys: KeySet) -> bool:
 
 
 def targets(folder: Path) -> list[Target]:
-    """Return them; `folder` is for files of their own."""
+    """Return the targets; `folder` is for their files."""
     keys = KeySet.load(VECTORS / "keys.json")
     every = _vectors()
     genuine = [vector for vector in every if _accepted(vector, keys)]
@@ -54,7 +53,7 @@ def targets(folder: Path) -> list[Target]:
         return _accepted(content, keys)
 
     def receive(content: bytes) -> bool:
-        """Hand it to a receiver; it may store only what was signed."""
+        """Pass a message to a receiver, which may store only what was signed."""
         topic, _, token = content.partition(_SPLIT)
         said = desk.ingest(
             [Message(topic.decode("utf-8", "replace"), token)], ReceivedAt(RECEIVED, 0)
@@ -63,7 +62,7 @@ def targets(folder: Path) -> list[Target]:
         return bool(new) and content not in known
 
     def topic(content: bytes) -> bool:
-        """Read a topic or URN; what is one must be written so again."""
+        """Parse a topic or a URN; an accepted one must round-trip."""
         text = content.decode("utf-8", "replace")
         try:
             unit, leaf = parse(text)

@@ -1,15 +1,16 @@
-"""The fuzzer itself: finds what is wrong, gives the same again for a seed, passes the rest."""
+"""The fuzzer: finds seeded faults, repeats them for a seed, accepts the rest."""
 
 import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from senyum_lab.fuzzing import __main__, files, guided, mutate, ordered, signed
-from senyum_lab.fuzzing.__main__ import Tries
-from senyum_lab.fuzzing.target import Target
+from senyum_lab.fuzzing.__main__ import FuzzRun
+from senyum_lab.fuzzing.mutate import Target
 
 GOOD = b'{"a": [1, {"b": "text"}], "c": null}'
 JWS = b"eyJhbGciOiJFZDI1NTE5In0.eyJzZXF1ZW5jZSI6IjEifQ.c2lnbmF0dXJl"
@@ -17,7 +18,7 @@ WAYS = (mutate.by_bytes, mutate.by_json, mutate.by_jws, mutate.by_lines)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_seed_gives_the_same_input_again(way: mutate.Way) -> None:
+def test_a_seed_gives_the_same_input_again(way: mutate.Mutation) -> None:
     def made() -> list[bytes]:
         return [way(random.Random(number), JWS, [GOOD, JWS]) for number in range(300)]
 
@@ -33,35 +34,70 @@ def broken(content: bytes) -> bool:
     return True
 
 
-def test_crashes_and_what_is_accepted_are_faults_that_can_be_had_again(tmp_path: Path) -> None:
+def test_crashes_and_accepted_input_are_faults_that_can_be_repeated(tmp_path: Path) -> None:
     target = Target("broken", 1.0, [GOOD], (mutate.by_bytes,), broken)
-    tries = Tries(1, tmp_path / "kept")
-    tries.judge(target, GOOD, "")
+    tries = FuzzRun(1, tmp_path / "kept")
+    tries.check(target, GOOD, "")
     assert not tries.faults
-    tries.judge(target, b"!", "again")
-    tries.judge(target, b"y", "again")
+    tries.check(target, b"!", "again")
+    tries.check(target, b"y", "again")
     assert ["KeyError" in fault for fault in tries.faults] == [True, False]
     assert {kept.read_bytes() for kept in (tmp_path / "kept").iterdir()} == {b"!", b"y"}
-    tries.one(target, 7)
-    again = Tries(1, tmp_path / "again")
-    again.one(target, 7)
+    tries.try_number(target, 7)
+    again = FuzzRun(1, tmp_path / "again")
+    again.try_number(target, 7)
     assert tries.faults[2:] == again.faults
 
 
-def test_every_reader_takes_what_is_good_and_a_few_tries(tmp_path: Path) -> None:
+def deep_json(content: bytes) -> bool:
+    if content.count(b"[") > 1000:
+        raise RecursionError("too deep")
+    return False
+
+
+def padded_signature(content: bytes) -> bool:
+    return content.endswith(b"=")
+
+
+def repeated_line(content: bytes) -> bool:
+    lines = [line for line in content.split(b"\n") if line]
+    assert len(lines) == len(set(lines))
+    return False
+
+
+@pytest.mark.parametrize(
+    ("good", "mutation", "read"),
+    [
+        (GOOD, mutate.by_bytes, broken),
+        (GOOD, mutate.by_json, deep_json),
+        (JWS, mutate.by_jws, padded_signature),
+        (b"a = 1\nb = 2\n", mutate.by_lines, repeated_line),
+    ],
+)
+def test_seeded_faults_are_found(
+    tmp_path: Path, good: bytes, mutation: mutate.Mutation, read: Callable[[bytes], bool]
+) -> None:
+    run = FuzzRun(1, tmp_path)
+    target = Target("seeded", 1.0, [good], (mutation,), read)
+    for number in range(300):
+        run.try_number(target, number)
+    assert run.faults
+
+
+def test_every_reader_accepts_valid_input_and_survives_a_few_tries(tmp_path: Path) -> None:
     targets = [*signed.targets(tmp_path), *ordered.targets(tmp_path), *files.targets(tmp_path)]
-    tries = Tries(3, tmp_path / "kept")
+    tries = FuzzRun(3, tmp_path / "kept")
     for target in targets:
         for good in target.good:
-            tries.judge(target, good, "good")
+            tries.check(target, good, "good")
         for number in range(30):
-            tries.one(target, number)
+            tries.try_number(target, number)
     assert tries.faults == []
     accepts = {t.name for t in targets if t.strict and all(t.read(good) for good in t.good)}
     assert {"message", "roster", "command", "roster manifest"} <= accepts
 
 
-def test_guided_tries_are_counted_or_it_is_said_what_they_need(
+def test_guided_tries_are_counted_or_the_missing_package_is_named(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))

@@ -1,4 +1,4 @@
-"""The fuzzer that signs: its referee knows the contract, and its messages repeat."""
+"""The signing fuzzer: its referee follows the contract, and its messages are repeatable."""
 
 import csv
 import json
@@ -12,7 +12,12 @@ from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
 from senyum_lab.fuzzing.signed_events import __main__
 from senyum_lab.fuzzing.signed_events.central import CONFIGURATIONS
-from senyum_lab.fuzzing.signed_events.generate import CONTRACT, FuzzUnit, Generator, Made
+from senyum_lab.fuzzing.signed_events.generate import (
+    CONTRACT,
+    FuzzMessage,
+    FuzzUnit,
+    MessageGenerator,
+)
 from senyum_lab.fuzzing.signed_events.referee import Referee, Ruling
 
 VECTORS = CONTRACT / "vectors"
@@ -27,7 +32,7 @@ def units(folder: Path) -> list[FuzzUnit]:
     return [FuzzUnit(name.source, SigningKey.load_or_create(folder / name.name)) for name in names]
 
 
-def vectors() -> list[tuple[str, Made, str]]:
+def vectors() -> list[tuple[str, FuzzMessage, str]]:
     found = []
     for file in ("vectors.tsv", "replies.tsv"):
         with (VECTORS / file).open(encoding="utf-8", newline="") as table:
@@ -36,11 +41,11 @@ def vectors() -> list[tuple[str, Made, str]]:
             content = (VECTORS / row["message"]).read_bytes().rstrip(b"\n")
             kind = row["topic"].split("/")[-1 if file == "vectors.tsv" else 5]
             if row["verdict"] == "unsigned":
-                made = Made(0, "will", UNUSED, row["topic"], content, body=content.decode())
+                made = FuzzMessage(0, "will", UNUSED, row["topic"], content, body=content.decode())
             elif row["verdict"] in JUDGED:
                 header, body, _ = (from_b64url(part) for part in content.decode().split("."))
                 texts = header.decode(), body.decode("utf-8", "surrogateescape")
-                made = Made(0, kind, UNUSED, row["topic"], content, *texts)
+                made = FuzzMessage(0, kind, UNUSED, row["topic"], content, *texts)
             else:
                 continue
             found.append((row["name"], made, row["verdict"]))
@@ -52,7 +57,7 @@ UNUSED = FuzzUnit("urn:senyum:a:b:c", SigningKey.generate("Ed25519")[0])
 
 @pytest.mark.parametrize(("name", "made", "verdict"), vectors(), ids=lambda part: str(part)[:40])
 def test_the_referee_rules_as_the_vectors_of_the_contract(
-    name: str, made: Made, verdict: str
+    name: str, made: FuzzMessage, verdict: str
 ) -> None:
     ruling = Referee(KEYS).judge(made)
     if ruling is not Ruling.KEEP:
@@ -62,7 +67,7 @@ def test_the_referee_rules_as_the_vectors_of_the_contract(
 @pytest.mark.slow
 def test_the_messages_of_a_seed_repeat_and_reach_every_ruling(tmp_path: Path) -> None:
     once, again, other = (
-        [Generator(seed, units(tmp_path)).make(number) for number in range(300)]
+        [MessageGenerator(seed, units(tmp_path)).make(number) for number in range(300)]
         for seed in (1, 1, 2)
     )
     assert [each.body for each in once] == [each.body for each in again]
@@ -92,11 +97,11 @@ def test_a_real_receiver_passes(
     assert __main__.main() == 0, capsys.readouterr().out
 
 
-def test_what_is_accepted_against_the_contract_is_a_fault(
+def test_a_message_accepted_against_the_contract_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check itself: a receiver that stores what the referee refuses is reported."""
-    run = __main__.Run(CONFIGURATIONS[0], tmp_path, 1)
+    run = __main__.SignedFuzzRun(CONFIGURATIONS[0], tmp_path, 1)
     made = next(
         each for number in range(100) if (each := run.generator.make(number)).kind == "event"
     )
@@ -106,5 +111,5 @@ def test_what_is_accepted_against_the_contract_is_a_fault(
         def rows(self, query: str) -> list[tuple[object, ...]]:
             return [(1, made.payload.decode())] if "jws" in query else [(0,)]
 
-    run._look(Store(), [made])  # type: ignore[arg-type]
+    run._compare(Store(), [made])  # type: ignore[arg-type]
     assert any("accepted against the contract" in fault for fault in run.tally.faults)

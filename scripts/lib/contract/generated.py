@@ -21,18 +21,18 @@ from contract.vector import RECEIVED
 from contract.vectors import COLUMNS
 from edge.contract.envelope import RejectReason
 from edge.contract.keys import KeySet
-from senyum_lab.fuzzing.signed_events.generate import FuzzUnit, Generator, Made
+from senyum_lab.fuzzing.signed_events.generate import FuzzMessage, FuzzUnit, MessageGenerator
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a store for each message, and none to be kept
 
 
-def messages(seed: int, count: int) -> Iterator[Made]:
+def messages(seed: int, count: int) -> Iterator[FuzzMessage]:
     """Yield messages as a receiver of events, states and health gets them."""
     units = [
         FuzzUnit(unit.source, key)
         for unit, key in ((cast.DOOR_1, cast.ED25519), (cast.DOOR_2, cast.ES256))
     ]
-    generator = Generator(seed, units)
+    generator = MessageGenerator(seed, units)
     number = 0
     while count:
         made = generator.make(number)

@@ -1,4 +1,4 @@
-"""`scripts/fuzz_signed`: hand a real receiver what registered keys signed, good and bad."""
+"""`scripts/fuzz_signed`: send valid and invalid messages of registered keys to a real receiver."""
 
 import argparse
 import contextlib
@@ -21,28 +21,28 @@ from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.message_check import RejectedMessage, check_message
 from senyum_lab.fuzzing.signed_events.central import (
     CONFIGURATIONS,
-    Central,
+    CentralServer,
     Configuration,
     ReceiverDefect,
 )
-from senyum_lab.fuzzing.signed_events.generate import FuzzUnit, Generator, Made
+from senyum_lab.fuzzing.signed_events.generate import FuzzMessage, FuzzUnit, MessageGenerator
 from senyum_lab.fuzzing.signed_events.good import GoodUnit
 from senyum_lab.fuzzing.signed_events.referee import Referee, Ruling
 
-CHUNK = 1000  # messages between two looks into the store
-GOOD = 10  # messages between two good ones
+CHUNK = 1000  # messages between two checks of the store
+GOOD = 10  # messages between two valid ones
 _VALID = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC))
-_FAULTS = 20  # of one configuration, after which the rest is only counted
+_FAULTS = 20  # printed per configuration; the rest is only counted
 
 
 @dataclass(slots=True)
 class FuzzTally:
-    """What was sent, and what has to be stored of it."""
+    """The messages sent, and those that must be stored."""
 
     sent: Counter[str] = field(default_factory=Counter)
-    accepted: set[str] = field(default_factory=set)  # the tokens of events that are to be stored
+    accepted: set[str] = field(default_factory=set)  # the tokens of events that must be stored
     refused: int = 0
-    kept: int = 0  # of a later contract: stored as such, or refused
+    kept: int = 0  # of a later contract: stored as unknown, or refused
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
 
@@ -52,8 +52,8 @@ class FuzzTally:
             print(f"FAULT: {text}", flush=True)
 
 
-class Run:
-    """One configuration, with keys of its own."""
+class SignedFuzzRun:
+    """One configuration with its own keys."""
 
     def __init__(self, configuration: Configuration, folder: Path, seed: int) -> None:
         self.configuration = configuration
@@ -70,39 +70,39 @@ class Run:
             units.append(FuzzUnit(unit.source, key))
         (folder / "keys.json").write_text(json.dumps({"keys": entries}))
         self._keys = KeySet.of(entries)
-        self.generator = Generator(seed, units)
+        self.generator = MessageGenerator(seed, units)
         self.referee = Referee(entries)
         self.tally = FuzzTally()
-        self._number = 0  # of the newest event that was looked at
+        self._number = 0  # of the newest checked event
 
-    def go(self, numbers: Sequence[int]) -> FuzzTally:
-        """Send these messages, and look what became of them."""
+    def run(self, numbers: Sequence[int]) -> FuzzTally:
+        """Send these messages and check what was stored."""
         words = ["admin", "keys", f"--authority={self._folder / 'authority.key'}"]
         with contextlib.redirect_stdout(io.StringIO()):
             senyum([*words, "--units=urn:senyum:*:*:*"])
-        with Central.open(self.configuration, self._folder) as central:
+        with CentralServer.open(self.configuration, self._folder) as central:
             try:
                 self._send(central, numbers)
-                central.end()
+                central.stop()
             except ReceiverDefect as fault:
                 self.tally.fault(str(fault))
             for text in (*central.printed(), *central.commands(self._good)):
                 self.tally.fault(text)
             left_out = set(self._good.tokens) - central.good_in_raw()
             if left_out:
-                self.tally.fault(f"export --raw leaves out {len(left_out)} good events")
+                self.tally.fault(f"export --raw omits {len(left_out)} valid events")
         return self.tally
 
-    def _send(self, central: Central, numbers: Sequence[int]) -> None:
+    def _send(self, central: CentralServer, numbers: Sequence[int]) -> None:
         central.start()
         chunks = [numbers[at : at + CHUNK] for at in range(0, len(numbers), CHUNK)]
-        before: list[Made] = []  # what the receiver is at work on
+        before: list[FuzzMessage] = []  # what the receiver is processing
         for at, chunk in enumerate(chunks):
             made = [self._make(number) for number in chunk]
             self._check(central, before)
             if at == len(chunks) // 2:
-                central.end()
-                central.start()  # looks again at what was refused
+                central.stop()
+                central.start()  # checks refused messages again
             messages = []
             for place, (each, ruling) in enumerate(made):
                 self._count(each, ruling)
@@ -114,8 +114,8 @@ class Run:
             before = [each for each, _ in made]
         self._check(central, before)
 
-    def _check(self, central: Central, made: Sequence[Made]) -> None:
-        """Wait for the last good message, before which all others came; look into the store."""
+    def _check(self, central: CentralServer, made: Sequence[FuzzMessage]) -> None:
+        """Wait until the last valid message is stored, after all others; check the store."""
         source, count = self._good.name.source, len(self._good.tokens)
         query = (
             f"SELECT (SELECT count(*) FROM event WHERE unit = '{source}'),"  # noqa: S608 - our own
@@ -123,11 +123,11 @@ class Run:
         )
         central.wait(
             lambda: central.rows(query) == [(count, count or None)],
-            f"not all of {count} good events are stored",
+            f"not all of the {count} valid events are stored",
         )
-        self._look(central, made)
+        self._compare(central, made)
 
-    def _make(self, number: int) -> tuple[Made, Ruling]:
+    def _make(self, number: int) -> tuple[FuzzMessage, Ruling]:
         made = self.generator.make(number)
         ruling = self.referee.judge(made)
         if ruling is Ruling.ACCEPT and made.kind == "event":
@@ -136,15 +136,15 @@ class Run:
             made.unit.accepted(token, int(json.loads(made.body)["sequence"]))
         return made, ruling
 
-    def _count(self, made: Made, ruling: Ruling) -> None:
-        """Note what was sent."""
+    def _count(self, made: FuzzMessage, ruling: Ruling) -> None:
+        """Count a message."""
         self.tally.sent[f"{made.kind} {ruling}"] += 1
-        if made.kind != "reply" or self.configuration.asks:  # else nobody listens
+        if made.kind != "reply" or self.configuration.asks:  # otherwise nobody subscribes
             self.tally.refused += ruling is Ruling.REFUSE
             self.tally.kept += ruling is Ruling.KEEP
 
-    def _look(self, central: Central, made: Sequence[Made]) -> None:
-        """Hold the store against what the referee ruled."""
+    def _compare(self, central: CentralServer, made: Sequence[FuzzMessage]) -> None:
+        """Compare the store with the rulings of the referee."""
         query = f"SELECT number, jws FROM event WHERE number > {self._number} ORDER BY number"  # noqa: S608
         rows = central.rows(query)
         self._number = rows[-1][0] if rows else self._number
@@ -154,24 +154,24 @@ class Run:
         for token in (stored & ours.keys()) - wanted:
             self.tally.fault(f"message {ours[token].number}: accepted against the contract")
         for token in wanted - stored:
-            self.tally.fault(f"message {ours[token].number}: is not stored")
+            self.tally.fault(f"message {ours[token].number}: not stored")
         ((later,),) = central.rows("SELECT count(*) FROM later")
         ((kept,),) = central.rows("SELECT coalesce(sum(times), 0) FROM refused")
         ((gone,),) = central.rows("SELECT coalesce(sum(times), 0) FROM refused_before")
         ((internal,),) = central.rows("SELECT count(*) FROM refused WHERE flaw = 'internal'")
         refused, expected = int(kept) + int(gone), self.tally.refused + self.tally.kept - later
         if refused != expected and not (refused > expected and central.reconnected()):
-            text = f"{refused} were refused instead of {expected}, {later} kept for later"
+            text = f"{refused} refused instead of {expected}, {later} kept for later"
             self.tally.fault(text)
             for suspect in self._suspects(made):
                 self.tally.fault(suspect)
-        # After a lost connection the broker sends again what was not acknowledged.
+        # After a lost connection the broker sends unacknowledged messages again.
         self.tally.refused = refused + later - self.tally.kept
         if internal:
-            self.tally.fault(f"{internal} messages raised what nobody expected")
+            self.tally.fault(f"{internal} messages caused an internal error")
 
-    def _suspects(self, made: Sequence[Made]) -> Iterator[str]:
-        """Yield the messages on which our own reader and the referee do not agree."""
+    def _suspects(self, made: Sequence[FuzzMessage]) -> Iterator[str]:
+        """Yield the messages on which the receiver and the referee disagree."""
         for each in made:
             ruling = self.referee.judge(each)
             found = check_message(Message(each.topic, each.payload), self._keys, ReceivedAt.now())
@@ -182,15 +182,15 @@ class Run:
 
 
 def main() -> int:
-    """Fuzz; returns 1 if anything was wrong."""
+    """Run the fuzzer; return 1 if there was a fault."""
     parser = argparse.ArgumentParser(
         prog="scripts/fuzz_signed",
         description="Send a real `senyum receive` messages that registered keys signed, through a "
         "real broker, to SQLite and PostgreSQL, each with and without a command key.",
     )
-    parser.add_argument("--messages", type=int, default=5000, help="in all (default: 5,000)")
+    parser.add_argument("--messages", type=int, default=5000, help="in total (default: 5,000)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2, help="configurations at a time (default: 2)")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel configurations (default: 2)")
     parser.add_argument("--only", choices=[each.name for each in CONFIGURATIONS])
     parser.add_argument("--show", type=int, metavar="NUMBER", help="print one message, send none")
     options = parser.parse_args()
@@ -223,14 +223,14 @@ def main() -> int:
 def _run(configuration: Configuration, numbers: Sequence[int], seed: int) -> FuzzTally:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="senyum-signed-") as name:
-        tally = Run(configuration, Path(name), seed).go(numbers)
+        tally = SignedFuzzRun(configuration, Path(name), seed).run(numbers)
     tally.seconds = time.monotonic() - began
     return tally
 
 
 def _show(seed: int, number: int) -> int:
     with tempfile.TemporaryDirectory() as name:
-        run = Run(CONFIGURATIONS[0], Path(name), seed)
+        run = SignedFuzzRun(CONFIGURATIONS[0], Path(name), seed)
         made = run.generator.make(number)
         ruling = run.referee.judge(made)
     print(f"{made.topic!a}\n{made.header[:2000]!a}\n{made.body[:20_000]!a}")

@@ -1,4 +1,4 @@
-"""One central server under test: a broker, a store, `senyum receive`, and what became of it all."""
+"""One central server under test: a broker, a store and `senyum receive`."""
 
 import json
 import signal
@@ -18,20 +18,20 @@ from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.servers.postgres import PrivatePostgres
 
 PROGRAM = [sys.executable, "-c", "import sys; from edge.cli import main; sys.exit(main())"]
-SECONDS = 300.0  # for what the receiver has to catch up with
+SECONDS = 300.0  # for the receiver to catch up
 _DAYS = ("--from=2020-01-01", "--to=2100-01-01")
 
 
 class ReceiverDefect(Exception):
-    """The receiver, or a command, did what it must never do."""
+    """The receiver or a command behaved incorrectly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """How the receiver is run."""
+    """The options of the receiver."""
 
-    server: bool  # PostgreSQL, else SQLite
-    asks: bool  # with an authority key; then it prints JSON, otherwise text
+    server: bool  # PostgreSQL instead of SQLite
+    asks: bool  # with an authority key and JSON output
 
     @property
     def name(self) -> str:
@@ -41,8 +41,8 @@ class Configuration:
 CONFIGURATIONS = [Configuration(server, asks) for server in (False, True) for asks in (False, True)]
 
 
-class Central:
-    """What one configuration runs; `open` makes it."""
+class CentralServer:
+    """The processes of one configuration, created by `open`."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class Central:
 
     @classmethod
     @contextmanager
-    def open(cls, configuration: Configuration, folder: Path) -> Iterator["Central"]:
-        """Start the servers and connect; `folder` holds keys.json and authority.key."""
+    def open(cls, configuration: Configuration, folder: Path) -> Iterator["CentralServer"]:
+        """Start the servers and connect; `folder` contains keys.json and authority.key."""
         with PrivateBroker(folder / "broker", options=["max_inflight_messages 500"]) as broker:
             postgres = PrivatePostgres() if configuration.server else None
             try:
@@ -102,7 +102,7 @@ class Central:
     # --- the receiver -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start `senyum receive` and wait until it receives."""
+        """Start `senyum receive` and wait until it is subscribed."""
         log = self._folder / f"receive-{len(self._logs)}"
         self._logs.append(log)
         options = [
@@ -118,10 +118,12 @@ class Central:
             self._process = subprocess.Popen(
                 [*PROGRAM, "receive", *options], stdout=out, stderr=err
             )
-        self.wait(lambda: "receiving from broker" in self._said(log), "it does not receive")
+        self.wait(
+            lambda: "receiving from broker" in self._stderr(log), "receive does not subscribe"
+        )
 
-    def end(self) -> None:
-        """End it as systemd does. Raises Fault."""
+    def stop(self) -> None:
+        """Stop the receiver with SIGTERM. Raises ReceiverDefect."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
@@ -130,29 +132,29 @@ class Central:
             raise ReceiverDefect("receive does not end") from None
         if status:
             raise ReceiverDefect(
-                f"receive ended with {status}: {self._said(self._logs[-1])[-2000:]}"
+                f"receive ended with {status}: {self._stderr(self._logs[-1])[-2000:]}"
             )
 
     def publish(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        """Hand messages to the broker, in this order."""
+        """Publish messages in this order."""
         sent = [self._client.publish(topic, payload, qos=1) for topic, payload in messages]
         for each in sent:
             each.wait_for_publish(60.0)
 
     def wait(self, reached: Any, otherwise: str) -> None:
-        """Wait until something is so. Raises Fault if the receiver ends, or it takes too long."""
+        """Wait for a condition. Raises ReceiverDefect if the receiver ends or after SECONDS."""
         assert self._process is not None
         deadline = time.monotonic() + SECONDS
         while not reached():
             if self._process.poll() is not None:
-                said = self._said(self._logs[-1])[-2000:]
-                raise ReceiverDefect(f"receive ended with {self._process.returncode}: {said}")
+                output = self._stderr(self._logs[-1])[-2000:]
+                raise ReceiverDefect(f"receive ended with {self._process.returncode}: {output}")
             if time.monotonic() > deadline:
                 raise ReceiverDefect(otherwise)
             time.sleep(0.05)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Ask the database itself."""
+        """Query the database directly."""
         if self._postgres is not None:
             return self._postgres.sql(query, "events")
         with closing(sqlite3.connect(self._file, timeout=30.0)) as db:
@@ -160,18 +162,18 @@ class Central:
 
     def reconnected(self) -> bool:
         """Whether the receiver lost its connection since the last call, as on a busy machine."""
-        count = sum(self._said(log).count("trying again") for log in self._logs)
+        count = sum(self._stderr(log).count("trying again") for log in self._logs)
         before, self._lost = self._lost, count
         return count > before
 
     @staticmethod
-    def _said(log: Path) -> str:
+    def _stderr(log: Path) -> str:
         return log.with_suffix(".err").read_text("utf-8", "replace")
 
-    # --- what came of it --------------------------------------------------------------------
+    # --- checks -----------------------------------------------------------------------------
 
     def printed(self) -> Iterator[str]:
-        """Yield what is wrong with what the receiver printed."""
+        """Yield the defects of the output of the receiver."""
         for log in self._logs:
             with log.with_suffix(".out").open(encoding="utf-8", newline="\n") as out:
                 yield from _wrong_lines("receive", out, json_lines=self._configuration.asks)
@@ -179,9 +181,9 @@ class Central:
                 yield from _wrong_lines("receive, to stderr", err)
 
     def commands(self, good: GoodUnit) -> Iterator[str]:
-        """Run the commands that read the store; yield what is wrong with them.
+        """Run the commands that read the store; yield their defects.
 
-        Nothing may be wrong with the unit that is good.
+        They must accept everything of the valid unit.
         """
         raw = self._folder / "raw.jsonl"
         keys = f"--keys={self._folder / 'keys.json'}"
@@ -194,13 +196,13 @@ class Central:
             ["verify", keys, "--json", str(raw)],
         ):
             yield from self._command(words)
-            said = (self._folder / "command.out").read_text("utf-8")
-            if words[-1].startswith("--to") and PERSON not in said:
-                yield "export: leaves out the good person"
-            complaints = self._said(self._folder / "command").splitlines()
+            output = (self._folder / "command.out").read_text("utf-8")
+            if words[-1].startswith("--to") and PERSON not in output:
+                yield "export: omits the valid person"
+            warnings = self._stderr(self._folder / "command").splitlines()
             if "--json" in words:
-                complaints += [fault["text"] for fault in json.loads(said)["faults"]]
-            for line in complaints:
+                warnings += [fault["text"] for fault in json.loads(output)["faults"]]
+            for line in warnings:
                 if good.name.name in line and ": note: " not in line:
                     yield f"{words[0]}: complains of the good unit: {line[:500]}"
 
@@ -209,9 +211,9 @@ class Central:
         with log.with_suffix(".out").open("wb") as out, log.with_suffix(".err").open("wb") as err:
             done = subprocess.run([*PROGRAM, *words], stdout=out, stderr=err, check=False)
         name = " ".join(word for word in words if not word.startswith(("--store", "--keys", "/")))
-        said = self._said(log)
+        output = self._stderr(log)
         if done.returncode not in (0, 1):
-            yield f"{name}: ended with {done.returncode}: {said[-500:]}"
+            yield f"{name}: ended with {done.returncode}: {output[-500:]}"
         for suffix in (".out", ".err"):
             with log.with_suffix(suffix).open(encoding="utf-8", newline="\n") as file:
                 json_lines = suffix == ".out" and ("--gaps" in words or "--json" in words)
@@ -231,9 +233,9 @@ def _wrong_lines(name: str, file: IO[str], *, json_lines: bool = False) -> Itera
         if text.startswith("Traceback"):
             yield f"{name}: {text} {file.read()[-1500:]}"
         elif not text.isprintable():
-            yield f"{name}: prints what steers a terminal: {text[:200]!r}"
+            yield f"{name}: prints terminal control characters: {text[:200]!r}"
         elif json_lines:
             try:
                 json.loads(text)
             except ValueError:
-                yield f"{name}: prints what is not JSON: {text[:200]!r}"
+                yield f"{name}: prints invalid JSON: {text[:200]!r}"

@@ -1,6 +1,6 @@
-"""Messages that registered keys sign: as the contract's vectors, with up to three faults each.
+"""Messages signed by registered keys: vectors of the contract with up to three faults each.
 
-Message `number` of a seed is always the same, but for its place in the chain.
+Message `number` of a seed is always the same, except for its position in the chain.
 """
 
 import copy
@@ -15,7 +15,7 @@ from typing import Any
 
 from edge.contract.jose import REGISTRY, b64url, digest, from_b64url, normalize_low_s
 from edge.contract.keys import SigningKey
-from senyum_lab.fuzzing.signed_events.values import NUMBERS, STRINGS, Raw, of_field, written
+from senyum_lab.fuzzing.values import NUMBERS, STRINGS, Raw, of_field, written
 
 CONTRACT = Path(__file__).parents[3] / "docs" / "contract"
 TYP = {
@@ -26,16 +26,16 @@ TYP = {
 }
 KINDS = {"event": 50, "anchor": 8, "moved": 6, "state": 11, "health": 11, "reply": 10, "will": 4}
 _UNTOUCHED = 0.2  # messages without a fault
-_HEADER = 0.06  # whose header is altered, too
-_TOPIC = 0.03  # that come by another topic
-_TEXT = 0.10  # whose JSON is altered as text, after the last value
+_HEADER = 0.06  # with a changed header
+_TOPIC = 0.03  # on another topic
+_TEXT = 0.10  # whose JSON text is changed
 _LATER = "senyum.attendance.corrected.v1"
 _NESTED = (16, 28, 29, 30, 31, 32, 33, 100, 5000)
 
 
 @dataclass(slots=True)
 class FuzzUnit:
-    """A unit whose key signs anything."""
+    """A unit that signs any content."""
 
     source: str
     key: SigningKey
@@ -47,15 +47,15 @@ class FuzzUnit:
         return "senyum/v1/" + self.source.removeprefix("urn:senyum:").replace(":", "/")
 
     def accepted(self, token: str, number: int) -> None:
-        """Go on after an event that the contract allows."""
+        """Advance the chain after a valid event."""
         if number == self.next:
             self.next += 1
             self.head = digest(token)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A message, and of what it is made."""
+class FuzzMessage:
+    """A message and its parts."""
 
     number: int
     kind: str  # event, state, health, reply or will
@@ -67,7 +67,7 @@ class Made:
 
 
 def _vectors() -> dict[str, list[dict[str, Any]]]:
-    """Return the payloads of the contract's good messages, by the topic they belong on."""
+    """Return the payloads of the valid vectors of the contract, by topic."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in TYP}
     for file in ("vectors.tsv", "replies.tsv"):
         with (CONTRACT / "vectors" / file).open(encoding="utf-8", newline="") as table:
@@ -81,8 +81,8 @@ def _vectors() -> dict[str, list[dict[str, Any]]]:
 
 
 @dataclass(slots=True)
-class Generator:
-    """Makes message after message of a seed."""
+class MessageGenerator:
+    """Creates the messages of a seed."""
 
     seed: int
     units: list[FuzzUnit]
@@ -94,7 +94,7 @@ class Generator:
         }
     )
 
-    def make(self, number: int) -> Made:
+    def make(self, number: int) -> FuzzMessage:
         """Return message `number`."""
         chance = random.Random(f"{self.seed} {number}")  # noqa: S311 - to be repeated
         kind = chance.choices(list(KINDS), list(KINDS.values()))[0]
@@ -114,16 +114,16 @@ class Generator:
             topic = self._other_topic(chance, topic)
         content = text.encode("utf-8", "surrogatepass")
         if leaf == "will":
-            return Made(number, "will", unit, topic, content, body=text)
+            return FuzzMessage(number, "will", unit, topic, content, body=text)
         header = written(self._header(chance, unit, leaf))
         start = f"{b64url(header.encode('utf-8', 'surrogatepass'))}.{b64url(content)}"
         token = _signed(start, unit.key)
-        return Made(number, leaf, unit, topic, token.encode("ascii"), header, text)
+        return FuzzMessage(number, leaf, unit, topic, token.encode("ascii"), header, text)
 
-    # --- what is good -----------------------------------------------------------------------
+    # --- valid messages ---------------------------------------------------------------------
 
     def _body(self, chance: random.Random, kind: str, unit: FuzzUnit) -> tuple[dict[str, Any], str]:
-        """Return a payload without a fault, and the topic it belongs on."""
+        """Return a valid payload and its topic."""
         if kind == "will":
             return {"status": "offline", "session": chance.randrange(1, 9)}, "will"
         leaf = kind if kind in TYP else "event"
@@ -170,10 +170,10 @@ class Generator:
             other = chance.choice(self.units).source
             data["detail"] = {"from": other, "last": unit.next - 1}
 
-    # --- and what is not --------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------
 
     def _alter(self, chance: random.Random, body: dict[str, Any], schema: dict[str, Any]) -> None:
-        """Alter one value, or a name."""
+        """Change one value or name."""
         node: Any = body
         schemas = [schema]
         root = schema
@@ -231,7 +231,7 @@ class Generator:
 
 
 def _signed(content: str, key: SigningKey) -> str:
-    """Sign a header as it stands, which `SigningKey.sign` would write itself."""
+    """Sign an arbitrary header; `SigningKey.sign` would create its own."""
     algorithm = REGISTRY.get_alg(key.alg)
     signature = algorithm.sign(content.encode("ascii"), key._key)  # noqa: SLF001
     token = f"{content}.{b64url(signature)}"
@@ -244,7 +244,7 @@ def _uuid(chance: random.Random) -> str:
 
 
 def _below(root: Mapping[str, Any], schema: Mapping[str, Any], key: object) -> list[dict[str, Any]]:
-    """Return what a schema says of one member, in all its branches."""
+    """Return the schemas of one member, from all branches of a schema."""
     found: list[dict[str, Any]] = []
     if "$ref" in schema:
         found += _below(root, root["$defs"][schema["$ref"].rpartition("/")[2]], key)

@@ -1,4 +1,4 @@
-"""A unit at work among the others, whose every event has to be stored."""
+"""A valid unit among the others; all of its events must be stored."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _EVERY_S = 1
 
 
 class GoodUnit:
-    """Signs one event after another."""
+    """Signs valid events."""
 
     name = UnitName("kota", "depok", "good-1")
 
@@ -28,10 +28,10 @@ class GoodUnit:
         self._head = ChainHead()
         thresholds = Settings().thresholds(liveness_rules(Settings()))
         context = SigningContext(settings, "1.0.0", {"identity": "ab" * 32}, None, thresholds)
-        self._sealer = EventSigner(context, self.key, self)
+        self._signer = EventSigner(context, self.key, self)
 
     def read(self) -> ClockReading:
-        """Return a time that goes on with each event."""
+        """Return a time that advances with each event."""
         seconds = len(self.tokens) * _EVERY_S
         return ClockReading(
             utc_ns=(_BEGIN_S + seconds) * 1_000_000_000,
@@ -52,12 +52,12 @@ class GoodUnit:
             smile_threshold=50.0,
             match=Match(PERSON, 0.71, 0.49),
         )
-        token = self._sealer.event(attempt, self._head).token
+        token = self._signer.event(attempt, self._head).token
         self._head = self._head.followed_by(token)
         self.tokens.append(token)
         return self.name.topic(TopicKind.EVENT), token.encode("ascii")
 
     def health(self) -> tuple[str, bytes]:
-        """Return a message that proves the end of the chain."""
-        token = self._sealer.health(HealthReport(), 1, self._head, 0)
+        """Return a health message, which proves the end of the chain."""
+        token = self._signer.health(HealthReport(), 1, self._head, 0)
         return self.name.topic(TopicKind.HEALTH), token.encode("ascii")

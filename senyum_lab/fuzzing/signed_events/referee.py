@@ -1,6 +1,6 @@
-"""Which of these messages the contract allows: judged by its schemas, without our own models.
+"""Decides which messages the contract allows, independently of the models of the product.
 
-The JSON is read by a reader of its own, and the published JSON Schema by the package jsonschema.
+It has its own JSON reader, and checks the published JSON Schemas with the package jsonschema.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 
-from senyum_lab.fuzzing.signed_events.generate import CONTRACT, TYP, Made
+from senyum_lab.fuzzing.signed_events.generate import CONTRACT, TYP, FuzzMessage
 
 MAX_BYTES = 65_536
 MAX_DEPTH = 32
@@ -24,7 +24,7 @@ _LATER = re.compile(r"[a-z0-9.-]{1,100}")
 
 
 class Ruling(StrEnum):
-    """What a receiver should do."""
+    """What a receiver must do with a message."""
 
     ACCEPT = "accept"
     REFUSE = "refuse"
@@ -38,7 +38,7 @@ class _NotAllowed(Exception):
 def _pattern(
     _validator: Any, pattern: str, instance: Any, _schema: Any
 ) -> Iterator[jsonschema.ValidationError]:
-    r"""Match as ECMA-262 does: `$` is the end of the text, which Python spells `\Z`."""
+    r"""Match as in ECMA-262, where `$` is the end of the text (`\Z` in Python)."""
     if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), instance):
         yield jsonschema.ValidationError("does not match")
 
@@ -50,28 +50,28 @@ class Referee:
     """Judges the messages of units that are registered with their keys."""
 
     def __init__(self, entries: list[dict[str, Any]]) -> None:
-        """`entries`: of the key set that the receiver has."""
+        """Create a referee with the entries of the key set of the receiver."""
         self._keys = {entry["kid"]: entry for entry in entries}
         self._schemas = {
             name: _Validator(json.loads((CONTRACT / "schema" / f"{name}.json").read_text("utf-8")))
             for name in (*TYP, "will", "header")
         }
 
-    def judge(self, made: Made) -> Ruling:
-        """Return what the contract says."""
+    def judge(self, made: FuzzMessage) -> Ruling:
+        """Return the ruling of the contract."""
         try:
             return self._judge(made)
         except _NotAllowed:
             return Ruling.REFUSE
 
-    def _judge(self, made: Made) -> Ruling:
+    def _judge(self, made: FuzzMessage) -> Ruling:
         found = _TOPIC.fullmatch(made.topic)
         _need(found is not None and len(made.payload) <= MAX_BYTES)
         assert found is not None
         source = "urn:senyum:" + ":".join(found.groups()[:3])
         leaf, _, to = found[4].partition("/")
         if made.kind == "will":
-            # What a Last Will is, is told by its first byte and its topic.
+            # The first byte and the topic identify a Last Will.
             _need(leaf == "state" and made.body.startswith("{"))
             _need(self._schemas["will"].is_valid(_read(made.body)))
             return Ruling.ACCEPT
@@ -91,7 +91,7 @@ class Referee:
         return Ruling.ACCEPT
 
     def _header(self, header: dict[str, Any], leaf: str, source: str) -> dict[str, Any]:
-        """Return the key that a header names, if it may."""
+        """Return the key that a header names. Raises _NotAllowed."""
         wanted = {"alg", "kid", "typ", *(() if leaf == "reply" else ("cty",))}
         _need(header.keys() == wanted and header["typ"] == TYP[leaf])
         _need(leaf == "reply" or header["cty"] == "cloudevents+json")

@@ -1,4 +1,4 @@
-"""Values that a contract should refuse, or take only just, for every field."""
+"""Values at and beyond the limits of the contract, for every kind of field."""
 
 import json
 import math
@@ -11,7 +11,7 @@ _SURROGATE = "\ud800"
 
 
 class Raw(str):
-    """JSON text that Python's own encoder does not write."""
+    """JSON text that the encoder of Python does not produce."""
 
     __slots__ = ()
 
@@ -150,12 +150,12 @@ _BY_FIELD = {
 
 
 def of_field(chance: random.Random, name: str, value: Any, schema: dict[str, Any]) -> Any:
-    """Return something to put in place of `value`, which the field `name` has."""
+    """Return a replacement for `value` of the field `name`."""
     way = chance.randrange(10)
     if way < 5:
-        near = [*_edges(schema), *_BY_FIELD.get(name, ()), *_near(value)]
-        if near:
-            return chance.choice(near)
+        candidates = [*_edges(schema), *_BY_FIELD.get(name, ()), *near(value)]
+        if candidates:
+            return chance.choice(candidates)
     if way < 7:
         return chance.choice(STRINGS)
     if way < 9:
@@ -164,7 +164,7 @@ def of_field(chance: random.Random, name: str, value: Any, schema: dict[str, Any
 
 
 def _edges(schema: dict[str, Any]) -> Iterator[Any]:
-    """Yield the values on both sides of every bound that a schema has."""
+    """Yield values on both sides of every bound of a schema."""
     yield from schema.get("enum", ())
     for bound in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
         if bound in schema:
@@ -182,8 +182,8 @@ def _edges(schema: dict[str, Any]) -> Iterator[Any]:
         yield from (1.0, 1.5)
 
 
-def _near(value: Any) -> Iterator[Any]:
-    """Yield what is nearly the same."""
+def near(value: Any) -> Iterator[Any]:
+    """Yield values that are almost the same."""
     if isinstance(value, bool):
         yield not value
     elif isinstance(value, int | float):
@@ -196,7 +196,7 @@ def _near(value: Any) -> Iterator[Any]:
 
 
 def written(value: Any) -> str:
-    """Write JSON as a unit does, and Raw as it stands."""
+    """Return JSON as a device writes it; Raw is copied unchanged."""
     held: list[Raw] = []
 
     def marked(node: Any) -> Any:
