@@ -69,11 +69,11 @@ async function main() {
     const [name, series, topic, received, path, verdict, missing] = line.split("\t");
     if (!stores.has(series)) stores.set(series, new Store());
     const [store, message] = [stores.get(series), file(`vectors/${path}`)];
-    let [said, event] = await prove(topic, message, Number(received), keys);
-    if (event) said = store.judge(event, createHash("sha256").update(message).digest("base64url"));
+    let [result, event] = await prove(topic, message, Number(received), keys);
+    if (event) result = store.judge(event, createHash("sha256").update(message).digest("base64url"));
     const lacking = store.missing("urn:senyum:" + topic.split("/").slice(2, 5).join(":"));
-    if (said !== verdict || lacking !== missing) wrong += 1;
-    console.log(name, said, lacking);
+    if (result !== verdict || lacking !== missing) wrong += 1;
+    console.log(name, result, lacking);
   }
   process.exitCode = wrong ? 1 : 0;
 }

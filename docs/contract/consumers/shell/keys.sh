@@ -33,7 +33,7 @@ trust() { # the key set, or nothing of it
         IFS=$'\t' read -r of its x y _ _ own <<<"$line"
         [[ $(printf %s "$own" | openssl dgst -sha256 -binary | to_base64url) == "$kid" ]] || untrusted "$kid: is not the thumbprint"
         { from_base64url "$x" x && { [[ $y == - ]] || from_base64url "$y" y; } && alg=$its public_key &&
-            openssl pkey -pubin -inform DER -in public -pubcheck -noout >/dev/null 2>&1; } || untrusted "$kid: is no key"
+            openssl pkey -pubin -inform DER -in public -pubcheck -noout >/dev/null 2>&1; } || untrusted "$kid: not a key"
         keys[$kid]=$line
     done <trusted
 }

@@ -16,7 +16,7 @@ judge() { # beside what is stored in ids (UNIT ID), events (UNIT NUMBER: digest:
         return
     fi
     local before=${events[$unit $((number - 1))]:-} same=${events[$unit $number]:-}
-    local after=${events[$unit $((number + 1))]:-} # of a number below 0 where there is none above
+    local after=${events[$unit $((number + 1))]:-} # empty if no later event is stored
     if [[ $same || ($before && " $before" != *" $previous:"*) || ($after && "$after " != *":$digest "*) ||
         ${named[$unit $number]:-$digest} != "$digest" ]]; then verdict=fork; fi
     ids[$unit $id]=$digest events[$unit $number]="${same:+$same }$digest:$previous"
