@@ -8,11 +8,15 @@ parsed here, and the decoder gets a file without the rest. Pillow's own `exif_tr
 EXIF block back, which fails for values that Pillow can read but not write.
 """
 
+import contextlib
+import ctypes
 import io
 import logging
 import struct
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import import_module
 from math import prod
 from pathlib import Path
 
@@ -260,8 +264,20 @@ def _open(content: bytes) -> Image.Image:
                 bare[start : min(start + 4, end)] = b"none"[: end - start]
         return JpegImagePlugin.JpegImageFile(io.BytesIO(bare))
     if content[:4] in _BYTE_ORDERS:
+        _silence_libtiff()
         content = _without_pointers(content)
     return Image.open(io.BytesIO(content), formats=FORMATS)
+
+
+@cache
+def _silence_libtiff() -> None:
+    """Stop libtiff from writing to stderr; Pillow reports the same errors as exceptions."""
+    with contextlib.suppress(OSError, AttributeError):  # a Pillow without libtiff
+        library = ctypes.CDLL(import_module("PIL._imaging").__file__)
+        for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+            set_handler = getattr(library, name)
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
 
 
 def _exif(content: bytes) -> bytes | None:

@@ -605,6 +605,8 @@ def line_of(text: str, location: Sequence[object]) -> int | None:
 def parse_toml(content: bytes) -> tuple[dict[str, Any], str]:
     """Return what a TOML file in UTF-8 says, and its text. ValueError names the line."""
     text = as_text(content)
+    if text.startswith("\ufeff"):
+        raise ValueError("line 1 starts with a second byte order mark (U+FEFF); remove it")
     for number, line in enumerate(text.split("\n"), start=1):
         if "." in line and _LONG_NAME.search(line):
             raise ValueError(f"line {number} has a name of more than 32 parts")

@@ -155,3 +155,9 @@ def test_the_settings_reference_is_up_to_date() -> None:
         [sys.executable, reference, "--check"], check=False, capture_output=True, text=True
     )
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_a_second_byte_order_mark_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, '\ufeff\ufeff[unit]\nname = "lobby-1"\n')
+    with pytest.raises(SettingsError, match="line 1 starts with a second byte order mark"):
+        load(file)

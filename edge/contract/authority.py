@@ -205,7 +205,7 @@ def signing_key(path: Path, role: Role) -> SigningKey:
     for then every unit would answer `wrong-role`.
     """
     try:
-        missing = not secret_path(path).is_file()
+        missing = not secret_path(path).exists()
     except OSError as error:
         raise SecretError(f"{path}: the key cannot be read: {error.strerror}") from None
     if missing:

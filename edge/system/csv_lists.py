@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edge.errors import UsageError
 from edge.system.supplied_files import read_regular
-from edge.system.text import escaped, named, visible
+from edge.system.text import escaped, named, pluralize, visible
 
 _MOST_BYTES = 50_000_000
 _LONGEST_CELL = 1000  # characters
@@ -177,12 +177,12 @@ def _row(
         index, what = wrong.args
         raise _CellError(_place(header, index), what) from None
     if len(cells) < len(header) and any(c in columns for c in header[len(cells) :]):
-        raise _CellError("", f"has {len(cells)} cells, the header has {len(header)}")
+        raise _CellError("", f"has {pluralize(len(cells), 'cell')}, the header has {len(header)}")
     if any(cells[len(header) :]):
         raise _CellError(
             "",
-            f"has {len(cells)} cells, the header has {len(header)}; put quotation marks around a "
-            f"cell that contains {delimiter!r}",
+            f"has {pluralize(len(cells), 'cell')}, the header has {len(header)}; put quotation "
+            f"marks around a cell that contains {delimiter!r}",
         )
     cells += [""] * (len(header) - len(cells))  # Excel leaves out empty ones at the end
     row = dict(zip(header, cells, strict=False))

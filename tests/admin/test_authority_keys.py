@@ -1,6 +1,7 @@
 """Keys of authorities and their numbers, as `senyum admin` keeps them."""
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -148,3 +149,9 @@ def test_nothing_is_sent_that_no_unit_could_obey(
     assert said in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_not_a_missing_key(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key", 0o600)
+    with pytest.raises(SecretError, match="pipe"):
+        signing_key(tmp_path / "key", Role.COMMAND)

@@ -397,3 +397,17 @@ def test_segments_that_only_describe_a_jpeg_never_cost_it(
         for (marker, content), kind in zip(segments, kinds, strict=False)
     )
     assert read(folder, GOOD["jpeg"][:2] + written + GOOD["jpeg"][2:]) is not None
+
+
+def test_a_damaged_tiff_is_one_error_and_nothing_on_stderr(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = BytesIO()
+    Image.fromarray(noise(64, 64, 1).astype(np.uint8)).save(out, "TIFF", compression="tiff_lzw")
+    content = bytearray(out.getvalue())
+    content[200:400] = b"\xff" * 200
+    path = folder / "damaged.tif"
+    path.write_bytes(content)
+    with pytest.raises(PhotoError, match="may be damaged"):
+        read_photo(path, 2048)
+    assert capfd.readouterr().err == ""
