@@ -39,8 +39,8 @@ from edge.gpio.cue_player import CuePlayer
 from edge.gpio.reconnecting_panel import ReconnectingPanel
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
+from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.link import ConnectionManager
-from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.subscriber import Subscription
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder

@@ -16,7 +16,7 @@ from authority import Authority as CertificateAuthority
 from edge.cli import build_parser
 from edge.contract.keys import SigningKey
 from edge.errors import SecretError
-from edge.mqtt.client import new_client
+from edge.mqtt.connection import new_client
 from edge.settings import BrokerSettings
 from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.ingest.service_status import START_S

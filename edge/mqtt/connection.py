@@ -1,10 +1,12 @@
-"""One connection to the broker, from CONNECT until it ends: paho driven from our own thread.
+"""One connection to an MQTT broker, driven from the caller's thread with paho.
 
-Each connection has a client of its own, so that nothing of paho's own queue outlives it: what is
-still to be sent is in the outbox and nowhere else.
+Every `Connection.connect` uses a new paho client, so that nothing of paho's own queue outlives a
+connection. What is still to be published is in the outbox and nowhere else.
 """
 
 import contextlib
+import logging
+import os
 import select
 import socket
 import ssl
@@ -15,23 +17,14 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import LogLevel, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import ErrorCode
-from edge.mqtt.client import (
-    CONNECT_SECONDS,
-    PACKET_BYTES,
-    RECEIVE_MAXIMUM,
-    SESSION_SECONDS,
-    WireMessage,
-    connect,
-    new_client,
-    properties,
-)
+from edge.mqtt.credentials import read_password, tls_context
 from edge.mqtt.reason_codes import (
     Action,
     ConnectionEnded,
@@ -41,21 +34,167 @@ from edge.mqtt.reason_codes import (
     of_connack,
     of_disconnect,
 )
-from edge.mqtt.self_pipe import SelfPipe
 from edge.settings import BrokerSettings
 
-WILL_DELAY_SECONDS = 30  # a unit that is back by then was never away
-GOODBYE_SECONDS = 0.5  # for the socket to take what is queued, when closing
-LAST_WORDS_BYTES = 65_536  # looked through for a goodbye, once a connection failed
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5.0  # for TCP, again for the TLS handshake, and again for CONNACK
+SESSION_SECONDS = 86_400  # how long the broker keeps the session of a client that is away
+RECEIVE_MAXIMUM = 20  # QoS 1 messages that the broker may have in flight to us
+PACKET_BYTES = 131_072  # of the largest packet that the broker may send us
+WILL_DELAY_SECONDS = 30  # a unit that is back by then is never reported as offline
+DISCONNECT_SECONDS = 0.5  # for the socket to take what is queued, when closing
+UNREAD_BYTES = 65_536  # searched for a DISCONNECT after a write has failed
+CERTIFICATE_SECONDS = 1.0  # for a broker to refuse our certificate after the handshake
 QOS_NOT_SUPPORTED = 0x9B
-UNLIMITED = 268_435_460  # bytes; MQTT knows no longer packet
+UNLIMITED = 268_435_460  # bytes; the largest packet that MQTT can express
 _LOST = Disposition(ErrorCode.LOST, Action.AGAIN)
 _NOT_MQTT = Disposition(ErrorCode.PROTOCOL, Action.AGAIN)
+# A connection that failed with one of these may succeed with the other version of MQTT.
+_VERSION_IN_DOUBT = frozenset({ErrorCode.PROTOCOL, ErrorCode.CLOSED, ErrorCode.SILENT})
+
+
+def _unpack(self: ReasonCode, buffer: bytes | bytearray) -> int:
+    """Set the code from the first byte; return how many bytes were read."""
+    self.value = buffer[0]
+    return 1
+
+
+def _name(self: ReasonCode) -> str:
+    """Return the standard's name of the code, taken from another packet if necessary."""
+    names = self.names.get(self.value, {})
+    own = [name for name, packets in names.items() if self.packetType in packets]
+    return next(iter([*own, *names]), f"reason code 0x{self.value:02x}")
+
+
+# paho ends the connection at a code that the standard does not list for the packet. Mosquitto
+# answers an event that is too large with PUBACK 0x95, which is listed for other packets only.
+ReasonCode.unpack = _unpack  # type: ignore[method-assign]
+ReasonCode.getName = _name  # type: ignore[method-assign]
+
+
+class _Client(Client):
+    def _handle_disconnect(self) -> None:
+        """Keep the reason of a DISCONNECT without properties, which paho 2.1 skips."""
+        if 0 < self._in_packet["remaining_length"] < 3:
+            self._in_packet["remaining_length"] = 3
+        super()._handle_disconnect()
+
+
+def new_client(
+    broker: BrokerSettings, client_id: str, *, five: bool = True, keep: bool = True
+) -> Client:
+    """Return a client, not connected yet, for MQTT 5 if `five`, otherwise for 3.1.1.
+
+    Without `keep`, a session of MQTT 3.1.1 ends with the connection, as does an earlier one.
+
+    Raises SecretError, which names the file, if a certificate, key or password is unusable.
+    """
+    client = _Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=None if five else not keep,
+        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+        reconnect_on_failure=five,  # otherwise paho would go on to MQTT 3.1 by itself
+    )
+    client.connect_timeout = CONNECT_SECONDS
+    client.on_socket_open = _disable_nagle
+    if broker.tls:
+        client.tls_set_context(tls_context(broker))
+    if broker.username is not None or broker.password is not None:
+        client.username_pw_set(broker.username, read_password(broker))
+    return client
+
+
+def _disable_nagle(_client: Client, _userdata: object, sock: object) -> None:
+    """Have TCP send each small packet at once."""
+    if isinstance(sock, socket.socket):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def connect_client(
+    client: Client, broker: BrokerSettings, *, keep: bool = True, **values: int
+) -> None:
+    """Send CONNECT and ask for a session that outlives the connection; raises OSError.
+
+    Without `keep`, an earlier session ends. `values` are properties of an MQTT 5 CONNECT that are
+    added to the default ones or replace them.
+    """
+    if client.protocol != MQTTProtocolVersion.MQTTv5:
+        client.connect(broker.host, broker.port, broker.keepalive)
+        return
+    client.connect(
+        broker.host,
+        broker.port,
+        broker.keepalive,
+        clean_start=not keep,
+        properties=properties(
+            PacketTypes.CONNECT,
+            **{
+                "SessionExpiryInterval": SESSION_SECONDS,
+                "ReceiveMaximum": RECEIVE_MAXIMUM,
+                "MaximumPacketSize": PACKET_BYTES,
+                **values,
+            },
+        ),
+    )
+
+
+def properties(packet: int, **values: int | str) -> Properties:
+    """Return MQTT 5 properties of one packet type."""
+    made = Properties(packet)  # type: ignore[no-untyped-call] # paho left this one class untyped
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+class _EncodedProperties(Properties):
+    """Constant properties, encoded once: encoding them takes as long as publishing an event."""
+
+    def __init__(self, packet: int, **values: int | str) -> None:
+        super().__init__(packet)  # type: ignore[no-untyped-call] # as above
+        # Properties refuses every attribute that is not an MQTT property.
+        object.__setattr__(self, "encoded", properties(packet, **values).pack())  # type: ignore[no-untyped-call]
+
+    def pack(self) -> bytes:
+        """Return the bytes as sent."""
+        encoded: bytes = self.__dict__["encoded"]
+        return encoded
+
+
+class SelfPipe:
+    """Ends the wait of another thread; `wake` and `stop` are safe in a signal handler too."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.stopped = False  # `Connection.connect` gives up at once
+
+    def wake(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def stop(self) -> None:
+        """Wake, and have every later wait for a CONNACK end at once."""
+        self.stopped = True
+        self.wake()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until woken, for at most `seconds`."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        poll.poll(max(seconds, 0.0) * 1000)
+        self.clear()
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def close(self) -> None:
+        os.close(self.fd)
 
 
 @dataclass(frozen=True, slots=True)
 class PubAck:
-    """What the broker said of one QoS 1 message."""
+    """The broker's answer to one QoS 1 message."""
 
     mid: int
     reason: ReasonCode
@@ -63,7 +202,7 @@ class PubAck:
 
 @dataclass(frozen=True, slots=True)
 class SubAck:
-    """What the broker said of one SUBSCRIBE, filter by filter."""
+    """The broker's answer to one SUBSCRIBE, filter by filter."""
 
     mid: int
     reasons: tuple[ReasonCode, ...]
@@ -71,94 +210,148 @@ class SubAck:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A message that came by this connection; the broker keeps it until `acknowledge`."""
+    """A received PUBLISH; the broker keeps one of QoS 1 until `Connection.acknowledge`."""
 
     topic: str
     payload: bytes
     retained: bool
-    mid: int  # 0: of QoS 0, and there is nothing to acknowledge
+    mid: int  # 0: of QoS 0, which is not acknowledged
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectOptions:
-    """Who connects, and what it asks of the broker; what MQTT 3.1.1 cannot ask, it goes without."""
+    """What CONNECT says; MQTT 3.1.1 cannot express all of it."""
 
     client_id: str
     will: tuple[str, bytes] | None = None  # topic and payload, retained
-    content_type: str | None = None  # of all that it publishes
-    session: int = SESSION_SECONDS  # kept so long after it went; 0: none, and begin with none
-    receive_maximum: int = RECEIVE_MAXIMUM  # messages that may be on their way to it
-    packet_bytes: int = PACKET_BYTES  # of the largest packet that may be sent to it
+    content_type: str | None = None  # of everything that this client publishes
+    session: int = SESSION_SECONDS  # kept after a disconnect; 0: none, and discard an earlier one
+    receive_maximum: int = RECEIVE_MAXIMUM  # QoS 1 messages that may be in flight to this client
+    packet_bytes: int = PACKET_BYTES  # of the largest packet that may be sent to this client
 
 
 class Connection:
-    """An open connection. Raises Ended, in every method, when it was refused or has ended.
+    """The connection to one broker. Once it has ended, `connect` opens it again.
 
-    Refused, one of them, says that a person must mend the settings first. With `five` it is MQTT
-    5, else 3.1.1: without will delay, content type, limits of the broker, and reasons. Which of
-    them a broker speaks: `edge.mqtt.version`.
+    The rule for the version of MQTT: with `protocol = auto`, `connect` tries MQTT 5 and, if the
+    broker refuses that version, closes the connection instead of answering or does not answer,
+    3.1.1 at once. The version that connected is remembered and tried alone from then on, until it
+    fails in one of these three ways. Then, and when both versions have failed, nothing is known
+    and the next `connect` begins with MQTT 5 again. `protocol = 5` or `3.1.1` allows that version
+    only. With 3.1.1 there is no will delay, content type, limit of the broker, or reason.
+
+    Every method raises ConnectionEnded when the connection failed or has ended; `connect` raises
+    its subclass PublishRefused if the settings must be corrected first, and SecretError for an
+    unusable certificate, key or password. All methods are for one thread; `waker` lets others end
+    its waits.
     """
 
-    def __init__(
-        self, broker: BrokerSettings, hello: ConnectOptions, waker: SelfPipe, *, five: bool = True
-    ) -> None:
+    def __init__(self, broker: BrokerSettings, waker: SelfPipe | None = None) -> None:
+        self._broker = broker
+        self._waker = waker
+        self._where = f"{broker.host}:{broker.port}"
+        self._only = {"auto": None, "5": True, "3.1.1": False}[broker.protocol]
+        self._known = self._only  # whether the broker uses MQTT 5; None: not known
+        self._reset(five=True)
+
+    def _reset(self, *, five: bool) -> None:
+        """Forget everything about the connection before."""
+        self.five = five  # MQTT 5, otherwise 3.1.1
         self.acks: deque[PubAck] = deque()
         self.granted: deque[SubAck] = deque()
         self.heard: deque[ReceivedMessage] = deque()
-        self.five = five
         self.resumed = False  # whether the broker had kept our session
         self.shares = five  # whether the broker offers shared subscriptions
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
         self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
-        self.waker = waker
         self._version = "MQTT 5" if five else "MQTT 3.1.1"
-        self._content: WireMessage | None = None
+        self._content_type: _EncodedProperties | None = None
         # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
         self._overhead = 5 + 2 + 2 + 1
-        if five and hello.content_type is not None:
-            self._content = WireMessage(PacketTypes.PUBLISH, ContentType=hello.content_type)
-            self._overhead += 3 + len(hello.content_type)
         self._retains = True
         self._accepted = False
         self._ended: str | None = None
-        self._verdict = _LOST
+        self._disposition = _LOST
         self._detail = ""
-        self._where = f"{broker.host}:{broker.port}"
-        self._client = self._prepared(broker, hello)
-        try:
-            connect(
-                self._client,
-                broker,
-                keep=hello.session > 0,
-                SessionExpiryInterval=hello.session,
-                ReceiveMaximum=hello.receive_maximum,
-                MaximumPacketSize=hello.packet_bytes,
+
+    def connect(self, options: ConnectOptions) -> None:
+        """Open the connection with the version of MQTT that the broker uses."""
+        failures: list[ConnectionEnded] = []
+        for five in (True, False) if self._known is None else (self._known,):
+            try:
+                self._connect(options, five=five)
+            except ConnectionEnded as error:
+                if error.trouble not in _VERSION_IN_DOUBT:
+                    raise
+                failures.append(error)
+            else:
+                if failures:
+                    log.info("%s; connected with MQTT 3.1.1", failures[0])
+                self._known = five
+                return
+        self._known = self._only
+        raise self._explain(*failures)
+
+    def _explain(
+        self, newer: ConnectionEnded, older: ConnectionEnded | None = None
+    ) -> ConnectionEnded:
+        """Return the error to raise after every version that may be tried has failed."""
+        if older is None:
+            if self._only is None:
+                return newer
+            return newer.also(f"no other version is allowed (protocol = {self._broker.protocol})")
+        if newer.trouble is ErrorCode.PROTOCOL:
+            if older.trouble is ErrorCode.PROTOCOL:
+                return newer.also(f"MQTT 3.1.1: {older.why}")
+            # No answer to 3.1.1 may be temporary, as in a cluster that is electing a leader.
+            return older.also(f"MQTT 5: {newer.why}")
+        hint = "a port with TLS also does this (mqtts://, tls = true)"
+        if self._broker.tls:
+            hint = "a broker that does not accept our certificate, or needs one, also does this"
+        return newer.also(f"MQTT 3.1.1: {older.why}; {hint}")
+
+    def _connect(self, options: ConnectOptions, *, five: bool) -> None:
+        self._reset(five=five)
+        if five and options.content_type is not None:
+            self._content_type = _EncodedProperties(
+                PacketTypes.PUBLISH, ContentType=options.content_type
             )
-        except (OSError, ValueError) as error:  # a name that is no name is a ValueError
+            self._overhead += 3 + len(options.content_type)
+        self._client = self._new_client(options)
+        try:
+            connect_client(
+                self._client,
+                self._broker,
+                keep=options.session > 0,
+                SessionExpiryInterval=options.session,
+                ReceiveMaximum=options.receive_maximum,
+                MaximumPacketSize=options.packet_bytes,
+            )
+        except (OSError, ValueError) as error:  # ValueError: not a valid host name
             raise connect_error(self._where, error) from None
         deadline = time.monotonic() + CONNECT_SECONDS
         while not self._accepted:
-            if time.monotonic() > deadline or waker.stopped:
+            if time.monotonic() > deadline or (self._waker is not None and self._waker.stopped):
                 self.drop()
-                raise self.ended(f"does not answer by {self._version}", ErrorCode.SILENT)
+                raise self.ended(f"does not answer {self._version}", ErrorCode.SILENT)
             self.poll(deadline - time.monotonic())
 
     def ended(self, why: str, trouble: ErrorCode) -> ConnectionEnded:
-        """Return the error of a connection that its user gives up."""
+        """Return the error for a connection that its user gives up."""
         return ConnectionEnded(self._where, why, trouble)
 
     def publish(self, topic: str, token: str | bytes, qos: int, *, retain: bool) -> int:
-        """Queue a message and return its packet id; `turn` sends it."""
+        """Queue a message and return its packet id; `poll` sends it."""
         retain = retain and self._retains
-        info = self._client.publish(topic, token, qos, retain, self._content)
+        info = self._client.publish(topic, token, qos, retain, self._content_type)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end("the connection was lost")
         return info.mid
 
     def subscribe(self, filters: Sequence[str], *, retained: bool) -> int:
-        """Queue a SUBSCRIBE of QoS 1 and return its packet id; `granted` has the answer.
+        """Queue a SUBSCRIBE of QoS 1 and return its packet id; the answer goes to `granted`.
 
-        Without `retained`, by MQTT 5 alone, retained messages come only of new subscriptions.
+        Without `retained`, MQTT 5 brokers send retained messages of new subscriptions only.
         """
         wanted: list[tuple[str, Any]] = [(each, 1) for each in filters]
         if self.five:
@@ -171,33 +364,34 @@ class Connection:
         return mid
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
-        """Queue an UNSUBSCRIBE; nobody waits for its answer."""
+        """Queue an UNSUBSCRIBE, whose answer is ignored."""
         result, _ = self._client.unsubscribe(list(filters))
         if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end("the connection was lost")
 
-    def acknowledge(self, heard: ReceivedMessage) -> None:
-        """Let the broker forget a message that came by this very connection."""
-        if heard.mid:
-            self._client.ack(heard.mid, 1)
+    def acknowledge(self, message: ReceivedMessage) -> None:
+        """Send PUBACK for a message that came over this connection since the last `connect`."""
+        if message.mid:
+            self._client.ack(message.mid, 1)
 
     def max_packet_size(self, topic: str, token: str | bytes) -> bool:
-        """Whether the broker takes a packet as large as this message's."""
+        """Whether the broker accepts a packet as large as that of this message."""
         return self._overhead + len(topic) + len(token) <= self.packet_maximum
 
     def poll(self, seconds: float) -> None:
-        """Send and receive; where there is nothing of either, wait until woken or so long."""
+        """Send and receive; if there is nothing to do, wait until woken, at most `seconds`."""
         sock = self._client.socket()
         if sock is None:
             self._end("the connection was lost")
         poll = select.poll()
-        poll.register(self.waker.fd, select.POLLIN)
+        if self._waker is not None:
+            poll.register(self._waker.fd, select.POLLIN)
         wants = select.POLLOUT if self._client.want_write() else 0
         poll.register(sock.fileno(), select.POLLIN | wants)
         pending = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         ready = dict(poll.poll(0 if pending else max(seconds, 0.0) * 1000))
-        if self.waker.fd in ready:
-            self.waker.clear()
+        if self._waker is not None and self._waker.fd in ready:
+            self._waker.clear()
         if pending or ready.get(sock.fileno(), 0) & ~select.POLLOUT:
             self._read()
         if self._client.want_write():
@@ -207,7 +401,7 @@ class Connection:
             self._end(self._ended)
 
     def read_on(self, most: int) -> None:
-        """Read what has arrived already, up to `most` messages."""
+        """Read what has already arrived, up to `most` messages."""
         before = -1
         while before < len(self.heard) < most:
             before = len(self.heard)
@@ -219,14 +413,14 @@ class Connection:
         try:
             self._client.loop_read()
         except Exception as error:  # noqa: BLE001 - whatever bytes make paho's reading fail
-            self._verdict = _NOT_MQTT
+            self._disposition = _NOT_MQTT
             self._end(f"sent what is not {self._version} ({type(error).__name__})")
 
     def close(self) -> None:
-        """Say goodbye, so that the broker drops the will; at most for GOODBYE_SECONDS."""
+        """Send DISCONNECT, so that the broker discards the will, within DISCONNECT_SECONDS."""
         self._client.disconnect()
-        deadline = time.monotonic() + GOODBYE_SECONDS
-        # paho also says success where the socket takes no more: ask the socket.
+        deadline = time.monotonic() + DISCONNECT_SECONDS
+        # paho reports success even if the socket takes no more, so ask the socket.
         while self._client.loop_write() == MQTTErrorCode.MQTT_ERR_SUCCESS:
             sock, left = self._client.socket(), deadline - time.monotonic()
             if sock is None or sock.fileno() < 0 or not self._client.want_write() or left <= 0:
@@ -237,13 +431,14 @@ class Connection:
         self.drop()
 
     def drop(self) -> None:
-        """Close the socket and say nothing."""
+        """Close the socket without DISCONNECT."""
         if (sock := self._client.socket()) is not None:
             sock.close()
 
-    def _prepared(self, broker: BrokerSettings, hello: ConnectOptions) -> Client:
-        client = new_client(broker, hello.client_id, five=self.five, keep=hello.session > 0)
-        client.max_inflight_messages_set(0)  # the link counts them itself
+    def _new_client(self, options: ConnectOptions) -> Client:
+        keep = options.session > 0
+        client = new_client(self._broker, options.client_id, five=self.five, keep=keep)
+        client.max_inflight_messages_set(0)  # the publisher counts them itself
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -252,10 +447,10 @@ class Connection:
         client.manual_ack_set(True)
         client.on_log = self._on_log
         client.on_socket_close = self._on_socket_close
-        # With this set paho only queues, and `turn` alone touches the socket.
+        # With this set paho only queues, and `poll` alone uses the socket.
         client.on_socket_register_write = lambda _client, _userdata, _sock: None
-        if hello.will is not None:
-            topic, payload = hello.will
+        if options.will is not None:
+            topic, payload = options.will
             delay = None
             if self.five:
                 delay = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_SECONDS)
@@ -264,18 +459,20 @@ class Connection:
 
     def _end(self, why: str) -> NoReturn:
         self.drop()
-        verdict = self._verdict
-        if verdict is _LOST and not self._accepted:
-            # Of a certificate TLS 1.3 judges only now; else it may be one that never saw MQTT 5.
-            why = f"ended the connection instead of answering by {self._version}"
+        disposition = self._disposition
+        if disposition is _LOST and not self._accepted:
+            # With TLS 1.3 a refused certificate looks like this too. Otherwise it may be a broker
+            # that does not know MQTT 5.
+            why = f"closed the connection instead of answering {self._version}"
             trouble = ErrorCode.CLOSED
             if "ALERT" in self._detail.upper():
                 trouble = ErrorCode.CERTIFICATE_REFUSED
-            verdict = Disposition(trouble, Action.AGAIN)
+            disposition = Disposition(trouble, Action.AGAIN)
         detail = f" ({self._detail})" if self._detail and self._detail not in why else ""
-        refused = not self._accepted and verdict.remedy is Action.SLOW
+        refused = not self._accepted and disposition.remedy is Action.SLOW
         kind = PublishRefused if refused else ConnectionEnded
-        raise kind(self._where, why + detail, verdict.trouble or ErrorCode.LOST, verdict.remedy)
+        trouble = disposition.trouble or ErrorCode.LOST
+        raise kind(self._where, why + detail, trouble, disposition.remedy)
 
     def _on_connect(
         self,
@@ -287,15 +484,15 @@ class Connection:
     ) -> None:
         if reason.is_failure:
             self._ended = f"refused us: {reason}"
-            self._verdict = of_connack(reason.value)
+            self._disposition = of_connack(reason.value)
             return
         if getattr(limits, "MaximumQoS", 1) < 1:
-            self._ended = "takes no QoS 1, which events need"
-            self._verdict = of_connack(QOS_NOT_SUPPORTED)
+            self._ended = "does not support QoS 1, which events need"
+            self._disposition = of_connack(QOS_NOT_SUPPORTED)
             return
         self._accepted = True
         self.resumed = flags.session_present
-        self._client.on_log = None  # paho writes a line for every packet as long as one listens
+        self._client.on_log = None  # paho would format a line for every packet
         self.receive_maximum = getattr(limits, "ReceiveMaximum", self.receive_maximum)
         self.packet_maximum = getattr(limits, "MaximumPacketSize", self.packet_maximum)
         self._retains = getattr(limits, "RetainAvailable", 1) == 1
@@ -312,20 +509,20 @@ class Connection:
         if self._ended is None:
             by_broker = flags.is_disconnect_packet_from_server
             self._ended = f"sent us away: {reason}" if by_broker else "the connection was lost"
-            self._verdict = of_disconnect(reason.value) if by_broker else _LOST
+            self._disposition = of_disconnect(reason.value) if by_broker else _LOST
 
     def _on_socket_close(self, _client: Client, _userdata: object, sock: object) -> None:
-        """Hear the reason that came while we wrote: paho gives up unread when a write fails."""
+        """Find the reason among unread bytes: when a write fails, paho closes without reading."""
         if not self._accepted or self._ended is not None or not isinstance(sock, socket.socket):
             return
         left = bytearray()
         with contextlib.suppress(OSError):  # also: nothing more is there
-            while len(left) < LAST_WORDS_BYTES and (data := sock.recv(LAST_WORDS_BYTES)):
+            while len(left) < UNREAD_BYTES and (data := sock.recv(UNREAD_BYTES)):
                 left += data
         if (code := parse_disconnect(bytes(left))) is not None and self.five:
             reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
             self._ended = f"sent us away: {reason}"
-            self._verdict = of_disconnect(code)
+            self._disposition = of_disconnect(code)
 
     def _on_publish(
         self,
@@ -353,18 +550,18 @@ class Connection:
         mid = message.mid if message.qos else 0
         try:
             topic = message.topic
-        except UnicodeDecodeError:  # no filter of ours matches it; a broker must not send it
+        except UnicodeDecodeError:  # a broker must not send it, and no filter of ours matches it
             topic = ""
         self.heard.append(ReceivedMessage(topic, bytes(message.payload), message.retain, mid))
 
     def _on_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
-        """Keep what paho says only to its log: why the TLS layer ended a connection."""
+        """Keep why the TLS layer ended a connection, which paho only logs."""
         if level == LogLevel.MQTT_LOG_ERR and "SSL" in text:
             self._detail = text
 
 
 def parse_disconnect(stream: bytes) -> int | None:
-    """Return the reason of the DISCONNECT among whole MQTT 5 packets, or None where none is."""
+    """Return the reason code of the DISCONNECT in a stream of MQTT 5 packets, or None."""
     at = 0
     while at + 2 <= len(stream):
         kind, size, shift, at = stream[at] & 0xF0, 0, 0, at + 1
@@ -378,3 +575,22 @@ def parse_disconnect(stream: bytes) -> int | None:
             return stream[at] if 0 < size <= len(stream) - at else 0
         at += size
     return None
+
+
+def check_reachable(broker: BrokerSettings, seconds: float = CONNECT_SECONDS) -> None:
+    """Connect with TCP, and with TLS if it is on, without MQTT; `seconds` for each.
+
+    TLS 1.3 judges our certificate only after the handshake, and a CONNECT that is sent meanwhile
+    may lose the answer; so wait CERTIFICATE_SECONDS for a refusal. Raises ConnectionEnded, and
+    SecretError for unusable files.
+    """
+    context = tls_context(broker) if broker.tls else None
+    try:
+        with socket.create_connection((broker.host, broker.port), seconds) as plain:
+            if context is not None:
+                with context.wrap_socket(plain, server_hostname=broker.host) as wrapped:
+                    wrapped.settimeout(CERTIFICATE_SECONDS)
+                    with contextlib.suppress(TimeoutError):  # not refused
+                        wrapped.recv(1)
+    except (OSError, ValueError) as error:
+        raise connect_error(f"{broker.host}:{broker.port}", error) from None

@@ -1,21 +1,25 @@
-"""Keeps a connection to the best broker there is, for the courier to carry events over.
+"""Keeps the device connected to its preferred broker, and the publisher supplied with a connection.
 
                                       CONNACK success
-                       CONNECTING ──────────────────▶ UP ◀─┐ another connection, made beside
-                         ▲    │ refused, unreachable   ├───┘ this one, takes its place
-              one is due │    ▼                        │ lost
-    IDLE ─────────────▶ WAITING ◀──────────────────────┘
+                       CONNECTING ──────────────────▶ UP
+                         ▲    │ refused, unreachable   │ │ preferred broker due, or files replaced
+                         │    │            failed      │ ▼
+              one is due │    │    ┌──────────────── RECONNECTING ──▶ UP
+                         │    ▼    ▼                   │
+    IDLE ─────────────▶ WAITING ◀──────────────────────┘ lost
            start              close, from any state ──▶ CLOSED
 
-One thread does it all, and `_enter` is the one place that changes the state. Which broker is
-tried when: `edge.mqtt.broker_pool`. What its answers lead to: `edge.mqtt.reason_codes`. While
-connected, a scout dials beside the connection, and this is left only for one that stands already:
+One thread does all of this, and `_enter` is the one place that changes the state. Which broker is
+tried when: `edge.mqtt.broker_pool`. What its answers lead to: `edge.mqtt.reason_codes`. A working
+connection is left for another one in two cases, both only while no event is in flight:
 
-- back to a better broker, every `LinkTiming.failback_retry` seconds, and less often each time
-  that it fails or the better one did not last;
-- with a new certificate, key or password, when their files were replaced.
+- for a preferred broker, every `LinkTiming.failback_retry` seconds, and less often each time that
+  it cannot be reached or does not last;
+- for a new certificate, key or password, when their files were replaced.
 
-Both begin only at a moment when no event is on its way.
+Before that, `check_reachable` dials the other broker, or the same with the new files. If that fails
+the connection is kept. Otherwise it is closed and opened again; the outbox keeps what happens
+meanwhile, and RECONNECTING counts as connected until it fails.
 """
 
 import contextlib
@@ -31,16 +35,13 @@ from pathlib import Path
 from edge.contract.envelope import CONTENT_TYPE
 from edge.contract.events import OnlineStatus, Will
 from edge.contract.topics import TopicKind, UnitName
-from edge.errors import ErrorCode, LinkError, SecretError, SenyumError
+from edge.errors import ErrorCode, SecretError, SenyumError
+from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.broker_pool import BrokerEndpoint, BrokerPool
-from edge.mqtt.client import CONNECT_SECONDS, new_client
-from edge.mqtt.connection import Connection, ConnectOptions
-from edge.mqtt.credentials import expiry
-from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe, check_reachable
+from edge.mqtt.credentials import check_credentials, expiry
 from edge.mqtt.publisher import Publisher, ReplaySource
 from edge.mqtt.reason_codes import Action, ConnectionEnded
-from edge.mqtt.scout import Find, Scout
-from edge.mqtt.self_pipe import SelfPipe
 from edge.mqtt.subscriber import Subscriber, Subscription
 from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.store import OutboxReader
@@ -51,7 +52,7 @@ from edge.system.log_once import LogOnce
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5  # for the last events, when closing
-ADOPT_SECONDS = 1.0  # for the events on their way, before a new connection takes over
+CHECK_SECONDS = 2.0  # for TCP, and again for TLS, to a broker before it takes over
 PACE = LinkTiming()
 _KEPT = "the connection made with the old one is kept"
 
@@ -62,8 +63,12 @@ class LinkState(StrEnum):
     IDLE = "idle"
     CONNECTING = "connecting"
     UP = "up"
+    RECONNECTING = "reconnecting"
     WAITING = "waiting"
     CLOSED = "closed"
+
+
+_CONNECTED = frozenset({LinkState.UP, LinkState.RECONNECTING})
 
 
 class ConnectionManager(threading.Thread):
@@ -103,12 +108,12 @@ class ConnectionManager(threading.Thread):
         self._sealer = sealer
         self._pace = pace
         for each in broker.in_order:
-            new_client(each, self._unit.client_id)  # wrong credentials are found at once
-        self._brokers = BrokerPool(broker.in_order, pace)
+            check_credentials(each)  # unusable ones are reported at once
+        self._waker = SelfPipe()
+        self._brokers = BrokerPool(broker.in_order, pace, self._waker)
         self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
         self._served: BrokerEndpoint | None = None  # the last that was connected
         self._lost: BrokerEndpoint | None = None  # the same, until there is a connection again
-        self._waker = SelfPipe()
         self._listening = Subscriber(subscriptions, self._waker, pace)
         self._courier = Publisher(
             broker,
@@ -123,8 +128,7 @@ class ConnectionManager(threading.Thread):
         self._closing_at: float | None = None
         self._about_broker = LogOnce()
         self._about_files = LogOnce()
-        self._scout: Scout | None = None
-        self._found_at = self._settled_at = math.inf
+        self._settled_at = math.inf
         self._back_seconds = pace.failback_retry
         self._back_at = self._files_at = 0.0
         self._announced_at = -math.inf
@@ -186,18 +190,23 @@ class ConnectionManager(threading.Thread):
     def run(self) -> None:
         try:
             self._brokers.begin(time.monotonic())
+            successor: BrokerEndpoint | None = None
             while self._closing_at is None:
-                candidate = self._brokers.due(time.monotonic(), self._lost)
+                candidate = successor or self._brokers.due(time.monotonic(), self._lost)
+                successor = None
                 if candidate is None:
                     self._enter(LinkState.WAITING)
                     self._wait(self._brokers.due_at)
                     continue
-                self._enter(LinkState.CONNECTING)
+                if self.state is not LinkState.RECONNECTING:
+                    self._enter(LinkState.CONNECTING)
                 self._at = candidate
                 try:
-                    self._visit(candidate)
+                    candidate.connect(self._hello)
+                    with contextlib.closing(candidate.connection) as connection:
+                        successor = self._serve(connection)
                 except Exception as error:  # noqa: BLE001 - a dead link never delivers again
-                    self._failed(self._at, error)
+                    self._failed(candidate, error)
         finally:
             self._enter(LinkState.CLOSED)
             self._courier.close()
@@ -207,8 +216,8 @@ class ConnectionManager(threading.Thread):
         if state is before:
             return
         log.debug("link %s -> %s", before, state)
-        if LinkState.UP in (before, state):
-            self._changed(state is LinkState.UP)
+        if (before in _CONNECTED) != (state in _CONNECTED):
+            self._changed(state in _CONNECTED)
 
     def _failed(self, candidate: BrokerEndpoint, error: Exception) -> None:
         """Say why there is no connection, and when that broker is tried again."""
@@ -226,6 +235,8 @@ class ConnectionManager(threading.Thread):
             self._lost = candidate
             self._enter(LinkState.WAITING)
             self._wait(time.monotonic() + candidate.backoff.spread())
+        elif self.state is LinkState.RECONNECTING:
+            self._enter(LinkState.WAITING)
 
     def _wait(self, until: float) -> None:
         """Wait, but look now and then whether a person has replaced a file meanwhile."""
@@ -234,28 +245,10 @@ class ConnectionManager(threading.Thread):
             if self._brokers.renewed():
                 return
 
-    def _dial(self, candidate: BrokerEndpoint, waker: SelfPipe) -> Connection:
-        return candidate.version.connect(
-            lambda five: Connection(candidate.broker, self._hello, waker, five=five)
-        )
-
     # --- connected -----------------------------------------------------------------------------
 
-    def _visit(self, candidate: BrokerEndpoint) -> None:
-        """Connect and serve until closed; raises LinkError when the broker is lost."""
-        candidate.files.used = stamp = candidate.files.stamp()
-        find: Find | None = Find(candidate, self._dial(candidate, self._waker), stamp)
-        try:
-            while find is not None:
-                self._at = find.candidate
-                self._at.files.used = find.stamp
-                with contextlib.closing(find.connection) as current:
-                    find = self._serve(current)
-        finally:
-            self._recall()
-
-    def _serve(self, connection: Connection) -> Find | None:
-        """Carry events until closed, or until another connection is to take over: return that."""
+    def _serve(self, connection: Connection) -> BrokerEndpoint | None:
+        """Carry events until closed, or until another connection is due: return its broker."""
         now = time.monotonic()
         elsewhere = self._served not in (None, self._at)
         self._served, self._lost = self._at, None
@@ -265,24 +258,15 @@ class ConnectionManager(threading.Thread):
         if self._courier.standing is ErrorCode.CREDENTIALS:
             self._courier.standing = None
         self._plan_return(now)
-        try:
-            self._courier.begin(connection, elsewhere=elsewhere)
-            while not self._done():
-                self._courier.work(connection, self._next_look())
-                self._supervise(time.monotonic())
-                if self._ready():
-                    self._courier.publish_offline_status(connection)
-                    return self._adopt()
-            self._courier.publish_offline_status(connection)
-        except LinkError as error:
-            # A broker that sees us come twice lets the elder connection go: that is no loss.
-            if self._scout is not None:
-                self._scout.join(CONNECT_SECONDS)
-            if (find := self._adopt()) is None:
-                raise
-            log.debug("left for another connection: %s", error)
-            return find
-        return None
+        self._courier.begin(connection, elsewhere=elsewhere)
+        successor: BrokerEndpoint | None = None
+        while successor is None and not self._done():
+            self._courier.work(connection, self._next_look())
+            successor = self._supervise(time.monotonic())
+        self._courier.publish_offline_status(connection)
+        if successor is not None:
+            self._enter(LinkState.RECONNECTING)
+        return successor
 
     def _done(self) -> bool:
         """Whether to say goodbye: closed, and all events sent or the time for them is over."""
@@ -294,35 +278,33 @@ class ConnectionManager(threading.Thread):
     def _next_look(self) -> float:
         """Return when `_supervise` has something to do, as far as time alone decides."""
         back = self._back_at if self._brokers.better(self._at) else math.inf
-        if back <= time.monotonic():  # waits for a quiet moment, or for a scout: both wake us
+        if back <= time.monotonic():  # waits until nothing is in flight: a PUBACK wakes us
             back = math.inf
         return min(self._settled_at, self._files_at, back)
 
-    def _supervise(self, now: float) -> None:
-        """Look after the connection itself: has it lasted, is there a better one."""
+    def _supervise(self, now: float) -> BrokerEndpoint | None:
+        """Watch over the connection; return the broker to reconnect to now, if any."""
         if now >= self._settled_at:
             self._settled_at = math.inf
-            self._at.mark_stable()
+            self._at.backoff.reset()
             if not self._brokers.better(self._at):
                 self._back_seconds = self._pace.failback_retry
-        # Only once it is worth something, for some brokers let us in and throw us out.
+        # Only once it has proved useful, because some brokers accept us and then drop us.
         if self._courier.carried or self._settled_at == math.inf:
             self._about_broker.clear(f"broker {self._at.where} is reached again")
-        if self._scout is not None and self._scout.back and self._found_at == math.inf:
-            self._returned(self._scout, now)
         if now >= self._files_at:
             self._files_at = now + self._pace.credential_poll
             self._announce(now)
-            if self._scout is None and self._at.files.changed():
-                self._renew()
+            if self._at.files.changed() and self._usable(now):
+                return self._at
         better = self._brokers.better(self._at)
-        if (
-            better
-            and self._scout is None
-            and now >= self._back_at
-            and self._courier.has_nothing_in_flight
-        ):
-            self._send_scout(better)
+        if better and now >= self._back_at and self._courier.has_nothing_in_flight:
+            for candidate in better:
+                if self._reachable(candidate):
+                    log.info("returning to broker %s", candidate.where)
+                    return candidate
+            self._plan_return(now)
+        return None
 
     # --- another connection --------------------------------------------------------------------
 
@@ -331,63 +313,31 @@ class ConnectionManager(threading.Thread):
         self._back_at = now + wait
         self._back_seconds = min(self._back_seconds * 2, self._pace.max_retry)
 
-    def _renew(self) -> None:
-        """Connect with the files that took the place of those in use, if they can be used."""
+    def _usable(self, now: float) -> bool:
+        """Whether to reconnect now with the files that replaced those in use."""
         try:
-            new_client(self._at.broker, self._unit.client_id)
-        except SecretError as error:
+            check_credentials(self._at.broker)
+            if not self._courier.has_nothing_in_flight:
+                return False
+            check_reachable(self._at.broker, CHECK_SECONDS)
+        except (SecretError, ConnectionEnded) as error:
+            if isinstance(error, ConnectionEnded):
+                self._files_at = now + self._pace.failback_retry
             self._courier.standing = ErrorCode.CREDENTIALS
             self._about_files.warn(f"{error}; {_KEPT}", ErrorCode.CREDENTIALS)
-            return
-        if self._courier.has_nothing_in_flight:
-            self._send_scout((self._at,))
+            return False
+        self._about_files.reset()
+        log.info("reconnecting with the new certificate or password")
+        return True
 
-    def _send_scout(self, brokers: tuple[BrokerEndpoint, ...]) -> None:
-        self._scout = Scout(brokers, self._dial, self._waker.wake)
-        self._scout.start()
-
-    def _returned(self, scout: Scout, now: float) -> None:
-        """Hear what a scout has to tell."""
-        for candidate, error in scout.failures:
-            remedy = error.remedy if isinstance(error, ConnectionEnded) else Action.AGAIN
-            if candidate is not self._at:
-                candidate.failed(remedy, now)
-                log.debug("not back yet: %s", error)
-            else:
-                self._courier.standing = ErrorCode.CREDENTIALS
-                self._files_at = now + self._pace.failback_retry
-                self._about_files.warn(f"{error}; {_KEPT}", ErrorCode.CREDENTIALS)
-        if scout.found is not None:
-            self._found_at = now
-            return
-        self._recall()
-        self._plan_return(now)
-
-    def _ready(self) -> bool:
-        """Whether the connection that a scout has found is to take over now."""
-        late = time.monotonic() > self._found_at + ADOPT_SECONDS
-        return self._found_at < math.inf and (self._courier.has_nothing_in_flight or late)
-
-    def _adopt(self) -> Find | None:
-        """Return the connection that a scout has found, if any."""
-        scout, self._scout, self._found_at = self._scout, None, math.inf
-        find = None if scout is None else scout.take(self._waker)
-        if find is None:
-            return None
-        if find.candidate is self._at:
-            self._about_files.reset()
-            log.info("the new certificate or password is in use")
-        else:
-            log.info("back to broker %s", find.candidate.where)
-        return find
-
-    def _recall(self) -> None:
-        """Want no other connection any longer."""
-        if self._scout is not None:
-            self._scout.abandon()
-            if self._closing_at is None:  # or it could take the next one's place at the broker
-                self._scout.join(3 * CONNECT_SECONDS)
-        self._scout, self._found_at = None, math.inf
+    def _reachable(self, candidate: BrokerEndpoint) -> bool:
+        """Whether a preferred broker can be reached."""
+        try:
+            check_reachable(candidate.broker, CHECK_SECONDS)
+        except (SecretError, ConnectionEnded) as error:
+            log.debug("the preferred broker is not reachable yet: %s", error)
+            return False
+        return True
 
     # --- certificates that end -----------------------------------------------------------------
 

@@ -17,10 +17,9 @@ from pydantic import ValidationError
 from edge.contract.events import OnlineStatus
 from edge.contract.topics import TopicKind, UnitName, event_topic
 from edge.errors import ErrorCode, OutboxError
-from edge.mqtt.backoff import Backoff
+from edge.mqtt.backoff import Backoff, LinkTiming
 from edge.mqtt.connection import Connection, PubAck
 from edge.mqtt.inflight import InFlightWindow
-from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.reason_codes import Action, ConnectionEnded, of_puback
 from edge.mqtt.subscriber import Subscriber
 from edge.outbox.event_signer import EventSigner, HealthReport

@@ -40,7 +40,7 @@ CONNACK: Mapping[int, Disposition] = {
     **_verdicts(
         Action.SLOW,
         {
-            0x84: ErrorCode.PROTOCOL,  # `edge.mqtt.version` has tried the other one
+            0x84: ErrorCode.PROTOCOL,  # `Connection` has tried the other version
             0x85: ErrorCode.CLIENT_ID,
             0x86: ErrorCode.PASSWORD,
             0x87: ErrorCode.NOT_AUTHORIZED,

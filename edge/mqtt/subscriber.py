@@ -20,10 +20,9 @@ from typing import Any
 from paho.mqtt.client import topic_matches_sub
 
 from edge.errors import ErrorCode
-from edge.mqtt.connection import Connection, PubAck, ReceivedMessage
-from edge.mqtt.link_timing import LinkTiming
+from edge.mqtt.backoff import LinkTiming
+from edge.mqtt.connection import Connection, PubAck, ReceivedMessage, SelfPipe
 from edge.mqtt.retained_fetcher import RetainedFetcher
-from edge.mqtt.self_pipe import SelfPipe
 from edge.system.event_queue import EventQueue
 from edge.system.log_once import LogOnce
 from edge.types import MessageReceived

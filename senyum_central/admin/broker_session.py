@@ -6,8 +6,6 @@ from typing import Self
 
 from edge.errors import ErrorCode, LinkRefused
 from edge.mqtt.connection import Connection, ConnectOptions
-from edge.mqtt.self_pipe import SelfPipe
-from edge.mqtt.version import VersionNegotiation
 from edge.settings import BrokerSettings
 
 ANSWER_SECONDS = 30.0  # for the broker to take one message more
@@ -26,11 +24,8 @@ class BrokerSession:
         self._where = f"broker {broker.host}:{broker.port}"
         self._hear = hear
         self._flying: set[int] = set()
-        self._waker = SelfPipe()
-        hello = ConnectOptions(client_id, session=0)
-        self._connection = VersionNegotiation(broker).connect(
-            lambda five: Connection(broker, hello, self._waker, five=five)
-        )
+        self._connection = Connection(broker)
+        self._connection.connect(ConnectOptions(client_id, session=0))
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe; what is retained comes at once."""
@@ -65,9 +60,8 @@ class BrokerSession:
         return True
 
     def close(self) -> None:
-        """Leave."""
+        """Disconnect."""
         self._connection.close()
-        self._waker.close()
 
     def __enter__(self) -> Self:
         return self

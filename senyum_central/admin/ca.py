@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from edge.contract.certificate import check_absent, create_output, locked, new_key, replace_output
 from edge.errors import CertificateError
-from edge.mqtt.ca_bundle import read_certificates
+from edge.mqtt.credentials import read_certificates
 from edge.system.key_files import LARGEST, read_secret
 from edge.system.supplied_files import read_regular
 from senyum_central.admin.certificate_index import CertificateEntry, CertificateIndex

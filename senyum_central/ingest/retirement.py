@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from edge.errors import LinkError
 from edge.mqtt.connection import Connection, ConnectOptions
 from edge.mqtt.reason_codes import ConnectionEnded
-from edge.mqtt.self_pipe import SelfPipe
 from edge.settings import BrokerSettings
 from edge.system.text import pluralize
 from senyum_central.ingest.handler import Handler
@@ -61,16 +60,15 @@ class Retirement(Subscriber):
 
     def _end_session(self) -> None:
         """Connect again without a session, which ends the one that is kept."""
-        hello, waker = ConnectOptions(self._client_id, session=0), SelfPipe()
+        connection = Connection(self._broker)
         for _ in range(TRIES):
             try:
-                self._version.connect(
-                    lambda five: Connection(self._broker, hello, waker, five=five)
-                ).close()
+                connection.connect(ConnectOptions(self._client_id, session=0))
             except ConnectionEnded as error:
                 why = str(error)
-                waker.wait(self._broker.backoff_min)
+                time.sleep(self._broker.backoff_min)
             else:
+                connection.close()
                 return
         raise LinkError(f"{why}; the session of client {self._client_id} is still there")
 

@@ -15,10 +15,8 @@ from collections import deque
 from edge.contract.topics import COMMAND, ROOT
 from edge.errors import ErrorCode, LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
-from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe
 from edge.mqtt.reason_codes import ConnectionEnded, PublishRefused
-from edge.mqtt.self_pipe import SelfPipe
-from edge.mqtt.version import VersionNegotiation
 from edge.settings import BrokerSettings
 from edge.system.sd_notify import Notifier
 from senyum_central.ingest.handler import Handler
@@ -68,9 +66,9 @@ class Subscriber:
         self._where = f"{broker.host}:{broker.port}"
         self._client_id = client_id
         self._handler = handler
-        self._version = VersionNegotiation(broker)
         self._subscriptions = Subscriptions(group, replies)
         self._waker = SelfPipe()
+        self._connection = Connection(broker, self._waker)
         self._commands: deque[Message] = deque()  # to be sent
         self._flying: set[int] = set()  # packets of those that are on their way
         self._let_in = False  # ever
@@ -91,7 +89,9 @@ class Subscriber:
         while not self._waker.stopped:
             since: float | None = None
             try:
-                with contextlib.closing(self._version.connect(self._dial)) as connection:
+                self._connection.connect(self._options)
+                with contextlib.closing(self._connection) as connection:
+                    self._subscriptions.begin(five=connection.five)
                     self._let_in, self._silences = True, 0
                     self._subscribe(connection)
                     log.info("receiving from broker %s as %s", self._where, self._client_id)
@@ -126,15 +126,14 @@ class Subscriber:
 
     # --- connecting -------------------------------------------------------------------------
 
-    def _dial(self, five: bool) -> Connection:
-        self._subscriptions.begin(five=five)
-        hello = ConnectOptions(
+    @property
+    def _options(self) -> ConnectOptions:
+        return ConnectOptions(
             self._client_id,
             session=self._subscriptions.expiry_s,
             receive_maximum=BATCH,
             packet_bytes=PACKET_BYTES,
         )
-        return Connection(self._broker, hello, self._waker, five=five)
 
     @property
     def _hint(self) -> str:

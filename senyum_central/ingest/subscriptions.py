@@ -37,8 +37,9 @@ class Subscriptions:
 
     @property
     def expiry_s(self) -> int:
-        """How long the broker keeps the session of a receiver that is away, in seconds."""
-        return SHARED_EXPIRY_S if self.shared else OWN_EXPIRY_S
+        """How long an MQTT 5 broker keeps the session of an absent receiver, in seconds."""
+        shares = self.group is not None and self.offered
+        return SHARED_EXPIRY_S if shares else OWN_EXPIRY_S
 
     @property
     def shared(self) -> bool:

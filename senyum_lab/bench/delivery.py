@@ -26,7 +26,7 @@ from paho.mqtt.client import Client
 
 from edge.contract.topics import TopicKind, UnitName, subscription
 from edge.errors import OutboxError
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.outbox.recorder import BATCH, CAPACITY
 from edge.outbox.schema import PAGE_BYTES
 from edge.outbox.store import OutboxReader
@@ -97,7 +97,7 @@ def create_offline_session(broker: BrokerSettings) -> None:
     client = new_client(broker, "offline")
     client.on_connect = lambda client, *_: client.subscribe(subscription(TopicKind.EVENT), 1)
     client.on_subscribe = lambda *_: subscribed.set()
-    connect(client, broker)
+    connect_client(client, broker)
     client.loop_start()
     subscribed.wait(PATIENCE)
     client.disconnect()
@@ -126,7 +126,7 @@ def bare_rate(broker: BrokerSettings, events: int, size: int) -> float:
     client.max_inflight_messages_set(broker.window)
     client.on_connect = lambda *_: connected.set()
     client.on_publish = lambda *_: answered.release()
-    connect(client, broker)
+    connect_client(client, broker)
     client.loop_start()
     connected.wait(PATIENCE)
     topic, payload = UnitName("org", "site", "bare").topic(TopicKind.EVENT), b"x" * size

@@ -24,7 +24,7 @@ from edge.contract.keys import SigningKey, add_registration
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import StoreError
 from edge.inference.models import liveness_rules
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.outbox.event_signer import ChainHead, EventSigner, SigningContext
 from edge.settings import BrokerSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
@@ -63,7 +63,7 @@ def _publish(broker: BrokerSettings, folder: Path, number: int, events: int) -> 
     )
     client = new_client(broker, f"bench-{number}")
     client.max_inflight_messages_set(100)
-    connect(client, broker)
+    connect_client(client, broker)
     client.loop_start()
     head = ChainHead()
     sent = None

@@ -9,8 +9,8 @@ from edge import __version__
 from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
 from edge.inference.models import liveness_rules
+from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.link import PACE, ConnectionManager
-from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.publisher import ReplaySource
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder

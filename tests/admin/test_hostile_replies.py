@@ -17,7 +17,7 @@ from edge.contract.jose import from_b64url
 from edge.contract.keys import add_registration
 from edge.contract.limits import is_text
 from edge.contract.topics import COMMAND, REPLY
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.system.journald import PlainFormatter
 
 C1 = "".join(map(chr, range(0x7F, 0xA0)))
@@ -45,7 +45,7 @@ class Hostile:
         self.said: dict[str, Any] = {}
         self._client = new_client(broker.settings, "hostile")
         self._client.on_message = self._on_message
-        connect(self._client, broker.settings)
+        connect_client(self._client, broker.settings)
         self._client.loop_start()
         self._client.subscribe(UNIT.subtopic(COMMAND, "+"), 1)
 

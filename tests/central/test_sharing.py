@@ -24,7 +24,7 @@ from edge.contract.jose import from_b64url
 from edge.contract.keys import SigningKey, add_registration
 from edge.contract.topics import COMMAND
 from edge.errors import UsageError
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.settings import BrokerSettings
 from senyum_central.ingest import instance_lock as only
 from senyum_central.ingest.instance_lock import claim
@@ -114,7 +114,7 @@ def session(
         flags.session_present
     )
     client.on_subscribe = lambda *_: subscribed.set()
-    connect(client, broker.settings, SessionExpiryInterval=expiry)
+    connect_client(client, broker.settings, SessionExpiryInterval=expiry)
     client.loop_start()
     if filters:
         client.subscribe([(each, 1) for each in filters])
@@ -303,7 +303,7 @@ class Device:
         self._sent: dict[int, Message] = {}
         self._client = new_client(broker.settings, unit.name.client_id)
         self._client.on_message = self._asked
-        connect(self._client, broker.settings)
+        connect_client(self._client, broker.settings)
         self._client.loop_start()
         self._client.subscribe(unit.name.subtopic(COMMAND, "replay"), qos=1)
 

@@ -13,7 +13,7 @@ from private_servers import PrivateBroker
 from wires import OLD_REFUSAL, Wire
 
 from edge.errors import LinkError, LinkRefused, SenyumError, StoreError
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.settings import BrokerSettings
 from senyum_central.ingest.ingestor import Message
 from senyum_central.ingest.subscriber import Subscriber
@@ -111,7 +111,7 @@ def mosquitto(tmp_path: Path) -> Iterator[PrivateBroker]:
 
 def publish(broker: BrokerSettings, *messages: Message) -> None:
     client = new_client(broker, "publisher")
-    connect(client, broker)
+    connect_client(client, broker)
     client.loop_start()
     try:
         for message in messages:
@@ -387,7 +387,7 @@ def test_a_broker_that_speaks_only_mqtt_3_1_1(
         publish(mosquitto.settings, *numbered(1))
         one.until(lambda: one.handler.payloads == [b"1"])
     assert set(wire.versions) == {4, 5}
-    assert caplog.text.count("it is spoken to by MQTT 3.1.1") == 1
+    assert caplog.text.count("connected with MQTT 3.1.1") == 1
 
 
 @pytest.mark.parametrize(("code", "words"), [(0x8A, "Banned"), (0x85, "identifier")])

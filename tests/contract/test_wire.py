@@ -21,7 +21,7 @@ from edge.cli import main
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet
 from edge.contract.topics import COMMAND, REPLY, TopicKind
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.settings import BrokerSettings, load
 
 pytestmark = pytest.mark.broker
@@ -52,7 +52,7 @@ class Watcher:
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = self._take
-        connect(self._client, broker)
+        connect_client(self._client, broker)
 
     def _subscribe(self, client: Client, *_: object) -> None:
         client.subscribe("senyum/#", options=SubscribeOptions(qos=2, retainAsPublished=True))

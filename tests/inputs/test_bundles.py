@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 from edge.contract.certificate import distinguished
 from edge.errors import CertificateError, SecretError
-from edge.mqtt.ca_bundle import read_bundle, read_certificates, unfit
+from edge.mqtt.credentials import read_bundle, read_certificates, tls_context, unfit
 from edge.mqtt.reason_codes import connect_error
-from edge.mqtt.tls import tls_context
 from edge.settings import BrokerSettings
 from senyum_central.admin.certificates import (
     Subject,

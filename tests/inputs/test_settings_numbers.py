@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from edge.errors import SecretError
-from edge.mqtt.client import new_client
+from edge.mqtt.connection import new_client
 from edge.settings import BrokerSettings, Settings
 from edge.system.time_zones import current_name
 

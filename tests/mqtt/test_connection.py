@@ -8,7 +8,6 @@ from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode
 from edge.mqtt.connection import Connection, ConnectOptions, parse_disconnect
 from edge.mqtt.reason_codes import Action, ConnectionEnded
-from edge.mqtt.self_pipe import SelfPipe
 
 PONG = b"\xd0\x00"
 QUOTA = b"\xe0\x02\x97\x00"
@@ -49,10 +48,10 @@ def test_a_goodbye_is_heard_although_a_write_failed(
     code: int, trouble: ErrorCode, remedy: Action, words: str
 ) -> None:
     """The reason lies behind more packets than one turn reads, and the socket takes no more."""
-    waker = SelfPipe()
     said = PONG * 500 + bytes([0xE0, 0x02, code, 0x00])
     with ScriptedBroker(lambda _number, _time: said) as broker:
-        connection = Connection(broker.settings, ConnectOptions("one"), waker)
+        connection = Connection(broker.settings)
+        connection.connect(ConnectOptions("one"))
         # Claims that the scripted broker reads as those of event 1.
         token = "e30.eyJzZXF1ZW5jZSI6IjEifQ.x"
         connection.publish(UNIT.topic(TopicKind.EVENT), token, 1, retain=False)
@@ -64,6 +63,5 @@ def test_a_goodbye_is_heard_although_a_write_failed(
 
         with pytest.raises(ConnectionEnded) as ended:
             until(lost, 10.0)
-    waker.close()
     assert words in str(ended.value)
     assert (ended.value.trouble, ended.value.remedy) == (trouble, remedy)

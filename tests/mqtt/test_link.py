@@ -15,11 +15,15 @@ from edge.contract.events import ChainedEvent, HealthEvent, OnlineStatus, StateE
 from edge.contract.jose import digest
 from edge.contract.topics import TopicKind
 from edge.errors import LinkError, LinkRefused, SecretError
-from edge.mqtt.client import new_client
-from edge.mqtt.connection import GOODBYE_SECONDS, WILL_DELAY_SECONDS, Connection, ConnectOptions
+from edge.mqtt.backoff import LinkTiming
+from edge.mqtt.connection import (
+    DISCONNECT_SECONDS,
+    WILL_DELAY_SECONDS,
+    Connection,
+    ConnectOptions,
+    new_client,
+)
 from edge.mqtt.link import LinkState
-from edge.mqtt.link_timing import LinkTiming
-from edge.mqtt.self_pipe import SelfPipe
 from edge.outbox.event_signer import HealthReport
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
@@ -82,9 +86,8 @@ def test_the_broker_speaks_for_a_unit_that_vanished(broker: PrivateBroker) -> No
     topic = UNIT.topic(TopicKind.STATE)
     will = Will(status=OnlineStatus.OFFLINE, session=3).model_dump_json().encode()
     with Listener(broker.settings) as listener:
-        vanished = Connection(
-            broker.settings, ConnectOptions(UNIT.client_id, (topic, will)), SelfPipe()
-        )
+        vanished = Connection(broker.settings)
+        vanished.connect(ConnectOptions(UNIT.client_id, (topic, will)))
         vanished.drop()
         time.sleep(WILL_DELAY_SECONDS - 5)
         assert listener.messages == []
@@ -369,16 +372,15 @@ def answering(connack: bytes) -> Iterator[BrokerSettings]:
 
 
 def connection(broker: BrokerSettings) -> Connection:
-    return Connection(broker, ConnectOptions(UNIT.client_id), SelfPipe())
+    opened = Connection(broker)
+    opened.connect(ConnectOptions(UNIT.client_id))
+    return opened
 
 
 def test_closing_gives_up_a_peer_that_does_not_read_and_does_not_spin() -> None:
     with answering(b"\x20\x03\x00\x00\x00") as broker:
         stuck = connection(broker)
-        sock = stuck._client.socket()
-        assert isinstance(sock, socket.socket)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        for _ in range(100):
+        for _ in range(300):  # more than the buffers of both sockets hold
             stuck.publish(UNIT.topic(TopicKind.EVENT), "x" * 100_000, qos=1, retain=False)
         worked: list[float] = []
 
@@ -388,9 +390,9 @@ def test_closing_gives_up_a_peer_that_does_not_read_and_does_not_spin() -> None:
 
         closing = threading.Thread(target=close, daemon=True)
         closing.start()
-        closing.join(GOODBYE_SECONDS + 1.5)
+        closing.join(DISCONNECT_SECONDS + 1.5)
         assert not closing.is_alive()
-        assert worked[0] < GOODBYE_SECONDS / 2
+        assert worked[0] < DISCONNECT_SECONDS / 2
 
 
 def test_who_is_refused_for_good_is_the_callers_mistake() -> None:

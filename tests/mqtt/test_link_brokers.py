@@ -13,8 +13,8 @@ from private_servers import PrivateBroker, free_port
 from wires import ScriptedBroker, Wire
 from wireunit import FAST, Listener, WireUnit, attempt, until
 
+from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.broker_pool import BrokerPool
-from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.reason_codes import Action
 from edge.outbox.store import OutboxReader, OutboxRow
 from edge.settings import BrokerSettings, OtherBrokerSettings
@@ -130,7 +130,7 @@ def test_over_to_the_second_and_back_to_the_first(
         until(lambda: len(set(at_first.events()) | set(at_second.events())) == 30, 5.0)
         assert unit.changes == changes == [True, False, True]  # going back is no loss
         until(lambda: len([m for m in at_second.messages if m[0].endswith("/state")]) >= 2, 5.0)
-    assert "back to broker" in caplog.text
+    assert "returning to broker" in caplog.text
     assert caplog.text.count("Connection refused") <= 1
 
 

@@ -14,9 +14,9 @@ from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode
+from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.inflight import STRIKES
 from edge.mqtt.link import LinkState
-from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.reason_codes import (
     CONNACK,
     DISCONNECT,
@@ -276,7 +276,7 @@ def test_a_broker_without_qos_1_is_no_broker_for_events(
     ):
         until(lambda: unit.link.trouble is ErrorCode.FEATURE, 5.0)
         assert unit.changes == []
-    assert "takes no QoS 1" in caplog.text
+    assert "does not support QoS 1" in caplog.text
 
 
 @pytest.mark.broker

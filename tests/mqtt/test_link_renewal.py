@@ -12,8 +12,8 @@ from private_servers import PrivateBroker
 from wireunit import FAST, Listener, SteppedClock, WireUnit, until
 
 from edge.errors import ErrorCode
+from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.credentials import CredentialFiles, expiry
-from edge.mqtt.link_timing import LinkTiming
 from edge.settings import BrokerSettings
 
 pytestmark = [
@@ -87,7 +87,7 @@ def test_a_new_certificate_is_used_without_a_restart_and_without_a_loss(
             until(lambda: len(listener.events()) == 10, 5.0)
             time.sleep(0.5)
             assert broker.came_as("second") == 1  # once
-    assert caplog.text.count("new certificate or password is in use") == 1
+    assert caplog.text.count("reconnecting with the new certificate or password") == 1
 
 
 def test_half_a_new_pair_keeps_the_connection_and_is_told(
@@ -273,7 +273,7 @@ def test_a_replaced_file_is_noticed(tmp_path: Path, ours: Authority) -> None:
     again.write_bytes(content)
     again.replace(broker.certificate)
     assert files.changed()
-    files.used = files.stamp()
+    files.mark_used()
     assert not files.changed()
     broker.certificate.unlink()
     assert files.changed()

@@ -11,7 +11,7 @@ from private_servers import PrivateBroker
 from wireunit import Listener, WireUnit, until
 
 from edge.errors import SecretError
-from edge.mqtt.tls import tls_context
+from edge.mqtt.credentials import tls_context
 from edge.settings import BrokerSettings
 
 pytestmark = [

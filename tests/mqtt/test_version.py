@@ -1,4 +1,4 @@
-"""Which version a broker is spoken to by, whoever connects: unit, receiver, admin, doctor."""
+"""Which version of MQTT is used with a broker: by the device, receiver, admin commands, doctor."""
 
 import contextlib
 import socket
@@ -18,106 +18,119 @@ from edge.appliance.doctor.diagnostics import CheckStatus
 from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode, LinkError, SettingsError
 from edge.mqtt import connection
-from edge.mqtt.client import CONNECT_SECONDS
-from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.connection import CONNECT_SECONDS, Connection, ConnectOptions
 from edge.mqtt.reason_codes import Action, ConnectionEnded, PublishRefused
-from edge.mqtt.self_pipe import SelfPipe
-from edge.mqtt.version import VersionNegotiation
 from edge.outbox.event_signer import ChainHead
 from edge.settings import BrokerSettings
 from senyum_central.admin.broker_session import BrokerSession
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.subscriber import Subscriber
 
-NEW_REFUSAL = b"\x20\x03\x00\x84\x00"
 CLOSED = b""
 
 
 # --- the rule ----------------------------------------------------------------------------------
 
+REFUSED = b"\x20\x03\x00\x84\x00"  # CONNACK: unsupported protocol version
+BAD_PASSWORD = b"\x20\x03\x00\x86\x00"
+GARBAGE = b"SSH-2.0-x\r\n"
+ACCEPTED = {5: b"\x20\x03\x00\x00\x00", 4: b"\x20\x02\x00\x00"}
+# What a broker does with a CONNECT of MQTT 5 (True) or 3.1.1, the n-th since the start.
+Behaviour = Callable[[bool, int], bytes | None]
 
-class Dialled:
-    """What a broker does with each connection, and by which version each came."""
 
-    def __init__(self, answer: Callable[[bool, int], ErrorCode | None]) -> None:
+class VersionBroker(_Server):
+    """Accepts CONNECT, or answers it with the bytes that `behaviour` returns and closes."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        super().__init__()
+        self.behaviour = behaviour
         self.versions: list[int] = []
-        self._answer = answer
 
-    def __call__(self, five: bool) -> Connection:
-        self.versions.append(5 if five else 4)
-        trouble = self._answer(five, len(self.versions))
-        if trouble is not None:
-            raise ConnectionEnded("broker:1883", "said no", trouble)
-        made = object.__new__(Connection)
-        made.five = five
-        made.close = lambda: None  # type: ignore[method-assign] # there is nothing to close
-        return made
+    def serve(self, peer: socket.socket) -> None:
+        version = peer.recv(65_536)[8]
+        self.versions.append(version)
+        answer = self.behaviour(version == 5, len(self.versions))
+        peer.sendall(ACCEPTED[version] if answer is None else answer)
+        if answer is None:
+            peer.recv(65_536)
 
 
-def auto(protocol: str = "auto") -> VersionNegotiation:
-    return VersionNegotiation(BrokerSettings.model_validate({"protocol": protocol}))
+def connects(connection: Connection) -> bool:
+    """Connect and close; return whether that worked."""
+    try:
+        connection.connect(ConnectOptions("one"))
+    except ConnectionEnded:
+        return False
+    connection.close()
+    return True
 
 
-@pytest.mark.parametrize("trouble", [ErrorCode.CLOSED, ErrorCode.SILENT])
-def test_who_says_nothing_to_5_is_asked_once_more_before_it_is_believed(trouble: ErrorCode) -> None:
-    old = Dialled(lambda five, _: trouble if five else None)
-    version = auto()
-    assert not version.connect(old).five
-    assert old.versions == [5, 4, 5, 4]
-    assert not version.connect(old).five
-    assert old.versions[4:] == [4]
-    starting = Dialled(lambda _, time: trouble if time == 1 else None)
-    version = auto()
-    assert version.connect(starting).five
-    assert version.connect(starting).five
-    assert starting.versions == [5, 4, 5, 5]
+@pytest.mark.parametrize("answer", [REFUSED, OLD_REFUSAL, CLOSED, GARBAGE])
+def test_version_3_1_1_is_tried_at_once_and_remembered(answer: bytes) -> None:
+    with VersionBroker(lambda five, _: answer if five else None) as broker:
+        connection = Connection(broker.settings)
+        assert connects(connection)
+        assert not connection.five
+        assert connects(connection)
+        assert broker.versions == [5, 4, 4]
 
 
-def test_who_refuses_5_is_believed_at_once() -> None:
-    old = Dialled(lambda five, _: ErrorCode.PROTOCOL if five else None)
-    version = auto()
-    assert not version.connect(old).five
-    assert not version.connect(old).five
-    assert old.versions == [5, 4, 4]
+def test_a_failure_of_both_versions_concludes_nothing() -> None:
+    with VersionBroker(lambda _, number: CLOSED if number < 3 else None) as broker:
+        connection = Connection(broker.settings)
+        assert not connects(connection)
+        assert connects(connection)
+        assert connection.five
+        assert broker.versions == [5, 4, 5]
 
 
-def test_what_is_not_about_the_version_is_raised_as_it_is() -> None:
-    for trouble in set(ErrorCode) - {ErrorCode.PROTOCOL, ErrorCode.CLOSED, ErrorCode.SILENT}:
-        away = Dialled(lambda *_, trouble=trouble: trouble)
-        with pytest.raises(ConnectionEnded, match=r"^broker broker:1883: said no$"):
-            auto().connect(away)
-        assert away.versions == [5]
-    wrong = Dialled(lambda five, _: ErrorCode.CLOSED if five else ErrorCode.PASSWORD)
-    with pytest.raises(ConnectionEnded) as ended:
-        auto().connect(wrong)
-    assert ended.value.trouble is ErrorCode.PASSWORD
+def test_a_remembered_version_that_fails_is_forgotten() -> None:
+    def behaviour(five: bool, number: int) -> bytes | None:
+        return CLOSED if number in (1, 3) else None
+
+    with VersionBroker(behaviour) as broker:
+        connection = Connection(broker.settings)
+        assert connects(connection)
+        assert not connects(connection)
+        assert connects(connection)
+        assert broker.versions == [5, 4, 4, 5]
 
 
-@pytest.mark.parametrize("trouble", [ErrorCode.CLOSED, ErrorCode.SILENT])
-def test_who_refuses_5_and_does_not_answer_3_1_1_for_now_is_tried_again_soon(
-    trouble: ErrorCode,
-) -> None:
-    """As a node of NATS does while its cluster elects a leader."""
-
-    def dial(five: bool) -> Connection:
-        if five:
-            raise PublishRefused("broker:1883", "no 5", ErrorCode.PROTOCOL, Action.SLOW)
-        raise ConnectionEnded("broker:1883", "not now", trouble)
-
-    with pytest.raises(ConnectionEnded, match=r"not now; MQTT 5: no 5$") as ended:
-        auto().connect(dial)
-    assert not isinstance(ended.value, PublishRefused)
-    assert (ended.value.trouble, ended.value.remedy) == (trouble, Action.AGAIN)
+def test_a_cluster_that_elects_a_leader_is_tried_again_soon() -> None:
+    """As NATS does: it refuses MQTT 5 and does not answer 3.1.1 for some seconds."""
+    with VersionBroker(
+        lambda five, number: REFUSED if five else CLOSED if number < 3 else None
+    ) as broker:
+        connection = Connection(broker.settings)
+        with pytest.raises(ConnectionEnded, match=r"MQTT 3\.1\.1; MQTT 5: refused us") as ended:
+            connection.connect(ConnectOptions("one"))
+        assert not isinstance(ended.value, PublishRefused)
+        assert (ended.value.trouble, ended.value.remedy) == (ErrorCode.CLOSED, Action.AGAIN)
+        assert connects(connection)
+        assert broker.versions == [5, 4, 5, 4]
 
 
-def test_a_version_that_is_set_is_the_only_one_tried() -> None:
-    for protocol, tried in (("5", 5), ("3.1.1", 4)):
-        mute = Dialled(lambda *_: ErrorCode.CLOSED)
-        version = auto(protocol)
+def test_a_refusal_for_another_reason_is_raised_at_once() -> None:
+    with VersionBroker(lambda *_: BAD_PASSWORD) as broker:
+        with pytest.raises(PublishRefused, match="Bad user name or password"):
+            Connection(broker.settings).connect(ConnectOptions("one"))
+        assert broker.versions == [5]
+    old = b"\x20\x02\x00\x04"  # of MQTT 3.1.1: bad user name or password
+    with VersionBroker(lambda five, _: CLOSED if five else old) as broker:
+        with pytest.raises(PublishRefused) as ended:
+            Connection(broker.settings).connect(ConnectOptions("one"))
+        assert ended.value.trouble is ErrorCode.PASSWORD
+
+
+@pytest.mark.parametrize(("protocol", "version"), [("5", 5), ("3.1.1", 4)])
+def test_a_protocol_setting_is_the_only_version_tried(protocol: str, version: int) -> None:
+    with VersionBroker(lambda *_: CLOSED) as broker:
+        connection = Connection(broker.settings.model_copy(update={"protocol": protocol}))
         for _ in range(2):
             with pytest.raises(ConnectionEnded, match=rf"protocol = {protocol}\)$"):
-                version.connect(mute)
-        assert mute.versions == [tried] * 2
+                connection.connect(ConnectOptions("one"))
+        assert broker.versions == [version] * 2
 
 
 def test_a_version_is_a_setting() -> None:
@@ -131,34 +144,35 @@ def test_a_version_is_a_setting() -> None:
     assert [each.protocol for each in first.in_order] == ["3.1.1", "3.1.1", "auto"]
 
 
-TROUBLES = st.sampled_from([None, *ErrorCode])
+ANSWERS = st.sampled_from([None, REFUSED, CLOSED, GARBAGE, BAD_PASSWORD])
+
+
+@pytest.fixture(scope="module")
+def version_broker() -> Iterator[VersionBroker]:
+    with VersionBroker(lambda *_: None) as one:
+        yield one
 
 
 @settings.get_profile("inputs")
-@given(past=st.lists(TROUBLES, max_size=12), five=TROUBLES, four=TROUBLES)
-def test_whatever_a_broker_did_what_it_speaks_is_found_on_the_second_try(
-    past: list[ErrorCode | None], five: ErrorCode | None, four: ErrorCode | None
+@given(past=st.lists(ANSWERS, max_size=6), five=ANSWERS, four=ANSWERS)
+def test_whatever_a_broker_did_before_the_second_try_uses_what_works_now(
+    version_broker: VersionBroker,
+    past: list[bytes | None],
+    five: bytes | None,
+    four: bytes | None,
 ) -> None:
-    """`past` is what it did, with whatever came; then it does the same with each version."""
-    version = auto()
+    """It gives the answers of `past` in turn, and from then on the same to each version."""
     history = iter(past)
-    before = Dialled(lambda *_: next(history))
-    with contextlib.suppress(StopIteration):
-        while True:
-            with contextlib.suppress(ConnectionEnded):
-                version.connect(before)
-    after = Dialled(lambda is_five, _: five if is_five else four)
-    made: Connection | None = None
-    for _ in range(2):
-        with contextlib.suppress(ConnectionEnded):
-            made = version.connect(after)
-    doubtful = five in (ErrorCode.PROTOCOL, ErrorCode.CLOSED, ErrorCode.SILENT)
-    if five is None:
-        assert made is not None
-    elif doubtful and four is None:
-        assert made is not None
-        assert not made.five
-    assert len(after.versions) <= 8
+    version_broker.behaviour = lambda is_five, _: next(history, five if is_five else four)
+    version_broker.versions.clear()
+    connection = Connection(version_broker.settings)
+    while len(version_broker.versions) < len(past):
+        connects(connection)
+    tried = [connects(connection) for _ in range(2)]
+    if five is None or (five is not BAD_PASSWORD and four is None):
+        assert tried[-1]
+    if five is None and not connection.five:
+        assert past  # MQTT 3.1.1 stays only if it once worked
 
 
 # --- all who connect ---------------------------------------------------------------------------
@@ -278,54 +292,50 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.broker
 @pytest.mark.usefixtures("impatient")
 @CLIENTS
-@pytest.mark.parametrize("refusal", [OLD_REFUSAL, NEW_REFUSAL, CLOSED, SILENCE, b"SSH-2.0-x\r\n"])
-def test_a_broker_of_3_1_1_alone_is_found_and_remembered(
+@pytest.mark.parametrize("refusal", [OLD_REFUSAL, REFUSED, CLOSED, SILENCE, GARBAGE])
+def test_every_client_finds_and_remembers_a_broker_of_3_1_1(
     broker: PrivateBroker, tmp_path: Path, client: Client, refusal: bytes
 ) -> None:
-    said = refusal in (OLD_REFUSAL, NEW_REFUSAL)
     with Wire(broker.port, refusal) as wire:
         with client(wire.settings, tmp_path, broker) as work:
-            assert wire.versions == ([5, 4] if said else [5, 4, 5, 4])
+            assert wire.versions == [5, 4]
             if client in (unit, receiver):
                 wire.cut()
                 work()
                 work()
-        assert set(wire.versions[2 if said else 4 :]) <= {4}
-
-
-@pytest.mark.broker
-@pytest.mark.usefixtures("impatient")
-@CLIENTS
-@pytest.mark.parametrize("refusal", [CLOSED, SILENCE])
-def test_a_broker_that_was_starting_is_spoken_to_by_5(
-    broker: PrivateBroker, tmp_path: Path, client: Client, refusal: bytes
-) -> None:
-    with (
-        Wire(broker.port, refusal, times=1) as wire,
-        client(wire.settings, tmp_path, broker),
-    ):
-        assert wire.versions == [5, 4, 5]
+        assert set(wire.versions[2:]) <= {4}
 
 
 @pytest.mark.broker
 @pytest.mark.parametrize("client", [unit, receiver])
-def test_a_broker_that_restarts_is_spoken_to_by_5_again(
+def test_a_broker_that_restarts_behind_a_proxy_is_found_again(
     broker: PrivateBroker, tmp_path: Path, client: Client
 ) -> None:
-    """A proxy before it closes what comes meanwhile."""
+    """The proxy closes connections of both versions meanwhile."""
     with Wire(broker.port) as wire, client(wire.settings, tmp_path, broker) as work:
         seen = len(wire.versions)
         broker.kill()
         until(lambda: {4, 5} <= set(wire.versions[seen:]), 10.0)
         broker.start()
         work()
-        assert wire.versions[-1] == 5
+
+
+@pytest.mark.broker
+@pytest.mark.parametrize("client", [unit, receiver])
+def test_a_cluster_node_without_a_leader_is_found_soon(
+    broker: PrivateBroker, tmp_path: Path, client: Client
+) -> None:
+    with (
+        Wire(broker.port, REFUSED, closed=3) as wire,
+        client(wire.settings, tmp_path, broker),
+    ):
+        assert wire.versions == [5, 4] * 4
 
 
 @pytest.mark.broker
 @CLIENTS
 @pytest.mark.parametrize(("protocol", "version"), [("5", 5), ("3.1.1", 4)])
-def test_a_version_that_is_set_is_spoken_alone(
+def test_every_client_keeps_to_the_protocol_setting(
     broker: PrivateBroker, tmp_path: Path, client: Client, protocol: str, version: int
 ) -> None:
     with Wire(broker.port) as wire:
@@ -346,11 +356,13 @@ class Shut(_Server):
         peer.sendall(self.words)
 
 
-def test_who_answers_neither_is_said_to(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_a_broker_that_answers_neither_version_is_reported(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     """The words say that the broker closed both, and only then what else may be the matter."""
     neither = (
-        "ended the connection instead of answering by MQTT 5; nor by MQTT 3.1.1: ended the "
-        "connection instead of answering by MQTT 3.1.1; so does a port with TLS"
+        "closed the connection instead of answering MQTT 5; MQTT 3.1.1: closed the "
+        "connection instead of answering MQTT 3.1.1; a port with TLS"
     )
     with Shut() as shut:
         with pytest.raises(LinkError, match=neither):
@@ -361,7 +373,7 @@ def test_who_answers_neither_is_said_to(caplog: pytest.LogCaptureFixture, tmp_pa
             until(lambda: neither in caplog.text, 10.0)
         caplog.clear()
         only = shut.settings.model_copy(update={"protocol": "5"})
-        with pytest.raises(LinkError, match=r"by MQTT 5; no other version .* \(protocol = 5\)$"):
+        with pytest.raises(LinkError, match=r"MQTT 5; no other version .* \(protocol = 5\)$"):
             BrokerSession(only, "admin", lambda *_: None)
         subscriber = Subscriber(shut.settings, "receiver", Hearing())
         thread = threading.Thread(target=subscriber.run, daemon=True)
@@ -372,7 +384,7 @@ def test_who_answers_neither_is_said_to(caplog: pytest.LogCaptureFixture, tmp_pa
         assert not thread.is_alive()
 
 
-def test_who_waits_for_a_silent_broker_can_be_stopped(tmp_path: Path) -> None:
+def test_the_wait_for_a_silent_broker_can_be_stopped(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings = BrokerSettings(host="127.0.0.1", port=silent.getsockname()[1])
         subscriber = Subscriber(settings, "receiver", Hearing())
@@ -427,7 +439,7 @@ def babbling() -> Iterator[Babbling]:
 
 @settings.get_profile("inputs")
 @given(words=st.lists(PACKETS, max_size=4).map(b"".join), protocol=st.sampled_from(["5", "3.1.1"]))
-def test_whatever_comes_after_the_welcome_ends_nobody(
+def test_whatever_bytes_follow_the_connack_no_client_fails_otherwise(
     babbling: Babbling, words: bytes, protocol: str
 ) -> None:
     """Receiver, admin command and doctor; the unit's thread outlives any exception anyhow."""
@@ -475,17 +487,18 @@ def shut() -> Iterator[Shut]:
 
 @settings.get_profile("inputs")
 @given(words=st.lists(PACKETS, max_size=3).map(b"".join), five=st.booleans())
-def test_whatever_a_peer_answers_is_an_end_in_words(shut: Shut, words: bytes, five: bool) -> None:
+def test_whatever_bytes_a_peer_answers_end_in_one_sentence(
+    shut: Shut, words: bytes, five: bool
+) -> None:
     shut.words = words
-    waker = SelfPipe()
+    protocol = "5" if five else "3.1.1"
+    connection = Connection(shut.settings.model_copy(update={"protocol": protocol}))
 
     def visit() -> None:
-        made = Connection(shut.settings, ConnectOptions("one"), waker, five=five)
-        with contextlib.closing(made):
-            while True:
-                made.poll(10.0)
+        connection.connect(ConnectOptions("one"))
+        while True:
+            connection.poll(10.0)
 
     with pytest.raises(ConnectionEnded) as ended:
         visit()
-    waker.close()
     assert "\n" not in str(ended.value)

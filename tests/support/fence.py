@@ -19,7 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from wireunit import until
 
 from edge.appliance.csr import request
-from edge.mqtt.client import new_client, properties
+from edge.mqtt.connection import new_client, properties
 from edge.settings import BrokerSettings
 from senyum_central.admin.ca import CaDirectory, CertificateAuthority
 from senyum_central.admin.certificates import CertificateKind, Subject

@@ -14,7 +14,7 @@ from edge.contract.authority import Authorities, Role, register, sign_order
 from edge.contract.events import timestamp
 from edge.contract.keys import SigningKey
 from edge.contract.topics import COMMAND
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.settings import BrokerSettings
 
 TOPIC = UNIT.subtopic(COMMAND, "ping")
@@ -66,7 +66,7 @@ class Voice:
 
     def __init__(self, broker: BrokerSettings) -> None:
         self._client: Client = new_client(broker, "voice")
-        connect(self._client, broker)
+        connect_client(self._client, broker)
         self._client.loop_start()
 
     def __enter__(self) -> Self:

@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from senyum_central.ingest.ingestor import Message
 from senyum_lab.servers.mosquitto import PrivateBroker
 
@@ -78,7 +78,7 @@ class Process:
 
 def publish(broker: PrivateBroker, *messages: Message, retain: bool = False) -> None:
     client = new_client(broker.settings, "publisher")
-    connect(client, broker.settings)
+    connect_client(client, broker.settings)
     client.loop_start()
     try:
         for message in messages:

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import json
-import math
 import socket
 import threading
 from collections.abc import Callable
@@ -79,15 +78,16 @@ class _Server:
 class Wire(_Server):
     """Passes on to `target`. With `blocked` it swallows what both sides send.
 
-    `refusal` is what a client that speaks MQTT 5 gets, before the connection is closed, the first
-    `times` that it comes; with SILENCE it gets nothing, and the connection stays open.
+    `refusal` is sent to a client that speaks MQTT 5 before its connection is closed; with SILENCE
+    nothing is sent and the connection stays open. The first `closed` connections of MQTT 3.1.1 are
+    closed without an answer.
     """
 
-    def __init__(self, target: int, refusal: bytes | None = None, times: float = math.inf) -> None:
+    def __init__(self, target: int, refusal: bytes | None = None, closed: int = 0) -> None:
         super().__init__()
         self.blocked = False
         self.refusal = refusal
-        self._times = times
+        self._closed = closed
         self.versions: list[int] = []
         self._target = target
 
@@ -95,8 +95,9 @@ class Wire(_Server):
         first = peer.recv(CHUNK)
         if b"MQTT" in first:
             self.versions.append(first[first.index(b"MQTT") + 4])
-        again = self.versions.count(5) > self._times
-        if self.refusal is not None and self.versions[-1] == 5 and not again:
+        if self.versions and self.versions[-1] == 4 and self.versions.count(4) <= self._closed:
+            return
+        if self.refusal is not None and self.versions[-1] == 5:
             if self.refusal is SILENCE:
                 peer.recv(CHUNK)
             else:

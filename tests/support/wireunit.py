@@ -18,9 +18,9 @@ from edge.contract.jose import b64url
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import TopicKind, UnitName
 from edge.inference.models import liveness_rules
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.backoff import LinkTiming
+from edge.mqtt.connection import connect_client, new_client
 from edge.mqtt.link import ConnectionManager
-from edge.mqtt.link_timing import LinkTiming
 from edge.mqtt.publisher import ReplaySource
 from edge.mqtt.subscriber import Subscription
 from edge.outbox.event_signer import (
@@ -235,7 +235,7 @@ class Listener:
         self._client.on_connect = self._subscribe
         self._client.on_subscribe = self._ready
         self._client.on_message = self._take
-        connect(self._client, broker)
+        connect_client(self._client, broker)
 
     def events(self) -> list[str]:
         """Return the signed events, in order of arrival, doubles included."""

@@ -5,7 +5,6 @@ nothing. The probe uses its own client id, no session and no will, so it does no
 daemon.
 """
 
-import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -22,18 +21,13 @@ from edge.appliance.doctor.diagnostics import (
 from edge.contract.envelope import CONTENT_TYPE
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import ErrorCode, OutboxError, SecretError
-from edge.mqtt.client import CONNECT_SECONDS
-from edge.mqtt.connection import Connection, ConnectOptions
-from edge.mqtt.reason_codes import ConnectionEnded, connect_error, of_puback
-from edge.mqtt.self_pipe import SelfPipe
-from edge.mqtt.tls import tls_context
-from edge.mqtt.version import VersionNegotiation
+from edge.mqtt.connection import Connection, ConnectOptions, check_reachable
+from edge.mqtt.reason_codes import ConnectionEnded, of_puback
 from edge.outbox.summary import summarize
 from edge.settings import BrokerSettings
 from edge.system.privileges import run_as
 from edge.system.text import pluralize
 
-REFUSAL_S = 1.0  # time for the broker to refuse a certificate
 ANSWER_S = 5.0  # time for each answer of the broker
 _REMEDIES = {
     ErrorCode.UNREACHABLE: "check the network, broker.host, broker.port and firewalls",
@@ -96,7 +90,7 @@ def probe(
         return failed(check, DiagnosticCode.NAME_UNKNOWN, text, remedy)
     try:
         if broker.tls:
-            _shake_hands(broker)
+            check_reachable(broker)
         with _Probe(broker, f"{unit.client_id}.doctor") as connection:
             if token is None:
                 text = "connected; cannot test whether it accepts events before the first event"
@@ -116,26 +110,6 @@ def probe(
     return ok(check, "accepts events")
 
 
-def _shake_hands(broker: BrokerSettings) -> None:
-    """Connect with TLS and wait until the broker has checked our certificate.
-
-    TLS 1.3 checks it after the handshake, and a CONNECT sent meanwhile may lose the answer. paho
-    also leaves its socket open if a handshake fails. Raises ConnectionEnded and SecretError.
-    """
-    where = (broker.host, broker.port)
-    context = tls_context(broker)
-    try:
-        with (
-            socket.create_connection(where, CONNECT_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=broker.host) as wrapped,
-        ):
-            wrapped.settimeout(REFUSAL_S)
-            with contextlib.suppress(TimeoutError):  # no alert: the certificate was accepted
-                wrapped.recv(1)
-    except (OSError, ValueError) as error:
-        raise connect_error(f"{broker.host}:{broker.port}", error) from None
-
-
 class _Probe:
     """A short connection with the MQTT version that the daemon would use.
 
@@ -143,18 +117,14 @@ class _Probe:
     """
 
     def __init__(self, broker: BrokerSettings, client_id: str) -> None:
-        self._waker = SelfPipe()
-        hello = ConnectOptions(client_id, content_type=CONTENT_TYPE, session=0)
-        self._connection = VersionNegotiation(broker).connect(
-            lambda five: Connection(broker, hello, self._waker, five=five)
-        )
+        self._connection = Connection(broker)
+        self._connection.connect(ConnectOptions(client_id, content_type=CONTENT_TYPE, session=0))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._connection.close()
-        self._waker.close()
 
     def publish(self, topic: str, token: str) -> ErrorCode | None:
         """Return why the broker does not accept an event, or None if it does."""

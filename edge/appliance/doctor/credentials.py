@@ -15,8 +15,7 @@ from edge.appliance.provision.boot import unapplied
 from edge.contract.keys import SigningKey
 from edge.errors import ErrorCode, ModelError, RosterError, SecretError
 from edge.inference.models import Models
-from edge.mqtt.credentials import ends_at, expiry, remarks
-from edge.mqtt.tls import tls_context
+from edge.mqtt.credentials import ends_at, expiry, remarks, tls_context
 from edge.roster.file import load as load_roster
 from edge.roster.keys import read_key
 from edge.system.privileges import run_as

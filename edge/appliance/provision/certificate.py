@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from edge.contract.certificate import common_name
 from edge.contract.topics import UnitName
 from edge.errors import CertificateError
-from edge.mqtt.ca_bundle import UNREADABLE, name_of, named
+from edge.mqtt.credentials import UNREADABLE, name_of, named
 
 
 def asks_for(pem: bytes | None, unit: UnitName, key: ec.EllipticCurvePrivateKey) -> bool:

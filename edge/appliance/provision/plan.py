@@ -31,7 +31,7 @@ from edge.contract.encryption import EncryptionKey, encryption_key_path
 from edge.contract.keys import SigningKey, sequence_log_path
 from edge.contract.topics import UnitName
 from edge.errors import CertificateError, OutboxDamaged, ProvisionError
-from edge.mqtt.ca_bundle import UNREADABLE, read_bundle, read_certificates
+from edge.mqtt.credentials import UNREADABLE, read_bundle, read_certificates
 from edge.outbox.integrity import check_integrity
 from edge.outbox.summary import is_locked, summarize
 from edge.roster.keys import KEY_BYTES

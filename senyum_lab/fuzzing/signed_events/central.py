@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from senyum_lab.fuzzing.signed_events.good import PERSON, GoodUnit
 from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.servers.postgres import PrivatePostgres
@@ -73,7 +73,7 @@ class CentralServer:
                     postgres.start()
                     postgres.create("events")
                 one = cls(configuration, folder, broker, postgres)
-                connect(one._client, broker.settings)
+                connect_client(one._client, broker.settings)
                 one._client.loop_start()
                 try:
                     yield one

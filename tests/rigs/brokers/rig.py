@@ -134,7 +134,7 @@ def check(broker: Broker | Mosquitto, folder: Path, protocol: str, *, killed: bo
         senyum("export", store, "--raw", *dates, f"--out={raw}")
         verdict = senyum("verify", keys, str(raw)).strip().splitlines()[-1]
         verdict = verdict.removeprefix(f"{raw}: ")
-    version = "3.1.1" if "spoken to by MQTT 3.1.1" in receiver.log or protocol == "3.1.1" else "5"
+    version = "3.1.1" if "connected with MQTT 3.1.1" in receiver.log or protocol == "3.1.1" else "5"
     return (
         f"MQTT {version}, first events after {connected:.0f} s, all {caught_up:.0f} s after the "
         f"restart, {pluralize(kinds.count('gap'), 'gap')} closed by replay, none left; {verdict}"

@@ -18,7 +18,7 @@ from typing import Any
 
 from private_servers import free_port
 
-from edge.mqtt.client import connect, new_client
+from edge.mqtt.connection import connect_client, new_client
 from edge.settings import BrokerSettings
 
 START_SECONDS = 60.0
@@ -100,7 +100,7 @@ class Node:
         broker = BrokerSettings(host="127.0.0.1", port=self.mqtt)
         client = new_client(broker, f"warm-up-{self.number}", five=False)
         with contextlib.suppress(OSError):
-            connect(client, broker)
+            connect_client(client, broker)
             until = time.monotonic() + 5.0
             while time.monotonic() < until and not client.is_connected():
                 client.loop(0.2)
