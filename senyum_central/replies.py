@@ -20,7 +20,6 @@ from edge.contract.envelope import (
 from edge.contract.events import describe_errors
 from edge.contract.keys import KeySet
 from edge.contract.topics import REPLY, ROOT, UnitName
-from senyum_central.ingest.message import Message
 
 # Reasons that a later attempt does not change: the events are gone, or our key lacks the role.
 _FINAL = frozenset(
@@ -38,7 +37,7 @@ _FINAL = frozenset(
 class ReplayReply:
     """A unit's verified reply to a replay request."""
 
-    to: str  # id of the request
+    request_id: str
     unit: UnitName
     ok: bool
     final: bool  # whether repeating the request is useless
@@ -58,17 +57,17 @@ def reply_unit(topic: str) -> UnitName:
     return UnitName(*topic.removeprefix(f"{ROOT}/").split("/")[:3])
 
 
-def read_reply(message: Message, keys: KeySet, now: datetime) -> ReplayReply:
-    """Return the verified reply in a message. Raises EnvelopeRejected.
+def read_reply(topic: str, payload: bytes, keys: KeySet, now: datetime) -> ReplayReply:
+    """Return the verified reply in the message of a topic. Raises EnvelopeRejected.
 
     `now` decides whether the unit's key is valid.
     """
     try:
-        unit = reply_unit(message.topic)
+        unit = reply_unit(topic)
     except ValueError as error:
         raise EnvelopeRejected(RejectReason.TOPIC, str(error)) from None
-    to = message.topic.rpartition("/")[2]
-    reply = verify_reply(message.payload, keys, unit, to, now)
+    request_id = topic.rpartition("/")[2]
+    reply = verify_reply(payload, keys, unit, request_id, now)
     text = f"{reply.text} ({reply.reason})" if reply.reason else reply.text
     return ReplayReply(reply.to, unit, reply.ok, reply.reason in _FINAL, text)
 

@@ -18,7 +18,7 @@ from edge.contract.keys import SigningKey
 from edge.errors import SecretError
 from edge.mqtt.connection import new_client
 from edge.settings import BrokerSettings
-from senyum_central.ingest.replay_authority import ReplayAuthority
+from senyum_central.ingest.gap_requests import ReplayAuthority
 from senyum_central.ingest.service_status import START_S
 
 SYSTEMD = Path(__file__).parent.parent / "systemd"

@@ -22,8 +22,8 @@ from edge.contract.topics import UnitName
 from edge.errors import StoreError
 from edge.types import Direction, Outcome
 from senyum_central.attendance.shifts import Shift, shifts, working_day
-from senyum_central.evidence.entries import Item, Lost, Note, UnitEvidence
-from senyum_central.store.queries import Period, zone
+from senyum_central.evidence.entries import AttemptEvidence, LostDays, Note, UnitEvidence
+from senyum_central.store.queries import Period, zone_or_utc
 
 COLUMNS = (
     "person_id",
@@ -82,7 +82,7 @@ class _Losses:
         self.of_units: dict[UnitName, list[_Days]] = {}
         self._of_sites: dict[str, list[_Days]] = {}
 
-    def add(self, unit: UnitName, lost: Iterable[Lost]) -> None:
+    def add(self, unit: UnitName, lost: Iterable[LostDays]) -> None:
         days = _merged((each.first, each.last) for each in lost)
         if days:
             self.of_units[unit] = days
@@ -120,7 +120,7 @@ class CsvCounts:
     unnamed: int = 0  # people of whom no number is known, though numbers were to be joined
 
 
-def write(
+def write_csv(
     out: TextIO,
     units: Iterable[UnitEvidence],
     period: Period,
@@ -137,16 +137,16 @@ def write(
         with closing(sqlite3.connect("", isolation_level=None)) as db:  # a temporary file
             db.executescript(_TABLES)
             db.execute("BEGIN")
-            table = _Table(db, period, day_start)
+            table = _CsvTable(db, period, day_start)
             for unit in units:
-                table.keep(unit)
+                table.add_unit(unit)
             table.compose()
             return table.write(out, numbers, plain=plain)
     except sqlite3.Error as error:
         raise StoreError(f"the table cannot be made in a temporary file: {error}") from error
 
 
-class _Table:
+class _CsvTable:
     """The table as it grows on the disk."""
 
     def __init__(self, db: sqlite3.Connection, period: Period, day_start: time | None) -> None:
@@ -156,10 +156,10 @@ class _Table:
         self._lost = _Losses()
         self._count = CsvCounts()
 
-    def keep(self, found: UnitEvidence) -> None:
+    def add_unit(self, found: UnitEvidence) -> None:
         """Take in what is proven of one unit."""
         self._lost.add(found.unit, found.lost)
-        for item in found.items:
+        for item in found.attempts:
             inside = item.moment.date() in self._period
             if item.person is None:
                 self._count.strangers += inside
@@ -192,7 +192,7 @@ class _Table:
             if person and numbers is not None and not number:
                 unnamed.add(person)
             row = (person, number, day, *json.loads(cells))
-            writer.writerow(row if plain else [safe(cell) for cell in row])
+            writer.writerow(row if plain else [escape_cell(cell) for cell in row])
             self._count.lines += 1
         self._count.unnamed = len(unnamed)
         return self._count
@@ -288,7 +288,7 @@ class _Table:
 # --- on the disk ---------------------------------------------------------------------------------
 
 
-def _row(item: Item) -> tuple[object, ...]:
+def _row(item: AttemptEvidence) -> tuple[object, ...]:
     since = item.moment.astimezone(UTC) - _EPOCH
     return (
         item.person,
@@ -309,7 +309,7 @@ def _attempt(row: tuple[object, ...]) -> AttendanceRow:
     utc = _EPOCH + timedelta(microseconds=int(str(moment)))
     return AttendanceRow(
         str(person),
-        utc.astimezone(zone(str(place))),
+        utc.astimezone(zone_or_utc(str(place))),
         UnitName.from_source(str(unit)),
         bool(recorded),
         str(reason),
@@ -350,7 +350,7 @@ def _each(words: Iterable[str]) -> str:
     return " ".join(dict.fromkeys(word for word in words if word))
 
 
-def safe(cell: str) -> str:
+def escape_cell(cell: str) -> str:
     """Return a cell that a spreadsheet takes for text where it must, and never for a formula."""
     long = len(cell) > _LONGEST_QUANTITY and _QUANTITY.fullmatch(cell)
     return f"'{cell}" if _FORMULA.match(cell) or long else cell

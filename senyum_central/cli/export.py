@@ -21,9 +21,9 @@ from senyum_central.attendance.shifts import CONTEXT
 from senyum_central.cli.store import add_store, open_store
 from senyum_central.evidence import bundle
 from senyum_central.evidence.entries import Defect, Note
-from senyum_central.evidence.evidence import EvidenceReader
+from senyum_central.evidence.reader import EvidenceReader
 from senyum_central.ingest.key_set_file import check_owner
-from senyum_central.store.queries import EventReader, LostRange, Period
+from senyum_central.store.queries import EventReader, OpenGap, Period
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
                 said = _write_gaps(out, shelf, complaints)
             elif args.raw:
                 evidence = EvidenceReader(shelf, keys, period, complaints.take, _remark)
-                count = bundle.write(
+                count = bundle.write_bundle(
                     out, shelf, evidence, period, complaints.take, site=args.site, name=args.unit
                 )
                 said = pluralize(count, "event")
@@ -172,8 +172,8 @@ def _keys(args: argparse.Namespace, shelf: EventReader) -> KeySet:
 
 def _write_gaps(out: BinaryIO, shelf: EventReader, complaints: _Complaints) -> str:
     count = 0
-    for loss in shelf.losses():
-        if isinstance(loss, LostRange):
+    for loss in shelf.open_gaps():
+        if isinstance(loss, OpenGap):
             out.write(ascii_json(json.dumps(_as_object(loss))).encode() + b"\n")
             count += 1
         else:
@@ -181,7 +181,7 @@ def _write_gaps(out: BinaryIO, shelf: EventReader, complaints: _Complaints) -> s
     return pluralize(count, "gap")
 
 
-def _as_object(loss: LostRange) -> dict[str, object]:
+def _as_object(loss: OpenGap) -> dict[str, object]:
     return {
         "unit": loss.unit.source,
         "first": loss.gap.first,
@@ -202,7 +202,9 @@ def _write_sheet(
 ) -> str:
     text = io.TextIOWrapper(out, encoding="utf-8", newline="", write_through=True)
     units = evidence.units(args.site, args.unit)
-    count = sheet.write(text, units, period, numbers, day_start=args.day_start, plain=args.plain)
+    count = sheet.write_csv(
+        text, units, period, numbers, day_start=args.day_start, plain=args.plain
+    )
     text.detach()
     said = f"{pluralize(count.lines, 'line')} of {pluralize(count.events, 'attempt')}"
     if count.strangers:

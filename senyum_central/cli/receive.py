@@ -21,13 +21,13 @@ from senyum_central.cli.broker_options import add_broker, broker_settings
 from senyum_central.cli.store import add_store, open_store
 from senyum_central.ingest.alarm_hook import AlarmHook
 from senyum_central.ingest.console import NoticePrinter
-from senyum_central.ingest.gap_requests import GapRequester
-from senyum_central.ingest.ingestor import Ingestor, ReceivedAt
+from senyum_central.ingest.gap_requests import GapRequester, ReplayAuthority
+from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.instance_lock import claim
 from senyum_central.ingest.key_set_file import KeySetFile
+from senyum_central.ingest.message import ReceivedAt
 from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.ingest.retirement import Retirement
 from senyum_central.ingest.service_status import ReceiverStatus
 from senyum_central.ingest.store_retry import Stopped, StoreRetry
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
 
         patiently = StoreRetry(sleep, status.store_is)
         store = stack.enter_context(closing(patiently(lambda: open_store(args))))
-        patiently(lambda: store.note_key_file(args.keys, str(ReceivedAt.now())))
+        patiently(lambda: store.record_key_file(args.keys, str(ReceivedAt.now())))
         asker = GapRequester(store, authority) if authority else None
         desk = patiently(lambda: Ingestor(store, keys.keys, args.grace, ReceivedAt.now(), asker))
         screen = NoticePrinter(Console(), args.zone, as_json=args.json)
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
                 status.stored()
             if alarm is not None:  # first: the screen may be a file on a full disk
                 alarm.run(notice)
-            screen.show(notice)
+            screen.print_notice(notice)
 
         def rest(seconds: float) -> bool:
             return subscriber.rest(seconds)

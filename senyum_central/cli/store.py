@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge.errors import UsageError
 from senyum_central.store.database import is_url
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,12 @@ from edge.system.supplied_files import open_regular
 from edge.system.text import ascii_json, escaped, pluralize
 from senyum_central.evidence.chain import SignedPart
 from senyum_central.evidence.receipts import Receipt, is_receipts, read_receipts
-from senyum_central.evidence.verifier import LONGEST_LINE, FileDefect, VerificationReport, judge
+from senyum_central.evidence.verifier import (
+    LONGEST_LINE,
+    FileDefect,
+    VerificationReport,
+    verify_export,
+)
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
@@ -73,7 +78,7 @@ def _judged(path: Path, keys: KeySet, *, as_json: bool) -> tuple[bool, list[str]
                 ascii_json(json.dumps(_receipts_as_object(path, receipts, findings)))
             ]
         return not findings, _receipts_in_words(path, receipts, findings)
-    verdict = judge(whole, keys)
+    verdict = verify_export(whole, keys)
     if as_json:
         return verdict.good, [ascii_json(json.dumps(_as_object(path, verdict)))]
     return verdict.good, _words(path, verdict)
@@ -89,20 +94,20 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _words(path: Path, verdict: VerificationReport) -> list[str]:
     lines = [f"{path}{told}" for told in _folded(verdict.findings)]
     lines += [f"{path}: note: {note}" for note in verdict.notes]
-    if verdict.period is None and not verdict.accounts:
+    if verdict.period is None and not verdict.units:
         lines.append(
             f"{path}: note: nothing here is of an export; is it what `export --raw` wrote?"
         )
     days = "" if verdict.period is None else f", {verdict.period.first} to {verdict.period.last}"
-    events = pluralize(sum(account.events for account in verdict.accounts), "event")
+    events = pluralize(sum(account.events for account in verdict.units), "event")
     lines += [
         f"{path}: {account.unit}: {pluralize(account.events, 'event')}, "
         f"{account.first} to {account.last}"
         + (f"; its end is shown by {account.proven}" if account.proven else "")
         + f"; signed with {_signed(account.keys)}"
-        for account in verdict.accounts
+        for account in verdict.units
     ]
-    what = f"{events} of {pluralize(len(verdict.accounts), 'unit')}{days}"
+    what = f"{events} of {pluralize(len(verdict.units), 'unit')}{days}"
     return [*lines, f"{path}: {_in_all(verdict.findings)} ({what})"]
 
 
@@ -166,7 +171,7 @@ def _as_object(path: Path, verdict: VerificationReport) -> dict[str, object]:
                 "proven": account.proven,
                 "keys": [asdict(part) for part in account.keys],
             }
-            for account in verdict.accounts
+            for account in verdict.units
         ],
     }
 

@@ -23,8 +23,8 @@ from typing import Any, BinaryIO
 from edge.contract.envelope import MAX_BYTES
 from edge.contract.topics import TopicKind
 from senyum_central.evidence.entries import Defect, Note, UnitEvidence
-from senyum_central.evidence.evidence import EvidenceReader
-from senyum_central.ingest.gaps import Gap
+from senyum_central.evidence.reader import EvidenceReader
+from senyum_central.store.gaps import Gap
 from senyum_central.store.queries import EventReader, Period
 
 KIND = "senyum-export"
@@ -39,7 +39,7 @@ def encode(line: dict[str, Any]) -> bytes:
     return json.dumps(line, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
 
 
-def write(
+def write_bundle(
     out: BinaryIO,
     shelf: EventReader,
     evidence: EvidenceReader,

@@ -9,7 +9,7 @@ from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName
 from edge.types import AuditCode
-from senyum_central.ingest.gaps import Gap
+from senyum_central.store.gaps import Gap
 
 # What a unit may say under another name or key before its `moved` (docs/wire.md).
 _PRELIMINARY = frozenset(
@@ -49,11 +49,11 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
+class ChainBreak:
     """A place at which a chain does not hold, in words."""
 
     fault: ChainDefect
-    piece: Segment
+    segment: Segment
     text: str
     gap: Gap | None = None  # what is missing before `piece`
 
@@ -72,7 +72,7 @@ def is_preliminary(event: AttendanceEvent | AuditEvent) -> bool:
     return isinstance(event, AuditEvent) and event.data.code in _PRELIMINARY
 
 
-def breaks(events: Sequence[Segment], where: str = "lines") -> Iterator[Break]:
+def find_breaks(events: Sequence[Segment], where: str = "lines") -> Iterator[ChainBreak]:
     """Yield what is missing between events in the order of their numbers, and what is forked.
 
     `where` says what the `line` of a piece counts.
@@ -86,16 +86,16 @@ def breaks(events: Sequence[Segment], where: str = "lines") -> Iterator[Break]:
         if len(signed) > 1:
             lines = " and ".join(str(piece.line) for piece in signed)
             text = f"{len(signed)} events have the number {number} ({where} {lines})"
-            yield Break(ChainDefect.FORKED, signed[-1], text)
+            yield ChainBreak(ChainDefect.FORKED, signed[-1], text)
         if last is not None and number > last + 1:
             gap = Gap(last + 1, number - 1)
-            yield Break(ChainDefect.MISSING, here[0], str(gap), gap)
+            yield ChainBreak(ChainDefect.MISSING, here[0], str(gap), gap)
         before = {piece.digest for piece in by_number.get(number - 1, [])}
         for piece in here:
             unknown = not before or "" in before or piece.previous is None
             if not unknown and piece.previous not in before:
                 text = f"event {number} does not follow event {number - 1}"
-                yield Break(ChainDefect.FORKED, piece, text)
+                yield ChainBreak(ChainDefect.FORKED, piece, text)
         last = number
 
 
@@ -112,7 +112,7 @@ def signed_parts(events: Sequence[Segment]) -> list[SignedPart]:
     return parts
 
 
-def key_changes(pieces: Sequence[Segment], keys: KeySet) -> Iterator[Break]:
+def key_changes(pieces: Sequence[Segment], keys: KeySet) -> Iterator[ChainBreak]:
     """Yield where a unit goes on with another key, and neither `moved` nor the key set says why.
 
     `pieces` are in the order of their numbers, a head last. The key set says why if the validity
@@ -134,7 +134,7 @@ def key_changes(pieces: Sequence[Segment], keys: KeySet) -> Iterator[Break]:
             f"{_named(piece)}" + (", and then the first one again" if again else "") + ": no "
             "`moved` says why, nor does an `exp` of the key before in the key set"
         )
-        yield Break(ChainDefect.KEYS, piece, text)
+        yield ChainBreak(ChainDefect.KEYS, piece, text)
 
 
 def _named(piece: Segment) -> str:

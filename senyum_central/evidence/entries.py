@@ -9,8 +9,8 @@ from edge.contract.topics import UnitName
 from edge.system.clock import ClockState
 from edge.types import Direction, Outcome
 from senyum_central.evidence.chain import ChainDefect, Segment
-from senyum_central.evidence.row_check import Checked, RowClaim
-from senyum_central.ingest.gaps import Gap
+from senyum_central.evidence.row_check import CheckedRow, RowClaim
+from senyum_central.store.gaps import Gap
 from senyum_central.store.time_correction import Anchor
 from senyum_central.store.unit_renames import UnitRename
 
@@ -55,7 +55,7 @@ class Defect:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class AttemptEvidence:
     """A genuine attempt and when it was."""
 
     unit: UnitName
@@ -80,7 +80,7 @@ class EntryMark:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostDays:
     """Days from which a unit's events are missing, or cannot be used."""
 
     unit: UnitName
@@ -93,15 +93,15 @@ class UnitEvidence:
     """What is proven of one unit."""
 
     unit: UnitName
-    items: list[Item] = field(default_factory=list)
+    attempts: list[AttemptEvidence] = field(default_factory=list)
     marks: list[EntryMark] = field(default_factory=list)
-    lost: set[Lost] = field(default_factory=set)
+    lost: set[LostDays] = field(default_factory=set)
     gaps: list[Gap] = field(default_factory=list)  # numbers that may be of the days
     numbers: list[int] = field(default_factory=list)  # of the days, as the columns have them
 
 
 @dataclass(frozen=True, slots=True)
-class Undated:
+class BootTime:
     """An event of no certain time, on the clock that nobody can set."""
 
     boot_id: str
@@ -114,27 +114,27 @@ class RowEvidence:
 
     name: str  # of the row
     number: object  # column `sequence`
-    piece: Segment | None
+    segment: Segment | None
     fault: ChainDefect | None
     why: str
     claims: tuple[RowClaim, ...]
     unit: UnitName | None = None  # that signed it
-    item: Item | None = None  # with a moment of no worth, if `undated`
-    undated: Undated | None = None
+    attempt: AttemptEvidence | None = None  # with a moment of no worth, if `undated`
+    undated: BootTime | None = None
     anchor: tuple[str, Anchor] | None = None
-    move: UnitRename | None = None
+    rename: UnitRename | None = None
     moment: datetime | None = None  # None: nothing is known of it
     zone: str = ""
     usable: bool = False
     sure: bool = True  # of its moment
 
 
-def keep(checked: Checked) -> RowEvidence:
+def row_evidence(checked: CheckedRow) -> RowEvidence:
     """Keep what is needed of a row."""
     entry = RowEvidence(
         str(checked.row),
         checked.row.sequence,
-        checked.piece,
+        checked.segment,
         checked.fault,
         checked.why,
         checked.claims,
@@ -150,14 +150,14 @@ def keep(checked: Checked) -> RowEvidence:
     clock = event.data.clock
     if clock.state is ClockState.UNSYNCHRONIZED:
         entry.moment = _plausible(event.moment, checked.received)
-        entry.undated = Undated(clock.boot_id, int(clock.monotonic_ns))
+        entry.undated = BootTime(clock.boot_id, int(clock.monotonic_ns))
         entry.sure = False
     if isinstance(event, AuditEvent):
-        anchor = Anchor.of(event)
+        anchor = Anchor.from_event(event)
         entry.anchor = None if anchor is None else (clock.boot_id, anchor)
-        entry.move = UnitRename.of(event)
+        entry.rename = UnitRename.from_event(event)
     else:
-        entry.item = Item(
+        entry.attempt = AttemptEvidence(
             event.unit,
             event.number,
             event.subject,
@@ -180,7 +180,7 @@ def _plausible(own: datetime, received: datetime | None) -> datetime:
 
 def by_number(entries: list[RowEvidence]) -> list[RowEvidence]:
     """Sort by what was signed; a row without a place in the chain comes first."""
-    return sorted(entries, key=lambda each: each.piece.sequence if each.piece else 0)
+    return sorted(entries, key=lambda each: each.segment.sequence if each.segment else 0)
 
 
 def reaches(entries: list[RowEvidence], moment: datetime, side: int) -> bool:

@@ -18,51 +18,15 @@ from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName, event_topic, parse
 from edge.system.clock import ClockState
 from senyum_central.evidence.chain import ChainDefect, Segment, is_preliminary
+from senyum_central.store.queries import StoredRow, shorten
 from senyum_central.store.unit_renames import UnitRename
-from senyum_central.store.unknown_events import read_later
+from senyum_central.store.unknown_events import parse_unknown_event
 
 _NOT_PROVEN = (RejectReason.UNKNOWN_KEY, RejectReason.OUTSIDE_VALIDITY)
 _IMPOSSIBLE = "was signed and is impossible"  # as an older contract allowed it
 _PERSON = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"[0-9]{20}")
-_SHOWN = 80  # characters of a column
 _YEARS = range(2000, 9000)
-COLUMNS = (
-    "number",
-    "id",
-    "unit",
-    "sequence",
-    "digest",
-    "previous",
-    "type",
-    "time",
-    "subject",
-    "kid",
-    "jws",
-    "received_at",
-)
-LATER_COLUMNS = ("unit", "sequence", "digest", "type", "topic", "jws", "received_at")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRow:
-    """A row as the database gives it: every value may be of any type."""
-
-    table: str
-    values: dict[str, Any]  # by the names of columns
-
-    @property
-    def sequence(self) -> Any:
-        return self.values["sequence"]
-
-    @property
-    def jws(self) -> Any:
-        return self.values["jws"]
-
-    def __str__(self) -> str:
-        number = self.values.get("number")
-        where = f"table {self.table}" if number is None else f"row {number}"
-        return f"{where}, event {short(self.sequence)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +38,13 @@ class RowClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedRow:
     """What is proven of a row, and what is wrong with it."""
 
     row: StoredRow
     received: datetime | None = None
     event: AttendanceEvent | AuditEvent | None = None  # as the unit signed it
-    piece: Segment | None = None  # its place in the chain; without `kid` it is not proven
+    segment: Segment | None = None  # its place in the chain; without `kid` it is not proven
     fault: ChainDefect | None = (
         None  # of a row that differs from what was signed, or proves nothing
     )
@@ -88,16 +52,16 @@ class Checked:
     claims: tuple[RowClaim, ...] = ()
 
 
-def check(row: StoredRow, unit: UnitName, keys: KeySet) -> Checked:
+def check(row: StoredRow, unit: UnitName, keys: KeySet) -> CheckedRow:
     """Verify a row that is stored as one of `unit`. Never raises."""
     try:
         return _check(row, unit, keys)
     except Exception as error:  # noqa: BLE001 - one row must not keep the others from being read
         why = f"cannot be read: {type(error).__name__}"
-        return Checked(row, piece=_place(row, unit), fault=ChainDefect.ALTERED, why=why)
+        return CheckedRow(row, segment=_place(row, unit), fault=ChainDefect.ALTERED, why=why)
 
 
-def _check(row: StoredRow, unit: UnitName, keys: KeySet) -> Checked:
+def _check(row: StoredRow, unit: UnitName, keys: KeySet) -> CheckedRow:
     received = as_moment(row.values["received_at"])
     if not isinstance(row.jws, str):
         why = "holds no signed message"
@@ -119,11 +83,11 @@ def _check(row: StoredRow, unit: UnitName, keys: KeySet) -> Checked:
     wrong = [*_differing(row, found, event)]
     if received is None:
         wrong.append("received_at is not a time")
-    return Checked(
+    return CheckedRow(
         row,
         received,
         event,
-        piece_of(found, event, row_number(row)),
+        segment_of(found, event, row_number(row)),
         ChainDefect.ALTERED if wrong else None,
         ", ".join(wrong),
     )
@@ -139,7 +103,7 @@ def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
         return False
 
 
-def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) -> Segment:
+def segment_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) -> Segment:
     """Return the place of a genuine event in its chain."""
     sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
     return Segment(
@@ -151,15 +115,9 @@ def piece_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) ->
         event.previous or "",
         found.kid,
         event.moment if sure else None,
-        moved=UnitRename.of(event) is not None,
+        moved=UnitRename.from_event(event) is not None,
         preliminary=is_preliminary(event),
     )
-
-
-def short(value: object) -> str:
-    """Return the value of a column as text that fits into a line."""
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def row_number(row: StoredRow) -> int:
@@ -197,29 +155,29 @@ def _differing(
     for name, value in signed.items():
         stored = row.values.get(name, value)  # table `later` has not all of them
         if type(stored) is not type(value) or stored != value:
-            yield f"{name} is {short(repr(stored))} and was signed as {value!r}"
+            yield f"{name} is {shorten(repr(stored))} and was signed as {value!r}"
 
 
 def _of_other_form(
     row: StoredRow, unit: UnitName, received: datetime | None, topic: str, why: str
-) -> Checked:
+) -> CheckedRow:
     """Take a signed message that today's contract does not allow for what it is: a link."""
-    later = read_later(topic, row.jws)
+    later = parse_unknown_event(topic, row.jws)
     owner = parse(topic)[0]
     if later is not None:
         piece = Segment(row_number(row), "event", owner, later.sequence, later.digest)
         if (later.sequence, later.digest) == (row.sequence, row.values["digest"]):
-            return Checked(row, received, piece=piece)
+            return CheckedRow(row, received, segment=piece)
         why = "sequence or digest differs from the signed message"
-        return Checked(row, received, piece=piece, fault=ChainDefect.ALTERED, why=why)
+        return CheckedRow(row, received, segment=piece, fault=ChainDefect.ALTERED, why=why)
     content = json_object(parse_jws(row.jws).payload)
     number = str(content.get("sequence"))
     if content.get("source") != owner.source or not _NUMBER.fullmatch(number):
         return _unusable(row, unit, received, ChainDefect.REFUSED, f"{_IMPOSSIBLE}: {why}")
-    return Checked(
+    return CheckedRow(
         row,
         received,
-        piece=Segment(row_number(row), "event", owner, int(number), digest(row.jws)),
+        segment=Segment(row_number(row), "event", owner, int(number), digest(row.jws)),
         fault=ChainDefect.REFUSED,
         why=f"{_IMPOSSIBLE}: {why}",
         claims=tuple(_claims(row, content)),
@@ -228,13 +186,13 @@ def _of_other_form(
 
 def _unusable(
     row: StoredRow, unit: UnitName, received: datetime | None, fault: ChainDefect, why: str
-) -> Checked:
+) -> CheckedRow:
     try:
         content = json_object(parse_jws(row.jws).payload)
     except (AttributeError, ValueError):
         content = {}
     claims = tuple(_claims(row, content))
-    return Checked(row, received, None, _place(row, unit), fault, why, claims)
+    return CheckedRow(row, received, None, _place(row, unit), fault, why, claims)
 
 
 def _place(row: StoredRow, unit: UnitName) -> Segment | None:

@@ -21,15 +21,15 @@ from senyum_central.evidence.chain import (
     ChainDefect,
     Segment,
     SignedPart,
-    breaks,
+    find_breaks,
     key_changes,
     signed_parts,
 )
-from senyum_central.evidence.row_check import piece_of
-from senyum_central.ingest.gaps import Gap
-from senyum_central.store.queries import Period, zone
+from senyum_central.evidence.row_check import segment_of
+from senyum_central.store.gaps import Gap
+from senyum_central.store.queries import Period, zone_or_utc
 from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
-from senyum_central.store.unknown_events import read_later
+from senyum_central.store.unknown_events import parse_unknown_event
 
 LONGEST_LINE = 262_144  # bytes; a message has at most a quarter of it
 _EVENT_KINDS = ("before", "event", "after")
@@ -62,11 +62,11 @@ class VerificationReport:
 
     period: Period | None = None
     findings: list[FileDefect] = field(default_factory=list)
-    accounts: list[UnitReport] = field(default_factory=list)
+    units: list[UnitReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    moves: list[UnitRename] = field(default_factory=list)
+    renames: list[UnitRename] = field(default_factory=list)
     # Numbers that are not here because they may be of another name, each with the unit and a line.
-    apart: list[tuple[UnitName, Gap, int]] = field(default_factory=list)
+    under_other_names: list[tuple[UnitName, Gap, int]] = field(default_factory=list)
 
     @property
     def good(self) -> bool:
@@ -76,7 +76,7 @@ class VerificationReport:
         self.findings.append(FileDefect(fault, line, text))
 
 
-def judge(lines: Iterable[bytes], keys: KeySet) -> VerificationReport:
+def verify_export(lines: Iterable[bytes], keys: KeySet) -> VerificationReport:
     """Judge the lines of a file, each with its end."""
     verdict = VerificationReport()
     hasher = hashlib.sha256()
@@ -188,7 +188,7 @@ def _piece(
     try:
         found = verify(jws, keys, topic, received_at)
     except EnvelopeRejected as error:
-        later = read_later(topic, jws) if error.flaw is RejectReason.PAYLOAD else None
+        later = parse_unknown_event(topic, jws) if error.flaw is RejectReason.PAYLOAD else None
         if later is None or kind not in _EVENT_KINDS:
             trusted = error.flaw not in (RejectReason.UNKNOWN_KEY, RejectReason.OUTSIDE_VALIDITY)
             fault = ChainDefect.ALTERED if trusted else ChainDefect.REFUSED
@@ -202,10 +202,10 @@ def _piece(
     clock = event.data.clock.state
     moment = None if clock is ClockState.UNSYNCHRONIZED else event.moment
     if isinstance(event, AttendanceEvent | AuditEvent) and kind in _EVENT_KINDS:
-        day = moment and moment.astimezone(zone(event.data.place.zone)).date()
-        if (move := UnitRename.of(event)) is not None:
-            verdict.moves.append(move)
-        return replace(piece_of(found, event, number), kind=kind, day=day)
+        day = moment and moment.astimezone(zone_or_utc(event.data.place.zone)).date()
+        if (move := UnitRename.from_event(event)) is not None:
+            verdict.renames.append(move)
+        return replace(segment_of(found, event, number), kind=kind, day=day)
     if isinstance(event, AttendanceEvent | AuditEvent) or kind != "head":
         verdict.add(ChainDefect.ALTERED, number, f"a message of {found.leaf} stands here as {kind}")
         return None
@@ -237,13 +237,13 @@ def _close(pieces: list[Segment], keys: KeySet, verdict: VerificationReport) -> 
         return
     _link(unit, events, verdict)
     for found in key_changes([*events, *heads], keys):
-        verdict.add(found.fault, found.piece.line, f"{unit.source}: {found.text}")
+        verdict.add(found.fault, found.segment.line, f"{unit.source}: {found.text}")
     _begin(unit, events, verdict)
     proven = _end(unit, events, heads, verdict)
     account = UnitReport(
         unit.source, len(set(own)), min(own), max(own), proven, signed_parts(events)
     )
-    verdict.accounts.append(account)
+    verdict.units.append(account)
 
 
 def _ordered(events: list[Segment], verdict: VerificationReport) -> Iterator[Segment]:
@@ -265,18 +265,18 @@ def _ordered(events: list[Segment], verdict: VerificationReport) -> Iterator[Seg
 
 def _link(unit: UnitName, events: list[Segment], verdict: VerificationReport) -> None:
     """Look for missing numbers, and for events that do not follow one another."""
-    for found in breaks(events):
-        if found.gap is not None and found.piece.moved:
-            verdict.apart.append((unit, found.gap, found.piece.line))
+    for found in find_breaks(events):
+        if found.gap is not None and found.segment.moved:
+            verdict.under_other_names.append((unit, found.gap, found.segment.line))
         else:
-            verdict.add(found.fault, found.piece.line, f"{unit.source}: {found.text}")
+            verdict.add(found.fault, found.segment.line, f"{unit.source}: {found.text}")
 
 
 def _begin(unit: UnitName, events: list[Segment], verdict: VerificationReport) -> None:
     """Hold the first event against what was before it."""
     first = events[0]
     if first.kind == "event" and first.moved:
-        verdict.apart.append((unit, Gap(1, first.sequence - 1), first.line))
+        verdict.under_other_names.append((unit, Gap(1, first.sequence - 1), first.line))
     elif first.kind != "before" and first.sequence > 1:
         text = f"{unit.source}: nothing shows that event {first.sequence} is the first of the days"
         verdict.add(ChainDefect.UNPROVEN, first.line, text)
@@ -285,12 +285,12 @@ def _begin(unit: UnitName, events: list[Segment], verdict: VerificationReport) -
 
 def _part(verdict: VerificationReport) -> None:
     """Tell what is of another name from what is missing."""
-    for unit, gap, line in verdict.apart:
-        others = numbered_under_other_names(verdict.moves, unit.source)
-        for part in gap.without(others):
+    for unit, gap, line in verdict.under_other_names:
+        others = numbered_under_other_names(verdict.renames, unit.source)
+        for part in gap.minus(others):
             verdict.add(ChainDefect.MISSING, line, f"{unit.source}: {part}")
         for other in others:
-            if (common := gap.common(other)) is not None:
+            if (common := gap.intersection(other)) is not None:
                 numbers = str(common).partition(" is ")[0].partition(" are ")[0]
                 verdict.notes.append(f"{unit.source}: had another name at {numbers}")
 

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 
 from edge.errors import UsageError
-from senyum_central.ingest.console import as_json
+from senyum_central.ingest.console import to_json
 from senyum_central.ingest.notices import Notice, NoticeKind
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ _Key = tuple[str | None, NoticeKind, str]
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _Pending:
     notice: Notice
     more: int = 0  # others of the same key that came while this one waited
 
@@ -39,7 +39,7 @@ class AlarmHook:
             raise UsageError(f"--on-alarm: {error}") from None
         if not self._command:
             raise UsageError("--on-alarm: is empty; name a program")
-        self._waiting: dict[_Key, _Waiting] = {}  # in the order of delivery
+        self._waiting: dict[_Key, _Pending] = {}  # in the order of delivery
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="alarm", daemon=True)
@@ -53,10 +53,10 @@ class AlarmHook:
         with self._changed:
             waiting = self._waiting.get(key)
             if waiting is None:
-                self._waiting[key] = _Waiting(notice)
+                self._waiting[key] = _Pending(notice)
             elif notice.kind in _CHANGING:
                 del self._waiting[key]
-                self._waiting[key] = _Waiting(notice, waiting.more + 1)
+                self._waiting[key] = _Pending(notice, waiting.more + 1)
             else:
                 waiting.more += 1
             self._changed.notify()
@@ -68,7 +68,7 @@ class AlarmHook:
             self._changed.notify()
         self._thread.join(GOODBYE_S)
 
-    def _next(self) -> _Waiting | None:
+    def _next(self) -> _Pending | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
             if not self._waiting:
@@ -79,7 +79,7 @@ class AlarmHook:
         while (waiting := self._next()) is not None:
             try:
                 more = {"more": waiting.more} if waiting.more else {}
-                content = as_json(waiting.notice, **more).encode() + b"\n"
+                content = to_json(waiting.notice, **more).encode() + b"\n"
                 done = subprocess.run(self._command, input=content, timeout=SECONDS, check=False)
             except (OSError, ValueError, subprocess.TimeoutExpired) as error:
                 log.warning("--on-alarm: %s: %s", self._command[0], error)

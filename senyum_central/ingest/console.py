@@ -4,20 +4,21 @@ A person is the first characters of the opaque id; nothing else about anybody is
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.text import Text
 
-from edge.contract.events import AttendanceEvent, AuditEvent
+from edge.contract.events import AttendanceEvent, AuditData, AuditEvent
 from edge.contract.topics import UnitName
 from edge.system.text import ascii_json, escaped
 from edge.system.time_zones import find_zone
-from edge.types import Outcome, Reason
-from senyum_central.ingest.audit_text import describe_audit
+from edge.types import AuditCode, Outcome, Reason
 from senyum_central.ingest.notices import Notice, NoticeKind
 
 _STYLES = {
@@ -47,7 +48,7 @@ def unit_label(unit: UnitName | None) -> str:
     return "unknown unit" if unit is None else f"{unit.site}/{unit.name}"
 
 
-def describe(event: AttendanceEvent | AuditEvent) -> str:
+def describe_event(event: AttendanceEvent | AuditEvent) -> str:
     """Say an event in words and figures: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
     if isinstance(event, AuditEvent):
         return f"#{event.number} audit  {describe_audit(event.data)}"
@@ -69,14 +70,14 @@ def describe(event: AttendanceEvent | AuditEvent) -> str:
     return "  ".join(parts)
 
 
-def line(notice: Notice, zone: str) -> str:
+def format_line(notice: Notice, zone: str) -> str:
     """Write a notice as one line; `zone` (IANA) dates those that come from no place.
 
     Whatever a stranger put into it is escaped.
     """
     place = zone if notice.event is None else notice.event.data.place.zone
     if notice.kind is NoticeKind.EVENT and notice.event is not None:
-        words = describe(notice.event)
+        words = describe_event(notice.event)
     elif notice.flaw is not None:
         words = f"refused ({notice.flaw}): {notice.text}"
     else:
@@ -98,7 +99,7 @@ def _local(moment: datetime, zone: ZoneInfo) -> datetime:
         return moment
 
 
-def as_json(notice: Notice, **more: object) -> str:
+def to_json(notice: Notice, **more: object) -> str:
     """Write a notice for a program: one flat object in one line of ASCII, with `more` in it.
 
     The event is as it was signed, though strings may be spelt in another way.
@@ -145,17 +146,17 @@ class NoticePrinter:
         self._zone = zone
         self._as_json = as_json
 
-    def show(self, notice: Notice) -> None:
+    def print_notice(self, notice: Notice) -> None:
         if self._as_json:
-            self._write(as_json(notice))
+            self._write(to_json(notice))
         elif not self._console.is_terminal:
-            self._write(line(notice, self._zone))
+            self._write(format_line(notice, self._zone))
         else:
             style = "bold red" if notice.is_warning else _STYLES.get(notice.kind, "")
             if _suspected(notice):
                 style = "bold yellow"
             # Never wrapped: one notice is one line.
-            text = Text(line(notice, self._zone), style=style)
+            text = Text(format_line(notice, self._zone), style=style)
             self._console.print(text, soft_wrap=True, highlight=False)
 
     def _write(self, text: str) -> None:
@@ -165,3 +166,48 @@ class NoticePrinter:
     def flush(self) -> None:
         """Let whoever reads have all that was shown."""
         self._console.file.flush()
+
+
+SENTENCES: Mapping[AuditCode, str] = MappingProxyType(
+    {
+        AuditCode.STARTED: "the program began",
+        AuditCode.STOPPED: "the program ended in good order",
+        AuditCode.RESTARTED: "the run before did not end in good order",
+        AuditCode.REBOOTED: "the machine was started anew, for a restart had not helped",
+        AuditCode.REBOOT_REFUSED: "no reboot, there were too many: a person must look",
+        AuditCode.MOVED: "the unit has another name from here on",
+        AuditCode.CAMERA_LOST: "no pictures come",
+        AuditCode.CAMERA_BACK: "pictures come again",
+        AuditCode.PINS_LOST: "lights and buzzer are out of reach, nobody is recorded",
+        AuditCode.PINS_BACK: "lights and buzzer are within reach again",
+        AuditCode.STORE_FAILED: "events could not be made durable for a while",
+        AuditCode.OUTBOX_RENEWED: "a damaged outbox was set aside; numbers may be left out before",
+        AuditCode.ROSTER_INSTALLED: "another version of the roster is in force",
+        AuditCode.PERSON_ERASED: "a person is gone from the roster and all before it",
+        AuditCode.CLOCK_STEPPED: "the clock was set by a leap",
+        AuditCode.CLOCK_ANCHOR: "dates the events of this boot that had no certain time",
+        AuditCode.COMMAND_DONE: "a command was obeyed",
+        AuditCode.COMMANDS_REFUSED: "commands were refused",
+    }
+)
+# What is only told in its first characters: enough to tell it from others, and nobody's whole id.
+_SHORT = MappingProxyType({"person": 4, "digest": 12, "by": 12})
+
+
+def describe_audit(data: AuditData) -> str:
+    """Say an audit: `camera-lost: no pictures come  why frozen`."""
+    facts = [
+        f"{name.replace('_', ' ')} {_format_value(name, value)}"
+        for name, value in data.detail.items()
+    ]
+    return "  ".join([f"{data.code}: {SENTENCES[data.code]}", *facts])
+
+
+def _format_value(name: str, value: str | float | bool | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = str(value)
+    most = _SHORT.get(name, len(text))
+    return text if len(text) <= most else f"{text[:most]}…"

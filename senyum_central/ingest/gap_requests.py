@@ -11,51 +11,46 @@ so none asks twice, and the numbers of their common key only go up.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
+import uuid6
 from sqlalchemy import and_, bindparam, case, func, or_, select, text
 
-from edge.contract.topics import UnitName
-from senyum_central.ingest.gaps import Gap, in_words
+from edge.contract.authority import Role, sign_order, signing_key
+from edge.contract.commands import COMMAND_TYP, CommandName
+from edge.contract.keys import SigningKey
+from edge.contract.topics import COMMAND, UnitName
 from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.replies import ReplayReply
+from senyum_central.store import schema
+from senyum_central.store.event_store import Store
+from senyum_central.store.gaps import Gap, describe_gaps
 from senyum_central.store.missing_events import THIS_GAP
-from senyum_central.store.schema import COMMAND, GAP
-from senyum_central.store.store import Store
+from senyum_central.store.schema import GAP
 
-UNITS = 20  # asked in one go, by one receiver: a broker that forgot everything has many gaps
-TIMES = 8  # a gap is asked for, before it is given up
+UNITS_PER_ROUND = (
+    20  # asked in one go, by one receiver: a broker that forgot everything has many gaps
+)
+MAX_REQUESTS = 8  # a gap is asked for, before it is given up
 FIRST_WAIT = timedelta(minutes=1)  # doubles each time
 LONGEST_WAIT = timedelta(hours=1)
-SLOWEST = 5.0  # events a second at which a unit may be replaying
-SPAN = 5000  # numbers of one request
+SLOWEST_REPLAY = 5.0  # events a second at which a unit may be replaying
+MAX_SPAN = 5000  # numbers of one request
 PAGE = 100  # gaps of a unit that are read at a time
-SPARSE = 200  # so many stored numbers between two gaps are sent once more, rather than asked apart
-LIVES = timedelta(hours=1)  # of a request; a unit that was away longer is asked anew
-
-
-class ReplayIssuer(Protocol):
-    """Who may ask: signs a `replay` command."""
-
-    @property
-    def kid(self) -> str:
-        """The key, of which each number may be used once."""
-        ...
-
-    def replay(
-        self, unit: UnitName, gap: Gap, number: int, at: datetime, until: datetime
-    ) -> "Request":
-        """Return the signed command for `gap`; `at` and `until` bound when it counts."""
-        ...
+MAX_RESENT = (
+    200  # so many stored numbers between two gaps are sent once more, rather than asked apart
+)
+REQUEST_LIFETIME = timedelta(hours=1)  # of a request; a unit that was away longer is asked anew
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ReplayRequestMessage:
     """A signed command."""
 
     id: str
@@ -103,18 +98,57 @@ SELECT unit FROM owner WHERE unit IS NOT NULL AND NOT EXISTS (
 _THIS = GAP.update().where(THIS_GAP)
 
 
+class ReplayAuthority:
+    """Signs `replay` commands with a command authority's private key."""
+
+    def __init__(self, key: SigningKey) -> None:
+        self._key = key
+
+    @classmethod
+    def load(cls, path: Path) -> "ReplayAuthority":
+        """Read the key file (a private JWK, mode 0600). Raises SecretError."""
+        return cls(signing_key(path, Role.COMMAND))
+
+    @property
+    def kid(self) -> str:
+        return self._key.kid
+
+    def sign_replay(
+        self, unit: UnitName, gap: Gap, number: int, at: datetime, until: datetime
+    ) -> ReplayRequestMessage:
+        """Return the command that asks `unit` for the numbers of `gap`."""
+        id_ = str(uuid6.uuid7())
+        claims = {
+            "id": id_,
+            "aud": unit.source,
+            "name": CommandName.REPLAY,
+            "number": number,
+            "iat": _moment(at),
+            "exp": _moment(until),
+            "data": {"first": gap.first, "last": gap.last},
+        }
+        topic = unit.subtopic(COMMAND, CommandName.REPLAY)
+        return ReplayRequestMessage(
+            id_, Message(topic, sign_order(self._key, COMMAND_TYP, claims).encode("ascii"))
+        )
+
+
+def _moment(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
 class GapRequester:
     """Asks in the name of one authority key."""
 
     def __init__(
-        self, store: Store, commander: ReplayIssuer, first_wait: timedelta = FIRST_WAIT
+        self, store: Store, authority: ReplayAuthority, first_wait: timedelta = FIRST_WAIT
     ) -> None:
         self._store = store
-        self._commander = commander
+        self._authority = authority
         self._first_wait = first_wait
 
-    def ask(
-        self, heard: Callable[[str], bool], now: ReceivedAt
+    def request_missing(
+        self, seen: Container[str], now: ReceivedAt
     ) -> tuple[list[Message], list[Notice]]:
         """Claim what is due; returns the commands to publish and what there is to say.
 
@@ -122,26 +156,28 @@ class GapRequester:
         """
         commands: list[Message] = []
         notices: list[Notice] = []
-        if not any(map(heard, self._due(now))):  # the usual case needs no lock
+        if not any(unit in seen for unit in self._due(now)):  # the usual case needs no lock
             return commands, notices
         with self._store.batch():
-            for source in filter(heard, self._due(now)):
-                if len(commands) == UNITS:
+            for source in self._due(now):
+                if source not in seen:
+                    continue
+                if len(commands) == UNITS_PER_ROUND:
                     break
-                self._ask_unit(UnitName.from_source(source), now, commands, notices)
+                self._request_from(UnitName.from_source(source), now, commands, notices)
         return commands, notices
 
-    def answered(self, answer: ReplayReply, now: ReceivedAt) -> list[Notice]:
+    def record_reply(self, answer: ReplayReply, now: ReceivedAt) -> list[Notice]:
         """Note what a unit said, inside a batch; returns what there is to say."""
         if answer.ok:
             return []
         changes: dict[Any, Any] = {GAP.c.answer: answer.text}
         if answer.final:  # one more request, then it is given up at once
             asked, after = GAP.c.asked, GAP.c.ask_after
-            changes[asked] = case((asked < TIMES - 1, TIMES - 1), else_=asked)
-            changes[after] = case((asked >= TIMES, str(now)), else_=after)
+            changes[asked] = case((asked < MAX_REQUESTS - 1, MAX_REQUESTS - 1), else_=asked)
+            changes[after] = case((asked >= MAX_REQUESTS, str(now)), else_=after)
         mark = GAP.update().where(
-            _OPEN, GAP.c.request == answer.to, GAP.c.unit == answer.unit.source
+            _OPEN, GAP.c.request == answer.request_id, GAP.c.unit == answer.unit.source
         )
         fresh = or_(GAP.c.answer.is_(None), GAP.c.answer != answer.text)
         # Every receiver hears the answer; one says it.
@@ -164,7 +200,7 @@ class GapRequester:
         while page := self._store.database.rows(query.where(GAP.c.first > after)):
             after = page[-1][0]
             gaps = [Gap(first, last) for first, last, *_ in page]
-            holes = self._store.holes({unit: gaps}).get(unit, [])
+            holes = self._store.missing_ranges({unit: gaps}).get(unit, [])
             at = 0
             for gap, found in zip(gaps, page, strict=True):
                 end = bisect_right(holes, gap.last, at, key=attrgetter("first"))
@@ -173,33 +209,35 @@ class GapRequester:
                     yield _Row(unit, gap, asked, wanted, answer, outage, holes[at:end])
                 at = end
 
-    def _ask_unit(
+    def _request_from(
         self, unit: UnitName, now: ReceivedAt, commands: list[Message], notices: list[Notice]
     ) -> None:
         """Ask for the first numbers that are missing, and give up earlier gaps that never came."""
         hopeless: list[_Row] = []
         rows: list[_Row] = []
         for row in self._missing(unit.source):
-            if rows and row.gap.first - rows[0].holes[0].first >= SPAN:
+            if rows and row.gap.first - rows[0].holes[0].first >= MAX_SPAN:
                 break
-            (hopeless if row.times >= TIMES else rows).append(row)
+            (hopeless if row.times >= MAX_REQUESTS else rows).append(row)
         if hopeless:
             notices.append(self._give_up(unit, hopeless, now))
         if not rows:
             return
         gap = _span(hole for row in rows for hole in row.holes)
-        asked = [row for row in rows if any(gap.common(hole) for hole in row.holes)]
+        asked = [row for row in rows if any(gap.intersection(hole) for hole in row.holes)]
         wait = min(self._first_wait * 2 ** max(row.times for row in asked), LONGEST_WAIT)
-        after = now.utc + wait + timedelta(seconds=len(gap) / SLOWEST)
+        after = now.utc + wait + timedelta(seconds=len(gap) / SLOWEST_REPLAY)
         number = self._next_number(now)
-        request = self._commander.replay(unit, gap, number, now.utc, now.utc + LIVES)
+        request = self._authority.sign_replay(
+            unit, gap, number, now.utc, now.utc + REQUEST_LIFETIME
+        )
         ask_after = after.astimezone(UTC).isoformat(timespec="milliseconds")
         changes = {"ask_after": ask_after, "request": request.id, "answer": None}
         values = [{**row.key, "n": row.times + 1, "w": sum(map(len, row.holes))} for row in asked]
         counts: dict[str, Any] = {"asked": bindparam("n"), "wanted": bindparam("w")}
         self._store.database.run(_THIS.values({**changes, **counts}), values)
         commands.append(request.message)
-        notices.append(Notice(NoticeKind.ASKED, now.utc, unit, f"is asked again for {gap.events}"))
+        notices.append(Notice(NoticeKind.ASKED, now.utc, unit, f"is asked again for {gap.label}"))
 
     def _give_up(self, unit: UnitName, rows: list[_Row], now: ReceivedAt) -> Notice:
         """Ask no more; an alarm for the first of an outage, for the others a line."""
@@ -211,7 +249,7 @@ class GapRequester:
         ongoing = db.one(others.limit(1)) is not None
         db.run(_THIS.values(given_up_at=str(now)), [row.key for row in rows])
         gaps = tuple(row.gap for row in rows)
-        words = in_words(gaps, "missing and given up")
+        words = describe_gaps(gaps, "missing and given up")
         requests = max(1, *(row.asked for row in rows))
         answer = next((row.answer for row in rows if row.answer), None)
         said = f'; the unit says: "{answer}"' if answer else ""
@@ -231,10 +269,13 @@ class GapRequester:
         It follows the clock, as those of `senyum admin` do, so that a store that was lost and
         begun anew goes on above.
         """
-        db, kid = self._store.database, self._commander.kid
-        last = db.one(select(func.max(COMMAND.c.number)).where(COMMAND.c.kid == kid)) or 0
+        db, kid = self._store.database, self._authority.kid
+        last = (
+            db.one(select(func.max(schema.COMMAND.c.number)).where(schema.COMMAND.c.kid == kid))
+            or 0
+        )
         number = max(int(last) + 1, int(now.utc.timestamp()))
-        put = db.put(COMMAND)
+        put = db.put(schema.COMMAND)
         db.run(
             put.on_conflict_do_update(index_elements=["kid"], set_={"number": put.excluded.number}),
             {"kid": kid, "number": number},
@@ -246,9 +287,9 @@ def _span(holes: Iterable[Gap]) -> Gap:
     """Return what one request asks for: from the first hole on, while the next is close."""
     rest: Iterator[Gap] = iter(holes)
     first = next(rest)
-    last = min(first.last, first.first + SPAN - 1)
+    last = min(first.last, first.first + MAX_SPAN - 1)
     for hole in rest:
-        if hole.first - last > SPARSE or hole.first - first.first >= SPAN:
+        if hole.first - last > MAX_RESENT or hole.first - first.first >= MAX_SPAN:
             break
-        last = min(hole.last, first.first + SPAN - 1)
+        last = min(hole.last, first.first + MAX_SPAN - 1)
     return Gap(first.first, last)

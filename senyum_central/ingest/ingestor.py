@@ -9,31 +9,30 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from edge.contract.envelope import MAX_BYTES, RejectReason, Verified
 from edge.contract.events import AttendanceEvent, AuditEvent, HealthData, OnlineStatus, StateData
 from edge.contract.keys import KeySet
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import RowRejected, StoreError, StoreUnavailable
-from senyum_central.ingest.chain_rules import ChainEntry, Classification, judge, judge_head
-from senyum_central.ingest.chains import Chains
 from senyum_central.ingest.gap_requests import GapRequester
-from senyum_central.ingest.lru_set import LruSet
-from senyum_central.ingest.message import Message, ReceivedAt
-from senyum_central.ingest.message_check import (
+from senyum_central.ingest.gap_tracker import GapMonitor
+from senyum_central.ingest.message import (
     Finding,
     LastWill,
+    Message,
+    ReceivedAt,
     RejectedMessage,
-    address,
     check_message,
+    topic_owner,
 )
 from senyum_central.ingest.notices import Failure, Notice, NoticeKind
 from senyum_central.replies import ReplayReply
+from senyum_central.store.chain_rules import ChainEntry, Classification, classify, classify_head
+from senyum_central.store.event_store import NamedHead, Store, StoredEvent
 from senyum_central.store.rejections import Rejection
-from senyum_central.store.store import NamedHead, Record, Store, UnknownEvent
-
-__all__ = ["Ingestor", "Message", "ReceivedAt"]
+from senyum_central.store.unknown_events import UnknownEvent
 
 # What another key set or a newer program may accept: looked at again at each start.
 _REVISITED = (
@@ -43,13 +42,38 @@ _REVISITED = (
     RejectReason.PAYLOAD,
     Failure.INTERNAL,
 )
-_HEARD_S = 300.0  # a unit that was heard so lately is there: it says how it is every minute
+_RECENT_S = 300.0  # a unit that sent a message this recently is online: it reports every minute
 _REMEMBERED = 10_000  # topics and units that may be made up by whoever may publish
 
 log = logging.getLogger(__name__)
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 _Found = tuple[Message, Finding]
+
+
+class LruSet(Generic[K, V]):
+    """A value for each of the last `limit` keys that were put.
+
+    For keys that strangers choose: they may make us forget, but never fill the memory.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: dict[K, V] = {}  # a dict keeps the order of insertion
+
+    def put(self, key: K, value: V) -> bool:
+        """Remember a value; returns whether it is news."""
+        news = key not in self._values or self._values.pop(key) != value
+        self._values[key] = value
+        if len(self._values) > self._limit:
+            del self._values[next(iter(self._values))]
+        return news
+
+    def remove(self, key: K) -> None:
+        """Make the next value of a key news."""
+        self._values.pop(key, None)
 
 
 @dataclass(slots=True)
@@ -58,12 +82,12 @@ class _BatchResult:
 
     notices: list[Notice] = field(default_factory=list)
     stored: list[tuple[str, int]] = field(default_factory=list)
-    named: list[tuple[str, int]] = field(default_factory=list)
-    heard: list[str] = field(default_factory=list)
+    heads: list[tuple[str, int]] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
     remembered: list[tuple[LruSet[Any, Any], Any]] = field(default_factory=list)
-    moved: bool = False  # whether a unit's other name became known
+    renamed: bool = False  # whether a unit's other name became known
 
-    def news(self, recent: LruSet[Any, Any], key: object, value: object) -> bool:
+    def is_news(self, recent: LruSet[Any, Any], key: object, value: object) -> bool:
         """Remember a value unless the transaction fails; returns whether it is news."""
         self.remembered.append((recent, key))
         return recent.put(key, value)
@@ -71,15 +95,15 @@ class _BatchResult:
     def undo(self) -> None:
         """Forget what was remembered: nothing of it was stored."""
         for recent, key in self.remembered:
-            recent.forget(key)
+            recent.remove(key)
 
     def add(self, other: "_BatchResult") -> None:
         self.notices += other.notices
         self.stored += other.stored
-        self.named += other.named
-        self.heard += other.heard
+        self.heads += other.heads
+        self.seen += other.seen
         self.remembered += other.remembered
-        self.moved |= other.moved
+        self.renamed |= other.renamed
 
 
 def _is_stores(error: Exception) -> bool:
@@ -100,13 +124,17 @@ class Ingestor:
     ) -> None:
         """With `asker`, missing numbers are asked for."""
         self._store = store
-        self._asker = asker
+        self._gap_requester = asker
         self.keys = keys
-        self._chains = Chains(store, grace_s, now)
+        self._gaps = GapMonitor(store, grace_s, now)
         self._states: LruSet[UnitName, tuple[OnlineStatus, int]] = LruSet(_REMEMBERED)
-        self._complained: LruSet[tuple[str, RejectReason | Failure], None] = LruSet(_REMEMBERED)
-        self._heard: dict[str, int] = {}  # unit to when, monotonic
-        self._unsaid: list[Notice] = []  # of what was looked at again before the store went away
+        self._reported_rejections: LruSet[tuple[str, RejectReason | Failure], None] = LruSet(
+            _REMEMBERED
+        )
+        self._last_seen: dict[str, int] = {}  # unit to when, monotonic
+        self._pending_notices: list[
+            Notice
+        ] = []  # of what was looked at again before the store went away
 
     def ingest(self, messages: Sequence[Message], now: ReceivedAt) -> list[Notice]:
         """Judge and store a batch in one transaction. Raises StoreError.
@@ -122,12 +150,12 @@ class Ingestor:
         if not found:
             return []
         try:
-            done = self._transact(found, now, self._put_together)
+            done = self._transact(found, now, self._store_together)
         except Exception as error:
             if _is_stores(error):
                 raise
-            done = self._transact(found, now, self._put_apart)
-        self._count(done, now)
+            done = self._transact(found, now, self._store_one_by_one)
+        self._record_batch(done, now)
         return done.notices
 
     def _transact(
@@ -145,70 +173,70 @@ class Ingestor:
             raise
         return done
 
-    def _put_together(self, found: Sequence[_Found], done: _BatchResult, now: ReceivedAt) -> None:
+    def _store_together(self, found: Sequence[_Found], done: _BatchResult, now: ReceivedAt) -> None:
         for _, finding in found:
-            self._put(finding, done, now)
+            self._store_finding(finding, done, now)
 
-    def _put_apart(self, found: Sequence[_Found], done: _BatchResult, now: ReceivedAt) -> None:
+    def _store_one_by_one(
+        self, found: Sequence[_Found], done: _BatchResult, now: ReceivedAt
+    ) -> None:
         """Store each message by itself: some message of the batch cannot be stored."""
         for message, finding in found:
             part = _BatchResult()
             try:
-                with self._store.attempt():
-                    self._put(finding, part, now)
+                with self._store.savepoint():
+                    self._store_finding(finding, part, now)
             except Exception as error:
                 part.undo()
                 if _is_stores(error):
                     raise
                 part = _BatchResult()
-                self._put(RejectedMessage.internal(message, error), part, now)
+                self._store_finding(RejectedMessage.internal(message, error), part, now)
             done.add(part)
 
-    def _put(self, finding: Finding, done: _BatchResult, now: ReceivedAt) -> None:
+    def _store_finding(self, finding: Finding, done: _BatchResult, now: ReceivedAt) -> None:
         """Store one finding, inside a transaction."""
         if isinstance(finding, RejectedMessage):
-            self._refuse(finding, done, now)
+            self._reject(finding, done, now)
         elif isinstance(finding, UnknownEvent):
-            self._keep(finding, done, now)
+            self._store_unknown_event(finding, done, now)
         elif isinstance(finding, LastWill):
-            self._status(finding.unit, OnlineStatus.OFFLINE, finding.session, done, now)
+            self._report_status(finding.unit, OnlineStatus.OFFLINE, finding.session, done, now)
         elif isinstance(finding, ReplayReply):
-            if self._asker is not None:
-                done.notices += self._asker.answered(finding, now)
+            if self._gap_requester is not None:
+                done.notices += self._gap_requester.record_reply(finding, now)
         else:
             event = finding.event
             if isinstance(event, AttendanceEvent | AuditEvent):
                 self._record(finding, event, done, now)
             else:
-                self._head(finding, event.data, done, now)
-            done.heard.append(finding.unit.source)
+                self._check_head(finding, event.data, done, now)
+            done.seen.append(finding.unit.source)
 
-    def _count(self, done: _BatchResult, now: ReceivedAt) -> None:
+    def _record_batch(self, done: _BatchResult, now: ReceivedAt) -> None:
         """Note the numbers of a batch that is durable: whatever this raises, it is acknowledged."""
-        self._heard.update(dict.fromkeys(done.heard, now.monotonic_ns))
+        self._last_seen.update(dict.fromkeys(done.seen, now.monotonic_ns))
         try:
-            self._chains.count(done.stored, done.named, now)
-            if done.moved:
-                self._chains.moved(now)
+            self._gaps.record_batch(done.stored, done.heads, now)
+            if done.renamed:
+                self._gaps.apply_renames(now)
         except StoreUnavailable:
             pass  # the next sweep tries again
         except Exception as error:
             log.error("numbers cannot be counted (%s)", type(error).__name__, exc_info=error)  # noqa: TRY400
 
-    def connected(self, now: ReceivedAt) -> None:
+    def restart_grace(self, now: ReceivedAt) -> None:
         """Note that messages can arrive again: the time before counts towards no gap."""
-        self._chains.restart(now)
+        self._gaps.restart_grace(now)
 
-    def ask(self, now: ReceivedAt) -> tuple[list[Message], list[Notice]]:
+    def request_missing(self, now: ReceivedAt) -> tuple[list[Message], list[Notice]]:
         """Return the commands that ask for missing numbers, and what to say. Raises StoreError."""
-        if self._asker is None:
+        if self._gap_requester is None:
             return [], []
 
-        def heard(source: str) -> bool:
-            at = self._heard.get(source)
-            return at is not None and now.monotonic_ns - at < _HEARD_S * 1e9
-
-        return self._asker.ask(heard, now)
+        since_ns = now.monotonic_ns - int(_RECENT_S * 1e9)
+        seen = {unit for unit, at_ns in self._last_seen.items() if at_ns > since_ns}
+        return self._gap_requester.request_missing(seen, now)
 
     def set_keys(self, keys: KeySet, now: ReceivedAt) -> list[Notice]:
         """Go on with another key set, and look again at what was refused. Raises StoreError."""
@@ -217,24 +245,24 @@ class Ingestor:
 
     def check_gaps(self, now: ReceivedAt) -> list[Notice]:
         """Report gaps whose grace is over, and those that healed. Raises StoreError."""
-        return self._chains.sweep(now)
+        return self._gaps.check(now)
 
     def retry_unknown(self, now: ReceivedAt) -> list[Notice]:
         """Accept what was refused only for want of a key that is registered by now."""
-        for refusal in self._store.refusals(*_REVISITED):
+        for refusal in self._store.rejections(*_REVISITED):
             message = Message(refusal.topic, refusal.payload)
             self._retry(message, now, partial(self._store.drop_rejection, refusal))
         for later in self._store.unknown_events():
             message = Message(later.topic, later.jws.encode("utf-8", "replace"))
-            self._retry(message, now, partial(self._store.drop_later, later.digest))
-        notices, self._unsaid = self._unsaid, []
+            self._retry(message, now, partial(self._store.drop_unknown_event, later.digest))
+        notices, self._pending_notices = self._pending_notices, []
         return notices
 
     def _retry(self, message: Message, now: ReceivedAt, drop: Callable[[], None]) -> None:
         """Store a message that was kept apart, and drop it there; otherwise leave it as it is."""
 
         def put(found: Sequence[_Found], done: _BatchResult, now: ReceivedAt) -> None:
-            self._put_together(found, done, now)
+            self._store_together(found, done, now)
             drop()
 
         try:
@@ -247,28 +275,30 @@ class Ingestor:
                 raise
             log.debug("a message cannot be processed yet", exc_info=error)
             return
-        self._count(done, now)
-        self._unsaid += done.notices
+        self._record_batch(done, now)
+        self._pending_notices += done.notices
 
     # --- one message ------------------------------------------------------------------------
 
-    def _refuse(self, refused: RejectedMessage, done: _BatchResult, now: ReceivedAt) -> None:
-        refusal = refused.refusal
-        unit, leaf = address(refusal.topic)
+    def _reject(self, refused: RejectedMessage, done: _BatchResult, now: ReceivedAt) -> None:
+        refusal = refused.rejection
+        unit, leaf = topic_owner(refusal.topic)
         # A wrong key makes every health wrong: said once a run, not once a minute.
-        if leaf in (TopicKind.STATE, TopicKind.HEALTH) and not done.news(
-            self._complained, (refusal.topic, refused.flaw), None
+        if leaf in (TopicKind.STATE, TopicKind.HEALTH) and not done.is_news(
+            self._reported_rejections, (refusal.topic, refused.flaw), None
         ):
-            self._store.count_refused(refusal)
+            self._store.count_rejection(refusal)
             return
         # Where every receiver gets every message, one of them says it.
-        if self._store.refuse(refusal, str(now)):
+        if self._store.add_rejection(refusal, str(now)):
             notice = Notice(NoticeKind.REFUSED, now.utc, unit, refusal.why, flaw=refused.flaw)
             done.notices.append(notice)
 
-    def _keep(self, later: UnknownEvent, done: _BatchResult, now: ReceivedAt) -> None:
+    def _store_unknown_event(
+        self, later: UnknownEvent, done: _BatchResult, now: ReceivedAt
+    ) -> None:
         """Keep what a later contract brought; it is looked at again at each start."""
-        if not self._store.add_later(later, str(now)):
+        if not self._store.add_unknown_event(later, str(now)):
             return
         done.stored.append((later.unit, later.sequence))
         text = f"event {later.sequence} is kept for a later version: {later.type} is not known here"
@@ -285,72 +315,77 @@ class Ingestor:
         now: ReceivedAt,
     ) -> None:
         entry = _entry(found, event)
-        judgement = judge(entry, self._store.neighbours(entry))
-        if judgement.verdict is Classification.DUPLICATE:
+        judgement = classify(entry, self._store.neighbours(entry))
+        if judgement.classification is Classification.DUPLICATE:
             text = f"event {entry.sequence} came again and is stored once"
             done.notices.append(Notice(NoticeKind.DUPLICATE, event.moment, found.unit, text, event))
             return
         if judgement.keep:
             subject = event.subject if isinstance(event, AttendanceEvent) else None
             self._store.add(
-                Record(entry, event.type, event.time, subject, found.kid, found.token), str(now)
+                StoredEvent(entry, event.type, event.time, subject, found.kid, found.token),
+                str(now),
             )
-            if judgement.verdict is Classification.GENUINE:
-                self._store.date(event)
-                done.notices += self._move(event, done, now)
+            if judgement.classification is Classification.GENUINE:
+                self._store.record_clock(event)
+                done.notices += self._record_rename(event, done, now)
             done.stored.append((entry.unit, entry.sequence))
             done.notices.append(Notice(NoticeKind.EVENT, event.moment, found.unit, event=event))
         else:
             topic, content = found.unit.topic(TopicKind.EVENT), found.token.encode("ascii")
-            refusal = Rejection.of(topic, Classification.FORK, judgement.why, content, MAX_BYTES)
-            self._store.refuse(refusal, str(now))
-        if judgement.verdict is Classification.FORK:
+            refusal = Rejection.from_message(
+                topic, Classification.FORK, judgement.reason, content, MAX_BYTES
+            )
+            self._store.add_rejection(refusal, str(now))
+        if judgement.classification is Classification.FORK:
             # A stored event is reported as a fork even if a head was reported before.
-            fresh = self._store.note_fork(
-                entry.unit, entry.sequence, entry.digest, judgement.why, str(now)
+            fresh = self._store.record_fork(
+                entry.unit, entry.sequence, entry.digest, judgement.reason, str(now)
             )
             if fresh or judgement.keep:
-                done.notices.append(Notice(NoticeKind.FORK, now.utc, found.unit, judgement.why))
+                done.notices.append(Notice(NoticeKind.FORK, now.utc, found.unit, judgement.reason))
 
-    def _move(
+    def _record_rename(
         self, event: AttendanceEvent | AuditEvent, done: _BatchResult, now: ReceivedAt
     ) -> Iterator[Notice]:
         """Note a unit's other name; its chain goes on from what was stored under the one before."""
-        move = self._store.move(event)
+        move = self._store.record_rename(event)
         if move is None:
             return
-        done.moved = True
+        done.renamed = True
         last = self._store.digests(move.origin, move.sequence - 1)
         if last and event.previous not in last:
             why = f"event {event.number} does not follow event {event.number - 1} of {move.origin}"
             digest = event.previous or ""
-            if self._store.note_fork(move.unit, event.number, digest, why, str(now)):
+            if self._store.record_fork(move.unit, event.number, digest, why, str(now)):
                 yield Notice(NoticeKind.FORK, now.utc, UnitName.from_source(move.unit), why)
 
-    def _head(
+    def _check_head(
         self, found: Verified, data: StateData | HealthData, done: _BatchResult, now: ReceivedAt
     ) -> None:
         unit = found.unit
         if isinstance(data, StateData):
-            self._status(unit, data.status, data.session, done, now)
+            self._report_status(unit, data.status, data.session, done, now)
         if data.sequence == 0 or data.head is None:
             return
         source = unit.source
-        judgement = judge_head(
+        judgement = classify_head(
             data.sequence,
             data.head,
             self._store.digests(source, data.sequence),
             self._store.head(source, data.sequence),
         )
-        if judgement.verdict is Classification.FORK:
-            if self._store.note_fork(source, data.sequence, data.head, judgement.why, str(now)):
-                done.notices.append(Notice(NoticeKind.FORK, now.utc, unit, judgement.why))
+        if judgement.classification is Classification.FORK:
+            if self._store.record_fork(
+                source, data.sequence, data.head, judgement.reason, str(now)
+            ):
+                done.notices.append(Notice(NoticeKind.FORK, now.utc, unit, judgement.reason))
             return
         head = NamedHead(source, data.sequence, data.head, unit.topic(found.leaf), found.token)
-        self._store.name_head(head, str(now))
-        done.named.append((source, data.sequence))
+        self._store.record_head(head, str(now))
+        done.heads.append((source, data.sequence))
 
-    def _status(
+    def _report_status(
         self,
         unit: UnitName,
         status: OnlineStatus,
@@ -358,7 +393,7 @@ class Ingestor:
         done: _BatchResult,
         now: ReceivedAt,
     ) -> None:
-        if done.news(self._states, unit, (status, session)):
+        if done.is_news(self._states, unit, (status, session)):
             text = f"{status}, session {session}"
             done.notices.append(Notice(NoticeKind.STATE, now.utc, unit, text))
 

@@ -1,9 +1,27 @@
-"""One received message, and when it was received."""
+"""What one message is, before any store is asked. Never raises: the worst is a refusal."""
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
+
+from edge.contract.envelope import (
+    MAX_BYTES,
+    EnvelopeRejected,
+    RejectReason,
+    Verified,
+    parse_will,
+    verify,
+)
+from edge.contract.keys import KeySet
+from edge.contract.topics import TopicKind, UnitName, parse
+from senyum_central.ingest.notices import Failure
+from senyum_central.replies import ReplayReply, is_reply, read_reply, reply_unit
+from senyum_central.store.rejections import Rejection
+from senyum_central.store.unknown_events import UnknownEvent, parse_unknown_event
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +45,86 @@ class ReceivedAt:
 
     def __str__(self) -> str:
         return self.utc.isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedMessage:
+    """A message that is not accepted, and why."""
+
+    rejection: Rejection
+    flaw: RejectReason | Failure
+
+    @classmethod
+    def from_message(
+        cls, message: Message, flaw: RejectReason | Failure, why: str
+    ) -> "RejectedMessage":
+        return cls(
+            Rejection.from_message(message.topic, flaw, why, message.payload, MAX_BYTES), flaw
+        )
+
+    @classmethod
+    def internal(cls, message: Message, error: Exception) -> "RejectedMessage":
+        """Describe a message that raised what nobody expected.
+
+        Of the error only the class is quoted: its text may hold personal data.
+        """
+        log.debug("a message cannot be processed", exc_info=error)
+        cause = getattr(error.__cause__, "orig", None) or error  # the database's own error
+        why = f"cannot be processed ({type(cause).__name__}); it is tried again at each start"
+        return cls.from_message(message, Failure.INTERNAL, why)
+
+
+@dataclass(frozen=True, slots=True)
+class LastWill:
+    """A Last Will: unsigned, so it is shown and nothing is concluded from it."""
+
+    unit: UnitName
+    session: int
+
+
+Finding = Verified | RejectedMessage | LastWill | UnknownEvent | ReplayReply
+
+
+def topic_owner(topic: str) -> tuple[UnitName | None, TopicKind | None]:
+    """Return whose topic it is, and the kind; None if it is not of this contract, or a reply's."""
+    try:
+        return reply_unit(topic), None
+    except ValueError:
+        pass
+    try:
+        return parse(topic)
+    except ValueError:
+        return None, None
+
+
+def check_message(message: Message, keys: KeySet, now: ReceivedAt) -> Finding:
+    """Return what a message says, or why it is refused."""
+    try:
+        return _found(message, keys, now)
+    except EnvelopeRejected as error:
+        return RejectedMessage.from_message(message, error.flaw, str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it concerns this message only
+        return RejectedMessage.internal(message, error)
+
+
+def _found(message: Message, keys: KeySet, now: ReceivedAt) -> Finding:
+    if is_reply(message.topic):
+        return read_reply(message.topic, message.payload, keys, now.utc)
+    if message.topic.endswith(f"/{TopicKind.STATE}") and message.payload[:1] == b"{":
+        try:
+            unit, _ = parse(message.topic)
+        except ValueError as error:
+            raise EnvelopeRejected(RejectReason.TOPIC, str(error)) from None
+        return LastWill(unit, parse_will(message.payload).session)
+    try:
+        found = verify(message.payload, keys, message.topic, now.utc)
+    except EnvelopeRejected as error:
+        later = _later(message) if error.flaw is RejectReason.PAYLOAD else None
+        if later is None:
+            raise
+        return later
+    return found
+
+
+def _later(message: Message) -> UnknownEvent | None:
+    return parse_unknown_event(message.topic, message.payload.decode("ascii"))

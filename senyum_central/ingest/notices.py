@@ -7,7 +7,7 @@ from enum import StrEnum
 from edge.contract.envelope import RejectReason
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.topics import UnitName
-from senyum_central.ingest.gaps import Gap
+from senyum_central.store.gaps import Gap
 
 
 class NoticeKind(StrEnum):

@@ -47,7 +47,7 @@ class Receiver:
         self._say(self._patiently(lambda: self._desk.retry_unknown(self._now())))
 
     def connected(self) -> None:
-        self._desk.connected(self._now())
+        self._desk.restart_grace(self._now())
 
     def take(self, messages: Sequence[Message]) -> None:
         """Store a batch; when this returns it is durable.
@@ -81,7 +81,7 @@ class Receiver:
         self._say(self._patiently(lambda: self._desk.check_gaps(now)))
 
     def _ask(self, now: ReceivedAt) -> Sequence[Message]:
-        commands, notices = self._patiently(lambda: self._desk.ask(now))
+        commands, notices = self._patiently(lambda: self._desk.request_missing(now))
         self._say(notices)
         return commands
 

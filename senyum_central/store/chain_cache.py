@@ -6,16 +6,14 @@ A server is a round trip away: asking it about each event would cost more than v
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import select, text
 
 from edge.contract.limits import MAX_SEQUENCE
-from senyum_central.ingest.chain_rules import ChainEntry, Neighbours
+from senyum_central.store.chain_rules import ChainEntry, Neighbours
+from senyum_central.store.database import Database
 from senyum_central.store.schema import EVENT, HEAD
-
-if TYPE_CHECKING:
-    from senyum_central.store.database import Database
 
 _CLOSE = 8  # numbers that lie no further apart are fetched as one run
 
@@ -48,7 +46,7 @@ Run = tuple[str, int, int]
 class ChainCache:
     """The part of the store that one transaction looks at. Raises what the database does."""
 
-    def __init__(self, db: "Database") -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
         self._known: set[tuple[str, int]] = set()  # numbers that were fetched
         self._events: dict[tuple[str, int], list[tuple[str, str | None]]] = defaultdict(list)
@@ -107,7 +105,7 @@ class ChainCache:
         self._events[entry.unit, entry.sequence].append((entry.digest, entry.previous))
         self._ids[entry.key] = entry.digest
 
-    def name_head(self, unit: str, sequence: int, digest: str) -> None:
+    def set_head(self, unit: str, sequence: int, digest: str) -> None:
         """Take in a head that was written."""
         self._fetch_heads({unit})
         found = self._heads[unit]
@@ -127,13 +125,13 @@ class ChainCache:
         if self._db.server and runs:
             units, firsts, lasts = zip(*runs, strict=True)
             lists = {"units": list(units), "firsts": list(firsts), "lasts": list(lasts)}
-            self._take(self._db.rows(_RUNS, **lists), set(wanted))
+            self._add_rows(self._db.rows(_RUNS, **lists), set(wanted))
         elif runs:
             for unit, first, last in runs:
                 rows = self._db.rows(_RUN, unit=unit, first=first, last=last)
-                self._take(rows, set(wanted))
+                self._add_rows(rows, set(wanted))
 
-    def _take(self, rows: Iterable[Any], wanted: set[tuple[str, int]]) -> None:
+    def _add_rows(self, rows: Iterable[Any], wanted: set[tuple[str, int]]) -> None:
         for unit, sequence, digest, previous in rows:
             if (unit, sequence) in wanted:  # what lies between was fetched before, or nobody asked
                 self._events[unit, sequence].append((digest, previous))

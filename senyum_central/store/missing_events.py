@@ -9,19 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import bindparam, select, text
 
-from senyum_central.ingest.gaps import ChainStatus, Gap, subtract
-from senyum_central.store import stored_renames as moving
+from senyum_central.store.database import Database
+from senyum_central.store.gaps import ChainStatus, Gap, subtract
 from senyum_central.store.schema import GAP, HEAD
-
-if TYPE_CHECKING:
-    from senyum_central.store.database import Database
+from senyum_central.store.unit_renames import load_numbers_under_other_names
 
 # What is reported within this time of another open gap of the unit belongs to the same outage.
-AGAIN = timedelta(hours=1)
+SAME_OUTAGE = timedelta(hours=1)
 Gaps = Mapping[str, Sequence[Gap]]  # by unit, ascending
 _Run = tuple[str, int, int]
 _ALL = Gap(1, 1)  # of a unit: what is asked does not depend on the numbers
@@ -95,7 +93,7 @@ THIS_GAP = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Reported:
+class _OpenGap:
     """A gap that is open."""
 
     gap: Gap
@@ -116,10 +114,10 @@ class GapChange:
 class MissingEvents:
     """The questions. Those that only read need no transaction; `note` is for inside one."""
 
-    def __init__(self, db: "Database") -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
 
-    def _ask(
+    def _query(
         self, query: str, of_server: str, wanted: Gaps, **more: str
     ) -> tuple[list[_Run], list[Any]]:
         """Ask about all gaps in one statement; returns what was asked about and the answer."""
@@ -133,32 +131,32 @@ class MissingEvents:
                 return runs, self._db.rows(text(_RUNS_OF_SERVER + of_server), **lists, **more)
             return runs, self._db.rows(text(_RUNS + query), runs=json.dumps(runs), **more)
 
-    def present(self, wanted: Gaps) -> Iterator[tuple[str, Gap]]:
+    def stored_ranges(self, wanted: Gaps) -> Iterator[tuple[str, Gap]]:
         """Yield the ranges of stored numbers inside of gaps; in the order of `wanted`."""
-        runs, rows = self._ask(_PRESENT + _RANGES, _PRESENT_OF_SERVER + _RANGES, wanted)
+        runs, rows = self._query(_PRESENT + _RANGES, _PRESENT_OF_SERVER + _RANGES, wanted)
         for place, first, last in rows:
             yield runs[place][0], Gap(first, last)
 
-    def holes(self, wanted: Gaps) -> dict[str, list[Gap]]:
+    def missing_ranges(self, wanted: Gaps) -> dict[str, list[Gap]]:
         """Return what is missing inside of gaps: neither stored nor given under another name."""
         if not any(wanted.values()):
             return {}
         present: dict[str, list[Gap]] = defaultdict(list)
-        for unit, gap in self.present(wanted):
+        for unit, gap in self.stored_ranges(wanted):
             present[unit].append(gap)
-        apart = self.apart()
+        apart = self.numbers_under_other_names()
         left = {
             unit: list(subtract(subtract(gaps, present[unit]), apart.get(unit, ())))
             for unit, gaps in wanted.items()
         }
         return {unit: gaps for unit, gaps in left.items() if gaps}
 
-    def apart(self) -> dict[str, list[Gap]]:
+    def numbers_under_other_names(self) -> dict[str, list[Gap]]:
         """Return for each unit the numbers that it gave under other names."""
         with self._db.reading():
-            return moving.apart(self._db)
+            return load_numbers_under_other_names(self._db)
 
-    def reported(self) -> dict[str, list[Gap]]:
+    def open_gaps(self) -> dict[str, list[Gap]]:
         """Return the gaps that are open, by unit, ascending."""
         query = select(GAP.c.unit, GAP.c.first, GAP.c.last).where(GAP.c.healed_at.is_(None))
         found: dict[str, list[Gap]] = defaultdict(list)
@@ -167,12 +165,12 @@ class MissingEvents:
                 found[unit].append(Gap(first, last))
         return found
 
-    def _current(self, units: Iterable[str], lately: str) -> dict[str, str]:
+    def _recent_outages(self, units: Iterable[str], lately: str) -> dict[str, str]:
         """Return the outage of each unit that a gap was reported of lately and is open."""
-        _, rows = self._ask(_CURRENT, _CURRENT, {unit: [_ALL] for unit in units}, lately=lately)
+        _, rows = self._query(_CURRENT, _CURRENT, {unit: [_ALL] for unit in units}, lately=lately)
         return {unit: outage for unit, outage in rows if outage is not None}
 
-    def _ongoing(self, outages: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    def _open_outages(self, outages: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         """Return those outages, by unit, of which a gap is open."""
         found = set()
         for unit, began in outages:
@@ -185,7 +183,7 @@ class MissingEvents:
                 found.add((unit, began))
         return found
 
-    def standings(self) -> dict[str, ChainStatus]:
+    def chain_statuses(self) -> dict[str, ChainStatus]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
         missing: dict[str, list[Gap]] = defaultdict(list)
         with self._db.reading():
@@ -197,7 +195,7 @@ class MissingEvents:
                 if last > stored:
                     missing[unit].append(Gap(stored + 1, last))
                     highest[unit] = last
-        apart, reported = self.apart(), self.reported()
+        apart, reported = self.numbers_under_other_names(), self.open_gaps()
         return {
             unit: ChainStatus(
                 last,
@@ -208,16 +206,16 @@ class MissingEvents:
             for unit, last in highest.items()
         }
 
-    def note(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
+    def record(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
         """Remember which numbers are missing and which gaps were filled; returns what is news.
 
         Other receivers may have noted some of it, and events may have come meanwhile.
         """
         at = now.isoformat(timespec="milliseconds")
-        lately = (now - AGAIN).isoformat(timespec="milliseconds")
-        missing = self.holes(overdue)
-        known, to_heal = self._known(missing), self._known(healed)
-        current = self._current(missing, lately)
+        lately = (now - SAME_OUTAGE).isoformat(timespec="milliseconds")
+        missing = self.missing_ranges(overdue)
+        known, to_heal = self._overlapping(missing), self._overlapping(healed)
+        current = self._recent_outages(missing, lately)
         news: dict[str, tuple[Gap, ...]] = {}
         for unit, gaps in missing.items():
             before = (each.gap for each in known.get(unit, []))
@@ -230,7 +228,7 @@ class MissingEvents:
                 if each.gap in named:
                     filled[unit, each.outage].append(each.gap)
         self._write(news, current, filled, at)
-        ongoing = self._ongoing(filled)
+        ongoing = self._open_outages(filled)
         return [
             *(
                 GapChange(unit, tuple(gaps), began, healed=True, ongoing=(unit, began) in ongoing)
@@ -242,12 +240,12 @@ class MissingEvents:
             ),
         ]
 
-    def _known(self, wanted: Gaps) -> dict[str, list[_Reported]]:
+    def _overlapping(self, wanted: Gaps) -> dict[str, list[_OpenGap]]:
         """Return the open gaps that have numbers of these."""
-        _, rows = self._ask(_REPORTED, _REPORTED, wanted)
-        found: dict[str, list[_Reported]] = defaultdict(list)
+        _, rows = self._query(_REPORTED, _REPORTED, wanted)
+        found: dict[str, list[_OpenGap]] = defaultdict(list)
         for unit, first, last, outage in rows:
-            found[unit].append(_Reported(Gap(first, last), outage))
+            found[unit].append(_OpenGap(Gap(first, last), outage))
         return found
 
     def _write(

@@ -18,8 +18,8 @@ from sqlalchemy import bindparam, or_, select, text
 from edge.contract.limits import MAX_SEQUENCE
 from edge.contract.topics import UnitName
 from edge.system.time_zones import find_zone
-from senyum_central.evidence.row_check import COLUMNS, LATER_COLUMNS, StoredRow, short
-from senyum_central.ingest.gaps import Gap
+from senyum_central.store.event_store import Store
+from senyum_central.store.gaps import Gap
 from senyum_central.store.schema import (
     ANCHOR,
     EVENT,
@@ -30,7 +30,6 @@ from senyum_central.store.schema import (
     LATER,
     MOVE,
 )
-from senyum_central.store.store import Store
 
 # All that is known of a unit's chain, whichever version of the contract an event is of.
 _CHAIN = text(
@@ -70,6 +69,55 @@ _SOURCES = text(
 )
 
 
+_SHOWN = 80  # characters of a column
+
+
+COLUMNS = (
+    "number",
+    "id",
+    "unit",
+    "sequence",
+    "digest",
+    "previous",
+    "type",
+    "time",
+    "subject",
+    "kid",
+    "jws",
+    "received_at",
+)
+
+
+LATER_COLUMNS = ("unit", "sequence", "digest", "type", "topic", "jws", "received_at")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A row as the database gives it: every value may be of any type."""
+
+    table: str
+    values: dict[str, Any]  # by the names of columns
+
+    @property
+    def sequence(self) -> Any:
+        return self.values["sequence"]
+
+    @property
+    def jws(self) -> Any:
+        return self.values["jws"]
+
+    def __str__(self) -> str:
+        number = self.values.get("number")
+        where = f"table {self.table}" if number is None else f"row {number}"
+        return f"{where}, event {shorten(self.sequence)}"
+
+
+def shorten(value: object) -> str:
+    """Return the value of a column as text that fits into a line."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
 @dataclass(frozen=True, slots=True)
 class Period:
     """The days `first` to `last`, both included, where each unit hangs."""
@@ -102,7 +150,7 @@ class ChainEvidence:
 
 
 @dataclass(frozen=True, slots=True)
-class LostRange:
+class OpenGap:
     """A gap that is open."""
 
     unit: UnitName
@@ -114,12 +162,12 @@ class LostRange:
 
 
 @lru_cache(maxsize=64)
-def zone(name: str) -> ZoneInfo:
+def zone_or_utc(name: str) -> ZoneInfo:
     """Return a zone by name, UTC where this machine's tzdata has none of that name."""
     return find_zone(name) or ZoneInfo("UTC")
 
 
-def unit_of(source: object) -> UnitName | None:
+def parse_unit(source: object) -> UnitName | None:
     """Return the unit that a column names; None for anything else."""
     try:
         return UnitName.from_source(source) if isinstance(source, str) else None
@@ -136,7 +184,7 @@ class EventReader:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Read one moment of the store, whatever receivers write meanwhile."""
-        with self._db.snapshot(), self._bytes_as_they_are():
+        with self._db.snapshot(), self._undecodable_text_allowed():
             yield
 
     def key_file(self) -> Path | None:
@@ -148,12 +196,12 @@ class EventReader:
 
     def units(self, site: str | None = None, name: str | None = None) -> list[UnitName]:
         """Return the units that anything is stored of, perhaps of one site or of one name."""
-        known = filter(None, map(unit_of, self._sources()))
+        known = filter(None, map(parse_unit, self._sources()))
         return sorted(
             unit for unit in known if site in (None, unit.site) and name in (None, unit.name)
         )
 
-    def strays(self) -> Iterator[StoredRow]:
+    def rows_without_unit(self) -> Iterator[StoredRow]:
         """Yield the rows whose column `unit` does not name a unit."""
         named = [unit.source for unit in self.units()]
         if len(named) == len(self._sources()):
@@ -190,7 +238,9 @@ class EventReader:
             for row in self._db.stream(query, unit=unit.source, a=gap.first, z=gap.last):
                 yield StoredRow(table.name, dict(zip(names, row, strict=True)))
 
-    def beside(self, unit: UnitName, gap: Gap, count: int) -> tuple[Gap | None, Gap | None]:
+    def adjacent_ranges(
+        self, unit: UnitName, gap: Gap, count: int
+    ) -> tuple[Gap | None, Gap | None]:
         """Return up to `count` numbers that are stored next before and next after these."""
         found: list[Gap | None] = []
         for query, n, step in ((_BEFORE, gap.first, -count), (_AFTER, gap.last, count)):
@@ -207,7 +257,7 @@ class EventReader:
         query = select(FORK.c.sequence).where(FORK.c.unit == bindparam("unit"))
         return frozenset(number for (number,) in self._db.rows(query, unit=unit.source))
 
-    def moves(self) -> list[tuple[Any, Any]]:
+    def renames(self) -> list[tuple[Any, Any]]:
         """Return the units and numbers at which chains go on under another name, as was noted."""
         return [(unit, n) for unit, n in self._db.rows(select(MOVE.c.unit, MOVE.c.sequence))]
 
@@ -239,23 +289,23 @@ class EventReader:
         rows = self._db.rows(query, unit=unit.source)
         return ChainEvidence(*rows[0]) if rows else None
 
-    def losses(self) -> Iterator[LostRange | str]:
+    def open_gaps(self) -> Iterator[OpenGap | str]:
         """Yield the gaps that are open; of a damaged row what is wrong with it."""
         names = ("unit", "first", "last", "reported_at", "asked", "answer", "given_up_at")
         query = select(*(GAP.c[name] for name in names)).where(GAP.c.healed_at.is_(None))
         kinds = (int, int, str, int, str | None, str | None)
         for unit, *rest in self._db.stream(query.order_by(GAP.c.unit, GAP.c.first)):
-            name, (first, last, *others) = unit_of(unit), rest
+            name, (first, last, *others) = parse_unit(unit), rest
             if name is not None and all(map(isinstance, rest, kinds)):
-                yield LostRange(name, Gap(first, last), *others)
+                yield OpenGap(name, Gap(first, last), *others)
             else:
-                yield f"{short(unit)}, {short(first)} to {short(last)}: is damaged"
+                yield f"{shorten(unit)}, {shorten(first)} to {shorten(last)}: is damaged"
 
     def _sources(self) -> list[Any]:
         return [source for (source,) in self._db.rows(_SOURCES)]
 
     @contextmanager
-    def _bytes_as_they_are(self) -> Iterator[None]:
+    def _undecodable_text_allowed(self) -> Iterator[None]:
         """Read text that is not UTF-8, which SQLite stores like any other."""
         driver = self._db.connection.connection.driver_connection
         if self._db.server or driver is None:

@@ -10,7 +10,7 @@ from senyum_central.store.database import Database
 from senyum_central.store.schema import REFUSED, REFUSED_BEFORE
 
 # Whoever may publish can be refused as often as they like: without a bound they fill the disk.
-REFUSED_KEPT = 10_000
+REJECTIONS_KEPT = 10_000
 _OVER = 0.01  # share of the limit that may be kept beyond it for a while
 _TOPIC_KEPT = 256  # characters, more than any topic of the contract has
 _WHY_KEPT = 500  # characters
@@ -28,7 +28,9 @@ class Rejection:
     sha256: str  # hex, of the whole payload
 
     @classmethod
-    def of(cls, topic: str, flaw: str, why: str, payload: bytes, keep: int) -> "Rejection":
+    def from_message(
+        cls, topic: str, flaw: str, why: str, payload: bytes, keep: int
+    ) -> "Rejection":
         """Describe a message; of its payload only the first `keep` bytes are held."""
         return cls(
             _storable(topic[:_TOPIC_KEPT]),
@@ -54,7 +56,7 @@ class RejectionStore:
     def __init__(self, db: Database, limit: int) -> None:
         self._db = db
         self._limit = limit
-        self._unlooked = limit  # kept since it was last looked how many there are
+        self._added_since_check = limit  # kept since it was last looked how many there are
 
     def add(self, refusal: Rejection, now: str) -> bool:
         """Keep a message; the same one again only counts. Returns whether it is news."""
@@ -75,14 +77,14 @@ class RejectionStore:
                 "payload": refusal.payload,
             },
         )
-        self._make_room()
+        self._prune()
         return True
 
     def remove(self, refusal: Rejection) -> None:
         """Remove a message that has been accepted since."""
         self._db.run(delete(REFUSED).where(_same(refusal)))
 
-    def of(self, flaws: Sequence[str]) -> Iterator[Rejection]:
+    def with_flaws(self, flaws: Sequence[str]) -> Iterator[Rejection]:
         """Yield those with one of these flaws, one at a time, in the order of receipt."""
         names = ("topic", "flaw", "why", "payload", "size", "sha256")
         query = (
@@ -109,12 +111,12 @@ class RejectionStore:
             {"flaw": flaw, "times": times},
         )
 
-    def _make_room(self) -> None:
+    def _prune(self) -> None:
         """Look now and then how many are kept: to count them for each would delay good messages."""
-        self._unlooked += 1
-        if self._unlooked < self._limit * _OVER:
+        self._added_since_check += 1
+        if self._added_since_check < self._limit * _OVER:
             return
-        self._unlooked = 0
+        self._added_since_check = 0
         over = self._db.one(select(func.count()).select_from(REFUSED)) - self._limit
         if over <= 0:
             return

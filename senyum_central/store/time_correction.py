@@ -10,7 +10,7 @@ signed stays as it was. Of several anchors the nearest counts; they may come in 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from sqlalchemy import bindparam, select
 
@@ -18,10 +18,8 @@ from edge.contract.events import OF_ANCHOR, AttendanceEvent, AuditEvent
 from edge.contract.limits import is_moment
 from edge.system.clock import ClockState
 from edge.types import AuditCode
+from senyum_central.store.database import Database
 from senyum_central.store.schema import ANCHOR, UNDATED
-
-if TYPE_CHECKING:
-    from senyum_central.store.database import Database
 
 _WAITING = 1000  # rows that wait to be written together; a whole store may be gone through
 
@@ -34,7 +32,7 @@ class Anchor:
     utc: datetime  # aware
 
     @classmethod
-    def of(cls, event: AuditEvent) -> Self | None:
+    def from_event(cls, event: AuditEvent) -> Self | None:
         """Read an anchor; None where the event is none, or contradicts itself."""
         detail, clock = event.data.detail, event.data.clock
         if (
@@ -49,16 +47,16 @@ class Anchor:
             return None
         return cls(int(monotonic_ns), datetime.fromisoformat(utc))
 
-    def date(self, monotonic_ns: int) -> datetime | None:
+    def time_at(self, monotonic_ns: int) -> datetime | None:
         """Return another moment of the same boot, UTC; None if it is outside the limits."""
         moment = self.utc + timedelta(microseconds=(monotonic_ns - self.monotonic_ns) // 1000)
         return moment if is_moment(moment) else None
 
 
-def nearest(anchors: Iterable[Anchor], monotonic_ns: int) -> datetime | None:
+def nearest_anchor_time(anchors: Iterable[Anchor], monotonic_ns: int) -> datetime | None:
     """Return the moment that the nearest anchor gives, UTC; None if there are no anchors."""
     best = min(anchors, key=lambda anchor: abs(anchor.monotonic_ns - monotonic_ns), default=None)
-    return None if best is None else best.date(monotonic_ns)
+    return None if best is None else best.time_at(monotonic_ns)
 
 
 class TimeCorrection:
@@ -68,14 +66,14 @@ class TimeCorrection:
     and the rows written together. Raises what the database does.
     """
 
-    def __init__(self, db: "Database") -> None:
+    def __init__(self, db: Database) -> None:
         self._db = db
         self._known: dict[tuple[str, str], list[Anchor]] = {}  # by unit and boot
         self._undated: list[dict[str, Any]] = []
 
-    def note(self, event: AttendanceEvent | AuditEvent) -> None:
+    def record(self, event: AttendanceEvent | AuditEvent) -> None:
         """Take in a genuine event, inside the transaction that stores it."""
-        anchor = Anchor.of(event) if isinstance(event, AuditEvent) else None
+        anchor = Anchor.from_event(event) if isinstance(event, AuditEvent) else None
         clock = event.data.clock
         if anchor is not None:
             self._anchor(event, anchor)
@@ -121,7 +119,7 @@ class TimeCorrection:
         return known
 
 
-def _anchors(db: "Database", unit: str, boot_id: str) -> list[Anchor]:
+def _anchors(db: Database, unit: str, boot_id: str) -> list[Anchor]:
     query = (
         select(ANCHOR.c.monotonic_ns, ANCHOR.c.utc)
         .where(ANCHOR.c.unit == bindparam("unit"), ANCHOR.c.boot_id == bindparam("boot_id"))
@@ -143,11 +141,11 @@ def _stored(monotonic_ns: int, utc: str) -> Anchor | None:
 
 
 def _corrected(anchors: list[Anchor], monotonic_ns: int) -> str | None:
-    moment = nearest(anchors, monotonic_ns)
+    moment = nearest_anchor_time(anchors, monotonic_ns)
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _date_boot(db: "Database", unit: str, boot_id: str, anchors: list[Anchor]) -> None:
+def _date_boot(db: Database, unit: str, boot_id: str, anchors: list[Anchor]) -> None:
     query = select(UNDATED.c.id, UNDATED.c.monotonic_ns).where(
         UNDATED.c.unit == unit, UNDATED.c.boot_id == boot_id
     )

@@ -12,10 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from sqlalchemy import select
+
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.topics import UnitName
 from edge.types import AuditCode
-from senyum_central.ingest.gaps import Gap
+from senyum_central.store.database import Database
+from senyum_central.store.gaps import Gap
+from senyum_central.store.schema import MOVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class UnitRename:
     origin: str  # the name before, another one
 
     @classmethod
-    def of(cls, event: AttendanceEvent | AuditEvent) -> Self | None:
+    def from_event(cls, event: AttendanceEvent | AuditEvent) -> Self | None:
         """Read a move; None where the event is none, or contradicts itself."""
         if not isinstance(event, AuditEvent) or event.data.code is not AuditCode.MOVED:
             return None
@@ -51,10 +55,12 @@ def split_by_unit(moves: Iterable[UnitRename]) -> dict[str, list[Gap]]:
     names: dict[str, list[UnitRename]] = defaultdict(list)
     for move in sorted(moves, key=_sequence):
         names[move.unit].append(move)
-    return {unit: _joined(_before(move, names) for move in own) for unit, own in names.items()}
+    return {
+        unit: _merge(_numbers_before(move, names) for move in own) for unit, own in names.items()
+    }
 
 
-def _before(move: UnitRename, names: Mapping[str, list[UnitRename]]) -> Gap:
+def _numbers_before(move: UnitRename, names: Mapping[str, list[UnitRename]]) -> Gap:
     """Return the numbers before a move, back to where the unit went away from that name."""
     begin, name = move.sequence, move.origin
     while name != move.unit:
@@ -66,7 +72,7 @@ def _before(move: UnitRename, names: Mapping[str, list[UnitRename]]) -> Gap:
     return Gap(begin, move.sequence - 1)
 
 
-def _joined(gaps: Iterable[Gap]) -> list[Gap]:
+def _merge(gaps: Iterable[Gap]) -> list[Gap]:
     found: list[Gap] = []
     for gap in sorted(gaps):
         if found and gap.first <= found[-1].last:
@@ -78,3 +84,17 @@ def _joined(gaps: Iterable[Gap]) -> list[Gap]:
 
 def _sequence(move: UnitRename) -> int:
     return move.sequence
+
+
+def record_rename(db: Database, event: AttendanceEvent | AuditEvent) -> UnitRename | None:
+    """Take in a genuine event, inside the transaction that stores it; return it if it is a move."""
+    move = UnitRename.from_event(event)
+    if move is not None:
+        db.put_new(MOVE, unit=move.unit, sequence=move.sequence, origin=move.origin)
+    return move
+
+
+def load_numbers_under_other_names(db: Database) -> dict[str, list[Gap]]:
+    """Return for each unit the numbers of its chain that it gave under other names."""
+    rows = db.rows(select(MOVE.c.unit, MOVE.c.sequence, MOVE.c.origin))
+    return split_by_unit(UnitRename(*row) for row in rows)

@@ -5,20 +5,32 @@ and `type`, the number) is read, and nothing of the rest.
 """
 
 import re
+from dataclasses import dataclass
 
 from edge.contract.events import AUDIT, HEALTH, RECORDED, REFUSED, STATE
 from edge.contract.jose import digest, json_object
 from edge.contract.jose import parse as parse_jws
 from edge.contract.limits import MAX_SEQUENCE
 from edge.contract.topics import TopicKind, UnitName, parse
-from senyum_central.store.store import UnknownEvent
 
 _KNOWN = frozenset({AUDIT, HEALTH, RECORDED, REFUSED, STATE})
 _TYPE = re.compile(r"[a-z0-9.-]{1,100}")
 _SEQUENCE = re.compile(r"[0-9]{20}")
 
 
-def read_later(topic: str, token: str) -> UnknownEvent | None:
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """An event that its unit signed, of a type that this program does not know."""
+
+    unit: str
+    sequence: int
+    digest: str
+    type: str
+    topic: str
+    jws: str
+
+
+def parse_unknown_event(topic: str, token: str) -> UnknownEvent | None:
     """Return what is known of a message whose payload is of no known form; None where it is none.
 
     The caller has verified the signature, and that the key is that of the topic's unit.

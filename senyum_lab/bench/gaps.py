@@ -6,35 +6,22 @@ time without storing the events, alternately in one run; the ratio shows the gro
 
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
-from senyum_central.ingest.chain_rules import ChainEntry
-from senyum_central.ingest.chains import Chains
-from senyum_central.ingest.gap_requests import GapRequester, Request
-from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.message import Message, ReceivedAt
-from senyum_central.store.store import Record, Store
+from senyum_central.ingest.gap_requests import GapRequester, ReplayAuthority
+from senyum_central.ingest.gap_tracker import GapMonitor
+from senyum_central.ingest.message import ReceivedAt
+from senyum_central.store.chain_rules import ChainEntry
+from senyum_central.store.event_store import Store, StoredEvent
 
 GAPS = 1000
 TURNS = 7  # the fastest counts, because other programs only add time
 BATCH = 200  # events received at once
 GRACE_S = 60.0
 _UNIT = UnitName("kota", "depok", "lobby-1")
-
-
-@dataclass(frozen=True, slots=True)
-class _UnsignedIssuer:
-    """Issues requests without a signature, whose cost does not depend on the gaps."""
-
-    kid: str = "bench"
-
-    def replay(
-        self, unit: UnitName, gap: Gap, number: int, _at: datetime, _until: datetime
-    ) -> Request:
-        return Request(f"{number}", Message(unit.source, f"{gap.first}-{gap.last}".encode()))
 
 
 def measure(folder: Path) -> dict[str, object]:
@@ -53,8 +40,9 @@ def measure(folder: Path) -> dict[str, object]:
 def _once(path: Path, gaps: int) -> float:
     now = ReceivedAt(datetime(2026, 3, 2, tzinfo=UTC), 0)
     with closing(Store(path)) as store:
-        chains = Chains(store, GRACE_S, now)
-        requester = GapRequester(store, _UnsignedIssuer())
+        monitor = GapMonitor(store, GRACE_S, now)
+        key = SigningKey.load_or_create(path.with_suffix(".key"))
+        requester = GapRequester(store, ReplayAuthority(key))
         taken = 0.0
         for parity in (0, 1):
             numbers = range(1 + parity, 2 * gaps + 2, 2)
@@ -62,16 +50,16 @@ def _once(path: Path, gaps: int) -> float:
                 batch = numbers[start : start + BATCH]
                 _store(store, batch, now)
                 began = time.process_time()
-                chains.count([(_UNIT.source, n) for n in batch], [], now)
+                monitor.record_batch([(_UNIT.source, n) for n in batch], [], now)
                 now = _later(now, 1.0)
-                chains.sweep(now)
-                requester.ask(lambda _unit: True, now)
+                monitor.check(now)
+                requester.request_missing({_UNIT.source}, now)
                 taken += time.process_time() - began
             now = _later(now, GRACE_S)
             began = time.process_time()
-            chains.sweep(now)
+            monitor.check(now)
             taken += time.process_time() - began
-        assert not store.reported(), "all events were received"
+        assert not store.open_gaps(), "all events were received"
     return taken
 
 
@@ -81,7 +69,9 @@ def _store(store: Store, numbers: range, now: ReceivedAt) -> None:
     with store.batch(entries):
         for entry in entries:
             kind, moment = "senyum.unit.audit.v1", str(now)
-            store.add(Record(entry, kind, moment, None, "kid", f"jws-{entry.sequence}"), moment)
+            store.add(
+                StoredEvent(entry, kind, moment, None, "kid", f"jws-{entry.sequence}"), moment
+            )
 
 
 def _later(now: ReceivedAt, seconds: float) -> ReceivedAt:

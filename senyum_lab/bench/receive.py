@@ -29,8 +29,8 @@ from edge.outbox.event_signer import ChainHead, EventSigner, SigningContext
 from edge.settings import BrokerSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
 from edge.types import Attempt, Match, Outcome, Reason
+from senyum_central.store.event_store import Store
 from senyum_central.store.schema import EVENT
-from senyum_central.store.store import Store
 from senyum_lab.servers.mosquitto import PrivateBroker
 from senyum_lab.servers.postgres import PrivatePostgres
 

@@ -14,7 +14,7 @@ from edge.contract.topics import TopicKind, UnitName
 from edge.errors import EnvelopeError
 from edge.system.text import pluralize
 from edge.types import CueName, Outcome, Reason
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 from senyum_lab.demo.recording import DemoRecording, PinLevels, note_name, notes, stretches_between
 
 _LIT = 0.12  # above the blip of an idle unit, below every other light
@@ -97,7 +97,7 @@ def stored_events(store: Path, keys: Path, unit: UnitName) -> tuple[VerifiedEven
     """Verify every event of the central store again, from the signed bytes."""
     known = KeySet.load(keys)
     with closing(Store(store)) as opened:
-        tokens = opened.change_tokens(unit.source)
+        tokens = opened.signed_events(unit.source)
     found = [verify(token, known, unit.topic(TopicKind.EVENT)) for token in tokens]
     return tuple(
         VerifiedEvent(one.event, one.digest)

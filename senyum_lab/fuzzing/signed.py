@@ -10,9 +10,10 @@ from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName, parse
 from edge.errors import EnvelopeError
 from edge.mqtt.connection import parse_disconnect
-from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import NoticeKind
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 from senyum_lab.fuzzing.mutate import Target, by_bytes, by_json, by_jws
 
 VECTORS = Path(__file__).parents[2] / "docs" / "contract" / "vectors"

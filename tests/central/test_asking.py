@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from edge.contract.authority import Authorities, Role, register, sign_order
 from edge.contract.commands import REPLY_TYP
-from senyum_central.ingest.gap_requests import SPAN, TIMES, GapRequester
-from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.gap_requests import MAX_REQUESTS, MAX_SPAN, GapRequester, ReplayAuthority
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import ReplayAuthority
 from senyum_central.store.schema import GAP
 
 GRACE = 10.0
@@ -141,7 +141,7 @@ def test_what_does_not_come_is_asked_for_less_and_less_and_given_up(
     two.take(unit.health())
     live(unit, clock, centres, 5 * 3600)
     asked = one.asked + two.asked
-    assert len(asked) == TIMES
+    assert len(asked) == MAX_REQUESTS
     moments = sorted(datetime.fromisoformat(str(command["iat"])) for command in asked)
     waits = [(b - a).total_seconds() for a, b in itertools.pairwise(moments)]
     assert waits == sorted(waits)
@@ -172,7 +172,7 @@ def test_each_number_that_comes_starts_the_count_anew(
     kinds = one.kinds() + two.kinds()
     assert NoticeKind.GIVEN_UP not in kinds
     assert kinds.count(NoticeKind.HEALED) == 1
-    assert len(one.asked + two.asked) > TIMES
+    assert len(one.asked + two.asked) > MAX_REQUESTS
 
 
 def test_a_unit_that_is_not_there_is_not_asked(place: Place, unit: Unit, clock: Walking) -> None:
@@ -193,11 +193,11 @@ def test_a_unit_that_is_not_there_is_not_asked(place: Place, unit: Unit, clock: 
 def test_a_long_gap_is_asked_for_in_parts(centres: list[Centre], clock: Walking) -> None:
     unit = Unit()
     first = unit.event()
-    unit.head = type(unit.head)(3 * SPAN, "A" * 43)
+    unit.head = type(unit.head)(3 * MAX_SPAN, "A" * 43)
     centres[0].take(first, unit.health())
     clock.turn(GRACE)
     (command,) = centres[0].idle()
-    assert data(command) == (2, 1 + SPAN)
+    assert data(command) == (2, 1 + MAX_SPAN)
 
 
 def reply(unit: Unit, command: dict[str, object], **changes: object) -> Message:

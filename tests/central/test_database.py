@@ -13,20 +13,20 @@ from places import Place
 from processes import PROGRAM
 
 from edge.errors import StoreError, StoreUnavailable, StoreUnusable
-from senyum_central.ingest.chain_rules import ChainEntry
-from senyum_central.ingest.gaps import Gap
+from senyum_central.store.chain_rules import ChainEntry
 from senyum_central.store.database import parse_url
+from senyum_central.store.event_store import Store, StoredEvent
+from senyum_central.store.gaps import Gap
 from senyum_central.store.rejections import Rejection
-from senyum_central.store.store import Record, Store
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
 NOW = "2026-03-02T00:31:04.000+00:00"
 
 
-def record(number: int, name: str = "") -> Record:
+def record(number: int, name: str = "") -> StoredEvent:
     name = name or f"d{number}"
     entry = ChainEntry(UNIT, f"id-{name}", number, name, None if number == 1 else f"d{number - 1}")
-    return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
+    return StoredEvent(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,10 @@ def test_neighbours_count_what_this_batch_added(store: Store) -> None:
         assert store.neighbours(record(29).entry).after == {"d29"}
         assert store.neighbours(record(3, "rival").entry).same == {"d3"}
         assert store.neighbours(record(3).entry).same_id == "d3"
-    assert list(store.present({UNIT: [Gap(1, 40)]})) == [(UNIT, Gap(1, 3)), (UNIT, Gap(30, 30))]
+    assert list(store.stored_ranges({UNIT: [Gap(1, 40)]})) == [
+        (UNIT, Gap(1, 3)),
+        (UNIT, Gap(30, 30)),
+    ]
 
 
 def test_an_id_is_stored_once_whatever_the_program_believes(store: Store) -> None:
@@ -208,28 +211,30 @@ def test_an_id_is_stored_once_whatever_the_program_believes(store: Store) -> Non
     with pytest.raises(StoreError, match=r"(?i)unique") as raised, store.batch():
         store.add(replace(record(1), jws="another"), NOW)
     assert "another" not in str(raised.value)
-    assert store.change_tokens(UNIT) == ["jws-d1"]
+    assert store.signed_events(UNIT) == ["jws-d1"]
 
 
 def test_the_newest_refusals_are_kept_though_numbers_are_lost(place: Place) -> None:
     """A server takes a number for each try, also for those that were rolled back."""
     with closing(place.open(refused_kept=10)) as store:
         for number in range(25):
-            refusal = Rejection.of("a/b", "malformed", "why", f"m{number}".encode(), keep=9)
+            refusal = Rejection.from_message(
+                "a/b", "malformed", "why", f"m{number}".encode(), keep=9
+            )
             with suppress(KeyError), store.batch():
-                store.refuse(refusal, NOW)
+                store.add_rejection(refusal, NOW)
                 raise KeyError
             with store.batch():
-                assert store.refuse(refusal, NOW)
-                assert not store.refuse(refusal, NOW)
-        kept = [found.payload for found in store.refusals("malformed")]
+                assert store.add_rejection(refusal, NOW)
+                assert not store.add_rejection(refusal, NOW)
+        kept = [found.payload for found in store.rejections("malformed")]
     assert kept == [f"m{number}".encode() for number in range(15, 25)]
     assert place.rows("SELECT flaw, times FROM refused_before") == [("malformed", 30)]
 
 
 def test_what_no_database_takes_is_replaced(store: Store) -> None:
-    refusal = Rejection.of("a\0b", "topic", "why\ud800", b"\0", keep=9)
+    refusal = Rejection.from_message("a\0b", "topic", "why\ud800", b"\0", keep=9)
     with store.batch():
-        store.refuse(refusal, NOW)
-    (kept,) = store.refusals("topic")
+        store.add_rejection(refusal, NOW)
+    (kept,) = store.rejections("topic")
     assert (kept.topic, kept.why, kept.payload) == ("a�b", "why?", b"\0")

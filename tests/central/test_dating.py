@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from edge.contract.events import timestamp
 from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Outcome, Reason
-from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message
 from senyum_central.ingest.notices import NoticeKind
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 OTHER_BOOT = "11111111-1111-4111-8111-111111111111"
 
@@ -79,7 +80,7 @@ def take(path: Path, unit: Unit, messages: list[Message], together: int = 1) -> 
         for at in range(0, len(messages), together):
             notices = desk.ingest(messages[at : at + together], clock())
             assert {notice.kind for notice in notices} == {NoticeKind.EVENT}, notices
-        return store.corrected(unit.name.source)
+        return store.corrected_times(unit.name.source)
 
 
 @pytest.mark.parametrize("together", [1, 2, 4])

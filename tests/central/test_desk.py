@@ -25,12 +25,13 @@ from edge.errors import StoreUnavailable
 from edge.outbox.event_signer import ChainHead
 from edge.system.clock import ClockState
 from edge.types import AuditCode
-from senyum_central.ingest.chain_rules import Classification
-from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message
 from senyum_central.ingest.notices import Notice, NoticeKind
+from senyum_central.store.chain_rules import Classification
+from senyum_central.store.event_store import Store
+from senyum_central.store.gaps import Gap
 from senyum_central.store.queries import Period
-from senyum_central.store.store import Store
 
 GRACE = 60.0
 DAY = Period(date(2026, 3, 2), date(2026, 3, 2))
@@ -98,7 +99,7 @@ def test_two_units_may_use_the_same_event_id(
     assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.EVENT]
     assert kinds(central.take(first, second)) == [NoticeKind.DUPLICATE, NoticeKind.DUPLICATE]
     for each, message in ((unit, first), (gate, second)):
-        assert central.store.change_tokens(each.name.source) == tokens([message])
+        assert central.store.signed_events(each.name.source) == tokens([message])
     content = exported(central.store, DAY, keys_of(unit, gate))
     for message in (first, second):
         assert message.payload in content
@@ -118,13 +119,13 @@ def test_two_units_with_one_event_id_are_dated_by_their_own_anchors(
             utc="2026-03-02T00:31:04.000000Z",
         )
         central.take(before, anchor)
-        assert list(central.store.corrected(each.name.source)) == [1]
+        assert list(central.store.corrected_times(each.name.source)) == [1]
 
 
 def test_genuine_events_are_stored_as_they_were_signed(central: Central, unit: Unit) -> None:
     messages = [unit.audit(), unit.event(), unit.event(known=False)]
     assert kinds(central.take(*messages)) == [NoticeKind.EVENT] * 3
-    assert central.store.change_tokens(unit.name.source) == tokens(messages)
+    assert central.store.signed_events(unit.name.source) == tokens(messages)
     assert central.after(2 * GRACE) == []
 
 
@@ -132,7 +133,7 @@ def test_an_event_that_comes_again_is_stored_once(central: Central, unit: Unit) 
     message = unit.event()
     assert kinds(central.take(message, message)) == [NoticeKind.EVENT, NoticeKind.DUPLICATE]
     assert kinds(central.take(message)) == [NoticeKind.DUPLICATE]
-    assert central.store.change_tokens(unit.name.source) == tokens([message])
+    assert central.store.signed_events(unit.name.source) == tokens([message])
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -187,13 +188,13 @@ def test_a_bad_message_is_refused_kept_and_named(
     (notice,) = central.take(bad)
     assert (notice.kind, notice.flaw, notice.is_warning) == (NoticeKind.REFUSED, flaw, loud)
     assert notice.text
-    (kept,) = list(central.store.refusals(flaw))
+    (kept,) = list(central.store.rejections(flaw))
     assert kept.topic == bad.topic
     assert kept.size == len(bad.payload)
     assert bad.payload.startswith(kept.payload)
     assert len(kept.payload) <= MAX_BYTES
     assert kinds(central.take(second)) == [NoticeKind.EVENT], "the genuine one still counts"
-    assert central.store.change_tokens(unit.name.source) == tokens([first, second])
+    assert central.store.signed_events(unit.name.source) == tokens([first, second])
 
 
 def test_an_event_on_another_units_topic(central: Central, unit: Unit) -> None:
@@ -202,7 +203,7 @@ def test_an_event_on_another_units_topic(central: Central, unit: Unit) -> None:
     )
     assert notice.kind is NoticeKind.REFUSED
     assert notice.is_warning
-    assert central.store.change_tokens(unit.name.source) == []
+    assert central.store.signed_events(unit.name.source) == []
 
 
 def test_a_topic_that_names_no_unit(central: Central, unit: Unit) -> None:
@@ -213,7 +214,7 @@ def test_a_topic_that_names_no_unit(central: Central, unit: Unit) -> None:
 def test_the_largest_number_is_stored(central: Central) -> None:
     unit = Unit(head=ChainHead(2**63 - 2, "A" * 43))
     assert kinds(central.take(unit.event())) == [NoticeKind.EVENT]
-    assert central.store.standings()[unit.name.source].missing == (Gap(1, 2**63 - 2),)
+    assert central.store.chain_statuses()[unit.name.source].missing == (Gap(1, 2**63 - 2),)
 
 
 def test_an_emptied_retained_topic_says_nothing(central: Central, unit: Unit) -> None:
@@ -234,8 +235,8 @@ def test_what_came_before_its_key_was_registered_counts_after_a_restart(
     assert {n.flaw for n in central.take(*messages)} == {RejectReason.UNKNOWN_KEY}
     again = central.restarted(keys_of(unit, late))
     assert kinds(again.desk.retry_unknown(again.clock())) == [NoticeKind.EVENT] * 2
-    assert again.store.change_tokens(late.name.source) == tokens(messages)
-    assert list(again.store.refusals(RejectReason.UNKNOWN_KEY)) == []
+    assert again.store.signed_events(late.name.source) == tokens(messages)
+    assert list(again.store.rejections(RejectReason.UNKNOWN_KEY)) == []
     assert again.desk.retry_unknown(again.clock()) == []
 
 
@@ -282,7 +283,7 @@ def test_two_events_of_one_number_are_both_kept_and_shouted(central: Central, un
     notices = central.take(mine, theirs)
     assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.EVENT, NoticeKind.FORK]
     assert "another event 2" in notices[-1].text
-    assert set(central.store.change_tokens(unit.name.source)[1:]) == set(tokens([mine, theirs]))
+    assert set(central.store.signed_events(unit.name.source)[1:]) == set(tokens([mine, theirs]))
 
 
 def test_an_id_used_again_is_kept_as_evidence_only(central: Central, unit: Unit) -> None:
@@ -292,8 +293,8 @@ def test_an_id_used_again_is_kept_as_evidence_only(central: Central, unit: Unit)
     other = found.model_copy(update={"subject": "0" * 32})
     notices = central.take(message, unit.message(sign(other, unit.key)))
     assert kinds(notices) == [NoticeKind.EVENT, NoticeKind.FORK]
-    assert central.store.change_tokens(unit.name.source) == tokens([message])
-    (kept,) = list(central.store.refusals(Classification.FORK))
+    assert central.store.signed_events(unit.name.source) == tokens([message])
+    (kept,) = list(central.store.rejections(Classification.FORK))
     assert kept.payload.decode() == sign(other, unit.key)
 
 
@@ -348,7 +349,7 @@ def test_two_receivers_of_one_store_see_no_false_gap(
         other.take(*messages[1::2])
         assert central.after(GRACE) == []
         assert other.after(GRACE) == []
-        assert other.store.change_tokens(unit.name.source) == tokens(messages)
+        assert other.store.signed_events(unit.name.source) == tokens(messages)
 
 
 def test_a_gap_is_reported_by_one_of_two_receivers(
@@ -377,7 +378,7 @@ def test_a_store_that_fails_keeps_nothing_of_the_batch(
         central.store.database.connection.exec_driver_sql(broken)
     with pytest.raises(StoreUnavailable, match=r"events"):
         central.take(*messages[1:])
-    assert central.store.change_tokens(unit.name.source) == tokens(messages[:1])
+    assert central.store.signed_events(unit.name.source) == tokens(messages[:1])
 
 
 # --- any order ---------------------------------------------------------------------------------

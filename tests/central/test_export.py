@@ -27,8 +27,8 @@ from edge.system.clock import ClockState
 from edge.types import Direction, Reason
 from senyum_central.attendance import attendance_csv as sheet
 from senyum_central.evidence.entries import Defect
-from senyum_central.evidence.evidence import EvidenceReader
-from senyum_central.ingest.gaps import Gap
+from senyum_central.evidence.reader import EvidenceReader
+from senyum_central.store.gaps import Gap
 from senyum_central.store.queries import EventReader, Period
 
 DAY = "2026-03-02"
@@ -256,7 +256,7 @@ def test_numbers_come_from_the_roster_or_from_a_list_of_people(
     ],
 )
 def test_no_cell_is_a_formula_or_a_rounded_number(cell: str, shown: str) -> None:
-    assert sheet.safe(cell) == shown
+    assert sheet.escape_cell(cell) == shown
 
 
 def test_a_unit_that_is_named_like_a_formula(
@@ -279,7 +279,7 @@ def test_a_unit_that_is_named_like_a_formula(
 def test_gaps_are_listed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     door = Door()
     with closing(place.open()) as store, store.batch():
-        store.note_gaps({door.name.source: [Gap(4, 6)]}, {}, START)
+        store.record_gaps({door.name.source: [Gap(4, 6)]}, {}, START)
     (line,) = export(place, "--gaps", capsys=capsys).splitlines()
     found = json.loads(line)
     assert (found["unit"], found["first"], found["last"]) == (door.name.source, 4, 6)
@@ -346,7 +346,7 @@ def test_many_events_are_read_a_part_at_a_time(place: Place) -> None:
             day = Period(date(2026, 3, 2), date(2026, 3, 2))
             evidence = EvidenceReader(shelf, keys_of(door), day, defects.append, lambda _: None)
             (found,) = evidence.units()
-            assert [item.number for item in found.items] == list(range(1, 1201))
+            assert [item.number for item in found.attempts] == list(range(1, 1201))
             assert [link.sequence for link in shelf.chain(door.name, Gap(3, 2**60))] == list(
                 range(3, 1201)
             )

@@ -371,8 +371,8 @@ def test_the_receivers_keys_are_the_default(
     assert "--keys is missing" in capsys.readouterr().err
     path = file_exporter.folder / "keys.json"
     with closing(file_exporter.place.open()) as store:
-        store.note_key_file(path, "2026-03-02T00:00:00+00:00")
-        store.note_key_file(path, "2026-03-03T00:00:00+00:00")
+        store.record_key_file(path, "2026-03-02T00:00:00+00:00")
+        store.record_key_file(path, "2026-03-03T00:00:00+00:00")
     assert main(options) == 0
     assert f"verified with the receiver's key set, {path}" in capsys.readouterr().err
     path.chmod(0o666)

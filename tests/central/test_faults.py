@@ -12,12 +12,12 @@ from places import Place
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
 
 from edge.errors import RowRejected, StoreError, StoreUnavailable, StoreUnusable
-from senyum_central.ingest.chain_rules import ChainEntry
 from senyum_central.store import database_errors as faults
-from senyum_central.store.store import Record, Store
+from senyum_central.store.chain_rules import ChainEntry
+from senyum_central.store.event_store import Store, StoredEvent
 
 NOW = "2026-03-02T00:31:04.000+00:00"
-RECORD = Record(
+RECORD = StoredEvent(
     ChainEntry("urn:senyum:kota:depok:lobby-1", "id-1", 1, "d1", None),
     "senyum.unit.audit.v1",
     NOW,
@@ -115,7 +115,7 @@ def test_what_a_driver_refuses_without_a_code_is_of_the_row() -> None:
     assert faults.kind(DBAPIError("", {}, sqlite3.ProgrammingError("a list"))) is RowRejected
 
 
-def _add(store: Store, record: Record) -> None:
+def _add(store: Store, record: StoredEvent) -> None:
     store.add(record, NOW)
 
 
@@ -130,7 +130,7 @@ def _add(store: Store, record: Record) -> None:
     ],
     ids=["number", "id", "object", "null", "subject"],
 )
-def test_data_that_no_database_takes_are_the_rows_fault(place: Place, record: Record) -> None:
+def test_data_that_no_database_takes_are_the_rows_fault(place: Place, record: StoredEvent) -> None:
     _refuses(place, lambda store: _add(store, record))
 
 
@@ -145,4 +145,4 @@ def _refuses(place: Place, work: Callable[[Store], None]) -> None:
         assert "\n" not in str(raised.value)
         with store.batch():
             _add(store, RECORD)
-        assert store.change_tokens(RECORD.entry.unit) == ["jws"], "the store goes on"
+        assert store.signed_events(RECORD.entry.unit) == ["jws"], "the store goes on"

@@ -14,15 +14,15 @@ from edge.contract.jose import digest
 from edge.contract.topics import TopicKind
 from edge.errors import RowRejected, StoreError, StoreUnavailable
 from senyum_central.ingest import ingestor as desk_module
-from senyum_central.ingest import message_check as examine
-from senyum_central.ingest.chains import Chains
+from senyum_central.ingest import message as examine
+from senyum_central.ingest.gap_tracker import GapMonitor
 from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.notices import Failure, Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
 from senyum_central.ingest.store_retry import StoreRetry
 from senyum_central.replies import is_reply
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 PATIENTLY = StoreRetry(lambda _seconds: True)
 GRACE = 60.0
@@ -99,10 +99,10 @@ def refused(place: Place) -> list[tuple[Any, ...]]:
 
 STAGES = [
     (examine, "verify"),
-    (desk_module, "judge"),
+    (desk_module, "classify"),
     (Store, "add"),
-    (Store, "date"),
-    (Store, "move"),
+    (Store, "record_clock"),
+    (Store, "record_rename"),
 ]
 
 
@@ -125,13 +125,13 @@ def test_one_message_that_raises_is_refused_and_the_others_are_stored(
         assert [(notice.flaw, notice.is_warning) for notice in wrong] == [(Failure.INTERNAL, True)]
         assert type(error).__name__ in wrong[0].text
         assert [notice.kind for notice in notices].count(NoticeKind.EVENT) == 4
-        assert store.change_tokens(unit.name.source) == [m.payload.decode() for m in (first, last)]
-        assert len(store.change_tokens(other.name.source)) == 2
+        assert store.signed_events(unit.name.source) == [m.payload.decode() for m in (first, last)]
+        assert len(store.signed_events(other.name.source)) == 2
         assert refused(file_place) == [("internal", 2, bad.payload)]
         # A program that can process it takes it at its next start.
         again = Ingestor(store, keys_of(unit, other), GRACE, clock())
         assert [notice.kind for notice in again.retry_unknown(clock())] == [NoticeKind.EVENT]
-        assert len(store.change_tokens(unit.name.source)) == 3
+        assert len(store.signed_events(unit.name.source)) == 3
     assert refused(file_place) == []
 
 
@@ -163,8 +163,8 @@ def test_a_row_that_the_database_rejects_takes_no_other_with_it(
     desk = Ingestor(store, keys_of(unit, other), GRACE, clock())
     notices = desk.ingest([good, bad, *other.events(3)], clock())
     assert [n.flaw for n in notices if n.kind is NoticeKind.REFUSED] == [Failure.INTERNAL]
-    assert store.change_tokens(unit.name.source) == [good.payload.decode()]
-    assert len(store.change_tokens(other.name.source)) == 3
+    assert store.signed_events(unit.name.source) == [good.payload.decode()]
+    assert len(store.signed_events(other.name.source)) == 3
     assert [flaw for flaw, *_ in refused(place)] == ["internal"]
 
 
@@ -181,7 +181,7 @@ def test_every_message_may_raise(file_place: Place, unit: Unit, spoiler: Spoiler
 def test_health_that_raises_is_reported_once_and_counted_each_time(
     file_place: Place, unit: Unit, spoiler: Spoiler
 ) -> None:
-    spoiler.raises(Store, "name_head", OverflowError(), lambda _: True)
+    spoiler.raises(Store, "record_head", OverflowError(), lambda _: True)
     clock = TurnedClock.at_start()
     unit.event()
     with closing(file_place.open()) as store:
@@ -201,7 +201,7 @@ def test_a_poisoned_message_in_the_store_stops_no_start(
     with closing(file_place.open()) as store:
         Ingestor(store, keys_of(), GRACE, clock()).ingest([bad, good], clock())
         assert {flaw for flaw, *_ in refused(file_place)} == {"unknown-key"}
-        spoiler.raises(Store, "date", OverflowError(), is_of(bad))
+        spoiler.raises(Store, "record_clock", OverflowError(), is_of(bad))
         desk = Ingestor(store, keys_of(unit, other), GRACE, clock())
         assert [notice.unit for notice in desk.retry_unknown(clock())] == [other.name]
         assert desk.retry_unknown(clock()) == []
@@ -233,7 +233,7 @@ def test_a_store_that_is_away_meanwhile_loses_and_hides_nothing(
         desk = Ingestor(store, keys_of(unit, other), GRACE, TurnedClock.at_start()())
         receiver = Receiver(desk, said.append, TurnedClock.at_start(), patiently=PATIENTLY)
         receiver.take(messages)
-        assert len(store.change_tokens(unit.name.source)) == 2
+        assert len(store.signed_events(unit.name.source)) == 2
     kinds = [notice.kind for notice in said]
     assert kinds == [
         *(NoticeKind.STATE, NoticeKind.EVENT, NoticeKind.EVENT),
@@ -273,7 +273,7 @@ def test_what_cannot_be_shown_is_stored_and_the_next_is_shown(
         desk = Ingestor(store, keys_of(unit), GRACE, clock())
         receiver = Receiver(desk, show, clock, shown=flush)
         receiver.take(unit.events(3))
-        assert len(store.change_tokens(unit.name.source)) == 3
+        assert len(store.signed_events(unit.name.source)) == 3
     assert len(shown) == 3
 
 
@@ -290,7 +290,7 @@ def test_what_is_durable_is_acknowledged_whatever_counting_it_raises(
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
         desk = Ingestor(store, keys_of(unit), GRACE, clock())
-        spoiler.raises(Chains, "count", OverflowError(), lambda _: True)
+        spoiler.raises(GapMonitor, "record_batch", OverflowError(), lambda _: True)
         notices = desk.ingest(unit.events(3), clock())
     assert [notice.kind for notice in notices] == [NoticeKind.EVENT] * 3
 
@@ -306,15 +306,15 @@ def test_a_store_that_goes_away_while_it_is_looked_through_hides_nothing(
         real = Store.drop_rejection
         fails = iter([None, StoreUnavailable("the disk is full"), None, None])
 
-        def forgive(self: Store, *arguments: Any) -> None:
+        def drop_rejection(self: Store, *arguments: Any) -> None:
             error = next(fails)
             if error is not None:
                 raise error
             real(self, *arguments)
 
-        monkeypatch.setattr(Store, "forgive", forgive)
+        monkeypatch.setattr(Store, "drop_rejection", drop_rejection)
         desk = Ingestor(store, keys_of(unit), GRACE, clock())
         Receiver(desk, said.append, clock, patiently=PATIENTLY).start()
-        assert len(store.change_tokens(unit.name.source)) == 3
+        assert len(store.signed_events(unit.name.source)) == 3
     assert [notice.kind for notice in said] == [NoticeKind.EVENT] * 3
     assert refused(file_place) == []

@@ -1,12 +1,12 @@
 import pytest
 
-from senyum_central.ingest.chain_rules import (
+from senyum_central.store.chain_rules import (
     ChainDecision,
     ChainEntry,
     Classification,
     Neighbours,
-    judge,
-    judge_head,
+    classify,
+    classify_head,
 )
 
 ENTRY = ChainEntry("urn:senyum:kota:depok:lobby-1", "id-12", 12, "d12", "d11")
@@ -23,12 +23,12 @@ ENTRY = ChainEntry("urn:senyum:kota:depok:lobby-1", "id-12", 12, "d12", "d11")
     ],
 )
 def test_an_event_that_fits_is_genuine(stored: Neighbours) -> None:
-    assert judge(ENTRY, stored) == ChainDecision(Classification.GENUINE)
+    assert classify(ENTRY, stored) == ChainDecision(Classification.GENUINE)
 
 
 def test_the_same_bytes_again_are_a_duplicate() -> None:
-    found = judge(ENTRY, Neighbours(same_id="d12", same=frozenset({"d12"})))
-    assert (found.verdict, found.keep) == (Classification.DUPLICATE, False)
+    found = classify(ENTRY, Neighbours(same_id="d12", same=frozenset({"d12"})))
+    assert (found.classification, found.keep) == (Classification.DUPLICATE, False)
 
 
 @pytest.mark.parametrize(
@@ -41,15 +41,15 @@ def test_the_same_bytes_again_are_a_duplicate() -> None:
     ],
 )
 def test_a_fork_is_kept_and_says_why(stored: Neighbours, why: str) -> None:
-    found = judge(ENTRY, stored)
-    assert (found.verdict, found.keep) == (Classification.FORK, True)
-    assert why in found.why
+    found = classify(ENTRY, stored)
+    assert (found.classification, found.keep) == (Classification.FORK, True)
+    assert why in found.reason
 
 
 def test_an_id_with_other_content_is_no_second_event() -> None:
-    found = judge(ENTRY, Neighbours(same_id="x"))
-    assert (found.verdict, found.keep) == (Classification.FORK, False)
-    assert "id of another event" in found.why
+    found = classify(ENTRY, Neighbours(same_id="x"))
+    assert (found.classification, found.keep) == (Classification.FORK, False)
+    assert "id of another event" in found.reason
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_an_id_with_other_content_is_no_second_event() -> None:
 def test_a_named_head_is_held_against_what_is_known(
     stored: frozenset[str], named: str | None, verdict: Classification
 ) -> None:
-    assert judge_head(7, "h", stored, named).verdict is verdict
+    assert classify_head(7, "h", stored, named).classification is verdict

@@ -9,10 +9,10 @@ from places import Place
 
 from edge.contract.envelope import RejectReason
 from edge.contract.jose import digest
-from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message
 from senyum_central.ingest.notices import NoticeKind
-from senyum_central.store.store import UnknownEvent
-from senyum_central.store.unknown_events import read_later
+from senyum_central.store.unknown_events import UnknownEvent, parse_unknown_event
 
 GRACE = 10.0
 
@@ -37,7 +37,7 @@ def test_it_is_kept_whole_in_its_place_and_is_no_gap(place: Place) -> None:
         assert desk.check_gaps(clock()) + second.check_gaps(clock()) == []
         (kept,) = store.unknown_events()
         assert kept.jws.encode() == messages[1].payload
-        assert store.standings()[unit.name.source].missing == ()
+        assert store.chain_statuses()[unit.name.source].missing == ()
         assert Ingestor(store, keys_of(unit), GRACE, clock()).check_gaps(clock()) == []
     assert len(place.rows("SELECT id FROM event")) == 2
 
@@ -51,11 +51,11 @@ def test_a_program_that_knows_it_takes_it_at_its_start(place: Place) -> None:
     with closing(place.open()) as store:
         with store.batch():
             later = UnknownEvent(unit.name.source, 1, digest(token), "x", message.topic, token)
-            assert store.add_later(later, str(clock()))
+            assert store.add_unknown_event(later, str(clock()))
         desk = Ingestor(store, keys_of(unit), GRACE, clock())
         assert [notice.kind for notice in desk.retry_unknown(clock())] == [NoticeKind.EVENT]
         assert store.unknown_events() == []
-        assert store.change_tokens(unit.name.source) == [token]
+        assert store.signed_events(unit.name.source) == [token]
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_what_has_no_place_in_the_chain_is_refused_as_ever(
 ) -> None:
     unit = Unit()
     message = later_of(unit, **changes)
-    assert read_later(message.topic, message.payload.decode()) is None
+    assert parse_unknown_event(message.topic, message.payload.decode()) is None
     with closing(place.open()) as store:
         desk = Ingestor(store, keys_of(unit), GRACE, TurnedClock.at_start()())
         (notice,) = desk.ingest([message], TurnedClock.at_start()())
         assert notice.kind is NoticeKind.REFUSED
         assert store.unknown_events() == []
-        assert len(list(store.refusals(str(notice.flaw)))) == 1
+        assert len(list(store.rejections(str(notice.flaw)))) == 1
 
 
 def test_an_unsigned_one_is_refused(place: Place) -> None:

@@ -19,13 +19,14 @@ from sqlalchemy import event as sqlalchemy_event
 from edge.contract.envelope import RejectReason
 from edge.contract.limits import MAX_SEQUENCE
 from senyum_central.ingest.alarm_hook import AlarmHook
-from senyum_central.ingest.gap_requests import GapRequester
-from senyum_central.ingest.gaps import ChainStatus, Gap, GapTracker, subtract, whole
-from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.gap_requests import GapRequester, ReplayAuthority
+from senyum_central.ingest.gap_tracker import GapTracker
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import ReplayAuthority
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
+from senyum_central.store.gaps import ChainStatus, Gap, filled_gaps, subtract
 from senyum_central.store.unit_renames import UnitRename, split_by_unit
 
 GRACE = 10.0
@@ -57,50 +58,52 @@ def test_a_difference_of_ranges_is_that_of_the_sets(left: set[int], others: list
 def test_what_is_whole_has_no_number_missing(known: set[int], missing: set[int]) -> None:
     gaps = gaps_of(known)
     expected = [gap for gap in gaps if not numbers_of(iter([gap])) & missing]
-    assert list(whole(gaps, gaps_of(missing))) == expected
+    assert list(filled_gaps(gaps, gaps_of(missing))) == expected
 
 
-class PlainLedger:
-    """What a ledger does, number by number."""
+class PlainGapTracker:
+    """The same as GapTracker, number by number."""
 
     def __init__(self) -> None:
         self.highest = 0
         self.since: dict[int, int] = {}
 
-    def arrived(self, n: int, now: int) -> None:
+    def record_arrival(self, n: int, now: int) -> None:
         if n > self.highest:
-            self.named(n - 1, now)
+            self.record_head(n - 1, now)
             self.highest = n
         elif self.since.pop(n, None) is not None:
             for other in self.since:
                 if other > n:
                     self.since[other] = now
 
-    def named(self, n: int, now: int) -> None:
+    def record_head(self, n: int, now: int) -> None:
         for missing in range(self.highest + 1, n + 1):
             self.since[missing] = now
         self.highest = max(self.highest, n)
 
 
-steps = st.tuples(st.sampled_from(["arrived", "arrived", "named", "restart"]), numbers)
+steps = st.tuples(
+    st.sampled_from(["record_arrival", "record_arrival", "record_head", "restart"]), numbers
+)
 
 
 @given(st.lists(steps, max_size=40))
 def test_a_ledger_waits_as_if_it_looked_at_each_number(taken: list[tuple[str, int]]) -> None:
-    ledger, plain = GapTracker(grace_ns=10), PlainLedger()
+    ledger, plain = GapTracker(grace_ns=10), PlainGapTracker()
     now = 0
     for now, (what, n) in enumerate(taken, start=1):
         if what == "restart":
-            ledger.restart(now)
+            ledger.restart_grace(now)
             plain.since = dict.fromkeys(plain.since, now)
         else:
             getattr(ledger, what)(n, now)
             getattr(plain, what)(n, now)
-    assert numbers_of(iter(ledger.holes)) == set(plain.since)
+    assert numbers_of(iter(ledger.missing)) == set(plain.since)
     for later in range(now, now + 12):
         overdue = {n for n, since in plain.since.items() if later - since >= 10}
         assert numbers_of(iter(ledger.overdue(later))) == overdue
-    assert len(ledger._restarts) <= len(ledger.holes) + 1 + len(taken) // 2
+    assert len(ledger._restarts) <= len(ledger.missing) + 1 + len(taken) // 2
 
 
 @given(st.sets(numbers), st.sets(numbers), st.sets(numbers))
@@ -109,16 +112,16 @@ def test_a_ledger_resumed_or_corrected_holds_what_is_missing(
 ) -> None:
     standing = ChainStatus(60, tuple(gaps_of(missing)), tuple(gaps_of(reported)))
     ledger = GapTracker.resume(standing, 0, 0)
-    assert numbers_of(iter(ledger.holes)) == missing
+    assert numbers_of(iter(ledger.missing)) == missing
     assert numbers_of(iter(ledger.overdue(0))) == missing - reported
-    assert ledger.returned(gaps_of(apart)) == []
-    ledger.elsewhere(gaps_of(apart))
-    assert numbers_of(iter(ledger.holes)) == missing - apart
-    back = ledger.returned([])
-    ledger.elsewhere([])
+    assert ledger.no_longer_under_other_names(gaps_of(apart)) == []
+    ledger.set_under_other_names(gaps_of(apart))
+    assert numbers_of(iter(ledger.missing)) == missing - apart
+    back = ledger.no_longer_under_other_names([])
+    ledger.set_under_other_names([])
     assert numbers_of(iter(back)) == apart
-    ledger.wanted(back, 0)
-    assert numbers_of(iter(ledger.holes)) == missing | apart
+    ledger.add_missing(back, 0)
+    assert numbers_of(iter(ledger.missing)) == missing | apart
 
 
 def test_a_name_that_was_had_twice_is_traced_back_to_where_it_went_away() -> None:
@@ -200,7 +203,7 @@ def whole_life(place: Place, gaps: int) -> dict[str, int]:
                 receiver.idle()
             clock.turn(1.0)
             receiver.idle()
-        assert store.reported() == {}
+        assert store.open_gaps() == {}
     assert [notice.text for notice in said if notice.kind is NoticeKind.GAP] == [
         f"{gaps} events between 2 and {2 * gaps} are missing, in {gaps} gaps"
     ]
@@ -246,7 +249,7 @@ def test_the_largest_numbers_cost_what_small_ones_do(place: Place) -> None:
         desk.ingest([first, late], clock())
         (notice,) = desk.check_gaps(clock.turn(GRACE))
         assert notice.gaps == (Gap(2, MAX_SEQUENCE - 2),)
-        assert store.holes({unit.name.source: [Gap(1, MAX_SEQUENCE)]}) == {
+        assert store.missing_ranges({unit.name.source: [Gap(1, MAX_SEQUENCE)]}) == {
             unit.name.source: [
                 Gap(2, MAX_SEQUENCE - 2), Gap(MAX_SEQUENCE, MAX_SEQUENCE)
             ]

@@ -11,12 +11,13 @@ from places import Place
 
 from edge.types import AuditCode
 from senyum_central.evidence.chain import ChainDefect
-from senyum_central.evidence.verifier import VerificationReport, judge
-from senyum_central.ingest.gaps import Gap
-from senyum_central.ingest.ingestor import Ingestor, Message
+from senyum_central.evidence.verifier import VerificationReport, verify_export
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message
 from senyum_central.ingest.notices import NoticeKind
+from senyum_central.store.event_store import Store
+from senyum_central.store.gaps import Gap
 from senyum_central.store.queries import Period
-from senyum_central.store.store import Store
 from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
 
 GRACE = 60.0
@@ -68,14 +69,14 @@ def test_numbers_of_the_name_before_are_no_gap(store: Store) -> None:
     central = Receiver(store, LOBBY, GATE)
     central.take(*before, first, *gate.events(2))
     assert central.after(2 * GRACE) == []
-    standing = store.standings()[GATE.name.source]
+    standing = store.chain_statuses()[GATE.name.source]
     assert (standing.highest, standing.missing) == (7, ())
-    assert store.holes({GATE.name.source: [Gap(1, 7)]}) == {}
+    assert store.missing_ranges({GATE.name.source: [Gap(1, 7)]}) == {}
     gate.event()
     central.take(gate.event())
     assert central.after(2 * GRACE) == [(NoticeKind.GAP, "event 8 is missing")]
     again = Receiver(store, LOBBY, GATE)
-    assert again.desk._chains._ledgers[GATE.name.source].holes == (Gap(8, 8),)
+    assert again.desk._gaps._trackers[GATE.name.source].missing == (Gap(8, 8),)
 
 
 def test_a_gap_that_was_reported_before_the_move_was_read_heals(store: Store) -> None:
@@ -107,7 +108,7 @@ def test_who_comes_back_misses_only_what_was_lost_under_that_name(store: Store) 
     central.take(*before[:3], *others, back, lobby.event())
     said = [(NoticeKind.GAP, "events 4–5 are missing")]  # noqa: RUF001 - as it is told
     assert central.after(2 * GRACE) == said
-    assert store.apart()[LOBBY.name.source] == [Gap(6, 9)]
+    assert store.numbers_under_other_names()[LOBBY.name.source] == [Gap(6, 9)]
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -132,7 +133,7 @@ def test_a_departure_that_comes_after_the_return_shows_what_was_lost_before_it(
         central = Receiver(store, LOBBY, GATE)
     central.take(away)
     assert central.after(2 * GRACE) == [lost]
-    assert store.standings()[LOBBY.name.source].reported == (Gap(4, 5),)
+    assert store.chain_statuses()[LOBBY.name.source].reported == (Gap(4, 5),)
     assert Receiver(store, LOBBY, GATE).after(2 * GRACE) == []  # it is said once
 
 
@@ -162,7 +163,7 @@ def test_a_move_that_contradicts_itself_is_none(store: Store) -> None:
     ):
         central.take(unit.audit(AuditCode.MOVED, **detail))
     central.take(unit.audit(AuditCode.STARTED, **{"from": source, "last": 6}))
-    assert store.apart() == {}
+    assert store.numbers_under_other_names() == {}
     assert central.after(2 * GRACE) == [(NoticeKind.GAP, "events 1–2 are missing")]  # noqa: RUF001
 
 
@@ -191,7 +192,7 @@ def verdict(store: Store) -> VerificationReport:
     """Judge what is exported of the day on which everything here happens."""
     keys = keys_of(LOBBY, GATE)
     content = exported(store, Period(date(2026, 3, 2), date(2026, 3, 2)), keys)
-    return judge(content.splitlines(keepends=True), keys)
+    return verify_export(content.splitlines(keepends=True), keys)
 
 
 def test_an_export_of_a_moved_unit_proves_itself(store: Store) -> None:

@@ -18,12 +18,12 @@ from processes import PROGRAM, Process, publish
 
 from edge.contract.keys import add_registration
 from edge.errors import StoreUnavailable, StoreUnusable
-from senyum_central.ingest.chain_rules import ChainEntry
-from senyum_central.ingest.gaps import Gap
 from senyum_central.ingest.store_retry import MOST_S, Stopped, StoreRetry
 from senyum_central.store import database
+from senyum_central.store.chain_rules import ChainEntry
+from senyum_central.store.event_store import Store, StoredEvent
+from senyum_central.store.gaps import Gap
 from senyum_central.store.schema import APPLICATION_ID
-from senyum_central.store.store import Record, Store
 
 pytestmark = pytest.mark.slow
 
@@ -33,23 +33,23 @@ GAPS = {UNIT: [Gap(1, 9)]}
 
 READS: dict[str, Callable[[Store], object]] = {
     "arrivals": lambda store: list(store.arrivals()),
-    "moves": lambda store: store.moves(),
-    "corrected": lambda store: store.corrected(UNIT),
-    "apart": lambda store: store.apart(),
-    "holes": lambda store: store.holes(GAPS),
+    "moves": lambda store: store.count_renames(),
+    "corrected": lambda store: store.corrected_times(UNIT),
+    "apart": lambda store: store.numbers_under_other_names(),
+    "holes": lambda store: store.missing_ranges(GAPS),
     "laters": lambda store: store.unknown_events(),
-    "present": lambda store: list(store.present(GAPS)),
-    "reported": lambda store: store.reported(),
-    "refusals": lambda store: list(store.refusals("topic")),
-    "standings": lambda store: store.standings(),
-    "tokens": lambda store: store.change_tokens(UNIT),
+    "present": lambda store: list(store.stored_ranges(GAPS)),
+    "reported": lambda store: store.open_gaps(),
+    "refusals": lambda store: list(store.rejections("topic")),
+    "standings": lambda store: store.chain_statuses(),
+    "tokens": lambda store: store.signed_events(UNIT),
 }
 
 
-def record(number: int) -> Record:
+def record(number: int) -> StoredEvent:
     previous = None if number == 1 else f"d{number - 1}"
     entry = ChainEntry(UNIT, f"id-{number}", number, f"d{number}", previous)
-    return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{number}")
+    return StoredEvent(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{number}")
 
 
 def add(store: Store, number: int) -> None:
@@ -87,7 +87,7 @@ def test_a_connection_that_died_while_idle_is_replaced_by_a_write(server_place: 
         for number in range(1, 4):
             end_connections(server_place)
             add(store, number)
-        assert store.change_tokens(UNIT) == ["jws-1", "jws-2", "jws-3"]
+        assert store.signed_events(UNIT) == ["jws-1", "jws-2", "jws-3"]
 
 
 def test_a_connection_that_dies_within_a_batch_keeps_nothing_of_it(server_place: Place) -> None:
@@ -100,9 +100,9 @@ def test_a_connection_that_dies_within_a_batch_keeps_nothing_of_it(server_place:
 
         with pytest.raises(StoreUnavailable):
             broken()
-        assert store.change_tokens(UNIT) == []
+        assert store.signed_events(UNIT) == []
         add(store, 1)
-        assert store.change_tokens(UNIT) == ["jws-1"]
+        assert store.signed_events(UNIT) == ["jws-1"]
 
 
 @contextmanager
@@ -140,7 +140,7 @@ def test_a_lock_is_waited_for_however_long_it_is_held(place: Place, how: str) ->
         lock = closing_lock(place, how)
         StoreRetry(rest)(lambda: write_both(store))
         assert len(rests) >= 3
-        assert store.change_tokens(UNIT) == ["jws-1"]
+        assert store.signed_events(UNIT) == ["jws-1"]
 
 
 class closing_lock:  # noqa: N801 - as contextlib's
@@ -156,9 +156,9 @@ class closing_lock:  # noqa: N801 - as contextlib's
 
 def write_both(store: Store) -> None:
     with store.batch():
-        if not list(store.present({UNIT: [Gap(1, 1)]})):
+        if not list(store.stored_ranges({UNIT: [Gap(1, 1)]})):
             store.add(record(1), NOW)
-        store.note_gaps({UNIT: [Gap(2, 3)]}, {}, START)
+        store.record_gaps({UNIT: [Gap(2, 3)]}, {}, START)
 
 
 def test_a_server_that_turned_read_only_is_waited_for(server_place: Place) -> None:
@@ -176,7 +176,7 @@ def test_a_server_that_turned_read_only_is_waited_for(server_place: Place) -> No
         with pytest.raises(StoreUnavailable, match="read-only"):
             add(store, 1)
         StoreRetry(rest)(lambda: add(store, 1))
-        assert store.change_tokens(UNIT) == ["jws-1"]
+        assert store.signed_events(UNIT) == ["jws-1"]
 
 
 def test_a_password_that_changed_is_waited_for_while_it_runs(server_place: Place) -> None:
@@ -203,7 +203,7 @@ def test_a_password_that_changed_is_waited_for_while_it_runs(server_place: Place
             add(store, 1)
         finally:
             server.sql("DROP ROLE owner")
-        assert store.change_tokens(UNIT) == ["jws-1"]
+        assert store.signed_events(UNIT) == ["jws-1"]
 
 
 # --- how it waits ------------------------------------------------------------------------------
@@ -265,7 +265,7 @@ def test_what_only_reads_needs_no_lock_and_changes_nothing(place: Place) -> None
     with closing(place.open()) as store:
         add(store, 1)
         with store.batch():
-            store.note_gaps({UNIT: [Gap(2, 3)]}, {}, START)
+            store.record_gaps({UNIT: [Gap(2, 3)]}, {}, START)
     lock = f"SELECT pg_advisory_xact_lock({APPLICATION_ID})"
     with locked(place, lock):
         ended = export(place, "--gaps")

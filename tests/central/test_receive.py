@@ -22,8 +22,8 @@ from private_servers import PrivateBroker
 from processes import PROGRAM, Process, publish
 
 from edge.contract.keys import add_registration
-from senyum_central.ingest.ingestor import Message
-from senyum_central.store.store import Store
+from senyum_central.ingest.message import Message
+from senyum_central.store.event_store import Store
 
 UNITS = (Unit("lobby-1"), Unit("gate-2"))
 

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 from central_parts import TurnedClock, Unit, keys_of, signing_key
 
-from senyum_central.ingest.gap_requests import GapRequester
+from senyum_central.ingest.gap_requests import GapRequester, ReplayAuthority
 from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.notices import Notice
 from senyum_central.ingest.receiver import Receiver
-from senyum_central.ingest.replay_authority import ReplayAuthority
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 GRACE = 10.0
 
@@ -68,7 +67,7 @@ def fails(*_arguments: object) -> None:
     raise IndexError
 
 
-@pytest.mark.parametrize("chore", ["trust", "sweep", "ask"])
+@pytest.mark.parametrize("chore", ["set_keys", "check_gaps", "request_missing"])
 def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
     tmp_path: Path,
     unit: Unit,
@@ -79,9 +78,9 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
     clock = TurnedClock.at_start()
     said: list[Notice] = []
     with closing(Store(tmp_path / "events.db")) as store:
-        asker = GapRequester(store, ReplayAuthority(signing_key("authority")))
-        desk = Ingestor(store, keys_of(unit), GRACE, clock(), asker)
-        owner: object = asker if chore == "ask" else desk
+        requester = GapRequester(store, ReplayAuthority(signing_key("authority")))
+        desk = Ingestor(store, keys_of(unit), GRACE, clock(), requester)
+        owner: object = requester if chore == "request_missing" else desk
         real = getattr(owner, chore)
         monkeypatch.setattr(owner, chore, fails)
         receiver = Receiver(desk, said.append, clock, new_keys=lambda: keys_of(unit))
@@ -89,7 +88,7 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
             clock.turn(1.0)
             assert receiver.idle() == []
             receiver.take([message])
-        assert len(store.change_tokens(unit.name.source)) == 5
+        assert len(store.signed_events(unit.name.source)) == 5
         errors = [entry for entry in caplog.records if entry.levelname == "ERROR"]
         assert [entry.getMessage().endswith("(IndexError); trying again") for entry in errors] == [
             True
@@ -114,4 +113,4 @@ def test_a_reader_that_left_ends_it(tmp_path: Path, unit: Unit) -> None:
         receiver = Receiver(desk, show, TurnedClock.at_start())
         with pytest.raises(BrokenPipeError):
             receiver.take(unit.events(1))
-        assert len(store.change_tokens(unit.name.source)) == 1
+        assert len(store.signed_events(unit.name.source)) == 1

@@ -15,7 +15,7 @@ from private_servers import PrivateBroker
 from processes import Process, publish
 
 from edge.contract.keys import add_registration
-from senyum_central.ingest.ingestor import Message
+from senyum_central.ingest.message import Message
 
 pytestmark = [pytest.mark.broker, pytest.mark.slow]
 

@@ -16,9 +16,8 @@ from edge.contract.topics import UnitName
 from edge.outbox.event_signer import ChainHead
 from edge.system.time_zones import find_zone
 from edge.types import AuditCode
-from senyum_central.ingest.audit_text import SENTENCES
-from senyum_central.ingest.console import NoticePrinter, line
-from senyum_central.ingest.ingestor import Message
+from senyum_central.ingest.console import SENTENCES, NoticePrinter, format_line
+from senyum_central.ingest.message import Message
 from senyum_central.ingest.notices import Failure, Notice, NoticeKind
 
 ZONE = "Asia/Jakarta"
@@ -37,27 +36,29 @@ def unit_at_12(zone: str = ZONE) -> Unit:
 
 def test_a_recorded_event_reads_as_one_line() -> None:
     unit = unit_at_12()
-    assert line(notice_of(unit, unit.event()), ZONE) == (
+    assert format_line(notice_of(unit, unit.event()), ZONE) == (
         "07:31:04 WIB  depok/lobby-1  #12 recorded  person 4f2a…  smile 83  match 0.71 (+0.22)"
     )
 
 
 def test_the_time_is_that_of_the_place() -> None:
     unit = unit_at_12("Asia/Jayapura")
-    assert line(notice_of(unit, unit.event()), ZONE).startswith("09:31:04 WIT ")
+    assert format_line(notice_of(unit, unit.event()), ZONE).startswith("09:31:04 WIT ")
 
 
 def test_a_zone_that_nobody_knows_is_said_and_shown_in_utc() -> None:
     unit = unit_at_12("Atlantis/Capital")
-    said = line(notice_of(unit, unit.event()), ZONE)
+    said = format_line(notice_of(unit, unit.event()), ZONE)
     assert said.startswith("00:31:04 UTC ")
     assert said.endswith("  (UTC: the time zone Atlantis/Capital is not known here)")
 
 
 def test_refused_and_audit() -> None:
     unit = unit_at_12()
-    assert line(notice_of(unit, unit.event(known=False)), ZONE).endswith("#12 refused  not-known")
-    assert line(notice_of(unit, unit.audit()), ZONE).endswith(
+    assert format_line(notice_of(unit, unit.event(known=False)), ZONE).endswith(
+        "#12 refused  not-known"
+    )
+    assert format_line(notice_of(unit, unit.audit()), ZONE).endswith(
         "#13 audit  started: the program began"
     )
 
@@ -69,20 +70,20 @@ def test_every_audit_has_a_sentence() -> None:
 def test_an_audit_tells_its_facts_and_nobodys_whole_id() -> None:
     unit = unit_at_12()
     lost = unit.audit(AuditCode.CAMERA_LOST, why="fro\x9bzen", tried=3)
-    assert line(notice_of(unit, lost), ZONE).endswith(
+    assert format_line(notice_of(unit, lost), ZONE).endswith(
         "#12 audit  camera-lost: no pictures come  why fro\\x9bzen  tried 3"
     )
     erased = unit.audit(AuditCode.PERSON_ERASED, person=PERSON, version=13, digest="ab" * 32)
-    said = line(notice_of(unit, erased), ZONE)
+    said = format_line(notice_of(unit, erased), ZONE)
     assert said.endswith("person 4f2a…  version 13  digest abababababab…")
     step = unit.audit(AuditCode.CLOCK_STEPPED, by_seconds=-1.5, expected=False, why=None)
-    assert line(notice_of(unit, step), ZONE).endswith("by seconds -1.5  expected no  why -")
+    assert format_line(notice_of(unit, step), ZONE).endswith("by seconds -1.5  expected no  why -")
 
 
 def test_a_suspected_photo_is_said_plainly_and_stands_out() -> None:
     unit = unit_at_12()
     notice = notice_of(unit, unit.suspected())
-    assert line(notice, ZONE).endswith(
+    assert format_line(notice, ZONE).endswith(
         "#12 refused  PHOTO OR SCREEN SUSPECTED  person 4f2a…  match 0.71 (+0.22)  alive 0.12"
     )
     assert "\x1b[1;33m" in printed(notice, terminal=True)
@@ -106,14 +107,14 @@ ALARMS = [
 
 @pytest.mark.parametrize(("notice", "words"), ALARMS)
 def test_an_alarm_is_loud(notice: Notice, words: str) -> None:
-    assert line(notice, ZONE) == f"07:31:04 WIB  ALARM  depok/lobby-1  {words}"
+    assert format_line(notice, ZONE) == f"07:31:04 WIB  ALARM  depok/lobby-1  {words}"
     assert "\x1b[1;31m" in printed(notice, terminal=True)
     assert "\x1b" not in printed(notice, terminal=False)
 
 
 def test_an_event_is_not_loud() -> None:
     unit = unit_at_12()
-    assert "ALARM" not in line(notice_of(unit, unit.event()), ZONE)
+    assert "ALARM" not in format_line(notice_of(unit, unit.event()), ZONE)
 
 
 def test_a_strangers_text_does_not_steer_the_terminal() -> None:
@@ -158,7 +159,7 @@ def test_every_notice_can_be_shown_as_one_line(
     flaw: RejectReason | Failure | None,
 ) -> None:
     notice = Notice(kind, at, unit, text, flaw=flaw)
-    said = line(notice, ZONE)
+    said = format_line(notice, ZONE)
     assert said.isprintable()
     assert (said.split("  ")[1] == "ALARM") == notice.is_warning
     out = printed(notice, terminal=False, as_json=True)
@@ -174,14 +175,16 @@ def test_the_ends_of_the_calendar_can_be_shown(year: int, zone: str) -> None:
     unit = unit_at_12(zone)
     notice = notice_of(unit, unit.event())
     for at in (datetime(year, 1, 1, tzinfo=UTC), datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)):
-        assert "#12 recorded" in line(replace(notice, at=at), zone if "/C" not in zone else ZONE)
+        assert "#12 recorded" in format_line(
+            replace(notice, at=at), zone if "/C" not in zone else ZONE
+        )
 
 
 def printed(notice: Notice, *, terminal: bool, as_json: bool = False) -> str:
     out = io.StringIO()
     colour: Literal["standard"] | None = "standard" if terminal else None
     console = Console(file=out, width=60, force_terminal=terminal, color_system=colour)
-    NoticePrinter(console, ZONE, as_json=as_json).show(notice)
+    NoticePrinter(console, ZONE, as_json=as_json).print_notice(notice)
     return out.getvalue()
 
 

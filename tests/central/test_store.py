@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import Executable
 
 from edge.errors import StoreError, StoreUnusable
-from senyum_central.ingest.chain_rules import ChainEntry, Neighbours
-from senyum_central.ingest.gaps import ChainStatus, Gap
+from senyum_central.store.chain_rules import ChainEntry, Neighbours
 from senyum_central.store.database import Database
-from senyum_central.store.missing_events import AGAIN, GapChange
+from senyum_central.store.event_store import NamedHead, Store, StoredEvent
+from senyum_central.store.gaps import ChainStatus, Gap
+from senyum_central.store.missing_events import SAME_OUTAGE, GapChange
 from senyum_central.store.rejections import Rejection
 from senyum_central.store.schema import APPLICATION_ID, UNRELEASED_APPLICATION_ID
-from senyum_central.store.store import NamedHead, Record, Store
 
 UNIT = "urn:senyum:kota:depok:lobby-1"
 NOW = "2026-03-02T00:31:04.000+00:00"
@@ -34,11 +34,11 @@ def store(path: Path) -> Iterator[Store]:
         yield store
 
 
-def record(number: int, name: str = "") -> Record:
+def record(number: int, name: str = "") -> StoredEvent:
     name = name or f"d{number}"
     previous = None if number == 1 else f"d{number - 1}"
     entry = ChainEntry(UNIT, f"id-{name}", number, name, previous)
-    return Record(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
+    return StoredEvent(entry, "senyum.unit.audit.v1", NOW, None, "kid", f"jws-{name}")
 
 
 def named_head(number: int) -> NamedHead:
@@ -60,22 +60,22 @@ def test_what_a_batch_committed_is_there_after_reopening(store: Store, path: Pat
     add(store, 2, 1)
     store.close()
     with closing(Store(path)) as again:
-        assert again.change_tokens(UNIT) == ["jws-d1", "jws-d2"]
+        assert again.signed_events(UNIT) == ["jws-d1", "jws-d2"]
 
 
 def test_a_batch_that_fails_leaves_nothing(store: Store) -> None:
     with pytest.raises(StoreError, match="UNIQUE"):
         add(store, 1, 1)
-    assert store.change_tokens(UNIT) == []
+    assert store.signed_events(UNIT) == []
     add(store, 1)
-    assert store.change_tokens(UNIT) == ["jws-d1"]
+    assert store.signed_events(UNIT) == ["jws-d1"]
 
 
 def test_neighbours(store: Store) -> None:
     add(store, 11, 13)
     with store.batch():
         store.add(record(12, "rival"), NOW)
-        store.name_head(named_head(12), NOW)
+        store.record_head(named_head(12), NOW)
         found = store.neighbours(record(12).entry)
     assert found == Neighbours(
         same_id=None,
@@ -88,15 +88,15 @@ def test_neighbours(store: Store) -> None:
 
 def test_a_named_head_only_moves_on(store: Store) -> None:
     with store.batch():
-        store.name_head(named_head(5), NOW)
-        store.name_head(named_head(4), NOW)
+        store.record_head(named_head(5), NOW)
+        store.record_head(named_head(4), NOW)
     with store.batch():
         assert (store.head(UNIT, 5), store.head(UNIT, 4)) == ("d5", None)
 
 
 def report(store: Store, *gaps: Gap, healed: Sequence[Gap] = ()) -> list[GapChange]:
     with store.batch():
-        return store.note_gaps({UNIT: gaps}, {UNIT: healed} if healed else {}, AT)
+        return store.record_gaps({UNIT: gaps}, {UNIT: healed} if healed else {}, AT)
 
 
 def change(gap: Gap, *, healed: bool, ongoing: bool) -> GapChange:
@@ -106,13 +106,13 @@ def change(gap: Gap, *, healed: bool, ongoing: bool) -> GapChange:
 def test_standing_after_a_restart(store: Store) -> None:
     add(store, 2, 3, 6)
     with store.batch():
-        store.name_head(named_head(8), NOW)
+        store.record_head(named_head(8), NOW)
     assert [each.gaps for each in report(store, Gap(4, 5))] == [(Gap(4, 5),)]
     assert report(store, Gap(4, 5)) == []
-    assert store.standings() == {
+    assert store.chain_statuses() == {
         UNIT: ChainStatus(8, (Gap(1, 1), Gap(4, 5), Gap(7, 8)), (Gap(4, 5),))
     }
-    assert list(store.present({UNIT: [Gap(1, 5)]})) == [(UNIT, Gap(2, 3))]
+    assert list(store.stored_ranges({UNIT: [Gap(1, 5)]})) == [(UNIT, Gap(2, 3))]
 
 
 def test_a_gap_is_reported_and_healed_once_however_it_is_cut(store: Store) -> None:
@@ -128,9 +128,9 @@ def test_a_gap_is_reported_and_healed_once_however_it_is_cut(store: Store) -> No
     add(store, 6, 7, 8)
     last = change(Gap(5, 8), healed=True, ongoing=False)
     assert report(store, healed=[Gap(5, 8)]) == [last], "the last of the outage"
-    later = AT + AGAIN
+    later = AT + SAME_OUTAGE
     with store.batch():
-        (another,) = store.note_gaps({UNIT: [Gap(10, 11)]}, {}, later)
+        (another,) = store.record_gaps({UNIT: [Gap(10, 11)]}, {}, later)
     assert not another.ongoing
 
 
@@ -138,34 +138,37 @@ def test_what_is_missing_for_ever_silences_no_later_outage(store: Store) -> None
     add(store, 1, 3)
     assert not report(store, Gap(2, 2))[0].ongoing
     with store.batch():
-        (soon,) = store.note_gaps({UNIT: [Gap(4, 4)]}, {}, AT + AGAIN / 2)
-        (later,) = store.note_gaps({UNIT: [Gap(5, 6)]}, {}, AT + 2 * AGAIN)
+        (soon,) = store.record_gaps({UNIT: [Gap(4, 4)]}, {}, AT + SAME_OUTAGE / 2)
+        (later,) = store.record_gaps({UNIT: [Gap(5, 6)]}, {}, AT + 2 * SAME_OUTAGE)
     assert (soon.ongoing, soon.outage) == (True, NOW)
-    assert (later.ongoing, later.outage) == (False, (AT + 2 * AGAIN).isoformat("T", "milliseconds"))
+    assert (later.ongoing, later.outage) == (
+        False,
+        (AT + 2 * SAME_OUTAGE).isoformat("T", "milliseconds"),
+    )
 
 
 def test_a_unit_known_only_by_its_state_has_a_standing(store: Store) -> None:
     with store.batch():
-        store.name_head(named_head(3), NOW)
-    assert store.standings() == {UNIT: ChainStatus(3, (Gap(1, 3),), ())}
+        store.record_head(named_head(3), NOW)
+    assert store.chain_statuses() == {UNIT: ChainStatus(3, (Gap(1, 3),), ())}
 
 
 def test_a_refused_message_is_kept_once_and_counted(store: Store, path: Path) -> None:
-    refusal = Rejection.of("a/b", "malformed", "why", b"x" * 100, keep=10)
+    refusal = Rejection.from_message("a/b", "malformed", "why", b"x" * 100, keep=10)
     with store.batch():
-        store.refuse(refusal, NOW)
-        store.refuse(refusal, NOW)
-    (kept,) = list(store.refusals("malformed"))
+        store.add_rejection(refusal, NOW)
+        store.add_rejection(refusal, NOW)
+    (kept,) = list(store.rejections("malformed"))
     assert (kept.payload, kept.size) == (b"x" * 10, 100)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT times FROM refused").fetchall() == [(2,)]
     with store.batch():
         store.drop_rejection(kept)
-    assert list(store.refusals("malformed")) == []
+    assert list(store.rejections("malformed")) == []
 
 
 def refusal(number: int, flaw: str = "malformed") -> Rejection:
-    return Rejection.of("a/b", flaw, "why", f"message {number}".encode(), keep=100)
+    return Rejection.from_message("a/b", flaw, "why", f"message {number}".encode(), keep=100)
 
 
 def test_a_flood_of_refusals_costs_each_message_the_same(
@@ -186,20 +189,22 @@ def test_a_flood_of_refusals_costs_each_message_the_same(
             with store.batch():
                 for number in range(1000):
                     content = f"{part}.{number}".encode()
-                    store.refuse(Rejection.of("t", "payload", "why", content, 100), "now")
+                    store.add_rejection(
+                        Rejection.from_message("t", "payload", "why", content, 100), "now"
+                    )
             assert len(looks) <= 2 * 1000 / 10 + 5
-        assert 1000 <= len(list(store.refusals("payload"))) < 1010
+        assert 1000 <= len(list(store.rejections("payload"))) < 1010
 
 
 def test_a_flood_of_refusals_keeps_the_newest_and_counts_the_rest(path: Path) -> None:
     with closing(Store(path, refused_kept=10)) as store:
         with store.batch():
-            store.refuse(refusal(0, "type"), NOW)
-            store.refuse(refusal(0, "type"), NOW)
+            store.add_rejection(refusal(0, "type"), NOW)
+            store.add_rejection(refusal(0, "type"), NOW)
         for number in range(1, 26):
             with store.batch():
-                store.refuse(refusal(number), NOW)
-        kept = [found.payload for found in store.refusals("malformed", "type")]
+                store.add_rejection(refusal(number), NOW)
+        kept = [found.payload for found in store.rejections("malformed", "type")]
     assert kept == [f"message {number}".encode() for number in range(16, 26)]
     with closing(sqlite3.connect(path)) as db:
         counted = dict(db.execute("SELECT flaw, times FROM refused_before").fetchall())
@@ -209,18 +214,18 @@ def test_a_flood_of_refusals_keeps_the_newest_and_counts_the_rest(path: Path) ->
 def test_refusals_may_be_forgiven_while_they_are_read(store: Store) -> None:
     with store.batch():
         for number in range(5):
-            store.refuse(refusal(number), NOW)
+            store.add_rejection(refusal(number), NOW)
     seen = []
-    for found in store.refusals("malformed"):
+    for found in store.rejections("malformed"):
         seen.append(found)
         with store.batch():
             store.drop_rejection(found)
     assert seen == [refusal(number) for number in range(5)]
-    assert list(store.refusals("malformed")) == []
+    assert list(store.rejections("malformed")) == []
 
 
 def test_long_words_of_a_stranger_are_cut() -> None:
-    cut = Rejection.of("t" * 60_000, "topic", "w" * 60_000, b"p" * 60_000, keep=10)
+    cut = Rejection.from_message("t" * 60_000, "topic", "w" * 60_000, b"p" * 60_000, keep=10)
     assert (len(cut.topic), len(cut.why), len(cut.payload)) == (256, 500, 10)
 
 
@@ -296,4 +301,4 @@ def test_a_full_disk_is_a_store_error_and_keeps_what_was(store: Store) -> None:
     with pytest.raises(StoreError, match="full") as raised:
         add(store, *range(2, 500))
     assert raised.value.exit_status == 1
-    assert store.change_tokens(UNIT) == ["jws-d1"]
+    assert store.signed_events(UNIT) == ["jws-d1"]

@@ -15,7 +15,7 @@ from wires import OLD_REFUSAL, Wire
 from edge.errors import LinkError, LinkRefused, SenyumError, StoreError
 from edge.mqtt.connection import connect_client, new_client
 from edge.settings import BrokerSettings
-from senyum_central.ingest.ingestor import Message
+from senyum_central.ingest.message import Message
 from senyum_central.ingest.subscriber import Subscriber
 from senyum_central.ingest.subscriptions import OWN_EXPIRY_S, SHARED_EXPIRY_S
 

@@ -21,9 +21,9 @@ from edge.cli import main
 from edge.contract.keys import KeySet, add_registration
 from senyum_central.evidence import bundle
 from senyum_central.evidence.chain import ChainDefect
-from senyum_central.evidence.verifier import VerificationReport, judge
+from senyum_central.evidence.verifier import VerificationReport, verify_export
+from senyum_central.store.event_store import Store
 from senyum_central.store.queries import Period
-from senyum_central.store.store import Store
 
 DAY = date(2026, 3, 2)
 LOBBY, GATE = Door("lobby-1"), Door("gate-2")
@@ -55,7 +55,7 @@ KEYS: KeySet = keys_of(LOBBY, GATE)
 
 
 def check(content: bytes, keys: KeySet = KEYS) -> VerificationReport:
-    verdict = judge(content.splitlines(keepends=True), keys)
+    verdict = verify_export(content.splitlines(keepends=True), keys)
     assert all(found.text for found in verdict.findings)
     return verdict
 
@@ -90,7 +90,7 @@ def test_an_export_is_good_and_says_what_proves_it(place: Place) -> None:
         *["event", "event", "head"],
         *["before", "event", "event", "event", "after"],
     ]
-    gate, lobby = verdict.accounts
+    gate, lobby = verdict.units
     assert (gate.events, gate.first, gate.last) == (2, 1, 2)
     assert gate.proven == "its word of 2026-03-02 09:00:00 UTC up to event 2"
     assert (lobby.events, lobby.first, lobby.last) == (3, 2, 4)

@@ -13,10 +13,11 @@ from edge.cli import main
 from edge.contract.keys import KeySet
 from edge.types import AuditCode
 from senyum_central.evidence.chain import ChainDefect
-from senyum_central.evidence.verifier import VerificationReport, judge
-from senyum_central.ingest.ingestor import Ingestor, ReceivedAt
+from senyum_central.evidence.verifier import VerificationReport, verify_export
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import ReceivedAt
+from senyum_central.store.event_store import Store
 from senyum_central.store.queries import Period
-from senyum_central.store.store import Store
 
 DAY = Period(date(2026, 3, 2), date(2026, 3, 2))
 NOON = datetime(2026, 3, 2, 2, tzinfo=UTC)
@@ -43,7 +44,7 @@ def judged(
     with closing(Store(tmp_path / "events.db")) as store:
         take_with(store, messages, everything)
         content = exported(store, DAY, everything)
-    return judge(content.splitlines(keepends=True), key_set)
+    return verify_export(content.splitlines(keepends=True), key_set)
 
 
 def take_with(store: Store, messages: list[object], key_set: KeySet) -> None:
@@ -67,7 +68,7 @@ def test_the_key_of_each_part_is_named(tmp_path: Path) -> None:
     ended = keys((first, None, NOON), (second, NOON, None))
     verdict = judged(tmp_path, chain((first, 3), (second, 2)), ended, first, second)
     assert verdict.findings == []
-    (account,) = verdict.accounts
+    (account,) = verdict.units
     assert [(part.kid, part.first, part.last) for part in account.keys] == [
         (first.key.kid, 1, 3),
         (second.key.kid, 4, 5),
@@ -106,7 +107,7 @@ def test_two_keys_in_turn_are_named_once(tmp_path: Path) -> None:
     assert found.fault is ChainDefect.KEYS
     assert f"key {first.key.kid} signed up to event 2, and key {second.key.kid}" in found.text
     assert "and then the first one again" in found.text
-    assert len(verdict.accounts[0].keys) == 5
+    assert len(verdict.units[0].keys) == 5
 
 
 def moved(

@@ -16,9 +16,9 @@ from contract.vector import EMPTY, GENUINE, UNSIGNED
 from edge.contract.envelope import RejectReason, Verified, verify
 from edge.contract.events import CloudEvent
 from edge.contract.keys import KeySet
-from senyum_central.ingest.chain_rules import Classification
 from senyum_central.ingest.ingestor import Ingestor
-from senyum_central.store.store import Store
+from senyum_central.store.chain_rules import Classification
+from senyum_central.store.event_store import Store
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
 Row = dict[str, str]

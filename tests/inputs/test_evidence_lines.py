@@ -21,8 +21,8 @@ from edge.contract.authority import sign_order
 from edge.contract.commands import REPLY_TYP
 from edge.contract.jose import b64url, from_b64url
 from senyum_central.evidence import bundle
+from senyum_central.store.event_store import Store
 from senyum_central.store.queries import Period
-from senyum_central.store.store import Store
 
 inputs = settings.get_profile("inputs")
 JSON = st.recursive(

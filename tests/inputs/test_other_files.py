@@ -10,7 +10,7 @@ from days import Door, key_file
 
 from edge.cli import main
 from edge.roster.wipe import replace_and_wipe
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 
 def unix_socket(path: Path) -> None:

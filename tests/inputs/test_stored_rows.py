@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from edge.cli import main
 from edge.system.clock import ClockState
 from edge.types import AuditCode
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 inputs = settings.get_profile("inputs")
 DAY = "2026-03-02"

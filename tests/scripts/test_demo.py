@@ -16,8 +16,9 @@ from edge.outbox.event_signer import ChainHead, EventSigner, SigningContext
 from edge.settings import GpioSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
 from edge.types import Attempt, Audit, AuditCode, Cue, CueName, Event, Outcome, Reason
-from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
-from senyum_central.store.store import Store
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message, ReceivedAt
+from senyum_central.store.event_store import Store
 from senyum_lab.demo.__main__ import main
 from senyum_lab.demo.pins import observed_board
 from senyum_lab.demo.proof import (

@@ -15,7 +15,7 @@ from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, Signi
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
 from edge.types import Attempt, Audit, AuditCode, LivenessResult, Match, Outcome, Reason
-from senyum_central.ingest.ingestor import Message, ReceivedAt
+from senyum_central.ingest.message import Message, ReceivedAt
 
 PERSON = "4f2a1b2c3d4e5f60718293a4b5c6d7e8"
 START = datetime(2026, 3, 2, 0, 31, 4, tzinfo=UTC)  # 07:31:04 in Jakarta

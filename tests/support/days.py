@@ -17,10 +17,11 @@ from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Direction, Match, Outcome, Reason
 from senyum_central.evidence import bundle
 from senyum_central.evidence.entries import Defect
-from senyum_central.evidence.evidence import EvidenceReader
-from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.evidence.reader import EvidenceReader
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message, ReceivedAt
+from senyum_central.store.event_store import Store
 from senyum_central.store.queries import EventReader, Period
-from senyum_central.store.store import Store
 
 ANI, BUDI = "a" * 32, "b" * 32
 
@@ -98,7 +99,7 @@ def exported(store: Store, period: Period, keys: KeySet) -> bytes:
     with shelf.snapshot():
         evidence = EvidenceReader(shelf, keys, period, defects.append, lambda _: None)
         written = datetime(2026, 3, 3, tzinfo=UTC)
-        bundle.write(out, shelf, evidence, period, defects.append, written=written)
+        bundle.write_bundle(out, shelf, evidence, period, defects.append, written=written)
     return out.getvalue()
 
 

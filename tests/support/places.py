@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 from senyum_lab.servers.postgres import PrivatePostgres, program
 
 _NUMBERS = itertools.count(1)

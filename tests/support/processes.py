@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.mqtt.connection import connect_client, new_client
-from senyum_central.ingest.ingestor import Message
+from senyum_central.ingest.message import Message
 from senyum_lab.servers.mosquitto import PrivateBroker
 
 PROGRAM = [sys.executable, "-c", "import sys; from edge.cli import main; sys.exit(main())"]

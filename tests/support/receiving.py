@@ -11,11 +11,12 @@ from typing import Self
 from edge.contract.keys import KeySet
 from edge.errors import SenyumError
 from edge.settings import BrokerSettings
-from senyum_central.ingest.ingestor import Ingestor, ReceivedAt
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import ReceivedAt
 from senyum_central.ingest.notices import Notice, NoticeKind
 from senyum_central.ingest.receiver import Receiver
 from senyum_central.ingest.subscriber import Subscriber
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 
 class Central:

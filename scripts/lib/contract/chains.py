@@ -11,7 +11,7 @@ from edge.contract.jose import digest
 from edge.contract.topics import TopicKind
 from edge.outbox.event_signer import ChainHead
 from edge.types import AuditCode
-from senyum_central.ingest.chain_rules import Classification
+from senyum_central.store.chain_rules import Classification
 
 DUPLICATE, FORK = Classification.DUPLICATE.value, Classification.FORK.value
 Row = tuple[bytes, TopicKind, str, str, str]  # message, topic, verdict, missing afterwards, about

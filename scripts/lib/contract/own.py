@@ -7,9 +7,10 @@ from pathlib import Path
 from contract.vector import EMPTY, GENUINE, UNSIGNED
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName
-from senyum_central.ingest.ingestor import Ingestor, Message, ReceivedAt
+from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.message import Message, ReceivedAt
 from senyum_central.ingest.notices import NoticeKind
-from senyum_central.store.store import Store
+from senyum_central.store.event_store import Store
 
 
 def instant(received: int) -> ReceivedAt:
@@ -41,7 +42,7 @@ def missing(store: Store, topic: str) -> str:
         source = UnitName(*topic.split("/")[2:5]).source
     except (TypeError, ValueError):
         return "-"
-    standing = store.standings().get(source)
+    standing = store.chain_statuses().get(source)
     gaps = standing.missing if standing else ()
     text = [str(gap.first) if len(gap) == 1 else f"{gap.first}-{gap.last}" for gap in gaps]
     return ",".join(text) or "-"

@@ -17,8 +17,7 @@ from pathlib import Path
 from edge.cli import main as senyum
 from edge.contract.keys import KeySet, SigningKey
 from edge.contract.topics import UnitName
-from senyum_central.ingest.message import Message, ReceivedAt
-from senyum_central.ingest.message_check import RejectedMessage, check_message
+from senyum_central.ingest.message import Message, ReceivedAt, RejectedMessage, check_message
 from senyum_lab.fuzzing.signed_events.central import (
     CONFIGURATIONS,
     CentralServer,
@@ -177,7 +176,7 @@ class SignedFuzzRun:
             found = check_message(Message(each.topic, each.payload), self._keys, ReceivedAt.now())
             refused = isinstance(found, RejectedMessage)
             if ruling is not Ruling.KEEP and refused != (ruling is Ruling.REFUSE):
-                why = found.refusal.why if isinstance(found, RejectedMessage) else "accepted"
+                why = found.rejection.why if isinstance(found, RejectedMessage) else "accepted"
                 yield f"message {each.number} ({each.kind}): {ruling} by the contract, {why[:300]}"
 
 

@@ -5,34 +5,43 @@ one piece of the chain, up to a genuine event beyond each end. So a row that was
 elsewhere or given another time leaves a gap, and is found by it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from edge.contract.envelope import EnvelopeRejected, verify
 from edge.contract.events import AttendanceEvent, AuditEvent
 from edge.contract.keys import KeySet
 from edge.contract.topics import UnitName
 from edge.system.clock import ClockState
-from senyum_central.evidence.chain import Segment, key_changes
+from senyum_central.evidence.chain import Segment, find_breaks, key_changes
 from senyum_central.evidence.entries import (
     NOTES,
     DatedEvent,
     Defect,
+    EntryMark,
+    LostDays,
     Note,
     RowEvidence,
     Span,
     UnitEvidence,
     by_number,
-    keep,
     reaches,
+    row_evidence,
     spans,
 )
-from senyum_central.evidence.row_check import as_moment, check, short
-from senyum_central.evidence.unit_chain import Judging, latest
-from senyum_central.ingest.gaps import Gap
-from senyum_central.store.queries import ChainEvidence, EventReader, Period, unit_of, zone
-from senyum_central.store.time_correction import Anchor, nearest
+from senyum_central.evidence.row_check import as_moment, check
+from senyum_central.store.gaps import Gap
+from senyum_central.store.queries import (
+    ChainEvidence,
+    EventReader,
+    Period,
+    parse_unit,
+    shorten,
+    zone_or_utc,
+)
+from senyum_central.store.time_correction import Anchor, nearest_anchor_time
 from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
 
 _MARGIN = timedelta(hours=15)  # between UTC and any zone
@@ -40,6 +49,102 @@ _HALF_A_DAY = timedelta(hours=12)  # read after the days in any case: people lea
 _PORTION = 200  # numbers read at a time beyond what the columns say
 _SILENT = timedelta(minutes=15)  # a unit says every minute how it is
 _DAY = timedelta(days=1)
+
+
+class UnitChainCheck:
+    """Reports the defects of one unit that concern the days; the others are left alone."""
+
+    def __init__(
+        self,
+        found: UnitEvidence,
+        period: Period,
+        place: ZoneInfo,
+        apart: list[Gap],
+        report: Callable[[Defect], None],
+    ) -> None:
+        """`apart` are numbers that the unit gave under other names."""
+        self._found = found
+        self._period = period
+        self._place = place
+        self._apart = apart
+        self._report = report
+        self._begin = datetime.combine(period.first, time(), place).astimezone(UTC)
+        self.end = datetime.combine(period.last + _DAY, time(), place).astimezone(UTC)
+
+    def report(self, note: Note, text: str) -> None:
+        self._report(Defect(note, self._found.unit.source, text))
+
+    def concerns_period(self, since: datetime | None, until: datetime | None) -> bool:
+        """Whether something between two moments, None if unknown, may be of the days."""
+        return (since is None or since < self.end) and (until is None or until >= self._begin)
+
+    def check_row(self, entry: RowEvidence, span: Span) -> None:
+        """Report a row that is not as it was signed, or proves nothing."""
+        assert entry.fault is not None, "nothing is wrong with it"
+        if entry.usable and entry.moment is not None:
+            span = entry.moment, entry.moment
+        note = NOTES[entry.fault]
+        claims = [
+            claim for claim in entry.claims if self.concerns_period(claim.moment, claim.moment)
+        ]
+        if not claims and not self.concerns_period(*span):
+            return
+        self.report(note, f"{entry.name}: {entry.why}")
+        for claim in claims:
+            day = claim.moment.astimezone(self._place).date()
+            self._found.marks.append(EntryMark(claim.person, day, note, self._found.unit))
+        if not entry.usable:
+            self._mark_lost(span)
+
+    def check_chain(
+        self, pieces: list[tuple[Segment, Span]], noted: frozenset[int], *, is_first: bool
+    ) -> frozenset[int]:
+        """Report what is missing and forked; returns the numbers that are forked.
+
+        `noted` are those that a receiver reported. `is_first`: nothing is stored before.
+        """
+        spans = {id(piece): span for piece, span in pieces}
+        forks = set(noted)
+        named = set()
+        for each in find_breaks([piece for piece, _ in pieces], "rows"):
+            span = spans[id(each.segment)]
+            if each.gap is not None:
+                self.report_missing(each.gap, span)
+            else:
+                forks.add(each.segment.sequence)
+                if self.concerns_period(span[1], span[1]):
+                    self.report(Note.FORK, each.text)
+                    named.add(each.segment.sequence)
+        for piece, (_, own) in pieces:
+            if piece.sequence in noted - named and self.concerns_period(own, own):
+                self.report(Note.FORK, f"event {piece.sequence} was reported as forked")
+                named.add(piece.sequence)
+        if is_first and pieces:
+            first, (_, own) = pieces[0]
+            self.report_missing(Gap(1, first.sequence - 1), (None, own))
+        return frozenset(forks)
+
+    def report_missing(self, gap: Gap, span: Span) -> None:
+        """Report numbers that are not stored, unless they are of another name."""
+        if gap.first > gap.last or not self.concerns_period(*span):
+            return
+        for part in gap.minus(self._apart):
+            self.report(Note.GAP, f"{part}: {self._mark_lost(span)}")
+            self._found.gaps.append(part)
+
+    def _mark_lost(self, span: Span) -> str:
+        """Note the days of a span, and return them in words."""
+        since, until = (each and each.astimezone(self._place).date() for each in span)
+        first, last = self._period.first, self._period.last
+        begin = first if since is None else max(first, since)
+        end = max(begin, last if until is None else min(last, until))
+        self._found.lost.add(LostDays(self._found.unit, begin, end))
+        return f"{begin}" if begin == end else f"{begin} to {end}"
+
+
+def latest(moments: Iterable[datetime | None]) -> datetime | None:
+    """Return the latest moment that is known."""
+    return max((each for each in moments if each is not None), default=None)
 
 
 class EvidenceReader:
@@ -73,8 +178,8 @@ class EvidenceReader:
 
     def units(self, site: str | None = None, name: str | None = None) -> Iterator[UnitEvidence]:
         """Read the units of a site, or of a name; reports rows that belong to no unit."""
-        for row in self._shelf.strays():
-            filed = short(row.values["unit"])
+        for row in self._shelf.rows_without_unit():
+            filed = shorten(row.values["unit"])
             self._report(Defect(Note.ALTERED, filed, f"{row}: is filed under no unit"))
         known = self._shelf.units(site, name)
         for unit in known:
@@ -90,15 +195,15 @@ class EvidenceReader:
         self._date(unit, entries)
         forks = self._judge(unit, entries, found, is_first=is_first, is_last=is_last)
         for entry in entries:
-            if entry.item is None or entry.moment is None:
+            if entry.attempt is None or entry.moment is None:
                 continue
-            words = [*entry.item.notes]
+            words = [*entry.attempt.notes]
             if entry.fault is not None:
                 words.append(NOTES[entry.fault])
-            if entry.item.number in forks:
+            if entry.attempt.number in forks:
                 words.append(Note.FORK)
-            local = entry.moment.astimezone(zone(entry.zone))
-            found.items.append(replace(entry.item, moment=local, notes=tuple(words)))
+            local = entry.moment.astimezone(zone_or_utc(entry.zone))
+            found.attempts.append(replace(entry.attempt, moment=local, notes=tuple(words)))
         found.numbers = [*self._numbers(entries)]
         return found
 
@@ -110,22 +215,22 @@ class EvidenceReader:
         entries = [] if gap is None else self._read(unit, gap)
         whole = Gap(1, 0) if gap is None else gap
         is_last = True
-        before, after = self._shelf.beside(unit, whole, _PORTION)
+        before, after = self._shelf.adjacent_ranges(unit, whole, _PORTION)
         while before is not None and not reaches(by_number(entries), self._window[0], -1):
             entries += self._read(unit, before)
             whole = Gap(before.first, whole.last)
-            before = self._shelf.beside(unit, whole, _PORTION)[0]
+            before = self._shelf.adjacent_ranges(unit, whole, _PORTION)[0]
         while after is not None:
             if reaches(by_number(entries)[::-1], self._window[1], 1):
                 is_last = False
                 break
             entries += self._read(unit, after)
             whole = Gap(whole.first, after.last)
-            after = self._shelf.beside(unit, whole, _PORTION)[1]
+            after = self._shelf.adjacent_ranges(unit, whole, _PORTION)[1]
         return by_number(entries), before is None, is_last
 
     def _read(self, unit: UnitName, gap: Gap) -> list[RowEvidence]:
-        return [keep(check(row, unit, self._keys)) for row in self._shelf.rows(unit, gap)]
+        return [row_evidence(check(row, unit, self._keys)) for row in self._shelf.rows(unit, gap)]
 
     def _date(self, unit: UnitName, entries: list[RowEvidence]) -> None:
         """Date the events that the unit was not sure of, by its anchors."""
@@ -145,33 +250,33 @@ class EvidenceReader:
             undated = entry.undated
             if undated is None:
                 continue
-            corrected = nearest(anchors[undated.boot_id], undated.monotonic_ns)
+            corrected = nearest_anchor_time(anchors[undated.boot_id], undated.monotonic_ns)
             entry.moment = corrected or entry.moment
             entry.sure = corrected is not None
-            if entry.item is not None:
+            if entry.attempt is not None:
                 dated = DatedEvent.UNCERTAIN if corrected is None else DatedEvent.CORRECTED
-                entry.item = replace(entry.item, notes=(str(dated),))
+                entry.attempt = replace(entry.attempt, notes=(str(dated),))
 
     def _all_moves(self) -> dict[UnitRename, str]:
         """Return the changes of name that units signed, wherever the store says they are."""
         if self._moves is not None:
             return self._moves
         self._moves = {}
-        for source, number in self._shelf.moves():
-            unit = unit_of(source)
+        for source, number in self._shelf.renames():
+            unit = parse_unit(source)
             known = unit is not None and type(number) is int
             entries = self._read(unit, Gap(number, number)) if unit and known else []
             moves = _moves_of(entries)
             self._moves |= moves
             if not moves:
-                text = f"is stored as moved at event {short(number)}, and did not sign that"
-                self._report(Defect(Note.ALTERED, short(source), text))
+                text = f"is stored as moved at event {shorten(number)}, and did not sign that"
+                self._report(Defect(Note.ALTERED, shorten(source), text))
         return self._moves
 
     def _numbers(self, entries: list[RowEvidence]) -> Iterator[int]:
         """Yield which numbers are of the days, as the columns have them."""
         for entry, (since, until) in zip(entries, spans(entries), strict=True):
-            place = zone(entry.zone)
+            place = zone_or_utc(entry.zone)
             if entry.moment is not None:
                 moments = [entry.moment]
             else:
@@ -194,17 +299,17 @@ class EvidenceReader:
     ) -> frozenset[int]:
         """Report what is wrong with the chain; returns the numbers that are forked."""
         moves = self._all_moves() | _moves_of(entries)
-        place = zone(next((entry.zone for entry in entries if entry.zone), "UTC"))
+        place = zone_or_utc(next((entry.zone for entry in entries if entry.zone), "UTC"))
         apart = numbered_under_other_names(moves, unit.source)
-        judging = Judging(found, self._period, place, apart, self._report)
+        judging = UnitChainCheck(found, self._period, place, apart, self._report)
         own: dict[str, tuple[Segment, Span]] = {}
         for entry, span in zip(entries, spans(entries), strict=True):
             if entry.fault is not None:
-                judging.row(entry, span)
-            if entry.piece is not None and entry.piece.unit == unit:
-                own.setdefault(entry.piece.digest or entry.name, (entry.piece, span))
+                judging.check_row(entry, span)
+            if entry.segment is not None and entry.segment.unit == unit:
+                own.setdefault(entry.segment.digest or entry.name, (entry.segment, span))
         pieces = [*own.values()]
-        forks = judging.chain(pieces, self._shelf.forks(unit), is_first=is_first)
+        forks = judging.check_chain(pieces, self._shelf.forks(unit), is_first=is_first)
         chain = [piece for piece, _ in pieces]
         if is_last:
             digests = {piece.sequence: piece.digest for piece in chain}
@@ -220,7 +325,11 @@ class EvidenceReader:
         return forks
 
     def _end(
-        self, unit: UnitName, pieces: list[tuple[Segment, Span]], left: list[int], judging: Judging
+        self,
+        unit: UnitName,
+        pieces: list[tuple[Segment, Span]],
+        left: list[int],
+        judging: UnitChainCheck,
     ) -> list[Segment]:
         """Hold the newest event against what the unit said of its end; returns that.
 
@@ -231,7 +340,7 @@ class EvidenceReader:
         head = self._head(unit, judging)
         if head is not None:
             if head.sequence > last:
-                judging.missing(Gap(last + 1, head.sequence), (newest, head.moment))
+                judging.report_missing(Gap(last + 1, head.sequence), (newest, head.moment))
             named = {piece.digest for piece, _ in pieces if piece.sequence == head.sequence}
             if named and "" not in named and head.digest not in named:
                 text = f"event {head.sequence} is not the one that the unit named"
@@ -239,10 +348,10 @@ class EvidenceReader:
             newest = latest([newest, head.moment])
         went = min((number for number in left if number > last), default=None)
         if went is not None:
-            judging.missing(Gap(last + 1, went - 1), (newest, None))
+            judging.report_missing(Gap(last + 1, went - 1), (newest, None))
         elif self._has_ended(unit, newest):
             pass
-        elif head is None and pieces and judging.matters(newest, None):
+        elif head is None and pieces and judging.concerns_period(newest, None):
             judging.report(Note.UNPROVEN, f"nothing shows that event {last} is its last")
         elif newest is not None and newest < min(judging.end, self._now) - _SILENT:
             when = f"{newest:%Y-%m-%d %H:%M} UTC"
@@ -256,7 +365,7 @@ class EvidenceReader:
             key.not_after is not None and key.not_after <= newest + _SILENT for key in keys
         )
 
-    def _head(self, unit: UnitName, judging: Judging) -> Segment | None:
+    def _head(self, unit: UnitName, judging: UnitChainCheck) -> Segment | None:
         """Return what the newest state or health of a unit says of its chain, if that is proven."""
         proof = self._shelf.head(unit)
         if proof is None:
@@ -293,7 +402,7 @@ class EvidenceReader:
 def _moves_of(entries: list[RowEvidence]) -> dict[UnitRename, str]:
     """Return the changes of name that were signed, each with the digest that it follows."""
     return {
-        entry.move: entry.piece.previous or ""
+        entry.rename: entry.segment.previous or ""
         for entry in entries
-        if entry.move is not None and entry.piece is not None
+        if entry.rename is not None and entry.segment is not None
     }

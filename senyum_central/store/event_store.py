@@ -13,24 +13,22 @@ from pathlib import Path
 from sqlalchemy import bindparam, delete, func, select
 
 from edge.contract.events import AttendanceEvent, AuditEvent
-from senyum_central.ingest.chain_rules import ChainEntry, Neighbours
-from senyum_central.ingest.gaps import ChainStatus, Gap
-from senyum_central.store import stored_renames as moving
 from senyum_central.store.chain_cache import ChainCache
+from senyum_central.store.chain_rules import ChainEntry, Neighbours
 from senyum_central.store.database import Database
+from senyum_central.store.gaps import ChainStatus, Gap
 from senyum_central.store.missing_events import GapChange, Gaps, MissingEvents
-from senyum_central.store.rejections import REFUSED_KEPT, Rejection, RejectionStore
+from senyum_central.store.rejections import REJECTIONS_KEPT, Rejection, RejectionStore
 from senyum_central.store.schema import EVENT, FORK, HEAD, KEY_FILE, LATER, MOVE, UNDATED
 from senyum_central.store.time_correction import TimeCorrection
-from senyum_central.store.unit_renames import UnitRename
-
-__all__ = ["NamedHead", "Record", "Rejection", "Store", "UnknownEvent"]
+from senyum_central.store.unit_renames import UnitRename, record_rename
+from senyum_central.store.unknown_events import UnknownEvent
 
 _ARRIVALS = 5000  # events that are read at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class StoredEvent:
     """A genuine event as it is stored."""
 
     entry: ChainEntry
@@ -52,18 +50,6 @@ class NamedHead:
     jws: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownEvent:
-    """An event that its unit signed, of a type that this program does not know."""
-
-    unit: str
-    sequence: int
-    digest: str
-    type: str
-    topic: str
-    jws: str
-
-
 class Store:
     """An SQLite file, or a PostgreSQL database by its address (see `database.parse_url`).
 
@@ -74,7 +60,7 @@ class Store:
     def __init__(
         self,
         where: Path | str,
-        refused_kept: int = REFUSED_KEPT,
+        refused_kept: int = REJECTIONS_KEPT,
         *,
         password: Path | None = None,
         read_only: bool = False,
@@ -84,7 +70,7 @@ class Store:
         self._refused = RejectionStore(self.database, refused_kept)
         self._near: ChainCache | None = None  # inside a batch
         self._dating: TimeCorrection | None = None  # likewise
-        self._newest = self._number()
+        self._newest = self._newest_number()
 
     def close(self) -> None:
         """Close the connection; nothing is pending outside a batch."""
@@ -98,21 +84,21 @@ class Store:
         """
         try:
             with self.database.transaction():
-                changed = self._number() != self._newest
+                changed = self._newest_number() != self._newest
                 self._near = ChainCache(self.database)
                 self._dating = TimeCorrection(self.database)
                 self._near.fetch(entries)
                 yield
                 self._near.flush()
                 self._dating.flush()
-                newest = self._number()
+                newest = self._newest_number()
         finally:
             self._near = self._dating = None
         if not changed:
             self._newest = newest
 
     @contextmanager
-    def attempt(self) -> Iterator[None]:
+    def savepoint(self) -> Iterator[None]:
         """Inside a batch: all that is written inside is kept on a normal exit, else undone.
 
         The batch goes on in both cases.
@@ -127,11 +113,11 @@ class Store:
             self._near, self._dating = ChainCache(self.database), TimeCorrection(self.database)
 
     @property
-    def _here(self) -> ChainCache:
+    def _active_cache(self) -> ChainCache:
         assert self._near is not None, "only inside a batch"
         return self._near
 
-    def _number(self) -> int:
+    def _newest_number(self) -> int:
         with self.database.reading():
             return int(self.database.one(select(func.max(EVENT.c.number))) or 0)
 
@@ -155,17 +141,17 @@ class Store:
 
     def neighbours(self, entry: ChainEntry) -> Neighbours:
         """Return what is stored around `entry`."""
-        return self._here.neighbours(entry)
+        return self._active_cache.neighbours(entry)
 
     def head(self, unit: str, sequence: int) -> str | None:
         """Return the chain head that a state or health named for exactly this number."""
-        return self._here.head(unit, sequence)
+        return self._active_cache.head(unit, sequence)
 
     def digests(self, unit: str, sequence: int) -> frozenset[str]:
         """Return the digests of the events stored under this number."""
-        return self._here.digests(unit, sequence)
+        return self._active_cache.digests(unit, sequence)
 
-    def add(self, record: Record, received_at: str) -> None:
+    def add(self, record: StoredEvent, received_at: str) -> None:
         """Store an event whose id is not stored yet."""
         entry = record.entry
         row = {
@@ -181,9 +167,9 @@ class Store:
             "jws": record.jws,
             "received_at": received_at,
         }
-        self._here.add(entry, row)
+        self._active_cache.add(entry, row)
 
-    def add_later(self, later: UnknownEvent, received_at: str) -> bool:
+    def add_unknown_event(self, later: UnknownEvent, received_at: str) -> bool:
         """Keep an event of a later contract; returns whether it is news."""
         return self.database.put_new(
             LATER,
@@ -196,26 +182,26 @@ class Store:
             received_at=received_at,
         )
 
-    def drop_later(self, digest: str) -> None:
+    def drop_unknown_event(self, digest: str) -> None:
         """Remove an event of a later contract that is stored as an event by now."""
         self.database.run(
             delete(LATER).where(LATER.c.digest == bindparam("which")), {"which": digest}
         )
 
-    def date(self, event: AttendanceEvent | AuditEvent) -> None:
+    def record_clock(self, event: AttendanceEvent | AuditEvent) -> None:
         """Note a genuine event's clock, and what an anchor says about others' times."""
         assert self._dating is not None, "only inside a batch"
-        self._dating.note(event)
+        self._dating.record(event)
 
-    def move(self, event: AttendanceEvent | AuditEvent) -> UnitRename | None:
+    def record_rename(self, event: AttendanceEvent | AuditEvent) -> UnitRename | None:
         """Note where a chain goes on under another name; return the move, if the event is one."""
-        return moving.note(self.database, event)
+        return record_rename(self.database, event)
 
-    def refuse(self, refusal: Rejection, now: str) -> bool:
+    def add_rejection(self, refusal: Rejection, now: str) -> bool:
         """Keep a refused message; the same one again only counts. Returns whether it is news."""
         return self._refused.add(refusal, now)
 
-    def count_refused(self, refusal: Rejection) -> None:
+    def count_rejection(self, refusal: Rejection) -> None:
         """Count a refused message without keeping it."""
         self._refused.count(refusal.flaw, 1)
 
@@ -223,7 +209,7 @@ class Store:
         """Remove a refused message that has been accepted since."""
         self._refused.remove(refusal)
 
-    def name_head(self, head: NamedHead, now: str) -> None:
+    def record_head(self, head: NamedHead, now: str) -> None:
         """Remember the chain head of a state or health, unless a later one is known."""
         put = self.database.put(HEAD)
         values = {
@@ -243,57 +229,57 @@ class Store:
             ),
             values,
         )
-        self._here.name_head(head.unit, head.sequence, head.digest)
+        self._active_cache.set_head(head.unit, head.sequence, head.digest)
 
-    def note_key_file(self, path: Path, now: str) -> None:
+    def record_key_file(self, path: Path, now: str) -> None:
         """Remember which key set this receiver uses; `export` verifies with it by default."""
         with self.database.transaction():
             self.database.run(delete(KEY_FILE))
             row = {"path": str(path.resolve()), "noted_at": now}
             self.database.run(KEY_FILE.insert(), row)
 
-    def note_fork(self, unit: str, sequence: int, digest: str, why: str, now: str) -> bool:
+    def record_fork(self, unit: str, sequence: int, digest: str, why: str, now: str) -> bool:
         """Remember a fork; returns whether it is news."""
         return self.database.put_new(
             FORK, unit=unit, sequence=sequence, digest=digest, why=why, found_at=now
         )
 
-    def note_gaps(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
+    def record_gaps(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
         """Remember which numbers are missing and which gaps were filled; returns what is news.
 
         Other receivers may have noted some of it, and events may have come meanwhile.
         """
-        self._here.flush()
-        return self._missing.note(overdue, healed, now)
+        self._active_cache.flush()
+        return self._missing.record(overdue, healed, now)
 
     # --- reading --------------------------------------------------------------------------
 
-    def present(self, wanted: Gaps) -> Iterator[tuple[str, Gap]]:
+    def stored_ranges(self, wanted: Gaps) -> Iterator[tuple[str, Gap]]:
         """Yield the ranges of stored numbers inside of gaps, by unit."""
-        return self._missing.present(wanted)
+        return self._missing.stored_ranges(wanted)
 
-    def holes(self, wanted: Gaps) -> dict[str, list[Gap]]:
+    def missing_ranges(self, wanted: Gaps) -> dict[str, list[Gap]]:
         """Return what is missing inside of gaps: neither stored nor given under another name."""
-        return self._missing.holes(wanted)
+        return self._missing.missing_ranges(wanted)
 
-    def reported(self) -> dict[str, list[Gap]]:
+    def open_gaps(self) -> dict[str, list[Gap]]:
         """Return the gaps that are open, by unit, ascending."""
-        return self._missing.reported()
+        return self._missing.open_gaps()
 
-    def moves(self) -> int:
+    def count_renames(self) -> int:
         """Return how many moves are known: whether it is worth asking where they lead."""
         with self.database.reading():
             return int(self.database.one(select(func.count()).select_from(MOVE)) or 0)
 
-    def apart(self) -> dict[str, list[Gap]]:
+    def numbers_under_other_names(self) -> dict[str, list[Gap]]:
         """Return for each unit the numbers of its chain that it gave under other names."""
-        return self._missing.apart()
+        return self._missing.numbers_under_other_names()
 
-    def standings(self) -> dict[str, ChainStatus]:
+    def chain_statuses(self) -> dict[str, ChainStatus]:
         """Return what is stored, missing and reported of every unit that was ever heard of."""
-        return self._missing.standings()
+        return self._missing.chain_statuses()
 
-    def corrected(self, unit: str) -> dict[int, str]:
+    def corrected_times(self, unit: str) -> dict[int, str]:
         """Return the time that an anchor gave each event of no certain time, by its number."""
         query = select(UNDATED.c.sequence, UNDATED.c.corrected).where(
             UNDATED.c.unit == unit, UNDATED.c.corrected.is_not(None)
@@ -301,12 +287,12 @@ class Store:
         with self.database.reading():
             return dict(self.database.rows(query))
 
-    def refusals(self, *flaws: str) -> Iterator[Rejection]:
+    def rejections(self, *flaws: str) -> Iterator[Rejection]:
         """Yield the refused messages with one of these flaws, in the order of receipt.
 
         One at a time, and each may be forgiven on the way: all of them may not fit into memory.
         """
-        return self._refused.of(flaws)
+        return self._refused.with_flaws(flaws)
 
     def unknown_events(self) -> list[UnknownEvent]:
         """Return the events of later contracts."""
@@ -317,7 +303,7 @@ class Store:
             )
             return [UnknownEvent(*row) for row in rows]
 
-    def change_tokens(self, unit: str) -> list[str]:
+    def signed_events(self, unit: str) -> list[str]:
         """Return every stored JWS of a unit in the order of its chain."""
         query = select(EVENT.c.jws).where(EVENT.c.unit == unit)
         with self.database.reading():

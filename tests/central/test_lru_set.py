@@ -1,4 +1,4 @@
-from senyum_central.ingest.lru_set import LruSet
+from senyum_central.ingest.ingestor import LruSet
 
 
 def test_only_the_newest_are_remembered() -> None:

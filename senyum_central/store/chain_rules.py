@@ -56,12 +56,12 @@ class Neighbours:
 class ChainDecision:
     """The verdict, and for a fork the reason in words."""
 
-    verdict: Classification
-    why: str = ""
+    classification: Classification
+    reason: str = ""
     keep: bool = True  # whether the event is stored as an event
 
 
-def judge(entry: ChainEntry, stored: Neighbours) -> ChainDecision:
+def classify(entry: ChainEntry, stored: Neighbours) -> ChainDecision:
     """Say what `entry` is beside what is stored."""
     if stored.same_id == entry.digest:
         return ChainDecision(Classification.DUPLICATE, keep=False)
@@ -89,7 +89,7 @@ def _contradiction(entry: ChainEntry, stored: Neighbours) -> str | None:
     return None
 
 
-def judge_head(
+def classify_head(
     sequence: int, head: str, stored: frozenset[str], named: str | None
 ) -> ChainDecision:
     """Hold the chain head that a state or health names against what is known of that number.
