@@ -124,6 +124,7 @@ class RowEvidence:
     anchor: tuple[str, Anchor] | None = None
     rename: UnitRename | None = None
     moment: datetime | None = None  # None: nothing is known of it
+    received: datetime | None = None
     zone: str = ""
     usable: bool = False
     sure: bool = True  # of its moment
@@ -139,6 +140,7 @@ def row_evidence(checked: CheckedRow) -> RowEvidence:
         checked.why,
         checked.claims,
     )
+    entry.received = checked.received
     event = checked.event
     if event is None:
         entry.usable = checked.fault is None  # of a contract that is newer than this program

@@ -5,8 +5,8 @@ one piece of the chain, up to a genuine event beyond each end. So a row that was
 elsewhere or given another time leaves a gap, and is found by it.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -174,7 +174,7 @@ class EvidenceReader:
         begin = datetime.combine(period.first, time(), UTC)
         end = datetime.combine(period.last, time(), UTC) + _DAY
         self._window = begin - _MARGIN - context, end + _MARGIN + max(context, _HALF_A_DAY)
-        self._moves: dict[UnitRename, str] | None = None  # each with the digest that it follows
+        self._renames: dict[UnitRename, _RenameProof] | None = None
 
     def units(self, site: str | None = None, name: str | None = None) -> Iterator[UnitEvidence]:
         """Read the units of a site, or of a name; reports rows that belong to no unit."""
@@ -257,21 +257,21 @@ class EvidenceReader:
                 dated = DatedEvent.UNCERTAIN if corrected is None else DatedEvent.CORRECTED
                 entry.attempt = replace(entry.attempt, notes=(str(dated),))
 
-    def _all_moves(self) -> dict[UnitRename, str]:
-        """Return the changes of name that units signed, wherever the store says they are."""
-        if self._moves is not None:
-            return self._moves
-        self._moves = {}
+    def _all_renames(self) -> "dict[UnitRename, _RenameProof]":
+        """Return the renames that units signed, at the numbers that the store names."""
+        if self._renames is not None:
+            return self._renames
+        self._renames = {}
         for source, number in self._shelf.renames():
             unit = parse_unit(source)
             known = unit is not None and type(number) is int
             entries = self._read(unit, Gap(number, number)) if unit and known else []
-            moves = _moves_of(entries)
-            self._moves |= moves
-            if not moves:
+            renames = _signed_renames(entries)
+            self._renames |= renames
+            if not renames:
                 text = f"is stored as moved at event {shorten(number)}, and did not sign that"
                 self._report(Defect(Note.ALTERED, shorten(source), text))
-        return self._moves
+        return self._renames
 
     def _numbers(self, entries: list[RowEvidence]) -> Iterator[int]:
         """Yield which numbers are of the days, as the columns have them."""
@@ -298,9 +298,9 @@ class EvidenceReader:
         is_last: bool,
     ) -> frozenset[int]:
         """Report what is wrong with the chain; returns the numbers that are forked."""
-        moves = self._all_moves() | _moves_of(entries)
+        renames = self._all_renames() | _signed_renames(entries)
         place = zone_or_utc(next((entry.zone for entry in entries if entry.zone), "UTC"))
-        apart = numbered_under_other_names(moves, unit.source)
+        apart = numbered_under_other_names(renames, unit.source)
         judging = UnitChainCheck(found, self._period, place, apart, self._report)
         own: dict[str, tuple[Segment, Span]] = {}
         for entry, span in zip(entries, spans(entries), strict=True):
@@ -313,12 +313,13 @@ class EvidenceReader:
         chain = [piece for piece, _ in pieces]
         if is_last:
             digests = {piece.sequence: piece.digest for piece in chain}
-            left = [
-                move.sequence
-                for move, previous in moves.items()
-                if move.origin == unit.source
-                and digests.get(move.sequence - 1, previous) == previous  # else it is a fork
-            ]
+            left = {
+                rename.sequence: proof.since
+                for rename, proof in renames.items()
+                if rename.origin == unit.source
+                # else it is a fork
+                and digests.get(rename.sequence - 1, proof.previous) == proof.previous
+            }
             chain += self._end(unit, pieces, left, judging)
         for each in key_changes(chain, self._keys):
             judging.report(Note.KEYS, each.text)
@@ -328,16 +329,18 @@ class EvidenceReader:
         self,
         unit: UnitName,
         pieces: list[tuple[Segment, Span]],
-        left: list[int],
+        left: Mapping[int, datetime | None],
         judging: UnitChainCheck,
     ) -> list[Segment]:
-        """Hold the newest event against what the unit said of its end; returns that.
+        """Compare the newest event with the newest signed head; return the head's segment.
 
-        `left` are the numbers at which it went on under another name.
+        `left` are the numbers at which the chain continues under another name, according to the
+        unit of that name, each with the time since when.
         """
         last = max((piece.sequence for piece, _ in pieces), default=0)
         newest = latest(span[1] for _, span in pieces)
-        head = self._head(unit, judging)
+        head, sure = self._head(unit, judging)
+        alive_at = head.moment if head is not None and sure else None
         if head is not None:
             if head.sequence > last:
                 judging.report_missing(Gap(last + 1, head.sequence), (newest, head.moment))
@@ -346,7 +349,15 @@ class EvidenceReader:
                 text = f"event {head.sequence} is not the one that the unit named"
                 judging.report(Note.FORK, text)
             newest = latest([newest, head.moment])
-        went = min((number for number in left if number > last), default=None)
+        # The unit's own head is stronger: if it is newer, the unit still used this name.
+        went = min(
+            (
+                number
+                for number, since in left.items()
+                if number > last and (since is None or alive_at is None or alive_at <= since)
+            ),
+            default=None,
+        )
         if went is not None:
             judging.report_missing(Gap(last + 1, went - 1), (newest, None))
         elif self._has_ended(unit, newest):
@@ -365,30 +376,30 @@ class EvidenceReader:
             key.not_after is not None and key.not_after <= newest + _SILENT for key in keys
         )
 
-    def _head(self, unit: UnitName, judging: UnitChainCheck) -> Segment | None:
-        """Return what the newest state or health of a unit says of its chain, if that is proven."""
+    def _head(self, unit: UnitName, judging: UnitChainCheck) -> tuple[Segment | None, bool]:
+        """Return the head in the unit's newest state or health, and whether its time is certain."""
         proof = self._shelf.head(unit)
         if proof is None:
-            return None
+            return None, False
         try:
-            piece = self._verified_head(unit, proof)
+            piece, sure = self._verified_head(unit, proof)
         except Exception as error:  # noqa: BLE001 - the row may hold anything
             why = str(error) if isinstance(error, EnvelopeRejected) else type(error).__name__
             judging.report(Note.ALTERED, f"its state or health in table head is not genuine: {why}")
-            return None
+            return None, False
         if (proof.sequence, proof.digest) != (piece.sequence, piece.digest):
             text = "its state or health in table head names another event than the columns"
             judging.report(Note.ALTERED, text)
-        return piece
+        return piece, sure
 
-    def _verified_head(self, unit: UnitName, proof: ChainEvidence) -> Segment:
+    def _verified_head(self, unit: UnitName, proof: ChainEvidence) -> tuple[Segment, bool]:
         received = as_moment(proof.received_at)
         found = verify(proof.jws, self._keys, proof.topic, received or self._now)
         event = found.event
         if isinstance(event, AttendanceEvent | AuditEvent) or found.unit != unit:
             raise ValueError("is not a state or health of this unit")
         sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
-        return Segment(
+        segment = Segment(
             0,
             "head",
             found.unit,
@@ -397,12 +408,24 @@ class EvidenceReader:
             kid=found.kid,
             moment=event.moment if sure else received,
         )
+        return segment, sure
 
 
-def _moves_of(entries: list[RowEvidence]) -> dict[UnitRename, str]:
-    """Return the changes of name that were signed, each with the digest that it follows."""
+@dataclass(frozen=True, slots=True)
+class _RenameProof:
+    """What a signed rename says besides the names."""
+
+    previous: str  # digest of the event before it
+    since: datetime | None  # when it was signed or received, whichever is later; None: unknown
+
+
+def _signed_renames(entries: list[RowEvidence]) -> dict[UnitRename, _RenameProof]:
+    """Return the signed renames among the entries."""
     return {
-        entry.rename: entry.segment.previous or ""
+        entry.rename: _RenameProof(
+            entry.segment.previous or "",
+            latest([entry.moment, entry.received]) if entry.sure else None,
+        )
         for entry in entries
         if entry.rename is not None and entry.segment is not None
     }

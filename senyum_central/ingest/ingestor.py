@@ -131,6 +131,7 @@ class Ingestor:
         self._reported_rejections: LruSet[tuple[str, RejectReason | Failure], None] = LruSet(
             _REMEMBERED
         )
+        self._received: LruSet[str, None] = LruSet(_REMEMBERED)  # digests of events
         self._last_seen: dict[str, int] = {}  # unit to when, monotonic
         self._pending_notices: list[
             Notice
@@ -316,9 +317,15 @@ class Ingestor:
     ) -> None:
         entry = _entry(found, event)
         judgement = classify(entry, self._store.neighbours(entry))
+        again = not done.is_news(self._received, entry.digest, None)
         if judgement.classification is Classification.DUPLICATE:
-            text = f"event {entry.sequence} came again and is stored once"
-            done.notices.append(Notice(NoticeKind.DUPLICATE, event.moment, found.unit, text, event))
+            # Every receiver of a store gets every event: one that another receiver stored first is
+            # reported only if this receiver gets it a second time.
+            if again:
+                text = f"event {entry.sequence} was received again and is stored once"
+                done.notices.append(
+                    Notice(NoticeKind.DUPLICATE, event.moment, found.unit, text, event)
+                )
             return
         if judgement.keep:
             subject = event.subject if isinstance(event, AttendanceEvent) else None

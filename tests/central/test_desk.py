@@ -133,6 +133,17 @@ def test_an_event_that_comes_again_is_stored_once(central: Central, unit: Unit) 
     message = unit.event()
     assert kinds(central.take(message, message)) == [NoticeKind.EVENT, NoticeKind.DUPLICATE]
     assert kinds(central.take(message)) == [NoticeKind.DUPLICATE]
+
+
+def test_an_event_that_another_receiver_stored_is_a_duplicate_only_the_second_time(
+    central: Central, unit: Unit
+) -> None:
+    other = central.restarted(keys_of(unit))
+    message = unit.event()
+    assert kinds(central.take(message)) == [NoticeKind.EVENT]
+    assert other.take(message) == []
+    assert kinds(other.take(message)) == [NoticeKind.DUPLICATE]
+    assert central.store.signed_events(unit.name.source) == tokens([message])
     assert central.store.signed_events(unit.name.source) == tokens([message])
 
 
