@@ -76,7 +76,7 @@ class AttendanceRow:
 
 
 class _Losses:
-    """The days from which events are missing, each range of days once."""
+    """Days with missing events, as merged ranges."""
 
     def __init__(self) -> None:
         self.of_units: dict[UnitName, list[_Days]] = {}
@@ -90,7 +90,7 @@ class _Losses:
             self._of_sites[unit.site] = _merged([*known, *days])
 
     def touch(self, days: set[date], sites: set[str]) -> bool:
-        """Whether something is missing from one of the sites on one of the days."""
+        """Return whether events of one of the sites and days are missing."""
         return any(
             first <= day <= last
             for site in sites
@@ -112,12 +112,12 @@ def _merged(ranges: Iterable[_Days]) -> list[_Days]:
 
 @dataclass(slots=True)
 class CsvCounts:
-    """What became of the events of a period."""
+    """Counts of the events of a period."""
 
     lines: int = 0
-    events: int = 0  # attempts of people whom the unit knew
-    strangers: int = 0  # attempts of nobody known: in no line
-    unnamed: int = 0  # people of whom no number is known, though numbers were to be joined
+    events: int = 0  # attempts of known people
+    strangers: int = 0  # attempts of unknown people, which are left out
+    unnamed: int = 0  # people without a number although numbers were requested
 
 
 def write_csv(
@@ -131,7 +131,7 @@ def write_csv(
 ) -> CsvCounts:
     """Write the table; `numbers` maps opaque ids to person numbers, None leaves them empty.
 
-    Raises StoreError, also if there is no room for temporary files.
+    Raises StoreError, also if temporary files cannot be written.
     """
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as db:  # a temporary file
@@ -147,7 +147,7 @@ def write_csv(
 
 
 class _CsvTable:
-    """The table as it grows on the disk."""
+    """The table in a temporary database."""
 
     def __init__(self, db: sqlite3.Connection, period: Period, day_start: time | None) -> None:
         self._db = db
@@ -157,7 +157,7 @@ class _CsvTable:
         self._count = CsvCounts()
 
     def add_unit(self, found: UnitEvidence) -> None:
-        """Take in what is proven of one unit."""
+        """Add the proven events of one unit."""
         self._lost.add(found.unit, found.lost)
         for item in found.attempts:
             inside = item.moment.date() in self._period
@@ -171,7 +171,7 @@ class _CsvTable:
             self._db.execute("INSERT INTO mark VALUES (?, ?, ?, ?)", row)
 
     def compose(self) -> None:
-        """Make the lines of what was taken in."""
+        """Compute the lines from everything added."""
         self._db.execute("CREATE INDEX by_person ON attempt (person, moment)")
         self._db.execute("CREATE INDEX marked ON mark (person, day)")
         query = "SELECT * FROM attempt ORDER BY person, moment, unit, number"
@@ -182,7 +182,7 @@ class _CsvTable:
         self._missing()
 
     def write(self, out: TextIO, numbers: Mapping[str, str] | None, *, plain: bool) -> CsvCounts:
-        """Write the lines in the order of days and people."""
+        """Write the lines sorted by day and person."""
         writer = csv.writer(out)
         writer.writerow(COLUMNS)
         unnamed = set()
@@ -202,7 +202,7 @@ class _CsvTable:
         self._db.execute("INSERT INTO line VALUES (?, ?, ?)", row)
 
     def _person(self, person: str, attempts: list[AttendanceRow]) -> None:
-        """Put down the lines of one person."""
+        """Add the lines of one person."""
         found = shifts([each for each in attempts if each.recorded], self._day_start)
         for shift in found:
             if shift.day in self._period:
@@ -251,7 +251,7 @@ class _CsvTable:
         )
 
     def _words(self, person: str, days: set[date]) -> list[str]:
-        """Return the notes of rows that prove nothing and speak of this person."""
+        """Return the notes of unproven rows that name this person."""
         query = "SELECT DISTINCT note FROM mark WHERE person = ? AND day = ? ORDER BY note"
         rows = [self._db.execute(query, (person, day.isoformat())) for day in sorted(days)]
         return [str(note) for found in rows for (note,) in found]
@@ -261,7 +261,7 @@ class _CsvTable:
         return [str(Note.GAP)] if self._lost.touch(days, sites) else []
 
     def _marked_only(self) -> None:
-        """Put down a line for each person and day of which nothing is proven."""
+        """Add a line for each person and day without proven events."""
         query = (
             "SELECT person, day, min(unit), group_concat(DISTINCT note) FROM mark WHERE NOT EXISTS"
             " (SELECT 1 FROM line WHERE line.person = mark.person AND line.day = mark.day)"
@@ -275,7 +275,7 @@ class _CsvTable:
                 self._put(person, day, (*_NO_TIMES, "", unit.site, unit.name, "", words[0], note))
 
     def _missing(self) -> None:
-        """Put down a line without a person for each unit and the days that lack events."""
+        """Add a line without a person for each unit and range of days with missing events."""
         for unit, ranges in self._lost.of_units.items():
             for first, last in ranges:
                 if first <= self._period.last:

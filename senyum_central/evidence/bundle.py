@@ -1,16 +1,16 @@
-"""A part of the store as a file that proves itself: JSON Lines, judged by `senyum verify`.
+"""Write part of the store as a self-contained export: JSON Lines, checked by `senyum verify`.
 
     {"kind":"senyum-export","version":1,"written":…,"first":day,"last":day,"site":…,"unit":…}
     {"kind":"before","topic":…,"received_at":…,"jws":…}   the event before the first of a unit
     {"kind":"event", …}                                   each event of the period, by number
     {"kind":"after", …}                                   the event after the last
-    {"kind":"head", …}                                    or, if there is none: state or health
+    {"kind":"head", …}                                    or, without such an event: state or health
     {"kind":"end","lines":…,"sha256":…}                   of all lines before, with their ends
 
 Units come in the order of their names. All numbers of a unit between its first and its last event
-of the period are there, so that a missing one shows. `before`, `after` and `head` are evidence: the
+of the period are there, so that a missing one shows. `before`, `after` and `head` are reader: the
 chain of signatures goes through them, so that nothing can be taken from either end. The last line
-finds what no signature covers, and accidents; it is no signature itself.
+detects accidental damage and changes that no signature covers; it is not a signature.
 """
 
 import hashlib
@@ -35,13 +35,13 @@ END = ("kind", "lines", "sha256")
 
 
 def encode(line: dict[str, Any]) -> bytes:
-    """Return the one spelling of a line that is accepted."""
+    """Return the canonical encoding of a line; `senyum verify` accepts no other."""
     return json.dumps(line, separators=(",", ":"), ensure_ascii=True).encode("ascii") + b"\n"
 
 
 def write_bundle(
     out: BinaryIO,
-    shelf: EventReader,
+    event_reader: EventReader,
     evidence: EvidenceReader,
     period: Period,
     report: Callable[[Defect], None],
@@ -50,10 +50,10 @@ def write_bundle(
     name: str | None = None,
     written: datetime | None = None,
 ) -> int:
-    """Write the events of a period, perhaps of one site or of units of one name; returns how many.
+    """Write the events of a period, optionally of one site or one unit name; return how many.
 
-    What is stored is written as it is stored, also if it is not as it was signed; a row that
-    cannot be a line is left out, and reported. Raises StoreError, and OSError as `out` does.
+    Rows are written as stored, even if they differ from what was signed. A row that cannot be
+    written as a line is left out and reported. Raises StoreError, and OSError from `out`.
     """
     hasher = hashlib.sha256()
     lines = events = 0
@@ -66,7 +66,7 @@ def write_bundle(
         "site": site,
         "unit": name,
     }
-    for line in chain([header], _lines(shelf, evidence.units(site, name), report)):
+    for line in chain([header], _lines(event_reader, evidence.units(site, name), report)):
         content = encode(line)
         hasher.update(content)
         out.write(content)
@@ -77,17 +77,17 @@ def write_bundle(
 
 
 def _lines(
-    shelf: EventReader, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
+    event_reader: EventReader, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
 ) -> Iterator[dict[str, Any]]:
     for found in units:
-        # Of a unit of which nothing is left of the days, what was around it shows that.
+        # If no event of the period is left, the events around the gap prove that.
         numbers = found.numbers or [end for gap in found.gaps for end in (gap.first, gap.last)]
         if not numbers:
             continue
         unit, gap = found.unit, Gap(min(numbers), max(numbers))
-        before, after = shelf.neighbours(unit, gap)
+        before, after = event_reader.neighbours(unit, gap)
         topic = unit.topic(TopicKind.EVENT)
-        parts = [("before", before), ("event", shelf.chain(unit, gap)), ("after", after)]
+        parts = [("before", before), ("event", event_reader.chain(unit, gap)), ("after", after)]
         for kind, links in parts:
             for link in links:
                 line = _message(kind, topic, link.received_at, link.jws)
@@ -96,7 +96,7 @@ def _lines(
                 else:
                     text = f"event {link.sequence}: holds no signed message, and is left out"
                     report(Defect(Note.ALTERED, unit.source, text))
-        head = None if after else shelf.head(unit)
+        head = None if after else event_reader.head(unit)
         if head is not None:
             line = _message("head", head.topic, head.received_at, head.jws)
             if line is not None:
@@ -104,7 +104,7 @@ def _lines(
 
 
 def _message(kind: str, topic: Any, received_at: Any, jws: Any) -> dict[str, Any] | None:
-    """Return the line of a message; None for a row that cannot be one."""
+    """Return the line of a message; None if the row does not hold one."""
     parts = (topic, received_at, jws)
     if not all(isinstance(part, str) and len(part) <= MAX_BYTES for part in parts):
         return None

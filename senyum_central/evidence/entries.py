@@ -1,4 +1,4 @@
-"""What is kept of a stored row once it was verified, and what is said of it."""
+"""Verified contents of stored rows, and the defects found in them."""
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -14,12 +14,12 @@ from senyum_central.store.gaps import Gap
 from senyum_central.store.time_correction import Anchor
 from senyum_central.store.unit_renames import UnitRename
 
-_LONGEST = timedelta(days=90)  # that a unit keeps an event that was not delivered yet, and more
-Span = tuple[datetime | None, datetime | None]  # None: nothing is known of it
+_LONGEST = timedelta(days=90)  # more than a unit keeps an undelivered event
+Span = tuple[datetime | None, datetime | None]  # None: unknown
 
 
 class DatedEvent(StrEnum):
-    """What the time of an event is worth."""
+    """How reliable the time of an event is."""
 
     SURE = ""
     CORRECTED = "time-corrected"  # by an anchor
@@ -27,7 +27,7 @@ class DatedEvent(StrEnum):
 
 
 class Note(StrEnum):
-    """What is wrong, in one word."""
+    """Kind of defect."""
 
     ALTERED = "altered"
     UNPROVEN = "unproven"
@@ -47,7 +47,7 @@ NOTES = {
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """Something that is wrong with what is stored, in words."""
+    """A defect of stored data, with a description."""
 
     note: Note
     unit: str
@@ -56,7 +56,7 @@ class Defect:
 
 @dataclass(frozen=True, slots=True)
 class AttemptEvidence:
-    """A genuine attempt and when it was."""
+    """A genuine attempt and its time."""
 
     unit: UnitName
     number: int
@@ -65,13 +65,13 @@ class AttemptEvidence:
     reason: str
     direction: Direction
     smile: float | None
-    moment: datetime  # in the zone of the place
+    moment: datetime  # in the time zone of the unit's location
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EntryMark:
-    """A person of whom a row speaks that proves nothing."""
+    """A person named by a row that is not proven."""
 
     person: str
     day: date
@@ -81,7 +81,7 @@ class EntryMark:
 
 @dataclass(frozen=True, slots=True)
 class LostDays:
-    """Days from which a unit's events are missing, or cannot be used."""
+    """Days with missing or unusable events of a unit."""
 
     unit: UnitName
     first: date
@@ -90,19 +90,21 @@ class LostDays:
 
 @dataclass(slots=True)
 class UnitEvidence:
-    """What is proven of one unit."""
+    """Everything proven about one unit."""
 
     unit: UnitName
     attempts: list[AttemptEvidence] = field(default_factory=list)
     marks: list[EntryMark] = field(default_factory=list)
     lost: set[LostDays] = field(default_factory=set)
-    gaps: list[Gap] = field(default_factory=list)  # numbers that may be of the days
-    numbers: list[int] = field(default_factory=list)  # of the days, as the columns have them
+    gaps: list[Gap] = field(default_factory=list)  # missing numbers that may belong to the period
+    numbers: list[int] = field(
+        default_factory=list
+    )  # numbers of the period according to the columns
 
 
 @dataclass(frozen=True, slots=True)
 class BootTime:
-    """An event of no certain time, on the clock that nobody can set."""
+    """The monotonic time of an event whose wall clock was not synchronized."""
 
     boot_id: str
     monotonic_ns: int
@@ -110,7 +112,7 @@ class BootTime:
 
 @dataclass(slots=True)
 class RowEvidence:
-    """What is kept of a row; the message itself may be large."""
+    """The parts of a verified row that are needed later, without the message."""
 
     name: str  # of the row
     number: object  # column `sequence`
@@ -118,20 +120,20 @@ class RowEvidence:
     fault: ChainDefect | None
     why: str
     claims: tuple[RowClaim, ...]
-    unit: UnitName | None = None  # that signed it
-    attempt: AttemptEvidence | None = None  # with a moment of no worth, if `undated`
+    unit: UnitName | None = None  # signer
+    attempt: AttemptEvidence | None = None  # its moment is invalid if `undated` is set
     undated: BootTime | None = None
     anchor: tuple[str, Anchor] | None = None
     rename: UnitRename | None = None
-    moment: datetime | None = None  # None: nothing is known of it
+    moment: datetime | None = None  # None: unknown
     received: datetime | None = None
     zone: str = ""
     usable: bool = False
-    sure: bool = True  # of its moment
+    sure: bool = True  # whether `moment` is reliable
 
 
 def row_evidence(checked: CheckedRow) -> RowEvidence:
-    """Keep what is needed of a row."""
+    """Return the parts of a checked row that are needed later."""
     entry = RowEvidence(
         str(checked.row),
         checked.row.sequence,
@@ -143,7 +145,7 @@ def row_evidence(checked: CheckedRow) -> RowEvidence:
     entry.received = checked.received
     event = checked.event
     if event is None:
-        entry.usable = checked.fault is None  # of a contract that is newer than this program
+        entry.usable = checked.fault is None  # of a newer contract version
         return entry
     entry.usable = True
     entry.unit = event.unit
@@ -174,19 +176,19 @@ def row_evidence(checked: CheckedRow) -> RowEvidence:
 
 
 def _plausible(own: datetime, received: datetime | None) -> datetime:
-    """Return when an event of no certain time was: as the unit says if that can be."""
+    """Return the time of an event with an unsynchronized clock: its own time if plausible."""
     if received is None or received - _LONGEST <= own <= received:
         return own
     return received
 
 
 def by_number(entries: list[RowEvidence]) -> list[RowEvidence]:
-    """Sort by what was signed; a row without a place in the chain comes first."""
+    """Sort by signed number; rows without a number come first."""
     return sorted(entries, key=lambda each: each.segment.sequence if each.segment else 0)
 
 
 def reaches(entries: list[RowEvidence], moment: datetime, side: int) -> bool:
-    """Whether the outermost genuine event is beyond a moment, before (-1) or after it (1)."""
+    """Return whether the first usable event is before (side -1) or after (side 1) a moment."""
     for entry in entries:
         if entry.usable and entry.moment is not None:
             return entry.moment < moment if side < 0 else entry.moment > moment
@@ -194,10 +196,10 @@ def reaches(entries: list[RowEvidence], moment: datetime, side: int) -> bool:
 
 
 def spans(entries: list[RowEvidence]) -> list[Span]:
-    """Return between which moments each entry lies: its own, or those of its neighbours.
+    """Return the earliest and latest possible time of each entry, from its neighbours.
 
-    For an entry with a moment of its own the first is that of the entry before, so that it is
-    known since when numbers before it may be missing.
+    For an entry with a reliable time the first value is the time of the entry before, since when
+    the numbers between them may be missing.
     """
     before: list[datetime | None] = []
     known: datetime | None = None

@@ -1,7 +1,7 @@
 """Reads a unit's events of some days from a store, and believes what is proven of them.
 
 Which rows belong to the days is not left to the columns: the numbers around the days are read as
-one piece of the chain, up to a genuine event beyond each end. So a row that was deleted, filed
+one segment of the chain, up to a genuine event beyond each end. So a row that was deleted, filed
 elsewhere or given another time leaves a gap, and is found by it.
 """
 
@@ -45,14 +45,16 @@ from senyum_central.store.time_correction import Anchor, nearest_anchor_time
 from senyum_central.store.unit_renames import UnitRename, numbered_under_other_names
 
 _MARGIN = timedelta(hours=15)  # between UTC and any zone
-_HALF_A_DAY = timedelta(hours=12)  # read after the days in any case: people leave in the morning
-_PORTION = 200  # numbers read at a time beyond what the columns say
-_SILENT = timedelta(minutes=15)  # a unit says every minute how it is
+_HALF_A_DAY = timedelta(
+    hours=12
+)  # always read after the period, because night shifts end in the morning
+_PORTION = 200  # numbers read at a time outside the range that the columns name
+_SILENT = timedelta(minutes=15)  # a unit publishes its health every minute
 _DAY = timedelta(days=1)
 
 
 class UnitChainCheck:
-    """Reports the defects of one unit that concern the days; the others are left alone."""
+    """Reports the defects of one unit's chain that concern the period."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class UnitChainCheck:
         apart: list[Gap],
         report: Callable[[Defect], None],
     ) -> None:
-        """`apart` are numbers that the unit gave under other names."""
+        """`apart` are the numbers that the unit used under other names."""
         self._found = found
         self._period = period
         self._place = place
@@ -75,12 +77,12 @@ class UnitChainCheck:
         self._report(Defect(note, self._found.unit.source, text))
 
     def concerns_period(self, since: datetime | None, until: datetime | None) -> bool:
-        """Whether something between two moments, None if unknown, may be of the days."""
+        """Return whether the time between two moments (None: unknown) overlaps the period."""
         return (since is None or since < self.end) and (until is None or until >= self._begin)
 
     def check_row(self, entry: RowEvidence, span: Span) -> None:
-        """Report a row that is not as it was signed, or proves nothing."""
-        assert entry.fault is not None, "nothing is wrong with it"
+        """Report a row that differs from what was signed, or is not proven."""
+        assert entry.fault is not None, "the row has no defect"
         if entry.usable and entry.moment is not None:
             span = entry.moment, entry.moment
         note = NOTES[entry.fault]
@@ -97,16 +99,16 @@ class UnitChainCheck:
             self._mark_lost(span)
 
     def check_chain(
-        self, pieces: list[tuple[Segment, Span]], noted: frozenset[int], *, is_first: bool
+        self, segments: list[tuple[Segment, Span]], noted: frozenset[int], *, is_first: bool
     ) -> frozenset[int]:
-        """Report what is missing and forked; returns the numbers that are forked.
+        """Report missing and forked numbers; return the forked ones.
 
-        `noted` are those that a receiver reported. `is_first`: nothing is stored before.
+        `noted` are the forks that a receiver recorded. `is_first`: nothing is stored before.
         """
-        spans = {id(piece): span for piece, span in pieces}
+        spans = {id(segment): span for segment, span in segments}
         forks = set(noted)
         named = set()
-        for each in find_breaks([piece for piece, _ in pieces], "rows"):
+        for each in find_breaks([segment for segment, _ in segments], "rows"):
             span = spans[id(each.segment)]
             if each.gap is not None:
                 self.report_missing(each.gap, span)
@@ -115,17 +117,17 @@ class UnitChainCheck:
                 if self.concerns_period(span[1], span[1]):
                     self.report(Note.FORK, each.text)
                     named.add(each.segment.sequence)
-        for piece, (_, own) in pieces:
-            if piece.sequence in noted - named and self.concerns_period(own, own):
-                self.report(Note.FORK, f"event {piece.sequence} was reported as forked")
-                named.add(piece.sequence)
-        if is_first and pieces:
-            first, (_, own) = pieces[0]
+        for segment, (_, own) in segments:
+            if segment.sequence in noted - named and self.concerns_period(own, own):
+                self.report(Note.FORK, f"event {segment.sequence} was reported as forked")
+                named.add(segment.sequence)
+        if is_first and segments:
+            first, (_, own) = segments[0]
             self.report_missing(Gap(1, first.sequence - 1), (None, own))
         return frozenset(forks)
 
     def report_missing(self, gap: Gap, span: Span) -> None:
-        """Report numbers that are not stored, unless they are of another name."""
+        """Report missing numbers, except those used under other names."""
         if gap.first > gap.last or not self.concerns_period(*span):
             return
         for part in gap.minus(self._apart):
@@ -133,7 +135,7 @@ class UnitChainCheck:
             self._found.gaps.append(part)
 
     def _mark_lost(self, span: Span) -> str:
-        """Note the days of a span, and return them in words."""
+        """Record the lost days of a span, and return them as text."""
         since, until = (each and each.astimezone(self._place).date() for each in span)
         first, last = self._period.first, self._period.last
         begin = first if since is None else max(first, since)
@@ -143,20 +145,20 @@ class UnitChainCheck:
 
 
 def latest(moments: Iterable[datetime | None]) -> datetime | None:
-    """Return the latest moment that is known."""
+    """Return the latest known moment."""
     return max((each for each in moments if each is not None), default=None)
 
 
 class EvidenceReader:
     """Everything that is stored of some days, unit by unit. Raises StoreError.
 
-    `context` is read before and after the days without judging it; `report` gets each defect, and
+    `context` is read before and after the days without checker it; `report` gets each defect, and
     `remark` what is worth knowing and not wrong.
     """
 
     def __init__(
         self,
-        shelf: EventReader,
+        events: EventReader,
         keys: KeySet,
         period: Period,
         report: Callable[[Defect], None],
@@ -165,7 +167,7 @@ class EvidenceReader:
         context: timedelta = timedelta(0),
         now: datetime | None = None,
     ) -> None:
-        self._shelf = shelf
+        self._events = events
         self._keys = keys
         self._period = period
         self._report = report
@@ -177,16 +179,16 @@ class EvidenceReader:
         self._renames: dict[UnitRename, _RenameProof] | None = None
 
     def units(self, site: str | None = None, name: str | None = None) -> Iterator[UnitEvidence]:
-        """Read the units of a site, or of a name; reports rows that belong to no unit."""
-        for row in self._shelf.rows_without_unit():
+        """Read all units, or those of a site or name; report rows that do not belong to a unit."""
+        for row in self._events.rows_without_unit():
             filed = shorten(row.values["unit"])
-            self._report(Defect(Note.ALTERED, filed, f"{row}: is filed under no unit"))
-        known = self._shelf.units(site, name)
+            self._report(Defect(Note.ALTERED, filed, f"{row}: is not stored under a unit"))
+        known = self._events.units(site, name)
         for unit in known:
             yield self.read(unit)
         for unit in sorted(self._keys.units() - set(known)):
             if site in (None, unit.site) and name in (None, unit.name):
-                self._remark(f"{unit.source}: has a key, and nothing is stored of it")
+                self._remark(f"{unit.source}: has a registered key, but nothing is stored of it")
 
     def read(self, unit: UnitName) -> UnitEvidence:
         """Read one unit."""
@@ -210,30 +212,30 @@ class EvidenceReader:
     # --- reading --------------------------------------------------------------------------
 
     def _entries(self, unit: UnitName) -> tuple[list[RowEvidence], bool, bool]:
-        """Return what is stored around the days, and whether nothing is before it, and after it."""
-        gap = self._shelf.locate(unit, *self._window)
+        """Return the entries around the period, and whether they are the first and last stored."""
+        gap = self._events.locate(unit, *self._window)
         entries = [] if gap is None else self._read(unit, gap)
         whole = Gap(1, 0) if gap is None else gap
         is_last = True
-        before, after = self._shelf.adjacent_ranges(unit, whole, _PORTION)
+        before, after = self._events.adjacent_ranges(unit, whole, _PORTION)
         while before is not None and not reaches(by_number(entries), self._window[0], -1):
             entries += self._read(unit, before)
             whole = Gap(before.first, whole.last)
-            before = self._shelf.adjacent_ranges(unit, whole, _PORTION)[0]
+            before = self._events.adjacent_ranges(unit, whole, _PORTION)[0]
         while after is not None:
             if reaches(by_number(entries)[::-1], self._window[1], 1):
                 is_last = False
                 break
             entries += self._read(unit, after)
             whole = Gap(whole.first, after.last)
-            after = self._shelf.adjacent_ranges(unit, whole, _PORTION)[1]
+            after = self._events.adjacent_ranges(unit, whole, _PORTION)[1]
         return by_number(entries), before is None, is_last
 
     def _read(self, unit: UnitName, gap: Gap) -> list[RowEvidence]:
-        return [row_evidence(check(row, unit, self._keys)) for row in self._shelf.rows(unit, gap)]
+        return [row_evidence(check(row, unit, self._keys)) for row in self._events.rows(unit, gap)]
 
     def _date(self, unit: UnitName, entries: list[RowEvidence]) -> None:
-        """Date the events that the unit was not sure of, by its anchors."""
+        """Compute the time of events with an unsynchronized clock from the unit's anchors."""
         boots = {entry.undated.boot_id for entry in entries if entry.undated is not None}
         anchors: dict[str, list[Anchor]] = {boot: [] for boot in boots}
         seen = set()
@@ -242,7 +244,7 @@ class EvidenceReader:
                 anchors[entry.anchor[0]].append(entry.anchor[1])
                 seen.add(entry.number)
         for boot, known in anchors.items():
-            for number in set(self._shelf.anchors(unit, boot)) - seen:
+            for number in set(self._events.anchors(unit, boot)) - seen:
                 for other in self._read(unit, Gap(number, number)):
                     if other.anchor is not None and other.anchor[0] == boot:
                         known.append(other.anchor[1])
@@ -262,7 +264,7 @@ class EvidenceReader:
         if self._renames is not None:
             return self._renames
         self._renames = {}
-        for source, number in self._shelf.renames():
+        for source, number in self._events.renames():
             unit = parse_unit(source)
             known = unit is not None and type(number) is int
             entries = self._read(unit, Gap(number, number)) if unit and known else []
@@ -274,7 +276,7 @@ class EvidenceReader:
         return self._renames
 
     def _numbers(self, entries: list[RowEvidence]) -> Iterator[int]:
-        """Yield which numbers are of the days, as the columns have them."""
+        """Yield the numbers that belong to the period according to the columns."""
         for entry, (since, until) in zip(entries, spans(entries), strict=True):
             place = zone_or_utc(entry.zone)
             if entry.moment is not None:
@@ -286,7 +288,7 @@ class EvidenceReader:
             if inside and type(entry.number) is int:
                 yield entry.number
 
-    # --- judging --------------------------------------------------------------------------
+    # --- checker --------------------------------------------------------------------------
 
     def _judge(
         self,
@@ -297,22 +299,22 @@ class EvidenceReader:
         is_first: bool,
         is_last: bool,
     ) -> frozenset[int]:
-        """Report what is wrong with the chain; returns the numbers that are forked."""
+        """Report the defects of the chain; return the forked numbers."""
         renames = self._all_renames() | _signed_renames(entries)
         place = zone_or_utc(next((entry.zone for entry in entries if entry.zone), "UTC"))
         apart = numbered_under_other_names(renames, unit.source)
-        judging = UnitChainCheck(found, self._period, place, apart, self._report)
+        checker = UnitChainCheck(found, self._period, place, apart, self._report)
         own: dict[str, tuple[Segment, Span]] = {}
         for entry, span in zip(entries, spans(entries), strict=True):
             if entry.fault is not None:
-                judging.check_row(entry, span)
+                checker.check_row(entry, span)
             if entry.segment is not None and entry.segment.unit == unit:
                 own.setdefault(entry.segment.digest or entry.name, (entry.segment, span))
-        pieces = [*own.values()]
-        forks = judging.check_chain(pieces, self._shelf.forks(unit), is_first=is_first)
-        chain = [piece for piece, _ in pieces]
+        segments = [*own.values()]
+        forks = checker.check_chain(segments, self._events.forks(unit), is_first=is_first)
+        chain = [segment for segment, _ in segments]
         if is_last:
-            digests = {piece.sequence: piece.digest for piece in chain}
+            digests = {segment.sequence: segment.digest for segment in chain}
             left = {
                 rename.sequence: proof.since
                 for rename, proof in renames.items()
@@ -320,34 +322,34 @@ class EvidenceReader:
                 # else it is a fork
                 and digests.get(rename.sequence - 1, proof.previous) == proof.previous
             }
-            chain += self._end(unit, pieces, left, judging)
+            chain += self._end(unit, segments, left, checker)
         for each in key_changes(chain, self._keys):
-            judging.report(Note.KEYS, each.text)
+            checker.report(Note.KEYS, each.text)
         return forks
 
     def _end(
         self,
         unit: UnitName,
-        pieces: list[tuple[Segment, Span]],
+        segments: list[tuple[Segment, Span]],
         left: Mapping[int, datetime | None],
-        judging: UnitChainCheck,
+        checker: UnitChainCheck,
     ) -> list[Segment]:
         """Compare the newest event with the newest signed head; return the head's segment.
 
         `left` are the numbers at which the chain continues under another name, according to the
         unit of that name, each with the time since when.
         """
-        last = max((piece.sequence for piece, _ in pieces), default=0)
-        newest = latest(span[1] for _, span in pieces)
-        head, sure = self._head(unit, judging)
+        last = max((segment.sequence for segment, _ in segments), default=0)
+        newest = latest(span[1] for _, span in segments)
+        head, sure = self._head(unit, checker)
         alive_at = head.moment if head is not None and sure else None
         if head is not None:
             if head.sequence > last:
-                judging.report_missing(Gap(last + 1, head.sequence), (newest, head.moment))
-            named = {piece.digest for piece, _ in pieces if piece.sequence == head.sequence}
+                checker.report_missing(Gap(last + 1, head.sequence), (newest, head.moment))
+            named = {segment.digest for segment, _ in segments if segment.sequence == head.sequence}
             if named and "" not in named and head.digest not in named:
                 text = f"event {head.sequence} is not the one that the unit named"
-                judging.report(Note.FORK, text)
+                checker.report(Note.FORK, text)
             newest = latest([newest, head.moment])
         # The unit's own head is stronger: if it is newer, the unit still used this name.
         went = min(
@@ -359,38 +361,38 @@ class EvidenceReader:
             default=None,
         )
         if went is not None:
-            judging.report_missing(Gap(last + 1, went - 1), (newest, None))
+            checker.report_missing(Gap(last + 1, went - 1), (newest, None))
         elif self._has_ended(unit, newest):
             pass
-        elif head is None and pieces and judging.concerns_period(newest, None):
-            judging.report(Note.UNPROVEN, f"nothing shows that event {last} is its last")
-        elif newest is not None and newest < min(judging.end, self._now) - _SILENT:
+        elif head is None and segments and checker.concerns_period(newest, None):
+            checker.report(Note.UNPROVEN, f"nothing shows that event {last} is its last")
+        elif newest is not None and newest < min(checker.end, self._now) - _SILENT:
             when = f"{newest:%Y-%m-%d %H:%M} UTC"
             self._remark(f"{unit.source}: nothing it signed after {when} is stored")
         return [] if head is None else [head]
 
     def _has_ended(self, unit: UnitName, newest: datetime | None) -> bool:
-        """Whether no key of a unit was valid any more after the newest that is stored of it."""
+        """Return whether all keys of the unit expired before its newest stored message."""
         keys = self._keys.of_unit(unit)
         return newest is not None and all(
             key.not_after is not None and key.not_after <= newest + _SILENT for key in keys
         )
 
-    def _head(self, unit: UnitName, judging: UnitChainCheck) -> tuple[Segment | None, bool]:
+    def _head(self, unit: UnitName, checker: UnitChainCheck) -> tuple[Segment | None, bool]:
         """Return the head in the unit's newest state or health, and whether its time is certain."""
-        proof = self._shelf.head(unit)
+        proof = self._events.head(unit)
         if proof is None:
             return None, False
         try:
-            piece, sure = self._verified_head(unit, proof)
+            segment, sure = self._verified_head(unit, proof)
         except Exception as error:  # noqa: BLE001 - the row may hold anything
             why = str(error) if isinstance(error, EnvelopeRejected) else type(error).__name__
-            judging.report(Note.ALTERED, f"its state or health in table head is not genuine: {why}")
+            checker.report(Note.ALTERED, f"its state or health in table head is not genuine: {why}")
             return None, False
-        if (proof.sequence, proof.digest) != (piece.sequence, piece.digest):
+        if (proof.sequence, proof.digest) != (segment.sequence, segment.digest):
             text = "its state or health in table head names another event than the columns"
-            judging.report(Note.ALTERED, text)
-        return piece, sure
+            checker.report(Note.ALTERED, text)
+        return segment, sure
 
     def _verified_head(self, unit: UnitName, proof: ChainEvidence) -> tuple[Segment, bool]:
         received = as_moment(proof.received_at)

@@ -1,4 +1,4 @@
-"""Judges receipts by themselves: what units signed of the rosters that they were brought.
+"""Verify roster receipts: the units' signed replies to delivered face rosters.
 
 `senyum admin roster` and `erase` keep them, one compact JWS a line: a unit's answer, or its
 `state`, which names the roster by its digest. Only the units' keys are needed.
@@ -20,24 +20,24 @@ from senyum_central.evidence.chain import ChainDefect
 from senyum_central.evidence.verifier import FileDefect
 from senyum_central.replies import parse_stored_reply
 
-_NAME = "roster"  # of what such an answer is to, where a reply to a command has the command's
+_NAME = "roster"  # value of `name` in a roster reply
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one unit signed."""
+    """One verified receipt."""
 
     line: int  # from 1
     unit: str  # urn:senyum:{org}:{site}:{unit}
     time: str  # as the unit signed it
-    digest: str | None  # of the roster that it has; None where it has none, or refused one
-    version: int | None = None  # of the roster that it answers to; None of a state
+    digest: str | None  # of the installed roster; None without a roster or after a refusal
+    version: int | None = None  # of the delivered roster; None for a state message
     erased: tuple[str, ...] = ()  # opaque ids
     refused: str = ""  # why
 
 
 class _Installed(BaseModel):
-    """What the answer to a roster says of the one that the unit has."""
+    """The installed roster according to a roster reply."""
 
     model_config = ConfigDict(strict=True)
 
@@ -46,12 +46,12 @@ class _Installed(BaseModel):
 
 
 def is_receipts(first: bytes) -> bool:
-    """Tell a file of receipts from an export by its first line."""
+    """Return whether the first line is that of a receipts file rather than of an export."""
     return not first.startswith(b"{") and first.count(b".") == 2
 
 
 def read_receipts(lines: Iterable[bytes], keys: KeySet) -> tuple[list[Receipt], list[FileDefect]]:
-    """Return what is genuine of the lines of a file, and what is not."""
+    """Return the genuine receipts of a file, and the defects of the other lines."""
     receipts: list[Receipt] = []
     findings: list[FileDefect] = []
     for number, raw in enumerate(lines, 1):

@@ -1,7 +1,7 @@
-"""Verifies the rows of a store: what a unit signed is believed, and no column beside it.
+"""Verify rows of a store. Only the signed message counts, not the columns.
 
-Whoever has the database can write anything into it, and an older program may have stored what is
-refused today. Whatever is wrong with a row concerns this row alone.
+Anyone with write access to the database can change the columns. A defect concerns one row only and
+does not stop the others from being read.
 """
 
 import re
@@ -23,7 +23,7 @@ from senyum_central.store.unit_renames import UnitRename
 from senyum_central.store.unknown_events import parse_unknown_event
 
 _NOT_PROVEN = (RejectReason.UNKNOWN_KEY, RejectReason.OUTSIDE_VALIDITY)
-_IMPOSSIBLE = "was signed and is impossible"  # as an older contract allowed it
+_IMPOSSIBLE = "was signed and is impossible"  # violates the contract
 _PERSON = re.compile(r"[0-9a-f]{32}")
 _NUMBER = re.compile(r"[0-9]{20}")
 _YEARS = range(2000, 9000)
@@ -31,7 +31,7 @@ _YEARS = range(2000, 9000)
 
 @dataclass(frozen=True, slots=True)
 class RowClaim:
-    """A person and a moment that an unproven row names."""
+    """A person and a time named by an unproven row."""
 
     person: str  # opaque id
     moment: datetime
@@ -39,12 +39,12 @@ class RowClaim:
 
 @dataclass(frozen=True, slots=True)
 class CheckedRow:
-    """What is proven of a row, and what is wrong with it."""
+    """The verified content of a row, and its defect if it has one."""
 
     row: StoredRow
     received: datetime | None = None
     event: AttendanceEvent | AuditEvent | None = None  # as the unit signed it
-    segment: Segment | None = None  # its place in the chain; without `kid` it is not proven
+    segment: Segment | None = None  # its place in the chain; without `kid` not proven
     fault: ChainDefect | None = (
         None  # of a row that differs from what was signed, or proves nothing
     )
@@ -53,7 +53,7 @@ class CheckedRow:
 
 
 def check(row: StoredRow, unit: UnitName, keys: KeySet) -> CheckedRow:
-    """Verify a row that is stored as one of `unit`. Never raises."""
+    """Verify a row stored under `unit`. Never raises."""
     try:
         return _check(row, unit, keys)
     except Exception as error:  # noqa: BLE001 - one row must not keep the others from being read
@@ -94,7 +94,7 @@ def _check(row: StoredRow, unit: UnitName, keys: KeySet) -> CheckedRow:
 
 
 def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
-    """Whether a message is signed by a key of its unit, whatever it says."""
+    """Return whether a key of the unit signed the message, whatever its content."""
     try:
         parsed = parse_jws(jws)
         key = keys.find(parsed.header.get("kid", ""))
@@ -104,7 +104,7 @@ def _is_signed(jws: str, topic: str, keys: KeySet) -> bool:
 
 
 def segment_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) -> Segment:
-    """Return the place of a genuine event in its chain."""
+    """Return the chain segment of a genuine event."""
     sure = event.data.clock.state is not ClockState.UNSYNCHRONIZED
     return Segment(
         line,
@@ -121,13 +121,13 @@ def segment_of(found: Verified, event: AttendanceEvent | AuditEvent, line: int) 
 
 
 def row_number(row: StoredRow) -> int:
-    """Return the number of a row, 0 if it has none."""
+    """Return the row number, or 0 for a table without row numbers."""
     number = row.values.get("number")
     return number if isinstance(number, int) else 0
 
 
 def as_moment(text: object) -> datetime | None:
-    """Read a time of the store; None for anything else than a time from 2000 on."""
+    """Parse a stored time; return None unless it is a time from 2000 on."""
     try:
         found = datetime.fromisoformat(text) if isinstance(text, str) else None
         if found is None or found.year not in _YEARS:
@@ -140,7 +140,7 @@ def as_moment(text: object) -> datetime | None:
 def _differing(
     row: StoredRow, found: Verified, event: AttendanceEvent | AuditEvent
 ) -> Iterator[str]:
-    """Name the columns that contradict the signed message."""
+    """Yield the columns that contradict the signed message."""
     signed = {
         "id": event.id,
         "unit": event.source,
@@ -161,7 +161,7 @@ def _differing(
 def _of_other_form(
     row: StoredRow, unit: UnitName, received: datetime | None, topic: str, why: str
 ) -> CheckedRow:
-    """Take a signed message that today's contract does not allow for what it is: a link."""
+    """Check a signed message whose payload this contract version does not accept."""
     later = parse_unknown_event(topic, row.jws)
     owner = parse(topic)[0]
     if later is not None:
@@ -196,7 +196,7 @@ def _unusable(
 
 
 def _place(row: StoredRow, unit: UnitName) -> Segment | None:
-    """Return where the columns say that a row belongs, so that its number is not called missing."""
+    """Return the segment named by the columns, so that its number is not reported missing."""
     if type(row.sequence) is not int or row.sequence < 1:
         return None
     return Segment(row_number(row), "event", unit, row.sequence, "")

@@ -183,7 +183,7 @@ class GapRequester:
         # Every receiver hears the answer; one says it.
         if not self._store.database.run(mark.where(fresh).values(changes)).rowcount:
             return []
-        text = f"does not send what was asked for: {answer.text}"
+        text = f"did not send the requested events: {answer.text}"
         return [Notice(NoticeKind.ASKED, now.utc, answer.unit, text)]
 
     def _due(self, now: ReceivedAt) -> list[str]:
@@ -237,7 +237,9 @@ class GapRequester:
         counts: dict[str, Any] = {"asked": bindparam("n"), "wanted": bindparam("w")}
         self._store.database.run(_THIS.values({**changes, **counts}), values)
         commands.append(request.message)
-        notices.append(Notice(NoticeKind.ASKED, now.utc, unit, f"is asked again for {gap.label}"))
+        notices.append(
+            Notice(NoticeKind.ASKED, now.utc, unit, f"was requested to send {gap.label} again")
+        )
 
     def _give_up(self, unit: UnitName, rows: list[_Row], now: ReceivedAt) -> Notice:
         """Ask no more; an alarm for the first of an outage, for the others a line."""
@@ -252,7 +254,7 @@ class GapRequester:
         words = describe_gaps(gaps, "missing and given up")
         requests = max(1, *(row.asked for row in rows))
         answer = next((row.answer for row in rows if row.answer), None)
-        said = f'; the unit says: "{answer}"' if answer else ""
+        said = f'; the unit replied: "{answer}"' if answer else ""
         return Notice(
             NoticeKind.GIVEN_UP,
             now.utc,

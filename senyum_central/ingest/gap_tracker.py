@@ -31,34 +31,34 @@ class _Gap:
 
 @dataclass(slots=True)
 class GapTracker:
-    """The numbers of one unit. Its cost grows with the number of holes, never with a number."""
+    """The numbers of one unit. Its cost grows with the number of gaps, never with a number."""
 
     grace_ns: int
     highest: int = 0
     under_other_names: tuple[
         Gap, ...
     ] = ()  # numbers that nobody waits for: given under other names
-    _holes: list[_Gap] = field(default_factory=list)  # ascending, disjoint
-    # Since when all holes above a number wait: both ascend, and one hole lies between two of them.
+    _gaps: list[_Gap] = field(default_factory=list)  # ascending, disjoint
+    # Since when all gaps above a number wait: both ascend, and one gap lies between two of them.
     _restarts: list[tuple[int, int]] = field(default_factory=list)
     _idle_until_ns: int = 0  # nothing is overdue before
-    _settled: int = 0  # all holes below are reported
+    _settled: int = 0  # all gaps below are reported
 
     @classmethod
-    def resume(cls, standing: ChainStatus, grace_ns: int, now_ns: int) -> "GapTracker":
-        """Continue from what is stored; holes that nobody reported get a fresh grace period."""
-        ledger = cls(grace_ns, standing.highest, standing.under_other_names)
-        news = list(subtract(standing.missing, sorted(standing.reported)))
-        known = subtract(standing.missing, news)
-        ledger._holes = [_Gap(gap.first, gap.last, now_ns, reported=False) for gap in news]
-        ledger._holes += [_Gap(gap.first, gap.last, now_ns, reported=True) for gap in known]
-        ledger._holes.sort(key=_FIRST)
-        return ledger
+    def resume(cls, status: ChainStatus, grace_ns: int, now_ns: int) -> "GapTracker":
+        """Continue from what is stored; gaps that nobody reported get a fresh grace period."""
+        tracker = cls(grace_ns, status.highest, status.under_other_names)
+        news = list(subtract(status.missing, sorted(status.reported)))
+        known = subtract(status.missing, news)
+        tracker._gaps = [_Gap(gap.first, gap.last, now_ns, reported=False) for gap in news]
+        tracker._gaps += [_Gap(gap.first, gap.last, now_ns, reported=True) for gap in known]
+        tracker._gaps.sort(key=_FIRST)
+        return tracker
 
     @property
     def missing(self) -> tuple[Gap, ...]:
         """Return all numbers that are missing now, reported or not."""
-        return tuple(Gap(hole.first, hole.last) for hole in self._holes)
+        return tuple(Gap(gap.first, gap.last) for gap in self._gaps)
 
     def record_arrival(self, sequence: int, now_ns: int) -> bool:
         """Note that an event of this number is stored; returns whether it was missing."""
@@ -66,39 +66,39 @@ class GapTracker:
             self.record_head(sequence - 1, now_ns)
             self.highest = sequence
             return False
-        at = bisect_right(self._holes, sequence, key=_FIRST) - 1
-        if at < 0 or sequence > self._holes[at].last:
+        at = bisect_right(self._gaps, sequence, key=_FIRST) - 1
+        if at < 0 or sequence > self._gaps[at].last:
             return False
-        hole = self._holes[at]
+        gap = self._gaps[at]
         parts = []
-        if hole.first < sequence:
-            parts.append(_Gap(hole.first, sequence - 1, hole.since_ns, hole.reported))
-        if sequence < hole.last:
-            parts.append(_Gap(sequence + 1, hole.last, hole.since_ns, hole.reported))
-        self._holes[at : at + 1] = parts
+        if gap.first < sequence:
+            parts.append(_Gap(gap.first, sequence - 1, gap.since_ns, gap.reported))
+        if sequence < gap.last:
+            parts.append(_Gap(sequence + 1, gap.last, gap.since_ns, gap.reported))
+        self._gaps[at : at + 1] = parts
         self._restart_after(sequence, now_ns)
         return True
 
     def misses(self, gap: Gap) -> bool:
         """Tell whether any number of this gap is missing."""
-        at = bisect_right(self._holes, gap.last, key=_FIRST) - 1
-        return at >= 0 and self._holes[at].last >= gap.first
+        at = bisect_right(self._gaps, gap.last, key=_FIRST) - 1
+        return at >= 0 and self._gaps[at].last >= gap.first
 
     def _restart_after(self, sequence: int, now_ns: int) -> None:
-        """Restart the grace period of all holes above a number, without touching each of them."""
+        """Restart the grace period of all gaps above a number, without touching each of them."""
         restarts = self._restarts
         while restarts and restarts[-1][0] >= sequence:
             restarts.pop()
         if restarts:
-            next_hole = bisect_right(self._holes, restarts[-1][0], key=_FIRST)
-            if next_hole == len(self._holes) or self._holes[next_hole].first > sequence:
-                restarts.pop()  # it holds for no hole that this one does not hold for
+            next_hole = bisect_right(self._gaps, restarts[-1][0], key=_FIRST)
+            if next_hole == len(self._gaps) or self._gaps[next_hole].first > sequence:
+                restarts.pop()  # it holds for no gap that this one does not hold for
         restarts.append((sequence, now_ns))
 
     def record_head(self, sequence: int, now_ns: int) -> None:
         """Note that the unit has numbered its events up to `sequence`, whether or not they came."""
         if sequence > self.highest:
-            self._holes.append(_Gap(self.highest + 1, sequence, now_ns, reported=False))
+            self._gaps.append(_Gap(self.highest + 1, sequence, now_ns, reported=False))
             self.highest = sequence
 
     def no_longer_under_other_names(self, gaps: Sequence[Gap]) -> list[Gap]:
@@ -106,15 +106,15 @@ class GapTracker:
         return list(subtract(self.under_other_names, gaps))
 
     def set_under_other_names(self, gaps: Sequence[Gap]) -> None:
-        """Note which numbers were given under other names, as it is known now: no hole is there."""
+        """Note which numbers were given under other names, as it is known now: no gap is there."""
         at = 0
         left = []
         for part in subtract(self.missing, gaps):
-            while self._holes[at].last < part.first:
+            while self._gaps[at].last < part.first:
                 at += 1
-            hole = self._holes[at]
-            left.append(_Gap(part.first, part.last, hole.since_ns, hole.reported))
-        self._holes = left
+            gap = self._gaps[at]
+            left.append(_Gap(part.first, part.last, gap.since_ns, gap.reported))
+        self._gaps = left
         self.under_other_names = tuple(gaps)
 
     def add_missing(self, gaps: Sequence[Gap], now_ns: int) -> None:
@@ -123,48 +123,48 @@ class GapTracker:
             return
         self.record_head(gaps[-1].last, now_ns)
         self._settled = min(self._settled, gaps[0].first)
-        self._holes += [
+        self._gaps += [
             _Gap(part.first, part.last, now_ns, reported=False)
             for part in list(subtract(gaps, self.missing))
         ]
-        self._holes.sort(key=_FIRST)
+        self._gaps.sort(key=_FIRST)
 
     def restart_grace(self, now_ns: int) -> None:
         """Restart every grace period: nothing could arrive until now."""
         self._restarts = [(0, now_ns)]
 
     def report_overdue(self, now_ns: int) -> tuple[Gap, ...]:
-        """Return the holes whose grace is over, each once."""
+        """Return the gaps whose grace is over, each once."""
         overdue = self._overdue(now_ns)
-        for hole in overdue:
-            hole.reported = True
-        return tuple(Gap(hole.first, hole.last) for hole in overdue)
+        for gap in overdue:
+            gap.reported = True
+        return tuple(Gap(gap.first, gap.last) for gap in overdue)
 
     def overdue(self, now_ns: int) -> tuple[Gap, ...]:
-        """Return the holes that the next sweep would report."""
-        return tuple(Gap(hole.first, hole.last) for hole in self._overdue(now_ns))
+        """Return the gaps that the next sweep would report."""
+        return tuple(Gap(gap.first, gap.last) for gap in self._overdue(now_ns))
 
     def _overdue(self, now_ns: int) -> list[_Gap]:
         if now_ns < self._idle_until_ns:
             return []
         found = []
-        start = bisect_left(self._holes, self._settled, key=_FIRST)
+        start = bisect_left(self._gaps, self._settled, key=_FIRST)
         at, restarted_ns = 0, 0
-        if start < len(self._holes):
-            at = bisect_left(self._restarts, (self._holes[start].first, 0))
+        if start < len(self._gaps):
+            at = bisect_left(self._restarts, (self._gaps[start].first, 0))
             restarted_ns = self._restarts[at - 1][1] if at else 0
-        next_ns = now_ns + self.grace_ns  # of holes that are not there yet
+        next_ns = now_ns + self.grace_ns  # of gaps that are not there yet
         settled = self.highest + 1
-        for hole in islice(self._holes, start, None):
-            while at < len(self._restarts) and self._restarts[at][0] < hole.first:
+        for gap in islice(self._gaps, start, None):
+            while at < len(self._restarts) and self._restarts[at][0] < gap.first:
                 restarted_ns = self._restarts[at][1]
                 at += 1
-            if not hole.reported:
-                settled = min(settled, hole.first)
-                due_ns = max(hole.since_ns, restarted_ns) + self.grace_ns
+            if not gap.reported:
+                settled = min(settled, gap.first)
+                due_ns = max(gap.since_ns, restarted_ns) + self.grace_ns
                 next_ns = min(next_ns, due_ns)
                 if due_ns <= now_ns:
-                    found.append(hole)
+                    found.append(gap)
         self._idle_until_ns, self._settled = next_ns, settled
         return found
 
@@ -181,8 +181,8 @@ class GapMonitor:
         self._store = store
         self._grace_ns = int(grace_s * 1e9)
         self._trackers = {
-            unit: GapTracker.resume(standing, self._grace_ns, now.monotonic_ns)
-            for unit, standing in store.chain_statuses().items()
+            unit: GapTracker.resume(status, self._grace_ns, now.monotonic_ns)
+            for unit, status in store.chain_statuses().items()
         }
         self._renames = store.count_renames()  # that the ledgers know of
         self._reported: dict[str, list[Gap]] = {}  # open, ascending, as far as is known here
@@ -203,25 +203,25 @@ class GapMonitor:
         moves = self._store.count_renames()
         if moves == self._renames:
             return
-        apart = self._store.numbers_under_other_names()
+        elsewhere = self._store.numbers_under_other_names()
         # A name that a unit came back to had all before it elsewhere, until it is known where it
         # went away.
         back = {
             unit: gaps
-            for unit, ledger in self._trackers.items()
-            if (gaps := ledger.no_longer_under_other_names(apart.get(unit, ())))
+            for unit, tracker in self._trackers.items()
+            if (gaps := tracker.no_longer_under_other_names(elsewhere.get(unit, ())))
         }
         missing = self._store.missing_ranges(back)
-        for unit, ledger in self._trackers.items():
-            ledger.set_under_other_names(apart.get(unit, ()))
-            ledger.add_missing(missing.get(unit, ()), now.monotonic_ns)
+        for unit, tracker in self._trackers.items():
+            tracker.set_under_other_names(elsewhere.get(unit, ()))
+            tracker.add_missing(missing.get(unit, ()), now.monotonic_ns)
         self._renames = moves
         self._reread_ns = None
 
     def restart_grace(self, now: ReceivedAt) -> None:
         """Restart every grace period: nothing could arrive until now."""
-        for ledger in self._trackers.values():
-            ledger.restart_grace(now.monotonic_ns)
+        for tracker in self._trackers.values():
+            tracker.restart_grace(now.monotonic_ns)
 
     def check(self, now: ReceivedAt) -> list[Notice]:
         """Report gaps whose grace is over, and those that healed."""
@@ -265,15 +265,17 @@ class GapMonitor:
             self._filled[unit].add(sequence)
 
     def _overdue(self, now: ReceivedAt) -> dict[str, tuple[Gap, ...]]:
-        found = {unit: ledger.overdue(now.monotonic_ns) for unit, ledger in self._trackers.items()}
+        found = {
+            unit: tracker.overdue(now.monotonic_ns) for unit, tracker in self._trackers.items()
+        }
         return {unit: gaps for unit, gaps in found.items() if gaps}
 
     def _healed(self, now: ReceivedAt) -> dict[str, list[Gap]]:
         """Return the reported gaps that were filled. What is still missing of others is noted."""
         filled = self._candidates(now)
         missing = self._store.missing_ranges(filled)
-        for unit, holes in missing.items():  # reported by others, and not known here until now
-            self._tracker(unit).add_missing(holes, now.monotonic_ns)
+        for unit, gaps in missing.items():  # reported by others, and not known here until now
+            self._tracker(unit).add_missing(gaps, now.monotonic_ns)
         healed = {
             unit: list(filled_gaps(gaps, missing.get(unit, ()))) for unit, gaps in filled.items()
         }

@@ -2,7 +2,7 @@
 
 When `take` and `sweep` return, everything they did is durable; only then may a message be
 acknowledged. When they raise StoreError nothing of the batch was kept. Whatever else a message
-raises concerns that message only: it is refused as `internal`, and the others are stored.
+raises concerns that message only: it is rejected as `internal`, and the others are stored.
 """
 
 import logging
@@ -120,11 +120,11 @@ class Ingestor:
         keys: KeySet,
         grace_s: float,
         now: ReceivedAt,
-        asker: GapRequester | None = None,
+        gap_requester: GapRequester | None = None,
     ) -> None:
         """With `asker`, missing numbers are asked for."""
         self._store = store
-        self._gap_requester = asker
+        self._gap_requester = gap_requester
         self.keys = keys
         self._gaps = GapMonitor(store, grace_s, now)
         self._states: LruSet[UnitName, tuple[OnlineStatus, int]] = LruSet(_REMEMBERED)
@@ -140,7 +140,7 @@ class Ingestor:
     def ingest(self, messages: Sequence[Message], now: ReceivedAt) -> list[Notice]:
         """Judge and store a batch in one transaction. Raises StoreError.
 
-        A message that cannot be processed is refused, and the rest is stored.
+        A message that cannot be processed is rejected, and the rest is stored.
         """
         # An empty payload only removes a retained message.
         found = [
@@ -151,13 +151,13 @@ class Ingestor:
         if not found:
             return []
         try:
-            done = self._transact(found, now, self._store_together)
+            result = self._transact(found, now, self._store_together)
         except Exception as error:
             if _is_stores(error):
                 raise
-            done = self._transact(found, now, self._store_one_by_one)
-        self._record_batch(done, now)
-        return done.notices
+            result = self._transact(found, now, self._store_one_by_one)
+        self._record_batch(result, now)
+        return result.notices
 
     def _transact(
         self,
@@ -165,21 +165,23 @@ class Ingestor:
         now: ReceivedAt,
         put: Callable[[Sequence[_Found], _BatchResult, ReceivedAt], None],
     ) -> _BatchResult:
-        done = _BatchResult()
+        result = _BatchResult()
         try:
             with self._store.batch(_entries(found)):
-                put(found, done, now)
+                put(found, result, now)
         except BaseException:
-            done.undo()
+            result.undo()
             raise
-        return done
+        return result
 
-    def _store_together(self, found: Sequence[_Found], done: _BatchResult, now: ReceivedAt) -> None:
+    def _store_together(
+        self, found: Sequence[_Found], result: _BatchResult, now: ReceivedAt
+    ) -> None:
         for _, finding in found:
-            self._store_finding(finding, done, now)
+            self._store_finding(finding, result, now)
 
     def _store_one_by_one(
-        self, found: Sequence[_Found], done: _BatchResult, now: ReceivedAt
+        self, found: Sequence[_Found], result: _BatchResult, now: ReceivedAt
     ) -> None:
         """Store each message by itself: some message of the batch cannot be stored."""
         for message, finding in found:
@@ -193,33 +195,33 @@ class Ingestor:
                     raise
                 part = _BatchResult()
                 self._store_finding(RejectedMessage.internal(message, error), part, now)
-            done.add(part)
+            result.add(part)
 
-    def _store_finding(self, finding: Finding, done: _BatchResult, now: ReceivedAt) -> None:
+    def _store_finding(self, finding: Finding, result: _BatchResult, now: ReceivedAt) -> None:
         """Store one finding, inside a transaction."""
         if isinstance(finding, RejectedMessage):
-            self._reject(finding, done, now)
+            self._reject(finding, result, now)
         elif isinstance(finding, UnknownEvent):
-            self._store_unknown_event(finding, done, now)
+            self._store_unknown_event(finding, result, now)
         elif isinstance(finding, LastWill):
-            self._report_status(finding.unit, OnlineStatus.OFFLINE, finding.session, done, now)
+            self._report_status(finding.unit, OnlineStatus.OFFLINE, finding.session, result, now)
         elif isinstance(finding, ReplayReply):
             if self._gap_requester is not None:
-                done.notices += self._gap_requester.record_reply(finding, now)
+                result.notices += self._gap_requester.record_reply(finding, now)
         else:
             event = finding.event
             if isinstance(event, AttendanceEvent | AuditEvent):
-                self._record(finding, event, done, now)
+                self._record(finding, event, result, now)
             else:
-                self._check_head(finding, event.data, done, now)
-            done.seen.append(finding.unit.source)
+                self._check_head(finding, event.data, result, now)
+            result.seen.append(finding.unit.source)
 
-    def _record_batch(self, done: _BatchResult, now: ReceivedAt) -> None:
+    def _record_batch(self, result: _BatchResult, now: ReceivedAt) -> None:
         """Note the numbers of a batch that is durable: whatever this raises, it is acknowledged."""
-        self._last_seen.update(dict.fromkeys(done.seen, now.monotonic_ns))
+        self._last_seen.update(dict.fromkeys(result.seen, now.monotonic_ns))
         try:
-            self._gaps.record_batch(done.stored, done.heads, now)
-            if done.renamed:
+            self._gaps.record_batch(result.stored, result.heads, now)
+            if result.renamed:
                 self._gaps.apply_renames(now)
         except StoreUnavailable:
             pass  # the next sweep tries again
@@ -240,7 +242,7 @@ class Ingestor:
         return self._gap_requester.request_missing(seen, now)
 
     def set_keys(self, keys: KeySet, now: ReceivedAt) -> list[Notice]:
-        """Go on with another key set, and look again at what was refused. Raises StoreError."""
+        """Go on with another key set, and look again at what was rejected. Raises StoreError."""
         self.keys = keys
         return self.retry_unknown(now)
 
@@ -249,62 +251,64 @@ class Ingestor:
         return self._gaps.check(now)
 
     def retry_unknown(self, now: ReceivedAt) -> list[Notice]:
-        """Accept what was refused only for want of a key that is registered by now."""
-        for refusal in self._store.rejections(*_REVISITED):
-            message = Message(refusal.topic, refusal.payload)
-            self._retry(message, now, partial(self._store.drop_rejection, refusal))
-        for later in self._store.unknown_events():
-            message = Message(later.topic, later.jws.encode("utf-8", "replace"))
-            self._retry(message, now, partial(self._store.drop_unknown_event, later.digest))
+        """Accept what was rejected only for want of a key that is registered by now."""
+        for rejection in self._store.rejections(*_REVISITED):
+            message = Message(rejection.topic, rejection.payload)
+            self._retry(message, now, partial(self._store.drop_rejection, rejection))
+        for unknown in self._store.unknown_events():
+            message = Message(unknown.topic, unknown.jws.encode("utf-8", "replace"))
+            self._retry(message, now, partial(self._store.drop_unknown_event, unknown.digest))
         notices, self._pending_notices = self._pending_notices, []
         return notices
 
     def _retry(self, message: Message, now: ReceivedAt, drop: Callable[[], None]) -> None:
         """Store a message that was kept apart, and drop it there; otherwise leave it as it is."""
 
-        def put(found: Sequence[_Found], done: _BatchResult, now: ReceivedAt) -> None:
-            self._store_together(found, done, now)
+        def put(found: Sequence[_Found], result: _BatchResult, now: ReceivedAt) -> None:
+            self._store_together(found, result, now)
             drop()
 
         try:
             finding = check_message(message, self.keys, now)
             if not isinstance(finding, Verified):
                 return
-            done = self._transact([(message, finding)], now, put)
+            result = self._transact([(message, finding)], now, put)
         except Exception as error:
             if _is_stores(error):
                 raise
             log.debug("a message cannot be processed yet", exc_info=error)
             return
-        self._record_batch(done, now)
-        self._pending_notices += done.notices
+        self._record_batch(result, now)
+        self._pending_notices += result.notices
 
     # --- one message ------------------------------------------------------------------------
 
-    def _reject(self, refused: RejectedMessage, done: _BatchResult, now: ReceivedAt) -> None:
-        refusal = refused.rejection
-        unit, leaf = topic_owner(refusal.topic)
+    def _reject(self, rejected: RejectedMessage, result: _BatchResult, now: ReceivedAt) -> None:
+        rejection = rejected.rejection
+        unit, leaf = topic_owner(rejection.topic)
         # A wrong key makes every health wrong: said once a run, not once a minute.
-        if leaf in (TopicKind.STATE, TopicKind.HEALTH) and not done.is_news(
-            self._reported_rejections, (refusal.topic, refused.flaw), None
+        if leaf in (TopicKind.STATE, TopicKind.HEALTH) and not result.is_news(
+            self._reported_rejections, (rejection.topic, rejected.flaw), None
         ):
-            self._store.count_rejection(refusal)
+            self._store.count_rejection(rejection)
             return
         # Where every receiver gets every message, one of them says it.
-        if self._store.add_rejection(refusal, str(now)):
-            notice = Notice(NoticeKind.REFUSED, now.utc, unit, refusal.why, flaw=refused.flaw)
-            done.notices.append(notice)
+        if self._store.add_rejection(rejection, str(now)):
+            notice = Notice(NoticeKind.REFUSED, now.utc, unit, rejection.why, flaw=rejected.flaw)
+            result.notices.append(notice)
 
     def _store_unknown_event(
-        self, later: UnknownEvent, done: _BatchResult, now: ReceivedAt
+        self, unknown: UnknownEvent, result: _BatchResult, now: ReceivedAt
     ) -> None:
-        """Keep what a later contract brought; it is looked at again at each start."""
-        if not self._store.add_unknown_event(later, str(now)):
+        """Keep what a unknown contract brought; it is looked at again at each start."""
+        if not self._store.add_unknown_event(unknown, str(now)):
             return
-        done.stored.append((later.unit, later.sequence))
-        text = f"event {later.sequence} is kept for a later version: {later.type} is not known here"
-        unit = UnitName.from_source(later.unit)
-        done.notices.append(
+        result.stored.append((unknown.unit, unknown.sequence))
+        text = (
+            f"event {unknown.sequence} is kept for a unknown version: unknown type {unknown.type}"
+        )
+        unit = UnitName.from_source(unknown.unit)
+        result.notices.append(
             Notice(NoticeKind.REFUSED, now.utc, unit, text, flaw=RejectReason.PAYLOAD)
         )
 
@@ -312,97 +316,97 @@ class Ingestor:
         self,
         found: Verified,
         event: AttendanceEvent | AuditEvent,
-        done: _BatchResult,
+        result: _BatchResult,
         now: ReceivedAt,
     ) -> None:
         entry = _entry(found, event)
-        judgement = classify(entry, self._store.neighbours(entry))
-        again = not done.is_news(self._received, entry.digest, None)
-        if judgement.classification is Classification.DUPLICATE:
+        decision = classify(entry, self._store.neighbours(entry))
+        again = not result.is_news(self._received, entry.digest, None)
+        if decision.classification is Classification.DUPLICATE:
             # Every receiver of a store gets every event: one that another receiver stored first is
             # reported only if this receiver gets it a second time.
             if again:
                 text = f"event {entry.sequence} was received again and is stored once"
-                done.notices.append(
+                result.notices.append(
                     Notice(NoticeKind.DUPLICATE, event.moment, found.unit, text, event)
                 )
             return
-        if judgement.keep:
+        if decision.keep:
             subject = event.subject if isinstance(event, AttendanceEvent) else None
             self._store.add(
                 StoredEvent(entry, event.type, event.time, subject, found.kid, found.token),
                 str(now),
             )
-            if judgement.classification is Classification.GENUINE:
+            if decision.classification is Classification.GENUINE:
                 self._store.record_clock(event)
-                done.notices += self._record_rename(event, done, now)
-            done.stored.append((entry.unit, entry.sequence))
-            done.notices.append(Notice(NoticeKind.EVENT, event.moment, found.unit, event=event))
+                result.notices += self._record_rename(event, result, now)
+            result.stored.append((entry.unit, entry.sequence))
+            result.notices.append(Notice(NoticeKind.EVENT, event.moment, found.unit, event=event))
         else:
             topic, content = found.unit.topic(TopicKind.EVENT), found.token.encode("ascii")
-            refusal = Rejection.from_message(
-                topic, Classification.FORK, judgement.reason, content, MAX_BYTES
+            rejection = Rejection.from_message(
+                topic, Classification.FORK, decision.reason, content, MAX_BYTES
             )
-            self._store.add_rejection(refusal, str(now))
-        if judgement.classification is Classification.FORK:
+            self._store.add_rejection(rejection, str(now))
+        if decision.classification is Classification.FORK:
             # A stored event is reported as a fork even if a head was reported before.
             fresh = self._store.record_fork(
-                entry.unit, entry.sequence, entry.digest, judgement.reason, str(now)
+                entry.unit, entry.sequence, entry.digest, decision.reason, str(now)
             )
-            if fresh or judgement.keep:
-                done.notices.append(Notice(NoticeKind.FORK, now.utc, found.unit, judgement.reason))
+            if fresh or decision.keep:
+                result.notices.append(Notice(NoticeKind.FORK, now.utc, found.unit, decision.reason))
 
     def _record_rename(
-        self, event: AttendanceEvent | AuditEvent, done: _BatchResult, now: ReceivedAt
+        self, event: AttendanceEvent | AuditEvent, result: _BatchResult, now: ReceivedAt
     ) -> Iterator[Notice]:
         """Note a unit's other name; its chain goes on from what was stored under the one before."""
-        move = self._store.record_rename(event)
-        if move is None:
+        rename = self._store.record_rename(event)
+        if rename is None:
             return
-        done.renamed = True
-        last = self._store.digests(move.origin, move.sequence - 1)
+        result.renamed = True
+        last = self._store.digests(rename.origin, rename.sequence - 1)
         if last and event.previous not in last:
-            why = f"event {event.number} does not follow event {event.number - 1} of {move.origin}"
+            why = (
+                f"event {event.number} does not follow event {event.number - 1} of {rename.origin}"
+            )
             digest = event.previous or ""
-            if self._store.record_fork(move.unit, event.number, digest, why, str(now)):
-                yield Notice(NoticeKind.FORK, now.utc, UnitName.from_source(move.unit), why)
+            if self._store.record_fork(rename.unit, event.number, digest, why, str(now)):
+                yield Notice(NoticeKind.FORK, now.utc, UnitName.from_source(rename.unit), why)
 
     def _check_head(
-        self, found: Verified, data: StateData | HealthData, done: _BatchResult, now: ReceivedAt
+        self, found: Verified, data: StateData | HealthData, result: _BatchResult, now: ReceivedAt
     ) -> None:
         unit = found.unit
         if isinstance(data, StateData):
-            self._report_status(unit, data.status, data.session, done, now)
+            self._report_status(unit, data.status, data.session, result, now)
         if data.sequence == 0 or data.head is None:
             return
         source = unit.source
-        judgement = classify_head(
+        decision = classify_head(
             data.sequence,
             data.head,
             self._store.digests(source, data.sequence),
             self._store.head(source, data.sequence),
         )
-        if judgement.classification is Classification.FORK:
-            if self._store.record_fork(
-                source, data.sequence, data.head, judgement.reason, str(now)
-            ):
-                done.notices.append(Notice(NoticeKind.FORK, now.utc, unit, judgement.reason))
+        if decision.classification is Classification.FORK:
+            if self._store.record_fork(source, data.sequence, data.head, decision.reason, str(now)):
+                result.notices.append(Notice(NoticeKind.FORK, now.utc, unit, decision.reason))
             return
         head = NamedHead(source, data.sequence, data.head, unit.topic(found.leaf), found.token)
         self._store.record_head(head, str(now))
-        done.heads.append((source, data.sequence))
+        result.heads.append((source, data.sequence))
 
     def _report_status(
         self,
         unit: UnitName,
         status: OnlineStatus,
         session: int,
-        done: _BatchResult,
+        result: _BatchResult,
         now: ReceivedAt,
     ) -> None:
-        if done.is_news(self._states, unit, (status, session)):
+        if result.is_news(self._states, unit, (status, session)):
             text = f"{status}, session {session}"
-            done.notices.append(Notice(NoticeKind.STATE, now.utc, unit, text))
+            result.notices.append(Notice(NoticeKind.STATE, now.utc, unit, text))
 
 
 def _entry(found: Verified, event: AttendanceEvent | AuditEvent) -> ChainEntry:

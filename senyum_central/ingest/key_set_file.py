@@ -50,7 +50,7 @@ class KeySetFile:
         try:
             self.keys = self._load()
         except SecretError as error:
-            log.warning("%s; the keys known before stay in force", error)
+            log.warning("%s; the previous keys stay active", error)
             return None
         log.info("%s: read again, %s", self._path, pluralize(len(self.keys), "key"))
         return self.keys

@@ -1,4 +1,4 @@
-"""What one message is, before any store is asked. Never raises: the worst is a refusal."""
+"""What one message is, before any store is asked. Never raises: the worst is a rejection."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Joins the desk to the screen: what the subscriber hands its batches to."""
+"""Joins the ingestor to the screen: what the subscriber hands its batches to."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ class Receiver:
 
     def __init__(
         self,
-        desk: Ingestor,
+        ingestor: Ingestor,
         show: Callable[[Notice], None],
         now: Callable[[], ReceivedAt] = ReceivedAt.now,
         *,
@@ -33,7 +33,7 @@ class Receiver:
         `new_keys` returns another key set once it is there. `patiently` waits for a store that does
         not answer.
         """
-        self._desk = desk
+        self._ingestor = ingestor
         self._show = show
         self._shown = shown
         self._now = now
@@ -44,10 +44,10 @@ class Receiver:
 
     def start(self) -> None:
         """Look again at what was refused in earlier runs. Raises Stopped."""
-        self._say(self._patiently(lambda: self._desk.retry_unknown(self._now())))
+        self._report(self._patiently(lambda: self._ingestor.retry_unknown(self._now())))
 
     def connected(self) -> None:
-        self._desk.restart_grace(self._now())
+        self._ingestor.restart_grace(self._now())
 
     def take(self, messages: Sequence[Message]) -> None:
         """Store a batch; when this returns it is durable.
@@ -55,7 +55,7 @@ class Receiver:
         Waits for a store that does not answer: nothing is acknowledged meanwhile. Raises Stopped.
         """
         now = self._now()
-        self._say(self._patiently(lambda: self._desk.ingest(messages, now)))
+        self._report(self._patiently(lambda: self._ingestor.ingest(messages, now)))
 
     def idle(self) -> Sequence[Message]:
         """Report gaps when it is time to, and ask for them; returns the commands that do.
@@ -75,14 +75,14 @@ class Receiver:
     def _trust(self, now: ReceivedAt) -> None:
         keys = self._new_keys()
         if keys is not None:
-            self._say(self._patiently(lambda: self._desk.set_keys(keys, now)))
+            self._report(self._patiently(lambda: self._ingestor.set_keys(keys, now)))
 
     def _sweep(self, now: ReceivedAt) -> None:
-        self._say(self._patiently(lambda: self._desk.check_gaps(now)))
+        self._report(self._patiently(lambda: self._ingestor.check_gaps(now)))
 
     def _ask(self, now: ReceivedAt) -> Sequence[Message]:
-        commands, notices = self._patiently(lambda: self._desk.request_missing(now))
-        self._say(notices)
+        commands, notices = self._patiently(lambda: self._ingestor.request_missing(now))
+        self._report(notices)
         return commands
 
     def _chore(self, failed: str, work: Callable[[], None]) -> None:
@@ -98,7 +98,7 @@ class Receiver:
         else:
             self._failed.discard(failed)
 
-    def _say(self, notices: Iterable[Notice]) -> None:
+    def _report(self, notices: Iterable[Notice]) -> None:
         """Show notices. One that cannot be shown is stored all the same: it stops nothing."""
         for notice in notices:
             self._attempt(partial(self._show, notice))

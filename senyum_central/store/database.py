@@ -72,7 +72,7 @@ def parse_url(address: str) -> URL:
     try:
         url = make_url(address)
     except (ArgumentError, ValueError):
-        raise StoreUnusable("--store: is no address, as postgresql://HOST/DATABASE") from None
+        raise StoreUnusable("--store: not an address such as postgresql://HOST/DATABASE") from None
     if url.drivername not in {"postgresql", "postgres"}:
         raise StoreUnusable(
             f"--store: {url.drivername}:// is not known; name a file or postgresql://HOST/DATABASE"
@@ -83,7 +83,7 @@ def parse_url(address: str) -> URL:
             "--store-password-file, or with PGPASSFILE"
         )
     if not url.database:
-        raise StoreUnusable("--store: names no database, as postgresql://HOST/DATABASE")
+        raise StoreUnusable("--store: does not name a database, as in postgresql://HOST/DATABASE")
     return url.set(drivername="postgresql+psycopg")
 
 
@@ -362,6 +362,6 @@ def _touch(path: Path) -> None:
         raise kind(f"{path}: the store cannot be opened: {error.strerror}") from None
     if not os.access(path.parent, os.W_OK):
         raise StoreUnusable(
-            f"{path}: the store cannot be opened: SQLite makes files beside it, and "
+            f"{path}: the store cannot be opened: SQLite creates files next to it, and "
             f"{path.parent} cannot be written"
         )

@@ -169,21 +169,21 @@ class Store:
         }
         self._active_cache.add(entry, row)
 
-    def add_unknown_event(self, later: UnknownEvent, received_at: str) -> bool:
-        """Keep an event of a later contract; returns whether it is news."""
+    def add_unknown_event(self, event: UnknownEvent, received_at: str) -> bool:
+        """Keep an event of a event contract; returns whether it is news."""
         return self.database.put_new(
             LATER,
-            digest=later.digest,
-            unit=later.unit,
-            sequence=later.sequence,
-            type=later.type,
-            topic=later.topic,
-            jws=later.jws,
+            digest=event.digest,
+            unit=event.unit,
+            sequence=event.sequence,
+            type=event.type,
+            topic=event.topic,
+            jws=event.jws,
             received_at=received_at,
         )
 
     def drop_unknown_event(self, digest: str) -> None:
-        """Remove an event of a later contract that is stored as an event by now."""
+        """Remove an event of a event contract that is stored as an event by now."""
         self.database.run(
             delete(LATER).where(LATER.c.digest == bindparam("which")), {"which": digest}
         )
@@ -197,21 +197,21 @@ class Store:
         """Note where a chain goes on under another name; return the move, if the event is one."""
         return record_rename(self.database, event)
 
-    def add_rejection(self, refusal: Rejection, now: str) -> bool:
+    def add_rejection(self, rejection: Rejection, now: str) -> bool:
         """Keep a refused message; the same one again only counts. Returns whether it is news."""
-        return self._refused.add(refusal, now)
+        return self._refused.add(rejection, now)
 
-    def count_rejection(self, refusal: Rejection) -> None:
+    def count_rejection(self, rejection: Rejection) -> None:
         """Count a refused message without keeping it."""
-        self._refused.count(refusal.flaw, 1)
+        self._refused.count(rejection.flaw, 1)
 
-    def drop_rejection(self, refusal: Rejection) -> None:
+    def drop_rejection(self, rejection: Rejection) -> None:
         """Remove a refused message that has been accepted since."""
-        self._refused.remove(refusal)
+        self._refused.remove(rejection)
 
     def record_head(self, head: NamedHead, now: str) -> None:
-        """Remember the chain head of a state or health, unless a later one is known."""
-        put = self.database.put(HEAD)
+        """Remember the chain head of a state or health, unless a event one is known."""
+        insert = self.database.put(HEAD)
         values = {
             "unit": head.unit,
             "sequence": head.sequence,
@@ -221,11 +221,11 @@ class Store:
             "received_at": now,
         }
         self.database.run(
-            put.on_conflict_do_update(
+            insert.on_conflict_do_update(
                 index_elements=["unit"],
-                set_={name: put.excluded[name] for name in values if name != "unit"},
-                # The same number again is a later proof of it.
-                where=put.excluded.sequence >= HEAD.c.sequence,
+                set_={name: insert.excluded[name] for name in values if name != "unit"},
+                # The same number again is a event proof of it.
+                where=insert.excluded.sequence >= HEAD.c.sequence,
             ),
             values,
         )
@@ -295,7 +295,7 @@ class Store:
         return self._refused.with_flaws(flaws)
 
     def unknown_events(self) -> list[UnknownEvent]:
-        """Return the events of later contracts."""
+        """Return the events of event contracts."""
         names = ("unit", "sequence", "digest", "type", "topic", "jws")
         with self.database.reading():
             rows = self.database.rows(

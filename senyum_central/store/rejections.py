@@ -58,31 +58,31 @@ class RejectionStore:
         self._limit = limit
         self._added_since_check = limit  # kept since it was last looked how many there are
 
-    def add(self, refusal: Rejection, now: str) -> bool:
+    def add(self, rejection: Rejection, now: str) -> bool:
         """Keep a message; the same one again only counts. Returns whether it is news."""
-        again = REFUSED.update().where(_same(refusal))
+        again = REFUSED.update().where(_same(rejection))
         if self._db.run(again.values(times=REFUSED.c.times + 1, last_at=now)).rowcount:
             return False
         self._db.run(
             REFUSED.insert(),
             {
-                "topic": refusal.topic,
-                "flaw": refusal.flaw,
-                "sha256": refusal.sha256,
+                "topic": rejection.topic,
+                "flaw": rejection.flaw,
+                "sha256": rejection.sha256,
                 "first_at": now,
                 "last_at": now,
                 "times": 1,
-                "why": refusal.why,
-                "size": refusal.size,
-                "payload": refusal.payload,
+                "why": rejection.why,
+                "size": rejection.size,
+                "payload": rejection.payload,
             },
         )
         self._prune()
         return True
 
-    def remove(self, refusal: Rejection) -> None:
+    def remove(self, rejection: Rejection) -> None:
         """Remove a message that has been accepted since."""
-        self._db.run(delete(REFUSED).where(_same(refusal)))
+        self._db.run(delete(REFUSED).where(_same(rejection)))
 
     def with_flaws(self, flaws: Sequence[str]) -> Iterator[Rejection]:
         """Yield those with one of these flaws, one at a time, in the order of receipt."""
@@ -117,20 +117,20 @@ class RejectionStore:
         if self._added_since_check < self._limit * _OVER:
             return
         self._added_since_check = 0
-        over = self._db.one(select(func.count()).select_from(REFUSED)) - self._limit
-        if over <= 0:
+        surplus = self._db.one(select(func.count()).select_from(REFUSED)) - self._limit
+        if surplus <= 0:
             return
         number = REFUSED.c.number
-        oldest = self._db.one(select(number).order_by(number).limit(1).offset(over - 1))
-        gone = select(REFUSED.c.flaw, func.sum(REFUSED.c.times)).where(number <= oldest)
-        for flaw, times in self._db.rows(gone.group_by(REFUSED.c.flaw)):
+        oldest = self._db.one(select(number).order_by(number).limit(1).offset(surplus - 1))
+        removed = select(REFUSED.c.flaw, func.sum(REFUSED.c.times)).where(number <= oldest)
+        for flaw, times in self._db.rows(removed.group_by(REFUSED.c.flaw)):
             self.count(flaw, int(times))
         self._db.run(delete(REFUSED).where(number <= oldest))
 
 
-def _same(refusal: Rejection) -> ColumnElement[bool]:
+def _same(rejection: Rejection) -> ColumnElement[bool]:
     return (
-        (REFUSED.c.topic == refusal.topic)
-        & (REFUSED.c.flaw == refusal.flaw)
-        & (REFUSED.c.sha256 == refusal.sha256)
+        (REFUSED.c.topic == rejection.topic)
+        & (REFUSED.c.flaw == rejection.flaw)
+        & (REFUSED.c.sha256 == rejection.sha256)
     )

@@ -158,7 +158,7 @@ def test_an_event_that_was_filed_under_no_unit_is_named(exporter: Exporter, unit
     exporter.change(f"UPDATE event SET unit = {unit} WHERE sequence = 3")
     found = exporter()
     assert found.status == 1
-    assert "event 3: is filed under no unit" in found.err
+    assert "event 3: is not stored under a unit" in found.err
     assert "event 3 is missing" in found.err
 
 
@@ -297,7 +297,7 @@ def test_a_unit_that_is_silent_since_is_named(exporter: Exporter) -> None:
     fill(exporter.place)
     found = exporter(day="2026-03-05")
     assert f"{SOURCE}: nothing it signed after 2026-03-04 23:00 UTC is stored" in found.err
-    assert f"{SOURCE[:-7]}gate-2: has a key, and nothing is stored of it" in found.err
+    assert f"{SOURCE[:-7]}gate-2: has a registered key, but nothing is stored of it" in found.err
     assert found.status == 0
 
 

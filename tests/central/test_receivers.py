@@ -139,7 +139,7 @@ def test_new_keys_are_read_while_it_runs(
         one.until(lambda: [line.get("flaw") for line in one.said] == ["unknown-key"])
         before = keys.read_text()
         keys.write_text("{")
-        one.until(lambda: "the keys known before stay in force" in one.log)
+        one.until(lambda: "the previous keys stay active" in one.log)
         keys.write_text(before)
         add_registration(keys, late.key.registration(late.name))
         one.until(lambda: one.said[-1]["kind"] == "event")

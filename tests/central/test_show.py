@@ -59,7 +59,7 @@ def test_refused_and_audit() -> None:
         "#12 refused  not-known"
     )
     assert format_line(notice_of(unit, unit.audit()), ZONE).endswith(
-        "#13 audit  started: the program began"
+        "#13 audit  started: the program started"
     )
 
 
