@@ -58,7 +58,6 @@ MAY_IMPORT |= {
 # To be removed: what still breaks the table.
 PENDING = {
     ("edge.commands.service", "edge.mqtt"),
-    ("edge.outbox.replay", "edge.commands"),
     ("edge.roster.installer", "edge.commands"),
     ("edge.roster.installer", "edge.mqtt"),
     ("edge.roster.installer", "edge.outbox"),

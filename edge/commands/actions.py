@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge.commands.command_log import CommandEffect, CommandLog, ReplayRequest
+from edge.commands.command_log import CommandEffect, CommandLog
 from edge.commands.handler import PreparedCommand
 from edge.contract.commands import AnyData, CommandName, ReplayData, SettingsData
 from edge.contract.remote_settings import RemoteSetting, values, with_overrides
 from edge.errors import OutboxError, ReplayRefused, RosterError, SettingsError
 from edge.gallery import Gallery
-from edge.outbox.replay import REQUESTS, kept
+from edge.outbox.replay import REQUESTS, ReplayRequest, kept
 from edge.outbox.store import OutboxReader
 from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import Settings

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge.errors import OutboxError
-from edge.outbox.integrity import BUSY_SECONDS, translate_sqlite_errors
-from edge.outbox.transaction import transaction
+from edge.errors import OutboxError, OutboxUnusable
+from edge.outbox.replay import ReplayRequest
+from edge.outbox.sqlite import BUSY_SECONDS, transaction, translate_sqlite_errors
 from edge.system.files import sync_folder
 
 log = logging.getLogger(__name__)
@@ -46,17 +46,6 @@ _SCHEMA = (
         "end" TEXT
     ) STRICT""",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayRequest:
-    """Events to be sent once more: numbers, both included, and of them only those of a time."""
-
-    id: int
-    first: int
-    last: int
-    begin: str | None = None
-    end: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +223,7 @@ def _done(row: Sequence[Any]) -> CompletedCommand:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    """Open, and make where there is nothing yet; sqlite3.DatabaseError for what is no ledger."""
+    """Open the file, creating it if it is missing. sqlite3.DatabaseError if it is damaged."""
     new = not file.exists()
     if new:  # the unit's alone, whatever the umask
         file.touch(mode=0o600)
@@ -244,7 +233,7 @@ def _open(file: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
             _make(db)
-        _check(db)
+        _check(db, file)
         if new:
             sync_folder(file.parent)
     except BaseException:
@@ -253,11 +242,19 @@ def _open(file: Path) -> sqlite3.Connection:
     return db
 
 
-def _check(db: sqlite3.Connection) -> None:
-    asked = ("application_id", "user_version", "quick_check(1)")
-    found = tuple(db.execute(f"PRAGMA {each}").fetchone()[0] for each in asked)
-    if found != (_APPLICATION_ID, _VERSION, "ok"):
-        raise sqlite3.DatabaseError(f"is no ledger of version {_VERSION}, or not sound")
+def _check(db: sqlite3.Connection, file: Path) -> None:
+    application_id, version = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    if application_id == _APPLICATION_ID and version > _VERSION:
+        raise OutboxUnusable(
+            f"{file}: was written by a newer Senyum (schema {version}, this one knows {_VERSION}); "
+            "install that one again"
+        )
+    if (application_id, version) != (_APPLICATION_ID, _VERSION):
+        raise sqlite3.DatabaseError(f"is not a command log of version {_VERSION}")
+    if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(found)
 
 
 def _make(db: sqlite3.Connection) -> None:

@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand, ReplayRequest
+from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
 from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import (
     AuthorityFile,
@@ -53,6 +53,7 @@ from edge.contract.limits import as_text
 from edge.contract.topics import REPLY, UnitName
 from edge.errors import OutboxError, SenyumError, SettingsError
 from edge.outbox.event_signer import EventSigner
+from edge.outbox.replay import ReplayRequest
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from edge.commands.actions import (
     mark_replayed,
     with_stored_overrides,
 )
-from edge.commands.command_log import CommandLog, ReplayRequest
+from edge.commands.command_log import CommandLog
 from edge.commands.handler import CommandHandler
 from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile
@@ -24,7 +24,7 @@ from edge.errors import ErrorCode, OutboxError, SenyumError
 from edge.gallery import Gallery
 from edge.mqtt.link import ConnectionManager
 from edge.outbox.event_signer import EventSigner, HealthReport
-from edge.outbox.replay import Replay
+from edge.outbox.replay import Replay, ReplayRequest
 from edge.outbox.store import Outbox, OutboxReader
 from edge.settings import Settings
 from edge.system.clock import Clock, ClockState

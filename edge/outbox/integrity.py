@@ -1,75 +1,19 @@
-"""Whether a file is a sound outbox. Looks, and changes nothing."""
+"""Checks whether a file is a sound outbox, without changing it."""
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 from edge.contract.jose import claim, digest, key_id
-from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxUnusable
-from edge.outbox.schema import APPLICATION_ID, VERSION, is_current
+from edge.errors import OutboxDamaged, OutboxUnusable
+from edge.outbox.schema import APPLICATION_ID, PRE_RELEASE_ID, VERSION
 from edge.outbox.sequence_log import SequenceRecord
+from edge.outbox.sqlite import ILLEGIBLE, NOT_OF_THE_FILE, connect, translate_sqlite_errors
 
 TAIL = 64  # newest events whose chain is always checked
-UNSENT = 20_000  # so many of them at most where the broker has not acknowledged them
+UNSENT = 20_000  # at most, of those that the broker has not acknowledged
 FULL_CHECK_BYTES = 16 * 1024 * 1024  # up to this size the whole file is checked at every start
-BUSY_SECONDS = 5.0  # how long one connection waits for the other
-
-# What reading a damaged file raises: Python decodes the names of columns by itself, as UTF-8.
-ILLEGIBLE = (sqlite3.DatabaseError, UnicodeDecodeError)
-_DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-# The index of the log beside the file takes 32 KiB again at every start.
-_NO_ROOM = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-# What says nothing against the file itself, of which only what lies beside it is written.
-_BESIDE = _NO_ROOM | {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
-
-
-@contextlib.contextmanager
-def translate_sqlite_errors(file: Path) -> Iterator[None]:
-    """Tell what SQLite says in our own words, by what can be done about it."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0)
-        if code in _NO_ROOM:
-            raise OutboxFull(f"{file}: the disk is full; make room on it") from error
-        if code & 0xFF == sqlite3.SQLITE_CANTOPEN and _no_inode(file.parent):
-            raise OutboxFull(
-                f"{file}: the disk has no inode left for another file; remove files from it (df -i)"
-            ) from error
-        kind = OutboxDamaged if code & 0xFF in _DAMAGE else OutboxError  # whatever its detail
-        raise kind(f"{file}: {error}") from error
-    except UnicodeDecodeError as error:  # see ILLEGIBLE
-        raise OutboxDamaged(f"{file}: is damaged ({error.reason})") from error
-
-
-def _no_inode(folder: Path) -> bool:
-    """Whether the file system of a folder counts inodes, and none is left."""
-    try:
-        disk = os.statvfs(folder)
-    except OSError:
-        return False
-    return disk.f_files > 0 and disk.f_favail == 0
-
-
-def connect(file: Path, mode: str) -> sqlite3.Connection:
-    """Open a file that is there; `mode` is "ro" or "rw". Raises sqlite3.Error."""
-    # The thread that opens is not always the thread that works, but there is one at a time.
-    db = sqlite3.connect(
-        f"{file.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    db.text_factory = _ascii
-    return db
-
-
-def _ascii(content: bytes) -> str:
-    """Read a text; all of ours are ASCII, and one that is damaged fails its signature, not us."""
-    return content.decode("ascii", "replace").replace("\ufffd", "?")
 
 
 def check_integrity(file: Path, mark: SequenceRecord | None, kid: str | None = None) -> None:
@@ -84,56 +28,70 @@ def check_integrity(file: Path, mark: SequenceRecord | None, kid: str | None = N
             size = os.fstat(opened.fileno()).st_size
     except OSError as error:
         raise OutboxUnusable(f"{file}: cannot be opened: {error.strerror}") from None
-    if size == 0:  # SQLite would take it for a new one, and begin at 1 again
-        raise OutboxDamaged(f"{file}: is empty, which no outbox ever is")
+    if size == 0:  # SQLite would treat it as new and start at 1 again
+        raise OutboxDamaged(f"{file}: is empty, which an outbox never is")
     try:
-        # Read-only: a damaged file is evidence, and a newer one not ours to touch.
+        # Read-only: a damaged file is evidence, and a newer one must stay as it is.
         with contextlib.closing(connect(file, "ro")) as db:
-            version = _kind(db, file, mark)
+            _check_format(db, file, mark)
             if size <= FULL_CHECK_BYTES or (mark is not None and mark.suspect):
                 found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if found != "ok":
                     raise OutboxDamaged(f"{file}: is damaged ({found})")
-            _chain(db, file, version, mark, kid)
+            _check_chain(db, file, mark, kid)
     except ILLEGIBLE as error:
         code = getattr(error, "sqlite_errorcode", 0)
         with translate_sqlite_errors(file):
-            if code in _BESIDE or code & 0xFF in _BESIDE:
+            if code in NOT_OF_THE_FILE or code & 0xFF in NOT_OF_THE_FILE:
                 raise
         raise OutboxDamaged(f"{file}: is damaged ({error})") from error
 
 
-def _kind(db: sqlite3.Connection, file: Path, mark: SequenceRecord | None) -> int:
+def _check_format(db: sqlite3.Connection, file: Path, mark: SequenceRecord | None) -> None:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+    application_id = db.execute("PRAGMA application_id").fetchone()[0]
+    if application_id == PRE_RELEASE_ID:
+        raise OutboxUnusable(
+            f"{file}: was written by a Senyum from before the first release (schema {version}), "
+            "which this one does not read; let that one deliver its events, then move the outbox, "
+            "the signing key and the key's .begun file away and register the new key with central"
+        )
+    if application_id != APPLICATION_ID:
         try:
             db.execute("SELECT sequence, id, stored_at, jws FROM event LIMIT 1")
         except sqlite3.OperationalError:
             raise OutboxUnusable(
                 f"{file}: is not an outbox of Senyum; name another outbox.file"
             ) from None
-        raise OutboxDamaged(f"{file}: is damaged (its mark is gone)")
-    # A newer program tells the marker its schema too; a version that it did not tell is damage.
+        raise OutboxDamaged(f"{file}: is damaged (its application id is wrong)")
+    # A newer program records its schema in the sequence log too; any other version is damage.
     if version < 1 or (mark is not None and version > max(mark.schema, VERSION)):
-        raise OutboxDamaged(f"{file}: is damaged (there is no schema {version})")
-    if not is_current(db, version):
+        raise OutboxDamaged(f"{file}: is damaged (schema {version} does not exist)")
+    if version > VERSION and not _is_compatible(db):
         raise OutboxUnusable(
             f"{file}: was written by a newer Senyum (schema {version}, this one knows "
             f"{VERSION}); install that one again"
         )
-    return version
 
 
-def _chain(
-    db: sqlite3.Connection, file: Path, version: int, mark: SequenceRecord | None, kid: str | None
+def _is_compatible(db: sqlite3.Connection) -> bool:
+    """Return whether a newer outbox notes, as `serves`, that this version can work on it.
+
+    A schema that only adds something says so, because an update may be rolled back.
+    """
+    row = db.execute("SELECT value FROM note WHERE name = 'serves'").fetchone()
+    return row is not None and str(row[0]).isdecimal() and int(row[0]) <= VERSION
+
+
+def _check_chain(
+    db: sqlite3.Connection, file: Path, mark: SequenceRecord | None, kid: str | None
 ) -> None:
-    """Hold the newest events' links against each other, and the last against the mark."""
+    """Check the links of the newest events, and the last one against the sequence log."""
     counters = dict(db.execute("SELECT name, value FROM counter").fetchall())
-    wanted = {"session", "delivered"} | ({"epoch", "base"} if version > 1 else set())
-    if counters.keys() != wanted:
+    if counters.keys() != {"session", "delivered", "epoch", "base"}:
         raise OutboxDamaged(f"{file}: is damaged (its counters are wrong)")
-    notes = dict(db.execute("SELECT name, value FROM note").fetchall()) if version > 1 else {}
-    base = counters.get("base", 0)
+    notes = dict(db.execute("SELECT name, value FROM note").fetchall())
+    base = counters["base"]
     base_digest = notes.get("base", "") if base else None
     newest = db.execute("SELECT max(sequence) FROM event").fetchone()[0] or 0
     first = min(max(counters["delivered"], newest - UNSENT), newest - TAIL)
@@ -156,27 +114,27 @@ def _chain(
     if counters["delivered"] > sequence:
         raise OutboxDamaged(f"{file}: events after {sequence} were delivered and are gone")
     if mark is not None:
-        _check_against_sequence_log(mark, file, counters.get("epoch", 0), sequence, last)
+        _check_against_sequence_log(mark, file, counters["epoch"], sequence, last)
         at_base = base > 0 and (mark.sequence, mark.digest) == (base, base_digest)
         if sequence > mark.sequence and not at_base:
-            _own(db, mark, file, sequence, kid)
+            _check_own_events(db, mark, file, sequence, kid)
 
 
 def _check_against_sequence_log(
     mark: SequenceRecord, file: Path, epoch: int, sequence: int, last: str | None
 ) -> None:
     if epoch < mark.epoch:
-        raise OutboxDamaged(f"{file}: is one that was set aside before, and has come back")
+        raise OutboxDamaged(f"{file}: is one that was set aside earlier and has been put back")
     if sequence < mark.sequence:
         raise OutboxDamaged(f"{file}: ends at event {sequence}, and {mark.sequence} was stored")
     if sequence == mark.sequence and last != mark.digest:
         raise OutboxDamaged(f"{file}: event {sequence} is not the one that was stored")
 
 
-def _own(
+def _check_own_events(
     db: sqlite3.Connection, mark: SequenceRecord, file: Path, newest: int, kid: str | None
 ) -> None:
-    """Hold a file that goes on beyond the mark, as after a power cut, against another unit's."""
+    """Check that events beyond the sequence log's, as after a power cut, are this unit's."""
     query = "SELECT jws FROM event WHERE sequence = ?"
     row = db.execute(query, (mark.sequence,)).fetchone()
     if row is not None:
@@ -186,7 +144,7 @@ def _own(
                 "stored"
             )
         return
-    # That event is past retention, or there was none yet.
+    # That event is past retention, or no event existed yet.
     (token,) = db.execute(query, (newest,)).fetchone() or ("",)
     if newest > mark.reserved or (kid is not None and key_id(token) != kid):
         raise OutboxDamaged(

@@ -25,9 +25,9 @@ from typing import Any
 from edge.contract.jose import claim, digest, parse
 from edge.contract.keys import SigningKey
 from edge.errors import OutboxDamaged, OutboxError
-from edge.outbox.integrity import ILLEGIBLE, connect
 from edge.outbox.schema import VERSION, build_new_file, move_into_place
 from edge.outbox.sequence_log import SequenceLog, SequenceRecord
+from edge.outbox.sqlite import ILLEGIBLE, connect
 from edge.system.files import sync_folder
 
 NO_DIGEST = digest("")  # what the first event follows where none before it is known

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from edge.commands.command_log import ReplayRequest
 from edge.contract.jose import claim
 from edge.errors import ReplayRefused
 from edge.outbox.store import OutboxReader, OutboxRow
@@ -21,6 +20,17 @@ from edge.outbox.store import OutboxReader, OutboxRow
 REQUESTS = 8  # may wait at once
 LOOK = 64  # events looked at in one go
 BURST_SECONDS = 1.0  # what was not sent for so long may be sent at once
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """Events to send again: numbers, both included, limited to a period if one is given."""
+
+    id: int  # in the command log
+    first: int
+    last: int
+    begin: str | None = None
+    end: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

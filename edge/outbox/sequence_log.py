@@ -85,11 +85,6 @@ class SequenceLog:
         for _ in SLOTS:  # both, so that a damaged one is healed
             self._write(mark, durable=True)
 
-    def migrating(self, schema: int) -> None:
-        """Say that the outbox is about to be of this schema, so that it is not taken for damage."""
-        if self.mark is not None and self.mark.schema < schema:
-            self._write(replace(self.mark, schema=schema), durable=True)
-
     def begin(self, last: int) -> None:
         """Say that numbers up to `last` are about to be stored; durable when this returns."""
         mark = self._known()

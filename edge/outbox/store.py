@@ -32,13 +32,13 @@ from edge.contract.jose import digest
 from edge.contract.keys import SigningKey, sequence_log_path
 from edge.errors import OutboxDamaged, OutboxError, OutboxFull, OutboxUnusable
 from edge.outbox.event_signer import ChainHead, SignedEvent
-from edge.outbox.integrity import check_integrity, connect, translate_sqlite_errors
+from edge.outbox.integrity import check_integrity
 from edge.outbox.recovery import KEEP, recover
 from edge.outbox.retention import Retention
-from edge.outbox.schema import VERSION, build_new_file, migrate, move_into_place
+from edge.outbox.schema import build_new_file, move_into_place
 from edge.outbox.sequence_log import SequenceLog
+from edge.outbox.sqlite import connect, transaction, translate_sqlite_errors
 from edge.outbox.summary import check_owner
-from edge.outbox.transaction import transaction
 from edge.system.files import lock_file
 
 log = logging.getLogger(__name__)
@@ -139,13 +139,10 @@ class Outbox(_Connection):
         with contextlib.ExitStack() as undo:
             undo.callback(os.close, _lock(file))
             _make_or_find(file, None if signing_key is None else sequence_log_path(signing_key))
-            if signing_key is not None:  # an outbox from before there were markers gets one now
+            if signing_key is not None:
                 self._numbers = SequenceLog(sequence_log_path(signing_key))
                 undo.callback(self._close_numbers)
             self._check_or_mend(file, signing_key, source)
-            if self._numbers is not None:
-                self._numbers.migrating(VERSION)
-            _migrate(file)
             super().__init__(file, "FULL")
             undo.callback(self._db.close)
             self._begin_session()
@@ -331,7 +328,7 @@ def _connect(file: Path, synchronous: str) -> sqlite3.Connection:
     db = connect(file, "rw")  # never makes a file
     try:
         db.execute(f"PRAGMA synchronous = {synchronous}")
-        # Only `tidy` checkpoints, never a commit that somebody waits for.
+        # Only `delete_expired` checkpoints, never a commit that a person waits for.
         db.execute("PRAGMA wal_autocheckpoint = 0")
         # Debian's SQLite overwrites freed pages with zeros; that doubles what removing costs.
         db.execute("PRAGMA secure_delete = FAST")
@@ -368,10 +365,3 @@ def _make_or_find(file: Path, marker: Path | None) -> None:
         move_into_place(file)
     except OSError as error:
         raise OutboxError(f"{file}: cannot be made: {error.strerror}") from None
-
-
-def _migrate(file: Path) -> None:
-    with translate_sqlite_errors(file), contextlib.closing(_connect(file, "FULL")) as db:
-        before = migrate(db)
-    if before < VERSION:
-        log.info("%s: brought from schema %d to %d", file, before, VERSION)

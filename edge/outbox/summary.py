@@ -7,7 +7,7 @@ from typing import Any
 
 from edge.contract.jose import claim, key_id
 from edge.errors import OutboxError, OutboxUnusable
-from edge.outbox.integrity import connect, translate_sqlite_errors
+from edge.outbox.sqlite import connect, translate_sqlite_errors
 from edge.system import files
 from edge.system.text import escaped
 

@@ -18,13 +18,14 @@ from wireunit import UNIT, Signer, SteppedClock, until
 from edge.commands import command_log as ledger
 from edge.commands import service as desk
 from edge.commands.actions import RuntimeConfig, change_of
-from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand, ReplayRequest
+from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
 from edge.commands.service import CommandService, DaemonHooks
 from edge.contract.topics import COMMAND
 from edge.errors import ErrorCode
 from edge.gallery import Gallery
 from edge.mqtt.link import ConnectionManager
 from edge.outbox.event_signer import HealthReport
+from edge.outbox.replay import ReplayRequest
 from edge.outbox.store import Outbox, OutboxReader
 from edge.settings import Settings
 

@@ -1,6 +1,8 @@
 """Commands judged, obeyed once and answered; without a broker."""
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from orders import Commander
 from wireunit import UNIT, Signer, SteppedClock
 
-from edge.commands.command_log import KEEP, CommandEffect, CommandLog, ReplayRequest
+from edge.commands.command_log import KEEP, CommandEffect, CommandLog
 from edge.commands.handler import CommandHandler, PreparedCommand
 from edge.commands.refusal_counter import TELL_SECONDS, RefusalCounter
 from edge.contract.authority import AuthorityFile, OrderRejectReason, Role
@@ -21,7 +23,8 @@ from edge.contract.commands import MAX_BYTES, AnyData, CommandName, Reply
 from edge.contract.events import timestamp
 from edge.contract.jose import from_b64url, parse
 from edge.contract.topics import COMMAND
-from edge.errors import ReplayRefused, SettingsError
+from edge.errors import OutboxUnusable, ReplayRefused, SettingsError
+from edge.outbox.replay import ReplayRequest
 from edge.system.clock import ClockState
 
 
@@ -481,3 +484,18 @@ def test_no_bytes_break_the_unit(target: Desk, payload: bytes, topic: str) -> No
     said = len(target.said)
     target.hear(payload, topic)
     assert len(target.said) == said
+
+
+def test_a_command_log_of_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
+    file = tmp_path / "orders.db"
+    ledger = CommandLog(file, lambda: None)
+    assert ledger.last("kid") == 0
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    before = file.read_bytes()
+    with pytest.raises(OutboxUnusable, match=r"orders\.db: was written by a newer Senyum"):
+        CommandLog(file, lambda: None).last("kid")
+    assert file.read_bytes() == before
+    assert not list(tmp_path.glob("*.damaged-*"))

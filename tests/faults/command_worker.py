@@ -13,12 +13,13 @@ from typing import Any
 
 from wireunit import UNIT, MessageHandler, Signer, WireUnit
 
-from edge.commands.command_log import CommandEffect, CommandLog, ReplayRequest
+from edge.commands.command_log import CommandEffect, CommandLog
 from edge.commands.handler import CommandHandler, PreparedCommand
 from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile
 from edge.contract.commands import AnyData, CommandName
 from edge.contract.topics import COMMAND
+from edge.outbox.replay import ReplayRequest
 from edge.settings import BrokerSettings
 
 

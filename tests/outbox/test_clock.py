@@ -267,7 +267,7 @@ def test_that_an_outbox_was_renewed_is_the_first_thing_said(tmp_path: Path) -> N
     detail = dict(renewed.data.detail)
     assert (tmp_path / str(detail.pop("file"))).is_file()
     assert detail == {
-        "why": "is empty, which no outbox ever is",
+        "why": "is empty, which an outbox never is",
         "last_known": 2,
         "next": 3,
         "saved": 0,

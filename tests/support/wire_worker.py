@@ -14,9 +14,8 @@ from pathlib import Path
 
 from wireunit import WireUnit
 
-from edge.commands.command_log import ReplayRequest
 from edge.mqtt.backoff import LinkTiming
-from edge.outbox.replay import Replay
+from edge.outbox.replay import Replay, ReplayRequest
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
 
