@@ -202,9 +202,11 @@ class Daemon:
             sealer,
             session=outbox.session,
             changed=lambda up: self._inbox.put(LinkChanged(up)),
-            vitals=lambda: self._commands.vitals(self._tally.report(settings.outbox.file.parent)),
-            pace=LinkTiming(health_interval=settings.broker.health_period),
-            archive=self._commands.archive,
+            health_report=lambda: self._commands.vitals(
+                self._tally.report(settings.outbox.file.parent)
+            ),
+            timing=LinkTiming(health_interval=settings.broker.health_period),
+            replay_source=self._commands.archive,
             subscriptions=(commands, rosters),
         )
         self._commands.link = self._handover.link = self._link
@@ -368,7 +370,7 @@ class Daemon:
         self._session.use_rules(settings.attendance, settings.roster, self._living)
         self._sealer.use(gallery.digest, settings.thresholds(self._living))
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
-        self._link.report_every(settings.broker.health_period)
+        self._link.set_health_interval(settings.broker.health_period)
         self._handover.activated(gallery)
         log.info("other settings or another roster are in force, as ordered")
 

@@ -21,7 +21,7 @@ class BrokerEndpoint:
     """One broker, its connection, and when it is due."""
 
     def __init__(
-        self, broker: BrokerSettings, pace: LinkTiming, waker: SelfPipe | None = None
+        self, broker: BrokerSettings, timing: LinkTiming, waker: SelfPipe | None = None
     ) -> None:
         self.broker = broker
         self.where = f"{broker.host}:{broker.port}"
@@ -29,17 +29,17 @@ class BrokerEndpoint:
         self.backoff = Backoff(broker.backoff_min, broker.backoff_max)
         self.files = CredentialFiles(broker)
         self.due_at = 0.0
-        self._pace = pace
+        self._timing = timing
 
     def connect(self, options: ConnectOptions) -> None:
         """Open the connection with the files as they are now; raises as `Connection.connect`."""
         self.files.mark_used()
         self.connection.connect(options)
 
-    def failed(self, remedy: Action, now: float) -> None:
+    def failed(self, action: Action, now: float) -> None:
         """Note that there is no connection, or no longer one."""
-        if remedy is Action.SLOW:
-            wait = self._pace.operator_retry * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load
+        if action is Action.RETRY_RARELY:
+            wait = self._timing.operator_retry * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load
         else:
             wait = self.backoff.next()
         self.due_at = now + wait
@@ -51,34 +51,34 @@ class BrokerPool:
     def __init__(
         self,
         settings: Sequence[BrokerSettings],
-        pace: LinkTiming,
+        timing: LinkTiming,
         waker: SelfPipe | None = None,
     ) -> None:
-        self.all = tuple(BrokerEndpoint(broker, pace, waker) for broker in settings)
+        self.endpoints = tuple(BrokerEndpoint(broker, timing, waker) for broker in settings)
 
-    def begin(self, now: float) -> None:
+    def delay_first_attempt(self, now: float) -> None:
         """Delay the first try at random, because hundreds of units start at the same instant."""
-        first = now + self.all[0].backoff.spread()
-        for one in self.all:
+        first = now + self.endpoints[0].backoff.spread()
+        for one in self.endpoints:
             one.due_at = first
 
     def due(self, now: float, lost: BrokerEndpoint | None = None) -> BrokerEndpoint | None:
         """Return the broker to try now, or None until `due_at`. `lost` comes behind all others."""
-        ready = [one for one in self.all if one.due_at <= now]
+        ready = [one for one in self.endpoints if one.due_at <= now]
         return next((one for one in ready if one is not lost), ready[0] if ready else None)
 
     @property
     def due_at(self) -> float:
         """When the next broker is due."""
-        return min(one.due_at for one in self.all)
+        return min(one.due_at for one in self.endpoints)
 
-    def better(self, than: BrokerEndpoint) -> tuple[BrokerEndpoint, ...]:
+    def preferred_to(self, than: BrokerEndpoint) -> tuple[BrokerEndpoint, ...]:
         """Return the brokers that are preferred to `than`."""
-        return self.all[: self.all.index(than)]
+        return self.endpoints[: self.endpoints.index(than)]
 
-    def renewed(self) -> bool:
+    def reset_replaced_credentials(self) -> bool:
         """Make brokers due whose files were replaced since they were last used; True if any."""
-        changed = [one for one in self.all if one.files.changed()]
+        changed = [one for one in self.endpoints if one.files.changed()]
         for one in changed:
             one.due_at = 0.0
         return bool(changed)

@@ -28,11 +28,11 @@ from edge.mqtt.credentials import read_password, tls_context
 from edge.mqtt.reason_codes import (
     Action,
     ConnectionEnded,
+    ConnectionRejected,
     Disposition,
-    PublishRefused,
+    connack_disposition,
     connect_error,
-    of_connack,
-    of_disconnect,
+    disconnect_disposition,
 )
 from edge.settings import BrokerSettings
 
@@ -48,8 +48,8 @@ UNREAD_BYTES = 65_536  # searched for a DISCONNECT after a write has failed
 CERTIFICATE_SECONDS = 1.0  # for a broker to refuse our certificate after the handshake
 QOS_NOT_SUPPORTED = 0x9B
 UNLIMITED = 268_435_460  # bytes; the largest packet that MQTT can express
-_LOST = Disposition(ErrorCode.LOST, Action.AGAIN)
-_NOT_MQTT = Disposition(ErrorCode.PROTOCOL, Action.AGAIN)
+_LOST = Disposition(ErrorCode.LOST, Action.RETRY)
+_NOT_MQTT = Disposition(ErrorCode.PROTOCOL, Action.RETRY)
 # A connection that failed with one of these may succeed with the other version of MQTT.
 _VERSION_IN_DOUBT = frozenset({ErrorCode.PROTOCOL, ErrorCode.CLOSED, ErrorCode.SILENT})
 
@@ -82,9 +82,9 @@ class _Client(Client):
 
 
 def new_client(
-    broker: BrokerSettings, client_id: str, *, five: bool = True, keep: bool = True
+    broker: BrokerSettings, client_id: str, *, mqtt5: bool = True, keep_session: bool = True
 ) -> Client:
-    """Return a client, not connected yet, for MQTT 5 if `five`, otherwise for 3.1.1.
+    """Return a client, not connected yet, for MQTT 5 if `mqtt5`, otherwise for 3.1.1.
 
     Without `keep`, a session of MQTT 3.1.1 ends with the connection, as does an earlier one.
 
@@ -93,9 +93,9 @@ def new_client(
     client = _Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
-        clean_session=None if five else not keep,
-        protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-        reconnect_on_failure=five,  # otherwise paho would go on to MQTT 3.1 by itself
+        clean_session=None if mqtt5 else not keep_session,
+        protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311,
+        reconnect_on_failure=mqtt5,  # otherwise paho would go on to MQTT 3.1 by itself
     )
     client.connect_timeout = CONNECT_SECONDS
     client.on_socket_open = _disable_nagle
@@ -113,7 +113,7 @@ def _disable_nagle(_client: Client, _userdata: object, sock: object) -> None:
 
 
 def connect_client(
-    client: Client, broker: BrokerSettings, *, keep: bool = True, **values: int
+    client: Client, broker: BrokerSettings, *, keep_session: bool = True, **values: int
 ) -> None:
     """Send CONNECT and ask for a session that outlives the connection; raises OSError.
 
@@ -127,7 +127,7 @@ def connect_client(
         broker.host,
         broker.port,
         broker.keepalive,
-        clean_start=not keep,
+        clean_start=not keep_session,
         properties=properties(
             PacketTypes.CONNECT,
             **{
@@ -225,9 +225,11 @@ class ConnectOptions:
     client_id: str
     will: tuple[str, bytes] | None = None  # topic and payload, retained
     content_type: str | None = None  # of everything that this client publishes
-    session: int = SESSION_SECONDS  # kept after a disconnect; 0: none, and discard an earlier one
+    session_expiry: int = (
+        SESSION_SECONDS  # kept after a disconnect; 0: none, and discard an earlier one
+    )
     receive_maximum: int = RECEIVE_MAXIMUM  # QoS 1 messages that may be in flight to this client
-    packet_bytes: int = PACKET_BYTES  # of the largest packet that may be sent to this client
+    maximum_packet_size: int = PACKET_BYTES  # of the largest packet that may be sent to this client
 
 
 class Connection:
@@ -241,7 +243,7 @@ class Connection:
     only. With 3.1.1 there is no will delay, content type, limit of the broker, or reason.
 
     Every method raises ConnectionEnded when the connection failed or has ended; `connect` raises
-    its subclass PublishRefused if the settings must be corrected first, and SecretError for an
+    its subclass ConnectionRejected if the settings must be corrected first, and SecretError for an
     unusable certificate, key or password. All methods are for one thread; `waker` lets others end
     its waits.
     """
@@ -250,46 +252,46 @@ class Connection:
         self._broker = broker
         self._waker = waker
         self._where = f"{broker.host}:{broker.port}"
-        self._only = {"auto": None, "5": True, "3.1.1": False}[broker.protocol]
-        self._known = self._only  # whether the broker uses MQTT 5; None: not known
-        self._reset(five=True)
+        self._fixed = {"auto": None, "5": True, "3.1.1": False}[broker.protocol]
+        self._remembered = self._fixed  # whether the broker uses MQTT 5; None: not known
+        self._reset(mqtt5=True)
 
-    def _reset(self, *, five: bool) -> None:
+    def _reset(self, *, mqtt5: bool) -> None:
         """Forget everything about the connection before."""
-        self.five = five  # MQTT 5, otherwise 3.1.1
-        self.acks: deque[PubAck] = deque()
-        self.granted: deque[SubAck] = deque()
-        self.heard: deque[ReceivedMessage] = deque()
+        self.mqtt5 = mqtt5  # MQTT 5, otherwise 3.1.1
+        self.pubacks: deque[PubAck] = deque()
+        self.subacks: deque[SubAck] = deque()
+        self.received: deque[ReceivedMessage] = deque()
         self.resumed = False  # whether the broker had kept our session
-        self.shares = five  # whether the broker offers shared subscriptions
+        self.shared_subscriptions = mqtt5  # whether the broker offers shared subscriptions
         self.receive_maximum = 65_535  # of the broker: QoS 1 messages in flight
-        self.packet_maximum = UNLIMITED  # of the broker: bytes of one packet
-        self._version = "MQTT 5" if five else "MQTT 3.1.1"
+        self.maximum_packet_size = UNLIMITED  # of the broker: bytes of one packet
+        self._version = "MQTT 5" if mqtt5 else "MQTT 3.1.1"
         self._content_type: _EncodedProperties | None = None
         # At most 5 bytes of fixed header, the topic's length, the packet id, and the properties.
         self._overhead = 5 + 2 + 2 + 1
-        self._retains = True
+        self._retain_available = True
         self._accepted = False
-        self._ended: str | None = None
+        self._end_reason: str | None = None
         self._disposition = _LOST
-        self._detail = ""
+        self._tls_detail = ""
 
     def connect(self, options: ConnectOptions) -> None:
         """Open the connection with the version of MQTT that the broker uses."""
         failures: list[ConnectionEnded] = []
-        for five in (True, False) if self._known is None else (self._known,):
+        for mqtt5 in (True, False) if self._remembered is None else (self._remembered,):
             try:
-                self._connect(options, five=five)
+                self._connect(options, mqtt5=mqtt5)
             except ConnectionEnded as error:
-                if error.trouble not in _VERSION_IN_DOUBT:
+                if error.error_code not in _VERSION_IN_DOUBT:
                     raise
                 failures.append(error)
             else:
                 if failures:
                     log.info("%s; connected with MQTT 3.1.1", failures[0])
-                self._known = five
+                self._remembered = mqtt5
                 return
-        self._known = self._only
+        self._remembered = self._fixed
         raise self._explain(*failures)
 
     def _explain(
@@ -297,22 +299,24 @@ class Connection:
     ) -> ConnectionEnded:
         """Return the error to raise after every version that may be tried has failed."""
         if older is None:
-            if self._only is None:
+            if self._fixed is None:
                 return newer
-            return newer.also(f"no other version is allowed (protocol = {self._broker.protocol})")
-        if newer.trouble is ErrorCode.PROTOCOL:
-            if older.trouble is ErrorCode.PROTOCOL:
-                return newer.also(f"MQTT 3.1.1: {older.why}")
+            return newer.with_detail(
+                f"no other version is allowed (protocol = {self._broker.protocol})"
+            )
+        if newer.error_code is ErrorCode.PROTOCOL:
+            if older.error_code is ErrorCode.PROTOCOL:
+                return newer.with_detail(f"MQTT 3.1.1: {older.why}")
             # No answer to 3.1.1 may be temporary, as in a cluster that is electing a leader.
-            return older.also(f"MQTT 5: {newer.why}")
+            return older.with_detail(f"MQTT 5: {newer.why}")
         hint = "a port with TLS also does this (mqtts://, tls = true)"
         if self._broker.tls:
             hint = "a broker that does not accept our certificate, or needs one, also does this"
-        return newer.also(f"MQTT 3.1.1: {older.why}; {hint}")
+        return newer.with_detail(f"MQTT 3.1.1: {older.why}; {hint}")
 
-    def _connect(self, options: ConnectOptions, *, five: bool) -> None:
-        self._reset(five=five)
-        if five and options.content_type is not None:
+    def _connect(self, options: ConnectOptions, *, mqtt5: bool) -> None:
+        self._reset(mqtt5=mqtt5)
+        if mqtt5 and options.content_type is not None:
             self._content_type = _EncodedProperties(
                 PacketTypes.PUBLISH, ContentType=options.content_type
             )
@@ -322,10 +326,10 @@ class Connection:
             connect_client(
                 self._client,
                 self._broker,
-                keep=options.session > 0,
-                SessionExpiryInterval=options.session,
+                keep_session=options.session_expiry > 0,
+                SessionExpiryInterval=options.session_expiry,
                 ReceiveMaximum=options.receive_maximum,
-                MaximumPacketSize=options.packet_bytes,
+                MaximumPacketSize=options.maximum_packet_size,
             )
         except (OSError, ValueError) as error:  # ValueError: not a valid host name
             raise connect_error(self._where, error) from None
@@ -333,17 +337,17 @@ class Connection:
         while not self._accepted:
             if time.monotonic() > deadline or (self._waker is not None and self._waker.stopped):
                 self.drop()
-                raise self.ended(f"does not answer {self._version}", ErrorCode.SILENT)
+                raise self.failure(f"does not answer {self._version}", ErrorCode.SILENT)
             self.poll(deadline - time.monotonic())
 
-    def ended(self, why: str, trouble: ErrorCode) -> ConnectionEnded:
+    def failure(self, why: str, error_code: ErrorCode) -> ConnectionEnded:
         """Return the error for a connection that its user gives up."""
-        return ConnectionEnded(self._where, why, trouble)
+        return ConnectionEnded(self._where, why, error_code)
 
-    def publish(self, topic: str, token: str | bytes, qos: int, *, retain: bool) -> int:
+    def publish(self, topic: str, payload: str | bytes, qos: int, *, retain: bool) -> int:
         """Queue a message and return its packet id; `poll` sends it."""
-        retain = retain and self._retains
-        info = self._client.publish(topic, token, qos, retain, self._content_type)
+        retain = retain and self._retain_available
+        info = self._client.publish(topic, payload, qos, retain, self._content_type)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._end("the connection was lost")
         return info.mid
@@ -354,7 +358,7 @@ class Connection:
         Without `retained`, MQTT 5 brokers send retained messages of new subscriptions only.
         """
         wanted: list[tuple[str, Any]] = [(each, 1) for each in filters]
-        if self.five:
+        if self.mqtt5:
             handling = 0 if retained else 1  # MQTT 5, section 3.8.3.1
             options = SubscribeOptions(1, retainAsPublished=True, retainHandling=handling)
             wanted = [(each, options) for each in filters]
@@ -374,9 +378,9 @@ class Connection:
         if message.mid:
             self._client.ack(message.mid, 1)
 
-    def max_packet_size(self, topic: str, token: str | bytes) -> bool:
+    def fits(self, topic: str, payload: str | bytes) -> bool:
         """Whether the broker accepts a packet as large as that of this message."""
-        return self._overhead + len(topic) + len(token) <= self.packet_maximum
+        return self._overhead + len(topic) + len(payload) <= self.maximum_packet_size
 
     def poll(self, seconds: float) -> None:
         """Send and receive; if there is nothing to do, wait until woken, at most `seconds`."""
@@ -397,17 +401,17 @@ class Connection:
         if self._client.want_write():
             self._client.loop_write()
         self._client.loop_misc()
-        if self._ended is not None:
-            self._end(self._ended)
+        if self._end_reason is not None:
+            self._end(self._end_reason)
 
-    def read_on(self, most: int) -> None:
+    def read_available(self, most: int) -> None:
         """Read what has already arrived, up to `most` messages."""
         before = -1
-        while before < len(self.heard) < most:
-            before = len(self.heard)
+        while before < len(self.received) < most:
+            before = len(self.received)
             self._read()
-        if self._ended is not None:
-            self._end(self._ended)
+        if self._end_reason is not None:
+            self._end(self._end_reason)
 
     def _read(self) -> None:
         try:
@@ -436,8 +440,8 @@ class Connection:
             sock.close()
 
     def _new_client(self, options: ConnectOptions) -> Client:
-        keep = options.session > 0
-        client = new_client(self._broker, options.client_id, five=self.five, keep=keep)
+        keep = options.session_expiry > 0
+        client = new_client(self._broker, options.client_id, mqtt5=self.mqtt5, keep_session=keep)
         client.max_inflight_messages_set(0)  # the publisher counts them itself
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -452,7 +456,7 @@ class Connection:
         if options.will is not None:
             topic, payload = options.will
             delay = None
-            if self.five:
+            if self.mqtt5:
                 delay = properties(PacketTypes.WILLMESSAGE, WillDelayInterval=WILL_DELAY_SECONDS)
             client.will_set(topic, payload, qos=1, retain=True, properties=delay)
         return client
@@ -464,15 +468,17 @@ class Connection:
             # With TLS 1.3 a refused certificate looks like this too. Otherwise it may be a broker
             # that does not know MQTT 5.
             why = f"closed the connection instead of answering {self._version}"
-            trouble = ErrorCode.CLOSED
-            if "ALERT" in self._detail.upper():
-                trouble = ErrorCode.CERTIFICATE_REFUSED
-            disposition = Disposition(trouble, Action.AGAIN)
-        detail = f" ({self._detail})" if self._detail and self._detail not in why else ""
-        refused = not self._accepted and disposition.remedy is Action.SLOW
-        kind = PublishRefused if refused else ConnectionEnded
-        trouble = disposition.trouble or ErrorCode.LOST
-        raise kind(self._where, why + detail, trouble, disposition.remedy)
+            error_code = ErrorCode.CLOSED
+            if "ALERT" in self._tls_detail.upper():
+                error_code = ErrorCode.CERTIFICATE_REFUSED
+            disposition = Disposition(error_code, Action.RETRY)
+        detail = (
+            f" ({self._tls_detail})" if self._tls_detail and self._tls_detail not in why else ""
+        )
+        refused = not self._accepted and disposition.action is Action.RETRY_RARELY
+        kind = ConnectionRejected if refused else ConnectionEnded
+        error_code = disposition.error_code or ErrorCode.LOST
+        raise kind(self._where, why + detail, error_code, disposition.action)
 
     def _on_connect(
         self,
@@ -483,20 +489,20 @@ class Connection:
         limits: Properties | None,
     ) -> None:
         if reason.is_failure:
-            self._ended = f"refused us: {reason}"
-            self._disposition = of_connack(reason.value)
+            self._end_reason = f"refused us: {reason}"
+            self._disposition = connack_disposition(reason.value)
             return
         if getattr(limits, "MaximumQoS", 1) < 1:
-            self._ended = "does not support QoS 1, which events need"
-            self._disposition = of_connack(QOS_NOT_SUPPORTED)
+            self._end_reason = "does not support QoS 1, which events need"
+            self._disposition = connack_disposition(QOS_NOT_SUPPORTED)
             return
         self._accepted = True
         self.resumed = flags.session_present
         self._client.on_log = None  # paho would format a line for every packet
         self.receive_maximum = getattr(limits, "ReceiveMaximum", self.receive_maximum)
-        self.packet_maximum = getattr(limits, "MaximumPacketSize", self.packet_maximum)
-        self._retains = getattr(limits, "RetainAvailable", 1) == 1
-        self.shares &= getattr(limits, "SharedSubscriptionAvailable", 1) == 1
+        self.maximum_packet_size = getattr(limits, "MaximumPacketSize", self.maximum_packet_size)
+        self._retain_available = getattr(limits, "RetainAvailable", 1) == 1
+        self.shared_subscriptions &= getattr(limits, "SharedSubscriptionAvailable", 1) == 1
 
     def _on_disconnect(
         self,
@@ -506,23 +512,29 @@ class Connection:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if self._ended is None:
+        if self._end_reason is None:
             by_broker = flags.is_disconnect_packet_from_server
-            self._ended = f"sent us away: {reason}" if by_broker else "the connection was lost"
-            self._disposition = of_disconnect(reason.value) if by_broker else _LOST
+            self._end_reason = (
+                f"disconnected us: {reason}" if by_broker else "the connection was lost"
+            )
+            self._disposition = disconnect_disposition(reason.value) if by_broker else _LOST
 
     def _on_socket_close(self, _client: Client, _userdata: object, sock: object) -> None:
         """Find the reason among unread bytes: when a write fails, paho closes without reading."""
-        if not self._accepted or self._ended is not None or not isinstance(sock, socket.socket):
+        if (
+            not self._accepted
+            or self._end_reason is not None
+            or not isinstance(sock, socket.socket)
+        ):
             return
         left = bytearray()
         with contextlib.suppress(OSError):  # also: nothing more is there
             while len(left) < UNREAD_BYTES and (data := sock.recv(UNREAD_BYTES)):
                 left += data
-        if (code := parse_disconnect(bytes(left))) is not None and self.five:
+        if (code := parse_disconnect(bytes(left))) is not None and self.mqtt5:
             reason = ReasonCode(PacketTypes.DISCONNECT, identifier=code)
-            self._ended = f"sent us away: {reason}"
-            self._disposition = of_disconnect(code)
+            self._end_reason = f"disconnected us: {reason}"
+            self._disposition = disconnect_disposition(code)
 
     def _on_publish(
         self,
@@ -532,7 +544,7 @@ class Connection:
         reason: ReasonCode,
         _properties: Properties,
     ) -> None:
-        self.acks.append(PubAck(mid, reason))
+        self.pubacks.append(PubAck(mid, reason))
 
     def _on_subscribe(
         self,
@@ -544,7 +556,7 @@ class Connection:
     ) -> None:
         if not reasons:
             raise ValueError("a SUBACK without reasons")
-        self.granted.append(SubAck(mid, tuple(reasons)))
+        self.subacks.append(SubAck(mid, tuple(reasons)))
 
     def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
         mid = message.mid if message.qos else 0
@@ -552,12 +564,12 @@ class Connection:
             topic = message.topic
         except UnicodeDecodeError:  # a broker must not send it, and no filter of ours matches it
             topic = ""
-        self.heard.append(ReceivedMessage(topic, bytes(message.payload), message.retain, mid))
+        self.received.append(ReceivedMessage(topic, bytes(message.payload), message.retain, mid))
 
     def _on_log(self, _client: Client, _userdata: object, level: int, text: str) -> None:
         """Keep why the TLS layer ended a connection, which paho only logs."""
         if level == LogLevel.MQTT_LOG_ERR and "SSL" in text:
-            self._detail = text
+            self._tls_detail = text
 
 
 def parse_disconnect(stream: bytes) -> int | None:

@@ -27,13 +27,13 @@ from edge.system.text import escaped, pluralize
 
 # What Python 3.13 sets by itself. A CA certificate between two others may be the one to trust.
 _STRICT = ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-AHEAD = timedelta(days=30)  # an expiry is announced so long before
+AHEAD = timedelta(days=30)  # how long before its expiry a certificate is reported
 
 Stamp = tuple[tuple[int, int, int, int] | None, ...]
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----.*?-----END \1-----", re.DOTALL)
 _BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----")
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE")
-# By how a file that is not PEM begins.
+# By the first bytes of a file that is not PEM.
 _NOT_PEM = (
     (  # a SEQUENCE of 256 bytes and more
         b"\x30\x82",
@@ -42,7 +42,7 @@ _NOT_PEM = (
     (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
     (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
 )
-# By how the name of a PEM block ends.
+# By the end of the name of a PEM block.
 _OTHERS = (
     (
         b"PRIVATE KEY",
@@ -64,9 +64,9 @@ UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
-# Bits that OpenSSL's security level 2, Debian's, asks of a key.
+# Minimum key sizes of OpenSSL's security level 2, the default of Debian.
 _RSA_BITS, _EC_BITS = 2048, 224
-# Critical extensions that OpenSSL knows of.
+# Critical extensions that OpenSSL supports.
 _KNOWN = frozenset(
     {
         ExtensionOID.BASIC_CONSTRAINTS,
@@ -85,25 +85,25 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CaBundle:
-    """The CA certificates of one file, each once."""
+    """The CA certificates of one file, without duplicates."""
 
-    what: str  # begins every sentence
-    fit: tuple[x509.Certificate, ...]  # at least one; whatever the time
-    unfit: tuple[tuple[x509.Certificate, str], ...]  # each with what is wrong with it
+    what: str  # begins every message
+    fit: tuple[x509.Certificate, ...]  # at least one; may have expired
+    unfit: tuple[tuple[x509.Certificate, str], ...]  # each with the reason
 
     def serving(self, now: datetime) -> tuple[x509.Certificate, ...]:
-        """Return those that have not expired. One that is not valid yet counts: clocks lag."""
+        """Return those that have not expired, and those not valid yet: clocks may be slow."""
         return tuple(one for one in self.fit if one.not_valid_after_utc >= now)
 
     def remarks(self, now: datetime) -> tuple[str, ...]:
-        """Return a sentence for each certificate that does not serve.
+        """Return a message for each certificate that cannot be used.
 
         Raises CertificateError, which is the first of them, if none does.
         """
         every = (*self.unfit, *((one, "") for one in self.fit))
-        said = ((one, _expired(one, now) or why) for one, why in every)
-        sentences = (f"{self.what} ({named(one)}) {why}" for one, why in said if why)
-        found = tuple(dict.fromkeys(sentences))
+        reasons = ((one, _expired(one, now) or why) for one, why in every)
+        messages = (f"{self.what} ({named(one)}) {why}" for one, why in reasons if why)
+        found = tuple(dict.fromkeys(messages))
         if not self.serving(now):
             raise CertificateError(found[0])
         return found
@@ -111,15 +111,15 @@ class CaBundle:
 
 def _expired(one: x509.Certificate, now: datetime) -> str:
     ends = one.not_valid_after_utc
-    again = "remove it, and add its successor if need be"
+    again = "remove it, and add its successor if necessary"
     return f"expired on {ends:%Y-%m-%d}; {again}" if ends < now else ""
 
 
 def read_bundle(content: bytes, what: str) -> CaBundle:
     """Read a PEM bundle of CA certificates.
 
-    Raises CertificateError, which begins with `what`, if it is not one or no certificate is fit;
-    then it names the first fault.
+    Raises CertificateError, which begins with `what`, if it is not a bundle or no certificate in it
+    can be used; then it names the first fault.
     """
     judged = [(one, unfit(one)) for one in dict.fromkeys(read_certificates(content, what))]
     fit = tuple(one for one, why in judged if why is None)
@@ -130,9 +130,9 @@ def read_bundle(content: bytes, what: str) -> CaBundle:
 
 
 def read_certificates(content: bytes, what: str) -> list[x509.Certificate]:
-    """Read the certificates of a PEM file, whatever text is around them.
+    """Read the certificates of a PEM file and ignore other text.
 
-    Raises CertificateError, which begins with `what` and says which block is wrong.
+    Raises CertificateError, which begins with `what` and names the faulty block.
     """
     if wrong := next((why for start, why in _NOT_PEM if content.lstrip().startswith(start)), None):
         raise CertificateError(f"{what} {wrong}")
@@ -159,7 +159,7 @@ def read_certificates(content: bytes, what: str) -> list[x509.Certificate]:
 def unfit(one: x509.Certificate) -> str | None:
     """Return why TLS with strict rules refuses a certificate as a CA, or None if it does not.
 
-    The time is not judged.
+    The validity period is not checked.
     """
     try:
         return next(iter(_faults(one, one.extensions)), None)
@@ -168,7 +168,7 @@ def unfit(one: x509.Certificate) -> str | None:
 
 
 def named(one: x509.Certificate) -> str:
-    """Return the common name of a certificate, or its whole name."""
+    """Return the common name of a certificate, or its full subject."""
     try:
         return name_of(one.subject)
     except UNREADABLE:
@@ -176,7 +176,7 @@ def named(one: x509.Certificate) -> str:
 
 
 def name_of(name: x509.Name) -> str:
-    """Return the common name of a subject or issuer, or all of it, as it can be shown."""
+    """Return the common name of a subject or issuer, or all of it, escaped for display."""
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     text = str(found[0].value) if found else name.rfc4514_string()
     return escaped(text[:80]) or "without a name"
@@ -221,16 +221,16 @@ def _strong(one: x509.Certificate) -> bool:
 
 
 def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
-    """Return a context that verifies the broker's name and certificate, and shows our own.
+    """Return a context that verifies the broker's name and certificate, and presents our own.
 
-    Raises SecretError, which names the file and what is wrong with it.
+    Raises SecretError, which names the file and its fault.
     """
     context = ssl.create_default_context(cadata=_authorities(broker))
     context.verify_flags |= _STRICT
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if broker.certificate is None or broker.certificate_key is None:
         return context
-    # OpenSSL reads these files itself, and by name only. The mode is checked as for every secret.
+    # OpenSSL can only read these files by name. Check the mode as for every secret.
     read_secret(broker.certificate_key, "the certificate's key")
     key = secret_path(broker.certificate_key)
     try:
@@ -252,7 +252,7 @@ def tls_context(broker: BrokerSettings) -> ssl.SSLContext:
 
 
 def _authorities(broker: BrokerSettings) -> bytes | None:
-    """Return the CA certificates that are fit to serve, DER; None for those of the system."""
+    """Return the usable CA certificates, DER; None for those of the operating system."""
     if broker.ca is None:
         return None
     try:
@@ -262,7 +262,7 @@ def _authorities(broker: BrokerSettings) -> bytes | None:
         raise SecretError(f"{broker.ca}: broker.ca cannot be read: {error.strerror}") from None
     except CertificateError as error:
         raise SecretError(f"{broker.ca}: {error}") from None
-    # The bytes that were judged; the file may have changed since.
+    # Pass the bytes that were checked; the file may have changed since.
     return b"".join(one.public_bytes(Encoding.DER) for one in bundle.fit)
 
 
@@ -314,10 +314,10 @@ def _stamp_of(path: Path) -> tuple[int, int, int, int] | None:
 
 
 def expiry(broker: BrokerSettings, now: datetime) -> tuple[ErrorCode, str] | None:
-    """Return what to announce of a certificate that ends within AHEAD, or has ended.
+    """Return what to report about a certificate that expires within AHEAD, or has expired.
 
-    Our own counts before the CA certificates of `broker.ca`, of which the last to end counts: the
-    successor of one that expires may lie there already. `remarks` names the others.
+    Our own certificate comes before the CA certificates of `broker.ca`, of which the last to expire
+    counts, because the file may already contain a successor. `remarks` names the others.
     """
     files = (
         (ErrorCode.CERTIFICATE_EXPIRES, "the unit's certificate", broker.certificate, min),
@@ -334,7 +334,7 @@ def expiry(broker: BrokerSettings, now: datetime) -> tuple[ErrorCode, str] | Non
 
 
 def remarks(broker: BrokerSettings, now: datetime) -> tuple[str, ...]:
-    """Return a sentence for each certificate of `broker.ca` that cannot serve, or ends soon."""
+    """Return a message for each certificate of `broker.ca` that is unusable or expires soon."""
     try:
         bundle = None if broker.ca is None else _bundle(broker.ca)
         if bundle is None:
@@ -342,12 +342,12 @@ def remarks(broker: BrokerSettings, now: datetime) -> tuple[str, ...]:
         ending = (one for one in bundle.serving(now) if one.not_valid_after_utc - now <= AHEAD)
         soon = (f"{named(one)} ends on {one.not_valid_after_utc:%Y-%m-%d}" for one in ending)
         return (*bundle.remarks(now), *soon)
-    except (OSError, CertificateError):  # said by whoever connects with it
+    except (OSError, CertificateError):  # reported when a connection uses it
         return ()
 
 
 def ends_at(path: Path) -> datetime | None:
-    """Return when the first of a PEM file's certificates ends; None where it cannot be read."""
+    """Return when the first certificate of a PEM file expires; None if it is not readable."""
     return min(_ends(path), default=None)
 
 
@@ -355,7 +355,7 @@ def _ends(path: Path | None) -> list[datetime]:
     try:
         content = b"" if path is None else read_regular(path, LARGEST)
         return [one.not_valid_after_utc for one in read_certificates(content, str(path))]
-    except (OSError, CertificateError):  # said by whoever connects with it
+    except (OSError, CertificateError):  # reported when a connection uses it
         return []
 
 

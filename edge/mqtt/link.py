@@ -42,7 +42,7 @@ from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe, check_rea
 from edge.mqtt.credentials import check_credentials, expiry
 from edge.mqtt.publisher import Publisher, ReplaySource
 from edge.mqtt.reason_codes import Action, ConnectionEnded
-from edge.mqtt.subscriber import Subscriber, Subscription
+from edge.mqtt.subscriber import Subscription, SubscriptionManager
 from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings
@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5  # for the last events, when closing
 CHECK_SECONDS = 2.0  # for TCP, and again for TLS, to a broker before it takes over
-PACE = LinkTiming()
+DEFAULT_TIMING = LinkTiming()
 _KEPT = "the connection made with the old one is kept"
 
 
@@ -72,124 +72,125 @@ _CONNECTED = frozenset({LinkState.UP, LinkState.RECONNECTING})
 
 
 class ConnectionManager(threading.Thread):
-    """The one thread that talks to the broker.
+    """The link thread, which alone communicates with the brokers.
 
-    `changed` is called from it with True when a broker is reached and False when it is lost;
-    `vitals` once a minute while it is up. Raises SecretError for an unusable certificate, key or
-    password, and OutboxError for an outbox that cannot be read; later troubles, these among them,
-    are logged, once loudly and then quietly, and tried again. `archive` is built on the link's
-    reader and asked, while nothing else is to be sent, for what to send once more. Messages to the
-    unit go to the queues of `subscriptions` (`edge.mqtt.subscriber`).
+    It calls `changed` with True when a broker is connected and with False when it is lost, and
+    `health_report` before each `health` message. `replay_source` is constructed with the link's
+    outbox reader; while no other event is left, it says which events to publish again. Messages
+    to this unit go to the queues of `subscriptions` (`edge.mqtt.subscriber`).
+
+    The constructor raises SecretError for an unusable certificate, key or password, and OutboxError
+    for an outbox that cannot be read. Later errors, these included, are logged, the first of each
+    kind as a warning and repetitions at debug level, and the link tries again.
     """
 
     def __init__(
         self,
         broker: BrokerSettings,
         outbox: Path,
-        sealer: EventSigner,
+        signer: EventSigner,
         *,
         session: int,
         changed: Callable[[bool], object],
-        vitals: Callable[[], HealthReport] = HealthReport,
-        pace: LinkTiming = PACE,
-        archive: Callable[[OutboxReader], ReplaySource] | None = None,
+        health_report: Callable[[], HealthReport] = HealthReport,
+        timing: LinkTiming = DEFAULT_TIMING,
+        replay_source: Callable[[OutboxReader], ReplaySource] | None = None,
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
         super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
-        self._unit = UnitName.of(sealer.context.unit)
+        self._unit = UnitName.of(signer.context.unit)
         will = Will(status=OnlineStatus.OFFLINE, session=session).model_dump_json().encode()
-        self._hello = ConnectOptions(
+        self._options = ConnectOptions(
             self._unit.client_id,
             (self._unit.topic(TopicKind.STATE), will),
             content_type=CONTENT_TYPE,
         )
         self._changed = changed
-        self._sealer = sealer
-        self._pace = pace
+        self._signer = signer
+        self._timing = timing
         for each in broker.in_order:
             check_credentials(each)  # unusable ones are reported at once
         self._waker = SelfPipe()
-        self._brokers = BrokerPool(broker.in_order, pace, self._waker)
-        self._at = self._brokers.all[0]  # the broker that is connected, or was tried last
-        self._served: BrokerEndpoint | None = None  # the last that was connected
-        self._lost: BrokerEndpoint | None = None  # the same, until there is a connection again
-        self._listening = Subscriber(subscriptions, self._waker, pace)
-        self._courier = Publisher(
+        self._brokers = BrokerPool(broker.in_order, timing, self._waker)
+        self._current = self._brokers.endpoints[0]  # connected, or tried last
+        self._last_connected: BrokerEndpoint | None = None
+        self._lost: BrokerEndpoint | None = None  # whose connection was lost; None once connected
+        self._subscriber = SubscriptionManager(subscriptions, self._waker, timing)
+        self._publisher = Publisher(
             broker,
             outbox,
-            sealer,
+            signer,
             session=session,
-            vitals=vitals,
-            pace=pace,
-            archive=archive,
-            listening=self._listening,
+            health_report=health_report,
+            timing=timing,
+            replay_source=replay_source,
+            subscriber=self._subscriber,
         )
         self._closing_at: float | None = None
-        self._about_broker = LogOnce()
-        self._about_files = LogOnce()
-        self._settled_at = math.inf
-        self._back_seconds = pace.failback_retry
-        self._back_at = self._files_at = 0.0
-        self._announced_at = -math.inf
+        self._broker_log = LogOnce()
+        self._credentials_log = LogOnce()
+        self._stable_at = math.inf
+        self._failback_wait = timing.failback_retry
+        self._failback_at = self._credentials_at = 0.0
+        self._expiry_logged_at = -math.inf
 
     @property
     def delivered(self) -> int:
-        """The newest event that the broker took, with all before it."""
-        return self._courier.delivered
+        """Sequence number up to which the broker has acknowledged every event."""
+        return self._publisher.delivered
 
     @property
     def broker(self) -> str:
-        """Host and port of the broker that is connected, or was tried last."""
-        return self._at.where
+        """Host and port of the broker that is connected or was tried last."""
+        return self._current.where
 
     @property
-    def trouble(self) -> ErrorCode | None:
-        """What stands in the way of events now, or ended the last connection."""
-        courier = self._courier
-        return courier.error_code or courier.standing or courier.before or self._listening.trouble
+    def error_code(self) -> ErrorCode | None:
+        """Why events are not delivered now, or why the last connection ended."""
+        return self._publisher.reported_error
 
     def wake(self) -> None:
-        """Look into the outbox now; for any thread."""
+        """Have the link look for new events in the outbox; for any thread."""
         self._waker.wake()
 
     def publish_reply(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
         """Queue a QoS 1 message other than an event; for any thread."""
-        self._listening.publish_reply(topic, payload, retain=retain)
+        self._subscriber.publish_reply(topic, payload, retain=retain)
 
     def fetch_retained(self, subscription: Subscription, topics: Sequence[str]) -> None:
         """Get the retained messages of these topics for a subscription; for any thread."""
-        self._listening.fetch_retained(subscription, topics)
+        self._subscriber.fetch_retained(subscription, topics)
 
     def acknowledge(self, delivery: int) -> None:
         """Have the broker forget a message that was handled; for any thread."""
-        self._listening.acknowledge(delivery)
+        self._subscriber.acknowledge(delivery)
 
     def announce(self) -> None:
         """Publish `state` again; for any thread."""
-        self._courier.announce()
+        self._publisher.request_state()
         self._waker.wake()
 
-    def report_every(self, seconds: float) -> None:
-        """Send `health` so often; for any thread."""
-        self._courier.health_seconds = seconds
+    def set_health_interval(self, seconds: float) -> None:
+        """Publish `health` every `seconds` from now on; for any thread."""
+        self._publisher.set_health_interval(seconds)
         self._waker.wake()
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Send what can be sent at once, say goodbye, and end; False if that took too long."""
+        """Publish what is left, disconnect and end; return False after `timeout` seconds."""
         until = time.monotonic() + timeout
         self._closing_at = time.monotonic()
         self._waker.stop()
         if self.is_alive():
             self.join(max(0.0, until - time.monotonic()))
         elif self.state is LinkState.IDLE:
-            self._courier.close()
+            self._publisher.close()
             self.state = LinkState.CLOSED
         return not self.is_alive()
 
     def run(self) -> None:
         try:
-            self._brokers.begin(time.monotonic())
+            self._brokers.delay_first_attempt(time.monotonic())
             successor: BrokerEndpoint | None = None
             while self._closing_at is None:
                 candidate = successor or self._brokers.due(time.monotonic(), self._lost)
@@ -200,16 +201,16 @@ class ConnectionManager(threading.Thread):
                     continue
                 if self.state is not LinkState.RECONNECTING:
                     self._enter(LinkState.CONNECTING)
-                self._at = candidate
+                self._current = candidate
                 try:
-                    candidate.connect(self._hello)
+                    candidate.connect(self._options)
                     with contextlib.closing(candidate.connection) as connection:
-                        successor = self._serve(connection)
-                except Exception as error:  # noqa: BLE001 - a dead link never delivers again
-                    self._failed(candidate, error)
+                        successor = self._run_connection(connection)
+                except Exception as error:  # noqa: BLE001 - a link thread that ended would never deliver
+                    self._connection_failed(candidate, error)
         finally:
             self._enter(LinkState.CLOSED)
-            self._courier.close()
+            self._publisher.close()
 
     def _enter(self, state: LinkState) -> None:
         before, self.state = self.state, state
@@ -219,18 +220,19 @@ class ConnectionManager(threading.Thread):
         if (before in _CONNECTED) != (state in _CONNECTED):
             self._changed(state in _CONNECTED)
 
-    def _failed(self, candidate: BrokerEndpoint, error: Exception) -> None:
-        """Say why there is no connection, and when that broker is tried again."""
-        ended = error if isinstance(error, ConnectionEnded) else None
-        remedy = Action.AGAIN if ended is None else ended.remedy
-        trouble = ErrorCode.CREDENTIALS if isinstance(error, SecretError) else ErrorCode.INTERNAL
-        self._courier.connection_lost(ended)
-        self._courier.before = trouble = trouble if ended is None else ended.trouble
-        candidate.failed(remedy, time.monotonic())
-        # What an unknown error says may quote an event or a secret.
+    def _connection_failed(self, candidate: BrokerEndpoint, error: Exception) -> None:
+        """Log why there is no connection, and schedule the next try of that broker."""
+        action, error_code = Action.RETRY, ErrorCode.INTERNAL
+        if isinstance(error, ConnectionEnded):
+            action, error_code = error.action, error.error_code
+        elif isinstance(error, SecretError):
+            error_code = ErrorCode.CREDENTIALS
+        self._publisher.connection_lost(error_code, suspect=action is Action.SUSPECT_EVENT)
+        candidate.failed(action, time.monotonic())
+        # The message of an unknown error may quote an event or a secret.
         unknown = f"the link failed ({type(error).__name__})"
-        self._about_broker.warn(str(error) if isinstance(error, SenyumError) else unknown, trouble)
-        # Hundreds of units lost it in the same instant; the next is not to be stormed.
+        self._broker_log.warn(str(error) if isinstance(error, SenyumError) else unknown, error_code)
+        # Hundreds of units lost this broker in the same instant; spread their load on the next.
         if self.state is LinkState.UP:
             self._lost = candidate
             self._enter(LinkState.WAITING)
@@ -239,98 +241,97 @@ class ConnectionManager(threading.Thread):
             self._enter(LinkState.WAITING)
 
     def _wait(self, until: float) -> None:
-        """Wait, but look now and then whether a person has replaced a file meanwhile."""
+        """Wait until a time, or until a credential file has been replaced."""
         while self._closing_at is None and (left := until - time.monotonic()) > 0:
-            self._waker.wait(min(left, self._pace.credential_poll))
-            if self._brokers.renewed():
+            self._waker.wait(min(left, self._timing.credential_poll))
+            if self._brokers.reset_replaced_credentials():
                 return
 
     # --- connected -----------------------------------------------------------------------------
 
-    def _serve(self, connection: Connection) -> BrokerEndpoint | None:
-        """Carry events until closed, or until another connection is due: return its broker."""
+    def _run_connection(self, connection: Connection) -> BrokerEndpoint | None:
+        """Publish until closed (return None), or until the broker that is returned is due."""
         now = time.monotonic()
-        elsewhere = self._served not in (None, self._at)
-        self._served, self._lost = self._at, None
+        elsewhere = self._last_connected not in (None, self._current)
+        self._last_connected, self._lost = self._current, None
         self._enter(LinkState.UP)
-        self._settled_at = now + self._pace.settled
-        self._files_at = now
-        if self._courier.standing is ErrorCode.CREDENTIALS:
-            self._courier.standing = None
-        self._plan_return(now)
-        self._courier.begin(connection, elsewhere=elsewhere)
+        self._stable_at = now + self._timing.stable_after
+        self._credentials_at = now
+        self._publisher.clear_standing_error(ErrorCode.CREDENTIALS)
+        self._schedule_failback(now)
+        self._publisher.connected(connection, elsewhere=elsewhere)
         successor: BrokerEndpoint | None = None
-        while successor is None and not self._done():
-            self._courier.work(connection, self._next_look())
+        while successor is None and not self._is_drained():
+            self._publisher.poll(connection, self._supervise_at())
             successor = self._supervise(time.monotonic())
-        self._courier.publish_offline_status(connection)
+        self._publisher.publish_offline_status(connection)
         if successor is not None:
             self._enter(LinkState.RECONNECTING)
         return successor
 
-    def _done(self) -> bool:
-        """Whether to say goodbye: closed, and all events sent or the time for them is over."""
+    def _is_drained(self) -> bool:
+        """Whether to disconnect: closing, and no event is left or the time for them is over."""
         if self._closing_at is None:
             return False
         late = time.monotonic() > self._closing_at + DRAIN_SECONDS
-        return late or (self._courier.done and self._listening.has_nothing_in_flight)
+        return late or (self._publisher.is_drained and self._subscriber.has_nothing_in_flight)
 
-    def _next_look(self) -> float:
+    def _supervise_at(self) -> float:
         """Return when `_supervise` has something to do, as far as time alone decides."""
-        back = self._back_at if self._brokers.better(self._at) else math.inf
-        if back <= time.monotonic():  # waits until nothing is in flight: a PUBACK wakes us
-            back = math.inf
-        return min(self._settled_at, self._files_at, back)
+        failback = self._failback_at if self._brokers.preferred_to(self._current) else math.inf
+        if failback <= time.monotonic():  # waits until nothing is in flight: a PUBACK wakes us
+            failback = math.inf
+        return min(self._stable_at, self._credentials_at, failback)
 
     def _supervise(self, now: float) -> BrokerEndpoint | None:
         """Watch over the connection; return the broker to reconnect to now, if any."""
-        if now >= self._settled_at:
-            self._settled_at = math.inf
-            self._at.backoff.reset()
-            if not self._brokers.better(self._at):
-                self._back_seconds = self._pace.failback_retry
+        if now >= self._stable_at:
+            self._stable_at = math.inf
+            self._current.backoff.reset()
+            if not self._brokers.preferred_to(self._current):
+                self._failback_wait = self._timing.failback_retry
         # Only once it has proved useful, because some brokers accept us and then drop us.
-        if self._courier.carried or self._settled_at == math.inf:
-            self._about_broker.clear(f"broker {self._at.where} is reached again")
-        if now >= self._files_at:
-            self._files_at = now + self._pace.credential_poll
-            self._announce(now)
-            if self._at.files.changed() and self._usable(now):
-                return self._at
-        better = self._brokers.better(self._at)
-        if better and now >= self._back_at and self._courier.has_nothing_in_flight:
-            for candidate in better:
-                if self._reachable(candidate):
+        if self._publisher.has_delivered or self._stable_at == math.inf:
+            self._broker_log.clear(f"broker {self._current.where} is reached again")
+        if now >= self._credentials_at:
+            self._credentials_at = now + self._timing.credential_poll
+            self._report_expiry(now)
+            if self._current.files.changed() and self._may_use_new_credentials(now):
+                return self._current
+        preferred = self._brokers.preferred_to(self._current)
+        if preferred and now >= self._failback_at and self._publisher.has_nothing_in_flight:
+            for candidate in preferred:
+                if self._is_reachable(candidate):
                     log.info("returning to broker %s", candidate.where)
                     return candidate
-            self._plan_return(now)
+            self._schedule_failback(now)
         return None
 
     # --- another connection --------------------------------------------------------------------
 
-    def _plan_return(self, now: float) -> None:
-        wait = self._back_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load
-        self._back_at = now + wait
-        self._back_seconds = min(self._back_seconds * 2, self._pace.max_retry)
+    def _schedule_failback(self, now: float) -> None:
+        wait = self._failback_wait * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load
+        self._failback_at = now + wait
+        self._failback_wait = min(self._failback_wait * 2, self._timing.max_retry)
 
-    def _usable(self, now: float) -> bool:
+    def _may_use_new_credentials(self, now: float) -> bool:
         """Whether to reconnect now with the files that replaced those in use."""
         try:
-            check_credentials(self._at.broker)
-            if not self._courier.has_nothing_in_flight:
+            check_credentials(self._current.broker)
+            if not self._publisher.has_nothing_in_flight:
                 return False
-            check_reachable(self._at.broker, CHECK_SECONDS)
+            check_reachable(self._current.broker, CHECK_SECONDS)
         except (SecretError, ConnectionEnded) as error:
             if isinstance(error, ConnectionEnded):
-                self._files_at = now + self._pace.failback_retry
-            self._courier.standing = ErrorCode.CREDENTIALS
-            self._about_files.warn(f"{error}; {_KEPT}", ErrorCode.CREDENTIALS)
+                self._credentials_at = now + self._timing.failback_retry
+            self._publisher.set_standing_error(ErrorCode.CREDENTIALS)
+            self._credentials_log.warn(f"{error}; {_KEPT}", ErrorCode.CREDENTIALS)
             return False
-        self._about_files.reset()
+        self._credentials_log.reset()
         log.info("reconnecting with the new certificate or password")
         return True
 
-    def _reachable(self, candidate: BrokerEndpoint) -> bool:
+    def _is_reachable(self, candidate: BrokerEndpoint) -> bool:
         """Whether a preferred broker can be reached."""
         try:
             check_reachable(candidate.broker, CHECK_SECONDS)
@@ -339,20 +340,20 @@ class ConnectionManager(threading.Thread):
             return False
         return True
 
-    # --- certificates that end -----------------------------------------------------------------
+    # --- certificates that expire --------------------------------------------------------------
 
-    def _announce(self, now: float) -> None:
-        """Tell of a certificate that ends soon: in health always, in the log once a day."""
-        today = self._sealer.now_if_synchronized()
-        ending = None if today is None else expiry(self._at.broker, today)
-        told = (ErrorCode.CERTIFICATE_EXPIRES, ErrorCode.AUTHORITY_EXPIRES)
-        if ending is None:
-            if self._courier.standing in told:
-                self._courier.standing = None
+    def _report_expiry(self, now: float) -> None:
+        """Report a certificate that expires soon: in `health` always, in the log once a day."""
+        today = self._signer.now_if_synchronized()
+        expiring = None if today is None else expiry(self._current.broker, today)
+        self._publisher.clear_standing_error(
+            ErrorCode.CERTIFICATE_EXPIRES, ErrorCode.AUTHORITY_EXPIRES
+        )
+        if expiring is None:
             return
-        trouble, sentence = ending
-        if self._courier.standing in (None, *told):
-            self._courier.standing = trouble
-        if now >= self._announced_at + 86_400.0:
-            self._announced_at = now
-            log.warning("%s", sentence, extra=log_fields(code=trouble))
+        error_code, message = expiring
+        if self._publisher.standing_error is None:
+            self._publisher.set_standing_error(error_code)
+        if now >= self._expiry_logged_at + 86_400.0:
+            self._expiry_logged_at = now
+            log.warning("%s", message, extra=log_fields(code=error_code))

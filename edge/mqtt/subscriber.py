@@ -22,7 +22,6 @@ from paho.mqtt.client import topic_matches_sub
 from edge.errors import ErrorCode
 from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.connection import Connection, PubAck, ReceivedMessage, SelfPipe
-from edge.mqtt.retained_fetcher import RetainedFetcher
 from edge.system.event_queue import EventQueue
 from edge.system.log_once import LogOnce
 from edge.types import MessageReceived
@@ -31,6 +30,8 @@ log = logging.getLogger(__name__)
 
 CAPACITY = 40  # messages not acknowledged by a consumer: twice what a broker may have in flight
 REPLIES = 64  # that may wait to be published
+FETCH_GROUP = 16  # topics fetched at a time, of 64 KiB each, to bound the queues of both sides
+LONGEST_FETCH_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +41,74 @@ class Subscription:
     filters: tuple[str, ...]
     message: type[MessageReceived]
     queue: EventQueue[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchStep:
+    """Topics to unsubscribe from, then topics to subscribe to."""
+
+    unsubscribe: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+
+
+class RetainedFetcher:
+    """Fetches retained messages, one group of topics after another. Pure: no socket, no clock.
+
+    A broker sends the retained message of a topic on SUBSCRIBE. So a topic is subscribed to when
+    its message is wanted and unsubscribed from when it has arrived; a message that did not arrive
+    is requested again, with back-off. A unit that reconnects is thus not sent megabytes that it
+    already has. `fetch` and `is_wanted` are for any thread.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        """`timeout`: seconds to wait for the next message; doubles while none arrives."""
+        self.due_at = math.inf  # when to call `poll`
+        self._wanted: tuple[str, ...] = ()
+        self._group: tuple[str, ...] = ()  # subscribed to on this connection
+        self._missing = 0  # how many of the group had not arrived at the last `poll`
+        self._first_timeout = self._timeout = timeout
+
+    def fetch(self, topics: Sequence[str]) -> None:
+        """Set the topics whose messages are wanted from now on, in order."""
+        self._wanted = tuple(topics)
+
+    def is_wanted(self, topic: str) -> bool:
+        """Whether the message of this topic is wanted, or was until recently."""
+        return topic in self._wanted or topic in self._group
+
+    def connected(self) -> None:
+        """Note a new connection, which has no subscription."""
+        self._group = ()
+        self._missing = 0
+
+    def poll(self, now: float) -> FetchStep:
+        """Return the subscriptions to end and to make."""
+        wanted, group = self._wanted, self._group
+        missing = [topic for topic in group if topic in wanted]
+        if not wanted:
+            self.due_at = math.inf
+            self._group = ()
+            return FetchStep(unsubscribe=group)
+        if len(missing) < self._missing:
+            self._timeout = self._first_timeout
+            if not missing:
+                return self._request(now)
+            self._missing = len(missing)
+            self.due_at = now + self._timeout
+        elif not group:
+            self._timeout = self._first_timeout
+            return self._request(now)
+        elif now >= self.due_at:
+            self._timeout = min(self._timeout * 2, LONGEST_FETCH_SECONDS)
+            return self._request(now)
+        return FetchStep()
+
+    def _request(self, now: float) -> FetchStep:
+        step = FetchStep(unsubscribe=self._group, subscribe=self._wanted[:FETCH_GROUP])
+        self._group = step.subscribe
+        self._missing = len(self._group)
+        self.due_at = now + self._timeout
+        return step
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +124,7 @@ class _Delivery:
     connection: int  # which one it came by: its packet id means nothing on the next
 
 
-class Subscriber:
+class SubscriptionManager:
     """Handles subscriptions, incoming messages and replies of one link.
 
     `publish_reply`, `fetch_retained` and `acknowledge` are thread-safe; call everything else from
@@ -63,19 +132,19 @@ class Subscriber:
     """
 
     def __init__(
-        self, subscriptions: Sequence[Subscription], waker: SelfPipe, pace: LinkTiming
+        self, subscriptions: Sequence[Subscription], waker: SelfPipe, timing: LinkTiming
     ) -> None:
-        self.trouble: ErrorCode | None = None
+        self.error_code: ErrorCode | None = None
         self.dropped = 0  # messages that found no room
         self._subscriptions = tuple(subscriptions)
         self._waker = waker
-        self._pace = pace
+        self._timing = timing
         self._connection = 0
         self._subscribe_at = math.inf
-        self._mid = 0  # of the SUBSCRIBE that is not answered
+        self._subscribe_id = 0  # of the SUBSCRIBE that is not answered
         self._known = False  # whether a broker has sent us its retained messages
-        self._about = LogOnce()
-        self._fetching = RetainedFetcher(pace.fetch_timeout)
+        self._log_once = LogOnce()
+        self._fetcher = RetainedFetcher(timing.fetch_timeout)
         self._fetches: Subscription | None = None
         self._numbers = itertools.count(1)
         self._deliveries: dict[int, _Delivery] = {}  # not acknowledged by their consumers
@@ -96,7 +165,7 @@ class Subscriber:
     def fetch_retained(self, subscription: Subscription, topics: Sequence[str]) -> None:
         """Get the retained messages of these topics instead of those fetched before."""
         self._fetches = subscription
-        self._fetching.want(topics)
+        self._fetcher.fetch(topics)
         self._waker.wake()
 
     def acknowledge(self, delivery: int) -> None:
@@ -110,7 +179,7 @@ class Subscriber:
     @property
     def due_at(self) -> float:
         """When there is something to do, as far as time decides."""
-        return min(self._subscribe_at, self._fetching.due_at)
+        return min(self._subscribe_at, self._fetcher.due_at)
 
     @property
     def in_flight(self) -> int:
@@ -122,15 +191,15 @@ class Subscriber:
         """Whether no reply or acknowledgement is left to be sent."""
         return not (self._replies or self._in_flight or self._done)
 
-    def begin(self, connection: Connection) -> None:
+    def connected(self, connection: Connection) -> None:
         """Subscribe on a new connection, and publish again the replies that the last one lost."""
         self._connection += 1
         self._replies.extendleft(reversed(self._in_flight.values()))
         self._in_flight.clear()
-        self._fetching.begin()
+        self._fetcher.connected()
         self._subscribe(connection)
 
-    def work(self, connection: Connection, room: int) -> None:
+    def poll(self, connection: Connection, room: int) -> None:
         """Send acknowledgements and at most `room` replies; subscribe if it is time to."""
         while self._done:
             delivery = self._deliveries.pop(self._done.popleft(), None)
@@ -138,39 +207,43 @@ class Subscriber:
                 connection.acknowledge(delivery.received)
         while self._replies and room > 0:
             reply = self._replies.popleft()
-            if not connection.max_packet_size(reply.topic, reply.payload):
-                self._about.warn("an answer is not sent: the broker takes no packet so large")
+            if not connection.fits(reply.topic, reply.payload):
+                self._log_once.warn("a reply is not sent: the broker accepts no packet of its size")
                 continue
             mid = connection.publish(reply.topic, reply.payload, qos=1, retain=reply.retain)
             self._in_flight[mid] = reply
             room -= 1
         now = time.monotonic()
         if now >= self._subscribe_at:
-            if self._mid:
-                self._not_subscribed("no answer")
+            if self._subscribe_id:
+                self._subscription_failed("no answer")
             else:
                 self._subscribe(connection)
-        self._fetching.work(connection, now)
+        step = self._fetcher.poll(now)
+        if step.unsubscribe:
+            connection.unsubscribe(step.unsubscribe)
+        if step.subscribe:
+            connection.subscribe(step.subscribe, retained=True)
 
-    def take(self, connection: Connection) -> None:
+    def receive(self, connection: Connection) -> None:
         """Process what came by the connection."""
-        while connection.granted:
-            granted = connection.granted.popleft()
-            refused = [str(each) for each in granted.reasons if each.is_failure]
-            if granted.mid == self._mid:
-                self._answered_subscribe(refused)
+        while connection.subacks:
+            suback = connection.subacks.popleft()
+            refused = [str(each) for each in suback.reasons if each.is_failure]
+            if suback.mid == self._subscribe_id:
+                self._process_suback(refused)
             elif refused:
-                self._about.warn(
-                    f"the broker does not let this unit fetch its roster ({refused[0]})"
+                self._log_once.warn(
+                    f"the broker refuses the subscription to this unit's roster ({refused[0]})"
                 )
-        while connection.heard:
-            self._deliver(connection, connection.heard.popleft())
+        while connection.received:
+            self._deliver(connection, connection.received.popleft())
 
-    def answered(self, ack: PubAck) -> bool:
+    def process_puback(self, ack: PubAck) -> bool:
         """Note the broker's answer; False if it is not to one of these messages."""
         reply = self._in_flight.pop(ack.mid, None)
         if reply is not None and ack.reason.is_failure:
-            self._about.warn(f"the broker does not take our answers ({ack.reason})")
+            self._log_once.warn(f"the broker refuses a reply ({ack.reason})")
         return reply is not None
 
     def _deliver(self, connection: Connection, received: ReceivedMessage) -> None:
@@ -187,37 +260,42 @@ class Subscriber:
                 )
                 return
             self.dropped += 1
-            self._about.warn("more messages come to this unit than it can work; some are lost")
+            self._log_once.warn("messages arrive faster than they are processed; some are lost")
         connection.acknowledge(received)
 
     def _subscription(self, topic: str) -> Subscription | None:
         for subscription in self._subscriptions:
             if any(topic_matches_sub(each, topic) for each in subscription.filters):
                 return subscription
-        return self._fetches if self._fetching.wants(topic) else None
+        return self._fetches if self._fetcher.is_wanted(topic) else None
 
     def _subscribe(self, connection: Connection) -> None:
         filters = [each for one in self._subscriptions for each in one.filters]
         if not filters:
             return
-        # What is retained is sent again to who comes back, and may be megabytes.
-        self._mid = connection.subscribe(filters, retained=not self._known)
-        self._subscribe_at = time.monotonic() + self._pace.puback_timeout
+        # Otherwise the broker would send megabytes of retained messages on every reconnect.
+        self._subscribe_id = connection.subscribe(filters, retained=not self._known)
+        self._subscribe_at = time.monotonic() + self._timing.puback_timeout
 
-    def _answered_subscribe(self, refused: Sequence[str]) -> None:
+    def _process_suback(self, refused: Sequence[str]) -> None:
         if refused:
-            self._not_subscribed(refused[0])
+            self._subscription_failed(refused[0])
             return
         if not self._known:
-            log.info("commands to this unit are heard")
-        self._mid, self._known, self._subscribe_at, self.trouble = 0, True, math.inf, None
-        self._about.clear("commands are heard again")
+            log.info("receiving commands")
+        self._subscribe_id, self._known, self._subscribe_at, self.error_code = (
+            0,
+            True,
+            math.inf,
+            None,
+        )
+        self._log_once.clear("receiving commands again")
 
-    def _not_subscribed(self, why: str) -> None:
-        self._mid = 0
-        self._subscribe_at = time.monotonic() + self._pace.operator_retry
-        self.trouble = ErrorCode.NOT_LISTENING
-        self._about.warn(
-            f"the broker does not let this unit hear its commands ({why}); let it read its own "
-            "topics in the broker's access list"
+    def _subscription_failed(self, why: str) -> None:
+        self._subscribe_id = 0
+        self._subscribe_at = time.monotonic() + self._timing.operator_retry
+        self.error_code = ErrorCode.NOT_LISTENING
+        self._log_once.warn(
+            f"the broker refuses the subscription to this unit's commands ({why}); let it "
+            "read its own topics in the broker's access list"
         )

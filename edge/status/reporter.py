@@ -49,7 +49,7 @@ class StatusReporter:
         """`frame` is the one that was just judged, if one was; `commands`: what ails them."""
         tally = self._tally
         tally.waiting = max(self._outbox.sequence - self._link.delivered, 0)
-        tally.link_trouble = self._link.trouble
+        tally.link_trouble = self._link.error_code
         damaged = self._authorities.damaged
         tally.commands_trouble = commands
         tally.authorities_trouble = ErrorCode.AUTHORITIES if damaged else None

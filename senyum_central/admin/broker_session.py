@@ -25,7 +25,7 @@ class BrokerSession:
         self._hear = hear
         self._flying: set[int] = set()
         self._connection = Connection(broker)
-        self._connection.connect(ConnectOptions(client_id, session=0))
+        self._connection.connect(ConnectOptions(client_id, session_expiry=0))
 
     def subscribe(self, filters: Sequence[str]) -> None:
         """Subscribe; what is retained comes at once."""
@@ -46,7 +46,7 @@ class BrokerSession:
         while len(self._flying) > most:
             before = len(self._flying)
             if not self.wait(ANSWER_SECONDS, lambda: len(self._flying) < before):  # noqa: B023 - called here
-                raise self._connection.ended("does not answer; try again", ErrorCode.SILENT)
+                raise self._connection.failure("does not answer; try again", ErrorCode.SILENT)
 
     def wait(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
         """Receive until `done`, for at most `seconds`; returns whether it is done."""
@@ -70,12 +70,12 @@ class BrokerSession:
         self.close()
 
     def _take_in(self) -> None:
-        while self._connection.acks:
-            ack = self._connection.acks.popleft()
+        while self._connection.pubacks:
+            ack = self._connection.pubacks.popleft()
             self._flying.discard(ack.mid)
             if ack.reason.is_failure:
                 raise LinkRefused(f"{self._where}: does not take a message: {ack.reason}")
-        while self._connection.heard:
-            heard = self._connection.heard.popleft()
+        while self._connection.received:
+            heard = self._connection.received.popleft()
             self._hear(heard.topic, heard.payload, heard.retained)
             self._connection.acknowledge(heard)

@@ -63,7 +63,7 @@ class Retirement(Subscriber):
         connection = Connection(self._broker)
         for _ in range(TRIES):
             try:
-                connection.connect(ConnectOptions(self._client_id, session=0))
+                connection.connect(ConnectOptions(self._client_id, session_expiry=0))
             except ConnectionEnded as error:
                 why = str(error)
                 time.sleep(self._broker.backoff_min)

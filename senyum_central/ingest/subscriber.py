@@ -16,7 +16,7 @@ from edge.contract.topics import COMMAND, ROOT
 from edge.errors import ErrorCode, LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
 from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe
-from edge.mqtt.reason_codes import ConnectionEnded, PublishRefused
+from edge.mqtt.reason_codes import ConnectionEnded, ConnectionRejected
 from edge.settings import BrokerSettings
 from edge.system.sd_notify import Notifier
 from senyum_central.ingest.handler import Handler
@@ -91,7 +91,7 @@ class Subscriber:
             try:
                 self._connection.connect(self._options)
                 with contextlib.closing(self._connection) as connection:
-                    self._subscriptions.begin(five=connection.five)
+                    self._subscriptions.begin(mqtt5=connection.mqtt5)
                     self._let_in, self._silences = True, 0
                     self._subscribe(connection)
                     log.info("receiving from broker %s as %s", self._where, self._client_id)
@@ -130,9 +130,9 @@ class Subscriber:
     def _options(self) -> ConnectOptions:
         return ConnectOptions(
             self._client_id,
-            session=self._subscriptions.expiry_s,
+            session_expiry=self._subscriptions.expiry_s,
             receive_maximum=BATCH,
-            packet_bytes=PACKET_BYTES,
+            maximum_packet_size=PACKET_BYTES,
         )
 
     @property
@@ -147,17 +147,17 @@ class Subscriber:
 
     def _give_up(self, error: ConnectionEnded) -> None:
         """Raise LinkError where no waiting helps."""
-        if error.trouble is ErrorCode.TAKEN_OVER:
+        if error.error_code is ErrorCode.TAKEN_OVER:
             raise self._refusal(
                 f"another receiver came as {self._client_id}; give each its own --client-id"
             ) from None
-        if isinstance(error, PublishRefused):
-            advice = _DO.get(error.trouble)
+        if isinstance(error, ConnectionRejected):
+            advice = _DO.get(error.error_code)
             raise self._refusal(error.why if advice is None else f"{error.why}; {advice}") from None
         # In TLS 1.3 a client's certificate is judged after the handshake, and the alert that says
         # so may be lost with the connection: then only repetition shows that waiting is no help.
-        refused = error.trouble is ErrorCode.CERTIFICATE_REFUSED
-        if self._broker.tls and error.trouble is ErrorCode.CLOSED:
+        refused = error.error_code is ErrorCode.CERTIFICATE_REFUSED
+        if self._broker.tls and error.error_code is ErrorCode.CLOSED:
             self._silences += 1
             refused = self._silences >= SILENCES
         if refused and not self._let_in:
@@ -165,12 +165,12 @@ class Subscriber:
 
     def _subscribe(self, connection: Connection) -> None:
         wanted = self._subscriptions
-        wanted.offered &= connection.shares or not connection.five
+        wanted.offered &= connection.shared_subscriptions or not connection.mqtt5
         self._ask(connection, *wanted.others, wanted.events)
         if wanted.disappointed:
             # The session of this connection expires as early as that of a member.
             why = "has no shared subscriptions; going on without"
-            raise connection.ended(why, ErrorCode.FEATURE)
+            raise connection.failure(why, ErrorCode.FEATURE)
         if wanted.group is not None and not wanted.shared:
             log.warning(
                 "broker %s has no shared subscriptions: every receiver gets every event, "
@@ -191,10 +191,10 @@ class Subscriber:
         until = time.monotonic() + ANSWER_S
         while not self._subscriptions.answered:
             if self._waker.stopped or time.monotonic() > until:
-                raise connection.ended(f"no SUBACK within {ANSWER_S:.0f} s", ErrorCode.SILENT)
+                raise connection.failure(f"no SUBACK within {ANSWER_S:.0f} s", ErrorCode.SILENT)
             connection.poll(WAIT_S)
-            while connection.granted:
-                granted = connection.granted.popleft()
+            while connection.subacks:
+                granted = connection.subacks.popleft()
                 self._subscriptions.answer(granted.mid, granted.reasons[0])
             self._take(connection)  # some brokers go on only when that is acknowledged
 
@@ -204,7 +204,7 @@ class Subscriber:
         self._commands.clear()  # those that a lost connection swallows are asked for again in time
         self._flying.clear()
         while not self._waker.stopped:
-            if not connection.heard:
+            if not connection.received:
                 connection.poll(WAIT_S)
             self._take(connection)
             self._commands.extend(self._handler.idle())
@@ -213,9 +213,9 @@ class Subscriber:
 
     def _take(self, connection: Connection) -> None:
         """Hand over what has come, all of it in one commit, and acknowledge it."""
-        connection.read_on(BATCH)
-        batch = list(connection.heard)
-        connection.heard.clear()
+        connection.read_available(BATCH)
+        batch = list(connection.received)
+        connection.received.clear()
         if batch:
             self._handler.take([Message(heard.topic, heard.payload) for heard in batch])
             for heard in batch:
@@ -223,8 +223,8 @@ class Subscriber:
 
     def _command(self, connection: Connection) -> None:
         """Send what is to be sent, as many at a time as the broker takes."""
-        while connection.acks:
-            ack = connection.acks.popleft()
+        while connection.pubacks:
+            ack = connection.pubacks.popleft()
             self._flying.discard(ack.mid)
             if ack.reason.is_failure and ack.reason.value != _NO_SUBSCRIBERS:
                 log.warning(

@@ -30,7 +30,7 @@ class Subscriptions:
     group: str | None = None  # None: not shared
     replies: bool = False  # whether to receive what units answer to commands
     offered: bool = True  # whether the broker shares events by MQTT 5, as far as it has said
-    five: bool = True  # whether the connection is MQTT 5; 3.1.1 has no shared subscriptions
+    mqtt5: bool = True  # whether the connection is MQTT 5; 3.1.1 has no shared subscriptions
     expected: bool = False  # whether the connection was opened to share events
     refused: dict[str, ReasonCode] = field(default_factory=dict)  # filter -> why
     _waiting: dict[int, str] = field(default_factory=dict)  # packet identifier -> filter
@@ -44,7 +44,7 @@ class Subscriptions:
     @property
     def shared(self) -> bool:
         """Whether events are shared on this connection."""
-        return self.group is not None and self.offered and self.five
+        return self.group is not None and self.offered and self.mqtt5
 
     @property
     def disappointed(self) -> bool:
@@ -77,11 +77,11 @@ class Subscriptions:
             for group in dict.fromkeys((self.group or FORMER_GROUP, FORMER_GROUP))
         )
 
-    def begin(self, *, five: bool) -> None:
+    def begin(self, *, mqtt5: bool) -> None:
         """Begin a connection, by MQTT 5 or by 3.1.1."""
         self.refused.clear()
         self._waiting.clear()
-        self.five = five
+        self.mqtt5 = mqtt5
         self.expected = self.shared
 
     def send(self, connection: Connection, *filters: str) -> None:

@@ -10,7 +10,7 @@ from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
 from edge.inference.models import liveness_rules
 from edge.mqtt.backoff import LinkTiming
-from edge.mqtt.link import PACE, ConnectionManager
+from edge.mqtt.link import DEFAULT_TIMING, ConnectionManager
 from edge.mqtt.publisher import ReplaySource
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder
@@ -51,7 +51,7 @@ class SimulatedUnit:
         broker: BrokerSettings,
         report: Callable[[EventStored | StoreFailed], None],
         *,
-        pace: LinkTiming = PACE,
+        pace: LinkTiming = DEFAULT_TIMING,
         archive: Callable[[OutboxReader], ReplaySource] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,8 +76,8 @@ class SimulatedUnit:
             sealer,
             session=self.outbox.session,
             changed=self._changed,
-            pace=pace,
-            archive=archive,
+            timing=pace,
+            replay_source=archive,
         )
         self.recorder = Recorder(self.outbox, sealer, report, self.link.wake, clock)
 

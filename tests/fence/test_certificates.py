@@ -67,7 +67,7 @@ def test_a_unit_and_a_receiver_with_their_certificates_are_let_in(
     with Central(tmp_path / "central.db", central, unit.signer.keys, 5.0) as receiver, unit:
         unit.record(20)
         until(lambda: len(receiver.stored()) == 20, SECONDS)
-        assert unit.link.trouble is None
+        assert unit.link.error_code is None
     assert not receiver.missing()
     assert {notice.kind for notice in receiver.notices} <= {
         NoticeKind.EVENT,
@@ -98,7 +98,7 @@ def test_a_wrong_certificate_is_turned_away_and_nothing_is_lost(
     unit = WireUnit(tmp_path, fence.settings_of(own))
     with unit:
         unit.record(3)
-        until(lambda: unit.link.trouble is ErrorCode.CERTIFICATE_REFUSED, SECONDS)
+        until(lambda: unit.link.error_code is ErrorCode.CERTIFICATE_REFUSED, SECONDS)
         assert unit.changes == []
     central = fence.settings_of(pki.client("central-1"))
     right = fence.settings_of(pki.client(ME))
@@ -116,7 +116,7 @@ def test_a_unit_with_anothers_certificate_is_not_authorized(
         central.subscribe("senyum/#")
         with WireUnit(tmp_path, fence.settings_of(other)) as unit:
             unit.record(1)
-            until(lambda: unit.link.trouble is ErrorCode.NOT_AUTHORIZED, SECONDS)
+            until(lambda: unit.link.error_code is ErrorCode.NOT_AUTHORIZED, SECONDS)
             assert unit.link.delivered == 0
         with WireUnit(tmp_path, fence.settings_of(pki.client(ME))) as unit:
             until(lambda: unit.link.delivered == 1, SECONDS)
@@ -137,7 +137,7 @@ def test_an_imposter_of_the_broker_gets_no_event(tmp_path: Path, pki: Pki, who: 
             settings = settings.model_copy(update={"host": "127.0.0.1"})
         with WireUnit(tmp_path, settings) as unit:
             unit.record(1)
-            until(lambda: unit.link.trouble is ErrorCode.BROKER_CERTIFICATE, SECONDS)
+            until(lambda: unit.link.error_code is ErrorCode.BROKER_CERTIFICATE, SECONDS)
             assert unit.changes == []
 
 
@@ -156,7 +156,7 @@ def test_a_revoked_unit_is_out_when_the_broker_is_started_anew(
         assert unit.changes == [True]
         fence.stop()
         fence.start()
-        until(lambda: unit.link.trouble is ErrorCode.CERTIFICATE_REFUSED, SECONDS)
+        until(lambda: unit.link.error_code is ErrorCode.CERTIFICATE_REFUSED, SECONDS)
         assert unit.changes == [True, False]
 
 
@@ -190,7 +190,7 @@ def test_a_revocation_list_that_has_ended_keeps_everybody_out(
     fence.bring_list()
     fence.start()
     with WireUnit(tmp_path, fence.settings_of(pki.client(ME))) as unit:
-        until(lambda: unit.link.trouble is ErrorCode.CERTIFICATE_REFUSED, SECONDS)
+        until(lambda: unit.link.error_code is ErrorCode.CERTIFICATE_REFUSED, SECONDS)
         pki.ca.publish(pki.now)
         fence.bring_list()
         fence.stop()

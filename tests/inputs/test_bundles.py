@@ -286,7 +286,7 @@ def test_the_ca_is_named_as_the_fault(tmp_path: Path) -> None:
         ("unknown", "add the certificate of the CA that issued it"),
         ("expired", "renewed"),
         ("name", "use a host name for which it was issued"),
-        ("rules", "is against RFC 5280"),
+        ("rules", "violates RFC 5280"),
     ],
 )
 def test_a_broker_that_is_refused_is_told_why(tmp_path: Path, made: str, says: str) -> None:

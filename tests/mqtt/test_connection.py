@@ -37,11 +37,11 @@ def test_the_goodbye_among_what_was_left_unread(stream: bytes, code: int | None)
 @pytest.mark.parametrize(
     ("code", "trouble", "remedy", "words"),
     [
-        (0x97, ErrorCode.QUOTA, Action.BLAME, "Quota"),
-        (0x8E, ErrorCode.TAKEN_OVER, Action.SLOW, "taken over"),
-        (0x00, ErrorCode.LOST, Action.AGAIN, "sent us away"),
-        (0x42, ErrorCode.LOST, Action.AGAIN, "reason code 0x42"),  # in no standard
-        (0x10, ErrorCode.LOST, Action.AGAIN, "No matching subscribers"),  # of another packet
+        (0x97, ErrorCode.QUOTA, Action.SUSPECT_EVENT, "Quota"),
+        (0x8E, ErrorCode.TAKEN_OVER, Action.RETRY_RARELY, "taken over"),
+        (0x00, ErrorCode.LOST, Action.RETRY, "disconnected us"),
+        (0x42, ErrorCode.LOST, Action.RETRY, "reason code 0x42"),  # in no standard
+        (0x10, ErrorCode.LOST, Action.RETRY, "No matching subscribers"),  # of another packet
     ],
 )
 def test_a_goodbye_is_heard_although_a_write_failed(
@@ -64,4 +64,4 @@ def test_a_goodbye_is_heard_although_a_write_failed(
         with pytest.raises(ConnectionEnded) as ended:
             until(lost, 10.0)
     assert words in str(ended.value)
-    assert (ended.value.trouble, ended.value.remedy) == (trouble, remedy)
+    assert (ended.value.error_code, ended.value.action) == (trouble, remedy)

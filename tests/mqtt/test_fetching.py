@@ -1,27 +1,22 @@
-from collections.abc import Sequence
-
 import pytest
 
-from edge.mqtt.retained_fetcher import GROUP, LONGEST_SECONDS, RetainedFetcher
+from edge.mqtt.subscriber import FETCH_GROUP, LONGEST_FETCH_SECONDS, RetainedFetcher
 
-TOPICS = [f"roster/{number}" for number in range(2 * GROUP + 3)]
+TOPICS = [f"roster/{number}" for number in range(2 * FETCH_GROUP + 3)]
 
 
 class Broker:
-    """Notes what is subscribed to."""
+    """Keeps the subscriptions that a fetcher makes."""
 
     def __init__(self) -> None:
-        self.here: list[str] = []
-        self.asked: list[str] = []
+        self.subscribed: list[str] = []
+        self.requested: list[str] = []
 
-    def subscribe(self, filters: Sequence[str], *, retained: bool) -> int:
-        assert retained
-        self.here += filters
-        self.asked += filters
-        return 1
-
-    def unsubscribe(self, filters: Sequence[str]) -> None:
-        self.here = [each for each in self.here if each not in filters]
+    def poll(self, fetcher: RetainedFetcher, now: float) -> None:
+        step = fetcher.poll(now)
+        self.subscribed = [each for each in self.subscribed if each not in step.unsubscribe]
+        self.subscribed += step.subscribe
+        self.requested += step.subscribe
 
 
 @pytest.fixture
@@ -30,63 +25,63 @@ def broker() -> Broker:
 
 
 @pytest.fixture
-def fetching() -> RetainedFetcher:
+def fetcher() -> RetainedFetcher:
     return RetainedFetcher(10.0)
 
 
-def test_a_group_at_a_time_each_once_and_left_at_the_end(
-    broker: Broker, fetching: RetainedFetcher
+def test_groups_are_requested_once_and_unsubscribed_at_the_end(
+    broker: Broker, fetcher: RetainedFetcher
 ) -> None:
     left = list(TOPICS)
-    fetching.want(left)
+    fetcher.fetch(left)
     now = 0.0
     while left:
-        fetching.work(broker, now)
-        assert len(broker.here) <= GROUP
-        got = next(each for each in broker.here if each in left)
-        assert fetching.wants(got)
+        broker.poll(fetcher, now)
+        assert len(broker.subscribed) <= FETCH_GROUP
+        got = next(each for each in broker.subscribed if each in left)
+        assert fetcher.is_wanted(got)
         left.remove(got)
-        fetching.want(left)
+        fetcher.fetch(left)
         now += 1.0
-    fetching.work(broker, now)
-    assert broker.here == []
-    assert broker.asked == TOPICS
-    assert fetching.due_at == float("inf")
-    assert not fetching.wants(TOPICS[0])
+    broker.poll(fetcher, now)
+    assert broker.subscribed == []
+    assert broker.requested == TOPICS
+    assert fetcher.due_at == float("inf")
+    assert not fetcher.is_wanted(TOPICS[0])
 
 
-def test_what_does_not_come_is_asked_for_again_less_and_less(
-    broker: Broker, fetching: RetainedFetcher
+def test_a_missing_message_is_requested_again_with_back_off(
+    broker: Broker, fetcher: RetainedFetcher
 ) -> None:
-    fetching.want(["a", "b"])
+    fetcher.fetch(["a", "b"])
     waits = []
     now = 0.0
     for _ in range(9):
-        fetching.work(broker, now)
-        fetching.work(broker, fetching.due_at - 0.1)  # too early: nothing happens
-        waits.append(fetching.due_at - now)
-        now = fetching.due_at
-    assert broker.asked == ["a", "b"] * 9
-    assert waits == [10, 20, 40, 80, 160, *[LONGEST_SECONDS] * 4]
-    fetching.want(["b"])  # one came: the next is waited for as at first
-    fetching.work(broker, now)
-    assert fetching.due_at == now + 10.0
-    assert broker.asked == ["a", "b"] * 9
+        broker.poll(fetcher, now)
+        broker.poll(fetcher, fetcher.due_at - 0.1)  # too early: nothing happens
+        waits.append(fetcher.due_at - now)
+        now = fetcher.due_at
+    assert broker.requested == ["a", "b"] * 9
+    assert waits == [10, 20, 40, 80, 160, *[LONGEST_FETCH_SECONDS] * 4]
+    fetcher.fetch(["b"])  # one came: the next is waited for as at first
+    broker.poll(fetcher, now)
+    assert fetcher.due_at == now + 10.0
+    assert broker.requested == ["a", "b"] * 9
 
 
-def test_a_new_connection_is_asked_anew(broker: Broker, fetching: RetainedFetcher) -> None:
-    fetching.want(["a"])
-    fetching.work(broker, 0.0)
+def test_a_new_connection_is_subscribed_again(broker: Broker, fetcher: RetainedFetcher) -> None:
+    fetcher.fetch(["a"])
+    broker.poll(fetcher, 0.0)
     again = Broker()
-    fetching.begin()
-    fetching.work(again, 1.0)
-    assert again.asked == ["a"]
+    fetcher.connected()
+    again.poll(fetcher, 1.0)
+    assert again.requested == ["a"]
 
 
-def test_nothing_wanted_is_nothing_asked(broker: Broker, fetching: RetainedFetcher) -> None:
-    fetching.work(broker, 0.0)
-    fetching.want(["a"])
-    fetching.work(broker, 0.0)
-    fetching.want([])
-    fetching.work(broker, 0.0)
-    assert (broker.asked, broker.here) == (["a"], [])
+def test_nothing_wanted_means_no_subscription(broker: Broker, fetcher: RetainedFetcher) -> None:
+    broker.poll(fetcher, 0.0)
+    fetcher.fetch(["a"])
+    broker.poll(fetcher, 0.0)
+    fetcher.fetch([])
+    broker.poll(fetcher, 0.0)
+    assert (broker.requested, broker.subscribed) == (["a"], [])

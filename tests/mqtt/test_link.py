@@ -125,7 +125,7 @@ def test_the_broker_is_killed_in_the_middle(broker: PrivateBroker, tmp_path: Pat
             broker.start()
             until(lambda: unit.changes[-1] is True, 5.0)
         until(lambda: unit.link.delivered == 60, 20.0)
-        rows = unit.link._courier._reader.after(0, 100)
+        rows = unit.link._publisher._reader.after(0, 100)
         assert numbers(unit, [row.token for row in rows]) == list(range(1, 61))
         assert set(listener.events()) <= {row.token for row in rows}
         assert unit.changes.count(False) == 4
@@ -303,7 +303,7 @@ def test_a_disk_that_cannot_be_asked_stops_neither_health_nor_events(
         until(lambda: len(listener.events()) == 2, 5.0)
         until(lambda: any(topic.endswith("health") for topic, _, _ in listener.messages), 5.0)
         assert unit.changes == [True]
-    assert "without vitals: No such file" in caplog.text
+    assert "without measurements: No such file" in caplog.text
 
 
 def test_a_password_that_is_away_for_a_moment_ends_nothing(

@@ -64,35 +64,35 @@ def test_what_another_broker_leaves_out_is_as_in_the_first() -> None:
 
 def test_the_next_is_tried_at_once_and_the_first_again_when_it_is_due() -> None:
     brokers = three()
-    first, second, third = brokers.all
+    first, second, third = brokers.endpoints
     assert brokers.due(0.0) is first
-    first.failed(Action.AGAIN, 0.0)
+    first.failed(Action.RETRY, 0.0)
     assert brokers.due(0.0) is second
-    second.failed(Action.AGAIN, 0.0)
-    third.failed(Action.AGAIN, 0.0)
+    second.failed(Action.RETRY, 0.0)
+    third.failed(Action.RETRY, 0.0)
     assert brokers.due(0.0) is None
     assert 0.0 < brokers.due_at < 1.0
     assert brokers.due(1.0) is first
     assert brokers.due(1.0, lost=first) is second
     alone = BrokerPool(BrokerSettings().in_order, STAY)
-    assert alone.due(0.0, lost=alone.all[0]) is alone.all[0]
+    assert alone.due(0.0, lost=alone.endpoints[0]) is alone.endpoints[0]
 
 
 def test_each_is_tried_as_seldom_as_a_single_one() -> None:
     brokers = three()
-    tries = dict.fromkeys(brokers.all, 0)
+    tries = dict.fromkeys(brokers.endpoints, 0)
     now = 0.0
     while now < 400.0:
         if (one := brokers.due(now)) is not None:
             tries[one] += 1
-            one.failed(Action.AGAIN, now)
+            one.failed(Action.RETRY, now)
         now += 0.01
     assert all(75 <= count <= 130 for count in tries.values())  # one in 4 s on average
 
 
 def test_what_a_person_must_mend_is_tried_seldom() -> None:
-    one = three().all[0]
-    one.failed(Action.SLOW, 0.0)
+    one = three().endpoints[0]
+    one.failed(Action.RETRY_RARELY, 0.0)
     assert 75.0 <= one.due_at <= 125.0
 
 
@@ -314,7 +314,7 @@ def test_a_half_open_connection_is_given_up(
             wire.blocked = True
             unit.record(3)
             until(lambda: unit.changes[-1] is False, 5.0)
-            assert unit.link.trouble == "broker-silent"
+            assert unit.link.error_code == "broker-silent"
             wire.blocked = False
             until(lambda: unit.link.delivered == 6, 10.0)
         until(lambda: len(set(listener.events())) == 6, 5.0)

@@ -15,16 +15,16 @@ from wireunit import FAST, UNIT, Listener, WireUnit, until
 from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode
 from edge.mqtt.backoff import LinkTiming
-from edge.mqtt.inflight import STRIKES
+from edge.mqtt.inflight import MAX_FAILURES
 from edge.mqtt.link import LinkState
 from edge.mqtt.reason_codes import (
     CONNACK,
     DISCONNECT,
     PUBACK,
     Action,
-    of_connack,
-    of_disconnect,
-    of_puback,
+    connack_disposition,
+    disconnect_disposition,
+    puback_disposition,
 )
 from edge.types import Audit, AuditCode
 
@@ -62,13 +62,15 @@ def test_any_reason_is_taken_in_any_packet(packet: int) -> None:
 
 
 def test_reasons_of_a_later_standard_are_tried_again() -> None:
-    for of in (of_connack, of_disconnect):
-        assert of(0xF0).remedy is Action.AGAIN
-    assert of_puback(0xF0).remedy is Action.BLAME
+    for of in (connack_disposition, disconnect_disposition):
+        assert of(0xF0).action is Action.RETRY
+    assert puback_disposition(0xF0).action is Action.SUSPECT_EVENT
 
 
 def test_only_success_is_delivery() -> None:
-    assert [code for code in range(256) if of_puback(code).remedy is Action.TAKEN] == [0]
+    assert [code for code in range(256) if puback_disposition(code).action is Action.DELIVERED] == [
+        0
+    ]
 
 
 @pytest.mark.parametrize("code", [0x90, 0x95, 0x97, 0x99])
@@ -84,14 +86,14 @@ def test_an_event_refused_for_its_own_sake_blocks_nobody(
         unit.record(10)
         until(lambda: set(broker.numbers) == set(range(1, 11)), 20.0)
         assert unit.link.delivered == 1
-        until(lambda: broker.last_error() == of_puback(code).trouble, 5.0)
+        until(lambda: broker.last_error() == puback_disposition(code).error_code, 5.0)
         until(lambda: broker.health[-1]["outbox_depth"] == 1, 5.0)
         mended.set()
         until(lambda: unit.link.delivered == 10, 5.0)  # once it was tried again
         assert len(broker.numbers) == 9 + broker.times(2)
         until(lambda: broker.last_error() is None, 5.0)
         assert unit.changes == [True]
-    loud = [record.message for record in caplog.records if "behind pass" in record.message]
+    loud = [record.message for record in caplog.records if "later events pass" in record.message]
     assert len(loud) == 1
 
 
@@ -124,7 +126,7 @@ def test_an_event_that_ends_the_connection_is_found_and_set_aside(
         until(lambda: set(broker.numbers) == set(range(1, 21)), 10.0)
         assert unit.link.delivered == 6
         # Three times, but where we were still writing, the goodbye and its reason may be lost.
-        assert broker.times(7) < 2 * STRIKES
+        assert broker.times(7) < 2 * MAX_FAILURES
 
 
 def test_a_broker_that_drops_the_connection_without_a_word_is_got_past(tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_a_whole_backlog_refused_for_its_size_is_probed_not_hammered(tmp_path: P
         assert len(broker.numbers) - before < 44
         broker.answer = lambda _number, _time: 0
         until(lambda: unit.link.delivered == 60, 60.0)
-        assert unit.link.trouble is None
+        assert unit.link.error_code is None
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ def test_a_refusal_that_a_person_must_mend_is_slow_and_told(
     ):
         time.sleep(1.1)
         assert 2 <= broker.accepted <= 3  # though the back-off averages 0.1 s
-        assert unit.link.trouble == trouble
+        assert unit.link.error_code == trouble
         until(lambda: unit.link.state is LinkState.WAITING, 1.0)
     assert len([r for r in caplog.records if "refused us" in r.message]) == 1
 
@@ -231,7 +233,7 @@ def test_another_unit_of_the_same_name_is_told_and_not_fought(
         WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
     ):
         unit.record(1)
-        until(lambda: unit.link.trouble is ErrorCode.TAKEN_OVER, 5.0)
+        until(lambda: unit.link.error_code is ErrorCode.TAKEN_OVER, 5.0)
         time.sleep(1.0)
         assert unit.changes == [True, False]
         assert broker.accepted == 1
@@ -243,7 +245,7 @@ def test_a_packet_larger_than_the_broker_takes_is_never_sent(tmp_path: Path) -> 
     with ScriptedBroker(connack=limit) as broker:
         with WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit:
             unit.record(3)
-            until(lambda: unit.link.trouble is ErrorCode.TOO_LARGE, 5.0)
+            until(lambda: unit.link.error_code is ErrorCode.TOO_LARGE, 5.0)
             assert unit.changes == [True]
         until(lambda: len(broker.sizes) > 1, 5.0)
         assert broker.numbers == []
@@ -274,7 +276,7 @@ def test_a_broker_without_qos_1_is_no_broker_for_events(
         ScriptedBroker(connack=b"\x20\x05\x00\x00\x02\x24\x00") as broker,
         WireUnit(tmp_path, broker.settings, pace=PATIENT) as unit,
     ):
-        until(lambda: unit.link.trouble is ErrorCode.FEATURE, 5.0)
+        until(lambda: unit.link.error_code is ErrorCode.FEATURE, 5.0)
         assert unit.changes == []
     assert "does not support QoS 1" in caplog.text
 
@@ -292,7 +294,7 @@ def test_mosquitto_refuses_a_large_event_with_a_reason_the_standard_has_not(
             small = Audit(ref=-1, code=AuditCode.STARTED, captured_ns=time.monotonic_ns())
             unit.recorder.submit(small)  # about 1,500
             until(lambda: len(listener.events()) == 1, 10.0)
-            assert unit.link.trouble is ErrorCode.TOO_LARGE
+            assert unit.link.error_code is ErrorCode.TOO_LARGE
             assert unit.link.delivered == 0
 
 
@@ -303,7 +305,7 @@ def test_mosquittos_packet_limit_is_honoured_before_sending(tmp_path: Path) -> N
         WireUnit(tmp_path, broker.settings, pace=FAST) as unit,
     ):
         unit.record(3)
-        until(lambda: unit.link.trouble is ErrorCode.TOO_LARGE, 5.0)
+        until(lambda: unit.link.error_code is ErrorCode.TOO_LARGE, 5.0)
         assert unit.changes == [True]
 
 

@@ -100,12 +100,12 @@ def test_half_a_new_pair_keeps_the_connection_and_is_told(
             until(lambda: unit.changes == [True], 5.0)
             certificate, key = ours.issue("second")
             certificate.replace(target[0])
-            until(lambda: unit.link.trouble is ErrorCode.CREDENTIALS, 5.0)
+            until(lambda: unit.link.error_code is ErrorCode.CREDENTIALS, 5.0)
             time.sleep(0.5)
             assert unit.changes == [True]
             key.replace(target[1])
             until(lambda: broker.came_as("second") > 0, 5.0)
-            until(lambda: unit.link.trouble is None, 5.0)
+            until(lambda: unit.link.error_code is None, 5.0)
             assert unit.changes == [True]
     said = [r for r in caplog.records if "the old one is kept" in r.message]
     assert len(said) == 1
@@ -122,13 +122,13 @@ def test_a_new_certificate_that_the_broker_refuses_keeps_the_connection(
         with Listener(known) as listener, WireUnit(tmp_path, known) as unit:
             until(lambda: unit.changes == [True], 5.0)
             place(theirs.issue("second"), target)
-            until(lambda: unit.link.trouble is ErrorCode.CREDENTIALS, 5.0)
+            until(lambda: unit.link.error_code is ErrorCode.CREDENTIALS, 5.0)
             unit.record(3)
             until(lambda: len(listener.events()) == 3, 5.0)
             assert unit.changes == [True]
             place(ours.issue("third"), target)
             until(lambda: broker.came_as("third") > 0, 10.0)
-            until(lambda: unit.link.trouble is None, 5.0)
+            until(lambda: unit.link.error_code is None, 5.0)
             assert unit.changes == [True]
     assert len([r for r in caplog.records if "is kept" in r.message]) <= 2
 
@@ -141,7 +141,7 @@ def test_a_certificate_that_has_expired_is_refused_told_and_mended_by_a_new_one(
         place(ours.issue("old", days=-1), target)
         with WireUnit(tmp_path, known) as unit:
             unit.record(2)
-            until(lambda: unit.link.trouble is ErrorCode.CERTIFICATE_REFUSED, 10.0)
+            until(lambda: unit.link.error_code is ErrorCode.CERTIFICATE_REFUSED, 10.0)
             place(ours.issue("new"), target)
             until(lambda: unit.changes == [True], 5.0)
 
@@ -152,7 +152,7 @@ def test_a_broker_whose_certificate_has_expired_is_refused(tmp_path: Path, ours:
     with PrivateBroker(tmp_path / "broker", options=options) as broker:
         known = BrokerSettings(host=HOST, port=broker.port, tls=True, ca=ours.pem)
         with WireUnit(tmp_path, known) as unit:
-            until(lambda: unit.link.trouble is ErrorCode.BROKER_CERTIFICATE, 10.0)
+            until(lambda: unit.link.error_code is ErrorCode.BROKER_CERTIFICATE, 10.0)
             assert unit.changes == []
 
 
@@ -169,7 +169,7 @@ def test_a_refused_password_is_tried_at_once_when_its_file_is_mended(tmp_path: P
         with WireUnit(
             tmp_path, known, pace=LinkTiming(operator_retry=600.0, credential_poll=0.1)
         ) as unit:
-            until(lambda: unit.link.trouble is ErrorCode.NOT_AUTHORIZED, 5.0)
+            until(lambda: unit.link.error_code is ErrorCode.NOT_AUTHORIZED, 5.0)
             time.sleep(0.3)
             assert unit.changes == []
             secret.write_text("right\n")
@@ -259,7 +259,7 @@ def test_a_clock_that_nobody_set_announces_no_end(
         with WireUnit(tmp_path, known, pace=FAST, clock=clock) as unit:
             until(lambda: unit.changes == [True], 5.0)
             time.sleep(0.5)
-            assert unit.link.trouble is None
+            assert unit.link.error_code is None
     assert "expires" not in caplog.text
 
 

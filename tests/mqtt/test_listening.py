@@ -139,11 +139,11 @@ def test_a_flood_neither_fills_memory_nor_stops_events(
             voice.say(b"%d" % number, qos=0)
         unit.record(2)
         until(lambda: len(listener.events()) == 2, 10.0)
-        until(lambda: unit.link._listening.dropped > 0, 10.0)
+        until(lambda: unit.link._subscriber.dropped > 0, 10.0)
         assert len(ear.messages) == 1
         assert len(ear.subscription.queue) <= CAPACITY
         gate.set()
-        until(lambda: len(ear.messages) + unit.link._listening.dropped == 500, 10.0)
+        until(lambda: len(ear.messages) + unit.link._subscriber.dropped == 500, 10.0)
 
 
 def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: 
         until(lambda: subscribed(talkative), 10.0)
         wire.blocked = True
         unit.link.publish_reply(UNIT.subtopic("reply", "1"), "late")
-        until(lambda: unit.link._listening.in_flight, 10.0)
+        until(lambda: unit.link._subscriber.in_flight, 10.0)
         assert not any(body == b"late" for _, body, _ in listener.messages)
         wire.cut()
         wire.blocked = False
@@ -169,6 +169,6 @@ def test_a_refused_subscription_is_told_and_events_go_on(tmp_path: Path) -> None
         with WireUnit(tmp_path, broker.settings, handlers=[Ear()]) as unit:
             unit.record(1)
             until(lambda: broker.numbers == [1], 10.0)
-            until(lambda: unit.link.trouble == ErrorCode.NOT_LISTENING, 10.0)
+            until(lambda: unit.link.error_code == ErrorCode.NOT_LISTENING, 10.0)
             broker.grants = 1
-            until(lambda: unit.link.trouble is None, 10.0)
+            until(lambda: unit.link.error_code is None, 10.0)

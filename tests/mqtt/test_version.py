@@ -19,7 +19,7 @@ from edge.contract.topics import TopicKind
 from edge.errors import ErrorCode, LinkError, SettingsError
 from edge.mqtt import connection
 from edge.mqtt.connection import CONNECT_SECONDS, Connection, ConnectOptions
-from edge.mqtt.reason_codes import Action, ConnectionEnded, PublishRefused
+from edge.mqtt.reason_codes import Action, ConnectionEnded, ConnectionRejected
 from edge.outbox.event_signer import ChainHead
 from edge.settings import BrokerSettings
 from senyum_central.admin.broker_session import BrokerSession
@@ -71,7 +71,7 @@ def test_version_3_1_1_is_tried_at_once_and_remembered(answer: bytes) -> None:
     with VersionBroker(lambda five, _: answer if five else None) as broker:
         connection = Connection(broker.settings)
         assert connects(connection)
-        assert not connection.five
+        assert not connection.mqtt5
         assert connects(connection)
         assert broker.versions == [5, 4, 4]
 
@@ -81,7 +81,7 @@ def test_a_failure_of_both_versions_concludes_nothing() -> None:
         connection = Connection(broker.settings)
         assert not connects(connection)
         assert connects(connection)
-        assert connection.five
+        assert connection.mqtt5
         assert broker.versions == [5, 4, 5]
 
 
@@ -105,22 +105,22 @@ def test_a_cluster_that_elects_a_leader_is_tried_again_soon() -> None:
         connection = Connection(broker.settings)
         with pytest.raises(ConnectionEnded, match=r"MQTT 3\.1\.1; MQTT 5: refused us") as ended:
             connection.connect(ConnectOptions("one"))
-        assert not isinstance(ended.value, PublishRefused)
-        assert (ended.value.trouble, ended.value.remedy) == (ErrorCode.CLOSED, Action.AGAIN)
+        assert not isinstance(ended.value, ConnectionRejected)
+        assert (ended.value.error_code, ended.value.action) == (ErrorCode.CLOSED, Action.RETRY)
         assert connects(connection)
         assert broker.versions == [5, 4, 5, 4]
 
 
 def test_a_refusal_for_another_reason_is_raised_at_once() -> None:
     with VersionBroker(lambda *_: BAD_PASSWORD) as broker:
-        with pytest.raises(PublishRefused, match="Bad user name or password"):
+        with pytest.raises(ConnectionRejected, match="Bad user name or password"):
             Connection(broker.settings).connect(ConnectOptions("one"))
         assert broker.versions == [5]
     old = b"\x20\x02\x00\x04"  # of MQTT 3.1.1: bad user name or password
     with VersionBroker(lambda five, _: CLOSED if five else old) as broker:
-        with pytest.raises(PublishRefused) as ended:
+        with pytest.raises(ConnectionRejected) as ended:
             Connection(broker.settings).connect(ConnectOptions("one"))
-        assert ended.value.trouble is ErrorCode.PASSWORD
+        assert ended.value.error_code is ErrorCode.PASSWORD
 
 
 @pytest.mark.parametrize(("protocol", "version"), [("5", 5), ("3.1.1", 4)])
@@ -171,7 +171,7 @@ def test_whatever_a_broker_did_before_the_second_try_uses_what_works_now(
     tried = [connects(connection) for _ in range(2)]
     if five is None or (five is not BAD_PASSWORD and four is None):
         assert tried[-1]
-    if five is None and not connection.five:
+    if five is None and not connection.mqtt5:
         assert past  # MQTT 3.1.1 stays only if it once worked
 
 

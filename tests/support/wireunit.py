@@ -179,9 +179,9 @@ class WireUnit:
             self.signer.sealer,
             session=self.outbox.session,
             changed=self.changes.append,
-            vitals=vitals,
-            pace=pace,
-            archive=archive,
+            health_report=vitals,
+            timing=pace,
+            replay_source=archive,
             subscriptions=[each.subscription for each in handlers],
         )
         self.recorder = Recorder(

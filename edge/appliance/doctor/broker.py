@@ -22,7 +22,7 @@ from edge.contract.envelope import CONTENT_TYPE
 from edge.contract.topics import TopicKind, UnitName
 from edge.errors import ErrorCode, OutboxError, SecretError
 from edge.mqtt.connection import Connection, ConnectOptions, check_reachable
-from edge.mqtt.reason_codes import ConnectionEnded, of_puback
+from edge.mqtt.reason_codes import ConnectionEnded, puback_disposition
 from edge.outbox.summary import summarize
 from edge.settings import BrokerSettings
 from edge.system.privileges import run_as
@@ -99,7 +99,7 @@ def probe(
     except SecretError as error:
         return failed(check, ErrorCode.CREDENTIALS, str(error))
     except ConnectionEnded as error:
-        return failed(check, error.trouble, error.why, _REMEDIES.get(error.trouble, ""))
+        return failed(check, error.error_code, error.why, _REMEDIES.get(error.error_code, ""))
     if trouble is not None:
         return failed(
             check,
@@ -118,7 +118,9 @@ class _Probe:
 
     def __init__(self, broker: BrokerSettings, client_id: str) -> None:
         self._connection = Connection(broker)
-        self._connection.connect(ConnectOptions(client_id, content_type=CONTENT_TYPE, session=0))
+        self._connection.connect(
+            ConnectOptions(client_id, content_type=CONTENT_TYPE, session_expiry=0)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -130,9 +132,9 @@ class _Probe:
         """Return why the broker does not accept an event, or None if it does."""
         self._connection.publish(topic, token, 1, retain=False)
         deadline = time.monotonic() + ANSWER_S
-        while not self._connection.acks:
+        while not self._connection.pubacks:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise self._connection.ended("does not answer", ErrorCode.SILENT)
+                raise self._connection.failure("does not answer", ErrorCode.SILENT)
             self._connection.poll(left)
-        return of_puback(self._connection.acks.popleft().reason.value).trouble
+        return puback_disposition(self._connection.pubacks.popleft().reason.value).error_code

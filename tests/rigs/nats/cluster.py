@@ -98,7 +98,7 @@ class Node:
     def lets_in(self) -> bool:
         """Whether an MQTT session can be had, for which the cluster must have its streams."""
         broker = BrokerSettings(host="127.0.0.1", port=self.mqtt)
-        client = new_client(broker, f"warm-up-{self.number}", five=False)
+        client = new_client(broker, f"warm-up-{self.number}", mqtt5=False)
         with contextlib.suppress(OSError):
             connect_client(client, broker)
             until = time.monotonic() + 5.0
