@@ -1,4 +1,4 @@
-"""The running daemon, measured: start-up, memory, CPU with and without a face, smile to pin.
+"""Measure the running daemon: start-up, memory, CPU with and without a face, smile to pin.
 
 The figures come from processes of their own: `senyum run` as it is for start-up and memory, and
 this module as a program for the rest, which is the same `Daemon` with a camera that plays frames
@@ -45,10 +45,10 @@ PEOPLE = 7_000
 FPS = 15.0
 SIZE = (1280, 960)
 LORES = (320, 240)
-WARM_UP_S = 4.0  # first passes fill caches, and resting begins after two seconds of nobody
+WARM_UP_S = 4.0  # the first frames fill caches; the idle rate begins after two seconds
 MEASURE_S = 8.0
 ATTEMPTS = 9
-_VARIANTS = 5  # a camera never delivers the same bytes twice; these take turns
+_VARIANTS = 5  # a camera never delivers the same bytes twice; these alternate
 _SEED = 7
 
 
@@ -78,7 +78,7 @@ def measure(faces: Path, folder: Path) -> dict[str, Any]:
 
 
 def _provision(faces: Path, folder: Path, port: int) -> Path:
-    """Write keys, a roster of 7,000 and the settings; returns the settings file."""
+    """Write keys, a roster of 7,000 people and the settings; return the settings file."""
     key = make_key(folder / "roster.key", "roster key")
     examiner = FaceAnalyzer(InferenceSettings())
     known = examiner.analyze(from_image(Image.open(faces / "obama3.jpg")))[0].template
@@ -127,7 +127,7 @@ models = "{_models_without_motion(folder / "models")}"
 
 
 def _models_without_motion(folder: Path) -> Path:
-    """Make a folder of the shipped models that accepts smiles without motion.
+    """Create a copy of the shipped models that accepts smiles without motion.
 
     The benchmark times a smile from a single frame, which looks like an exchange of photos.
     """
@@ -144,7 +144,7 @@ def _models_without_motion(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Pictures:
-    """What the cameras of the benchmark see: a few frames of each, for no two are alike."""
+    """The pictures of the cameras of the benchmark, a few different frames of each kind."""
 
     nobody: list[Yuv]
     neutral: list[Yuv]
@@ -152,7 +152,7 @@ class _Pictures:
 
     @classmethod
     def of(cls, faces: Path) -> Self:
-        """Take them from the demo's scene of a known person who smiles."""
+        """Render them from the scene of the demo in which a known person smiles."""
         studio = SceneRenderer(faces, SIZE, FPS)
         frames = [from_image(frame) for frame in studio.frames(SCENES["smile"])]
 
@@ -164,7 +164,7 @@ class _Pictures:
 
 
 def _start(config: Path) -> tuple[float, float]:
-    """Start `senyum run`; returns seconds to READY and MB resident after a while of faces."""
+    """Start `senyum run`; return the seconds to READY and the resident MB after some faces."""
     address = config.with_name("notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(address))
@@ -204,7 +204,7 @@ def _child(config: Path, faces: Path, mode: str) -> dict[str, Any]:
 
 
 class MemoryCamera:
-    """A camera that plays frames from memory at the rate of a real one."""
+    """A camera that plays frames from memory at the rate of a real camera."""
 
     def __init__(self, pictures: Iterator[Yuv]) -> None:
         self._pictures = pictures
@@ -229,10 +229,10 @@ class MemoryCamera:
         return Frame(self._number, time.monotonic_ns(), main, lores)
 
     def ask(self, wish: CaptureRequest) -> None:
-        """Nothing to set."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
 
 def _cycle(pictures: list[Yuv]) -> Iterator[Yuv]:
@@ -246,7 +246,7 @@ def _run(
     watch: Callable[[], object],
     panel: Callable[[], CuePlayer] | None = None,
 ) -> None:
-    """Run the unit on `pictures` until `watch`, in a thread of its own, has returned."""
+    """Run the unit on `pictures` until `watch`, in its own thread, has returned."""
     with Daemon(settings, camera=lambda: MemoryCamera(pictures), panel=panel) as unit:
 
         def observe() -> None:
@@ -273,7 +273,7 @@ def _cpu_share(settings: Settings, pictures: list[Yuv]) -> dict[str, Any]:
 
 
 class _TimedPin(MockPWMPin):  # type: ignore[misc]  # gpiozero publishes no types
-    """A pin that notes when it was given which level."""
+    """A pin that records its levels and their times."""
 
     def __init__(self, factory: MockFactory, info: Any) -> None:
         self.history: list[tuple[int, float]] = []  # CLOCK_MONOTONIC nanoseconds, level
@@ -285,7 +285,7 @@ class _TimedPin(MockPWMPin):  # type: ignore[misc]  # gpiozero publishes no type
 
 
 def _smile_latencies(settings: Settings, pictures: _Pictures) -> dict[str, Any]:
-    """Time from the capture of each attempt's first smiling frame to the full green light.
+    """Measure the time from the first smiling frame of each attempt to the full green light.
 
     Nobody, then somebody neutral, then the same person smiling in the next frame; again and again.
     """
@@ -296,7 +296,9 @@ def _smile_latencies(settings: Settings, pictures: _Pictures) -> dict[str, Any]:
         for _ in range(ATTEMPTS):
             yield from islice(_cycle(pictures.nobody), round(3.0 * FPS))
             yield from islice(_cycle(pictures.neutral), round(2.0 * FPS))
-            smiled_ns.append(time.monotonic_ns())  # MemoryCamera asks when the exposure begins
+            smiled_ns.append(
+                time.monotonic_ns()
+            )  # MemoryCamera calls this when the exposure begins
             yield from islice(_cycle(pictures.smiling), round(1.0 * FPS))
         done.set()
         yield from _cycle(pictures.nobody)

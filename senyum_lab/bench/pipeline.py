@@ -1,4 +1,4 @@
-"""How long a pass takes beside the bare invokes of its networks, and each stage of it."""
+"""The duration of one frame and of its stages, compared with the networks alone."""
 
 import os
 import statistics
@@ -23,21 +23,21 @@ from edge.types import Floats, Frame, Match
 
 _ROUNDS = 150
 _WARM_UP = 10
-_FEWER = 5  # times, where threads wait for each other
-# The picture's size, and the share of its width that the face's box takes.
+_FEWER = 5  # rounds if threads wait for each other
+# The size of the picture, and the width of the face as a share of it.
 _SIZES = {"640x480": (640, 480, 0.24), "1280x960": (1280, 960, 0.22)}
 # Frames of a face that stays, in a row, and how often their networks run: the smile's on the face
 # and its mirror image, liveness in every second frame.
 _IN_A_ROW = 2
 _RUNS = {"smile": 4, "liveness": 1}
-_ANOTHER_NS = 10 * 10**9  # after so long it is somebody else who stands there
+_ANOTHER_NS = 10 * 10**9  # after this time it counts as another person
 _PHOTO = "obama.jpg"
-_PHOTO_BOX = 155  # pixels of the face's box in it
+_PHOTO_BOX = 155  # pixels of the face in it
 _PHOTO_MIDDLE = (274, 157)
 
 
 class _EmptyGallery:
-    """An empty gallery: searching is measured by itself."""
+    """An empty gallery, because the search is measured separately."""
 
     def search(self, template: Floats) -> Match | None:
         del template
@@ -78,7 +78,7 @@ def measure(
 
 
 def _frame(faces: Path, width: int, height: int, share: float) -> Frame:
-    """Put the photo's face in the middle of an otherwise grey picture."""
+    """Place the face of the photo in the centre of a grey picture."""
     scale = share * width / _PHOTO_BOX
     with Image.open(faces / _PHOTO) as photo:
         face = photo.convert("RGB").resize([round(n * scale) for n in photo.size])
@@ -130,7 +130,7 @@ def _pass(frame: Frame, settings: InferenceSettings, rounds: int) -> dict[str, f
 
 
 def _bare(settings: InferenceSettings) -> list[tuple[Any, int]]:
-    """Return the networks' interpreters with nothing of ours around them, and their runs."""
+    """Return the bare interpreters of the networks, and the number of their runs."""
     models = Models(settings.models, settings.threads)
     interpreters = []
     for name in models.digests():
@@ -169,7 +169,7 @@ def _stages(frame: Frame, threads: int, rounds: int) -> dict[str, float]:
 
 
 def _medians(steps: tuple[Callable[[], object], ...], rounds: int) -> list[float]:
-    """Return the median milliseconds of each step; the steps take turns."""
+    """Return the median milliseconds of each step; the steps alternate."""
     times: list[list[float]] = [[] for _ in steps]
     for number in range(_WARM_UP + rounds):
         for step, spent in zip(steps, times, strict=True):

@@ -1,4 +1,4 @@
-"""How fast a central server takes events in: verified, judged, stored, acknowledged.
+"""The rate at which a central server verifies, checks, stores and acknowledges events.
 
 Signed events of several units wait at a private mosquitto, as after an outage. Then RECEIVERS
 processes of `senyum receive` start, which share them, and the time runs from a tenth of the events
@@ -36,8 +36,8 @@ from senyum_lab.servers.postgres import PrivatePostgres
 
 UNITS = 20
 EVENTS = 20_000
-RECEIVERS = 2  # one a core
-PATIENCE = 300.0  # seconds for any one part
+RECEIVERS = 2  # one per core
+PATIENCE = 300.0  # seconds for each part
 METHOD = (
     f"{EVENTS} signed events of {UNITS} units wait at a local mosquitto; {RECEIVERS} processes of "
     "`senyum receive` share them ($share) into one store. Rate: events stored, between the first "
@@ -48,7 +48,7 @@ METHOD = (
 
 
 def _publish(broker: BrokerSettings, folder: Path, number: int, events: int) -> None:
-    """Sign and publish the chain of one unit; in a process of its own."""
+    """Sign and publish the chain of one unit; in its own process."""
     unit = UnitSettings(name=f"bench-{number}")
     name = UnitName.of(unit)
     context = SigningContext(
@@ -108,12 +108,12 @@ def _receiver(folder: Path, broker: BrokerSettings, number: int, store: list[str
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    rate: float  # events a second
-    cpu_us: float  # of all receivers, an event, their start not counted
+    rate: float  # events per second
+    cpu_us: float  # of all receivers, per event, without their start
 
 
 def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) -> _Figures:
-    """Receive so many events into one store."""
+    """Receive the events into one store."""
     with PrivateBroker(folder / "broker") as private, ExitStack() as stack:
         broker = private.settings
         said = stack.enter_context((folder / "said").open("wb"))
@@ -124,7 +124,7 @@ def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) 
                 for number in range(RECEIVERS)
             ]
 
-        processes = start()  # so that the broker knows for whom to keep the events
+        processes = start()  # so that the broker stores the events for them
         _until(lambda: (folder / "broker" / "mosquitto.log").read_text().count("receiver-") >= 2)
         time.sleep(3.0)
         for process in processes:
@@ -153,10 +153,10 @@ def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) 
 
 
 def _spent(processes: list[subprocess.Popen[bytes]]) -> float:
-    """Return the CPU seconds of these processes until now."""
+    """Return the CPU seconds of these processes so far."""
     ticks = 0
     for process in processes:
-        # proc(5): the name, in brackets, may hold spaces; utime and stime are fields 14 and 15.
+        # proc(5): the name, in brackets, may contain spaces; utime and stime are fields 14 and 15.
         fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
         ticks += sum(map(int, fields.split()[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
@@ -192,7 +192,7 @@ def _measure_store(folder: Path, where: Path | str, password: Path | None, event
 def measure(
     events: int = EVENTS, folder: Path | None = None, *, postgres: bool = True
 ) -> dict[str, Any]:
-    """Measure SQLite, and PostgreSQL if wanted; `folder`: on the kind of disk meant (/var/tmp).
+    """Measure SQLite, and optionally PostgreSQL; `folder` (/var/tmp) is on the disk to measure.
 
     Returns received_per_s and received_cpu_us by database, and the method. Raises LinkError
     without mosquitto, StoreError without a PostgreSQL that is wanted, and for too few events.

@@ -1,4 +1,4 @@
-"""What happens in front of the demo's camera: photos of people in a drawn room, frame by frame.
+"""Render the scenes of the demo: photos of people in a drawn room, frame by frame.
 
 The people are the portraits of `tests/faces`, cut out along the outlines beside them (made once by
 MediaPipe's selfie segmentation and GrabCut); who begins to smile does it by a morph between
@@ -23,34 +23,34 @@ from senyum_lab.bench.paper_attack import Pose, hold, printed
 SIZE = (640, 480)
 FPS = 12.0
 
-_WALK_S = 0.7  # to come into the picture, and to leave it
+_WALK_S = 0.7  # to enter the picture and to leave it
 # The known person's still shows a speaker whose open mouth scores near the threshold, so the morph
 # begins a little on the other side of the still, where the mouth's corners are lower.
 _REST = -0.4
 _SMILE_S = 0.6  # spontaneous smiles rise in 0.4 to 0.7 s (Schmidt, Cohn and Tian, 2003)
-_STEPS = 12  # morphed pictures a smile; more could not be told apart
+_STEPS = 12  # morphed pictures per smile; more cannot be distinguished
 _NOISE = 2.5  # grey levels, standard deviation: a small sensor indoors
-_NOISES = 7  # noise pictures that take turns; no frame is like the one before
+_NOISES = 7  # alternating noise pictures, so that consecutive frames differ
 _SEED = 20_240
 
 
 @dataclass(frozen=True, slots=True)
 class SceneAction:
-    """One person's part in a scene; seconds from its beginning."""
+    """The role of one person in a scene; times in seconds from its beginning."""
 
     photo: str
     enters: float
     leaves: float
     smiles: float | None = None  # when the smile begins; None: never
     smiling: str | None = None  # the photo that the face is morphed towards, and away from
-    across: float = 0.5  # where the face stands, share of the picture's width
-    face: float = 0.28  # the face's width, share of the picture's
+    across: float = 0.5  # position of the face, as a share of the width of the picture
+    face: float = 0.28  # width of the face, as a share of the picture
     printed: bool = False  # a photo on paper, held up, moved, turned and bent; it never smiles
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A few seconds in front of the unit."""
+    """A few seconds in front of the device."""
 
     name: str
     title: str
@@ -111,7 +111,7 @@ SCENES = {
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which frames of a recording a scene has: first inclusive, end exclusive."""
+    """The frames of a scene in a recording: first inclusive, end exclusive."""
 
     scene: Scene
     first: int
@@ -149,10 +149,10 @@ def record(
 
 
 class SceneRenderer:
-    """Renders scenes of one size and rate; what is slow is done once."""
+    """Renders scenes of one size and rate; slow steps are done once."""
 
     def __init__(self, faces: Path, size: tuple[int, int] = SIZE, fps: float = FPS) -> None:
-        """Open the networks that find the faces' points. Raises ModelError."""
+        """Open the networks that detect the landmarks. Raises ModelError."""
         self._faces = faces
         self._size = size
         self._fps = fps
@@ -169,11 +169,11 @@ class SceneRenderer:
         self._print = cache(self._copy)
 
     def count(self, one: Scene) -> int:
-        """Return how many frames a scene has."""
+        """Return the number of frames of a scene."""
         return round(one.seconds * self._fps)
 
     def frames(self, one: Scene) -> Iterator[Image.Image]:
-        """Yield them, mode RGB."""
+        """Yield the frames of a scene, mode RGB."""
         for number in range(self.count(one)):
             picture = self._room.copy()
             for act in one.acts:
@@ -191,7 +191,7 @@ class SceneRenderer:
         return printed(self._portrait(photo, face_px))
 
     def _show(self, act: SceneAction, step: int) -> tuple[Image.Image, tuple[float, float]]:
-        """Return the person cut for the room, mode RGBA, and the face's middle in it."""
+        """Return the cut-out person, mode RGBA, and the centre of the face in it."""
         face_px = act.face * self._size[0]
         portrait = self._portrait(act.photo, face_px)
         centre = portrait.centre  # of the still: the shoulders do not move with the mouth
@@ -219,7 +219,7 @@ class SceneRenderer:
         width, height = self._size
         side = -1 if act.across <= 0.5 else 1
         away = (1 - math.sin(here * math.pi / 2)) * side * width
-        # Nobody stands like a photo on a stand: slow sway, more sideways than up and down.
+        # People sway slowly, more sideways than up and down.
         sway_x = width * 0.004 * math.sin(2 * math.pi * 0.35 * now)
         sway_y = width * 0.002 * math.sin(2 * math.pi * 0.23 * now + 1)
         x = act.across * width + away + sway_x - middle_x
@@ -235,7 +235,7 @@ class SceneRenderer:
 
 
 def _held(act: SceneAction, now: float, away: float) -> Pose:
-    """Return how somebody holds a sheet up who wants it to look alive."""
+    """Return the pose of a sheet that is moved to look alive."""
 
     def wave(hertz: float, phase: float = 0.0) -> float:
         return math.sin(2 * math.pi * hertz * now + phase)

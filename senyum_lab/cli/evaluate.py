@@ -193,7 +193,7 @@ class _Nobody:
 def _groups(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
     from senyum_lab.evaluate import groups
 
-    by = [groups.By.parse(text) for text in options.by]
+    by = [groups.GroupColumn.parse(text) for text in options.by]
     return groups.evaluate(options.images, options.labels, by, bench)
 
 

@@ -1,4 +1,8 @@
-"""What the shipped models are worth on labelled faces, with the settings' defaults."""
+"""The accuracy of the shipped models on labelled faces, with default settings.
+
+The folder contains LFW (`lfw/`, `lfw-pairs.csv`), GENKI-4K (`genki4k/`, `genki4k.csv`) and the Face
+Research Lab London Set (`london/`, `london.csv`).
+"""
 
 import argparse
 from collections import Counter
@@ -17,11 +21,11 @@ from edge.types import Floats
 from senyum_lab.evaluate.labels import read_rows
 from senyum_lab.evaluate.metrics import Values
 
-CHOSEN_ON = "01"  # folds that the roster's threshold was chosen on; the others are reported
+CHOSEN_ON = "01"  # the folds on which the threshold was chosen; the others are reported
 
 
 def same(examiner: FaceAnalyzer, datasets: Path, every: int) -> None:
-    """LFW, View 2: pairs of photos, same person or not; and every two different people besides."""
+    """Evaluate LFW, View 2: the listed pairs, and all pairs of different people."""
     pairs = read_rows(datasets / "lfw-pairs.csv")[::every]
     names = {row["a"]: row["fold"] for row in pairs} | {row["b"]: row["fold"] for row in pairs}
     templates, missed = {}, 0
@@ -52,7 +56,7 @@ def same(examiner: FaceAnalyzer, datasets: Path, every: int) -> None:
 
 
 def _strangers(templates: dict[str, Floats], known: list[str]) -> Values:
-    """Return the similarity of every two photos of different people."""
+    """Return the similarities of all pairs of photos of different people."""
     matrix = np.stack([templates[n] for n in known])
     people = np.array([n.split("/")[0] for n in known])
     upper = np.triu(np.ones((len(known), len(known)), bool), 1) & (people[:, None] != people)
@@ -60,7 +64,7 @@ def _strangers(templates: dict[str, Floats], known: list[str]) -> Values:
 
 
 def _search(templates: dict[str, Floats], names: list[str]) -> None:
-    """One photo of everybody enrolled; the other photos, and all strangers, search for theirs."""
+    """Enrol one photo per person; search with the other photos and with strangers."""
     first: dict[str, str] = {}
     probes = []
     for name in names:
@@ -97,7 +101,7 @@ def _accepted(scores: Floats, settings: RosterSettings) -> int | None:
 
 
 def quality(examiner: FaceAnalyzer, datasets: Path, every: int) -> None:
-    """How many ordinary photos pass the gates, and the spread of each figure."""
+    """Print how many ordinary photos pass the quality gates, and the range of each figure."""
     for name, folder in (("lfw-pairs", "lfw"), ("london", "london"), ("genki4k", "genki4k")):
         key = "a" if name == "lfw-pairs" else "file"
         found = []

@@ -1,4 +1,4 @@
-"""Pictures to faces, as the daemon sees them: a frame of the camera, its leading face."""
+"""Detect the faces of pictures as the daemon does: in a camera frame, the largest face."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -13,12 +13,12 @@ from edge.settings import CameraSettings, Settings
 from edge.system.text import pluralize
 from edge.types import Yuv
 
-Progress = Callable[[int, int], None]  # pictures seen, and all
+Progress = Callable[[int, int], None]  # pictures done, total
 
 # The first sentence of every protocol.
 FRAMED = (
-    "Each picture is put into a frame of the camera's shape, black around it, shrunk where it is "
-    "larger than the camera's and never enlarged; the largest face counts."
+    "Each picture is placed in a black frame with the aspect ratio of the camera, reduced if it is "
+    "larger than a camera frame and never enlarged; the largest face counts."
 )
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 _SHOWN = 10  # problems
@@ -35,7 +35,7 @@ class StillAnalyzer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What every evaluation works with."""
+    """The analyzer, the settings and the progress of an evaluation."""
 
     examiner: StillAnalyzer
     settings: Settings
@@ -44,11 +44,11 @@ class EvaluationContext:
 
 @dataclass(frozen=True, slots=True)
 class FaceSet:
-    """What became of the pictures of a list."""
+    """The faces of the pictures of a list."""
 
-    faces: dict[str, AnalyzedFace | None]  # by name as listed; None: no face was found
-    missing: int  # files that are not there
-    problems: tuple[str, ...]  # of files that are not pictures, or damaged: name and what to do
+    faces: dict[str, AnalyzedFace | None]  # by listed name; None: no face detected
+    missing: int  # files that do not exist
+    problems: tuple[str, ...]  # unreadable files: name and what to do
 
     @property
     def found(self) -> int:
@@ -60,22 +60,22 @@ class FaceSet:
 
     @property
     def notes(self) -> list[str]:
-        """One line for each kind of file that was left out, and for the first unreadable ones."""
+        """One line per kind of file left out, and the first unreadable files."""
         return left_out(self.missing, self.problems)
 
 
 def left_out(missing: int, problems: Sequence[str]) -> list[str]:
-    """Return what to say of listed files that are not there, and of those that cannot be read."""
-    said = {"not there": missing, "unreadable": len(problems)}
-    lines = [f"left out: {pluralize(n, 'listed file')}, {what}" for what, n in said.items() if n]
+    """Return the notes about missing and unreadable listed files."""
+    counts = {"not there": missing, "unreadable": len(problems)}
+    lines = [f"left out: {pluralize(n, 'listed file')}, {what}" for what, n in counts.items() if n]
     return [*lines, *problems[:_SHOWN]]
 
 
 def look(names: Iterable[str], folder: Path, bench: EvaluationContext) -> FaceSet:
-    """Examine each picture once; the leading face is the largest, as on the unit.
+    """Analyze each picture once; the leading face is the largest, as on the device.
 
-    Files that are missing or unreadable are counted and left out. Raises LabelsError where the
-    folder is not there, or not one picture in it can be read.
+    Missing and unreadable files are counted and left out. Raises LabelsError if the folder does
+    not exist or no picture can be read.
     """
     if not folder.is_dir():
         raise LabelsError(f"{folder}: no such folder of pictures")
@@ -105,10 +105,10 @@ def look(names: Iterable[str], folder: Path, bench: EvaluationContext) -> FaceSe
 
 
 def framed(photo: Yuv, camera: CameraSettings) -> Yuv:
-    """Put a photo into the smallest frame of the camera's shape, black around it.
+    """Place a photo in the smallest black frame with the aspect ratio of the camera.
 
-    It is shrunk where it is larger than the camera's frame, and never enlarged: a face keeps the
-    sharpness and the size that it has.
+    The photo is reduced if it is larger than a camera frame and never enlarged, so that faces keep
+    their size and sharpness.
     """
     most = camera.main_width, camera.main_height
     if photo.width > most[0] or photo.height > most[1]:
@@ -123,9 +123,9 @@ def _even(length: float) -> int:
 
 
 def pictures(folder: Path) -> list[str]:
-    """Return the names of all pictures in a folder and the folders in it, in order.
+    """Return the sorted names of all pictures in a folder and its subfolders.
 
-    Raises LabelsError where there is none.
+    Raises LabelsError if there are none.
     """
     found = sorted(
         path.relative_to(folder).as_posix()

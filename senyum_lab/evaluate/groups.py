@@ -1,4 +1,4 @@
-"""Whether the figures hold for everybody: errors by age, sex, and whatever else is labelled."""
+"""Error rates by age, sex and other labelled groups."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ from senyum_lab.evaluate.pairwise import MOST_FACES, SEED, PairCount, PairwiseSc
 from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
 AGE_BAND = 20  # years
-ENOUGH = 200  # samples, to say something of a group
+ENOUGH = 200  # pictures for a meaningful figure of a group
 
 _UNKNOWN = frozenset({"", "na", "n/a", "nan", "none", "unknown", "?"})
 _USUAL = re.compile(r"age|gender|sex|race|ethnic")
@@ -30,14 +30,14 @@ _CODES = re.compile(r"([0-9])([a-z]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class By:
-    """A column to part the faces by."""
+class GroupColumn:
+    """A label column that groups the faces."""
 
     column: str
-    band: float | None = None  # width, where the column holds numbers
+    band: float | None = None  # width, if the column contains numbers
 
     @classmethod
-    def parse(cls, text: str) -> "By":
+    def parse(cls, text: str) -> "GroupColumn":
         """Read COLUMN or COLUMN:WIDTH. Raises LabelsError."""
         column, colon, width = text.partition(":")
         try:
@@ -45,21 +45,23 @@ class By:
         except ValueError:
             band = 0.0
         if not column or (band is not None and not 0 < band < float("inf")):
-            raise LabelsError(f"--by {text}: is not COLUMN or COLUMN:WIDTH, as age:{AGE_BAND}")
+            raise LabelsError(
+                f"--by {text}: must be COLUMN or COLUMN:WIDTH, such as age:{AGE_BAND}"
+            )
         return cls(column.lower(), band)
 
     @property
     def name(self) -> str:
-        """The column's name without its codes."""
+        """The name of the column without its codes."""
         stem, _, codes = self.column.rpartition("_")
         return stem if stem and _CODES.match(codes) else self.column
 
     def group(self, cell: str) -> str:
-        """Return the group that a cell stands for; ValueError where it must be a number."""
+        """Return the group of a cell. Raises ValueError if it must be a number and is not."""
         if self.band is not None:
             low = float(cell) // self.band * self.band
             return f"{low:g} to {low + self.band:g}"
-        # A column named sex_0m1f says what its codes mean.
+        # The name sex_0m1f defines the meaning of the codes.
         codes: dict[str, str] = dict(_CODES.findall(self.column.rpartition("_")[2]))
         return codes.get(cell, cell)
 
@@ -76,13 +78,13 @@ class _Sample:
 
     @property
     def owner(self) -> str:
-        # A space apart: a person may be called like a file.
+        # The prefixes distinguish a person from a file of the same name.
         person = self.cells.get("person")
         return f"person {person}" if person else f"file {self.cells['file']}"
 
     @property
     def refused(self) -> str | None:
-        """Why the unit does not judge it."""
+        """The reason for which the device does not judge the face, or None."""
         if self.face is None:
             return "not found"
         problem = self.face.quality.problem
@@ -90,11 +92,11 @@ class _Sample:
 
 
 def evaluate(
-    images: Path, labels: Path, by: Sequence[By], bench: EvaluationContext
+    images: Path, labels: Path, by: Sequence[GroupColumn], bench: EvaluationContext
 ) -> EvaluationReport:
-    """Part the faces of a list by its label columns. Raises LabelsError."""
+    """Measure the faces of a list by its label columns. Raises LabelsError."""
     listed = read(labels, "file", key="file")
-    parting = {column.name: _parting(listed, column) for column in _columns(listed, by)}
+    grouping = {column.name: _groups_of_lines(listed, column) for column in _columns(listed, by)}
     seen = look((row.cells["file"] for row in listed.rows), images, bench)
     samples, faces = _samples(listed, seen.faces)
     likeness = PairwiseScores.of(
@@ -108,7 +110,7 @@ def evaluate(
     notes = [*seen.notes, *_unmeasured(listed, everybody)]
     groups: dict[str, dict[str, Any]] = {}
     tables = []
-    for name, group_of in parting.items():
+    for name, group_of in grouping.items():
         parts: dict[str, list[_Sample]] = {group: [] for group in group_of.values()}
         for sample in samples:
             if sample.line in group_of:
@@ -137,39 +139,39 @@ def evaluate(
 _PROTOCOL = (
     FRAMED,
     (
-        "Refused: no face found, or a problem that the unit hints at instead of judging. "
-        "Intervals are Wilson's, 95 %."
+        "Refused: no face detected, or a quality problem, for which the device gives a hint. "
+        "Intervals are 95 % Wilson intervals."
     ),
     (
-        "Impostor match rate: pairs of two people's photos at or above the shipped threshold, one "
-        "frame against one photo, without margin and agreeing frames; inside the group, and of "
-        "the group with everybody. Photos without a person are of a person each. Pairs share "
-        "faces, so their intervals are too narrow."
+        "Impostor match rate: pairs of photos of two people at or above the shipped threshold, one "
+        "frame against one photo, without margin and agreeing frames; within the group, and of "
+        "the group with everybody. Each photo without a person counts as another person. Pairs "
+        "share faces, so their intervals are too narrow."
     ),
     (
-        "Times: the rate over that of everybody's. Below "
-        f"{ENOUGH} pictures a group says little. Of more than {MOST_FACES:,} faces a random "
+        "Times: the rate divided by that of everybody. Figures of groups below "
+        f"{ENOUGH} pictures are not meaningful. Of more than {MOST_FACES:,} faces, a random "
         f"sample is compared (seed {SEED})."
     ),
 )
 
 
-def _columns(listed: Labels, by: Sequence[By]) -> Sequence[By]:
+def _columns(listed: Labels, by: Sequence[GroupColumn]) -> Sequence[GroupColumn]:
     for column in by:
         if column.column not in listed.columns:
             raise LabelsError(
-                f"{listed.path}: column {column.column!r} of --by is missing; the first line "
-                f"names {', '.join(listed.columns)}"
+                f"{listed.path}: column {column.column!r} of --by does not exist; the columns are "
+                f"{', '.join(listed.columns)}"
             )
     usual = [
-        By(column, AGE_BAND if column == "age" else None)
+        GroupColumn(column, AGE_BAND if column == "age" else None)
         for column in listed.columns
         if _USUAL.match(column)
     ]
     if not by and not usual:
         raise LabelsError(
-            f"{listed.path}: no column to part by; name one age, sex, gender, race or ethnicity, "
-            "or say which with --by"
+            f"{listed.path}: no group column; name one age, sex, gender, race or ethnicity, "
+            "or choose one with --by"
         )
     return by or usual
 
@@ -177,7 +179,7 @@ def _columns(listed: Labels, by: Sequence[By]) -> Sequence[By]:
 def _samples(
     listed: Labels, faces: Mapping[str, AnalyzedFace | None]
 ) -> tuple[list[_Sample], list[_Sample]]:
-    """Return the pictures that can be read, and those of them with a face."""
+    """Return the readable pictures, and those with a face."""
     samples: list[_Sample] = []
     found: list[_Sample] = []
     for row in listed.rows:
@@ -192,8 +194,8 @@ def _samples(
     return samples, found
 
 
-def _parting(listed: Labels, by: By) -> dict[int, str]:
-    """Return the group of each line that is labelled, groups in order."""
+def _groups_of_lines(listed: Labels, by: GroupColumn) -> dict[int, str]:
+    """Return the group of each labelled line, sorted by group."""
     cells = {
         row.line: cell
         for row in listed.rows
@@ -218,7 +220,7 @@ def _parting(listed: Labels, by: By) -> dict[int, str]:
 def _figures(
     samples: Sequence[_Sample], likeness: PairwiseScores, settings: Settings
 ) -> dict[str, Any]:
-    """Return what is known of a group; None: its labels do not allow the figure."""
+    """Return the figures of a group; None if its labels do not allow a figure."""
     inside = np.array([s.number for s in samples if s.face is not None], np.intp)
     problems = Counter(s.refused for s in samples if s.refused is not None)
     refused = problems.total()
@@ -245,7 +247,7 @@ def _figures(
 
 
 def _not_living(samples: Sequence[_Sample], threshold: float) -> PairCount:
-    """Return how many of the faces without a problem one frame takes for an attack."""
+    """Return how many faces without a quality problem one frame classifies as an attack."""
     judged = [
         s.face.liveness.score
         for s in samples
@@ -273,7 +275,7 @@ def _unmeasured(listed: Labels, everybody: Mapping[str, Any]) -> list[str]:
         why = "two photos of somebody" if "person" in listed.columns else "a column person"
         notes.append(f"same person accepted, which needs {why}")
     if not everybody["not_living_pairs"]:
-        notes.append("living faces refused by liveness, for this build judges none")
+        notes.append("live faces refused by liveness, because the models have no liveness network")
     if not everybody["smiles_seen_pairs"] and not everybody["others_refused_pairs"]:
         notes.append("smiles, which need a column smile")
     return [f"unmeasured: {note}" for note in notes]
@@ -297,10 +299,10 @@ def _tables(
                 )
                 for group, f in lines
             ),
-            f"{name}: living faces refused",
+            f"{name}: live faces refused",
         ),
-        _reasons(name, lines, f"{name}: why, and how many times everybody's share"),
-        _rates("impostor", name, lines, f"{name}: impostor matches inside the group"),
+        _reasons(name, lines, f"{name}: reasons, and the ratio to everybody"),
+        _rates("impostor", name, lines, f"{name}: impostor matches within the group"),
         _rates(
             "impostor_with_all",
             name,
@@ -310,7 +312,7 @@ def _tables(
     ]
     optional = {
         "genuine": "same person accepted",
-        "not_living": "living faces that one frame takes for an attack",
+        "not_living": "live faces that one frame classifies as an attack",
         "smiles_seen": "smiles seen",
         "others_refused": "others not taken for smiles",
     }
@@ -322,7 +324,7 @@ def _tables(
 
 
 def _reasons(name: str, lines: Sequence[tuple[str, Mapping[str, Any]]], title: str) -> Table:
-    """Return one column for each reason that somebody is refused for."""
+    """Return one column per reason of refusal."""
     everybody = lines[-1][1]
     reasons = everybody["problems"]
 

@@ -1,4 +1,4 @@
-"""Whether two photos show one person: the verification figures of a list of pairs."""
+"""The verification rates of a list of pairs of photos."""
 
 import math
 from collections.abc import Mapping
@@ -102,18 +102,18 @@ def evaluate(images: Path, pairs: Path, bench: EvaluationContext) -> EvaluationR
 _PROTOCOL = (
     FRAMED,
     (
-        "Templates, each of the face laid out five ways, as it is and mirrored, as at enrolment, "
-        "are compared by cosine, whatever the faces' quality."
+        "Templates, each of five alignments of the face and their mirror images, as at enrolment, "
+        "are compared by cosine, regardless of quality."
     ),
     (
-        "Accuracy: each fold is judged with the threshold that is best on the other folds (the "
-        "middle one of equally good), and the folds' accuracies are averaged; the deviation is "
-        "between folds. A pair without both faces found is an error."
+        "Accuracy: each fold is evaluated at the best threshold of the other folds (the middle one "
+        "of equally good ones), and the accuracies are averaged; the deviation is between folds. "
+        "A pair without both faces detected is an error."
     ),
     (
         "TAR at FAR: the lowest threshold that at most floor(FAR x n) pairs of different people "
-        "reach, over all folds, not interpolated; a pair of one person without both faces found "
-        "is not accepted, one of different people is left out."
+        "reach, over all folds, not interpolated; a pair of one person without both faces "
+        "detected is not accepted, one of different people is left out."
     ),
 )
 
@@ -148,7 +148,7 @@ def _table(figures: Mapping[str, Any]) -> Table:
             ("accepted at 1 % false matches", share(figures["tar_at_far_1e2"])),
             ("accepted at 0.1 % false matches", share(figures["tar_at_far_1e3"])),
             (
-                f"accepted at {figures['threshold']}, the least there is",
+                f"accepted at {figures['threshold']}, the lowest setting",
                 share(figures["same_accepted"]),
             ),
             (

@@ -1,4 +1,4 @@
-"""Lists of labelled files, in CSV."""
+"""CSV lists of labelled files."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ _NO = frozenset({"0", "no", "false", "n"})
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """A list with the columns that were asked for, and at least one line."""
+    """A list with the required columns and at least one line."""
 
     path: Path
     columns: tuple[str, ...]
     rows: tuple[CsvRow, ...]
 
     def truth(self, row: CsvRow, column: str) -> bool:
-        """Return a cell that is 0 or 1. Raises LabelsError."""
+        """Return whether a cell is 1. Raises LabelsError if it is neither 0 nor 1."""
         if problem := _no_truth(row, column):
             raise LabelsError(f"{self.path}: {problem}")
         return visible(row.cells[column]).lower() in _YES
@@ -40,8 +40,7 @@ class Labels:
 def read(path: Path, *needed: str, key: str | None = None, truths: Sequence[str] = ()) -> Labels:
     """Read a list that must have the columns `needed`; no two lines may share the cell `key`.
 
-    The cells of the columns `truths` are 0 or 1. Raises LabelsError, which names the file and the
-    lines.
+    The cells of the columns `truths` are 0 or 1. The LabelsError names the file and the lines.
     """
     spellings: Mapping[str, frozenset[str]] = {column: frozenset({column}) for column in needed}
     found = read_list(path, spellings, LabelsError)
@@ -62,7 +61,7 @@ def read(path: Path, *needed: str, key: str | None = None, truths: Sequence[str]
     if problems:
         raise LabelsError(summary(path, sorted(problems, key=lambda problem: problem.line)))
     if not found.rows:
-        raise LabelsError(f"{path}: holds no labels; write one line a file below the header")
+        raise LabelsError(f"{path}: contains no labels; write one line per file below the header")
     return Labels(path, found.columns, found.rows)
 
 
@@ -73,7 +72,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _no_truth(row: CsvRow, column: str) -> ListProblem | None:
-    """Return what is wrong with a cell that should be 0 or 1."""
+    """Return the problem of a cell that is neither 0 nor 1."""
     cell = row.cells[column]
     if visible(cell).lower() in _YES | _NO:
         return None

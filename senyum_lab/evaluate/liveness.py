@@ -1,7 +1,7 @@
-"""How many attacks pass for a living face, and how many living faces are refused.
+"""The rates of accepted attacks and of refused live faces.
 
-Terms and rates are those of ISO/IEC 30107-3: APCER for each kind of attack, BPCER for living
-faces, ACER the mean of BPCER and the worst APCER.
+Terms and rates of ISO/IEC 30107-3: APCER for each kind of attack, BPCER for live faces, ACER is
+the mean of BPCER and the highest APCER.
 """
 
 import os
@@ -26,52 +26,52 @@ from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, Progress, frame
 from senyum_lab.evaluate.labels import Labels, read
 from senyum_lab.evaluate.report import EvaluationReport, Table, share
 
-_ANY = "attack"  # the kind of attacks where the list names none
-_BETWEEN_S = 0.1  # of the frames of a video that are judged
-_ASKED_S = 0.5  # after the first judged frame: about when a person is known
-_REFUSED = 0.05  # of the living, at the second threshold that is looked at
+_ANY = "attack"  # the kind if the list does not name one
+_BETWEEN_S = 0.1  # between two evaluated frames of a video
+_ASKED_S = 0.5  # after the first evaluated frame: about when a person is recognised
+_REFUSED = 0.05  # of the live faces, at the second threshold
 
 
-class Watcher(Protocol):
-    """Judges one frame after the other; `edge.inference.pipeline` has the real one."""
+class FramePipeline(Protocol):
+    """Evaluates one frame after the other; implemented by `edge.inference.pipeline`."""
 
     def process(self, frame: Frame) -> FrameResult: ...
 
 
-class Watched(NamedTuple):
-    """What became of one video."""
+class VideoResult(NamedTuple):
+    """The result of one video."""
 
-    score: float | None  # mean of the newest frames, as a session takes it; None: none was judged
-    frames: tuple[float, ...]  # the score of each judged frame
-    answered: bool  # whether a smile counted, by the session's own rule
+    score: float | None  # mean of the newest frames, as in a session; None: no frame
+    frames: tuple[float, ...]  # the score of each evaluated frame
+    answered: bool  # whether a smile counted by the rule of the session
 
 
-class Verdicts(NamedTuple):
-    """Scores of attacks and of living faces; NaN where no face was found."""
+class LivenessScores(NamedTuple):
+    """The scores of attacks and of live faces; NaN if no face was detected."""
 
     attacks: Mapping[str, metrics.Values]  # by kind
     living: metrics.Values
 
 
 class LivenessRates(NamedTuple):
-    """What those scores come to at one threshold."""
+    """The error rates at one threshold."""
 
     apcer: dict[str, float]
     bpcer: float
     acer: float
 
 
-def rates(verdicts: Verdicts, threshold: float) -> LivenessRates:
-    """Count the errors at `threshold`; a face not found is refused, as on the unit."""
+def rates(verdicts: LivenessScores, threshold: float) -> LivenessRates:
+    """Return the error rates at `threshold`; an undetected face is refused, as on the device."""
     apcer = {kind: float((scores >= threshold).mean()) for kind, scores in verdicts.attacks.items()}
     bpcer = float(1 - (verdicts.living >= threshold).mean())
     return LivenessRates(apcer, bpcer, (max(apcer.values()) + bpcer) / 2)
 
 
-def strictest(verdicts: Verdicts, bpcer: float) -> float | None:
-    """Return the highest threshold that refuses at most `bpcer` of the living.
+def strictest(verdicts: LivenessScores, bpcer: float) -> float | None:
+    """Return the highest threshold that refuses at most `bpcer` of the live faces.
 
-    None where in more of them no face was found.
+    None if the share of undetected faces is higher.
     """
     scores = np.sort(np.nan_to_num(verdicts.living, nan=-1.0))
     threshold = float(scores[int(bpcer * scores.size)])
@@ -79,22 +79,25 @@ def strictest(verdicts: Verdicts, bpcer: float) -> float | None:
 
 
 def evaluate(
-    folder: Path, labels: Path, bench: EvaluationContext, watch: Callable[[], Watcher] | None = None
+    folder: Path,
+    labels: Path,
+    bench: EvaluationContext,
+    watch: Callable[[], FramePipeline] | None = None,
 ) -> EvaluationReport:
-    """Judge every picture of a list `file,live[,kind]`, or every video where there is `watch`.
+    """Evaluate every picture of a list `file,live[,kind]`, or every video if `watch` is given.
 
-    Raises LabelsError, and SenyumError where the models judge no liveness.
+    Raises LabelsError, and SenyumError if the models have no liveness network.
     """
     if "liveness" not in bench.examiner.digests:
         raise SenyumError(
-            "liveness: this build judges no liveness, so there is nothing to evaluate; "
-            "install one whose models/manifest.toml lists a liveness model"
+            "liveness: the installed models have no liveness network; "
+            "install a build whose models/manifest.toml lists one"
         )
     listed = read(labels, "file", "live", key="file", truths=("live",))
     listed.both([listed.truth(row, "live") for row in listed.rows], "live")
     if not folder.is_dir():
         raise LabelsError(f"{folder}: no such folder")
-    videos: dict[int, Watched] = {}
+    videos: dict[int, VideoResult] = {}
 
     def judge(line: int, path: Path) -> float | None:
         if watch is None:
@@ -141,8 +144,8 @@ def evaluate(
                 name="det",
                 title="Liveness: error trade-off",
                 curves=curves,
-                accepted="attacks passed (APCER)",
-                refused="living refused (BPCER)",
+                accepted="attacks accepted (APCER)",
+                refused="live faces refused (BPCER)",
             ),
             HistogramChart(
                 name="scores",
@@ -166,19 +169,18 @@ def evaluate(
 _PROTOCOL = (
     FRAMED,
     (
-        f"Of a video one frame every {_BETWEEN_S} s is judged, and the mean of the newest {MEMORY} "
-        "without the highest and the lowest is its score, as in a session; a frame with a quality "
-        "problem is not "
-        "judged. With the smile, a video passes only if a smile counts by the session's rule, "
-        f"had the prompt come {_ASKED_S} s after the first judged frame."
+        f"Of a video, one frame every {_BETWEEN_S} s is evaluated; its score is the mean of the "
+        f"newest {MEMORY} without the highest and the lowest, as in a session. Frames with a "
+        "quality problem are skipped. With the smile, a video passes only if a smile counts by the "
+        f"rule of the session, with the prompt {_ASKED_S} s after the first evaluated frame."
     ),
     (
-        "A face not found is refused: an error for a living person, none for an attack. The curve "
-        "leaves it out."
+        "An undetected face is refused: an error for a live person, but not for an attack. The "
+        "curve omits it."
     ),
     (
-        "ACER is the mean of BPCER and the worst kind's APCER. The second table is at the highest "
-        f"threshold that refuses at most {_REFUSED:.0%} of these living."
+        "ACER is the mean of BPCER and the highest APCER. The second table is at the highest "
+        f"threshold that refuses at most {_REFUSED:.0%} of these live faces."
     ),
 )
 
@@ -190,7 +192,7 @@ def _named(result: LivenessRates) -> dict[str, Any]:
 def _scores(
     folder: Path, listed: Labels, judge: Callable[[int, Path], float | None], progress: Progress
 ) -> tuple[dict[int, float | None], list[str]]:
-    """Return the score of each line's file, and what was left out."""
+    """Return the score of the file of each line, and the notes about files left out."""
     scores: dict[int, float | None] = {}
     absent = 0
     problems: list[str] = []
@@ -208,8 +210,10 @@ def _scores(
     return scores, left_out(absent, problems)
 
 
-def _each(listed: Labels, videos: Mapping[int, Watched], threshold: float) -> list[dict[str, Any]]:
-    """Return what became of each video, by file; `below` is a share of its judged frames."""
+def _each(
+    listed: Labels, videos: Mapping[int, VideoResult], threshold: float
+) -> list[dict[str, Any]]:
+    """Return the result of each video; `below` is a share of its evaluated frames."""
     return [
         {
             "file": row.cells["file"],
@@ -223,8 +227,8 @@ def _each(listed: Labels, videos: Mapping[int, Watched], threshold: float) -> li
     ]
 
 
-def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
-    """Judge a video by the session's parts: the leading face, as long as it is on one track."""
+def _watched(path: Path, watcher: FramePipeline, settings: Settings) -> VideoResult:
+    """Evaluate a video with the parts of a session: the largest face while on one track."""
     evidence, looks = LivenessWindow(), SampleWindow()
     prompt: SmilePrompt | None = None
     track, answered = None, False
@@ -243,10 +247,10 @@ def _watched(path: Path, watcher: Watcher, settings: Settings) -> Watched:
         prompt = prompt or SmilePrompt(frame.captured_ns + seconds_to_ns(_ASKED_S))
         counts = prompt.counts(looks, settings.attendance, rules)
         answered = answered or counts
-    return Watched(evidence.score(), tuple(scores), answered)
+    return VideoResult(evidence.score(), tuple(scores), answered)
 
 
-def _verdicts(listed: Labels, scores: Mapping[int, float | None]) -> Verdicts:
+def _verdicts(listed: Labels, scores: Mapping[int, float | None]) -> LivenessScores:
     living: list[float] = []
     attacks: defaultdict[str, list[float]] = defaultdict(list)
     for row in listed.rows:
@@ -255,10 +259,10 @@ def _verdicts(listed: Labels, scores: Mapping[int, float | None]) -> Verdicts:
             kind = row.cells.get("kind") or _ANY
             to = living if listed.truth(row, "live") else attacks[kind]
             to.append(np.nan if score is None else score)
-    return Verdicts({k: np.array(v) for k, v in sorted(attacks.items())}, np.array(living))
+    return LivenessScores({k: np.array(v) for k, v in sorted(attacks.items())}, np.array(living))
 
 
-def _table(verdicts: Verdicts, result: LivenessRates, title: str) -> Table:
+def _table(verdicts: LivenessScores, result: LivenessRates, title: str) -> Table:
     def of(rate: float, values: metrics.Values) -> tuple[str, ...]:
         low, high = metrics.wilson(round(rate * values.size), values.size)
         lost = int(np.isnan(values).sum())

@@ -1,7 +1,7 @@
-"""The figures of biometrics, in NumPy alone. Nothing here knows what was measured.
+"""Metrics of biometrics, in NumPy.
 
-A similarity or score is higher for what it argues for. Wherever a threshold decides, a score that
-equals it is accepted, as on the unit.
+Higher scores mean more similar or more likely. A score equal to a threshold is accepted, as on the
+device.
 """
 
 import math
@@ -19,11 +19,11 @@ _HALVINGS = 60  # of the interval 0 to 1: below the precision of a float
 
 
 class Reliability(NamedTuple):
-    """How often what was promised came true, over bins of equal width from 0 to 1."""
+    """Predicted probabilities against observed frequencies, in bins of equal width from 0 to 1."""
 
     counts: NDArray[np.int64]  # (bins,)
-    promised: Values  # (bins,), mean probability; NaN where the bin is empty
-    observed: Values  # (bins,), share of truths; NaN where the bin is empty
+    promised: Values  # (bins,), mean probability; NaN if the bin is empty
+    observed: Values  # (bins,), share of truths; NaN if the bin is empty
 
     @property
     def error(self) -> float:
@@ -38,7 +38,7 @@ class Reliability(NamedTuple):
 
 
 class Tradeoff(NamedTuple):
-    """Both errors at every threshold that makes a difference, from lenient to strict."""
+    """Both error rates at every distinct threshold, in ascending order."""
 
     thresholds: Values
     accepted: Values  # share of the negatives at or above the threshold
@@ -46,7 +46,7 @@ class Tradeoff(NamedTuple):
 
 
 class Folds(NamedTuple):
-    """One accuracy and one threshold a fold, in the order of the folds' names."""
+    """The accuracy and the threshold of each fold, sorted by the names of the folds."""
 
     right: NDArray[np.int64]
     sizes: NDArray[np.int64]
@@ -54,15 +54,15 @@ class Folds(NamedTuple):
 
 
 def _without_last_bits(scores: Values) -> Values:
-    """Round, so that scores that are equal but for the CPU's rounding stay equal."""
+    """Round, so that scores that differ only by rounding of the CPU are equal."""
     return np.asarray(np.round(scores, 6))
 
 
 def auc(scores: Values, truths: Truths) -> float:
-    """Return how often a true one scores above a false one; a tie counts half.
+    """Return the area under the ROC curve; both classes must be present.
 
-    The Mann-Whitney statistic from mid-ranks; equals the area under the ROC curve. Both classes
-    must be there.
+    This is the Mann-Whitney statistic from mid-ranks: the probability that a true sample scores
+    above a false one, where a tie counts half.
     """
     _, places, counts = np.unique(
         _without_last_bits(scores), return_inverse=True, return_counts=True
@@ -74,7 +74,7 @@ def auc(scores: Values, truths: Truths) -> float:
 
 
 def reliability(probabilities: Values, truths: Truths, bins: int = BINS) -> Reliability:
-    """Sort `probabilities`, 0 to 1, into bins; an edge belongs to the bin above it."""
+    """Group `probabilities`, 0 to 1, into bins; an edge belongs to the bin above it."""
     place = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     counts = np.bincount(place, minlength=bins)
     sums = np.bincount(place, probabilities, bins), np.bincount(place, truths, bins)
@@ -84,15 +84,14 @@ def reliability(probabilities: Values, truths: Truths, bins: int = BINS) -> Reli
 
 
 def balanced_accuracy(right: Truths, truths: Truths) -> float:
-    """Return the mean of the shares that are right among the true and among the false."""
+    """Return the mean of the accuracies of the true and of the false samples."""
     return float((right[truths].mean() + right[~truths].mean()) / 2)
 
 
 def threshold_at(negatives: Values, rate: float) -> float:
     """Return the lowest threshold that at most `rate` of `negatives` reach.
 
-    At most floor(rate * n) are accepted; nothing is interpolated between two scores, so the
-    figure taken at this threshold was indeed seen.
+    At most floor(rate * n) are accepted. The threshold is not interpolated between two scores.
     """
     allowed = math.floor(rate * negatives.size + 1e-9)
     if allowed >= negatives.size:
@@ -102,9 +101,9 @@ def threshold_at(negatives: Values, rate: float) -> float:
 
 
 def best_threshold(scores: Values, truths: Truths) -> float:
-    """Return the threshold with the most right; of several, the middle one.
+    """Return the most accurate threshold; of several, the middle one.
 
-    Thresholds lie half-way between neighbouring scores, or just beyond the outermost.
+    Thresholds are half-way between neighbouring scores, or just beyond the outermost ones.
     """
     scores = _without_last_bits(scores)
     order = np.argsort(scores, kind="stable")
@@ -121,10 +120,10 @@ def best_threshold(scores: Values, truths: Truths) -> float:
 
 
 def across_folds(scores: Values, truths: Truths, folds: NDArray[np.str_]) -> Folds:
-    """Judge each fold with the threshold that is best on all others.
+    """Evaluate each fold at the best threshold of the others, as LFW View 2.
 
-    LFW's View 2 (Huang et al., UMass TR 07-49). At least two folds; the others of each must hold
-    both classes.
+    Huang et al., UMass TR 07-49. Needs at least two folds; the others of each must contain both
+    classes.
     """
     names = np.unique(folds)
     right, sizes, thresholds = [], [], []
@@ -138,7 +137,7 @@ def across_folds(scores: Values, truths: Truths, folds: NDArray[np.str_]) -> Fol
 
 
 def tradeoff(positives: Values, negatives: Values) -> Tradeoff:
-    """Return both error rates at every score, and at one beyond the highest."""
+    """Return both error rates at every score, and above the highest one."""
     both = np.unique(np.concatenate((positives, negatives)))
     thresholds = np.append(both, np.nextafter(both[-1], np.inf))
     accepted = 1 - np.searchsorted(np.sort(negatives), thresholds) / negatives.size
@@ -153,15 +152,15 @@ def wilson(hits: int, tries: int) -> tuple[float, float]:
     reach = _Z95 * math.sqrt(rate * (1 - rate) / tries + z2 / (4 * tries * tries))
     scale = 1 + z2 / tries
     low, high = (middle - reach) / scale, (middle + reach) / scale
-    # Exact at the ends, where rounding leaves a speck.
+    # Exact at the ends, despite rounding.
     return (low if hits else 0.0), (high if hits < tries else 1.0)
 
 
 def upper_bound(hits: int, tries: int, confidence: float = 0.95) -> float:
     """Return the one-sided upper bound of a rate (Clopper and Pearson, Biometrika 1934).
 
-    The rate at which so few hits, or fewer, come with a probability of 1 - `confidence`; about
-    3 / tries where none was seen. Found by halving the interval.
+    The rate at which at most `hits` occur with a probability of 1 - `confidence`; about 3 / tries
+    for no hits. Computed by bisection.
     """
     if hits >= tries:
         return 1.0

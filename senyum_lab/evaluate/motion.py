@@ -1,18 +1,18 @@
-"""The active part of liveness, measured: photos moved by hand against smiles of the same people.
+"""Measure the active part of liveness: photos moved by hand against smiles of the same people.
 
-Each person of the list has a neutral and a smiling photo. An attack is one of the two on a
-simulated print, no two alike, that is moved, tilted, rotated, bent and brought nearer
-(`senyum_lab.bench.paper_attack`); or the neutral one's print, and from one frame to the next the
-smiling one's in its place; or the smiling one's under the neutral one's, or under a strip of it
-that hides the mouth, which is drawn off to a side. A smile is the generated way from one photo to
-the other (`senyum_lab.bench.morph`) on a head that moves a little. All go through the daemon's
-pipeline, and only frames that look like the person count, as on the unit; enrolled is the very
-photo that is held, or smiled from. Videos are of living people, smiles at their own pace. The
-threshold is chosen on half of the people, and the rates are of the other half; the counts of
-attacks at the shipped threshold are of both.
+Each person of the list has a neutral and a smiling photo. An attack is a simulated print of one of
+them that is moved, tilted, rotated, bent and brought closer (`senyum_lab.bench.paper_attack`); or
+the print of the neutral photo, replaced by that of the smiling one from one frame to the next; or
+the smiling print under the neutral one, or under a strip of it that covers the mouth, which is
+pulled off to a side. A smile is the generated transition between the photos
+(`senyum_lab.bench.morph`) on a slightly moving head. All clips pass through the pipeline of the
+daemon, and only frames that match the person count, as on the device; the enrolled photo is the
+one that is shown. Videos show live people who smile at their own pace. The threshold is chosen on
+half of the people and the rates are of the other half; the counts of attacks at the shipped
+threshold are of both.
 
-With --attacks each photo of the list is moved, whoever has one or several, and no smile is made:
-for photos that were not taken in one sitting.
+With --attacks, every photo of the list is moved, and no smile is made. Use it for photos that were
+not taken in one session.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from senyum_lab.evaluate.labels import read_rows
 from senyum_lab.evaluate.metrics import upper_bound
 
 THRESHOLDS = tuple(n / 1000 for n in range(10, 101, 5))
-# Their name in the JSON, and in what is printed.
+# The name in the JSON: the printed name, and the kinds.
 ATTACKS = {
     "moved": ("photos moved", MOVED),
     "swapped": ("photos swapped", (SWAPPED,)),
@@ -52,15 +52,15 @@ FILMS = {".mp4", ".gif", ".webm", ".mkv"}
 
 
 class MotionRates(NamedTuple):
-    """What a threshold lets pass."""
+    """The rates at a threshold."""
 
-    alone: float  # attacks whose motion reaches it, with or without a smile
-    both: float  # attacks of which a smile reaches it
-    refused: float  # smiles that do not
+    alone: float  # attacks with enough motion, with or without a smile
+    both: float  # attacks with enough motion and a smile
+    refused: float  # smiles without enough motion
 
 
 def rates(clips: Sequence[Clip], threshold: float) -> MotionRates:
-    """Count what `threshold` does to attacks and to smiles."""
+    """Return the rates of attacks and smiles at `threshold`."""
     attacks = [c for c in clips if c.kind in MOVED]
     smiles = [most for c in clips if c.kind == SMILE for most in c.smiles]
     return MotionRates(
@@ -71,12 +71,12 @@ def rates(clips: Sequence[Clip], threshold: float) -> MotionRates:
 
 
 def chosen(clips: Sequence[Clip]) -> float:
-    """Return the threshold at which as many smiles are refused as photos move like one."""
+    """Return the threshold of equal error: smiles refused, photos with enough motion."""
     return min(THRESHOLDS, key=lambda t: abs(rates(clips, t).alone - rates(clips, t).refused))
 
 
-def trade(clips: Sequence[Clip]) -> dict[str, object]:
-    """Choose on one half of the people, count on the other, and print both."""
+def print_tradeoff(clips: Sequence[Clip]) -> dict[str, object]:
+    """Choose the threshold on one half of the people, and print the rates of the other half."""
     first, other = (
         [c for c in clips if c.half == half and c.kind in (*MOVED, SMILE)] for half in (0, 1)
     )
@@ -92,8 +92,8 @@ def trade(clips: Sequence[Clip]) -> dict[str, object]:
     return {"chosen": best, **rates(other, shipped)._asdict()}
 
 
-def tell(clips: Sequence[Clip]) -> dict[str, object]:
-    """Print what the shipped threshold lets pass of each kind, and of how many people."""
+def print_counts(clips: Sequence[Clip]) -> dict[str, object]:
+    """Print the clips of each kind that pass the shipped threshold, and their people."""
     shipped = liveness_rules(Settings()).motion
     counted: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for one in clips:
@@ -108,22 +108,22 @@ def tell(clips: Sequence[Clip]) -> dict[str, object]:
             f"{what}: {n} clips, {rose} smiles by score, {passed} of these with the motion;"
             f" {whole} clips recorded"
         )
-    told: dict[str, object] = {"threshold": shipped, "counts": dict(sorted(counted.items()))}
+    figures: dict[str, object] = {"threshold": shipped, "counts": dict(sorted(counted.items()))}
     for key, (name, kinds) in ATTACKS.items():
         attacks = [c for c in clips if c.kind in kinds]
         if attacks:
             moves = sum(c.moved >= shipped for c in attacks)
             rises = sum(bool(c.smiles) for c in attacks)
             print(f"{name}: of {len(attacks)} clips {moves} have the motion, {rises} the score")
-            told[key] = {
+            figures[key] = {
                 "accepted": _share("accepted as a smile", attacks, lambda c: c.accepted(shipped)),
-                "recorded": _share("and taken for living", attacks, lambda c: c.recorded),
+                "recorded": _share("and classified as live", attacks, lambda c: c.recorded),
             }
-    return told
+    return figures
 
 
 def _share(name: str, clips: Sequence[Clip], passes: Callable[[Clip], bool]) -> dict[str, object]:
-    """Print how many pass, as if clips were independent, and as if only people were."""
+    """Print the number that passes, with bounds for independent clips and independent people."""
     people, passed = {c.person for c in clips}, [c for c in clips if passes(c)]
     fooled = {c.person for c in passed}
     at_most = upper_bound(len(passed), len(clips))
@@ -143,7 +143,7 @@ def _share(name: str, clips: Sequence[Clip], passes: Callable[[Clip], bool]) -> 
 
 
 def photos_of(labels: Path, images: Path, people: str) -> dict[str, dict[str, list[Path]]]:
-    """Return each chosen person's photos by label; `people` is K/N of the command line."""
+    """Return the photos of each chosen person by label; `people` is K/N of the command line."""
     remainder, parts = (int(number) for number in people.split("/"))
     found: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for row in read_rows(labels):
@@ -154,44 +154,47 @@ def photos_of(labels: Path, images: Path, people: str) -> dict[str, dict[str, li
 
 
 def main() -> None:
-    """Run it; the last line is one JSON object with --json."""
+    """Run the measurement; with --json, the last line is one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument(
         "--labels", type=Path, required=True, help="columns file, smile, person (or identity)"
     )
-    parser.add_argument("--videos", type=Path, help="folder of videos of living people")
-    parser.add_argument("--passes", type=int, default=2, help="clips of each kind a person")
+    parser.add_argument("--videos", type=Path, help="folder of videos of live people")
+    parser.add_argument("--passes", type=int, default=2, help="clips of each kind per person")
     parser.add_argument(
-        "--moves", type=int, default=1, help="of a photo in one clip; 6 last as long as a prompt"
+        "--moves", type=int, default=1, help="movements per clip; 6 last as long as a prompt"
     )
-    parser.add_argument("--attacks", action="store_true", help="no smiles, but all photos")
+    parser.add_argument("--attacks", action="store_true", help="move all photos, make no smiles")
     parser.add_argument(
-        "--people", metavar="K/N", default="0/1", help="those whose name's CRC-32 leaves K"
+        "--people",
+        metavar="K/N",
+        default="0/1",
+        help="people with CRC-32 of the name modulo N equal to K",
     )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     people = photos_of(options.labels, options.images, options.people)
-    stage = ClipMaker(options.passes, options.moves)
-    act: Callable[[str, Mapping[str, Sequence[Path]]], Iterator[Clip]] = stage.attacks
+    clip_maker = ClipMaker(options.passes, options.moves)
+    make: Callable[[str, Mapping[str, Sequence[Path]]], Iterator[Clip]] = clip_maker.attacks
     if not options.attacks:
-        act = stage.both
+        make = clip_maker.both
         people = {who: found for who, found in people.items() if found.keys() >= LABELS.keys()}
         if len({zlib.crc32(who.encode()) % 2 for who in people}) < 2:
             raise LabelsError(
-                f"{options.labels}: two halves of people need a neutral and a smiling photo each"
+                f"{options.labels}: both halves of the people need a neutral and a smiling photo"
             )
     clips: list[Clip] = []
     for number, (who, photos) in enumerate(sorted(people.items()), 1):
         try:
-            clips += act(who, photos)
+            clips += make(who, photos)
         except PhotoError as error:
             print(f"left out: {error}", flush=True)
         print(f"\r{number} of {len(people)} people", end="", flush=True)
     print()
     films = sorted(options.videos.iterdir()) if options.videos else []
-    clips += [stage.video(path) for path in films if path.suffix in FILMS]
-    result = {**({} if options.attacks else trade(clips)), **tell(clips)}
+    clips += [clip_maker.video(path) for path in films if path.suffix in FILMS]
+    result = {**({} if options.attacks else print_tradeoff(clips)), **print_counts(clips)}
     if options.json:
         print(json.dumps(result))
 

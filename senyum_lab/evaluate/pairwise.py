@@ -1,4 +1,4 @@
-"""Who is taken for whom, over all pairs of a crowd's faces."""
+"""Matches and non-matches over all pairs of a set of faces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,24 +11,24 @@ from edge.types import Floats
 from senyum_lab.evaluate.metrics import Truths
 
 MOST_FACES = 5000  # compared with each other: 12 million pairs
-SEED = 1  # of the sample, where there are more
+SEED = 1  # of the random sample of larger sets
 
 
 class PairCount(NamedTuple):
-    """Matches among pairs."""
+    """The matches among a number of pairs."""
 
     matches: int
     pairs: int
 
     @property
     def rate(self) -> float | None:
-        """None where there are no pairs."""
+        """The share of matches, or None without pairs."""
         return self.matches / self.pairs if self.pairs else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairwiseScores:
-    """All pairs at one threshold. A crowd's `inside` are the numbers of its faces."""
+    """All pairs at one threshold. `inside` are the numbers of the faces of a group."""
 
     place: NDArray[np.intp]  # (faces,), row of each face; -1: not in the sample
     matches: Truths  # (rows, rows)
@@ -48,20 +48,20 @@ class PairwiseScores:
         return cls(place, picked @ picked.T >= threshold, whose[:, None] != whose)
 
     def among(self, inside: NDArray[np.intp]) -> PairCount:
-        """Return impostor matches between two people who are both inside."""
+        """Return the impostor matches between two people of the group."""
         rows = self._rows(inside)
         strangers = self.strangers[np.ix_(rows, rows)]
         matches = strangers & self.matches[np.ix_(rows, rows)]
         return PairCount(int(matches.sum()) // 2, int(strangers.sum()) // 2)
 
     def with_everybody(self, inside: NDArray[np.intp]) -> PairCount:
-        """Return impostor matches of each face inside with every other person's."""
+        """Return the impostor matches of each face of the group with all other people."""
         rows = self._rows(inside)
         strangers = self.strangers[rows]
         return PairCount(int((strangers & self.matches[rows]).sum()), int(strangers.sum()))
 
     def genuine(self, inside: NDArray[np.intp]) -> PairCount:
-        """Return matches between two photos of one person inside."""
+        """Return the matches between two photos of one person of the group."""
         rows = self._rows(inside)
         same = ~self.strangers[np.ix_(rows, rows)]
         np.fill_diagonal(same, val=False)

@@ -1,4 +1,4 @@
-"""What an evaluation found, and a folder of it that a person can open."""
+"""The result of an evaluation, as JSON and as an HTML page."""
 
 import html
 import json
@@ -22,7 +22,7 @@ img { max-width: 100%; height: auto } code { font-size: .9em; overflow-wrap: any
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text, as they are shown."""
+    """A table of text."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -34,20 +34,20 @@ class EvaluationReport:
     """The outcome of one evaluation."""
 
     title: str
-    figures: Mapping[str, Any]  # what --json prints; None: unmeasured, and a note says why
+    figures: Mapping[str, Any]  # the output of --json; None: unmeasured, explained in a note
     tables: Sequence[Table]
-    protocol: Sequence[str]  # how it was measured, a sentence each
-    notes: Sequence[str] = ()  # what was left out, and what stays unmeasured
+    protocol: Sequence[str]  # how it was measured, one sentence each
+    notes: Sequence[str] = ()  # what was left out or is unmeasured
     charts: Sequence[Chart] = field(default_factory=tuple)
 
 
 def share(value: float | None, digits: int = 2) -> str:
-    """Return a rate as it is shown in tables."""
+    """Return a rate as text for tables."""
     return "unmeasured" if value is None else f"{value:.{digits}%}"
 
 
 def as_json(report: EvaluationReport) -> str:
-    """Return the figures as one JSON object; a NaN among them is a fault of ours."""
+    """Return the figures as one JSON object. Raises ValueError for NaN."""
     return json.dumps({**report.figures, "notes": list(report.notes)}, allow_nan=False, indent=2)
 
 
@@ -59,7 +59,7 @@ def write(report: EvaluationReport, folder: Path, command: str, digests: Mapping
             chart.save(folder)
         (folder / "figures.json").write_text(as_json(report) + "\n", encoding="utf-8")
         page = _page(report, command, digests)
-        # A file name in it need not be UTF-8.
+        # File names may not be UTF-8.
         (folder / "index.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"{folder}: cannot write the report: {error.strerror}") from None

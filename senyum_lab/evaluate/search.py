@@ -1,4 +1,4 @@
-"""Who is found among thousands: open-set search with the unit's own rule."""
+"""Open-set search among thousands of people with the rule of the device."""
 
 import math
 from collections import defaultdict
@@ -31,47 +31,47 @@ _RATES = {"tpir_at_fpir_1e2": 1e-2, "tpir_at_fpir_1e3": 1e-3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """Who is enrolled with how much."""
+    """The people and photos of a search evaluation."""
 
     images: Path
-    labels: Path | None = None  # file,person; None: the folder a photo lies in is its person
-    distractors: Path | None = None  # each photo another person
-    enrol: int = 1  # photos a person
-    frames: int | None = None  # photos an attempt; None: as many as are enrolled
+    labels: Path | None = None  # file,person; None: the folder of a photo is its person
+    distractors: Path | None = None  # each photo shows another person
+    enrol: int = 1  # photos per person
+    frames: int | None = None  # photos per attempt; None: as many as enrolled
     gallery: int = GALLERY
-    strangers: int = 0  # labelled people kept out of the gallery; 0: who is left over
+    strangers: int = 0  # labelled people not enrolled; 0: those who do not fit
 
 
-# A photo, or a photo without a face: what a camera shows of somebody in turn.
+# A template, or None if the photo has no face.
 Photo = Floats | None
 
 
 class _Attempt(NamedTuple):
-    """Some photos of one person in front of the unit."""
+    """Some photos of one person in front of the device."""
 
     person: str
     photos: Sequence[Photo]
 
 
 class _SearchOutcome(NamedTuple):
-    """What the search says to one attempt."""
+    """The result of one attempt."""
 
-    nearest: str | None  # of all frames together; None: no face was found
+    nearest: str | None  # of all frames together; None: no face detected
     similarity: float
-    accepted: str | None  # by the unit's rule
+    accepted: str | None  # by the rule of the device
 
 
-class _Cast(NamedTuple):
-    """Everybody's part."""
+class _SearchRoles(NamedTuple):
+    """Who is enrolled, who attempts, who is a stranger."""
 
     enrolled: dict[str, Floats]  # person -> (photos, DIMENSION)
     known: list[_Attempt]
     strangers: list[_Attempt]
-    faceless: int  # people without a face found
+    faceless: int  # people without a detected face
 
 
 def evaluate(plan: SearchPlan, bench: EvaluationContext) -> EvaluationReport:
-    """Enrol, search, count. Raises LabelsError."""
+    """Enrol, search and count. Raises LabelsError."""
     frames = plan.enrol if plan.frames is None else plan.frames
     if not 1 <= plan.enrol <= MAX_PHOTOS:
         raise LabelsError(f"--enrol {plan.enrol}: a person has 1 to {MAX_PHOTOS} photos")
@@ -93,18 +93,18 @@ def evaluate(plan: SearchPlan, bench: EvaluationContext) -> EvaluationReport:
         notes += [f"distractors {note}" for note in crowd.notes]
         faces, listed = faces + crowd.found, listed + len(others)
         missing, problems = missing + crowd.missing, problems + crowd.problems
-    cast = _casting(album, others, plan, frames)
-    notes += _shortcomings(plan, cast)
+    roles = _assign(album, others, plan, frames)
+    notes += _shortcomings(plan, roles)
 
-    gallery = _gallery(cast.enrolled)
+    gallery = _gallery(roles.enrolled)
     roster, rules = adaptive_thresholds(gallery, bench.settings.roster), bench.settings.attendance
-    known = [_try(attempt, gallery, roster, rules) for attempt in cast.known]
-    strangers = [_try(attempt, gallery, roster, rules) for attempt in cast.strangers]
-    right = np.array([o.nearest == a.person for o, a in zip(known, cast.known, strict=True)])
+    known = [_try(attempt, gallery, roster, rules) for attempt in roles.known]
+    strangers = [_try(attempt, gallery, roster, rules) for attempt in roles.strangers]
+    right = np.array([o.nearest == a.person for o, a in zip(known, roles.known, strict=True)])
     scores = np.array([outcome.similarity for outcome in known])
     false = np.array([o.similarity for o in strangers if o.nearest is not None], np.float64)
     mistaken = sum(
-        o.accepted not in (None, a.person) for o, a in zip(known, cast.known, strict=True)
+        o.accepted not in (None, a.person) for o, a in zip(known, roles.known, strict=True)
     )
     let_in = sum(outcome.accepted is not None for outcome in strangers)
     tries = len(known) + false.size
@@ -125,7 +125,7 @@ def evaluate(plan: SearchPlan, bench: EvaluationContext) -> EvaluationReport:
         "missing": missing,
         "unreadable": len(problems),
         "gallery": gallery.size,
-        "people_tried": len({attempt.person for attempt in cast.known}),
+        "people_tried": len({attempt.person for attempt in roles.known}),
         "strangers": int(false.size),
         "enrol": plan.enrol,
         "frames": frames,
@@ -134,7 +134,7 @@ def evaluate(plan: SearchPlan, bench: EvaluationContext) -> EvaluationReport:
         "threshold": roster.threshold,
         "margin": roster.margin,
         "right_accepted": float(
-            np.mean([o.accepted == a.person for o, a in zip(known, cast.known, strict=True)])
+            np.mean([o.accepted == a.person for o, a in zip(known, roles.known, strict=True)])
         ),
         "wrong_accepted": mistaken + let_in,
         "wrong_accepted_enrolled": mistaken,
@@ -154,35 +154,35 @@ def evaluate(plan: SearchPlan, bench: EvaluationContext) -> EvaluationReport:
 
 _PROTOCOL = (
     FRAMED,
-    "Faces are used whatever their quality.",
+    "Faces are used regardless of quality.",
     (
-        "People with photos left to try come first into the gallery, then the other labelled ones, "
-        "then distractors, each by name, until it is full; who is left over is a stranger. With "
-        "--strangers, so many labelled people, the last, are kept out and are the only strangers: "
-        "for distractors whose pictures may show one person twice."
+        "The gallery is filled with people who have photos left to try, then with the other "
+        "labelled ones, then with distractors, each by name; those who do not fit are strangers. "
+        "With --strangers, that number of labelled people, the last ones, are not enrolled and are "
+        "the only strangers; use it if distractors may show one person twice."
     ),
     (
-        "Enrolled are the first photos by name with a face found, fused as the roster fuses them. "
-        "All further photos are tried, in groups of --frames without overlap; an incomplete group "
-        "is left out. A stranger is tried once, with as many photos of one group as there are."
+        "The first photos by name with a detected face are enrolled, fused as in the roster. All "
+        "further photos are tried, in groups of --frames without overlap; an incomplete group is "
+        "left out. A stranger is tried once, with at most --frames photos."
     ),
     (
         "rank1 and TPIR: the frames of an attempt are fused like enrolment photos; an attempt "
-        "without a face found is an error. TPIR at FPIR: nearest to the right person, at the "
+        "without a detected face is an error. TPIR at FPIR: nearest to the right person, at the "
         "lowest threshold that at most floor(FPIR x strangers) strangers reach, not interpolated."
     ),
     (
-        "wrong_accepted: the unit's rule, that all frames of the attempt, joined, reach the "
-        "threshold and the margin which the gallery itself calls for, and that no frame looks like "
-        "somebody else than those before it; the photos stand for the agreeing frames. Of "
-        "enrolled people taken for others, and of strangers with a face found; the bound is "
-        "Clopper and Pearson's, one-sided, 95 %, as if attempts were independent."
+        "wrong_accepted: the rule of the device, that all frames of the attempt, fused, reach the "
+        "threshold and the margin derived from the gallery, and that no frame looks like another "
+        "person than the frames before it; the photos represent the agreeing frames. Counted are "
+        "enrolled people accepted as others, and strangers with a detected face; the bound is the "
+        "one-sided 95 % Clopper-Pearson bound for independent attempts."
     ),
 )
 
 
 def _owners(plan: SearchPlan) -> dict[str, str]:
-    """Return whose each photo is, in order of the photos' names."""
+    """Return the person of each photo, sorted by the names of the photos."""
     if plan.labels is not None:
         rows = read(plan.labels, "file", "person", key="file").rows
         owners = {row.cells["file"]: row.cells["person"] for row in rows}
@@ -192,10 +192,10 @@ def _owners(plan: SearchPlan) -> dict[str, str]:
     return {name: Path(name).parent.as_posix() for name in pictures(plan.images)}
 
 
-def _casting(
+def _assign(
     album: Mapping[str, Sequence[Photo]], others: Sequence[Photo], plan: SearchPlan, frames: int
-) -> _Cast:
-    """Decide who is enrolled, who tries, who is a stranger."""
+) -> _SearchRoles:
+    """Assign the people: enrolled, attempting or strangers."""
     enrolled: dict[str, list[Floats]] = {}
     rest: dict[str, Sequence[Photo]] = {}
     faceless = 0
@@ -234,7 +234,7 @@ def _casting(
             f"{plan.labels or plan.images}: nobody has {plan.enrol} photos to enrol and {frames} "
             "more to try; lower --enrol or --frames"
         )
-    return _Cast(matrix, known, strangers, faceless)
+    return _SearchRoles(matrix, known, strangers, faceless)
 
 
 def _groups(photos: Sequence[Photo], size: int) -> Iterator[Sequence[Photo]]:
@@ -242,24 +242,23 @@ def _groups(photos: Sequence[Photo], size: int) -> Iterator[Sequence[Photo]]:
         yield photos[start : start + size]
 
 
-def _shortcomings(plan: SearchPlan, cast: _Cast) -> list[str]:
+def _shortcomings(plan: SearchPlan, roles: _SearchRoles) -> list[str]:
     notes = []
-    if cast.faceless:
+    if roles.faceless:
         notes.append(
-            f"left out: {pluralize(cast.faceless, 'person')} without a face found on any photo"
+            f"left out: {pluralize(roles.faceless, 'person')} without a face found on any photo"
         )
-    if len(cast.enrolled) < plan.gallery:
-        notes.append(f"the gallery holds {len(cast.enrolled)} instead of {plan.gallery} people")
-    if not cast.strangers:
+    if len(roles.enrolled) < plan.gallery:
+        notes.append(f"the gallery holds {len(roles.enrolled)} instead of {plan.gallery} people")
+    if not roles.strangers:
         notes.append(
-            "unmeasured: TPIR, for nobody is left over as a stranger; lower --gallery or name "
-            "--distractors"
+            "unmeasured: TPIR, because there are no strangers; lower --gallery or add --distractors"
         )
     return notes
 
 
 def _gallery(enrolled: Mapping[str, Floats]) -> Gallery:
-    # The roster file keeps templates in half precision.
+    # The roster file stores templates in half precision.
     matrix = np.stack(
         [mean_template(templates.astype(np.float16)) for templates in enrolled.values()]
     )
@@ -280,7 +279,7 @@ def _try(
         joined, frames = fusion.add(0, photo)
         if (match := gallery.search(joined)) is not None:
             identity.add(replace(match, frames=frames), roster)
-    # A frame without the face speaks for nobody.
+    # A frame without a face does not vote.
     all_of_them = rules.model_copy(update={"agreeing_frames": len(attempt.photos)})
     return _SearchOutcome(together.person, together.similarity, identity.known(all_of_them))
 
@@ -335,7 +334,7 @@ def _charts(
         )
     ]
     if false.size:
-        # A wrong nearest person is missed at every threshold: it lies below all scores.
+        # A wrong nearest person is an error at every threshold, so it gets the lowest score.
         curve = metrics.tradeoff(ranked, false)
         charts.append(
             TradeoffChart(

@@ -1,4 +1,4 @@
-"""How well the smile score tells smiles from other faces, and means what it says."""
+"""The accuracy and the calibration of the smile score."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -60,13 +60,13 @@ _PROTOCOL = (
     FRAMED,
     "One picture is scored alone, whatever the face's quality.",
     (
-        "A picture without a face found is an error in accuracy and balanced accuracy; the figures "
-        "of faces found, the area under the curve and the calibration error leave it out."
+        "A picture without a detected face is an error in both accuracies; the figures "
+        "of detected faces, the area under the curve and the calibration error omit it."
     ),
     "Calibration error: 10 bins of equal width, the score over 100 against the share of smiles.",
     (
         "people_ordered: of the people with both kinds of photo, the share whose smiling photos "
-        "score higher than their neutral ones (means where there are several); a face not found "
+        "score higher than their neutral ones (mean of several photos); an undetected face "
         "is an error."
     ),
 )
@@ -75,7 +75,7 @@ _PROTOCOL = (
 def _ordered(
     listed: Labels, wanted: dict[str, bool], seen: FaceSet
 ) -> tuple[float | None, int, list[str]]:
-    """Return the share of people in order, how many people it is of, and why there is none."""
+    """Return the share of ordered people, the number of people, and notes if unmeasured."""
     if "person" not in listed.columns:
         return None, 0, ["unmeasured: people_ordered needs a column person"]
     photos: defaultdict[str, dict[bool, list[float]]] = defaultdict(lambda: {True: [], False: []})

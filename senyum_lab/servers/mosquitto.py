@@ -1,4 +1,4 @@
-"""A mosquitto of one's own on a free loopback port, for the demo, the benchmarks and the tests."""
+"""A private mosquitto on a free loopback port, for the demo, the benchmarks and the tests."""
 
 import getpass
 import os
@@ -17,7 +17,7 @@ START_SECONDS = 10.0
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody listens on now."""
+    """Return an unused TCP port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 def program() -> str:
-    """Return the path of mosquitto, which Debian keeps where users have no PATH; LinkError."""
+    """Return the path of mosquitto, also outside PATH. Raises LinkError."""
     found = shutil.which(
         "mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
     )
@@ -35,9 +35,9 @@ def program() -> str:
 
 
 class PrivateBroker:
-    """One broker, the same port from start to start, its persistence and log in `folder`.
+    """One broker that keeps its port when restarted; its database and log are in `folder`.
 
-    `options` are further lines of mosquitto.conf, such as those of TLS.
+    `options` are additional lines of mosquitto.conf, such as those for TLS.
     """
 
     def __init__(self, folder: Path, port: int | None = None, options: Sequence[str] = ()) -> None:
@@ -48,18 +48,18 @@ class PrivateBroker:
         folder.mkdir(parents=True, exist_ok=True)
         lines = (
             f"listener {self.port} 127.0.0.1",
-            f"user {getpass.getuser()}",  # or root would become one who may not write here
+            f"user {getpass.getuser()}",  # otherwise root changes to a user who cannot write here
             "persistence true",
             f"persistence_location {folder}/",
             "allow_anonymous true",
-            "max_queued_messages 0",  # no limit: an absent receiver loses nothing
+            "max_queued_messages 0",  # no limit, so that an offline receiver loses nothing
             *options,
         )
         self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     @property
     def settings(self) -> BrokerSettings:
-        """How a unit reaches it."""
+        """The settings of a unit that connects to it."""
         return BrokerSettings(host="127.0.0.1", port=self.port)
 
     @property
@@ -67,24 +67,24 @@ class PrivateBroker:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start and wait until it takes connections; LinkError with the end of its log."""
+        """Start it and wait until it accepts connections. Raises LinkError."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [program(), "-c", self._config],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the program that started it
+                start_new_session=True,  # Ctrl-C stops only the program that started it
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._listens():
             if not self.running or time.monotonic() > deadline:
                 self.kill()
-                said = self.log.read_text(errors="replace").strip().rpartition("\n")[2]
-                raise LinkError(f"mosquitto does not start: {said}; see {self.log}")
+                last_line = self.log.read_text(errors="replace").strip().rpartition("\n")[2]
+                raise LinkError(f"mosquitto does not start: {last_line}; see {self.log}")
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it in good order: it saves what it holds."""
+        """Stop it with SIGTERM, so that it saves its state."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -93,7 +93,7 @@ class PrivateBroker:
                 self.kill()
 
     def kill(self) -> None:
-        """SIGKILL: it forgets everything since its last save."""
+        """Stop it with SIGKILL; it loses everything since the last save."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(5.0)

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own on a free loopback port, for the benchmarks and the tests."""
+"""A private PostgreSQL server on a free loopback port, for the benchmarks and the tests."""
 
 import os
 import pwd
@@ -15,12 +15,12 @@ from edge.errors import StoreError
 from senyum_lab.servers.mosquitto import free_port
 
 ROLE = "senyum"
-SECONDS = 60.0  # for each of its programs
-_INSTALLED = Path("/usr/lib/postgresql")  # Debian keeps the server's programs out of PATH
+SECONDS = 60.0  # for each of its programs to finish
+_INSTALLED = Path("/usr/lib/postgresql")  # not in PATH on Debian
 
 
 def program(name: str) -> Path | None:
-    """Return where a program of the newest PostgreSQL is; None where there is none."""
+    """Return the path of a program of the newest PostgreSQL, or None if it is not installed."""
     if found := shutil.which(name):
         return Path(found)
     versions = (path for path in _INSTALLED.glob("*/bin") if (path / name).is_file())
@@ -29,10 +29,10 @@ def program(name: str) -> Path | None:
 
 
 class PrivatePostgres:
-    """One server with a role that has a password; its data is gone when it ends.
+    """One server with a role that has a password; its data is removed at the end.
 
-    It refuses to run as root: there it runs as the user `postgres`, or `nobody`. With `durable`
-    it waits for the disk, as a server does that is not for tests.
+    PostgreSQL refuses to run as root, so root starts it as the user `postgres` or `nobody`. With
+    `durable` it syncs to the disk, as a production server does.
     """
 
     def __init__(self, folder: Path | None = None, *, durable: bool = False) -> None:
@@ -48,16 +48,16 @@ class PrivatePostgres:
             self._as = {"user": user, "extra_groups": []}
 
     def address(self, database: str = "postgres") -> str:
-        """Return what `--store` takes."""
+        """Return the value of `--store`."""
         return f"postgresql://{ROLE}@127.0.0.1:{self.port}/{database}"
 
     def create(self, database: str) -> str:
-        """Make an empty database; returns its address."""
+        """Create an empty database; return its address."""
         self.sql(f'CREATE DATABASE "{database}"')
         return self.address(database)
 
     def sql(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        """Run one statement as the owner; returns its rows, if it has any."""
+        """Run one statement as the owner; return its rows."""
         import psycopg  # noqa: PLC0415 - of the `central` extra
 
         password = self.password_file.read_text(encoding="ascii").strip()
@@ -68,9 +68,9 @@ class PrivatePostgres:
             return done.fetchall() if done.description else []
 
     def start(self) -> None:
-        """Start it and wait until it takes connections; StoreError with what it said."""
+        """Start it and wait until it accepts connections. Raises StoreError with its output."""
         if not self._data.exists():
-            self._make()
+            self._create_data()
         options = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -81,10 +81,10 @@ class PrivatePostgres:
         self._run("pg_ctl", "start", "-w", "-l", self._folder / "log", "-o", _options(options))
 
     def stop(self, mode: str = "fast") -> None:
-        """End it, as an administrator does; `immediate` is as good as a crash."""
+        """Stop it; the mode `immediate` is equivalent to a crash."""
         self._run("pg_ctl", "stop", "-w", "-m", mode)
 
-    def _make(self) -> None:
+    def _create_data(self) -> None:
         self.password_file.touch(0o600)
         self.password_file.write_text(secrets.token_hex(16) + "\n", encoding="ascii")
         if self._as:
@@ -96,8 +96,8 @@ class PrivatePostgres:
         found = program(name)
         if found is None:
             raise StoreError(f"{name} is not installed; run: sudo apt install postgresql")
-        log = self._folder / "said"
-        with log.open("wb") as output:  # not a pipe: the server would keep it open
+        log = self._folder / "output"
+        with log.open("wb") as output:  # not a pipe, because the server would keep it open
             done = subprocess.run(
                 [found, "-D", self._data, *arguments],
                 stdin=subprocess.DEVNULL,
@@ -109,15 +109,15 @@ class PrivatePostgres:
                 **self._as,
             )
         if done.returncode:
-            said = " ".join(log.read_text(errors="replace").split())
-            raise StoreError(f"{name} failed: {said[-500:]}")
+            text = " ".join(log.read_text(errors="replace").split())
+            raise StoreError(f"{name} failed: {text[-500:]}")
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(StoreError):  # it may have ended already
+        with suppress(StoreError):  # it may have stopped already
             self.stop("immediate")
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -4,7 +4,7 @@ from sketches import Sketches
 
 from edge.errors import LabelsError
 from edge.types import QualityProblem
-from senyum_lab.evaluate.groups import By, evaluate
+from senyum_lab.evaluate.groups import GroupColumn, evaluate
 from senyum_lab.evaluate.pairwise import MOST_FACES, PairwiseScores
 
 
@@ -50,7 +50,7 @@ def test_what_the_labels_do_not_allow_is_unmeasured(crowd: Sketches) -> None:
     assert "left out of sex: 1 picture without a label" in notes
     assert "unmeasured: same person accepted, which needs a column person" in notes
     assert "unmeasured: smiles, which need a column smile" in notes
-    assert "unmeasured: living faces refused by liveness" in notes
+    assert "unmeasured: live faces refused by liveness" in notes
 
 
 def test_people_and_smiles_where_they_are_labelled(sketches: Sketches) -> None:
@@ -62,7 +62,7 @@ def test_people_and_smiles_where_they_are_labelled(sketches: Sketches) -> None:
         name = sketches.paint(f"{n}.png", smile=score, who=who)
         lines.append(f"{name},{site},{person},{smile}")
     labels = sketches.write("l.csv", *lines)
-    figures = evaluate(sketches.folder, labels, [By("site")], sketches.bench).figures
+    figures = evaluate(sketches.folder, labels, [GroupColumn("site")], sketches.bench).figures
     x, y = figures["groups"]["site"]["x"], figures["groups"]["site"]["y"]
     assert (x["genuine_matches"], x["genuine_pairs"], x["impostor_pairs"]) == (1, 1, 0)
     assert (y["genuine_pairs"], y["impostor_pairs"]) == (0, 1)
@@ -79,12 +79,12 @@ def test_reasons_and_liveness_by_group(sketches: Sketches) -> None:
     for n, (site, problem, living) in enumerate(people):
         lines.append(f"{sketches.paint(f'{n}.png', problem=problem, living=living)},{site}")
     labels = sketches.write("l.csv", *lines)
-    report = evaluate(sketches.folder, labels, [By("site")], sketches.bench)
+    report = evaluate(sketches.folder, labels, [GroupColumn("site")], sketches.bench)
     x, y = (report.figures["groups"]["site"][site] for site in "xy")
     assert x["problems"] == {"covered": 1, "too-dark": 1}
     assert (x["not_living_matches"], x["not_living_pairs"]) == (1, 2)
     assert (y["not_living_matches"], y["not_living_pairs"]) == (0, 1)
-    (reasons,) = [table for table in report.tables if "why" in table.title]
+    (reasons,) = [table for table in report.tables if "reasons" in table.title]
     assert reasons.columns == ("site", "covered", "too-dark")
     assert reasons.rows[0] == ("x", "1 (25.0%, 1.50)", "1 (25.0%, 0.75)")
     assert reasons.rows[1] == ("y", "0 (0.0%, 0.00)", "1 (50.0%, 1.50)")
@@ -94,35 +94,35 @@ def test_reasons_and_liveness_by_group(sketches: Sketches) -> None:
 @pytest.mark.parametrize(
     ("by", "cell", "group"),
     [
-        (By("age", 10), "25", "20 to 30"),
-        (By("age", 10), "30", "30 to 40"),
-        (By("race_0w1b2a"), "2", "a"),
-        (By("race_0w1b2a"), "7", "7"),
-        (By("gender"), "female", "female"),
+        (GroupColumn("age", 10), "25", "20 to 30"),
+        (GroupColumn("age", 10), "30", "30 to 40"),
+        (GroupColumn("race_0w1b2a"), "2", "a"),
+        (GroupColumn("race_0w1b2a"), "7", "7"),
+        (GroupColumn("gender"), "female", "female"),
     ],
 )
-def test_a_cell_s_group(by: By, cell: str, group: str) -> None:
+def test_a_cell_s_group(by: GroupColumn, cell: str, group: str) -> None:
     assert by.group(cell) == group
 
 
 def test_by_is_a_column_and_perhaps_a_width() -> None:
-    assert By.parse("Age:20") == By("age", 20)
-    assert By.parse("site") == By("site")
+    assert GroupColumn.parse("Age:20") == GroupColumn("age", 20)
+    assert GroupColumn.parse("site") == GroupColumn("site")
     for wrong in ("", ":20", "age:", "age:-1", "age:old", "age:nan"):
-        with pytest.raises(LabelsError, match="is not COLUMN or COLUMN:WIDTH"):
-            By.parse(wrong)
+        with pytest.raises(LabelsError, match="must be COLUMN or COLUMN:WIDTH"):
+            GroupColumn.parse(wrong)
 
 
 @pytest.mark.parametrize(
     ("by", "says"),
     [
-        ([], "no column to part by"),
-        ([By("height")], "column 'height' of --by is missing"),
-        ([By("site", 5)], "line 2: site is 'x'; write a number"),
-        ([By("empty")], "every cell of empty is empty"),
+        ([], "no group column"),
+        ([GroupColumn("height")], "column 'height' of --by does not exist"),
+        ([GroupColumn("site", 5)], "line 2: site is 'x'; write a number"),
+        ([GroupColumn("empty")], "every cell of empty is empty"),
     ],
 )
-def test_labels_that_part_nobody(sketches: Sketches, by: list[By], says: str) -> None:
+def test_labels_that_part_nobody(sketches: Sketches, by: list[GroupColumn], says: str) -> None:
     labels = sketches.write("l.csv", "file,site,empty", f"{sketches.paint('a.png')},x,NA")
     with pytest.raises(LabelsError, match=says):
         evaluate(sketches.folder, labels, by, sketches.bench)

@@ -10,7 +10,7 @@ from edge.errors import LabelsError, SenyumError
 from edge.inference.face_analyzer import AnalyzedFace
 from edge.types import ANCHORS, Box, FaceObservation, Frame, FrameResult, PassiveLivenessScore, Yuv
 from senyum_lab.evaluate.faces import EvaluationContext
-from senyum_lab.evaluate.liveness import Verdicts, evaluate, rates, strictest
+from senyum_lab.evaluate.liveness import LivenessScores, evaluate, rates, strictest
 
 
 class Grey:
@@ -62,7 +62,7 @@ def grey(folder: Path, name: str, *levels: int) -> str:
 
 
 def test_rates_are_those_of_the_standard() -> None:
-    verdicts = Verdicts(
+    verdicts = LivenessScores(
         attacks={
             "print": np.array([0.1, 0.2, 0.6, np.nan]),
             "screen": np.array([0.1, 0.5]),
@@ -77,13 +77,13 @@ def test_rates_are_those_of_the_standard() -> None:
 
 def test_the_strictest_threshold_refuses_so_many_and_no_more() -> None:
     living = np.arange(40) / 40
-    verdicts = Verdicts({"print": np.array([0.04, 0.3])}, living)
+    verdicts = LivenessScores({"print": np.array([0.04, 0.3])}, living)
     threshold = strictest(verdicts, 0.05)
     assert threshold is not None
     assert threshold == living[2]
     assert rates(verdicts, threshold).bpcer == pytest.approx(0.05)
     unseen = np.r_[living[:-3], np.nan, np.nan, np.nan]
-    assert strictest(Verdicts(verdicts.attacks, unseen), 0.05) is None
+    assert strictest(LivenessScores(verdicts.attacks, unseen), 0.05) is None
 
 
 def test_pictures_by_kind_of_attack(sketches: Sketches) -> None:
@@ -143,6 +143,6 @@ def test_one_class_is_not_enough(sketches: Sketches) -> None:
 
 def test_a_build_without_liveness_says_so(sketches: Sketches) -> None:
     labels = sketches.write("l.csv", "file,live", f"{grey(sketches.folder, 'a.png', 9)},1")
-    with pytest.raises(SenyumError, match="judges no liveness") as raised:
+    with pytest.raises(SenyumError, match="no liveness network") as raised:
         evaluate(sketches.folder, labels, sketches.bench)
     assert raised.value.exit_status == 1

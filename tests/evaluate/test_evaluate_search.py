@@ -66,7 +66,7 @@ def test_labels_say_whose_a_photo_is(crowd: Sketches) -> None:
     assert report.figures["gallery"] == 2
     assert report.figures["missing"] == 1
     assert report.figures["tpir_at_fpir_1e2"] is None
-    assert any("nobody is left over" in note for note in report.notes)
+    assert any("there are no strangers" in note for note in report.notes)
 
 
 def test_a_stranger_like_somebody_is_let_in_and_moves_the_threshold(crowd: Sketches) -> None:

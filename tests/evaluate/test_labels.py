@@ -33,7 +33,7 @@ def test_lists_as_programs_write_them(tmp_path: Path, content: str) -> None:
     [
         ("", "column 'file' is missing; line 1 names nothing"),
         ("file,happy\na.jpg,1\n", "column 'smile' is missing; line 1 names 'file', 'happy'"),
-        ("file,smile\n", "holds no labels"),
+        ("file,smile\n", "contains no labels"),
         ("file,smile\na.jpg\n", "line 2: has 1 cell, the header has 2"),
         ("file,smile\na.jpg,\n", "line 2, smile: is empty"),
         ("file,smile,smile\na.jpg,1,0\n", "column 'smile' is there 2 times"),

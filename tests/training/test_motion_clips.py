@@ -84,7 +84,7 @@ def test_counts_are_of_clips_and_of_people(capsys: pytest.CaptureFixture[str]) -
         Clip(MOVED[1], "Ann", 0.2, (0.01, 0.06), recorded=False),
         Clip(MOVED[0], "Bob", 0.2, (), recorded=False),
     ]
-    moved = motion.tell(clips)["moved"]
+    moved = motion.print_counts(clips)["moved"]
     assert isinstance(moved, dict)
     accepted, recorded = moved["accepted"], moved["recorded"]
     assert (accepted["passed"], accepted["clips"]) == (2, 3)
