@@ -1,8 +1,8 @@
-"""Reads a unit's events of some days from a store, and believes what is proven of them.
+"""Read and verify a unit's events of a period from a store.
 
-Which rows belong to the days is not left to the columns: the numbers around the days are read as
-one segment of the chain, up to a genuine event beyond each end. So a row that was deleted, filed
-elsewhere or given another time leaves a gap, and is found by it.
+The columns do not decide which rows belong to the period. The reader follows the chain in both
+directions until it finds a genuine event outside the period. A row that was deleted, stored under
+another unit or given another time therefore leaves a gap, which is reported.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -150,10 +150,10 @@ def latest(moments: Iterable[datetime | None]) -> datetime | None:
 
 
 class EvidenceReader:
-    """Everything that is stored of some days, unit by unit. Raises StoreError.
+    """Reads the evidence of a period, unit by unit. Raises StoreError.
 
-    `context` is read before and after the days without checker it; `report` gets each defect, and
-    `remark` what is worth knowing and not wrong.
+    `context` is read before and after the period without being checked. `report` receives each
+    defect, `remark` notes that are not defects.
     """
 
     def __init__(

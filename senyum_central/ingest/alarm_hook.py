@@ -1,4 +1,4 @@
-"""Runs the operator's own program for each alarm, beside the receiver and never in its way."""
+"""Run the operator's program for each alarm, without blocking the receiver."""
 
 import logging
 import shlex
@@ -12,23 +12,23 @@ from senyum_central.ingest.notices import Notice, NoticeKind
 
 log = logging.getLogger(__name__)
 
-SECONDS = 30.0  # that the program may take
+SECONDS = 30.0  # time limit of the program
 GOODBYE_S = 5.0
-_CHANGING = (NoticeKind.GAP, NoticeKind.HEALED)  # the latest of them says how it is now
+_CHANGING = (NoticeKind.GAP, NoticeKind.HEALED)  # only the latest is relevant
 _Key = tuple[str | None, NoticeKind, str]
 
 
 @dataclass(slots=True)
 class _Pending:
     notice: Notice
-    more: int = 0  # others of the same key that came while this one waited
+    more: int = 0  # others of the same key while this one waited
 
 
 class AlarmHook:
-    """Hands each alarm to a program, as JSON on its standard input, one after another.
+    """Passes each alarm to a program as JSON on standard input, one at a time.
 
-    Of one unit, one alarm of each kind waits and counts the others: a flood from one unit neither
-    fills the memory nor delays the alarms of another.
+    At most one alarm of each unit and kind is queued; further ones are only counted. Many alarms of
+    one unit therefore neither fill the memory nor delay those of another.
     """
 
     def __init__(self, command: str) -> None:
@@ -62,7 +62,7 @@ class AlarmHook:
             self._changed.notify()
 
     def close(self) -> None:
-        """Let the program have what waits, for a short time."""
+        """Deliver queued alarms for a short time, then stop."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -89,7 +89,7 @@ class AlarmHook:
 
 
 def _key(notice: Notice) -> _Key:
-    """Return what one alarm waits for. Units are registered, except those that a topic names."""
+    """Return the queue key. A rejected message may name any unit, so its flaw is the key."""
     if notice.flaw is not None:
         return None, notice.kind, notice.flaw
     return notice.unit.source if notice.unit else None, notice.kind, ""

@@ -1,6 +1,6 @@
-"""Says on the terminal what happened, one line each, in the local time of the place.
+"""Print notices, one line each, in the local time of the unit.
 
-A person is the first characters of the opaque id; nothing else about anybody is shown.
+A person is shown as the first characters of the opaque id, and nothing else.
 """
 
 import json
@@ -28,15 +28,12 @@ _STYLES = {
     NoticeKind.HEALED: "green",
     NoticeKind.REFUSED: "yellow",
 }
-_PERSON_CHARACTERS = 4  # enough to tell neighbours in a queue apart
+_PERSON_CHARACTERS = 4  # enough to distinguish people in a queue
 
 
 @lru_cache(maxsize=64)
 def _zone(name: str) -> tuple[ZoneInfo, str]:
-    """Return a zone by name, and what to say of it.
-
-    A unit may name one that this machine's tzdata does not hold: then it is UTC.
-    """
+    """Return a time zone, and a remark if this machine's tzdata does not contain it (then UTC)."""
     found = find_zone(name)
     if found is not None:
         return found, ""
@@ -44,12 +41,12 @@ def _zone(name: str) -> tuple[ZoneInfo, str]:
 
 
 def unit_label(unit: UnitName | None) -> str:
-    """Site and unit; the organisation is the same on nearly every line."""
+    """Return site and unit; the organisation is the same on nearly every line."""
     return "unknown unit" if unit is None else f"{unit.site}/{unit.name}"
 
 
 def describe_event(event: AttendanceEvent | AuditEvent) -> str:
-    """Say an event in words and figures: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
+    """Describe an event: `#12 recorded  person 4f2a…  smile 83  match 0.71`."""
     if isinstance(event, AuditEvent):
         return f"#{event.number} audit  {describe_audit(event.data)}"
     data = event.data
@@ -71,9 +68,9 @@ def describe_event(event: AttendanceEvent | AuditEvent) -> str:
 
 
 def format_line(notice: Notice, zone: str) -> str:
-    """Write a notice as one line; `zone` (IANA) dates those that come from no place.
+    """Format a notice as one line; `zone` (IANA) is used for notices without an event.
 
-    Whatever a stranger put into it is escaped.
+    Untrusted text is escaped.
     """
     place = zone if notice.event is None else notice.event.data.place.zone
     if notice.kind is NoticeKind.EVENT and notice.event is not None:
@@ -100,9 +97,9 @@ def _local(moment: datetime, zone: ZoneInfo) -> datetime:
 
 
 def to_json(notice: Notice, **more: object) -> str:
-    """Write a notice for a program: one flat object in one line of ASCII, with `more` in it.
+    """Return a notice as one JSON object in one line of ASCII, extended by `more`.
 
-    The event is as it was signed, though strings may be spelt in another way.
+    The event has the signed values; the encoding of strings may differ.
     """
     content: dict[str, Any] = {
         "kind": notice.kind,
@@ -121,7 +118,7 @@ def to_json(notice: Notice, **more: object) -> str:
     text = ascii_json(json.dumps(content | more))
     if notice.event is None:
         return text
-    # Written by pydantic at once: the way over a dictionary takes several times as long.
+    # Encoded by pydantic directly: a dictionary would take several times as long.
     return f'{text[:-1]}, "event": {ascii_json(notice.event.model_dump_json())}}}'
 
 
@@ -130,7 +127,7 @@ def _utc(moment: datetime) -> str:
 
 
 def _suspected(notice: Notice) -> bool:
-    """Whether this is news of an attempt with a photo or a screen."""
+    """Return whether this is an attempt with a suspected photo or screen."""
     event = notice.event if notice.kind is NoticeKind.EVENT else None
     return isinstance(event, AttendanceEvent) and event.data.reason is Reason.SPOOF
 
@@ -138,7 +135,7 @@ def _suspected(notice: Notice) -> bool:
 class NoticePrinter:
     """Prints notices; alarms are bold red on a terminal and begin with ALARM everywhere.
 
-    What is no terminal may get a line only with the next `flush`.
+    Output to a file or pipe is buffered until `flush`.
     """
 
     def __init__(self, console: Console, zone: str, *, as_json: bool = False) -> None:
@@ -160,11 +157,11 @@ class NoticePrinter:
             self._console.print(text, soft_wrap=True, highlight=False)
 
     def _write(self, text: str) -> None:
-        """Write a line past rich, which takes as long for it as it takes to verify an event."""
+        """Write a line without rich, which would take as long as verifying an event."""
         self._console.file.write(f"{text}\n")
 
     def flush(self) -> None:
-        """Let whoever reads have all that was shown."""
+        """Write buffered lines."""
         self._console.file.flush()
 
 
@@ -176,8 +173,8 @@ SENTENCES: Mapping[AuditCode, str] = MappingProxyType(
         AuditCode.REBOOTED: "rebooted because restarting the service did not help",
         AuditCode.REBOOT_REFUSED: "no reboot after too many reboots; operator action required",
         AuditCode.MOVED: "the unit was renamed",
-        AuditCode.CAMERA_LOST: "no pictures come",
-        AuditCode.CAMERA_BACK: "pictures come again",
+        AuditCode.CAMERA_LOST: "no frames from the camera",
+        AuditCode.CAMERA_BACK: "frames from the camera again",
         AuditCode.PINS_LOST: "lights and buzzer unavailable; nobody is recorded",
         AuditCode.PINS_BACK: "lights and buzzer available again",
         AuditCode.STORE_FAILED: "events could not be stored durably for a while",
@@ -190,12 +187,12 @@ SENTENCES: Mapping[AuditCode, str] = MappingProxyType(
         AuditCode.COMMANDS_REFUSED: "commands were refused",
     }
 )
-# What is only told in its first characters: enough to tell it from others, and nobody's whole id.
+# Values that are shortened: enough to distinguish them, and never a complete id.
 _SHORT = MappingProxyType({"person": 4, "digest": 12, "by": 12})
 
 
 def describe_audit(data: AuditData) -> str:
-    """Say an audit: `camera-lost: no pictures come  why frozen`."""
+    """Describe an audit: `camera-lost: no frames from the camera  why frozen`."""
     facts = [
         f"{name.replace('_', ' ')} {_format_value(name, value)}"
         for name, value in data.detail.items()

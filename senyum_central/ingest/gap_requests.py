@@ -1,13 +1,12 @@
-"""Asks units for what is missing, and keeps in the store what became of asking.
+"""Request missing events from units, and record the requests in the store.
 
-A reported gap is asked for with the command `replay`, one request a unit at a time: while its
-answer may still be on its way nothing more is asked of that unit, whichever receiver asked. Gaps
-that lie close together are asked for at once. What does not come is asked for again, after longer
-and longer waits; each number that comes starts the count anew. Only a unit that was heard lately
-is asked. At last a gap is given up, loudly, with the unit's own words where it gave any.
+A reported gap is requested with the command `replay`, one request per unit at a time, whichever
+receiver sent it. Gaps that are close together share a request. Events that do not arrive are
+requested again with increasing delays; each arrival resets the count. Only units that sent a
+message recently are asked. Finally a gap is given up with an alarm that quotes the unit's reply.
 
-Receivers of one store take turns in the transaction that claims a request and takes its number,
-so none asks twice, and the numbers of their common key only go up.
+Receivers of one store claim a request and its command number in one transaction, so no request is
+sent twice, and the numbers of their common key only increase.
 """
 
 from bisect import bisect_right
@@ -34,19 +33,15 @@ from senyum_central.store.gaps import Gap, describe_gaps
 from senyum_central.store.missing_events import THIS_GAP
 from senyum_central.store.schema import GAP
 
-UNITS_PER_ROUND = (
-    20  # asked in one go, by one receiver: a broker that forgot everything has many gaps
-)
-MAX_REQUESTS = 8  # a gap is asked for, before it is given up
+UNITS_PER_ROUND = 20  # asked at once by one receiver: a broker that lost its data causes many gaps
+MAX_REQUESTS = 8  # requests for a gap before it is given up
 FIRST_WAIT = timedelta(minutes=1)  # doubles each time
 LONGEST_WAIT = timedelta(hours=1)
 SLOWEST_REPLAY = 5.0  # events a second at which a unit may be replaying
 MAX_SPAN = 5000  # numbers of one request
 PAGE = 100  # gaps of a unit that are read at a time
-MAX_RESENT = (
-    200  # so many stored numbers between two gaps are sent once more, rather than asked apart
-)
-REQUEST_LIFETIME = timedelta(hours=1)  # of a request; a unit that was away longer is asked anew
+MAX_RESENT = 200  # stored events that are resent rather than splitting a request
+REQUEST_LIFETIME = timedelta(hours=1)  # a unit that was offline longer gets a new request
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +111,7 @@ class ReplayAuthority:
     def sign_replay(
         self, unit: UnitName, gap: Gap, number: int, at: datetime, until: datetime
     ) -> ReplayRequestMessage:
-        """Return the command that asks `unit` for the numbers of `gap`."""
+        """Return the signed command that requests the numbers of `gap` from `unit`."""
         id_ = str(uuid6.uuid7())
         claims = {
             "id": id_,
@@ -138,7 +133,7 @@ def _moment(at: datetime) -> str:
 
 
 class GapRequester:
-    """Asks in the name of one authority key."""
+    """Requests missing events with one command key."""
 
     def __init__(
         self, store: Store, authority: ReplayAuthority, first_wait: timedelta = FIRST_WAIT
@@ -150,9 +145,9 @@ class GapRequester:
     def request_missing(
         self, seen: Container[str], now: ReceivedAt
     ) -> tuple[list[Message], list[Notice]]:
-        """Claim what is due; returns the commands to publish and what there is to say.
+        """Claim due requests; return the commands to publish, and notices.
 
-        `heard` tells whether a unit was heard lately. Raises StoreError.
+        `seen` are the units that sent a message recently. Raises StoreError.
         """
         commands: list[Message] = []
         notices: list[Notice] = []
@@ -168,11 +163,11 @@ class GapRequester:
         return commands, notices
 
     def record_reply(self, answer: ReplayReply, now: ReceivedAt) -> list[Notice]:
-        """Note what a unit said, inside a batch; returns what there is to say."""
+        """Record a unit's reply, inside a batch; return notices."""
         if answer.ok:
             return []
         changes: dict[Any, Any] = {GAP.c.answer: answer.text}
-        if answer.final:  # one more request, then it is given up at once
+        if answer.final:  # one more request, then give up
             asked, after = GAP.c.asked, GAP.c.ask_after
             changes[asked] = case((asked < MAX_REQUESTS - 1, MAX_REQUESTS - 1), else_=asked)
             changes[after] = case((asked >= MAX_REQUESTS, str(now)), else_=after)
@@ -180,19 +175,19 @@ class GapRequester:
             _OPEN, GAP.c.request == answer.request_id, GAP.c.unit == answer.unit.source
         )
         fresh = or_(GAP.c.answer.is_(None), GAP.c.answer != answer.text)
-        # Every receiver hears the answer; one says it.
+        # Every receiver gets the reply; one of them reports it.
         if not self._store.database.run(mark.where(fresh).values(changes)).rowcount:
             return []
         text = f"did not send the requested events: {answer.text}"
         return [Notice(NoticeKind.ASKED, now.utc, answer.unit, text)]
 
     def _due(self, now: ReceivedAt) -> list[str]:
-        """Return the units that something is missing of and nothing is on its way from."""
+        """Return the units with missing events and without a pending request."""
         with self._store.database.reading():
             return [unit for (unit,) in self._store.database.rows(_DUE, now=str(now))]
 
     def _missing(self, unit: str) -> Iterator[_Row]:
-        """Yield the gaps of a unit that something is missing of, ascending, read as needed."""
+        """Yield the gaps of a unit with missing events, ascending, read page by page."""
         names = ("first", "last", "asked", "wanted", "answer", "outage")
         query = select(*(GAP.c[name] for name in names)).where(_OPEN, GAP.c.unit == unit)
         query = query.order_by(GAP.c.first).limit(PAGE)
@@ -212,7 +207,7 @@ class GapRequester:
     def _request_from(
         self, unit: UnitName, now: ReceivedAt, commands: list[Message], notices: list[Notice]
     ) -> None:
-        """Ask for the first numbers that are missing, and give up earlier gaps that never came."""
+        """Request the first missing numbers; give up earlier gaps after the last request."""
         hopeless: list[_Row] = []
         rows: list[_Row] = []
         for row in self._missing(unit.source):
@@ -242,7 +237,7 @@ class GapRequester:
         )
 
     def _give_up(self, unit: UnitName, rows: list[_Row], now: ReceivedAt) -> Notice:
-        """Ask no more; an alarm for the first of an outage, for the others a line."""
+        """Give up gaps; the first of an outage is an alarm, the others are notices."""
         db = self._store.database
         outage = rows[0].outage
         others = select(GAP.c.first).where(
@@ -266,10 +261,10 @@ class GapRequester:
         )
 
     def _next_number(self, now: ReceivedAt) -> int:
-        """Take the next number of our key: never one that was used, by this store or another.
+        """Return the next unused command number of the key.
 
-        It follows the clock, as those of `senyum admin` do, so that a store that was lost and
-        begun anew goes on above.
+        It is at least the current Unix time, as in `senyum admin`, so that it increases even after
+        the store was lost.
         """
         db, kid = self._store.database, self._authority.kid
         last = (
@@ -286,7 +281,7 @@ class GapRequester:
 
 
 def _span(holes: Iterable[Gap]) -> Gap:
-    """Return what one request asks for: from the first hole on, while the next is close."""
+    """Return the range of one request: from the first gap, while the next one is close."""
     rest: Iterator[Gap] = iter(holes)
     first = next(rest)
     last = min(first.last, first.first + MAX_SPAN - 1)

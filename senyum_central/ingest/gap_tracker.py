@@ -1,7 +1,10 @@
-"""The numbers of all units: what is missing, since when, and what of it is to be reported.
+"""Track missing numbers of all units, and report them after a grace period.
 
-Looking costs a few statements, however many numbers are missing of however many units. All that
-only reads is asked outside of the transaction, in which other receivers could not write.
+A gap is detected when a later number is seen, as an event or in a signed state or health. Units
+send in order, so an event from inside a gap shows that later ones are still on their way: their
+grace period restarts, and a long backlog is not reported as a loss. A check costs a few statements,
+however many numbers are missing. Queries run outside the transaction, which would block other
+receivers.
 """
 
 from bisect import bisect_left, bisect_right
@@ -130,7 +133,7 @@ class GapTracker:
         self._gaps.sort(key=_FIRST)
 
     def restart_grace(self, now_ns: int) -> None:
-        """Restart every grace period: nothing could arrive until now."""
+        """Restart every grace period, because no event could arrive until now."""
         self._restarts = [(0, now_ns)]
 
     def report_overdue(self, now_ns: int) -> tuple[Gap, ...]:
@@ -177,7 +180,7 @@ class GapMonitor:
     """One receiver's view of them. One thread; what reads or writes raises StoreError."""
 
     def __init__(self, store: Store, grace_s: float, now: ReceivedAt) -> None:
-        """Report a number once it is missing for `grace_s` seconds."""
+        """Report a number after it has been missing for `grace_s` seconds."""
         self._store = store
         self._grace_ns = int(grace_s * 1e9)
         self._trackers = {
@@ -192,14 +195,14 @@ class GapMonitor:
     def record_batch(
         self, stored: Iterable[Number], named: Iterable[Number], now: ReceivedAt
     ) -> None:
-        """Note the numbers of a batch that is durable."""
+        """Record the numbers of a durable batch."""
         for unit, sequence in stored:
             self._arrived(unit, sequence, now)
         for unit, sequence in named:
             self._tracker(unit).record_head(sequence, now.monotonic_ns)
 
     def apply_renames(self, now: ReceivedAt) -> None:
-        """Wait for no number that a unit gave under another name, as far as is known by now."""
+        """Exclude numbers that units used under other names, as far as known."""
         moves = self._store.count_renames()
         if moves == self._renames:
             return
@@ -219,7 +222,7 @@ class GapMonitor:
         self._reread_ns = None
 
     def restart_grace(self, now: ReceivedAt) -> None:
-        """Restart every grace period: nothing could arrive until now."""
+        """Restart every grace period, because no event could arrive until now."""
         for tracker in self._trackers.values():
             tracker.restart_grace(now.monotonic_ns)
 
@@ -244,7 +247,7 @@ class GapMonitor:
         return [_notice(change, now) for change in changes]
 
     def _update_reported(self, changes: Iterable[GapChange], healed: Gaps) -> None:
-        """Keep what is reported as the store has it now."""
+        """Update the reported gaps after a check."""
         for unit, gaps in healed.items():
             known = self._reported[unit]
             for gap in gaps:

@@ -1,8 +1,8 @@
-"""Takes what came from the broker: verify, judge, store, and say what happened.
+"""Verify, classify and store received messages, and return notices.
 
-When `take` and `sweep` return, everything they did is durable; only then may a message be
-acknowledged. When they raise StoreError nothing of the batch was kept. Whatever else a message
-raises concerns that message only: it is rejected as `internal`, and the others are stored.
+When `ingest` and `check_gaps` return, their changes are durable; only then may a message be
+acknowledged. If they raise StoreError nothing of the batch was stored. Any other error concerns
+one message: it is rejected as `internal`, and the others are stored.
 """
 
 import logging
@@ -34,7 +34,7 @@ from senyum_central.store.event_store import NamedHead, Store, StoredEvent
 from senyum_central.store.rejections import Rejection
 from senyum_central.store.unknown_events import UnknownEvent
 
-# What another key set or a newer program may accept: looked at again at each start.
+# Rejections that another key set or version may accept; retried at each start.
 _REVISITED = (
     RejectReason.UNKNOWN_KEY,
     RejectReason.FOREIGN_KEY,
@@ -43,7 +43,7 @@ _REVISITED = (
     Failure.INTERNAL,
 )
 _RECENT_S = 300.0  # a unit that sent a message this recently is online: it reports every minute
-_REMEMBERED = 10_000  # topics and units that may be made up by whoever may publish
+_REMEMBERED = 10_000  # bounds memory: anyone with publish permission can invent topics and units
 
 log = logging.getLogger(__name__)
 K = TypeVar("K")
@@ -56,7 +56,7 @@ _Found = tuple[Message, Finding]
 class LruSet(Generic[K, V]):
     """A value for each of the last `limit` keys that were put.
 
-    For keys that strangers choose: they may make us forget, but never fill the memory.
+    For untrusted keys: a flood may evict entries but cannot fill the memory.
     """
 
     def __init__(self, limit: int) -> None:
@@ -64,7 +64,7 @@ class LruSet(Generic[K, V]):
         self._values: dict[K, V] = {}  # a dict keeps the order of insertion
 
     def put(self, key: K, value: V) -> bool:
-        """Remember a value; returns whether it is news."""
+        """Remember a value; return whether it is new."""
         news = key not in self._values or self._values.pop(key) != value
         self._values[key] = value
         if len(self._values) > self._limit:
@@ -78,22 +78,22 @@ class LruSet(Generic[K, V]):
 
 @dataclass(slots=True)
 class _BatchResult:
-    """What storing messages leads to, once the transaction is durable."""
+    """Consequences of stored messages, applied once the transaction is durable."""
 
     notices: list[Notice] = field(default_factory=list)
     stored: list[tuple[str, int]] = field(default_factory=list)
     heads: list[tuple[str, int]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
     remembered: list[tuple[LruSet[Any, Any], Any]] = field(default_factory=list)
-    renamed: bool = False  # whether a unit's other name became known
+    renamed: bool = False  # whether a rename was stored
 
     def is_news(self, recent: LruSet[Any, Any], key: object, value: object) -> bool:
-        """Remember a value unless the transaction fails; returns whether it is news."""
+        """Remember a value unless the transaction fails; return whether it is new."""
         self.remembered.append((recent, key))
         return recent.put(key, value)
 
     def undo(self) -> None:
-        """Forget what was remembered: nothing of it was stored."""
+        """Forget the remembered values, because nothing was stored."""
         for recent, key in self.remembered:
             recent.remove(key)
 
@@ -107,12 +107,12 @@ class _BatchResult:
 
 
 def _is_stores(error: Exception) -> bool:
-    """Tell a store that fails from a message that cannot be stored."""
+    """Return whether the store failed, as opposed to one message that cannot be stored."""
     return isinstance(error, StoreError) and not isinstance(error, RowRejected)
 
 
 class Ingestor:
-    """Where messages become events, refusals and alarms. One thread."""
+    """Turns messages into stored events, rejections and notices. Single-threaded."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Ingestor:
         now: ReceivedAt,
         gap_requester: GapRequester | None = None,
     ) -> None:
-        """With `asker`, missing numbers are asked for."""
+        """With `gap_requester`, missing events are requested from the units."""
         self._store = store
         self._gap_requester = gap_requester
         self.keys = keys
@@ -138,7 +138,7 @@ class Ingestor:
         ] = []  # of what was looked at again before the store went away
 
     def ingest(self, messages: Sequence[Message], now: ReceivedAt) -> list[Notice]:
-        """Judge and store a batch in one transaction. Raises StoreError.
+        """Verify and store a batch in one transaction. Raises StoreError.
 
         A message that cannot be processed is rejected, and the rest is stored.
         """
@@ -183,7 +183,7 @@ class Ingestor:
     def _store_one_by_one(
         self, found: Sequence[_Found], result: _BatchResult, now: ReceivedAt
     ) -> None:
-        """Store each message by itself: some message of the batch cannot be stored."""
+        """Store each message separately after the batch failed."""
         for message, finding in found:
             part = _BatchResult()
             try:
@@ -217,7 +217,7 @@ class Ingestor:
             result.seen.append(finding.unit.source)
 
     def _record_batch(self, result: _BatchResult, now: ReceivedAt) -> None:
-        """Note the numbers of a batch that is durable: whatever this raises, it is acknowledged."""
+        """Record the numbers of a durable batch; an error does not prevent acknowledgement."""
         self._last_seen.update(dict.fromkeys(result.seen, now.monotonic_ns))
         try:
             self._gaps.record_batch(result.stored, result.heads, now)
@@ -229,11 +229,11 @@ class Ingestor:
             log.error("numbers cannot be counted (%s)", type(error).__name__, exc_info=error)  # noqa: TRY400
 
     def restart_grace(self, now: ReceivedAt) -> None:
-        """Note that messages can arrive again: the time before counts towards no gap."""
+        """Restart the grace periods: no message could arrive until now."""
         self._gaps.restart_grace(now)
 
     def request_missing(self, now: ReceivedAt) -> tuple[list[Message], list[Notice]]:
-        """Return the commands that ask for missing numbers, and what to say. Raises StoreError."""
+        """Return commands that request missing events, and notices. Raises StoreError."""
         if self._gap_requester is None:
             return [], []
 
@@ -242,16 +242,16 @@ class Ingestor:
         return self._gap_requester.request_missing(seen, now)
 
     def set_keys(self, keys: KeySet, now: ReceivedAt) -> list[Notice]:
-        """Go on with another key set, and look again at what was rejected. Raises StoreError."""
+        """Use another key set, and retry rejected messages. Raises StoreError."""
         self.keys = keys
         return self.retry_unknown(now)
 
     def check_gaps(self, now: ReceivedAt) -> list[Notice]:
-        """Report gaps whose grace is over, and those that healed. Raises StoreError."""
+        """Report overdue and healed gaps. Raises StoreError."""
         return self._gaps.check(now)
 
     def retry_unknown(self, now: ReceivedAt) -> list[Notice]:
-        """Accept what was rejected only for want of a key that is registered by now."""
+        """Retry rejections and unknown events that another key set or version may accept."""
         for rejection in self._store.rejections(*_REVISITED):
             message = Message(rejection.topic, rejection.payload)
             self._retry(message, now, partial(self._store.drop_rejection, rejection))
@@ -262,7 +262,7 @@ class Ingestor:
         return notices
 
     def _retry(self, message: Message, now: ReceivedAt, drop: Callable[[], None]) -> None:
-        """Store a message that was kept apart, and drop it there; otherwise leave it as it is."""
+        """Store a rejected message and remove the rejection, if it is accepted now."""
 
         def put(found: Sequence[_Found], result: _BatchResult, now: ReceivedAt) -> None:
             self._store_together(found, result, now)
@@ -286,13 +286,13 @@ class Ingestor:
     def _reject(self, rejected: RejectedMessage, result: _BatchResult, now: ReceivedAt) -> None:
         rejection = rejected.rejection
         unit, leaf = topic_owner(rejection.topic)
-        # A wrong key makes every health wrong: said once a run, not once a minute.
+        # With a wrong key every health message is rejected: report once per run.
         if leaf in (TopicKind.STATE, TopicKind.HEALTH) and not result.is_news(
             self._reported_rejections, (rejection.topic, rejected.flaw), None
         ):
             self._store.count_rejection(rejection)
             return
-        # Where every receiver gets every message, one of them says it.
+        # If every receiver gets every message, one of them reports it.
         if self._store.add_rejection(rejection, str(now)):
             notice = Notice(NoticeKind.REFUSED, now.utc, unit, rejection.why, flaw=rejected.flaw)
             result.notices.append(notice)
@@ -300,7 +300,7 @@ class Ingestor:
     def _store_unknown_event(
         self, unknown: UnknownEvent, result: _BatchResult, now: ReceivedAt
     ) -> None:
-        """Keep what a unknown contract brought; it is looked at again at each start."""
+        """Store an event of an unknown type; it is retried at each start."""
         if not self._store.add_unknown_event(unknown, str(now)):
             return
         result.stored.append((unknown.unit, unknown.sequence))
@@ -359,7 +359,7 @@ class Ingestor:
     def _record_rename(
         self, event: AttendanceEvent | AuditEvent, result: _BatchResult, now: ReceivedAt
     ) -> Iterator[Notice]:
-        """Note a unit's other name; its chain goes on from what was stored under the one before."""
+        """Record a rename, and check that the chain continues from the previous name."""
         rename = self._store.record_rename(event)
         if rename is None:
             return

@@ -1,6 +1,6 @@
-"""Notices a second receiver of one client ID on the same machine.
+"""Prevent two receivers with one client ID on a machine.
 
-The broker would give the connection to each of the two in turn, for ever.
+The broker would disconnect each of them in turn, endlessly.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ _CREDENTIALS = struct.Struct("3i")  # process, user, group: SO_PEERCRED of unix(
 
 
 def claim(broker: BrokerSettings, client_id: str) -> socket.socket:
-    """Return what claims this client ID until it is closed, or the process ends.
+    """Return a socket that claims the client ID until it is closed or the process ends.
 
     Raises CallerError if another process of this user, or of root, has claimed it.
     """
@@ -34,13 +34,13 @@ def claim(broker: BrokerSettings, client_id: str) -> socket.socket:
                 f"client {client_id}: another receiver on this machine uses this client ID; "
                 "stop it, or give each its own --client-id"
             ) from None
-        # Anybody may take the name; nobody else's process is to keep a receiver from starting.
+        # Any user can take the name; another user's process must not prevent the start.
         mine = socket.socket(socket.AF_UNIX)
     return mine
 
 
 def _owner(address: str) -> int | None:
-    """Return the user whose process listens there, None if nobody does."""
+    """Return the user id of the process that listens on the address, or None."""
     with socket.socket(socket.AF_UNIX) as peer:
         try:
             peer.connect(address)

@@ -1,4 +1,4 @@
-"""The key set file of a receiver, read again when it was changed."""
+"""The receiver's key set file, reloaded after a change."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def check_owner(path: Path) -> None:
     """Refuse a key set whose name came from a store, unless root or the caller wrote it.
 
-    Whoever has the database could name a file of their own. Raises CallerError.
+    Anyone with write access to the database could name their own file. Raises UsageError.
     """
     try:
         about = path.stat()
@@ -33,16 +33,16 @@ def check_owner(path: Path) -> None:
 
 
 class KeySetFile:
-    """`keys.json`. A change that cannot be used is told once, and changes nothing."""
+    """`keys.json`. An invalid change is logged once and ignored."""
 
     def __init__(self, path: Path) -> None:
-        """Read it. Raises SecretError, also where it holds no key."""
+        """Load the key set. Raises SecretError, also if it is empty."""
         self._path = path
         self._stamp = self._now()
         self.keys = self._load()
 
     def changed(self) -> KeySet | None:
-        """Return the key set if it is another than before."""
+        """Return the key set if it changed, else None."""
         stamp = self._now()
         if stamp == self._stamp:
             return None

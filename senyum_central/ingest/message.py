@@ -1,4 +1,4 @@
-"""What one message is, before any store is asked. Never raises: the worst is a rejection."""
+"""Received messages, and their verification before the store is used. Never raises."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A PUBLISH packet, without what only the transport needs."""
+    """Topic and payload of a PUBLISH packet."""
 
     topic: str
     payload: bytes
@@ -34,7 +34,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedAt:
-    """Now, on the clock that people read and on the one that grace periods are measured with."""
+    """A time of receipt: UTC for people, monotonic for grace periods."""
 
     utc: datetime
     monotonic_ns: int
@@ -49,7 +49,7 @@ class ReceivedAt:
 
 @dataclass(frozen=True, slots=True)
 class RejectedMessage:
-    """A message that is not accepted, and why."""
+    """A message that is not accepted, with the reason."""
 
     rejection: Rejection
     flaw: RejectReason | Failure
@@ -64,19 +64,19 @@ class RejectedMessage:
 
     @classmethod
     def internal(cls, message: Message, error: Exception) -> "RejectedMessage":
-        """Describe a message that raised what nobody expected.
+        """Describe a message that caused an unexpected error.
 
-        Of the error only the class is quoted: its text may hold personal data.
+        Only the class of the error is quoted, because its text may contain personal data.
         """
         log.debug("a message cannot be processed", exc_info=error)
         cause = getattr(error.__cause__, "orig", None) or error  # the database's own error
-        why = f"cannot be processed ({type(cause).__name__}); it is tried again at each start"
+        why = f"cannot be processed ({type(cause).__name__}); it is retried at each start"
         return cls.from_message(message, Failure.INTERNAL, why)
 
 
 @dataclass(frozen=True, slots=True)
 class LastWill:
-    """A Last Will: unsigned, so it is shown and nothing is concluded from it."""
+    """A Last Will. It is unsigned, so it is only shown."""
 
     unit: UnitName
     session: int
@@ -86,7 +86,7 @@ Finding = Verified | RejectedMessage | LastWill | UnknownEvent | ReplayReply
 
 
 def topic_owner(topic: str) -> tuple[UnitName | None, TopicKind | None]:
-    """Return whose topic it is, and the kind; None if it is not of this contract, or a reply's."""
+    """Return unit and kind of a topic; None if unknown. Replies have no kind."""
     try:
         return reply_unit(topic), None
     except ValueError:
@@ -98,7 +98,7 @@ def topic_owner(topic: str) -> tuple[UnitName | None, TopicKind | None]:
 
 
 def check_message(message: Message, keys: KeySet, now: ReceivedAt) -> Finding:
-    """Return what a message says, or why it is refused."""
+    """Return the verified message, or the reason for its rejection."""
     try:
         return _found(message, keys, now)
     except EnvelopeRejected as error:

@@ -1,4 +1,4 @@
-"""What the receiver has to say about one message, or about a chain."""
+"""Notices of the receiver about one message or one chain."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,26 +11,26 @@ from senyum_central.store.gaps import Gap
 
 
 class NoticeKind(StrEnum):
-    """What a line is about."""
+    """Kind of notice."""
 
     EVENT = "event"  # genuine and new
     DUPLICATE = "duplicate"
-    STATE = "state"  # a unit came or went
+    STATE = "state"  # a unit went online or offline
     HEALED = "healed"
     REFUSED = "refused"
-    ASKED = "asked"  # a unit, for what is missing
+    ASKED = "asked"  # a request for missing events
     GAP = "gap"
     GIVEN_UP = "given-up"  # a gap, after the last request
     FORK = "fork"
 
 
 class Failure(StrEnum):
-    """Why a receiver refuses a message that breaks no rule of the contract."""
+    """Why a receiver rejects a message that obeys the contract."""
 
     INTERNAL = "internal"  # this program cannot process it
 
 
-# A refused message with one of these was made with intent, or costs people their records.
+# Rejections that indicate an attack or a loss of records.
 _LOUD_FLAWS: frozenset[RejectReason | Failure | None] = frozenset(
     {
         RejectReason.ALGORITHM,
@@ -49,23 +49,23 @@ class Notice:
     """One line for a person, or one JSON object for a program."""
 
     kind: NoticeKind
-    at: datetime  # aware; of the event where there is one, else of the noticing
-    unit: UnitName | None  # None where the topic names none
+    at: datetime  # aware; the time of the event, or of the notice without an event
+    unit: UnitName | None  # None if the topic does not name one
     text: str = ""
     event: AttendanceEvent | AuditEvent | None = None
     flaw: RejectReason | Failure | None = None
-    gaps: tuple[Gap, ...] = ()  # the numbers that it is about, ascending
+    gaps: tuple[Gap, ...] = ()  # the numbers concerned, ascending
     outage: str = ""  # RFC 3339: when the first of the numbers was reported
-    ongoing: bool = False  # said before of this outage, which is not over
+    ongoing: bool = False  # a notice of the same outage was an alarm before
 
     @property
     def over(self) -> bool:
-        """Whether an outage that was an alarm has ended."""
+        """Return whether an outage that was an alarm has ended."""
         return self.kind is NoticeKind.HEALED and not self.ongoing
 
     @property
     def is_warning(self) -> bool:
-        """Whether somebody has to look at it."""
+        """Return whether operator action is required."""
         if self.ongoing:
             return False
         return (

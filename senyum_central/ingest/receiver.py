@@ -1,4 +1,4 @@
-"""Joins the ingestor to the screen: what the subscriber hands its batches to."""
+"""Pass batches to the ingestor, and print its notices."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class Receiver:
-    """Takes batches, and looks for gaps and for new keys once a second."""
+    """Ingests batches, and checks for gaps and new keys once a second."""
 
     def __init__(
         self,
@@ -30,8 +30,7 @@ class Receiver:
     ) -> None:
         """`show` is called for each notice, and `shown` after the last of a batch.
 
-        `new_keys` returns another key set once it is there. `patiently` waits for a store that does
-        not answer.
+        `new_keys` returns a changed key set or None. `patiently` waits for an unavailable store.
         """
         self._ingestor = ingestor
         self._show = show
@@ -40,25 +39,25 @@ class Receiver:
         self._new_keys = new_keys
         self._patiently = patiently or StoreRetry()
         self._swept_ns = now().monotonic_ns
-        self._failed: set[str] = set()  # what was logged of chores that fail
+        self._failed: set[str] = set()  # failing work that was logged
 
     def start(self) -> None:
-        """Look again at what was refused in earlier runs. Raises Stopped."""
+        """Retry rejections of earlier runs. Raises Stopped."""
         self._report(self._patiently(lambda: self._ingestor.retry_unknown(self._now())))
 
     def connected(self) -> None:
         self._ingestor.restart_grace(self._now())
 
     def take(self, messages: Sequence[Message]) -> None:
-        """Store a batch; when this returns it is durable.
+        """Store a batch; it is durable when this returns.
 
-        Waits for a store that does not answer: nothing is acknowledged meanwhile. Raises Stopped.
+        Waits for an unavailable store, and nothing is acknowledged meanwhile. Raises Stopped.
         """
         now = self._now()
         self._report(self._patiently(lambda: self._ingestor.ingest(messages, now)))
 
     def idle(self) -> Sequence[Message]:
-        """Report gaps when it is time to, and ask for them; returns the commands that do.
+        """Check gaps and new keys if due; return the commands to publish.
 
         Raises Stopped.
         """
@@ -68,8 +67,8 @@ class Receiver:
         self._swept_ns = now.monotonic_ns
         commands: list[Message] = []
         self._chore("new keys cannot be used", lambda: self._trust(now))
-        self._chore("gaps cannot be looked for", lambda: self._sweep(now))
-        self._chore("gaps cannot be asked for", lambda: commands.extend(self._ask(now)))
+        self._chore("gaps cannot be checked", lambda: self._sweep(now))
+        self._chore("missing events cannot be requested", lambda: commands.extend(self._ask(now)))
         return commands
 
     def _trust(self, now: ReceivedAt) -> None:
@@ -86,7 +85,7 @@ class Receiver:
         return commands
 
     def _chore(self, failed: str, work: Callable[[], None]) -> None:
-        """Do what is not about one message; whatever it raises, messages go on being stored."""
+        """Do periodic work; an error is logged once and does not stop the receiver."""
         try:
             work()
         except (Stopped, BrokenPipeError):
@@ -99,7 +98,7 @@ class Receiver:
             self._failed.discard(failed)
 
     def _report(self, notices: Iterable[Notice]) -> None:
-        """Show notices. One that cannot be shown is stored all the same: it stops nothing."""
+        """Show notices. A failure to show one does not stop the receiver."""
         for notice in notices:
             self._attempt(partial(self._show, notice))
         self._attempt(self._shown)
@@ -107,7 +106,7 @@ class Receiver:
     def _attempt(self, show: Callable[[], None]) -> None:
         try:
             show()
-        except BrokenPipeError:  # whoever reads our output went away
+        except BrokenPipeError:  # the reader of the output is gone
             raise
-        except Exception as error:  # noqa: BLE001 - a full disk, or a text that nobody foresaw
+        except Exception as error:  # noqa: BLE001 - a full disk or an unexpected text
             log.warning("a notice cannot be shown (%s)", type(error).__name__)

@@ -1,4 +1,4 @@
-"""Ends the session of a receiver that will not come back, and stores what waits in it."""
+"""Store the messages queued for a removed receiver, and end its session."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What `systemctl status` shows of a receiver, and the signs of life that systemd waits for."""
+"""The receiver's systemd status text and watchdog notifications."""
 
 import time
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from edge.system.sd_notify import Notifier
 from edge.system.text import escaped, pluralize
 
-EVERY_S = 1.0  # between two signs of life
+EVERY_S = 1.0  # between two watchdog notifications
 # Before it is subscribed, systemd waits this long for the next one: WatchdogSec= of the service.
 START_S = 300
 
 
 class ReceiverStatus:
-    """One sentence about the broker, the store and the events. One thread at a time."""
+    """Status of broker, store and events in one sentence. Use from one thread at a time."""
 
     def __init__(
         self,
@@ -25,15 +25,15 @@ class ReceiverStatus:
         self._now = now
         self._monotonic = monotonic
         self._broker = "not connected yet"
-        self._broker_since: datetime | None = None  # when it went away
-        self._store = ""  # what is wrong with it
+        self._broker_since: datetime | None = None  # since when it is unavailable
+        self._store = ""  # why it is unavailable
         self._store_since: datetime | None = None
         self._events = 0
         self._ready = False
         self._due = 0.0
 
     def connected(self, where: str, client_id: str) -> None:
-        """Note that the receiver is subscribed: the service is ready."""
+        """Record the connection; the service is ready."""
         self._broker, self._broker_since = f"connected to {where} as {client_id}", None
         self._show()
         if not self._ready:
@@ -41,13 +41,13 @@ class ReceiverStatus:
             self._notifier.ready()
 
     def disconnected(self, why: str) -> None:
-        """Note that the broker is away."""
+        """Record that the broker is unavailable."""
         self._broker_since = self._broker_since or self._now()
         self._broker = f"broker away since {_clock(self._broker_since)}: {why}"
         self._show()
 
     def store_is(self, why: str | None) -> None:
-        """Note why the store does not answer, None if it does."""
+        """Record why the store is unavailable, None if it is available."""
         self._store_since = None if why is None else self._store_since or self._now()
         self._store = why or ""
         self._show()
@@ -57,7 +57,7 @@ class ReceiverStatus:
         self._events += 1
 
     def alive(self) -> None:
-        """Say that the program waits for something, and does not hang; cheap to call."""
+        """Send a watchdog notification if due; cheap to call."""
         if self._monotonic() < self._due:
             return
         self._due = self._monotonic() + EVERY_S

@@ -1,4 +1,4 @@
-"""Waits for a store that cannot answer: nothing is given up, and nothing acknowledged meanwhile."""
+"""Retry while the store is unavailable; nothing is acknowledged meanwhile."""
 
 import logging
 import time
@@ -16,17 +16,17 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The receiver was asked to end while it waited for the store."""
+    """The receiver was stopped while it waited for the store."""
 
 
 def sleep(seconds: float) -> bool:
-    """Wait for some seconds; returns True: go on waiting."""
+    """Sleep; return True to continue waiting."""
     time.sleep(seconds)
     return True
 
 
 class StoreRetry:
-    """Repeats work until the store answers. Logs each outage once, and its end."""
+    """Repeats work until the store is available. Logs the start and end of each outage."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class StoreRetry:
     ) -> None:
         """`rest` waits for a number of seconds and returns whether to go on.
 
-        `status` gets the reason why the store does not answer, and None once it does.
+        `status` receives the reason of an outage, and None when it ends.
         """
         self._rest = rest
         self._status = status
 
     def __call__(self, work: Callable[[], T]) -> T:
-        """Return what `work` does, which raises StoreAway while it cannot. Raises Stopped."""
+        """Return the result of `work`, which may raise StoreUnavailable. Raises Stopped."""
         try:
             return work()
         except StoreUnavailable as error:

@@ -1,6 +1,6 @@
-"""What is stored around the events of one batch, fetched at once, and what the batch adds to it.
+"""Cache the stored events around one batch, and collect the events that the batch adds.
 
-A server is a round trip away: asking it about each event would cost more than verifying it.
+One query per event to a database server would cost more than verifying the event.
 """
 
 import json
@@ -15,7 +15,7 @@ from senyum_central.store.chain_rules import ChainEntry, Neighbours
 from senyum_central.store.database import Database
 from senyum_central.store.schema import EVENT, HEAD
 
-_CLOSE = 8  # numbers that lie no further apart are fetched as one run
+_CLOSE = 8  # numbers that are no further apart are fetched as one run
 
 # The events of the numbers `first` to `last` of a unit; on a server of many such runs at once.
 _RUN = text(
@@ -44,7 +44,7 @@ Run = tuple[str, int, int]
 
 
 class ChainCache:
-    """The part of the store that one transaction looks at. Raises what the database does."""
+    """The part of the store that one transaction needs. Raises the database's errors."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -55,7 +55,7 @@ class ChainCache:
         self._added: list[dict[str, Any]] = []
 
     def fetch(self, entries: Iterable[ChainEntry]) -> None:
-        """Fetch what `neighbours` of these needs."""
+        """Fetch everything that `neighbours` needs for these entries."""
         wanted = [entry for entry in entries if entry.key not in self._ids]
         if not wanted:
             return
@@ -75,7 +75,7 @@ class ChainCache:
         self._fetch_heads({entry.unit for entry in wanted})
 
     def neighbours(self, entry: ChainEntry) -> Neighbours:
-        """Return what is stored around `entry`, this batch included."""
+        """Return the stored neighbours of `entry`, including those of this batch."""
         self.fetch([entry])
         n = entry.sequence
         before, same, after = (self._events.get((entry.unit, n + by), []) for by in (-1, 0, 1))
@@ -99,14 +99,14 @@ class ChainCache:
         return found[1] if found is not None and found[0] == sequence else None
 
     def add(self, entry: ChainEntry, row: dict[str, Any]) -> None:
-        """Take in an event that `flush` will write."""
+        """Add an event, which `flush` writes."""
         self.fetch([entry])
         self._added.append(row)
         self._events[entry.unit, entry.sequence].append((entry.digest, entry.previous))
         self._ids[entry.key] = entry.digest
 
     def set_head(self, unit: str, sequence: int, digest: str) -> None:
-        """Take in a head that was written."""
+        """Update the head after it was written."""
         self._fetch_heads({unit})
         found = self._heads[unit]
         if found is None or sequence > found[0]:
@@ -133,7 +133,10 @@ class ChainCache:
 
     def _add_rows(self, rows: Iterable[Any], wanted: set[tuple[str, int]]) -> None:
         for unit, sequence, digest, previous in rows:
-            if (unit, sequence) in wanted:  # what lies between was fetched before, or nobody asked
+            if (
+                unit,
+                sequence,
+            ) in wanted:  # numbers in between were fetched before or are not needed
                 self._events[unit, sequence].append((digest, previous))
 
     def _fetch_heads(self, units: set[str]) -> None:
@@ -149,7 +152,7 @@ class ChainCache:
 
 
 def _runs(numbers: list[tuple[str, int]]) -> Iterable[Run]:
-    """Join sorted numbers that lie close to one another."""
+    """Join sorted numbers that are close together."""
     run: Run | None = None
     for unit, number in numbers:
         if run is not None and run[0] == unit and number - run[2] <= _CLOSE:

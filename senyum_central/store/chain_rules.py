@@ -1,4 +1,4 @@
-"""What a genuine event means beside what is already stored. Pure: no clock, no disk, no broker.
+"""Classify a genuine event by the stored events of its chain. Pure: no clock, no I/O.
 
 An event's place is its unit's `sequence`, never the order of arrival. Each event names the digest
 of the one before it (`previous`), so a chain can be checked wherever two neighbours are present:
@@ -18,7 +18,7 @@ from enum import StrEnum
 
 
 class Classification(StrEnum):
-    """What becomes of an event whose signature, key and topic are in order."""
+    """How an event with a valid signature, key and topic relates to the stored chain."""
 
     GENUINE = "genuine"
     DUPLICATE = "duplicate"
@@ -33,7 +33,7 @@ class ChainEntry:
     id: str
     sequence: int  # from 1
     digest: str  # SHA-256 of the JWS, base64url
-    previous: str | None  # digest of the entry before; None exactly where sequence is 1
+    previous: str | None  # digest of the entry before; None if and only if sequence is 1
 
     @property
     def key(self) -> tuple[str, str]:
@@ -43,18 +43,18 @@ class ChainEntry:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """What is stored of the same unit around an entry. More than one of a number is a fork."""
+    """Stored events of the same unit around an entry. Several with one number are a fork."""
 
     same_id: str | None = None  # digest of the unit's stored event with the entry's id
     before: frozenset[str] = frozenset()  # digests at sequence - 1
     same: frozenset[str] = frozenset()  # digests at sequence
-    after: frozenset[str] = frozenset()  # what the events at sequence + 1 name as `previous`
-    head: str | None = None  # the digest that a state or health named for this sequence
+    after: frozenset[str] = frozenset()  # `previous` of the events at sequence + 1
+    head: str | None = None  # digest for this sequence named by a state or health
 
 
 @dataclass(frozen=True, slots=True)
 class ChainDecision:
-    """The verdict, and for a fork the reason in words."""
+    """The classification, with a reason for a fork."""
 
     classification: Classification
     reason: str = ""
@@ -62,7 +62,7 @@ class ChainDecision:
 
 
 def classify(entry: ChainEntry, stored: Neighbours) -> ChainDecision:
-    """Say what `entry` is beside what is stored."""
+    """Return the classification of `entry`."""
     if stored.same_id == entry.digest:
         return ChainDecision(Classification.DUPLICATE, keep=False)
     if stored.same_id is not None:
@@ -85,14 +85,14 @@ def _contradiction(entry: ChainEntry, stored: Neighbours) -> str | None:
     if stored.after and entry.digest not in stored.after:
         return f"the stored event {n + 1} does not follow event {n}"
     if stored.head is not None and stored.head != entry.digest:
-        return f"event {n} is not the head that the unit itself named"
+        return f"event {n} is not the head that the unit named"
     return None
 
 
 def classify_head(
     sequence: int, head: str, stored: frozenset[str], named: str | None
 ) -> ChainDecision:
-    """Hold the chain head that a state or health names against what is known of that number.
+    """Compare the chain head named by a state or health with the stored event of that number.
 
     `stored` holds the digests of the stored events at `sequence`, `named` the head that an earlier
     state or health gave for the same number.

@@ -1,8 +1,8 @@
-"""The connection to where the central store is: an SQLite file or a PostgreSQL database.
+"""The connection to the central store: an SQLite file or a PostgreSQL database.
 
-SQLite in WAL mode, synchronous FULL, and PostgreSQL with its commits waited for: what a
-transaction committed survives a power cut. Writers take turns, in both: a transaction that writes
-begins with the lock that it needs, so that what it read stays true until it commits.
+Committed transactions survive a power cut: SQLite uses WAL mode with synchronous FULL, PostgreSQL
+synchronous commits. Writers take turns: a writing transaction starts by taking the lock, so that
+the data it reads cannot change until it commits.
 """
 
 import os
@@ -39,9 +39,9 @@ from senyum_central.store.schema import (
     VERSION,
 )
 
-FETCH = 500  # rows of a long answer at a time
-BUSY_S = 3.0  # how long another's lock is waited for at a time; SIGTERM waits no longer either
-# A receiver whose machine died must not hold the others' turn for hours.
+FETCH = 500  # rows fetched at a time
+BUSY_S = 3.0  # how long to wait for a lock at a time; also bounds the delay of SIGTERM
+# The lock of a receiver whose machine died must not block the others for hours.
 _SESSION = (
     "SET idle_in_transaction_session_timeout = '60s'",
     "SET tcp_keepalives_idle = 30",
@@ -49,7 +49,7 @@ _SESSION = (
     "SET tcp_keepalives_count = 3",
     "SET client_min_messages = warning",
 )
-# A server whose machine or network died is noticed within a minute.
+# A lost connection to the server is detected within a minute.
 _LIBPQ: dict[str, float] = {
     "connect_timeout": 5,
     "keepalives_idle": 30,
@@ -60,14 +60,14 @@ _LIBPQ: dict[str, float] = {
 
 
 def is_url(where: Path | str) -> bool:
-    """Tell a server's address from a file."""
+    """Return whether this is a server address rather than a file."""
     return isinstance(where, str) and "://" in where
 
 
 def parse_url(address: str) -> URL:
-    """Read `postgresql://[USER@]HOST[:PORT]/DATABASE[?OPTION=…]`; StoreUnusable where it is none.
+    """Read `postgresql://[USER@]HOST[:PORT]/DATABASE[?OPTION=…]`; StoreUnusable if invalid.
 
-    A password in it is refused: whoever lists the processes of the machine would read it.
+    A password in it is rejected, because every user could read it in the process list.
     """
     try:
         url = make_url(address)
@@ -88,11 +88,11 @@ def parse_url(address: str) -> URL:
 
 
 class Database:
-    """The connection. Used by one thread; every method raises StoreAway or RowRejected.
+    """The connection. Single-threaded; every method raises StoreUnavailable or RowRejected.
 
-    It is made when it is needed. After a failure the next use begins with a new one, and one that
-    broke meanwhile is replaced by the pool. StoreUnusable, raised by the constructor only, is a
-    StoreError that the caller can correct. With `read_only` nothing is created, changed or locked.
+    It is opened when needed, and replaced after a failure. Only the constructor raises
+    StoreUnusable, a StoreError that the caller can correct. With `read_only` nothing is created,
+    changed or locked.
     """
 
     def __init__(
@@ -149,11 +149,11 @@ class Database:
         return self._execute(statement, values or None)
 
     def rows(self, statement: Executable, **values: Any) -> list[Any]:
-        """Return all that a query found."""
+        """Return all rows of a query."""
         return list(self._execute(statement, values))
 
     def stream(self, statement: Executable, **values: Any) -> Iterator[Any]:
-        """Yield what a query finds, a part at a time; inside `snapshot`."""
+        """Yield the rows of a query, fetched in parts; inside `snapshot`."""
         yield from self._execute(statement, values, yield_per=FETCH)
 
     def one(self, statement: Executable, **values: Any) -> Any:
@@ -172,21 +172,21 @@ class Database:
             raise self._error(error, "used with these data") from error
 
     def put(self, table: Table) -> postgresql.Insert | sqlite.Insert:
-        """Return an INSERT that can say what becomes of a row that is there."""
+        """Return an INSERT that supports ON CONFLICT in this database."""
         return postgresql.insert(table) if self.server else sqlite.insert(table)
 
     def put_new(self, table: Table, **values: Any) -> bool:
-        """Insert a row unless one of its key is there; returns whether it was news."""
+        """Insert a row unless its key exists; return whether it was inserted."""
         put = self.put(table).on_conflict_do_nothing().returning(literal(1))
         return self.run(put, values).fetchone() is not None
 
     def _error(self, error: Exception, what: str) -> StoreError:
-        text = f"{self.label}: the store cannot be {what}: {faults.said(error)}"
+        text = f"{self.label}: the store cannot be {what}: {faults.error_text(error)}"
         return faults.kind(error)(text)
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """Raise whatever the library raises as StoreAway or RowRejected, in one line."""
+        """Convert library errors to StoreUnavailable or RowRejected with a one-line message."""
         try:
             yield
         except SQLAlchemyError as error:
@@ -206,35 +206,35 @@ class Database:
                 with self._errors(what):
                     yield
             except StoreUnavailable:
-                # A file is opened again too: its disk may have been mounted again.
+                # A file is reopened too, because its disk may have been remounted.
                 connection.invalidate()
                 raise
             finally:
                 self._connection = None
 
     def reading(self) -> AbstractContextManager[None]:
-        """Read inside: in the transaction if there is one, else each statement by itself."""
+        """Allow reading inside: in the open transaction, or else each statement separately."""
         return self._connected("read")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that is written inside is durable on a normal exit, and gone on any other."""
+        """Commit durably on a normal exit, and roll back on any other."""
         with self._connected("written"):
             try:
                 self._begin()
                 yield
                 self.connection.exec_driver_sql("COMMIT")
             except BaseException:
-                # Where a full disk or a lost server ended the transaction, this fails too.
+                # Fails too if a full disk or a lost server has already ended the transaction.
                 with suppress(SQLAlchemyError):
                     self.connection.exec_driver_sql("ROLLBACK")
                 raise
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Inside a transaction: what is written inside is undone unless the exit is a normal one.
+        """Inside a transaction: undo the writes inside unless the exit is normal.
 
-        The transaction goes on in both cases.
+        The transaction continues in both cases.
         """
         with self._errors("written"):
             self.connection.exec_driver_sql("SAVEPOINT attempt")
@@ -250,7 +250,7 @@ class Database:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All that is read inside is of one moment; nothing can be written."""
+        """Read a consistent snapshot; writing is not possible."""
         with self._connected("read"):
             how = " ISOLATION LEVEL REPEATABLE READ READ ONLY" if self.server else ""
             self.connection.exec_driver_sql(f"BEGIN{how}")
@@ -273,7 +273,7 @@ class Database:
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
-        """Tell what nobody can use as a store from a disk that fails or a server that is down."""
+        """Distinguish an unusable store from a failing disk or an unavailable server."""
         try:
             yield
         except StoreUnusable:
@@ -326,7 +326,7 @@ class Database:
             )
 
     def _prepare_session(self, connection: Any, _record: object) -> None:
-        """Prepare each connection that the pool makes."""
+        """Configure each new connection of the pool."""
         cursor = connection.cursor()
         if not self.server:
             cursor.execute("PRAGMA synchronous = FULL")
@@ -335,7 +335,7 @@ class Database:
             cursor.execute(statement)
         if self._read_only:
             cursor.execute("SET default_transaction_read_only = on")
-        # An event is acknowledged after its commit: that has to be on the disk.
+        # An event is acknowledged after its commit, which must be durable.
         elif cursor.execute("SHOW synchronous_commit").fetchone() == ("off",):
             cursor.execute("SET synchronous_commit = on")
 
@@ -348,12 +348,12 @@ def _file_url(path: Path, *, read_only: bool) -> URL:
     with suppress(OSError):
         read_only_disk = os.statvfs(path).f_flag & os.ST_RDONLY
         if read_only_disk and not path.with_name(f"{path.name}-wal").exists():
-            query["immutable"] = "1"  # else SQLite has to make a file beside it
+            query["immutable"] = "1"  # else SQLite has to create a file next to it
     return URL.create("sqlite", database=path.absolute().as_uri(), query=query)
 
 
 def _touch(path: Path) -> None:
-    """Make the file, for its owner only: SQLite gives its other files the mode of this one."""
+    """Create the file with mode 0600, which SQLite also uses for its other files."""
     try:
         check_replaceable(path)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))

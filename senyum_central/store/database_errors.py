@@ -1,7 +1,7 @@
-"""What an error of the database means: wait, set this message aside, or ask the caller. Pure.
+"""Classify database errors: wait, reject one message, or report a usage error. Pure.
 
-Waiting is the rule. Only what one row of data causes, in a server that works, is that row's fault;
-and only at the start is somebody there to correct an address, a password or a right.
+The default is to wait. An error counts as that of a row only if the data of the row caused it, and
+as a usage error (address, password, permission) only at the start.
 """
 
 import errno
@@ -18,7 +18,7 @@ from sqlalchemy.exc import (
 
 from edge.errors import RowRejected, StoreError, StoreUnavailable, StoreUnusable
 
-# A value that no column takes, a constraint, a type, a size that the database has a limit for.
+# Invalid values, violated constraints, types, and size limits.
 _ROW_STATES = ("22", "23", "42804", "54")
 _ROW_SQLITE = frozenset(
     {
@@ -28,17 +28,17 @@ _ROW_SQLITE = frozenset(
         sqlite3.SQLITE_TOOBIG,
     }
 )
-# What a driver raises for a value before the database has seen it.
+# Errors of the driver for a value that it cannot send.
 ROW_ERRORS = (OverflowError, UnicodeError)
 
-# What makes a place unusable until the caller names another or corrects it.
+# Errors that persist until the caller corrects the location.
 _CALLERS_ERRNO = frozenset(
     {errno.EACCES, errno.EINVAL, errno.EISDIR, errno.ENOENT, errno.ENOTDIR, errno.EPERM}
 )
 _CALLERS_SQLITE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_PERM})
-# A password, a role, a database, a schema or a right that is wrong.
+# Wrong password, role, database, schema or permission.
 _CALLERS_STATES = ("28", "3D", "3F", "42501")
-# What libpq says of a connection that was refused, or not even tried, has no SQLSTATE.
+# libpq messages for refused connections, which have no SQLSTATE.
 _CALLERS_LIBPQ = (
     "authentication failed",
     "certificate",
@@ -53,12 +53,12 @@ _CALLERS_LIBPQ = (
 
 
 def kind(error: Exception) -> type[StoreError]:
-    """Return what an error is while the store is in use: RowRejected, or StoreAway."""
+    """Return the class of an error while the store is in use: RowRejected or StoreUnavailable."""
     return RowRejected if _is_rows(error) else StoreUnavailable
 
 
 def kind_at_start(error: BaseException | None) -> type[StoreError]:
-    """Return what an error is while the store is opened: StoreUnusable, or StoreAway."""
+    """Return the class of an error at the start: StoreUnusable or StoreUnavailable."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, OSError):
         return StoreUnusable if cause.errno in _CALLERS_ERRNO else StoreUnavailable
@@ -72,8 +72,8 @@ def kind_at_start(error: BaseException | None) -> type[StoreError]:
     return StoreUnusable if callers else StoreUnavailable
 
 
-def said(error: Exception) -> str:
-    """Return what the database itself said, in one line."""
+def error_text(error: Exception) -> str:
+    """Return the message of the database itself in one line."""
     cause = error.orig if isinstance(error, StatementError) else error
     return " ".join(str(cause).split()) or type(cause).__name__
 
@@ -82,13 +82,13 @@ def _is_rows(error: Exception) -> bool:
     if not isinstance(error, SQLAlchemyError):
         return isinstance(error, ROW_ERRORS)
     if not isinstance(error, DBAPIError):
-        # A value that SQLAlchemy could not hand on; any other is of a connection that is gone.
+        # A value that SQLAlchemy could not pass on; otherwise the connection is lost.
         return isinstance(error, StatementError) and error.statement is not None
     if error.connection_invalidated:
         return False
     if isinstance(error.orig, sqlite3.Error):
         code = _sqlite_code(error.orig)
-        # Without a code it is the driver's: of a value that it cannot bind.
+        # Without a code the driver could not bind a value.
         return code in _ROW_SQLITE if code else not isinstance(error.orig, sqlite3.OperationalError)
     state = getattr(error.orig, "sqlstate", None)
     if state is None:

@@ -1,7 +1,7 @@
-"""The central store: every genuine event once, with the exact bytes that were signed.
+"""The central store: every genuine event once, with the exact signed bytes.
 
-Several receivers may share one, in an SQLite file of their machine or on a PostgreSQL server: the
-chain is judged inside the writing transaction, and writers take turns.
+Several receivers may share a store, in an SQLite file on one machine or on a PostgreSQL server. The
+chain is checked inside the writing transaction, and writers take turns.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from senyum_central.store.time_correction import TimeCorrection
 from senyum_central.store.unit_renames import UnitRename, record_rename
 from senyum_central.store.unknown_events import UnknownEvent
 
-_ARRIVALS = 5000  # events that are read at a time
+_ARRIVALS = 5000  # events read at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class NamedHead:
-    """What a state or health said of its unit's chain, and the signed message that says so."""
+    """The chain head named by a state or health, with the signed message."""
 
     unit: str
     sequence: int
@@ -53,8 +53,8 @@ class NamedHead:
 class Store:
     """An SQLite file, or a PostgreSQL database by its address (see `database.parse_url`).
 
-    Used by one thread; every method raises StoreError, as `Database` does. Of refused messages the
-    newest `refused_kept` are held, the others counted.
+    Single-threaded; every method raises StoreError as `Database` does. The newest `refused_kept`
+    rejected messages are kept, the others only counted.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Store:
 
     @contextmanager
     def batch(self, entries: Iterable[ChainEntry] = ()) -> Iterator[None]:
-        """All that is written inside is durable on a normal exit, and gone on any other.
+        """Commit durably on a normal exit, and roll back on any other.
 
-        `entries` are events that will be looked at: they are fetched together.
+        `entries` are the events whose neighbours will be needed; they are fetched together.
         """
         try:
             with self.database.transaction():
@@ -99,9 +99,9 @@ class Store:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Inside a batch: all that is written inside is kept on a normal exit, else undone.
+        """Inside a batch: undo the writes inside unless the exit is normal.
 
-        The batch goes on in both cases.
+        The batch continues in both cases.
         """
         try:
             with self.database.savepoint():
@@ -140,7 +140,7 @@ class Store:
     # --- inside a batch -------------------------------------------------------------------
 
     def neighbours(self, entry: ChainEntry) -> Neighbours:
-        """Return what is stored around `entry`."""
+        """Return the stored neighbours of `entry`."""
         return self._active_cache.neighbours(entry)
 
     def head(self, unit: str, sequence: int) -> str | None:
@@ -170,7 +170,7 @@ class Store:
         self._active_cache.add(entry, row)
 
     def add_unknown_event(self, event: UnknownEvent, received_at: str) -> bool:
-        """Keep an event of a event contract; returns whether it is news."""
+        """Store an event of an unknown type; return whether it is new."""
         return self.database.put_new(
             LATER,
             digest=event.digest,
@@ -183,34 +183,34 @@ class Store:
         )
 
     def drop_unknown_event(self, digest: str) -> None:
-        """Remove an event of a event contract that is stored as an event by now."""
+        """Remove an unknown event that has been stored as an event."""
         self.database.run(
             delete(LATER).where(LATER.c.digest == bindparam("which")), {"which": digest}
         )
 
     def record_clock(self, event: AttendanceEvent | AuditEvent) -> None:
-        """Note a genuine event's clock, and what an anchor says about others' times."""
+        """Record the clock of a genuine event, and correct times if it is an anchor."""
         assert self._dating is not None, "only inside a batch"
         self._dating.record(event)
 
     def record_rename(self, event: AttendanceEvent | AuditEvent) -> UnitRename | None:
-        """Note where a chain goes on under another name; return the move, if the event is one."""
+        """Record the rename if the event is one, and return it."""
         return record_rename(self.database, event)
 
     def add_rejection(self, rejection: Rejection, now: str) -> bool:
-        """Keep a refused message; the same one again only counts. Returns whether it is news."""
+        """Store a rejected message, or count a repeated one; return whether it is new."""
         return self._refused.add(rejection, now)
 
     def count_rejection(self, rejection: Rejection) -> None:
-        """Count a refused message without keeping it."""
+        """Count a rejected message without storing it."""
         self._refused.count(rejection.flaw, 1)
 
     def drop_rejection(self, rejection: Rejection) -> None:
-        """Remove a refused message that has been accepted since."""
+        """Remove a rejected message that has been accepted since."""
         self._refused.remove(rejection)
 
     def record_head(self, head: NamedHead, now: str) -> None:
-        """Remember the chain head of a state or health, unless a event one is known."""
+        """Store the chain head of a state or health, unless a later one is known."""
         insert = self.database.put(HEAD)
         values = {
             "unit": head.unit,
@@ -224,7 +224,7 @@ class Store:
             insert.on_conflict_do_update(
                 index_elements=["unit"],
                 set_={name: insert.excluded[name] for name in values if name != "unit"},
-                # The same number again is a event proof of it.
+                # The same number again is a later proof of it.
                 where=insert.excluded.sequence >= HEAD.c.sequence,
             ),
             values,
@@ -232,22 +232,22 @@ class Store:
         self._active_cache.set_head(head.unit, head.sequence, head.digest)
 
     def record_key_file(self, path: Path, now: str) -> None:
-        """Remember which key set this receiver uses; `export` verifies with it by default."""
+        """Record the receiver's key set, which `export` uses by default."""
         with self.database.transaction():
             self.database.run(delete(KEY_FILE))
             row = {"path": str(path.resolve()), "noted_at": now}
             self.database.run(KEY_FILE.insert(), row)
 
     def record_fork(self, unit: str, sequence: int, digest: str, why: str, now: str) -> bool:
-        """Remember a fork; returns whether it is news."""
+        """Record a fork; return whether it is new."""
         return self.database.put_new(
             FORK, unit=unit, sequence=sequence, digest=digest, why=why, found_at=now
         )
 
     def record_gaps(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
-        """Remember which numbers are missing and which gaps were filled; returns what is news.
+        """Record missing numbers and filled gaps; return the changes.
 
-        Other receivers may have noted some of it, and events may have come meanwhile.
+        Other receivers may have recorded some of them, and events may have arrived meanwhile.
         """
         self._active_cache.flush()
         return self._missing.record(overdue, healed, now)
@@ -259,7 +259,7 @@ class Store:
         return self._missing.stored_ranges(wanted)
 
     def missing_ranges(self, wanted: Gaps) -> dict[str, list[Gap]]:
-        """Return what is missing inside of gaps: neither stored nor given under another name."""
+        """Return the numbers inside gaps that are neither stored nor used under another name."""
         return self._missing.missing_ranges(wanted)
 
     def open_gaps(self) -> dict[str, list[Gap]]:
@@ -267,20 +267,20 @@ class Store:
         return self._missing.open_gaps()
 
     def count_renames(self) -> int:
-        """Return how many moves are known: whether it is worth asking where they lead."""
+        """Return the number of known renames."""
         with self.database.reading():
             return int(self.database.one(select(func.count()).select_from(MOVE)) or 0)
 
     def numbers_under_other_names(self) -> dict[str, list[Gap]]:
-        """Return for each unit the numbers of its chain that it gave under other names."""
+        """Return for each unit the numbers of its chain that it used under other names."""
         return self._missing.numbers_under_other_names()
 
     def chain_statuses(self) -> dict[str, ChainStatus]:
-        """Return what is stored, missing and reported of every unit that was ever heard of."""
+        """Return the stored, missing and reported numbers of every known unit."""
         return self._missing.chain_statuses()
 
     def corrected_times(self, unit: str) -> dict[int, str]:
-        """Return the time that an anchor gave each event of no certain time, by its number."""
+        """Return the corrected times of events with an unsynchronized clock, by number."""
         query = select(UNDATED.c.sequence, UNDATED.c.corrected).where(
             UNDATED.c.unit == unit, UNDATED.c.corrected.is_not(None)
         )
@@ -288,14 +288,15 @@ class Store:
             return dict(self.database.rows(query))
 
     def rejections(self, *flaws: str) -> Iterator[Rejection]:
-        """Yield the refused messages with one of these flaws, in the order of receipt.
+        """Yield the rejected messages with one of these flaws, in the order of receipt.
 
-        One at a time, and each may be forgiven on the way: all of them may not fit into memory.
+        They are read one at a time, because all of them may not fit into memory. Each may be
+        dropped while iterating.
         """
         return self._refused.with_flaws(flaws)
 
     def unknown_events(self) -> list[UnknownEvent]:
-        """Return the events of event contracts."""
+        """Return the stored events of unknown types."""
         names = ("unit", "sequence", "digest", "type", "topic", "jws")
         with self.database.reading():
             rows = self.database.rows(

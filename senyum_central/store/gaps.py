@@ -37,7 +37,7 @@ class Gap:
         return Gap(first, last) if first <= last else None
 
     def minus(self, others: Iterable["Gap"]) -> "list[Gap]":
-        """Return what is left when the numbers of `others` are taken out, ascending."""
+        """Return the numbers that are not in `others`, ascending."""
         return list(subtract([self], sorted(others)))
 
 
@@ -73,7 +73,7 @@ def filled_gaps(gaps: Iterable[Gap], missing: Iterable[Gap]) -> Iterator[Gap]:
 
 
 def describe_gaps(gaps: Sequence[Gap], state: str = "missing") -> str:
-    """Return that these are missing, as a sentence: each range of a few, the extent of many."""
+    """Return a sentence that these are missing: each of a few ranges, or the extent of many."""
     if len(gaps) == 1:
         return str(gaps[0]).replace("missing", state)
     count = sum(len(gap) for gap in gaps)
@@ -85,11 +85,11 @@ def describe_gaps(gaps: Sequence[Gap], state: str = "missing") -> str:
 
 @dataclass(frozen=True, slots=True)
 class ChainStatus:
-    """What the store knows of one unit's numbers."""
+    """The numbers of one unit according to the store."""
 
     highest: int = 0  # the last number stored, or named by a state or health
     missing: tuple[Gap, ...] = ()  # holes in 1 to `highest`
     reported: tuple[Gap, ...] = ()  # reported and not healed
     under_other_names: tuple[
         Gap, ...
-    ] = ()  # given under other names; told only where numbers are not stored
+    ] = ()  # used under other names; only numbers that are not stored

@@ -1,7 +1,7 @@
-"""Which numbers a store does not hold, and which of them were reported.
+"""Find numbers missing from the store, and record the reported gaps.
 
-Each question is one statement, for all units and all gaps at once, and answers in ranges: what it
-costs grows with the gaps and with the events inside them, never with the numbers between.
+Each query is one statement for all units and gaps, and returns ranges: its cost grows with the gaps
+and the events inside them, not with the numbers between.
 """
 
 import json
@@ -18,11 +18,11 @@ from senyum_central.store.gaps import ChainStatus, Gap, subtract
 from senyum_central.store.schema import GAP, HEAD
 from senyum_central.store.unit_renames import load_numbers_under_other_names
 
-# What is reported within this time of another open gap of the unit belongs to the same outage.
+# A gap reported within this time of another open gap of the unit belongs to the same outage.
 SAME_OUTAGE = timedelta(hours=1)
 Gaps = Mapping[str, Sequence[Gap]]  # by unit, ascending
 _Run = tuple[str, int, int]
-_ALL = Gap(1, 1)  # of a unit: what is asked does not depend on the numbers
+_ALL = Gap(1, 1)  # for queries that do not depend on the numbers
 
 # The holes between neighbouring numbers, 1 being the first that is expected.
 _HOLES = text("""
@@ -37,7 +37,7 @@ _HIGHEST = text(
     " (SELECT unit, sequence FROM event UNION ALL SELECT unit, sequence FROM later) AS known"
     " GROUP BY unit"
 )
-# What is asked about, each run of numbers looked up in the index by itself.
+# The requested ranges, each looked up in the index separately.
 _RUNS = """WITH run AS (
     SELECT key AS place, json_extract(value, '$[0]') AS unit,
         json_extract(value, '$[1]') AS first, json_extract(value, '$[2]') AS last
@@ -68,7 +68,7 @@ SELECT place, min(sequence), max(sequence) FROM (
     FROM known
 ) AS parts GROUP BY place, part ORDER BY 1, 2
 """
-# The open gaps that have numbers of a run. They do not overlap: one may begin before the run.
+# The open gaps that overlap a run. They do not overlap each other; one may begin before the run.
 _REPORTED = """
 SELECT gap.unit, gap.first, gap.last, outage
     FROM run CROSS JOIN gap WHERE gap.unit = run.unit
@@ -80,7 +80,7 @@ UNION SELECT gap.unit, gap.first, gap.last, outage
         AND other.healed_at IS NULL AND other.first < run.first)
 ORDER BY 2
 """
-# The outage of an open gap that was reported lately.
+# The outage of a recently reported open gap.
 _CURRENT = """
 SELECT run.unit, (SELECT outage FROM gap WHERE gap.unit = run.unit
     AND healed_at IS NULL AND reported_at > :lately ORDER BY gap.first LIMIT 1) FROM run
@@ -94,7 +94,7 @@ THIS_GAP = (
 
 @dataclass(frozen=True, slots=True)
 class _OpenGap:
-    """A gap that is open."""
+    """An open gap with its outage."""
 
     gap: Gap
     outage: str
@@ -102,17 +102,17 @@ class _OpenGap:
 
 @dataclass(frozen=True, slots=True)
 class GapChange:
-    """What became of a unit's missing numbers, to be said once."""
+    """A change of a unit's missing numbers, reported once."""
 
     unit: str
     gaps: tuple[Gap, ...]  # ascending
     outage: str
-    healed: bool  # no longer missing, else missing since
-    ongoing: bool  # the outage was said before, and is not over
+    healed: bool  # no longer missing; otherwise newly missing
+    ongoing: bool  # the outage was reported before and is not over
 
 
 class MissingEvents:
-    """The questions. Those that only read need no transaction; `note` is for inside one."""
+    """The queries. Reading needs no transaction; call `record` inside one."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -120,7 +120,7 @@ class MissingEvents:
     def _query(
         self, query: str, of_server: str, wanted: Gaps, **more: str
     ) -> tuple[list[_Run], list[Any]]:
-        """Ask about all gaps in one statement; returns what was asked about and the answer."""
+        """Run one statement for all gaps; return the requested ranges and the rows."""
         runs = [(unit, gap.first, gap.last) for unit, gaps in wanted.items() for gap in gaps]
         if not runs:
             return runs, []
@@ -138,7 +138,7 @@ class MissingEvents:
             yield runs[place][0], Gap(first, last)
 
     def missing_ranges(self, wanted: Gaps) -> dict[str, list[Gap]]:
-        """Return what is missing inside of gaps: neither stored nor given under another name."""
+        """Return the numbers inside gaps that are neither stored nor used under another name."""
         if not any(wanted.values()):
             return {}
         present: dict[str, list[Gap]] = defaultdict(list)
@@ -152,7 +152,7 @@ class MissingEvents:
         return {unit: gaps for unit, gaps in left.items() if gaps}
 
     def numbers_under_other_names(self) -> dict[str, list[Gap]]:
-        """Return for each unit the numbers that it gave under other names."""
+        """Return for each unit the numbers that it used under other names."""
         with self._db.reading():
             return load_numbers_under_other_names(self._db)
 
@@ -166,12 +166,12 @@ class MissingEvents:
         return found
 
     def _recent_outages(self, units: Iterable[str], lately: str) -> dict[str, str]:
-        """Return the outage of each unit that a gap was reported of lately and is open."""
+        """Return the outage of each unit with a recently reported open gap."""
         _, rows = self._query(_CURRENT, _CURRENT, {unit: [_ALL] for unit in units}, lately=lately)
         return {unit: outage for unit, outage in rows if outage is not None}
 
     def _open_outages(self, outages: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return those outages, by unit, of which a gap is open."""
+        """Return the outages, by unit, with an open gap."""
         found = set()
         for unit, began in outages:
             query = select(GAP.c.first).where(
@@ -184,7 +184,7 @@ class MissingEvents:
         return found
 
     def chain_statuses(self) -> dict[str, ChainStatus]:
-        """Return what is stored, missing and reported of every unit that was ever heard of."""
+        """Return the stored, missing and reported numbers of every known unit."""
         missing: dict[str, list[Gap]] = defaultdict(list)
         with self._db.reading():
             for unit, first, last in self._db.rows(_HOLES):
@@ -207,9 +207,9 @@ class MissingEvents:
         }
 
     def record(self, overdue: Gaps, healed: Gaps, now: datetime) -> list[GapChange]:
-        """Remember which numbers are missing and which gaps were filled; returns what is news.
+        """Record missing numbers and filled gaps; return the changes.
 
-        Other receivers may have noted some of it, and events may have come meanwhile.
+        Other receivers may have recorded some of them, and events may have arrived meanwhile.
         """
         at = now.isoformat(timespec="milliseconds")
         lately = (now - SAME_OUTAGE).isoformat(timespec="milliseconds")
@@ -241,7 +241,7 @@ class MissingEvents:
         ]
 
     def _overlapping(self, wanted: Gaps) -> dict[str, list[_OpenGap]]:
-        """Return the open gaps that have numbers of these."""
+        """Return the open gaps that overlap these."""
         _, rows = self._query(_REPORTED, _REPORTED, wanted)
         found: dict[str, list[_OpenGap]] = defaultdict(list)
         for unit, first, last, outage in rows:
@@ -264,7 +264,7 @@ class MissingEvents:
             self._db.run(GAP.update().where(THIS_GAP).values(healed_at=at), rows)
         if news:
             put = self._db.put(GAP)
-            # The same numbers may have been healed: by a move, before it was known from where.
+            # The same numbers may have been healed by a rename before its origin was known.
             columns = [column.name for column in GAP.c if not column.primary_key]
             put = put.on_conflict_do_update(
                 index_elements=GAP.primary_key.columns,

@@ -1,7 +1,6 @@
-"""Reads what is stored, for those who take it elsewhere: by unit, by number, by time.
+"""Read stored events by unit, number and time, without verifying them.
 
-Nothing here is verified: `senyum_central.evidence.row_check` does that. Columns only
-say where to look.
+`senyum_central.evidence.row_check` verifies the rows; the columns are only used to find them.
 """
 
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ from senyum_central.store.schema import (
     MOVE,
 )
 
-# All that is known of a unit's chain, whichever version of the contract an event is of.
+# All events of a unit's chain, including those of unknown types.
 _CHAIN = text(
     "SELECT sequence, jws, received_at FROM event WHERE unit = :unit AND sequence BETWEEN :a AND :z"
     " UNION SELECT sequence, jws, received_at FROM later"
@@ -45,8 +44,8 @@ _AFTER = text(
     "SELECT min(sequence) FROM (SELECT sequence FROM event WHERE unit = :unit AND sequence > :n"
     " UNION ALL SELECT sequence FROM later WHERE unit = :unit AND sequence > :n) AS known"
 )
-# Where the columns say that a time lies: the first and last number in it, and those beside it. An
-# event that the unit was not sure of is where an anchor put it, or where it was received.
+# The first and last number of a period according to the columns, and the numbers next to them. An
+# event with an unsynchronized clock counts at its corrected time or at its time of receipt.
 _IN_TIME = text(
     "SELECT min(e.sequence), max(e.sequence) FROM event e LEFT JOIN undated u"
     " ON u.unit = e.unit AND u.id = e.id"
@@ -93,10 +92,10 @@ LATER_COLUMNS = ("unit", "sequence", "digest", "type", "topic", "jws", "received
 
 @dataclass(frozen=True, slots=True)
 class StoredRow:
-    """A row as the database gives it: every value may be of any type."""
+    """A row as read from the database: every value may have any type."""
 
     table: str
-    values: dict[str, Any]  # by the names of columns
+    values: dict[str, Any]  # by column name
 
     @property
     def sequence(self) -> Any:
@@ -113,14 +112,14 @@ class StoredRow:
 
 
 def shorten(value: object) -> str:
-    """Return the value of a column as text that fits into a line."""
+    """Return the value of a column as text, shortened to fit into a line."""
     text = str(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """The days `first` to `last`, both included, where each unit hangs."""
+    """The days `first` to `last`, both included, in the time zone of each unit."""
 
     first: date
     last: date
@@ -131,7 +130,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """An event of a chain as it was signed; of a damaged row every value may be of any type."""
+    """A signed event of a chain; in a damaged row every value may have any type."""
 
     sequence: int
     jws: Any
@@ -140,7 +139,7 @@ class ChainLink:
 
 @dataclass(frozen=True, slots=True)
 class ChainEvidence:
-    """What is stored as the signed state or health that names the end of a chain."""
+    """The stored state or health that names the end of a chain."""
 
     sequence: Any
     digest: Any
@@ -151,7 +150,7 @@ class ChainEvidence:
 
 @dataclass(frozen=True, slots=True)
 class OpenGap:
-    """A gap that is open."""
+    """An open gap with its requests."""
 
     unit: UnitName
     gap: Gap
@@ -163,12 +162,12 @@ class OpenGap:
 
 @lru_cache(maxsize=64)
 def zone_or_utc(name: str) -> ZoneInfo:
-    """Return a zone by name, UTC where this machine's tzdata has none of that name."""
+    """Return a time zone by name, or UTC if this machine's tzdata does not contain it."""
     return find_zone(name) or ZoneInfo("UTC")
 
 
 def parse_unit(source: object) -> UnitName | None:
-    """Return the unit that a column names; None for anything else."""
+    """Return the unit named by a column, or None if it is invalid."""
     try:
         return UnitName.from_source(source) if isinstance(source, str) else None
     except ValueError:
@@ -176,26 +175,26 @@ def parse_unit(source: object) -> UnitName | None:
 
 
 class EventReader:
-    """The readers' side of a store, inside `snapshot`. What goes wrong there is a StoreError."""
+    """Reads a store, inside `snapshot`. Raises StoreError."""
 
     def __init__(self, store: Store) -> None:
         self._db = store.database
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read one moment of the store, whatever receivers write meanwhile."""
+        """Read a consistent snapshot while receivers continue to write."""
         with self._db.snapshot(), self._undecodable_text_allowed():
             yield
 
     def key_file(self) -> Path | None:
-        """Return the key set that a receiver last used with this store, if any did."""
+        """Return the key set last used by a receiver with this store, or None."""
         with self._db.reading():
             query = select(KEY_FILE.c.path).order_by(KEY_FILE.c.noted_at.desc()).limit(1)
             path = self._db.one(query)
             return Path(path) if isinstance(path, str) else None
 
     def units(self, site: str | None = None, name: str | None = None) -> list[UnitName]:
-        """Return the units that anything is stored of, perhaps of one site or of one name."""
+        """Return the units in the store, optionally of one site or name."""
         known = filter(None, map(parse_unit, self._sources()))
         return sorted(
             unit for unit in known if site in (None, unit.site) and name in (None, unit.name)
@@ -213,9 +212,9 @@ class EventReader:
             yield StoredRow(EVENT.name, dict(zip(COLUMNS, row, strict=True)))
 
     def locate(self, unit: UnitName, first: datetime, last: datetime) -> Gap | None:
-        """Return the numbers around a time, as far as the columns know; None if nothing is stored.
+        """Return the numbers around a time, according to the columns; None if nothing is stored.
 
-        An event beside the time on each side is among them, if it is stored.
+        Includes the next stored event on each side of the period.
         """
         about = {"unit": unit.source, "first": first.isoformat(), "last": last.isoformat()}
         found = [*self._db.rows(_IN_TIME, **about)[0]]
@@ -241,7 +240,7 @@ class EventReader:
     def adjacent_ranges(
         self, unit: UnitName, gap: Gap, count: int
     ) -> tuple[Gap | None, Gap | None]:
-        """Return up to `count` numbers that are stored next before and next after these."""
+        """Return ranges of up to `count` numbers at the next stored events on both sides."""
         found: list[Gap | None] = []
         for query, n, step in ((_BEFORE, gap.first, -count), (_AFTER, gap.last, count)):
             next_one = self._db.rows(query, unit=unit.source, n=n)[0][0]
@@ -253,16 +252,16 @@ class EventReader:
         return found[0], found[1]
 
     def forks(self, unit: UnitName) -> frozenset[int]:
-        """Return the numbers of which more than one thing was signed, as was noted."""
+        """Return the recorded forks of a unit."""
         query = select(FORK.c.sequence).where(FORK.c.unit == bindparam("unit"))
         return frozenset(number for (number,) in self._db.rows(query, unit=unit.source))
 
     def renames(self) -> list[tuple[Any, Any]]:
-        """Return the units and numbers at which chains go on under another name, as was noted."""
+        """Return unit and number of each recorded rename."""
         return [(unit, n) for unit, n in self._db.rows(select(MOVE.c.unit, MOVE.c.sequence))]
 
     def anchors(self, unit: UnitName, boot_id: str) -> list[int]:
-        """Return the numbers of the anchors of a boot, as was noted."""
+        """Return the numbers of the recorded anchors of a boot."""
         query = select(ANCHOR.c.sequence).where(
             ANCHOR.c.unit == bindparam("unit"), ANCHOR.c.boot_id == bindparam("boot")
         )
@@ -270,12 +269,12 @@ class EventReader:
         return [number for (number,) in rows if type(number) is int]
 
     def chain(self, unit: UnitName, gap: Gap) -> Iterator[ChainLink]:
-        """Yield what is stored of these numbers, in order."""
+        """Yield the stored events of these numbers, in order."""
         for row in self._db.stream(_CHAIN, unit=unit.source, a=gap.first, z=gap.last):
             yield ChainLink(*row)
 
     def neighbours(self, unit: UnitName, gap: Gap) -> tuple[list[ChainLink], list[ChainLink]]:
-        """Return the events stored next before and next after these numbers."""
+        """Return the next stored events before and after these numbers."""
         found = []
         for query, n in ((_BEFORE, gap.first), (_AFTER, gap.last)):
             number = self._db.rows(query, unit=unit.source, n=n)[0][0]
@@ -290,7 +289,7 @@ class EventReader:
         return ChainEvidence(*rows[0]) if rows else None
 
     def open_gaps(self) -> Iterator[OpenGap | str]:
-        """Yield the gaps that are open; of a damaged row what is wrong with it."""
+        """Yield the open gaps; for a damaged row a description of the defect."""
         names = ("unit", "first", "last", "reported_at", "asked", "answer", "given_up_at")
         query = select(*(GAP.c[name] for name in names)).where(GAP.c.healed_at.is_(None))
         kinds = (int, int, str, int, str | None, str | None)
@@ -306,7 +305,7 @@ class EventReader:
 
     @contextmanager
     def _undecodable_text_allowed(self) -> Iterator[None]:
-        """Read text that is not UTF-8, which SQLite stores like any other."""
+        """Allow text that is not UTF-8, which SQLite can contain."""
         driver = self._db.connection.connection.driver_connection
         if self._db.server or driver is None:
             yield

@@ -1,4 +1,4 @@
-"""What was not accepted: kept, since a later key set or program may accept it, and bounded."""
+"""Rejected messages: a bounded number is kept, because a later key set may accept them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, delete, func, select
 from senyum_central.store.database import Database
 from senyum_central.store.schema import REFUSED, REFUSED_BEFORE
 
-# Whoever may publish can be refused as often as they like: without a bound they fill the disk.
+# Bounds the disk space, because anyone with publish permission can cause rejections.
 REJECTIONS_KEPT = 10_000
 _OVER = 0.01  # share of the limit that may be kept beyond it for a while
 _TOPIC_KEPT = 256  # characters, more than any topic of the contract has
@@ -18,7 +18,7 @@ _WHY_KEPT = 500  # characters
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A message that was not accepted."""
+    """A rejected message."""
 
     topic: str
     flaw: str
@@ -31,7 +31,7 @@ class Rejection:
     def from_message(
         cls, topic: str, flaw: str, why: str, payload: bytes, keep: int
     ) -> "Rejection":
-        """Describe a message; of its payload only the first `keep` bytes are held."""
+        """Describe a message; only the first `keep` bytes of the payload are kept."""
         return cls(
             _storable(topic[:_TOPIC_KEPT]),
             flaw,
@@ -43,14 +43,14 @@ class Rejection:
 
 
 def _storable(words: str) -> str:
-    """Return a stranger's text as both databases take it."""
+    """Return untrusted text in a form that both databases accept."""
     return words.replace("\0", "�").encode("utf-8", "replace").decode("utf-8")
 
 
 class RejectionStore:
-    """The refused messages of one store: the newest `limit`, and a count of the others.
+    """The rejected messages of a store: the newest `limit`, and a count of the others.
 
-    The methods that write are for inside a transaction.
+    Call the writing methods inside a transaction.
     """
 
     def __init__(self, db: Database, limit: int) -> None:
@@ -59,7 +59,7 @@ class RejectionStore:
         self._added_since_check = limit  # kept since it was last looked how many there are
 
     def add(self, rejection: Rejection, now: str) -> bool:
-        """Keep a message; the same one again only counts. Returns whether it is news."""
+        """Store a message, or count a repeated one; return whether it is new."""
         again = REFUSED.update().where(_same(rejection))
         if self._db.run(again.values(times=REFUSED.c.times + 1, last_at=now)).rowcount:
             return False
@@ -85,7 +85,7 @@ class RejectionStore:
         self._db.run(delete(REFUSED).where(_same(rejection)))
 
     def with_flaws(self, flaws: Sequence[str]) -> Iterator[Rejection]:
-        """Yield those with one of these flaws, one at a time, in the order of receipt."""
+        """Yield the messages with one of these flaws, one at a time, in the order of receipt."""
         names = ("topic", "flaw", "why", "payload", "size", "sha256")
         query = (
             select(REFUSED.c.number, *(REFUSED.c[name] for name in names))
@@ -103,7 +103,7 @@ class RejectionStore:
             yield Rejection(*found)
 
     def count(self, flaw: str, times: int) -> None:
-        """Count messages that are not kept."""
+        """Count messages that are not stored."""
         put = self._db.put(REFUSED_BEFORE)
         more = {"times": REFUSED_BEFORE.c.times + put.excluded.times}
         self._db.run(

@@ -1,10 +1,10 @@
-"""What anchors say about events that were dated by a clock that nobody disciplined.
+"""Correct the times of events that were signed with an unsynchronized clock.
 
-A unit that starts without a time service signs events all the same, with the time it believes,
-and says `unsynchronized`. Once its clock is set it says one moment on both its clocks: an anchor
-(`clock-anchor`). The time since then or until then, on the clock that nobody can set, gives every
-such event of that boot a corrected time. It is stored beside the event, never in it: what was
-signed stays as it was. Of several anchors the nearest counts; they may come in any order.
+A unit without a synchronized clock signs events with its own time and the state `unsynchronized`.
+Once the clock is synchronized it records one moment on both clocks, an anchor (`clock-anchor`). The
+difference on the monotonic clock gives each such event of that boot a corrected time. It is stored
+next to the event, because a signed event does not change. The nearest of several anchors counts;
+they may arrive in any order.
 """
 
 from collections.abc import Iterable
@@ -26,14 +26,14 @@ _WAITING = 1000  # rows that wait to be written together; a whole store may be g
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """One moment on both clocks of a unit."""
+    """One moment on both clocks of a unit: monotonic and UTC."""
 
     monotonic_ns: int
     utc: datetime  # aware
 
     @classmethod
     def from_event(cls, event: AuditEvent) -> Self | None:
-        """Read an anchor; None where the event is none, or contradicts itself."""
+        """Return the anchor of an event, or None if it is not a valid anchor."""
         detail, clock = event.data.detail, event.data.clock
         if (
             event.data.code is not AuditCode.CLOCK_ANCHOR
@@ -42,7 +42,7 @@ class Anchor:
         ):
             return None
         monotonic_ns, utc = (detail.get(name) for name in OF_ANCHOR)
-        # What is there is of the form that the model demands of it.
+        # The model has checked the format of present values.
         if not isinstance(monotonic_ns, str) or not isinstance(utc, str):
             return None
         return cls(int(monotonic_ns), datetime.fromisoformat(utc))
@@ -72,7 +72,7 @@ class TimeCorrection:
         self._undated: list[dict[str, Any]] = []
 
     def record(self, event: AttendanceEvent | AuditEvent) -> None:
-        """Take in a genuine event, inside the transaction that stores it."""
+        """Record a genuine event, inside the transaction that stores it."""
         anchor = Anchor.from_event(event) if isinstance(event, AuditEvent) else None
         clock = event.data.clock
         if anchor is not None:
@@ -92,13 +92,13 @@ class TimeCorrection:
                 self.flush()
 
     def flush(self) -> None:
-        """Write the events of no certain time; one that is there stays as it is."""
+        """Write the collected events; existing rows stay unchanged."""
         rows, self._undated = self._undated, []
         if rows:
             self._db.run(self._db.put(UNDATED).on_conflict_do_nothing(), rows)
 
     def _anchor(self, event: AttendanceEvent | AuditEvent, anchor: Anchor) -> None:
-        """Store an anchor, and date all events of its boot anew."""
+        """Store an anchor, and recompute the times of all events of its boot."""
         unit, boot_id = event.source, event.data.clock.boot_id
         self.flush()
         self._db.put_new(
@@ -131,7 +131,7 @@ def _anchors(db: Database, unit: str, boot_id: str) -> list[Anchor]:
 
 
 def _stored(monotonic_ns: int, utc: str) -> Anchor | None:
-    """Read a row; None if its time is not one that an anchor may have."""
+    """Return the anchor of a row, or None if its time is invalid."""
     try:
         moment = datetime.fromisoformat(utc)
     except ValueError:

@@ -1,9 +1,8 @@
-"""Units that were moved: one chain under several names, each number under one of them. Pure.
+"""Renamed units: one chain under several names, each number under one of them.
 
-The first event under another name is an audit `moved`, which says what the unit was called and the
-last number of that name. So numbers before it are no gap of the new name. They are traced back,
-name by name, to where the unit went away from the new name, if it ever had that before: what is
-missing of that time is missing still.
+The first event under a new name is an audit `moved` with the previous name and its last number. The
+numbers before it are therefore not missing under the new name. They are traced back, name by name,
+to where the unit last used the new name, if it did: only numbers of that time can be missing.
 """
 
 from bisect import bisect_left
@@ -24,7 +23,7 @@ from senyum_central.store.schema import MOVE
 
 @dataclass(frozen=True, slots=True)
 class UnitRename:
-    """A name begins, or begins anew."""
+    """The start of a unit name in a chain."""
 
     unit: str  # urn:senyum:{org}:{site}:{unit}
     sequence: int  # of the `moved`, from 2
@@ -32,7 +31,7 @@ class UnitRename:
 
     @classmethod
     def from_event(cls, event: AttendanceEvent | AuditEvent) -> Self | None:
-        """Read a move; None where the event is none, or contradicts itself."""
+        """Return the rename of an event, or None if it is not a valid rename."""
         if not isinstance(event, AuditEvent) or event.data.code is not AuditCode.MOVED:
             return None
         origin, last = event.data.detail.get("from"), event.data.detail.get("last")
@@ -46,12 +45,12 @@ class UnitRename:
 
 
 def numbered_under_other_names(moves: Iterable[UnitRename], unit: str) -> list[Gap]:
-    """Return the numbers of a chain that a unit gave under other names, as far as is known."""
+    """Return the numbers that a unit used under other names, as far as known."""
     return split_by_unit(moves).get(unit, [])
 
 
 def split_by_unit(moves: Iterable[UnitRename]) -> dict[str, list[Gap]]:
-    """Return for each unit the numbers that it gave under other names, ascending, disjoint."""
+    """Return for each unit the numbers used under other names, ascending and disjoint."""
     names: dict[str, list[UnitRename]] = defaultdict(list)
     for move in sorted(moves, key=_sequence):
         names[move.unit].append(move)
@@ -61,7 +60,7 @@ def split_by_unit(moves: Iterable[UnitRename]) -> dict[str, list[Gap]]:
 
 
 def _numbers_before(move: UnitRename, names: Mapping[str, list[UnitRename]]) -> Gap:
-    """Return the numbers before a move, back to where the unit went away from that name."""
+    """Return the numbers before a rename, back to where the unit last used its new name."""
     begin, name = move.sequence, move.origin
     while name != move.unit:
         earlier = names.get(name, [])
@@ -87,7 +86,7 @@ def _sequence(move: UnitRename) -> int:
 
 
 def record_rename(db: Database, event: AttendanceEvent | AuditEvent) -> UnitRename | None:
-    """Take in a genuine event, inside the transaction that stores it; return it if it is a move."""
+    """Record the rename of a genuine event, inside the transaction that stores it."""
     move = UnitRename.from_event(event)
     if move is not None:
         db.put_new(MOVE, unit=move.unit, sequence=move.sequence, origin=move.origin)
@@ -95,6 +94,6 @@ def record_rename(db: Database, event: AttendanceEvent | AuditEvent) -> UnitRena
 
 
 def load_numbers_under_other_names(db: Database) -> dict[str, list[Gap]]:
-    """Return for each unit the numbers of its chain that it gave under other names."""
+    """Return for each unit the numbers of its chain that it used under other names."""
     rows = db.rows(select(MOVE.c.unit, MOVE.c.sequence, MOVE.c.origin))
     return split_by_unit(UnitRename(*row) for row in rows)

@@ -1,7 +1,6 @@
-"""Events of a contract that is newer than this program: kept in their place of the chain.
+"""Signed events of types that this version does not know. They keep their place in the chain.
 
-Only what its unit signed gets so far. What every version of an event has (CloudEvents' `source`
-and `type`, the number) is read, and nothing of the rest.
+Only the attributes that all versions have are read: `source`, `type` and the number.
 """
 
 import re
@@ -20,7 +19,7 @@ _SEQUENCE = re.compile(r"[0-9]{20}")
 
 @dataclass(frozen=True, slots=True)
 class UnknownEvent:
-    """An event that its unit signed, of a type that this program does not know."""
+    """A signed event of an unknown type."""
 
     unit: str
     sequence: int
@@ -31,7 +30,7 @@ class UnknownEvent:
 
 
 def parse_unknown_event(topic: str, token: str) -> UnknownEvent | None:
-    """Return what is known of a message whose payload is of no known form; None where it is none.
+    """Return the unknown event in a message, or None if it is not a valid event.
 
     The caller has verified the signature, and that the key is that of the topic's unit.
     """

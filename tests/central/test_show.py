@@ -71,7 +71,7 @@ def test_an_audit_tells_its_facts_and_nobodys_whole_id() -> None:
     unit = unit_at_12()
     lost = unit.audit(AuditCode.CAMERA_LOST, why="fro\x9bzen", tried=3)
     assert format_line(notice_of(unit, lost), ZONE).endswith(
-        "#12 audit  camera-lost: no pictures come  why fro\\x9bzen  tried 3"
+        "#12 audit  camera-lost: no frames from the camera  why fro\\x9bzen  tried 3"
     )
     erased = unit.audit(AuditCode.PERSON_ERASED, person=PERSON, version=13, digest="ab" * 32)
     said = format_line(notice_of(unit, erased), ZONE)
