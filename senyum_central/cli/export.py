@@ -20,7 +20,7 @@ from senyum_central.attendance import attendance_csv as sheet
 from senyum_central.attendance.shifts import CONTEXT
 from senyum_central.cli.store import add_store, open_store
 from senyum_central.evidence import bundle
-from senyum_central.evidence.entries import Defect, Note
+from senyum_central.evidence.entries import Defect, DefectLog, Note
 from senyum_central.evidence.reader import EvidenceReader
 from senyum_central.ingest.key_set_file import check_owner
 from senyum_central.store.queries import EventReader, OpenGap, Period
@@ -108,35 +108,37 @@ def run(args: argparse.Namespace) -> int:
             if period is None or keys is None:
                 said = _write_gaps(out, shelf, complaints)
             elif args.raw:
-                evidence = EvidenceReader(shelf, keys, period, complaints.take, _remark)
+                evidence = EvidenceReader(shelf, keys, period, complaints)
                 count = bundle.write_bundle(
-                    out, shelf, evidence, period, complaints.take, site=args.site, name=args.unit
+                    out, shelf, evidence, period, complaints, site=args.site, name=args.unit
                 )
                 said = pluralize(count, "event")
             else:
                 context = CONTEXT if args.day_start is None else timedelta(days=1)
-                evidence = EvidenceReader(
-                    shelf, keys, period, complaints.take, _remark, context=context
-                )
+                evidence = EvidenceReader(shelf, keys, period, complaints, context=context)
                 said = _write_sheet(out, evidence, period, args, numbers)
     complaints.end()
     print(said + complaints.summary(), file=sys.stderr)
     return 0 if complaints.count == 0 else 1
 
 
-class _Complaints:
+class _Complaints(DefectLog):
     """Prints each defect as a line; of many of one kind the first ones and their number."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.count = 0
         self._alike: Counter[tuple[str, str]] = Counter()
 
-    def take(self, defect: Defect) -> None:
+    def report(self, defect: Defect) -> None:
         self.count += 1
         alike = (defect.unit, str(defect.note))
         self._alike[alike] += 1
         if self._alike[alike] <= _SHOWN:
             _tell(f"{defect.note}: {defect.unit}: {defect.text}")
+
+    def remark(self, text: str) -> None:
+        _remark(text)
 
     def end(self) -> None:
         for (unit, note), count in self._alike.items():
@@ -177,7 +179,7 @@ def _write_gaps(out: BinaryIO, shelf: EventReader, complaints: _Complaints) -> s
             out.write(ascii_json(json.dumps(_as_object(loss))).encode() + b"\n")
             count += 1
         else:
-            complaints.take(Defect(Note.ALTERED, "table gap", loss))
+            complaints.report(Defect(Note.ALTERED, "table gap", loss))
     return pluralize(count, "gap")
 
 

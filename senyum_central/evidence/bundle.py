@@ -15,14 +15,14 @@ detects accidental damage and changes that no signature covers; it is not a sign
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, BinaryIO
 
 from edge.contract.envelope import MAX_BYTES
 from edge.contract.topics import TopicKind
-from senyum_central.evidence.entries import Defect, Note, UnitEvidence
+from senyum_central.evidence.entries import Defect, DefectLog, Note, UnitEvidence
 from senyum_central.evidence.reader import EvidenceReader
 from senyum_central.store.gaps import Gap
 from senyum_central.store.queries import EventReader, Period
@@ -44,7 +44,7 @@ def write_bundle(
     event_reader: EventReader,
     evidence: EvidenceReader,
     period: Period,
-    report: Callable[[Defect], None],
+    log: DefectLog,
     *,
     site: str | None = None,
     name: str | None = None,
@@ -66,7 +66,7 @@ def write_bundle(
         "site": site,
         "unit": name,
     }
-    for line in chain([header], _lines(event_reader, evidence.units(site, name), report)):
+    for line in chain([header], _lines(event_reader, evidence.units(site, name), log)):
         content = encode(line)
         hasher.update(content)
         out.write(content)
@@ -77,7 +77,7 @@ def write_bundle(
 
 
 def _lines(
-    event_reader: EventReader, units: Iterable[UnitEvidence], report: Callable[[Defect], None]
+    event_reader: EventReader, units: Iterable[UnitEvidence], log: DefectLog
 ) -> Iterator[dict[str, Any]]:
     for found in units:
         # If no event of the period is left, the events around the gap prove that.
@@ -95,7 +95,7 @@ def _lines(
                     yield line
                 else:
                     text = f"event {link.sequence}: holds no signed message, and is left out"
-                    report(Defect(Note.ALTERED, unit.source, text))
+                    log.report(Defect(Note.ALTERED, unit.source, text))
         head = None if after else event_reader.head(unit)
         if head is not None:
             line = _message("head", head.topic, head.received_at, head.jws)

@@ -54,6 +54,20 @@ class Defect:
     text: str
 
 
+@dataclass(slots=True)
+class DefectLog:
+    """Collects the defects of a period, and remarks that are not defects."""
+
+    defects: list[Defect] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def report(self, defect: Defect) -> None:
+        self.defects.append(defect)
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptEvidence:
     """A genuine attempt and its time."""

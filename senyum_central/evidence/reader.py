@@ -5,7 +5,7 @@ directions until it finds a genuine event outside the period. A row that was del
 another unit or given another time therefore leaves a gap, which is reported.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -20,6 +20,7 @@ from senyum_central.evidence.entries import (
     NOTES,
     DatedEvent,
     Defect,
+    DefectLog,
     EntryMark,
     LostDays,
     Note,
@@ -62,19 +63,19 @@ class UnitChainCheck:
         period: Period,
         place: ZoneInfo,
         apart: list[Gap],
-        report: Callable[[Defect], None],
+        log: DefectLog,
     ) -> None:
         """`apart` are the numbers that the unit used under other names."""
         self._found = found
         self._period = period
         self._place = place
         self._apart = apart
-        self._report = report
+        self._log = log
         self._begin = datetime.combine(period.first, time(), place).astimezone(UTC)
         self.end = datetime.combine(period.last + _DAY, time(), place).astimezone(UTC)
 
     def report(self, note: Note, text: str) -> None:
-        self._report(Defect(note, self._found.unit.source, text))
+        self._log.report(Defect(note, self._found.unit.source, text))
 
     def concerns_period(self, since: datetime | None, until: datetime | None) -> bool:
         """Return whether the time between two moments (None: unknown) overlaps the period."""
@@ -152,8 +153,7 @@ def latest(moments: Iterable[datetime | None]) -> datetime | None:
 class EvidenceReader:
     """Reads the evidence of a period, unit by unit. Raises StoreError.
 
-    `context` is read before and after the period without being checked. `report` receives each
-    defect, `remark` notes that are not defects.
+    `context` is read before and after the period without being checked.
     """
 
     def __init__(
@@ -161,8 +161,7 @@ class EvidenceReader:
         events: EventReader,
         keys: KeySet,
         period: Period,
-        report: Callable[[Defect], None],
-        remark: Callable[[str], None],
+        log: DefectLog,
         *,
         context: timedelta = timedelta(0),
         now: datetime | None = None,
@@ -170,8 +169,7 @@ class EvidenceReader:
         self._events = events
         self._keys = keys
         self._period = period
-        self._report = report
-        self._remark = remark
+        self._log = log
         self._now = now or datetime.now(UTC)
         begin = datetime.combine(period.first, time(), UTC)
         end = datetime.combine(period.last, time(), UTC) + _DAY
@@ -182,13 +180,15 @@ class EvidenceReader:
         """Read all units, or those of a site or name; report rows that do not belong to a unit."""
         for row in self._events.rows_without_unit():
             filed = shorten(row.values["unit"])
-            self._report(Defect(Note.ALTERED, filed, f"{row}: is not stored under a unit"))
+            self._log.report(Defect(Note.ALTERED, filed, f"{row}: is not stored under a unit"))
         known = self._events.units(site, name)
         for unit in known:
             yield self.read(unit)
         for unit in sorted(self._keys.units() - set(known)):
             if site in (None, unit.site) and name in (None, unit.name):
-                self._remark(f"{unit.source}: has a registered key, but nothing is stored of it")
+                self._log.remark(
+                    f"{unit.source}: has a registered key, but nothing is stored of it"
+                )
 
     def read(self, unit: UnitName) -> UnitEvidence:
         """Read one unit."""
@@ -272,7 +272,7 @@ class EvidenceReader:
             self._renames |= renames
             if not renames:
                 text = f"is stored as moved at event {shorten(number)}, and did not sign that"
-                self._report(Defect(Note.ALTERED, shorten(source), text))
+                self._log.report(Defect(Note.ALTERED, shorten(source), text))
         return self._renames
 
     def _numbers(self, entries: list[RowEvidence]) -> Iterator[int]:
@@ -303,7 +303,7 @@ class EvidenceReader:
         renames = self._all_renames() | _signed_renames(entries)
         place = zone_or_utc(next((entry.zone for entry in entries if entry.zone), "UTC"))
         apart = numbered_under_other_names(renames, unit.source)
-        checker = UnitChainCheck(found, self._period, place, apart, self._report)
+        checker = UnitChainCheck(found, self._period, place, apart, self._log)
         own: dict[str, tuple[Segment, Span]] = {}
         for entry, span in zip(entries, spans(entries), strict=True):
             if entry.fault is not None:
@@ -368,7 +368,7 @@ class EvidenceReader:
             checker.report(Note.UNPROVEN, f"nothing shows that event {last} is its last")
         elif newest is not None and newest < min(checker.end, self._now) - _SILENT:
             when = f"{newest:%Y-%m-%d %H:%M} UTC"
-            self._remark(f"{unit.source}: nothing it signed after {when} is stored")
+            self._log.remark(f"{unit.source}: nothing it signed after {when} is stored")
         return [] if head is None else [head]
 
     def _has_ended(self, unit: UnitName, newest: datetime | None) -> bool:

@@ -26,7 +26,7 @@ from edge.roster.people import check_number, person_id
 from edge.system.clock import ClockState
 from edge.types import Direction, Reason
 from senyum_central.attendance import attendance_csv as sheet
-from senyum_central.evidence.entries import Defect
+from senyum_central.evidence.entries import DefectLog
 from senyum_central.evidence.reader import EvidenceReader
 from senyum_central.store.gaps import Gap
 from senyum_central.store.queries import EventReader, Period
@@ -339,15 +339,15 @@ def test_many_events_are_read_a_part_at_a_time(place: Place) -> None:
     door = Door()
     messages = [door.at("2026-03-02T00:30:00").passes() for _ in range(1200)]
     fill(place, *messages, units=(door,), at="2026-03-02T18:00:00")
-    defects: list[Defect] = []
+    log = DefectLog()
     with closing(place.open()) as store:
         shelf = EventReader(store)
         with shelf.snapshot():
             day = Period(date(2026, 3, 2), date(2026, 3, 2))
-            evidence = EvidenceReader(shelf, keys_of(door), day, defects.append, lambda _: None)
+            evidence = EvidenceReader(shelf, keys_of(door), day, log)
             (found,) = evidence.units()
             assert [item.number for item in found.attempts] == list(range(1, 1201))
             assert [link.sequence for link in shelf.chain(door.name, Gap(3, 2**60))] == list(
                 range(3, 1201)
             )
-    assert defects == []
+    assert log.defects == []

@@ -16,7 +16,7 @@ from edge.contract.topics import TopicKind
 from edge.system.clock import ClockState
 from edge.types import Attempt, AuditCode, Direction, Match, Outcome, Reason
 from senyum_central.evidence import bundle
-from senyum_central.evidence.entries import Defect
+from senyum_central.evidence.entries import DefectLog
 from senyum_central.evidence.reader import EvidenceReader
 from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.message import Message, ReceivedAt
@@ -95,11 +95,11 @@ def exported(store: Store, period: Period, keys: KeySet) -> bytes:
     """Return the signed events of some days, as `export --raw` writes them of an intact store."""
     out = io.BytesIO()
     shelf = EventReader(store)
-    defects: list[Defect] = []
+    log = DefectLog()
     with shelf.snapshot():
-        evidence = EvidenceReader(shelf, keys, period, defects.append, lambda _: None)
+        evidence = EvidenceReader(shelf, keys, period, log)
         written = datetime(2026, 3, 3, tzinfo=UTC)
-        bundle.write_bundle(out, shelf, evidence, period, defects.append, written=written)
+        bundle.write_bundle(out, shelf, evidence, period, log, written=written)
     return out.getvalue()
 
 
