@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _OPEN_TIMEOUT = 3.0  # seconds; a Pi opens, configures and starts its camera in about one
-_CLOSE_TIMEOUT = 1.5  # seconds; a unit that is told to stop has two for everything
+_CLOSE_TIMEOUT = 1.5  # seconds; the whole daemon has two to stop
 _BUFFERS = 4  # one being exposed, one in the ISP, one read here, one to spare
 
 
@@ -87,7 +87,7 @@ def _in_thread(action: Callable[[], T]) -> Future[T]:
     def run() -> None:
         try:
             future.set_result(action())
-        except BaseException as error:  # noqa: BLE001 - it reaches whoever asks for the result
+        except BaseException as error:  # noqa: BLE001 - the caller receives it with the result
             future.set_exception(error)
 
     threading.Thread(target=run, name="camera-call", daemon=True).start()
@@ -132,7 +132,7 @@ def _open_picamera2(driver: Any, full_range: Any, settings: CameraSettings) -> A
                 raw=None,
                 colour_space=full_range,
                 buffer_count=_BUFFERS,
-                # No request is kept back: each read gets one that completes after it was asked.
+                # No request is kept back: each read gets one that completes after the call.
                 queue=False,
                 controls=controls,
                 display=None,

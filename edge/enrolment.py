@@ -1,8 +1,8 @@
-"""Turns photos into templates: checks each photo, reports what is wrong with it, writes the roster.
+"""Enrolment: checks photos, reports what is wrong with each, and writes the face roster.
 
 Enrolling again adds the people of the list to the roster, and replaces old photos by new ones.
-Somebody on the list without a photo keeps their earlier photos. Somebody who is not on the list
-stays; `remove_others` removes them, but only if the list and all photos are without a problem and
+People on the list without a photo keep their earlier photos. People who are not on the list
+stay; `remove_others` removes them, but only if the list and all photos are without a problem and
 the operator confirms who it is.
 
 Messages go to the operator's terminal only, because a photo's file name holds a person number.
@@ -33,7 +33,7 @@ from edge.types import Floats, QualityProblem, Yuv
 
 # What Windows, zip programs and storage boxes leave in folders; names with a dot are left out, too.
 _LITTER = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"})
-# 18 digits, the usual gaps between their parts, and what tells one photo from the next:
+# 18 digits, the usual gaps between their parts, and a suffix that distinguishes photos:
 # 198503302003121002.jpg, 19850330 200312 1 002_1.jpg, 198503302003121002 (2).jpg
 _NAME = re.compile(
     r"([0-9]{8})[ .]?([0-9]{6})[ .]?([0-9])[ .]?([0-9]{3})(?:[ _-]*(?:[0-9]{1,3}|\([0-9]{1,3}\)))?"
@@ -50,15 +50,15 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def sort_photos(
-    shelf: Sequence[Path],
+    paths: Sequence[Path],
     listed: AbstractSet[str],
     enrolled: AbstractSet[str],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> tuple[dict[str, list[Path]], int]:
     """Sort photos by person number; returns them and how many were left aside."""
     album: defaultdict[str, list[Path]] = defaultdict(list)
     aside = 0
-    for path in shelf:
+    for path in paths:
         is_folder = os.path.isdir(path)  # noqa: PTH112 - does not raise
         # With or without a suffix: the dots may also be those between the parts of the number.
         name = _NAME.fullmatch(visible(path.name)) or (
@@ -70,7 +70,7 @@ def sort_photos(
                 album[number] += list_folder(path) if is_folder else [path]
             except PhotoError as error:
                 aside += 1
-                tell(str(error))
+                report(str(error))
         elif number not in enrolled:  # photos of people who are enrolled already may lie there
             aside += 1
             why = (
@@ -78,7 +78,7 @@ def sort_photos(
                 if number
                 else "the name is not a person number; name it <person number>.jpg"
             )
-            tell(f"{path}: {why}, or take it away")
+            report(f"{path}: {why}, or remove it")
     return {number: photos for number, photos in album.items() if photos}, aside
 
 
@@ -107,14 +107,14 @@ class PhotoAnalyzer(Protocol):
     def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]: ...
 
 
-def assess_photo(path: Path, examiner: PhotoAnalyzer) -> Floats:
+def assess_photo(path: Path, analyzer: PhotoAnalyzer) -> Floats:
     """Return the template (DIMENSION,) of the one face on a photo.
 
     Raises PhotoError, which names the file, where it cannot be read or the face cannot be used.
     """
     photo = open_photo(path)
-    faces = examiner.analyze(photo)
-    if not faces and _overflows(photo, examiner):
+    faces = analyzer.analyze(photo)
+    if not faces and _overflows(photo, analyzer):
         raise PhotoError(f"{path}: {_SAYS[QualityProblem.CUT_OFF]}")
     if not faces:
         raise PhotoError(
@@ -128,10 +128,10 @@ def assess_photo(path: Path, examiner: PhotoAnalyzer) -> Floats:
     return first.template
 
 
-def _overflows(photo: Yuv, examiner: PhotoAnalyzer) -> bool:
+def _overflows(photo: Yuv, analyzer: PhotoAnalyzer) -> bool:
     """Whether a face is larger than the photo: the detector sees it from further away."""
     planes = (photo.y, photo.u, photo.v)
-    further = examiner.analyze(pad_to(planes, 2 * photo.width, 2 * photo.height))
+    further = analyzer.analyze(pad_to(planes, 2 * photo.width, 2 * photo.height))
     return any(face.box.width > photo.width for face in further)
 
 
@@ -141,7 +141,7 @@ def _overflows(photo: Yuv, examiner: PhotoAnalyzer) -> bool:
 SAME_PERSON = 0.35
 TAKEN = 0.62
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class DuplicateIndex:
@@ -157,7 +157,7 @@ class DuplicateIndex:
         self._matrix[len(self._who)] = mean_template(person.templates)
         self._who.append(who)
 
-    def strangers(self, photos: Mapping[Path, Floats], tell: Tell) -> dict[Path, Floats]:
+    def unmatched(self, photos: Mapping[Path, Floats], report: Report) -> dict[Path, Floats]:
         """Return the photos that are nobody's yet."""
         if not self._who:
             return dict(photos)
@@ -168,14 +168,14 @@ class DuplicateIndex:
             if scores[nearest] < TAKEN:
                 free[path] = template
             else:
-                tell(
+                report(
                     f"{path}: this face is already somebody else's ({self._who[nearest]}, "
                     f"similarity {scores[nearest]:.2f}); check whose photo it is"
                 )
         return free
 
 
-def agreeing(photos: Mapping[Path, Floats], tell: Tell) -> list[Floats]:
+def consistent_templates(photos: Mapping[Path, Floats], report: Report) -> list[Floats]:
     """Return the templates of the photos that most agree with; none if there is no majority."""
     if len(photos) < 2:
         return list(photos.values())
@@ -184,11 +184,11 @@ def agreeing(photos: Mapping[Path, Floats], tell: Tell) -> list[Floats]:
     centre = agree[int(agree.sum(axis=1).argmax())]
     if 2 * centre.sum() <= len(photos):
         names = ", ".join(path.name for path in photos)
-        tell(f"{next(iter(photos)).parent}: {names} show different people; keep those of one")
+        report(f"{next(iter(photos)).parent}: {names} show different people; keep those of one")
         return []
     for path, is_same in zip(photos, centre, strict=True):
         if not is_same:
-            tell(f"{path}: is not the same person as on their other photos; check whose it is")
+            report(f"{path}: is not the same person as on their other photos; check whose it is")
     return list(templates[centre])
 
 
@@ -229,10 +229,10 @@ class EnrolmentResult:
 
 @dataclass(slots=True)
 class _Draft:
-    """The people of the next roster, and what there is to say about them."""
+    """The people of the next roster, and messages about them."""
 
     people: dict[str, Person]  # by number
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     enrolled: int = 0
     refused: int = 0  # photos
 
@@ -244,12 +244,12 @@ def enrol(
     remove_others: bool = False,
     yes: bool = False,
     ask: Callable[[str], bool] = lambda _: False,
-    tell: Tell,
+    tell: Report,
     progress: Callable[[int, int], None],
 ) -> EnrolmentResult:
     """Enrol the people of a list with their photos.
 
-    `tell` is given one line for each problem, `progress` the number of people seen and of all.
+    `tell` receives one line for each problem, `progress` the number of people seen and of all.
     People who are not on the list are removed with `remove_others`, if there was no problem at all;
     they are listed first, and `yes`, or for at most MOST_REMOVED of the roster `ask`, confirms it.
 
@@ -296,7 +296,7 @@ def enrol(
             removed = len(others)
         else:
             draft = assemble(others)
-    for line in draft.said:
+    for line in draft.messages:
         report(line)
     if not draft.people:
         raise PhotoError(
@@ -341,8 +341,8 @@ def _earlier(files: EnrolmentPaths, key: bytes, org_key: bytes, embedder: str) -
 def _templates(
     entries: Sequence[PersonEntry],
     album: Mapping[str, Sequence[Path]],
-    examiner: PhotoAnalyzer,
-    tell: Tell,
+    analyzer: PhotoAnalyzer,
+    report: Report,
     progress: Callable[[int, int], None],
 ) -> tuple[dict[str, dict[Path, Floats]], int]:
     """Return the templates of each listed person's photos, and how many cannot be used.
@@ -360,10 +360,10 @@ def _templates(
                     raise PhotoError(  # noqa: TRY301 - reported like the others
                         f"{path}: left aside, {MAX_PHOTOS} photos a person are enough"
                     )
-                usable[path] = assess_photo(path, examiner)
+                usable[path] = assess_photo(path, analyzer)
             except PhotoError as error:
                 unusable += 1
-                tell(str(error))
+                report(str(error))
     progress(len(entries), len(entries))
     return templates, unusable
 
@@ -389,7 +389,9 @@ def _assembled(
     crowd = DuplicateIndex(standing, len(entries))
     for entry in entries:
         photos = templates.get(entry.number, {})
-        accepted = agreeing(crowd.strangers(photos, draft.said.append), draft.said.append)
+        accepted = consistent_templates(
+            crowd.unmatched(photos, draft.messages.append), draft.messages.append
+        )
         draft.refused += len(photos) - len(accepted)
         draft.enrolled += bool(accepted)
         known = before.get(entry.number)
@@ -400,14 +402,14 @@ def _assembled(
             crowd.add(person, f"line {entry.line}")
         if not accepted and (has_photos or not known):
             lack = missing_reason(known, has_photos=has_photos)
-            draft.said.append(f"{people}: line {entry.line} ({mask(entry.number)}): {lack}")
+            draft.messages.append(f"{people}: line {entry.line} ({mask(entry.number)}): {lack}")
     return draft
 
 
 def _may_remove(
     others: Collection[Person],
     share: float,
-    tell: Tell,
+    report: Report,
     *,
     problems: bool,
     yes: bool,
@@ -415,26 +417,28 @@ def _may_remove(
 ) -> bool:
     """List who is to be removed, and return whether that is safe and confirmed."""
     for person in others:
-        tell(f"not on the list: {person.name} ({mask(person.number)})")
+        report(f"not on the list: {person.name} ({mask(person.number)})")
     these = pluralize(len(others), "person")
     if problems:
-        tell(f"{these} not removed: correct the lines and photos named above first")
+        report(f"{these} not removed: correct the lines and photos named above first")
         return False
     if yes:
         return True
     if share > MOST_REMOVED:
-        tell(
+        report(
             f"{these} not removed: that is {share:.0%} of the roster; check the list, "
             f"and say --yes to remove more than {MOST_REMOVED:.0%}"
         )
         return False
     if ask(f"Remove {these} from the roster?"):
         return True
-    tell(f"{these} not removed: that was not confirmed; --yes confirms it")
+    report(f"{these} not removed: that was not confirmed; --yes confirms it")
     return False
 
 
-def _save(files: EnrolmentPaths, key: bytes, new: Roster, old: Roster | None, tell: Tell) -> None:
+def _save(
+    files: EnrolmentPaths, key: bytes, new: Roster, old: Roster | None, report: Report
+) -> None:
     """Write the roster, and its copy for units. Raises RosterError."""
     if old is not None:
         now = read(files.roster, key)
@@ -442,17 +446,17 @@ def _save(files: EnrolmentPaths, key: bytes, new: Roster, old: Roster | None, te
             raise RosterError(
                 f"{files.roster}: another program changed it in the meantime; enrol again"
             )
-        new = _remembering(new, old, files.roster, tell)
+        new = _with_erasures(new, old, files.roster, report)
     if files.units is not None:
         save(files.units, key, stripped(new))
     save(files.roster, key, new)
 
 
-def _remembering(new: Roster, old: Roster, path: Path, tell: Tell) -> Roster:
+def _with_erasures(new: Roster, old: Roster, path: Path, report: Report) -> Roster:
     """Return the new roster with what the old one remembers of people who were erased."""
     again = [person for person in new.people if person.id in old.tombstones]
     for person in again:
-        tell(f"{path}: {mask(person.number)} was erased, and is enrolled again")
+        report(f"{path}: {mask(person.number)} was erased, and is enrolled again")
     back = {person.id: new.version for person in again}
     return replace(
         new,
@@ -480,7 +484,7 @@ def missing_reason(known: Person | None, *, has_photos: bool) -> str:
     return f"left out, {what}; add <person number>.jpg and enrol again"
 
 
-def _keys(files: EnrolmentPaths, tell: Tell) -> tuple[bytes, bytes]:
+def _keys(files: EnrolmentPaths, report: Report) -> tuple[bytes, bytes]:
     """Read both keys; make those that are missing before there is a roster."""
     keys = []
     for path, what in ((files.key, "the roster key"), (files.org_key, "the organisation key")):
@@ -488,7 +492,9 @@ def _keys(files: EnrolmentPaths, tell: Tell) -> tuple[bytes, bytes]:
             keys.append(read_key(path, what))
         else:
             keys.append(make_key(path, what))
-            tell(f"{path}: made {what}; keep a copy offline, for without it all must enrol again")
+            report(
+                f"{path}: made {what}; keep a copy offline: without it everybody must enrol again"
+            )
     return keys[0], keys[1]
 
 

@@ -63,7 +63,7 @@ class SenyumError(Exception):
 
 
 class UsageError(SenyumError):
-    """The caller can mend this: a setting, a file they named, a photo they gave."""
+    """The caller can correct this: a setting, a file name or a photo."""
 
     exit_status = 2
 
@@ -125,7 +125,7 @@ class ReplayError(CameraError, UsageError):
 
 
 class GpioError(UsageError):
-    """A pin cannot be had: no such chip, taken by another program, or named twice."""
+    """A pin is not available: no such chip, in use by another program, or named twice."""
 
 
 class PinBusyError(GpioError):
@@ -171,7 +171,7 @@ class OutboxUnusable(OutboxError, UsageError):
 
 
 class ReplayRefused(SenyumError):
-    """What was asked for again is not kept, or too much was asked for already."""
+    """The requested events are no longer kept, or too many were requested already."""
 
 
 class LinkError(SenyumError):
@@ -179,7 +179,7 @@ class LinkError(SenyumError):
 
 
 class LinkRefused(LinkError, UsageError):
-    """What the caller told us of the broker does not let us in: certificate, password, access."""
+    """The broker refuses the configured certificate, password or access."""
 
 
 class StoreError(SenyumError):
@@ -195,4 +195,4 @@ class RowRejected(StoreError):
 
 
 class StoreUnusable(StoreError, UsageError):
-    """The path given is no store of this program, or none that it may use."""
+    """The path is not a store of this program, or not one that it may use."""

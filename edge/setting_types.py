@@ -100,7 +100,7 @@ def _path(path: Path) -> Path:
 def _file(path: Path) -> Path:
     try:
         folder = path.is_dir()
-    except OSError:  # whoever reads it says so
+    except OSError:  # reported when it is read
         folder = False
     if folder:
         raise ValueError("is a folder; name the file")
@@ -124,7 +124,7 @@ Host = Annotated[str, AfterValidator(host_name)]
 Username = Annotated[str, AfterValidator(_username)]
 ProtocolName = Literal["auto", "5", "3.1.1"]  # of MQTT
 # In TOML 5 may be a number too.
-Protocol = Annotated[ProtocolName, BeforeValidator(lambda said: "5" if said == 5 else said)]
+Protocol = Annotated[ProtocolName, BeforeValidator(lambda value: "5" if value == 5 else value)]
 Zone = Annotated[str, AfterValidator(current_name)]
 AnyPath = Annotated[Path, AfterValidator(_path)]  # of a file or a folder
 FilePath = Annotated[AnyPath, AfterValidator(_file)]

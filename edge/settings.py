@@ -619,9 +619,9 @@ def parse_toml(content: bytes) -> tuple[dict[str, Any], str]:
         at = re.search(r"at line (\d+)", str(error))
         number = min(int(at[1]), len(lines)) if at else len(lines)
         key = _KEY.match(lines[number - 1])
-        said = str(error) if at else f"{error}, line {number}"
+        message = str(error) if at else f"{error}, line {number}"
         named = f"; the name there is {escaped(key[1])}" if key else ""
-        raise ValueError(f"{said}{named}") from None
+        raise ValueError(f"{message}{named}") from None
     _check_integers(found, text)
     return found, text
 
@@ -691,7 +691,7 @@ def load(config: Path | None = None) -> Settings:
         section = variable.removeprefix("SENYUM_").split("__")[0]
         ours = variable.startswith("SENYUM_") and "__" in variable
         if ours and section.lower() not in Settings.model_fields:
-            raise SettingsError(f"{variable}: {section.lower()} is no section of the settings")
+            raise SettingsError(f"{variable}: {section.lower()} is not a section of the settings")
     try:
         settings = Settings(**content)
     except ValidationError as error:

@@ -58,7 +58,7 @@ class Match:
 
     person: str  # opaque person id
     similarity: float  # cosine, -1 to 1
-    runner_up: float | None  # cosine of the second nearest person; None where there is no second
+    runner_up: float | None  # cosine of the second nearest person; None if there is no second
     frames: int = 1  # of the same face, joined in the template that was searched
 
     @property
@@ -69,7 +69,7 @@ class Match:
 
 # --- inference -> attendance -----------------------------------------------------------------
 
-ANCHORS = 30  # of a Sighting's points, the first so many are where a smile moves least
+ANCHORS = 30  # the first points of a FaceObservation are those that a smile moves least
 
 
 class QualityProblem(StrEnum):
@@ -220,8 +220,8 @@ class Attempt:
     reason: Reason
     captured_ns: int  # of the frame that decided
     person: str | None = None  # opaque id; None for an unknown person
-    smile: float | None = None  # 0 to 100; None for exempt people and where no smile is asked
-    smile_threshold: float | None = None  # None exactly where no smile was asked
+    smile: float | None = None  # 0 to 100; None for exempt people and if no smile is requested
+    smile_threshold: float | None = None  # None exactly if no smile was requested
     match: Match | None = None
     life: LivenessResult = field(default_factory=LivenessResult)
 
@@ -352,7 +352,7 @@ Stimulus = FrameResult | EventStored | StoreFailed | LinkChanged | CameraFault |
 
 
 class CueName(StrEnum):
-    """The moments of `people`: each is told apart by rhythm alone and by sound alone."""
+    """The moments of `people`: each can be recognised by rhythm alone and by sound alone."""
 
     IDLE = "idle"
     NOTICED = "noticed"
@@ -373,7 +373,7 @@ class CueName(StrEnum):
 class Cue:
     """One thing to show and sound.
 
-    `level` is the smile score over 100 for SMILE_ASKED; above 0, OUT_OF_ORDER is heard too.
+    `level` is the smile score over 100 for SMILE_ASKED; above 0, OUT_OF_ORDER also sounds.
     """
 
     name: CueName

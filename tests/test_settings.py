@@ -91,7 +91,7 @@ def test_a_wrong_variable_says_that_it_comes_from_the_environment(
 @pytest.mark.parametrize(
     ("variable", "says"),
     [
-        ("SENYUM_KAMERA__FPS", "SENYUM_KAMERA__FPS: kamera is no section"),
+        ("SENYUM_KAMERA__FPS", "SENYUM_KAMERA__FPS: kamera is not a section"),
         ("SENYUM_CAMERA", "environment: .*set one setting a variable"),
         ("SENYUM_CAMERA__FSP", "SENYUM_CAMERA__FSP: camera.fsp is not a setting"),
     ],

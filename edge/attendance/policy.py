@@ -12,15 +12,15 @@ from edge.types import FaceObservation, Floats, FrameResult, LivenessRules, Matc
 
 NOTICE_FRAMES = 2  # a face, or several, in one frame may be a mistake of the detector
 STORE_WAIT_S = 2.0  # for Stored or StoreFailed; a commit takes milliseconds
-REST_S = 10.0  # after a refusal, before a face that stays is asked again
+REST_S = 10.0  # after a refusal, before a face that stays is prompted again
 TRIES = 3  # prompts for one track
 STRANGER_GAP_S = 10.0  # between two not-known events, should the tracker lose and find a face
 HINT_AFTER_S = 0.7  # of the same problem; people are still walking before
 HINT_AGAIN_S = 3.0
-HINTS = 3  # then it stays quiet, for someone who works beside the unit
+HINTS = 3  # then no more, because of people who work next to the unit
 STUCK_S = 2.0  # of a smile that does not count
 RECALL_S = 2.0  # a smile is held against the face as it was so long ago, or later
-# Votes where no smile was asked, of anybody or of this person.
+# Votes if this person was not prompted for a smile.
 SILENT: Mapping[str, float | None] = {"motion": None, "onset": None, "continuity": None}
 # Of a mouth's way into a smile: no face makes more of it in so short a time, but another photo, put
 # in the first one's place, makes all of it (docs/accuracy.md).
@@ -160,9 +160,9 @@ class SampleWindow:
 
 @dataclass(slots=True)
 class SmilePrompt:
-    """One time that a smile was asked, and what came of it."""
+    """One prompt for a smile, and its result."""
 
-    asked_ns: int  # CLOCK_MONOTONIC
+    prompted_ns: int  # CLOCK_MONOTONIC
     highest: float = 0.0  # score since
     answered: bool = False  # whether the score rose in answer to it
     moved: float | None = None  # the mouth's motion from rest, eye distances, the most since
@@ -177,7 +177,7 @@ class SmilePrompt:
         if look.points is not None and rest.points is not None:
             self.moved = max(moved, self.moved or 0.0)
         rose = look.smile - rest.smile >= rules.smile_rise
-        answers = looks.began_ns() - self.asked_ns > seconds_to_ns(living.reaction)
+        answers = looks.began_ns() - self.prompted_ns > seconds_to_ns(living.reaction)
         self.answered = self.answered or (rose and answers)
         return rose and answers and look.smile >= rules.smile_threshold and moved >= living.motion
 
@@ -204,7 +204,7 @@ class HintThrottle:
     given: int = 0
 
     def due(self, what: str | None, after_s: float, now: int) -> bool:
-        """Note the problem of this frame, None for no problem; whether to tell of it now."""
+        """Record the problem of this frame (None: none), and return whether to show it now."""
         if what is None:
             self.given = 0
         if what != self.what:
@@ -233,7 +233,7 @@ class TrackedFace:
     evidence: LivenessWindow = field(default_factory=LivenessWindow)
     prompt: SmilePrompt | None = None
     tries: int = 0  # prompts so far
-    told_unknown: bool = False
+    reported_unknown: bool = False
 
     def look(self, sighting: FaceObservation, captured_ns: int, roster: RosterSettings) -> None:
         """Learn from a judged frame while the person is not known."""
@@ -252,7 +252,7 @@ class TrackedFace:
             self.looks.add(FaceSample(captured_ns, sighting.smile, sighting.points))
 
     def start_over(self) -> None:
-        """Forget the person; the track and what it was told stay."""
+        """Forget the person; keep the track and what was shown to it."""
         self.identity, self.looks, self.evidence = IdentityVote(), SampleWindow(), LivenessWindow()
         self.person = self.match = self.smile = self.prompt = None
 

@@ -29,7 +29,7 @@ from edge.types import (
     TimerTick,
 )
 
-_ATTEMPTS = (State.KNOWN, State.ASKED, State.PAUSED)  # a known person, and nothing decided yet
+_ATTEMPTS = (State.KNOWN, State.ASKED, State.EXEMPT_WAIT)  # a known person, and nothing decided yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class StepResult:
 class Session:
     """What happens in front of one unit. Not for several threads at once.
 
-    `exempt` holds the opaque ids of the people who are asked for no smile. `refs` gives each
+    `exempt` holds the opaque ids of the people who need not smile. `refs` gives each
     attempt its number, which Stored and StoreFailed bring back; it must never give one twice, nor
-    one that somebody else uses for events of their own. `chance` gives a number from 0 to 1 each
-    time it is asked, which nobody in front of the unit can foretell. `passive` says that a
+    one that somebody else uses for events of their own. `chance` returns a number from 0 to 1
+    that nobody in front of the unit can predict. `passive` says that a
     network judges liveness: without its word nobody is recorded.
     """
 
@@ -122,7 +122,7 @@ class Session:
             case EventStored(ref):
                 self._records.stored(ref)
                 if ref == self._ref:
-                    return Trigger.STORED if self._link_up else Trigger.STORED_AWAY
+                    return Trigger.STORED if self._link_up else Trigger.STORED_OFFLINE
             case StoreFailed(ref):
                 self._records.failed(ref)
                 if ref == self._ref:
@@ -130,7 +130,7 @@ class Session:
             case LinkChanged(up):
                 self._link_up = up
             case CameraFault(why):
-                return Trigger.MENDED if why is None else Trigger.FAULT
+                return Trigger.RECOVERED if why is None else Trigger.FAULT
             case TimerTick():
                 pass
         return self._overdue() or Trigger.NOTHING
@@ -232,8 +232,8 @@ class Session:
     def _stranger(self, face: TrackedFace) -> Trigger:
         gap = seconds_to_ns(policy.STRANGER_GAP_S)
         lately = self._stranger_at is not None and self._now - self._stranger_at < gap
-        again = face.told_unknown or lately
-        face.told_unknown = True
+        again = face.reported_unknown or lately
+        face.reported_unknown = True
         return Trigger.STRANGER_AGAIN if again else Trigger.STRANGER
 
     def _await(
@@ -266,7 +266,7 @@ class Session:
         match self._state:
             case State.KNOWN:
                 return not self._rules.smile
-            case State.PAUSED:
+            case State.EXEMPT_WAIT:
                 return self._now - self._entered >= seconds_to_ns(self._rules.exempt_pause)
             case State.ASKED if answered and face.prompt is not None:
                 return face.prompt.counts(face.looks, self._rules, self._living)
@@ -280,7 +280,7 @@ class Session:
         if before is not rule.to:
             self._entered = self._now
             self._enter(rule.to)
-        if rule.anew and self._face is not None:
+        if rule.resets_person and self._face is not None:
             self._face.start_over()
         return StepResult(() if rule.cue is None else (self._lit(rule.cue),), events)
 
@@ -299,7 +299,7 @@ class Session:
         """Fill in how far the smile is, or how far an exempt person's seems to be."""
         if cue.name is not CueName.SMILE_ASKED:
             return cue
-        if self._state is State.PAUSED:
+        if self._state is State.EXEMPT_WAIT:
             share = (self._now - self._entered) / seconds_to_ns(self._rules.exempt_pause)
             return replace(cue, level=min(1.0, share) * self._rules.smile_threshold / 100.0)
         smile = self._face.smile if self._face is not None else None

@@ -17,12 +17,12 @@ Rules
 5. What is wanted of a known person comes at a random moment, up to `prompt_delay` later, so that
    a replayed smile does not answer it. A smile counts in a frame in which the face is surely the
    same person, at or above `smile_threshold`, and `smile_rise` points above the lowest score of
-   this person's last 2 s (anew after half a second without a sure frame, and after two frames in a
-   row in which the face cannot be judged: `LOST`). It must have begun (been a third of the way)
-   more than `reaction` after the prompt, and the mouth must have moved by `motion` as no photo does
-   that is moved, turned or bent (`motion`), and not by a leap, most of its way within 0.15 s, as an
-   exchanged photo does (`LEAP`). Somebody who smiles already when asked only has to smile more, or
-   to stop and smile again; after 2 s without either a hint says that something is still wanted.
+   this person's last 2 s (starting again after half a second without a sure frame, and after two
+   frames in a row in which the face cannot be judged: `LOST`). It must have begun (been a third of
+   the way) more than `reaction` after the prompt, and the mouth must have moved by `motion` as no
+   photo does that is moved, turned or bent (`motion`), and not by a leap, most of its way within
+   0.15 s, as an exchanged photo does (`LEAP`). Somebody who already smiles at the prompt has to
+   smile more, or to stop and smile again; after 2 s without either a hint says so.
 6. No smile within `smile_timeout` is a refusal with the person's id. A face that stays is asked
    again after 10 s, three times in all.
 7. Exempt people see what everybody sees: the wait, the prompt, its level rising by itself for
@@ -30,7 +30,7 @@ Rules
 8. RECORDED is shown only after Stored. Without an answer for 2 s, or after StoreFailed, the unit is
    out of order for this person.
 9. A person has one record in `cool_down`. It counts from the event, ends at once with
-   StoreFailed, and while the answer is open the person is told neither "recorded" nor
+   StoreFailed, and until the answer arrives the panel shows neither "recorded" nor
    "already recorded".
 10. Several faces about equally near, in two frames in a row: no identity, no event. A leading
     face that is too far away is not near.
@@ -64,7 +64,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
     KNOWN = "known"
     ASKED = "asked"
-    PAUSED = "paused"
+    EXEMPT_WAIT = "paused"
     RECORDING = "recording"
     DONE = "done"
     REFUSED = "refused"
@@ -93,11 +93,11 @@ class Trigger(StrEnum):
     READY = "ready"
     SPOOF = "spoof"
     STORED = "stored"
-    STORED_AWAY = "stored-away"
+    STORED_OFFLINE = "stored-away"
     FAILED = "failed"
     TIMEOUT = "time-out"
     FAULT = "fault"
-    MENDED = "mended"
+    RECOVERED = "mended"
     NOTHING = "nothing"
 
 
@@ -107,10 +107,10 @@ STATES: Mapping[State, str] = {
     State.UNKNOWN: "not known so far; the search goes on",
     State.KNOWN: "known; what is wanted comes at a random moment",
     State.ASKED: "known, a smile is wanted",
-    State.PAUSED: "known and exempt; looks like asked",
+    State.EXEMPT_WAIT: "known and exempt; shows the same as asked",
     State.RECORDING: "the event is on its way to the disk",
-    State.DONE: "told the outcome; waiting for the face to leave",
-    State.REFUSED: "told that no smile, or no living person, was seen; rests, then may try again",
+    State.DONE: "the outcome is shown; waiting for the face to leave",
+    State.REFUSED: "no smile, or no living person, was seen; waits, then allows another try",
     State.SEVERAL: "faces equally near; waiting for one to lead",
     State.FAULTY: "the unit cannot do its work",
 }
@@ -120,12 +120,12 @@ SIGNS: Mapping[Trigger, str] = {
     Trigger.LEFT: "it has not been in view for `leave_after`",
     Trigger.FACE: "another face leads, for the second frame",
     Trigger.CROWD: "several faces equally near, for the second frame",
-    Trigger.HINT: "the same problem for long enough to tell",
+    Trigger.HINT: "the same problem for long enough to show it",
     Trigger.SAME: "the followed face is in view; nothing is decided",
     Trigger.STRANGER: "enough judged frames, and nobody known",
     Trigger.STRANGER_AGAIN: "the same, already recorded for this track or less than 10 s ago",
     Trigger.KNOWN: "enough frames agree on a person",
-    Trigger.ASK: "the random wait is over, and this person is asked to smile",
+    Trigger.ASK: "the random wait is over, and this person is prompted to smile",
     Trigger.EXEMPT: "the random wait is over, and this person is exempt",
     Trigger.ALREADY: "enough frames agree on a person with a record in `cool_down`",
     Trigger.UNANSWERED: "the same, and whether that record is stored is not known",
@@ -134,11 +134,11 @@ SIGNS: Mapping[Trigger, str] = {
     Trigger.READY: "no smile is wanted and no pause is left; surely this person, who looks alive",
     Trigger.SPOOF: "enough frames look like a photo or a screen",
     Trigger.STORED: "the event is durable",
-    Trigger.STORED_AWAY: "the event is durable, and the broker is away",
+    Trigger.STORED_OFFLINE: "the event is durable, and the broker is away",
     Trigger.FAILED: "the event could not be stored",
     Trigger.TIMEOUT: "the state lasted as long as it may",
     Trigger.FAULT: "the unit cannot do its work",
-    Trigger.MENDED: "the unit can do its work again",
+    Trigger.RECOVERED: "the unit can do its work again",
     Trigger.NOTHING: "nothing for the attempt in hand",
 }
 
@@ -150,7 +150,7 @@ class Transition:
     to: State
     cue: Cue | None = None  # the level of SMILE_ASKED is filled in by the session
     event: Reason | None = None  # the attempt ends so
-    anew: bool = False  # what was learned of the followed face's person is forgotten
+    resets_person: bool = False  # forgets the person of the followed face
 
 
 def _to(state: State, name: CueName | None = None, level: float = 0.0) -> Transition:
@@ -159,11 +159,11 @@ def _to(state: State, name: CueName | None = None, level: float = 0.0) -> Transi
 
 _AWAY = _to(State.NOBODY, CueName.IDLE)
 _NOTICED = _to(State.NOTICED, CueName.NOTICED)
-_AGAIN = Transition(State.NOTICED, Cue(CueName.NOTICED), anew=True)
+_AGAIN = Transition(State.NOTICED, Cue(CueName.NOTICED), resets_person=True)
 _SEVERAL = _to(State.SEVERAL, CueName.SEVERAL)
 _BROKEN = _to(State.DONE, CueName.OUT_OF_ORDER, 1.0)
 _ASKED = _to(State.ASKED, CueName.SMILE_ASKED)
-_PAUSED = _to(State.PAUSED, CueName.SMILE_ASKED)
+_PAUSED = _to(State.EXEMPT_WAIT, CueName.SMILE_ASKED)
 _FAULT = _to(State.FAULTY, CueName.OUT_OF_ORDER)
 _FAULT_HEARD = _to(State.FAULTY, CueName.OUT_OF_ORDER, 1.0)
 
@@ -221,10 +221,10 @@ TABLE: Mapping[State, Mapping[Trigger, Transition]] = {
         Trigger.SPOOF: _SUSPECTED,
         Trigger.TIMEOUT: Transition(State.REFUSED, Cue(CueName.NO_SMILE), Reason.NO_SMILE),
     },
-    State.PAUSED: {
+    State.EXEMPT_WAIT: {
         **_FOLLOWED,
         Trigger.SAME: _PAUSED,
-        Trigger.HINT: _to(State.PAUSED, CueName.HINT),
+        Trigger.HINT: _to(State.EXEMPT_WAIT, CueName.HINT),
         Trigger.ANOTHER: _AGAIN,
         Trigger.READY: _ACCEPTED,
         Trigger.SPOOF: _SUSPECTED,
@@ -234,7 +234,7 @@ TABLE: Mapping[State, Mapping[Trigger, Transition]] = {
         Trigger.FACE: _NOTICED,
         Trigger.FAULT: _FAULT_HEARD,
         Trigger.STORED: _to(State.DONE, CueName.RECORDED),
-        Trigger.STORED_AWAY: _to(State.DONE, CueName.RECORDED_OFFLINE),
+        Trigger.STORED_OFFLINE: _to(State.DONE, CueName.RECORDED_OFFLINE),
         Trigger.FAILED: _BROKEN,
         Trigger.TIMEOUT: _BROKEN,
     },
@@ -254,26 +254,26 @@ TABLE: Mapping[State, Mapping[Trigger, Transition]] = {
     },
     State.FAULTY: {
         Trigger.FACE: _FAULT_HEARD,
-        Trigger.MENDED: _AWAY,
+        Trigger.RECOVERED: _AWAY,
     },
 }
 
 _OF_A_FACE = {Trigger.HINT, Trigger.SAME}  # signs of every frame of a followed face
 
 IGNORED: Mapping[State, frozenset[Trigger]] = {
-    State.NOBODY: frozenset({Trigger.NOTHING, Trigger.MENDED}),
-    State.NOTICED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.SAME}),
+    State.NOBODY: frozenset({Trigger.NOTHING, Trigger.RECOVERED}),
+    State.NOTICED: frozenset({Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY, Trigger.SAME}),
     State.UNKNOWN: frozenset(
-        {Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.SAME, Trigger.STRANGER_AGAIN}
+        {Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY, Trigger.SAME, Trigger.STRANGER_AGAIN}
     ),
-    State.KNOWN: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.SAME}),
-    State.ASKED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY}),
-    State.PAUSED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY}),
+    State.KNOWN: frozenset({Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY, Trigger.SAME}),
+    State.ASKED: frozenset({Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY}),
+    State.EXEMPT_WAIT: frozenset({Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY}),
     # The answer comes within 2 s: until then only another face takes the attempt away.
     State.RECORDING: frozenset(
         {
             Trigger.NOTHING,
-            Trigger.MENDED,
+            Trigger.RECOVERED,
             Trigger.EMPTY,
             Trigger.LEFT,
             Trigger.CROWD,
@@ -281,9 +281,9 @@ IGNORED: Mapping[State, frozenset[Trigger]] = {
         }
         | _OF_A_FACE
     ),
-    State.DONE: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY} | _OF_A_FACE),
-    State.REFUSED: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY} | _OF_A_FACE),
-    State.SEVERAL: frozenset({Trigger.NOTHING, Trigger.MENDED, Trigger.EMPTY, Trigger.CROWD}),
+    State.DONE: frozenset({Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY} | _OF_A_FACE),
+    State.REFUSED: frozenset({Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY} | _OF_A_FACE),
+    State.SEVERAL: frozenset({Trigger.NOTHING, Trigger.RECOVERED, Trigger.EMPTY, Trigger.CROWD}),
     State.FAULTY: frozenset(
         {
             Trigger.NOTHING,
@@ -303,7 +303,7 @@ IGNORED: Mapping[State, frozenset[Trigger]] = {
 LASTS: Mapping[State, str | float] = {
     State.KNOWN: "smile_timeout",
     State.ASKED: "smile_timeout",
-    State.PAUSED: "smile_timeout",
+    State.EXEMPT_WAIT: "smile_timeout",
     State.RECORDING: STORE_WAIT_S,
     State.REFUSED: REST_S,
 }

@@ -1,4 +1,4 @@
-"""What a sensor is asked for: libcamera's controls, as far as the camera at hand has them.
+"""libcamera controls for a capture request, limited to those that the camera supports.
 
 Values are those of libcamera's enumerations, which are part of its stable interface
 (control_ids_core.yaml); written as numbers, they need no libcamera to be tested.

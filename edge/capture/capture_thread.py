@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _SLICE = 0.2  # longest single wait, so that closing and reporting are never later than this
 _REPORT = 1.0  # without a picture since it was lost, while it is being opened again
 _START_UP = 3.0  # until the first frame; a Pi exposes several dark ones and drops them
-_STEADY = 2.0  # of frames before an opened camera counts as mended
+_STEADY = 2.0  # of frames before a reopened camera counts as working
 _BACKOFF_MIN, _BACKOFF_MAX = 0.5, 10.0
 _BLACK_FOR = 2.0
 
@@ -33,10 +33,10 @@ class CaptureThread:
     """The camera as the unit wants it: newest frames, faults in words, no end of trying.
 
     All three callbacks run in the feed's thread and return at once. `on_frame` gets each frame;
-    whoever is slower than the camera keeps the newest and drops the rest. `on_fault` gets what is
-    wrong, once, and None when it is over: after the first attempt to open the camera again failed,
-    or `_REPORT` seconds after the picture was lost. `on_end` comes last, when a replay is over or
-    cannot be played; `failure` then says why it cannot.
+    a consumer that is slower than the camera keeps the newest frame and drops the others.
+    `on_fault` gets what is wrong, once, and None when it is over: after the first attempt to open
+    the camera again failed, or `_REPORT` seconds after the picture was lost. `on_end` comes last,
+    when a replay is over or cannot be played; `failure` then says why it cannot.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class CaptureThread:
             try:
                 self._play()
             except (EndOfReplay, ReplayError) as end:
-                if isinstance(end, ReplayError):  # a file does not mend itself
+                if isinstance(end, ReplayError):  # a file does not repair itself
                     self.failure = end
                 self._on_end()
                 return
@@ -115,7 +115,7 @@ class CaptureThread:
         log.debug("%s", why)
         if self._lost_since is None:
             self._lost_since = time.monotonic()
-        if self._failures > 1:  # the first is mended without a word where it can be
+        if self._failures > 1:  # a first failure that a restart repairs is not reported
             self._say(why)
             back_off = _BACKOFF_MIN * 2.0 ** min(self._failures - 2, 10)
             self._rest(time.monotonic() + min(_BACKOFF_MAX, back_off), wish=None)
@@ -125,7 +125,7 @@ class CaptureThread:
         camera = self._opener()
         try:
             patience = max(_START_UP, self._settings.stall_timeout)
-            opened = heard = time.monotonic()
+            opened = received = time.monotonic()
             asked: CaptureRequest | None = None
             while not self._closing:
                 if (wish := self._wish) != asked:
@@ -134,16 +134,16 @@ class CaptureThread:
                 try:
                     frame = camera.read(_SLICE)
                 except CameraStalled as stalled:
-                    silent = time.monotonic() - heard
+                    silent = time.monotonic() - received
                     if silent >= patience:
                         raise CameraStalled(_SILENT) from stalled
                     if self._lost_since and time.monotonic() - self._lost_since >= _REPORT:
                         self._say(_SILENT)
                     continue
-                heard = time.monotonic()
+                received = time.monotonic()
                 patience = self._settings.stall_timeout
-                self._judge(frame, heard)
-                if heard - opened >= _STEADY:
+                self._judge(frame, received)
+                if received - opened >= _STEADY:
                     self._failures = 0
                 self._on_frame(frame)
                 self._pause_until_next(frame)

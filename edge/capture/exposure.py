@@ -23,10 +23,10 @@ HALF_LIFE_NS = 300_000_000_000
 MOST_STEP = 1.0  # stops
 
 # Levels are those of luma, 0 to 255, of the face's brightest hundredth.
-AIM, ENOUGH, CLIPPED = 200.0, 0.7, 250  # ENOUGH: stops beside the aim that are left alone
+AIM, ENOUGH, CLIPPED = 200.0, 0.7, 250  # ENOUGH: deviation in stops that is tolerated
 GAMMA = 2.2  # from levels to light, about
 SHARE = 0.99
-INNER = 0.6  # of the face's box: a window beside the head is not in it
+INNER = 0.6  # of the face's box: a window next to the head is outside it
 
 # Frame rate factors above `warm_temperature_c`, one step for each COOLER degrees. The firmware
 # starts to throttle at 80 degrees Celsius (60 on the 3B+).

@@ -20,7 +20,7 @@ _PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _PHOTOS_KEPT = 4  # converted photos, 1.8 MB each at 1280x960: a short loop decodes nothing twice
 _ROUNDING_NS = 1_000_000  # Matroska rounds its times to milliseconds
 
-# For how many seconds it is shown, and what makes the picture; valid until the next is asked for.
+# For how many seconds it is shown, and what makes the picture; valid until the next is requested.
 _Shot = tuple[float, Callable[[], Yuv]]
 
 
@@ -137,7 +137,7 @@ def _source(path: Path, size: tuple[int, int], photo_s: float) -> Callable[[], I
         load = lru_cache(_PHOTOS_KEPT)(partial(_load_photo, size))
         return lambda: ((photo_s, partial(load, photo.resolve())) for photo in photos)
     if not path.is_file():
-        raise ReplayError(f"{path}: no such folder of photos or video; mend camera.replay")
+        raise ReplayError(f"{path}: no such folder of photos or video; correct camera.replay")
     return partial(_play_gif if path.suffix.lower() == ".gif" else _play_video, path, size)
 
 

@@ -109,6 +109,6 @@ class IndicatorBoard:
 
 def _refused(name: str, pin: int, error: Exception) -> PinBusyError:
     return PinBusyError(
-        f"gpio.{name} = {pin}: the pin cannot be had ({error}); "
+        f"gpio.{name} = {pin}: pin is not available ({error}); "
         "end the program that holds it, or wire and name another pin"
     )

@@ -22,7 +22,7 @@ class CuePlayer:
     """Two lights and a buzzer. `show` returns at once; `close` leaves them dark and silent.
 
     Which cue is on when several want to be is said at the top of `stage`. Raises GpioError when
-    the pins cannot be had, and from `show` when they were lost later.
+    the pins are not available, and from `show` when they were lost later.
     """
 
     def __init__(self, settings: GpioSettings, board: IndicatorBoard | None = None) -> None:
@@ -71,7 +71,7 @@ class CuePlayer:
         except Exception as error:  # the thread must not end without a word
             self._lost = error
             log.exception("the panel cannot reach its pins")
-        with suppress(Exception):  # said above, if it was the pins
+        with suppress(Exception):  # reported above if the pins failed
             self._board.set(DARK)
 
     def _play_on(self) -> bool:

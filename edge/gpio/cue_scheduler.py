@@ -31,7 +31,7 @@ class _ActiveCue:
     began: float | None = None  # None: not been on yet
 
     def light(self, now: float) -> tuple[LightState, float]:
-        """Return the light and for how many seconds it stays; begins when first asked."""
+        """Return the light and for how many seconds it stays; starts at the first call."""
         if self.began is None:
             self.began = now
         return pattern_of(self.cue).at(now - self.began)

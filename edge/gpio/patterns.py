@@ -1,6 +1,6 @@
 """Each cue as data: levels of the two lights and a pitch, step by step.
 
-Two rules for whoever changes a cue; the tests hold both: every pair of cues differs in rhythm
+Two rules for changing a cue, which the tests enforce: every pair of cues differs in rhythm
 alone (without colour) and in sound alone, and nothing flashes more than 2.5 times a second.
 """
 
@@ -15,7 +15,7 @@ DIM = 0.15  # green while somebody is looked at
 FAINT = 0.1  # green of the blip when nobody is
 SMILE_GREEN = 0.3  # green at a smile score of 100; brighter is kept for "recorded"
 TICK_S = 0.03
-LEVELS = 64  # steps of the smile level; more cannot be seen or heard
+LEVELS = 64  # steps of the smile level; finer steps are not perceptible
 HEARD_FROM = 0.15  # smile level from which the note does not stop between the pulses
 
 _SEMITONES = {"C": -9, "D": -7, "E": -5, "F": -4, "G": -2, "A": 0, "B": 2}
@@ -121,7 +121,7 @@ def _no_smile() -> tuple[PatternStep, ...]:
 
 
 @lru_cache(maxsize=LEVELS + 1)
-def _smile_asked(level: int) -> Pattern:
+def _smile_prompt(level: int) -> Pattern:
     """Return the pulse for one smile level; all have the same steps, so one can replace another."""
     share = level / LEVELS
     pitch = note("C5") * math.exp2(share * 14 / 12)  # up to D6
@@ -172,7 +172,7 @@ PATTERNS: dict[CueName, Pattern] = {
             _off(0.4),
         ),
     ),
-    CueName.SMILE_ASKED: _smile_asked(0),
+    CueName.SMILE_ASKED: _smile_prompt(0),
     CueName.SEVERAL: Pattern(
         rank=3,
         intro=(
@@ -226,7 +226,7 @@ _OUT_OF_ORDER_HEARD = Pattern(
 def pattern_of(cue: Cue) -> Pattern:
     """Return what `cue` looks and sounds like."""
     if cue.name is CueName.SMILE_ASKED:
-        return _smile_asked(round(min(1.0, max(0.0, cue.level)) * LEVELS))
+        return _smile_prompt(round(min(1.0, max(0.0, cue.level)) * LEVELS))
     if cue.name is CueName.OUT_OF_ORDER and cue.level > 0.0:
         return _OUT_OF_ORDER_HEARD
     return PATTERNS[cue.name]

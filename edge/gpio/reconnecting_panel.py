@@ -20,7 +20,7 @@ RETRY_S = 5.0
 class ReconnectingPanel:
     """Shows cues on the panel that `opener` opens, while it can be had. One thread only.
 
-    Raises GpioError where trying again would mend nothing: no chip, no driver.
+    Raises GpioError if trying again cannot help: no chip, no driver.
     """
 
     def __init__(self, opener: Callable[[], CuePlayer]) -> None:
@@ -65,7 +65,7 @@ class ReconnectingPanel:
         except PinBusyError as error:
             self._lost(error)
         except GpioError as error:
-            if self.fault is None:  # the very first try: for the caller to mend
+            if self.fault is None:  # the first attempt: the caller handles it
                 raise
             self._lost(error)
 

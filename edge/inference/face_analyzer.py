@@ -69,7 +69,7 @@ class FaceAnalyzer:
         self.embedder = Embedder(models.open("identity"))
         self.smile = Smile(models.open("smile"), models.open("readout"))
         self.cover = OcclusionClassifier(models.open("cover"))
-        # Models without it are whole: who uses them is told that nothing judges liveness.
+        # Optional: without it liveness is not judged, and the health report says so.
         judged = "liveness" in self.digests
         self.liveness = PassiveLiveness(models.open("liveness")) if judged else None
 
@@ -109,7 +109,7 @@ class FaceAnalyzer:
         return AlignedFace(points, crop, quality)
 
     def quality_problem(self, found: Detection) -> Quality | None:
-        """Return what to tell of a face that both looks denied; None: nothing."""
+        """Return the problem of a face that both attempts rejected; None: not a face."""
         return (
             unmeasured_quality(found.box.width, self._limits)
             if found.score >= self._certain

@@ -2,7 +2,7 @@
 
 Four measures are added up on a straight line of log-odds: what a network of our own says of the
 face and its surroundings, and three things that can be named: a regular pattern in the finest
-detail (halftone, screen grid, moire), how flat light and shade are, and long straight lines beside
+detail (halftone, screen grid, moire), how flat light and shade are, and long straight lines next to
 the face (a paper's or a phone's edge). `scripts/train_liveness` trains the network and fits the
 line, which stands in the models' manifest. One picture alone proves little: `attendance` joins
 many of them with the smile that begins after the prompt.
@@ -22,7 +22,7 @@ from edge.types import Bytes2D, Floats, PassiveLivenessScore, Yuv
 
 Planes = tuple[Bytes2D, Bytes2D, Bytes2D]
 
-# Their weights' names in the manifest, beside "intercept"; with "_even", what speaks for neither.
+# Their weights' names in the manifest, next to "intercept"; with "_even", the neutral value.
 MEASURES = ("network", "pattern", "flatness", "frame")
 
 SIDE = 96  # both views are 96x96 YCbCr
@@ -220,7 +220,7 @@ def _frame(wide: Bytes3D) -> float:
     steps = both[..., 2:] - both[..., :-2]
     sharp = np.zeros((2, _LINES, _WIDTH), np.float32)
     inner = sharp[..., _LEAN + 2 : -_LEAN - 2]
-    # A slope that goes on to both sides is no line.
+    # A slope that continues on both sides is not a line.
     np.subtract(steps[..., 2:-2], (steps[..., 4:] + steps[..., :-4]) / 2, out=inner)
     outside = (wide[..., 0] == _NO_LIGHT) & (wide[..., 1] == _NO_COLOUR)
     if outside.any():  # nor is the end of the picture

@@ -1,4 +1,4 @@
-"""Frames to Views: who is there, seen well enough or not, and how much the leading one smiles."""
+"""Frames to results: the faces in view, their quality, identity, smile and liveness."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -14,8 +14,8 @@ from edge.inference.tracker import Tracker
 from edge.settings import InferenceSettings
 from edge.types import ANCHORS, FaceObservation, Floats, Frame, FrameResult, Match, Yuv
 
-# Mesh points of a Sighting. What a smile moves least: eyes (outer corners first), nose, forehead,
-# temples and the outline, jaw and chin.
+# Mesh points of a FaceObservation. Those that a smile moves least: eyes (outer corners first),
+# nose, forehead, temples and the outline, jaw and chin.
 _STILL = (
     33, 263, 133, 362, 168, 6, 197, 195, 5, 4, 10, 109, 338, 67, 297, 103, 332, 127, 356, 234, 454,
     93, 323, 132, 361, 58, 288, 172, 397, 152,
@@ -65,8 +65,8 @@ class Pipeline:
             # The landmarks network knows better what is a face, but for one that is covered.
             gone = faces.pop(0)
             denied = denied or gone
-        told = self._parts.quality_problem(denied) if denied and not faces else None
-        if denied and told:
+        problem = self._parts.quality_problem(denied) if denied and not faces else None
+        if denied and problem:
             faces = [denied]
         tracks = self._tracker.update([face.box for face in faces], frame.captured_ns)
         self._smoother.keep(self._tracker.alive)
@@ -77,8 +77,8 @@ class Pipeline:
         ]
         if looked is not None:
             sightings[0] = self._judge(main, sightings[0], *looked)
-        elif told is not None:
-            sightings[0] = replace(sightings[0], quality=told)
+        elif problem is not None:
+            sightings[0] = replace(sightings[0], quality=problem)
         return FrameResult(frame.captured_ns, tuple(sightings))
 
     def _judge(
@@ -94,7 +94,7 @@ class Pipeline:
         match = self.gallery.search(joined)
         smile = self._parts.smile.score(closeup, mesh, aligned.points)
         passive = self._parts.liveness
-        # Whoever just came is soon told alive; then half the frames say as much as all.
+        # A new person is judged in every frame, later in every second one.
         judged = passive if frames < FRAMES or self._second else None
         return FaceObservation(
             face.track,

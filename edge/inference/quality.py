@@ -88,9 +88,9 @@ def judge(
 
 
 def unmeasured_quality(width: float, limits: QualityLimits) -> Quality:
-    """Return what is said of a face so wide, in pixels, whose points nobody finds.
+    """Return the quality of a face of this width in pixels that has no landmarks.
 
-    Only `face_px` and `problem` are known of it, the rest is 0.
+    Only `face_px` and `problem` are known; the rest is 0.
     """
     problem = QualityProblem.TOO_FAR if width < limits.min_face_px else QualityProblem.COVERED
     return Quality(
@@ -139,7 +139,7 @@ def _moments(values: Floats) -> tuple[float, float]:
 
 
 def _misplaced(quality: Quality, limits: QualityLimits) -> QualityProblem | None:
-    """Return what the person can mend by moving: come nearer, look here."""
+    """Return the problem that the person can correct by moving: too far, turned."""
     if quality.face_px < limits.min_face_px:
         return QualityProblem.TOO_FAR
     turned = (

@@ -21,7 +21,7 @@ from edge.inference.landmarks import Mesh
 from edge.inference.models import ModelRunner
 from edge.types import Bytes2D, Floats
 
-MEASURES = ("network", "readout")  # their names in the manifest, beside "intercept"
+MEASURES = ("network", "readout")  # their names in the manifest, next to "intercept"
 
 SIDE = 64  # input is 64x64 grey
 # Eyes and nose alone place the crop: the mouth must not move the frame it is judged in. It is 84
@@ -63,11 +63,11 @@ class Smile:
 
         A smile has no side, so what differs between the two is error.
         """
-        said: list[float] = []
+        outputs: list[float] = []
         for way in (grey, grey[:, ::-1]):
             self._network.input[0, :, :, 0] = way  # int8 inside: it takes the pixels as they are
-            said += (float(logit[0, 0]) for logit in self._network.run())
-        return fmean(said)
+            outputs += (float(logit[0, 0]) for logit in self._network.run())
+        return fmean(outputs)
 
 
 def as_bytes(features: Floats) -> NDArray[np.uint8]:

@@ -68,7 +68,7 @@ def _nearness(a: Box, b: Box) -> float | None:
     """Return how well two boxes agree, or None where they cannot be one face."""
     width = (a.width + b.width) / 2
     small, large = sorted((a.width, b.width))
-    if small < 1 or large > _SIZE_RATIO * small:  # less than a pixel is no face
+    if small < 1 or large > _SIZE_RATIO * small:  # less than a pixel is not a face
         return None
     common_w = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
     common_h = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)

@@ -42,7 +42,7 @@ def encrypt_chunks(
 ) -> EncryptedChunks:
     """Encrypt under a new key; ValueError where it is more than a manifest can name.
 
-    `chance` gives so many bytes that nobody can foretell.
+    `chance` returns that many unpredictable bytes.
     """
     pieces = [content[at : at + piece_bytes] for at in range(0, len(content), piece_bytes)]
     if not 1 <= len(pieces) <= MOST_CHUNKS:

@@ -219,9 +219,9 @@ def _fused(halves: NDArray[np.float16], starts: NDArray[np.intp]) -> Floats:
     with np.errstate(invalid="ignore", over="ignore"):
         matrix: Floats = np.add.reduceat(halves, starts, axis=0, dtype=np.float32)
         lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    # One that is no number would win every search.
+    # A NaN would win every search.
     if not np.isfinite(lengths).all() or lengths.min() < _LEAST_LENGTH:
-        raise ValueError("a template is no template")
+        raise ValueError("a template contains values that are not numbers")
     matrix /= lengths
     return matrix
 

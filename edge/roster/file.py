@@ -77,25 +77,25 @@ def content(path: Path, key: bytes, embedder: str | None = None) -> RosterData:
     try:
         sealed = read_regular(path, _MOST_BYTES)
     except FileNotFoundError:
-        raise RosterError(f"{path}: there is no roster; make one with: senyum enroll") from None
+        raise RosterError(f"{path}: no roster found; make one with: senyum enroll") from None
     except OSError as error:
         raise RosterError(f"{path}: the roster cannot be read: {error.strerror}") from None
     try:
-        said = unpack(_decrypt(path, sealed, key))
+        data = unpack(_decrypt(path, sealed, key))
     except ValueError:
         raise _not_whole(path) from None
-    if embedder is not None and said.embedder != embedder:
+    if embedder is not None and data.embedder != embedder:
         raise RosterError(
-            f"{path}: the roster was made with another identity network ({said.embedder[:12]}…, "
+            f"{path}: the roster was made with another identity network ({data.embedder[:12]}…, "
             f"this one is {embedder[:12]}…); move it away and enrol again"
         )
-    return said
+    return data
 
 
-def gallery_of(path: Path, said: RosterData) -> Gallery:
+def gallery_of(path: Path, data: RosterData) -> Gallery:
     """Return what recognition needs of a file's content. Raises RosterError."""
     try:
-        return said.gallery()
+        return data.gallery()
     except ValueError:
         raise _not_whole(path) from None
 
@@ -107,7 +107,7 @@ def _not_whole(path: Path) -> RosterError:
 
 def _decrypt(path: Path, sealed: bytes, key: bytes) -> bytes:
     if not sealed.startswith(_MAGIC[: len(sealed)]) or not sealed:
-        what = "is no roster of Senyum" if sealed else "the roster is empty"
+        what = "is not a roster of Senyum" if sealed else "the roster is empty"
         raise RosterError(f"{path}: {what}; {_WAY_OUT}")
     if len(sealed) < _HEADER.size:
         raise RosterError(f"{path}: the roster was cut short inside its header; {_WAY_OUT}")

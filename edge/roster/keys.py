@@ -50,5 +50,5 @@ def make_key(path: Path, what: str) -> bytes:
 
 
 def key_id(key: bytes) -> bytes:
-    """Eight bytes that tell keys apart and say nothing about them."""
+    """Return eight bytes that identify a key and reveal nothing about it."""
     return hashlib.sha256(b"senyum roster key id\0" + key).digest()[:8]

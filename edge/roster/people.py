@@ -33,7 +33,7 @@ _SPREADSHEET = re.compile(r"[0-9]([.,][0-9]+)?E\+?17", re.IGNORECASE)
 _AS_TEXT = "give the column the text format in the spreadsheet and type the number again"
 
 _EARLIEST_BIRTH = 1900
-# The civil service has asked for 18 years; this only finds numbers that cannot be anybody's.
+# The civil service requires 18 years; this only finds impossible numbers.
 _YOUNGEST_YEARS = 15
 
 _COLUMNS: Mapping[str, frozenset[str]] = {

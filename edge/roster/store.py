@@ -29,7 +29,7 @@ from edge.system.text import pluralize
 
 @dataclass(frozen=True, slots=True)
 class PendingReceipt:
-    """A receipt that is still to be signed: the roster is in force, the people are gone."""
+    """A receipt that is not signed yet: the roster is active, the people are erased."""
 
     to: str  # id of the manifest that is answered
     erased: tuple[str, ...]  # opaque ids
@@ -37,7 +37,7 @@ class PendingReceipt:
 
 @dataclass(frozen=True, slots=True)
 class RosterState:
-    """What is remembered. A unit that never had a roster has version 0."""
+    """The stored state. Version 0 means that the unit never had a roster."""
 
     version: int = 0
     digest: str = ""  # SHA-256 of the content of that version, hex
@@ -51,7 +51,7 @@ class RosterState:
         tombstones: Mapping[str, int],
         readmitted: Mapping[str, int],
     ) -> "RosterState":
-        """Return the ledger once a roster is in force that names these."""
+        """Return the state after a roster with these entries became active."""
         merged = dict(self.tombstones)
         for person, at in tombstones.items():
             merged[person] = max(at, merged.get(person, 0))
@@ -59,8 +59,8 @@ class RosterState:
         return RosterState(version, digest, standing, self.owed)
 
 
-def read_ledger(path: Path) -> RosterState | None:
-    """Return what is remembered; None where there is no such file. Raises RosterError."""
+def load_state(path: Path) -> RosterState | None:
+    """Return the stored state, or None if the file does not exist. Raises RosterError."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -70,24 +70,24 @@ def read_ledger(path: Path) -> RosterState | None:
     checksum, _, text = content.partition(b"\n")
     if hashlib.sha256(text).hexdigest().encode() != checksum:
         raise RosterError(
-            f"{path}: what is remembered of the roster is damaged; restore a copy, or move it "
+            f"{path}: the stored state of the roster is damaged; restore a copy, or move it "
             "away and have the newest roster delivered"
         )
     return _parsed(json.loads(text))
 
 
-def _parsed(said: dict[str, Any]) -> RosterState:
-    owed = said["owed"]
+def _parsed(data: dict[str, Any]) -> RosterState:
+    owed = data["owed"]
     return RosterState(
-        version=said["version"],
-        digest=said["digest"],
-        tombstones=said["tombstones"],
+        version=data["version"],
+        digest=data["digest"],
+        tombstones=data["tombstones"],
         owed=None if owed is None else PendingReceipt(owed["to"], tuple(owed["erased"])),
     )
 
 
-def write_ledger(path: Path, ledger: RosterState) -> None:
-    """Remember, durably when this returns. Raises RosterError."""
+def save_state(path: Path, ledger: RosterState) -> None:
+    """Write the state durably. Raises RosterError."""
     text = json.dumps(asdict(ledger), separators=(",", ":")).encode()
     try:
         replace_and_wipe(path, hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
@@ -96,16 +96,16 @@ def write_ledger(path: Path, ledger: RosterState) -> None:
 
 
 class RosterRejectReason(StrEnum):
-    """Why a roster is not taken."""
+    """Why a roster is rejected."""
 
-    STALE = "stale"  # not newer than the one in force
-    BAD_DATA = "bad-data"  # not the bytes that were promised, or no roster
+    STALE = "stale"  # not newer than the active one
+    BAD_DATA = "bad-data"  # not the bytes that the manifest states, or not a roster
     OTHER_NETWORK = "other-network"  # made with another identity network
-    ERASED_PERSON = "erased-person"  # holds somebody who was erased
+    ERASED_PERSON = "erased-person"  # contains somebody who was erased
 
 
 class RosterRejected(RosterError):
-    """A roster that is not taken; the one in force stays."""
+    """The roster is rejected; the active one stays."""
 
     def __init__(self, reason: RosterRejectReason, message: str) -> None:
         super().__init__(message)
@@ -113,80 +113,81 @@ class RosterRejected(RosterError):
 
 
 class RosterStore:
-    """The roster file and its ledger. One thread at a time."""
+    """The roster file and its state file. One thread at a time."""
 
     def __init__(self, file: Path, key: bytes, embedder: str) -> None:
-        """`embedder`: SHA-256 of the unit's identity network, hex. Wipes what a power cut left.
+        """Load the state, and wipe the remains of a power cut. Raises RosterError.
 
-        Raises RosterError.
+        `embedder` is the SHA-256 of the unit's identity network, hex.
         """
         self.file = file
-        self._place = file.with_name(file.name + ".ledger")
+        self._state_file = file.with_name(file.name + ".ledger")
         self._key = key
         self._embedder = embedder
         try:
             sweep(self.file)
-            sweep(self._place)
+            sweep(self._state_file)
         except OSError as error:
-            raise RosterError(f"{file}: what a power cut left cannot be wiped: {error}") from None
-        self.ledger = read_ledger(self._place) or RosterState()
+            raise RosterError(
+                f"{file}: the remains of a power cut cannot be wiped: {error}"
+            ) from None
+        self.ledger = load_state(self._state_file) or RosterState()
         self._newest = 0  # of what was brought by hand
 
     def load(self) -> Gallery:
-        """Return what the file holds. Raises RosterError, too, for one that is out of date."""
-        said = content(self.file, self._key, self._embedder)
-        if said.version < self.ledger.version:
+        """Return the gallery of the roster file. Raises RosterError, also if it is outdated."""
+        data = content(self.file, self._key, self._embedder)
+        if data.version < self.ledger.version:
             raise RosterError(
-                f"{self.file}: is version {said.version}, and this unit had version "
+                f"{self.file}: is version {data.version}, and this unit had version "
                 f"{self.ledger.version}; bring the newest roster, or have it delivered"
             )
-        if erased := self._erased(said):
+        if erased := self._erased_people(data):
             raise RosterError(
                 f"{self.file}: holds {pluralize(len(erased), 'person')} erased before (the first "
                 f"{min(erased)}); bring the newest roster, or have it delivered"
             )
-        gallery = gallery_of(self.file, said)
-        if self.ledger.version == 0 and not said.tombstones:
+        gallery = gallery_of(self.file, data)
+        if self.ledger.version == 0 and not data.tombstones:
             # Brought by hand, and nothing was ever delivered: the same version may still come.
-            self._newest = said.version - 1
-        elif said.version > self.ledger.version:
-            self._remember(self._owing(said, ""))
+            self._newest = data.version - 1
+        elif data.version > self.ledger.version:
+            self._save_state(self._state_with_receipt(data, ""))
         return gallery
 
     def install(self, plain: bytearray, version: int, digest: str, to: str) -> Gallery:
-        """Put a roster that was delivered in force; durable when this returns.
+        """Install a delivered roster durably.
 
-        `version` and `digest` (hex) are what its content was promised to be, `to` is the id of
-        the promise.
-        Raises RosterRefused, and RosterError where the disk does not take it.
+        `version` and `digest` (hex) are those that the manifest states, `to` is the id of the
+        manifest. Raises RosterRejected, and RosterError if the disk fails.
         """
         try:
-            said = unpack(plain)
-            gallery = said.gallery()
+            data = unpack(plain)
+            gallery = data.gallery()
         except ValueError:
             raise RosterRejected(
-                RosterRejectReason.BAD_DATA, "what was delivered is no roster"
+                RosterRejectReason.BAD_DATA, "the delivered data is not a roster"
             ) from None
-        if (said.version, said.digest) != (version, digest):
+        if (data.version, data.digest) != (version, digest):
             raise RosterRejected(
-                RosterRejectReason.BAD_DATA, "what was delivered is not what was signed"
+                RosterRejectReason.BAD_DATA, "the delivered data is not what was signed"
             )
-        self.check(said.version, digest, said.embedder)
-        if erased := self._erased(said):
+        self.check(data.version, digest, data.embedder)
+        if erased := self._erased_people(data):
             raise RosterRejected(
                 RosterRejectReason.ERASED_PERSON,
                 f"holds {pluralize(len(erased), 'person')} erased before, and does not say "
                 "that they were enrolled again",
             )
-        after = self._owing(said, to)
+        after = self._state_with_receipt(data, to)
         write(self.file, self._key, plain)
-        self._remember(after)
+        self._save_state(after)
         return gallery
 
     def check(self, version: int, digest: str, embedder: str) -> None:
-        """Raise RosterRefused for a roster that need not even be fetched.
+        """Raise RosterRejected for a roster that need not be fetched.
 
-        The very content that was in force last may come again: its file may be lost.
+        The content that was active last may come again, because its file may be lost.
         """
         newest = max(self.ledger.version, self._newest)
         again = (version, digest) == (self.ledger.version, self.ledger.digest)
@@ -202,23 +203,23 @@ class RosterStore:
             )
 
     def receipt_sent(self) -> None:
-        """Note that the receipt is in the chain. Raises RosterError."""
-        self._remember(replace(self.ledger, owed=None))
+        """Record that the receipt is in the chain. Raises RosterError."""
+        self._save_state(replace(self.ledger, owed=None))
 
-    def _following(self, said: RosterData) -> RosterState:
-        return self.ledger.followed_by(said.version, said.digest, said.tombstones, said.readmitted)
+    def _next_state(self, data: RosterData) -> RosterState:
+        return self.ledger.followed_by(data.version, data.digest, data.tombstones, data.readmitted)
 
-    def _owing(self, said: RosterData, to: str) -> RosterState:
-        """Return the ledger once a roster is in force, with the receipt that is owed for it."""
-        after = self._following(said)
+    def _state_with_receipt(self, data: RosterData, to: str) -> RosterState:
+        """Return the state after this roster became active, with the receipt to be signed."""
+        after = self._next_state(data)
         new = after.tombstones.keys() - self.ledger.tombstones.keys()
         before = self.ledger.owed.erased if self.ledger.owed else ()
         return replace(after, owed=PendingReceipt(to, tuple(sorted({*new, *before}))))
 
-    def _erased(self, said: RosterData) -> frozenset[str]:
-        """Return who is in a roster in spite of a tombstone, its own or a remembered one."""
-        return said.people() & self._following(said).tombstones.keys()
+    def _erased_people(self, data: RosterData) -> frozenset[str]:
+        """Return the people of a roster who have a tombstone, its own or a stored one."""
+        return data.people() & self._next_state(data).tombstones.keys()
 
-    def _remember(self, ledger: RosterState) -> None:
-        write_ledger(self._place, ledger)
+    def _save_state(self, ledger: RosterState) -> None:
+        save_state(self._state_file, ledger)
         self.ledger = ledger

@@ -6,8 +6,8 @@ their share, they lie on a straight line. The line is carried on to where the wh
 together resembles one stranger in 10,000, and its uncertainty is taken from leaving out a tenth
 of the people at a time (the jackknife). docs/accuracy.md holds it against measured strangers.
 
-Each person enters once, as the roster fuses their photos; whoever is in it twice, and twins, are
-left aside, for one such pair says nothing of strangers (enrolment tells of them).
+Each person enters once, as the roster fuses their photos; people who are in it twice, and twins,
+are ignored, because such a pair says nothing about strangers (enrolment reports them).
 """
 
 from dataclasses import dataclass
@@ -79,16 +79,16 @@ def adaptive_thresholds(gallery: Gallery, settings: RosterSettings) -> RosterSet
     The threshold is what the roster says and its standard error more, within the settings'
     bounds. A roster of fewer than FEWEST people says nothing, and the settings stand.
     """
-    said = (
+    estimated = (
         estimate(gallery.matrix, settings.false_match_rate) if settings.false_match_rate else None
     )
-    if said is None:
+    if estimated is None:
         return settings
-    threshold = said.threshold + said.error
+    threshold = estimated.threshold + estimated.error
     return settings.model_copy(
         update={
             "threshold": _between(settings.threshold, threshold, settings.max_threshold),
-            "margin": _between(settings.margin, said.margin, settings.max_margin),
+            "margin": _between(settings.margin, estimated.margin, settings.max_margin),
         }
     )
 

@@ -1,4 +1,4 @@
-"""Putting a file in the place of another so that nothing of the other can be read any more.
+"""Replaces a file so that the earlier content cannot be read any more.
 
 The earlier file is overwritten where it lies, then removed: on a file system that writes in place
 (ext4, as Raspberry Pi OS has it) its blocks then hold zeros. What a card keeps of earlier writes
@@ -67,7 +67,7 @@ def _overwrite(descriptor: int) -> None:
 
 
 def sweep(path: Path, *leftovers: Path) -> None:
-    """Wipe what a power cut left beside `path`; while nobody else writes it. Raises OSError."""
+    """Wipe the remains of a power cut next to `path`; no one else may write it. Raises OSError."""
     for left in leftovers or path.parent.glob(f".{path.name}.*"):
         if "." in left.name.removeprefix(f".{path.name}."):
             continue  # of another file, whose name begins as this one's

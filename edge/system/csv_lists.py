@@ -47,7 +47,7 @@ class CsvRow:
 
 @dataclass(frozen=True, slots=True)
 class CsvList:
-    """A list that has the columns asked for."""
+    """A list with the requested columns."""
 
     path: Path
     columns: tuple[str, ...]

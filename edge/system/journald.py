@@ -27,8 +27,8 @@ from edge.system.text import escaped
 
 SOCKET = Path("/run/systemd/journal/socket")
 BURST = 10  # entries of one kind that are written
-WINDOW_S = 60.0  # in so many seconds; the rest is counted
-_KINDS = 256  # that are told apart; beyond it counting begins anew
+WINDOW_S = 60.0  # seconds; the rest is counted
+_KINDS = 256  # distinct messages; beyond it counting restarts
 _LONGEST = 16_384  # characters of one field: an entry has to fit in a datagram
 _FACTS = "senyum_facts"
 # sd-daemon(3); also the "<n>" that a plain line begins with.
@@ -70,7 +70,7 @@ def configure(level: str, environment: Mapping[str, str] = os.environ) -> None:
 
 
 def _journal_reads_stderr(environment: Mapping[str, str]) -> bool:
-    """As systemd.exec(5) tells of JOURNAL_STREAM: a program below us may have redirected it."""
+    """See JOURNAL_STREAM in systemd.exec(5): a parent process may have redirected it."""
     try:
         about = os.fstat(sys.stderr.fileno())
     except (OSError, ValueError):

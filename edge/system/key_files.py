@@ -19,7 +19,7 @@ LARGEST = 250_000  # bytes of any key file; the largest take a few hundred
 def secret_path(path: Path) -> Path:
     """Return where a secret lies: with systemd's credentials, under the same name, or at `path`."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    with contextlib.suppress(OSError):  # a name that no file can have; whoever opens it reports it
+    with contextlib.suppress(OSError):  # an impossible file name; reported when it is opened
         if folder and (credential := Path(folder) / path.name).is_file():
             return credential
     return path

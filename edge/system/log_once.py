@@ -1,4 +1,4 @@
-"""First failure loud, then quiet."""
+"""Logs the first of a run of failures as a warning, the others at debug level."""
 
 import logging
 
@@ -7,27 +7,27 @@ from edge.system.journald import log_fields
 
 log = logging.getLogger(__name__)
 
-REMEMBERED = 32  # different troubles; more of them are told again
+REMEMBERED = 32  # distinct messages; beyond it they are logged again
 
 
 class LogOnce:
-    """Says what is wrong once, loudly; the same again only to the debug log, until it is over."""
+    """Logs a problem once as a warning, and repetitions at debug level until it is over."""
 
     def __init__(self) -> None:
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
 
-    def warn(self, trouble: str, code: ErrorCode | None = None) -> None:
-        level = logging.DEBUG if trouble in self._said else logging.WARNING
-        log.log(level, "%s", trouble, extra=log_fields(code=code))
-        if len(self._said) >= REMEMBERED:
-            self._said.clear()
-        self._said.add(trouble)
+    def warn(self, message: str, code: ErrorCode | None = None) -> None:
+        level = logging.DEBUG if message in self._logged else logging.WARNING
+        log.log(level, "%s", message, extra=log_fields(code=code))
+        if len(self._logged) >= REMEMBERED:
+            self._logged.clear()
+        self._logged.add(message)
 
-    def clear(self, relief: str) -> None:
-        if self._said:
-            log.info("%s", relief)
+    def clear(self, message: str) -> None:
+        if self._logged:
+            log.info("%s", message)
         self.reset()
 
     def reset(self) -> None:
-        """Be loud again next time."""
-        self._said.clear()
+        """Log the next problem as a warning again."""
+        self._logged.clear()

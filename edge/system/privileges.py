@@ -1,7 +1,7 @@
 """Whose files a unit's state is, and how root handles them without leaving files of its own there.
 
 The daemon's user owns the state folder. A command that runs as root reads and writes in it under
-that user's effective id, so that every file, SQLite's own beside the outbox too, belongs to the
+that user's effective id, so that every file, SQLite's own next to the outbox too, belongs to the
 daemon, and so that a confined root needs no right to override owners.
 """
 

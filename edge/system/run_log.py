@@ -1,8 +1,8 @@
 """How the runs before this one ended, in words that the next start finds and puts into the chain.
 
-A run that was killed cannot tell of it. So what runs after each end of the daemon (rescue.py)
+A killed process cannot report it. So what runs after each end of the daemon (rescue.py)
 leaves a line in the runtime directory, which lasts as long as the boot, and, where a reboot is
-asked for, a file in the state directory, which outlasts it.
+requested, a file in the state directory, which outlasts it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from edge.system.boot_id import boot_id
 from edge.system.files import replace_file
 
 ENDS, ASKED = "ends", "reboot-asked"
-KEPT = 64  # lines: the number of restarts in a row that can be told
+KEPT = 64  # lines: the number of restarts in a row that can be reported
 _BYTES = 4096  # of a file that is read
 FAILURES_PER_REBOOT = 6  # failures of the daemon in a row after which a reboot is requested
 GOOD = "success"  # $SERVICE_RESULT; systemd.exec(5)
@@ -20,7 +20,7 @@ GOOD = "success"  # $SERVICE_RESULT; systemd.exec(5)
 
 @dataclass(frozen=True, slots=True)
 class RebootRequest:
-    """A reboot that was asked for: in which boot, and when, in seconds of its uptime."""
+    """A requested reboot: in which boot, and at which uptime in seconds."""
 
     boot_id: str
     uptime_s: float
@@ -36,17 +36,17 @@ def record(runtime: Path, result: str, status: str) -> None:
 
 
 def last_exits(runtime: Path) -> list[str]:
-    """Return the ends since they were told last, the newest last, as `result status`."""
+    """Return the ends since the last report, the newest last, as `result status`."""
     return _lines(runtime / ENDS)
 
 
 def request_reboot(state: Path, uptime_s: float) -> None:
-    """Leave word, on the disk, that a reboot was asked for."""
+    """Record on disk that a reboot was requested."""
     replace_file(state / ASKED, f"{boot_id()} {uptime_s:.0f}\n".encode(), mode=0o644)
 
 
 def reboot_requested(state: Path) -> RebootRequest | None:
-    """Return the reboot that was asked for last and not told of yet."""
+    """Return the last requested reboot that was not reported yet."""
     try:
         boot, uptime = _lines(state / ASKED)[0].split()
         return RebootRequest(boot, float(uptime))

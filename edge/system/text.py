@@ -29,8 +29,8 @@ def describe_validation_error(error: Mapping[str, Any]) -> str:
     be less than or equal to 60".
     """
     pattern = error.get("ctx", {}).get("pattern")
-    said = _PLAIN.get(error["type"]) or _PATTERNS.get(pattern) or str(error["msg"])
-    return said.removeprefix("Value error, ").replace("Input should", "must", 1)
+    message = _PLAIN.get(error["type"]) or _PATTERNS.get(pattern) or str(error["msg"])
+    return message.removeprefix("Value error, ").replace("Input should", "must", 1)
 
 
 _BEYOND_ASCII_JSON = re.compile(r"[^\n -\x7f]")

@@ -37,7 +37,7 @@ def row(sign: Trigger, rule: Transition) -> str:
         heard = rule.cue.level > 0 and sign is not Trigger.SAME
         cue = f"{rule.cue.name}, heard" if heard else str(rule.cue.name)
     event = rule.event or "-"
-    again = " (the person is forgotten)" if rule.anew else ""
+    again = " (the person is forgotten)" if rule.resets_person else ""
     return f"| {sign} | {SIGNS[sign]} | {rule.to}{again} | {cue} | {event} |"
 
 

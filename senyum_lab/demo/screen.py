@@ -64,7 +64,7 @@ _STATE_TEXT = {
     State.UNKNOWN: "not recognised",
     State.KNOWN: "recognised",
     State.ASKED: "recognised; smile requested",
-    State.PAUSED: "known; asked for a smile",
+    State.EXEMPT_WAIT: "known; asked for a smile",
     State.RECORDING: "signing and storing",
     State.DONE: "outcome shown",
     State.REFUSED: "refused; waiting",

@@ -228,7 +228,7 @@ def test_who_stays_after_a_refusal_can_still_smile(door: Doorway) -> None:
 def test_an_exempt_person_looks_like_everybody_and_is_asked_nothing() -> None:
     door = Doorway.with_rules(exempt=frozenset({"ani"}))
     door.see(face(smile=3.0), frames=TO_PROMPT)
-    assert door.at(State.PAUSED)
+    assert door.at(State.EXEMPT_WAIT)
     began = len(door.cues)
     door.see_for(RULES.exempt_pause + 2 * FRAME_S, face(smile=3.0))
     levels = [cue.level for _, cue in door.cues[began:]]
@@ -247,7 +247,7 @@ def test_an_exempt_person_who_is_no_longer_surely_there_is_not_recorded() -> Non
     door.see(face(), frames=3)
     door.see_for(RULES.smile_timeout + 0.2, stranger())
     assert not [e for e in door.events if e.outcome is Outcome.RECORDED]
-    assert not door.at(State.PAUSED)
+    assert not door.at(State.EXEMPT_WAIT)
 
 
 def test_with_the_smile_rule_off_an_exempt_person_gives_the_same_event() -> None:
@@ -264,7 +264,7 @@ def test_with_the_smile_rule_off_an_exempt_person_gives_the_same_event() -> None
 def test_a_new_roster_may_exempt_somebody(door: Doorway) -> None:
     door.session.use_exempt(frozenset({"ani"}))
     door.see(face(), frames=TO_PROMPT)
-    assert door.at(State.PAUSED)
+    assert door.at(State.EXEMPT_WAIT)
 
 
 def test_a_smile_that_was_there_before_the_prompt_does_not_count(door: Doorway) -> None:

@@ -37,7 +37,7 @@ EXEMPT = frozenset({"citra"})
 LONGEST = {
     State.KNOWN: RULES.smile_timeout,
     State.ASKED: RULES.smile_timeout,
-    State.PAUSED: RULES.smile_timeout,
+    State.EXEMPT_WAIT: RULES.smile_timeout,
     State.RECORDING: STORE_WAIT_S,
 }
 

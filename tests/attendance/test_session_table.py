@@ -19,8 +19,8 @@ from edge.settings import AttendanceSettings
 from edge.types import CueName, Reason
 
 ROOT = Path(__file__).parents[2]
-ATTEMPT = {State.NOTICED, State.UNKNOWN, State.KNOWN, State.ASKED, State.PAUSED}
-KNOWN = {State.KNOWN, State.ASKED, State.PAUSED}
+ATTEMPT = {State.NOTICED, State.UNKNOWN, State.KNOWN, State.ASKED, State.EXEMPT_WAIT}
+KNOWN = {State.KNOWN, State.ASKED, State.EXEMPT_WAIT}
 
 
 def test_every_state_has_an_answer_for_every_sign_or_refuses_it() -> None:
@@ -52,7 +52,7 @@ def test_recorded_is_shown_only_after_stored() -> None:
             if rule.cue is not None and rule.cue.name is CueName.RECORDED:
                 assert sign is Trigger.STORED
             if rule.cue is not None and rule.cue.name is CueName.RECORDED_OFFLINE:
-                assert sign is Trigger.STORED_AWAY
+                assert sign is Trigger.STORED_OFFLINE
 
 
 def test_every_record_waits_for_the_disk_and_nothing_else_does() -> None:
@@ -87,7 +87,7 @@ def test_a_suspected_photo_is_refused_wherever_a_known_person_could_be_recorded(
 
 
 def test_exempt_people_get_the_cues_of_those_who_are_asked() -> None:
-    asked, paused = TABLE[State.ASKED], TABLE[State.PAUSED]
+    asked, paused = TABLE[State.ASKED], TABLE[State.EXEMPT_WAIT]
     assert TABLE[State.KNOWN][Trigger.ASK].cue == TABLE[State.KNOWN][Trigger.EXEMPT].cue
     for sign in asked.keys() & paused.keys() - {Trigger.TIMEOUT}:
         assert asked[sign].cue == paused[sign].cue

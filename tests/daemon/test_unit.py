@@ -235,7 +235,7 @@ def test_pins_that_another_program_holds_are_waited_for(
 
     def opener() -> CuePlayer:
         if next(openings) == 0:
-            raise PinBusyError("gpio.green = 17: the pin cannot be had (GPIO busy)")
+            raise PinBusyError("gpio.green = 17: pin is not available (GPIO busy)")
         return CuePlayer(settings.gpio)
 
     nobody = smile[:2] * round((RETRY_S + 1) / 2 * FPS)

@@ -107,7 +107,7 @@ def test_nobody_is_asked_where_nobody_is_and_the_daemon_keeps_its_pins(tmp_path:
 
 def test_pins_that_somebody_has(tmp_path: Path) -> None:
     def opener(_: GpioSettings) -> IndicatorBoard:
-        raise GpioError("gpio.green = 17: the pin cannot be had (busy)")
+        raise GpioError("gpio.green = 17: pin is not available (busy)")
 
     (found,) = check_actuators(make_context(tmp_path, ask=lambda _: True, open_board=opener))
     assert outcome(found) == ("bad", "pins-lost")

@@ -112,7 +112,7 @@ def test_a_pin_that_is_taken_is_named_and_the_others_let_go() -> None:
     settings = mock_settings()
     factory = MockFactory(pin_class=MockPWMPin)
     other = IndicatorBoard(mock_settings(green=5, red=6), factory)
-    with pytest.raises(GpioError, match=r"gpio\.buzzer = 18: the pin cannot be had") as refused:
+    with pytest.raises(GpioError, match=r"gpio\.buzzer = 18: pin is not available") as refused:
         IndicatorBoard(settings, factory)
     assert "\n" not in str(refused.value)
     other.close()

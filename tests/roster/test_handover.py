@@ -150,8 +150,8 @@ def test_a_roster_without_anybody_is_a_reason_to_be_out_of_order(
 
 
 def test_without_a_roster_it_waits_where_it_knows_whom_for(tmp_path: Path) -> None:
-    assert "there is no roster" in str(Loop(tmp_path).handover.why_not)
-    with pytest.raises(RosterError, match="there is no roster"):
+    assert "no roster found" in str(Loop(tmp_path).handover.why_not)
+    with pytest.raises(RosterError, match="no roster found"):
         Loop(tmp_path, wait=False)
 
 
@@ -161,7 +161,7 @@ def test_a_roster_that_the_disk_kept_from_being_loaded_is_loaded_later(
     """Brought by hand: the ledger has to be written first, and the disk is full."""
     save(tmp_path / "roster.senyum", KEY, roster(2, BUDI, tombstones={ANI.id: 2}))
     with monkeypatch.context() as full:
-        full.setattr(keeper, "write_ledger", no_room)
+        full.setattr(keeper, "save_state", no_room)
         loop = Loop(tmp_path)
         assert "no room" in str(loop.handover.why_not)
         with pytest.raises(RosterError, match="no room"):
@@ -183,7 +183,7 @@ def test_a_receipt_that_was_given_is_remembered_once_the_disk_takes_it(
     loop.deliver(roster(2, ANI))
     loop.handover.activated(loop.waiting[0])
     with monkeypatch.context() as full:
-        full.setattr(keeper, "write_ledger", no_room)
+        full.setattr(keeper, "save_state", no_room)
         loop.turn()
         until(lambda: loop.answers, 10.0)
     loop.handover.retry()
@@ -198,7 +198,7 @@ def test_a_newer_roster_still_owes_its_receipt(
     loop.deliver(roster(2, ANI))
     loop.handover.activated(loop.waiting[0])
     with monkeypatch.context() as full:
-        full.setattr(keeper, "write_ledger", no_room)
+        full.setattr(keeper, "save_state", no_room)
         loop.turn()
         until(lambda: loop.answers, 10.0)
     loop.deliver(roster(3, ANI), OTHER)

@@ -58,7 +58,7 @@ def test_a_newer_roster_comes_into_force_without_numbers(keeper: RosterStore, fi
 
 def test_a_unit_without_a_roster_takes_its_first(file: Path) -> None:
     keeper = RosterStore(file, KEY, EMBEDDER)
-    with pytest.raises(RosterError, match="there is no roster"):
+    with pytest.raises(RosterError, match="no roster found"):
         keeper.load()
     deliver(keeper, roster(1, ANI))
     assert opened(file).ledger.version == 1

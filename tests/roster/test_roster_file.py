@@ -167,7 +167,7 @@ def test_a_newer_format_asks_for_an_update(file: Path) -> None:
 
 def test_another_file_is_no_roster(file: Path) -> None:
     file.write_bytes(b"number,name,exempt\n" * 10)
-    with refused(file, "is no roster of Senyum"):
+    with refused(file, "is not a roster of Senyum"):
         load(file, KEY)
 
 

@@ -213,7 +213,7 @@ def test_brought_known_erased_and_not_brought_back(
     with Listener(broker.settings) as listener:
         with site.daemon() as daemon:
             # There is no roster yet: out of order, and waiting for one.
-            until(lambda: b"there is no roster" in site.log.read_bytes(), PATIENCE)
+            until(lambda: b"no roster found" in site.log.read_bytes(), PATIENCE)
             said = site.admin("roster")
             assert "version 1 is in force on 1 of 1 unit." in said
             until(lambda: told(listener, "roster-installed"), PATIENCE)

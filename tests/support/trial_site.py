@@ -317,7 +317,7 @@ class Site:
 
     def _panel(self) -> CuePlayer:
         if self.pins == "taken":
-            raise PinBusyError("gpio.green = 17: the pin cannot be had (GPIO busy)")
+            raise PinBusyError("gpio.green = 17: pin is not available (GPIO busy)")
         if self.pins == "torn":
             raise GpioError("gpio: no chip")
         return Lights(self.settings.gpio, lambda: self.pins is not None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.commands.command_log import CommandEffect, CompletedCommand
 from edge.commands.command_log import CommandLog as Orders
-from edge.roster.store import RosterState, read_ledger, write_ledger
+from edge.roster.store import RosterState, load_state, save_state
 
 
 def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> None:
@@ -31,8 +31,8 @@ def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> Non
 def test_a_ledger_of_the_roster_with_another_field_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "roster.ledger"
     known = RosterState(version=4, digest="ab", tombstones={"cd": 3})
-    write_ledger(path, known)
+    save_state(path, known)
     _, _, text = path.read_bytes().partition(b"\n")
     later = json.dumps({**json.loads(text), "later": 1}).encode()
     path.write_bytes(hashlib.sha256(later).hexdigest().encode() + b"\n" + later)
-    assert read_ledger(path) == known
+    assert load_state(path) == known
