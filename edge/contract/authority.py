@@ -1,4 +1,4 @@
-"""Who may tell a unit what to do, and whether a message is truly from them.
+"""Verifies orders: which keys may give a unit orders, and whether a message is from one of them.
 
 A unit knows its authorities by a JWK set file (`authority.keys`) of the form of a central
 server's `keys.json` (`edge.contract.keys`), in which each key says what it may order, and of whom:
@@ -125,7 +125,7 @@ class VerifiedOrder:
 
     kid: str
     claims: Mapping[str, Any] = field(repr=False)  # a JSON object, strict, not looked into yet
-    digest: str  # base64url SHA-256 of the token: tells one message from another
+    digest: str  # base64url SHA-256 of the token: identifies the message
 
 
 class OrderRejected(SenyumError):
@@ -255,7 +255,7 @@ class Authorities:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a JWK set file; none at all where there is no such file. Raises SecretError."""
+        """Read a JWK set file; a missing file means no authorities. Raises SecretError."""
         if not path.exists():
             return cls()
         try:
@@ -333,9 +333,9 @@ def _parsed(token: bytes, max_bytes: int) -> ParsedJws:
 
 
 class AuthorityFile:
-    """The authorities of a file, read anew when the file is another.
+    """The authorities of a file, read again when the file changes.
 
-    A file that cannot be used changes nothing and is told once; at the start it means nobody.
+    A file that cannot be used changes nothing and is logged once; at the start it means no keys.
     """
 
     def __init__(self, path: Path) -> None:
@@ -347,7 +347,7 @@ class AuthorityFile:
 
     @property
     def damaged(self) -> bool:
-        """Whether there is a file that cannot be used; looks anew."""
+        """Whether the file exists and cannot be used, checked now."""
         self.current()
         return self._damaged
 
@@ -360,7 +360,7 @@ class AuthorityFile:
                 self._authorities = Authorities.load(self._path)
             except SecretError as error:
                 self._damaged = stamp is not None
-                log.error("%s; orders are judged as before", error)  # noqa: TRY400 - told
+                log.error("%s; orders are judged as before", error)  # noqa: TRY400 - the message is complete
             else:
                 log.info(
                     "%s: follows the orders of %s",

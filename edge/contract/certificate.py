@@ -1,4 +1,4 @@
-"""What a certificate of this fleet begins with, wherever it is asked for: name, key, request.
+"""The name, key and signing request of a certificate, as every command creates them.
 
 ECDSA P-256, PKCS #8, and a PKCS #10 request. A unit's common name is ORG/SITE/UNIT: brokers hold
 topics against it.

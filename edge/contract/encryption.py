@@ -1,4 +1,4 @@
-"""The key that rosters are encrypted to: one a unit, made on it, beside its signing key.
+"""The key that rosters are encrypted to: one per unit, generated there next to its signing key.
 
 X25519. What is wrapped for it is a compact JWE (RFC 7516), `alg` ECDH-ES+A256KW, `enc` A256GCM,
 `kid` the key's RFC 7638 thumbprint. The private half never leaves the unit.

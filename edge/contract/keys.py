@@ -50,7 +50,7 @@ _MEMBER_BYTES = 32  # of each coordinate, and of a private key
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """What tells the keys of one JWS algorithm from all others."""
+    """The properties of the keys of one JWS algorithm."""
 
     kty: str
     crv: str
@@ -232,7 +232,7 @@ def _protected(header: tuple[tuple[str, str], ...]) -> str:
 
 
 def sequence_log_path(path: Path) -> Path:
-    """Return the file beside a signing key that tells that events were signed with it.
+    """Return the file next to a signing key that shows that events were signed with it.
 
     Such a key goes on with its outbox and with no other: a second event of the same number, under
     the same key, would look like a forgery. `Outbox` makes the file; `edge.outbox.sequence_log`

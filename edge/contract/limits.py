@@ -1,4 +1,4 @@
-"""The limits of the wire contract, whoever signed a message; docs/contract/README.md lists them.
+"""The limits of the wire contract for every message; docs/contract/README.md lists them.
 
 Every reader of JSON from outside keeps them (`edge.contract.jose.json_object`), the models of all
 messages are built of them, and the schemas of docs/contract are written from those models.
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 MAX_DEPTH: Final = 32  # objects and arrays within one another, the outermost included
-MAX_NUMBER: Final = 2**53 - 1  # up to here a double, and so every language, tells integers apart
+MAX_NUMBER: Final = 2**53 - 1  # the integers up to here are exact in a double
 MAX_SEQUENCE: Final = 2**63 - 1  # of what is written as text: every database has such an integer
 MAX_TEXT: Final = 200  # characters (code points) of a text for people
 EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)

@@ -1,9 +1,10 @@
-"""Notices what the clock does to the dates of events. Pure: the readings are arguments.
+"""Detects changes of the clock that affect the dates of events. Pure: readings are arguments.
 
-- A step: UTC moved against the monotonic clock between two readings, which discipline never does
-  by so much at once. It is told by how many seconds, before the first event dated by the new time.
-- An anchor: the clock came to be disciplined, and events of this boot were dated while it was
-  not. One moment on both clocks dates them all, for a reader to correct; none is signed again.
+- A step: UTC moved against the monotonic clock between two readings by more than discipline slews.
+  It is recorded, with its seconds, before the first event that is dated by the new time.
+- An anchor: the clock became synchronized after events of this boot were dated by an
+  unsynchronized one. One instant on both clocks lets a reader correct all of them; no event is
+  signed again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ STEP_SECONDS = 0.5  # discipline slews 0.5 ms a second at most; readings are sec
 
 @dataclass(frozen=True, slots=True)
 class ClockChange:
-    """What is to be told in the chain."""
+    """A change of the clock to be recorded in the chain."""
 
     code: AuditCode
     captured_ns: int  # CLOCK_MONOTONIC
@@ -30,7 +31,7 @@ class ClockChange:
 class ClockMonitor:
     """Compares each reading with the one before.
 
-    `undated` tells whether events of this boot, by an earlier process, wait for an anchor.
+    `undated`: whether an earlier process of this boot stored events that still need an anchor.
     """
 
     def __init__(self, *, undated: bool = False) -> None:
@@ -38,7 +39,7 @@ class ClockMonitor:
         self._before: ClockReading | None = None
 
     def look(self, reading: ClockReading) -> Iterator[ClockChange]:
-        """Yield what has happened since the last look."""
+        """Yield the changes since the previous reading."""
         before, self._before = self._before, reading
         if before is not None:
             moved_ns = (reading.utc_ns - before.utc_ns) - (
@@ -48,7 +49,7 @@ class ClockMonitor:
                 detail = {"seconds": round(moved_ns / 1e9, 3), "state": reading.state}
                 yield ClockChange(AuditCode.CLOCK_STEPPED, reading.monotonic_ns, detail)
         synchronized = reading.state is ClockState.SYNCHRONIZED
-        # At a limit it was cut there: such a clock dates nothing, whoever vouches for it.
+        # A time at a limit was clamped, so it dates nothing, even if the clock is synchronized.
         if self._undated and synchronized and EARLIEST < as_moment(reading.utc_ns) < LATEST:
             self._undated = False
             detail = {
@@ -59,6 +60,6 @@ class ClockMonitor:
             yield ClockChange(AuditCode.CLOCK_ANCHOR, reading.monotonic_ns, detail)
 
     def recorded(self, reading: ClockReading) -> None:
-        """Note that events were stored that were dated by a clock as it was at `reading`."""
+        """Note that events dated by the clock in the state of `reading` were stored."""
         if reading.state is ClockState.UNSYNCHRONIZED:
             self._undated = True

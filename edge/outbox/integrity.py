@@ -17,11 +17,11 @@ FULL_CHECK_BYTES = 16 * 1024 * 1024  # up to this size the whole file is checked
 
 
 def check_integrity(file: Path, mark: SequenceRecord | None, kid: str | None = None) -> None:
-    """Return where the file is a sound outbox, the one that `mark` speaks of where there is one.
+    """Check that the file is a sound outbox, and the one that `mark` describes if given.
 
-    `kid` is the id of the key that signs: it tells whose events are that `mark` does not name.
-    Raises OutboxDamaged, OutboxRefused for a file that is none of ours, or not ours to open, and
-    OutboxError (OutboxFull) where what SQLite keeps beside it cannot be had.
+    `kid` is the id of the signing key: it identifies the owner of events beyond `mark`. Raises
+    OutboxDamaged, OutboxUnusable for a file of another program or version, and
+    OutboxError (OutboxFull) if the files that SQLite keeps next to it cannot be opened.
     """
     try:
         with file.open("r+b") as opened:

@@ -1,7 +1,7 @@
-"""Signs and commits beside the frame loop, and tells what became of each event.
+"""Signs and commits events on a thread of its own, and reports the result of each.
 
-What the clock does, and that a damaged outbox was set aside, is told in the chain from here,
-before the next event: so its place among the events is right whatever the dates say.
+Changes of the clock, and the replacement of a damaged outbox, are recorded in the chain here,
+before the next event: their position among the events is correct whatever the dates are.
 """
 
 import logging
@@ -57,7 +57,7 @@ class Recorder(threading.Thread):
         self._closing = False
 
     def submit(self, event: Event) -> None:
-        """Take an event over; never blocks."""
+        """Queue an event for storing; never blocks."""
         with self._changed:
             room = not self._closing and len(self._waiting) < CAPACITY
             if room:
@@ -85,14 +85,14 @@ class Recorder(threading.Thread):
                     self._tidy()
 
     def _next(self) -> list[Event]:
-        """Wait for events; an empty list is a look at the clock, or the end."""
+        """Wait for events. An empty list means: check the clock, or closing."""
         with self._changed:
             seconds = LOOK_SECONDS if self._clock is not None else None
             self._changed.wait_for(lambda: self._waiting or self._closing, seconds)
             return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
 
     def _look(self) -> bool:
-        """Look at the clock; returns whether there is something to tell."""
+        """Read the clock; return whether a change must be recorded."""
         if self._clock is not None:
             self._reading = self._clock.read()
             self._findings.extend(self._watch.look(self._reading))
@@ -105,7 +105,7 @@ class Recorder(threading.Thread):
                 return
             self._outbox.append(*(partial(self._sealer.event, event) for event in batch))
         except Exception as error:  # noqa: BLE001 - a dead recorder would leave people waiting
-            if len(batch) > 1:  # one that cannot be stored does not take its neighbours along
+            if len(batch) > 1:  # an event that cannot be stored must not fail the others
                 for event in batch:
                     self._commit([event])
                 return
@@ -113,7 +113,7 @@ class Recorder(threading.Thread):
             known = isinstance(error, OutboxError)
             why = str(error) if known else f"cannot be signed: {type(error).__name__}"
             trouble = error.trouble if isinstance(error, OutboxError) else ErrorCode.NOT_SIGNED
-            # Without a traceback, which may quote it too; what has time to wait is told quietly.
+            # Without a traceback, which may quote it too; retries are logged at debug level.
             log.log(logging.ERROR if batch else logging.DEBUG, "event not stored: %s", why)
             for event in batch:
                 self._report(StoreFailed(event.ref, why, trouble))
@@ -125,9 +125,9 @@ class Recorder(threading.Thread):
         self._stored()
 
     def _tell(self) -> None:
-        """Store what the recorder itself has to say; raises OutboxError, and it is kept for later.
+        """Store the recorder's own audit events. Raises OutboxError and keeps them for later.
 
-        What cannot be signed is dropped: it would stop everybody's events for ever.
+        One that cannot be signed is dropped, because it would block all events forever.
         """
         renewal = self._outbox.renewal
         audits = [_audit(found.code, found.captured_ns, found.detail) for found in self._findings]
@@ -142,7 +142,7 @@ class Recorder(threading.Thread):
         except OutboxError:
             raise
         except Exception as error:  # noqa: BLE001
-            log.error("not told in the chain: %s", type(error).__name__)  # noqa: TRY400
+            log.error("audit not recorded: %s", type(error).__name__)  # noqa: TRY400
         self._findings.clear()
         self._stored()
 
@@ -160,14 +160,14 @@ def _audit(code: AuditCode, captured_ns: int, detail: Mapping[str, Any]) -> Audi
 
 
 def _undated(outbox: Outbox, clock: Clock) -> bool:
-    """Whether the newest event was dated in this boot, by a clock that nobody disciplined.
+    """Return whether the newest event was dated in this boot by an unsynchronized clock.
 
     Had an anchor followed, it would be the newest, or something after it with a better clock.
     """
     newest = outbox.newest()
-    said = None if newest is None else claim(newest, "data", "clock")
+    dated_by = None if newest is None else claim(newest, "data", "clock")
     return (
-        isinstance(said, dict)
-        and said.get("state") == ClockState.UNSYNCHRONIZED
-        and said.get("boot_id") == clock.read().boot_id
+        isinstance(dated_by, dict)
+        and dated_by.get("state") == ClockState.UNSYNCHRONIZED
+        and dated_by.get("boot_id") == clock.read().boot_id
     )

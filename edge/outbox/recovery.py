@@ -1,17 +1,17 @@
-"""Sets a damaged outbox aside and makes one that goes on where it ended.
+"""Sets a damaged outbox aside and creates one that continues where it ended.
 
 The damaged file keeps its bytes under a dated name. Events that the broker had not acknowledged
-are saved from it where they verify: by their link to a later one that does, or by their signature.
-The new file goes on behind the last number used. Where that is not known for certain, for the
-power went and the file with it, it goes on behind the last number that could have been, and one
-more: nothing that was ever signed can have the number before its first, so nothing contradicts it.
+are recovered if they verify: by the link from a later event that does, or by their signature.
+The new file continues after the last number used. If that number is not certain, because of a power
+cut that also damaged the file, it continues after the highest number that could have been used,
+leaving one out: no signed event can have the number before its first, so none contradicts it.
 
-In this order, so that a power cut leaves a state from which the next start does it again:
+The steps, in an order that lets the next start repeat them after a power cut:
 
-1. the damaged file gets its second, dated name;
-2. the new one is made beside it, whole;
-3. the marker says that the old one is dead (`SequenceLog.renew`): from here on it is never opened;
-4. the new one takes the name.
+1. the damaged file gets a second, dated name;
+2. the new file is completed next to it;
+3. the sequence log marks the old one as replaced (`SequenceLog.rewrite`): it is never opened again;
+4. the new file takes the name.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from edge.outbox.sequence_log import SequenceLog, SequenceRecord
 from edge.outbox.sqlite import ILLEGIBLE, connect
 from edge.system.files import sync_folder
 
-NO_DIGEST = digest("")  # what the first event follows where none before it is known
+NO_DIGEST = digest("")  # what the first event follows if the event before it is not known
 KEEP = (
     "keep the file, it is evidence; then move it, the signing key and the key's .begun file away "
     "and register the new key with central"
@@ -44,7 +44,7 @@ Row = tuple[int, str, int, str]  # sequence, id, stored_at, jws
 
 @dataclass(frozen=True, slots=True)
 class _RecoveryPoint:
-    """What the new chain follows."""
+    """The event that the new chain follows."""
 
     sequence: int
     digest: str | None
@@ -57,13 +57,13 @@ def recover(
     why: str,
     utc: float,
 ) -> None:
-    """Put a new outbox in the damaged one's place; `key` is the unit's.
+    """Replace a damaged outbox by a new one; `key` is the unit's signing key.
 
     `utc` is the second since 1970 that dates the damaged file's name. Raises OutboxError; then
     the next start does it again.
     """
     mark = numbers.mark
-    if mark is None:  # nobody knows which numbers are free
+    if mark is None:  # it is not known which numbers are free
         raise OutboxDamaged(f"{why}; {KEEP}")
     saved, newest = _salvage(file, mark, key)
     base = _base(mark, numbers.boot, newest)
@@ -84,11 +84,11 @@ def recover(
         move_into_place(file)
     except (OSError, sqlite3.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise OutboxError(f"{why}; a new one cannot be made beside it: {reason}") from error
+        raise OutboxError(f"{why}; a new one cannot be created next to it: {reason}") from error
 
 
 def _base(mark: SequenceRecord, boot: str, newest: Row | None) -> _RecoveryPoint:
-    """Return the last number used where it is certain, else one that nobody can have used."""
+    """Return the last number used if it is certain, else one that cannot have been used."""
     sequence, last = mark.sequence, mark.digest
     if newest is not None and newest[0] > sequence:
         sequence, last = newest[0], digest(newest[3])
@@ -204,7 +204,7 @@ def _is_row(row: tuple[Any, ...]) -> bool:
 
 
 def _verified(rows: dict[int, Row], mark: SequenceRecord, key: SigningKey) -> list[Row]:
-    """Keep the events that are what was signed under their number, ascending."""
+    """Return the events that are genuine under their number, ascending."""
     genuine: list[Row] = []
     expected: dict[int, str | None] = {mark.sequence: mark.digest}  # what a later one says
     for sequence in sorted(rows, reverse=True):
@@ -213,8 +213,8 @@ def _verified(rows: dict[int, Row], mark: SequenceRecord, key: SigningKey) -> li
         if claim(token, "sequence") != f"{sequence:020d}":
             continue
         follows = claim(token, "previous")
-        told = expected.get(sequence)
-        if (digest(token) == told) if told is not None else _signed(token, key):
+        linked = expected.get(sequence)
+        if (digest(token) == linked) if linked is not None else _signed(token, key):
             genuine.append((sequence, str(claim(token, "id")), row[2], token))
             expected[sequence - 1] = follows
     return genuine[::-1]

@@ -1,8 +1,8 @@
-"""Hands out what central servers ask for again, from the archive, slowly, behind live events.
+"""Supplies archived events that a central server requests, at a limited rate, after live ones.
 
-Acknowledged events stay in the outbox until retention. A request names numbers or a time; the
-link draws on it only while nothing live waits, and no faster than a rate. What was handed out and
-not taken when a connection ends is handed out again. A request by command (`Replay.asked`) is in
+Acknowledged events stay in the outbox until retention. A request names numbers or a period; the
+link takes its events only while no live event waits, and no faster than a rate. Events that are not
+acknowledged when a connection ends are supplied again. A request by command (`Replay.asked`) is in
 the ledger until the broker took the last of it; other requests are forgotten by a restart. Not for
 several threads: it is the link's.
 """
@@ -43,7 +43,7 @@ class TimePeriod:
     def holds(self, row: OutboxRow) -> bool:
         try:
             return self.begin <= datetime.fromisoformat(str(claim(row.token, "time"))) <= self.end
-        except (ValueError, TypeError):  # damaged; whoever asks for its number gets it
+        except (ValueError, TypeError):  # damaged; a request for its number still gets it
             return False
 
 

@@ -1,4 +1,4 @@
-"""How long acknowledged events stay in the outbox, as an archive that can be asked again."""
+"""How long acknowledged events stay in the outbox as an archive for replay requests."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ _DAY_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The bounds; an event past either of them goes, oldest first."""
+    """The limits of the archive. An event beyond either is removed, oldest first."""
 
     days: int
     events: int
 
     def past(self, db: sqlite3.Connection, delivered: int, now: datetime | None) -> int:
-        """Return the last event to remove in the next commit; 0 where none is to be.
+        """Return the last event to remove in the next commit; 0 if none.
 
         `now` is None while the time is not known: then age removes nothing. What was not
         delivered and the newest event always stay. Raises sqlite3.Error.
@@ -40,8 +40,8 @@ class Retention:
 def _aged(db: sqlite3.Connection, end: int, limit: float) -> int:
     """Return the newest event before `end` that is past its age with all before it, or 0.
 
-    A stamp from a clock that nobody disciplined tells no age: such an event is past its age when
-    one stored after it is.
+    The date of an unsynchronized clock does not show an age: such an event is past its age when one
+    stored after it is.
     """
     aged = 0
     for sequence, stored_at, jws in db.execute(

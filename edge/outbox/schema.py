@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.system.files import sync_folder
 
 VERSION = 1
-APPLICATION_ID = 0x53454E5A  # tells an outbox from any other SQLite file
+APPLICATION_ID = 0x53454E5A  # distinguishes an outbox from other SQLite files
 PRE_RELEASE_ID = 0x53454E59  # that of the schemas from before the first release
 PAGE_BYTES = 1024
 

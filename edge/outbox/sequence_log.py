@@ -1,8 +1,8 @@
-"""Which numbers were given to events, in a second place beside the outbox.
+"""Records the event numbers in use in a second place, independent of the outbox.
 
-The outbox may be damaged, or come back from an old backup, and then no longer say how far the
-numbers went. To use one again under the same key would be a fork, so the file beside the signing
-key (`keys.begun`) remembers it on its own:
+The outbox may be damaged, or restored from an old backup, and then no longer show the highest
+number. Using a number again under the same key would be a fork, so a file next to the signing key
+(`signing.key.begun`) records it independently:
 
 - `reserved`, durable before a number up to it is used, a block at a time;
 - `started` and `sequence`, before and after every commit, left to the kernel to write back. So
@@ -33,7 +33,7 @@ _CLOSED = "closed"  # in the place of a boot id: an orderly end, and durable
 
 @dataclass(frozen=True, slots=True)
 class SequenceRecord:
-    """What is remembered."""
+    """The content of the file."""
 
     schema: int  # of the outbox
     epoch: int = 0  # which outbox file goes with the key; counts the renewals

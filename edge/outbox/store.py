@@ -1,17 +1,17 @@
-"""Where events become durable and wait for the broker.
+"""Stores signed events durably until the broker acknowledges them, and then as an archive.
 
-One table, rows only ever added: the newest row is the head of the chain, so that an event and
-the head it makes are one transaction by construction. How far the broker has acknowledged is
-kept beside it and written late: to lose it means only that some events are sent again.
+One table to which rows are only added: its newest row is the head of the chain, so that an event
+and the new head are one transaction. The highest acknowledged number is stored separately and
+written late: losing it only means that some events are sent again.
 
-Two connections, one thread each. `Outbox` adds (the recorder's thread); `OutboxReader` hands out
-and remembers what was delivered (the link's thread). SQLite's lock keeps the two apart.
+Two connections, one thread each: `Outbox` writes (the recorder's thread); `OutboxReader` reads and
+stores what was delivered (the link's thread). SQLite's lock separates the two.
 
 Pages of 1 KiB and a checkpoint every CHECKPOINT_EVENTS keep what one event costs the card near
 its own size: an insert touches the end of one tree, and each page is copied back once for many.
 
-What was acknowledged stays as the archive, until it is past its age or its count. A damaged file
-is set aside at the start and the chain goes on in a new one (`outbox_mend`).
+Acknowledged events stay as the archive until they exceed its age or count. A damaged file is set
+aside at the start, and the chain continues in a new one (`edge.outbox.recovery`).
 """
 
 import contextlib
@@ -98,7 +98,7 @@ class _Connection:
 
 
 class Outbox(_Connection):
-    """The writer. Opening makes the file if there is none, checks it, and counts a session.
+    """The writer. Opening creates the file if it is missing, checks it, and counts a session.
 
     Raises OutboxError, also where another process has the outbox open. `clock` gives the UTC
     seconds since 1970 that age is later judged by. While less than `reserve_bytes` are free
@@ -187,7 +187,7 @@ class Outbox(_Connection):
         return tuple(rows)
 
     def newest(self) -> str | None:
-        """Return the newest event's JWS, or None where there is none."""
+        """Return the newest event's JWS, or None if the outbox has no event."""
         with translate_sqlite_errors(self.file):
             row = self._db.execute(
                 "SELECT jws FROM event ORDER BY sequence DESC LIMIT 1"
@@ -232,7 +232,7 @@ class Outbox(_Connection):
         except OutboxDamaged as damage:
             if self._numbers is None or signing_key is None or mark is None:
                 raise OutboxDamaged(f"{damage}; {KEEP}") from damage
-            log.error("%s; it is set aside, and a new one is made", damage)  # noqa: TRY400 - told
+            log.error("%s; it is set aside, and a new one is made", damage)  # noqa: TRY400 - the message is complete
             key = SigningKey.load_or_create(signing_key)
             recover(file, self._numbers, key, str(damage), self._clock())
             check_integrity(file, self._numbers.mark)
@@ -279,7 +279,7 @@ class Outbox(_Connection):
         except OSError as error:
             raise OutboxError(f"{self.file}: cannot be reached: {error.strerror}") from None
         if free < self._reserve_bytes:
-            least = self._reserve_bytes // MIB  # no figure that changes: it is said once
+            least = self._reserve_bytes // MIB  # constant, so that it is logged once
             raise OutboxFull(f"{self.file}: the disk is full (under {least} MiB); make room on it")
 
 
@@ -318,7 +318,7 @@ class OutboxReader(_Connection):
             )
 
     def oldest(self) -> int | None:
-        """Return the number of the oldest event that is still kept, or None where there is none."""
+        """Return the number of the oldest event still stored, or None."""
         with translate_sqlite_errors(self.file):
             row = self._db.execute("SELECT min(sequence) FROM event").fetchone()
         return None if row[0] is None else int(row[0])
@@ -350,7 +350,7 @@ def _lock(file: Path) -> int:
 
 
 def _make_or_find(file: Path, marker: Path | None) -> None:
-    """Make the outbox if there is none yet; `marker` tells whether its key had one."""
+    """Create the outbox if it is missing; `marker` exists if its key has signed events."""
     try:
         if file.exists():
             return

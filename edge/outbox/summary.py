@@ -1,4 +1,4 @@
-"""What an outbox holds, for whoever is not the daemon: looks, and never makes or mends a file."""
+"""Summary of an outbox for programs other than the daemon. Reads only."""
 
 import contextlib
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def check_owner(file: Path, source: str, kid: str | None) -> None:
     """Raise OutboxRefused if the newest event is of another unit and of another key than `kid`.
 
     A unit that was renamed by `senyum provision` goes on with its outbox; but it has signed before,
-    which is noted beside its key, and this is for keys that have not.
+    which is noted next to its key; this check is for keys that have not.
     """
     contents = summarize(file)
     if contents.token is None or contents.source == source or key_id(contents.token) == kid:
@@ -63,7 +63,7 @@ def check_owner(file: Path, source: str, kid: str | None) -> None:
 
 
 def was_replaced(newest: str | None, source: str) -> dict[str, Any] | None:
-    """Return what an audit tells of a unit whose newest event is of another name than `source`."""
+    """Return the detail of the audit of a renamed unit: newest event not of `source`, or None."""
     before = None if newest is None else claim(newest, "source")
     if newest is None or before in (None, source):
         return None

@@ -119,10 +119,10 @@ class SystemClock:
     def _told(self, file: Path) -> bool:
         """Return whether the helper vouches for the clock; what does not count is no."""
         try:
-            said = json.loads(file.read_bytes()[:_ANSWER_BYTES])
-            age_ns = time.monotonic_ns() - int(said["monotonic_ns"])
-            of_now = said["boot_id"] == self._boot_id and 0 <= age_ns <= self._stale_ns
-            synchronized = said["synchronized"]
+            status = json.loads(file.read_bytes()[:_ANSWER_BYTES])
+            age_ns = time.monotonic_ns() - int(status["monotonic_ns"])
+            of_now = status["boot_id"] == self._boot_id and 0 <= age_ns <= self._stale_ns
+            synchronized = status["synchronized"]
             answered = of_now and isinstance(synchronized, bool)
         except (OSError, ArithmeticError, ValueError, KeyError, TypeError, RecursionError):
             answered = False

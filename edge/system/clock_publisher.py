@@ -18,7 +18,7 @@ EVERY_SECONDS = 10.0  # a sixth of the age at which an answer counts for nothing
 
 
 class ClockPublisher:
-    """Leaves an answer in `file` each time that `tell` is called."""
+    """Writes the clock state to `file` each time `publish` is called."""
 
     def __init__(self, file: Path, ask: Callable[[], bool] = kernel_synchronized) -> None:
         self._file = file
