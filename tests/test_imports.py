@@ -141,3 +141,22 @@ def test_the_daemon_loads_only_what_it_needs() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+def row_of(part: str) -> str:
+    """Return the row of a part in the table of docs/architecture.md."""
+
+    def path(name: str) -> str:
+        folder = name.replace(".", "/")
+        return f"`{folder}`" if (ROOT / folder).is_dir() else f"`{folder}.py`"
+
+    allowed = MAY_IMPORT[part]
+    names = [path(name) for name in sorted(allowed)]
+    if allowed >= EVERYTHING:
+        names = ["everything above", *(path(name) for name in sorted(allowed - EVERYTHING))]
+    return f"| {path(part)} | {', '.join(names) or 'nothing'} |\n"
+
+
+def test_the_architecture_page_shows_this_table() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert "".join(row_of(part) for part in MAY_IMPORT) in page
