@@ -249,12 +249,12 @@ class GapRequester:
         words = describe_gaps(gaps, "missing and given up")
         requests = max(1, *(row.asked for row in rows))
         answer = next((row.answer for row in rows if row.answer), None)
-        said = f'; the unit replied: "{answer}"' if answer else ""
+        reply = f'; the unit replied: "{answer}"' if answer else ""
         return Notice(
             NoticeKind.GIVEN_UP,
             now.utc,
             unit,
-            f"{words}, after {requests} requests without success{said}",
+            f"{words}, after {requests} requests without success{reply}",
             gaps=gaps,
             outage=outage,
             ongoing=ongoing,

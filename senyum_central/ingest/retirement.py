@@ -9,9 +9,8 @@ from edge.mqtt.connection import Connection, ConnectOptions
 from edge.mqtt.reason_codes import ConnectionEnded
 from edge.settings import BrokerSettings
 from edge.system.text import pluralize
-from senyum_central.ingest.handler import Handler
 from senyum_central.ingest.message import Message
-from senyum_central.ingest.subscriber import Subscriber
+from senyum_central.ingest.subscriber import MessageSink, Subscriber
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +25,10 @@ class Retirement(Subscriber):
     """
 
     def __init__(
-        self, broker: BrokerSettings, client_id: str, handler: Handler, *, group: str | None = None
+        self, broker: BrokerSettings, client_id: str, sink: MessageSink, *, group: str | None = None
     ) -> None:
         """`group` is the one that the receiver belonged to, None if it shared nothing."""
-        self._drain = _Drain(handler, self.stop)
+        self._drain = _Drain(sink, self.stop)
         super().__init__(broker, client_id, self._drain, group=group, replies=True)
         self._begun = False
 
@@ -37,7 +36,7 @@ class Retirement(Subscriber):
         """Return once the session has ended.
 
         Raises LinkError if the broker keeps no such session or refuses us, or if `stop` came
-        first; StoreError as the handler does. The session stays then, and another try goes on.
+        first; StoreError from the sink. The session stays then, and another try goes on.
         """
         super().run()
         if not self._drain.over:
@@ -73,22 +72,22 @@ class Retirement(Subscriber):
         raise LinkError(f"{why}; the session of client {self._client_id} is still there")
 
 
-class _Drain(Handler):
+class _Drain:
     """Passes messages on, and calls `done` once none has come for QUIET_S."""
 
-    def __init__(self, handler: Handler, done: Callable[[], None]) -> None:
-        self._handler = handler
+    def __init__(self, sink: MessageSink, done: Callable[[], None]) -> None:
+        self._sink = sink
         self._done = done
         self._since = 0.0  # monotonic
         self.messages = 0
         self.over = False
 
     def connected(self) -> None:
-        self._handler.connected()
+        self._sink.connected()
         self._since = time.monotonic()
 
     def take(self, messages: Sequence[Message]) -> None:
-        self._handler.take(messages)
+        self._sink.take(messages)
         self.messages += len(messages)
         self._since = time.monotonic()
 

@@ -11,6 +11,8 @@ import contextlib
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
 
 from edge.contract.topics import COMMAND, ROOT
 from edge.errors import ErrorCode, LinkError, LinkRefused
@@ -19,7 +21,6 @@ from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe
 from edge.mqtt.reason_codes import ConnectionEnded, ConnectionRejected
 from edge.settings import BrokerSettings
 from edge.system.sd_notify import Notifier
-from senyum_central.ingest.handler import Handler
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.service_status import ReceiverStatus
 from senyum_central.ingest.subscriptions import Subscriptions
@@ -44,6 +45,18 @@ _DO = dict.fromkeys(
 )
 
 
+class MessageSink(Protocol):
+    """Receives the messages; each call raises StoreError if nothing could be stored."""
+
+    def connected(self) -> None: ...
+
+    def take(self, messages: Sequence[Message]) -> None: ...
+
+    def idle(self) -> Sequence[Message]:
+        """Do periodic work; return the messages to publish with QoS 1."""
+        ...
+
+
 class Subscriber:
     """The receiver's side of one broker."""
 
@@ -51,7 +64,7 @@ class Subscriber:
         self,
         broker: BrokerSettings,
         client_id: str,
-        handler: Handler,
+        sink: MessageSink,
         *,
         group: str | None = None,
         replies: bool = False,
@@ -65,7 +78,7 @@ class Subscriber:
         self._broker = broker
         self._where = f"{broker.host}:{broker.port}"
         self._client_id = client_id
-        self._handler = handler
+        self._sink = sink
         self._subscriptions = Subscriptions(group, replies)
         self._waker = SelfPipe()
         self._connection = Connection(broker, self._waker)
@@ -82,10 +95,10 @@ class Subscriber:
         """Receive until `stop`; a broker that cannot be reached is tried again, for ever.
 
         Raises LinkError where it refuses us and no waiting helps (LinkRefused where it never let
-        us in: what we were told of it is wrong), and StoreError as the handler does.
+        us in, because the configuration is wrong), and StoreError from the sink.
         """
         backoff = Backoff(self._broker.backoff_min, self._broker.backoff_max)
-        said = False
+        reported = False
         while not self._waker.stopped:
             since: float | None = None
             try:
@@ -96,20 +109,20 @@ class Subscriber:
                     self._subscribe(connection)
                     log.info("receiving from broker %s as %s", self._where, self._client_id)
                     self._status.connected(self._where, self._client_id)
-                    self._handler.connected()
+                    self._sink.connected()
                     since = time.monotonic()
-                    said = False
+                    reported = False
                     self._receive(connection)
             except ConnectionEnded as error:
                 if self._waker.stopped:
                     return
                 self._give_up(error)
-                # The first failure is said aloud; the rest would only fill the log.
-                level = logging.DEBUG if said else logging.WARNING
                 lasted = None if since is None else time.monotonic() - since
                 hint = self._hint if lasted is not None and lasted < SHORT_S else ""
+                # Only the first failure of an outage is a warning, whatever the later ones are.
+                level = logging.DEBUG if reported else logging.WARNING
                 log.log(level, "%s; trying again%s", error, hint)
-                said = True
+                reported = True
                 self._status.disconnected(str(error))
                 # A broker that drops us at once, again and again, is not reached either.
                 if lasted is not None and lasted > self._broker.backoff_max:
@@ -207,7 +220,7 @@ class Subscriber:
             if not connection.received:
                 connection.poll(WAIT_S)
             self._take(connection)
-            self._commands.extend(self._handler.idle())
+            self._commands.extend(self._sink.idle())
             self._status.alive()
             self._command(connection)
 
@@ -217,7 +230,7 @@ class Subscriber:
         batch = list(connection.received)
         connection.received.clear()
         if batch:
-            self._handler.take([Message(heard.topic, heard.payload) for heard in batch])
+            self._sink.take([Message(heard.topic, heard.payload) for heard in batch])
             for heard in batch:
                 connection.acknowledge(heard)
 

@@ -48,7 +48,7 @@ class Subscriptions:
 
     @property
     def disappointed(self) -> bool:
-        """Whether the broker has said on this connection that it cannot share."""
+        """Return whether the broker refused to share events on this connection."""
         return self.expected and not self.shared
 
     @property
