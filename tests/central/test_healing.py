@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from liar import LyingBroker
+from lossy_broker import LossyBroker
 from obedient import Obedient
 from places import Place
 from private_servers import PrivateBroker
@@ -49,7 +49,7 @@ def test_what_a_lying_broker_forgot_is_sent_again(
             stack.callback(one.kill)
         for one in receivers:
             one.ready()
-        liar = stack.enter_context(LyingBroker(broker.port, FORGOTTEN))
+        liar = stack.enter_context(LossyBroker(broker.port, FORGOTTEN))
         wires = unit.start(liar.settings, stack)
         wires.record(30)
         with closing(OutboxReader(wires.file)) as reader:

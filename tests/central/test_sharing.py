@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from central_parts import Unit
+from mqtt_servers import OLD_REFUSAL, TcpProxy
 from paho.mqtt.client import MQTTMessage
 from places import Place
 from private_servers import PrivateBroker, free_port
 from processes import PROGRAM, Process, publish
-from wires import OLD_REFUSAL, Wire
 
 from edge.contract.jose import from_b64url
 from edge.contract.keys import SigningKey, add_registration
@@ -277,7 +277,7 @@ def test_a_session_of_mqtt_3_1_1_is_retired(
     unit: Unit, broker: PrivateBroker, start: Start
 ) -> None:
     """It has no expiry: without this the broker would keep it, and all that waits, for ever."""
-    with Wire(broker.port, refusal=OLD_REFUSAL) as wire:
+    with TcpProxy(broker.port, refusal=OLD_REFUSAL) as wire:
         one = start("one", f"--broker=127.0.0.1:{wire.port}")
         one.end(signal.SIGKILL)
         messages = unit.events(COUNT)

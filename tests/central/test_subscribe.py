@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from central_parts import Unit
+from mqtt_servers import OLD_REFUSAL, TcpProxy
 from private_servers import PrivateBroker
-from wires import OLD_REFUSAL, Wire
 
 from edge.errors import LinkError, LinkRefused, SenyumError, StoreError
 from edge.mqtt.connection import connect_client, new_client
@@ -380,7 +380,7 @@ def test_a_broker_that_speaks_only_mqtt_3_1_1(
 ) -> None:
     with (
         caplog.at_level(logging.INFO, "edge"),
-        Wire(mosquitto.port, refusal=OLD_REFUSAL) as wire,
+        TcpProxy(mosquitto.port, refusal=OLD_REFUSAL) as wire,
         running(impatient(mosquitto).model_copy(update={"port": wire.port})) as one,
     ):
         one.ready()

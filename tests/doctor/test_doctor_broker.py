@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from authority import Authority
 from diagnostic_fixture import make_context, make_status, outcome
+from mqtt_servers import OLD_REFUSAL, ScriptedBroker, TcpProxy
 from private_servers import PrivateBroker, free_port
-from wires import OLD_REFUSAL, ScriptedBroker, Wire
 from wireunit import Listener, Signer, WireUnit, attempt, until
 
 from edge.appliance.doctor.broker import check_brokers
@@ -91,7 +91,7 @@ def test_certificates_are_held_against_each_other(tmp_path: Path) -> None:
 
 def test_an_old_broker_is_spoken_to_as_it_can(broker: PrivateBroker, tmp_path: Path) -> None:
     recorded(tmp_path)
-    with Wire(broker.port, OLD_REFUSAL) as wire, Listener(broker.settings):
+    with TcpProxy(broker.port, OLD_REFUSAL) as wire, Listener(broker.settings):
         assert last(at(tmp_path, wire.settings)) == ("good", None)
         assert wire.versions == [5, 4]
 

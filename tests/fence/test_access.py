@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fence import CONNECT, HOST, SECONDS, Fence, Pki, Visitor
+from secured_broker import CONNECT, HOST, SECONDS, Pki, RawClient, SecuredBroker
 from wireunit import until
 
 from edge.settings import BrokerSettings
@@ -50,7 +50,7 @@ class House:
 
     def __init__(self, folder: Path, access: Callable[[str], str]) -> None:
         self.pki = Pki(folder)
-        self.fence = Fence(folder / "broker", self.pki, access=access)
+        self.fence = SecuredBroker(folder / "broker", self.pki, access=access)
         self._issued: dict[str, BrokerSettings] = {}
 
     def settings(self, name: str) -> BrokerSettings:
@@ -58,8 +58,8 @@ class House:
             self._issued[name] = self.fence.settings_of(self.pki.client(name))
         return self._issued[name]
 
-    def visit(self, name: str) -> Visitor:
-        return Visitor(self.settings(name))
+    def visit(self, name: str) -> RawClient:
+        return RawClient(self.settings(name))
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_will_in_anothers_name_is_not_told(house: House) -> None:
         receiver.subscribe("senyum/#")
         for name in (OTHER, ME):
             topic = f"senyum/v1/{name}/state"
-            with Visitor(house.settings(ME), will=topic) as unit:
+            with RawClient(house.settings(ME), will=topic) as unit:
                 unit.vanish()
                 if name == ME:
                     receiver.wait_for(topic)
@@ -193,7 +193,7 @@ def test_a_client_with_a_certificate_and_no_block_hears_and_says_nothing(house: 
 def test_wildcards_in_a_certificates_name_open_nothing(house: House, name: str) -> None:
     """The authority would not issue one; mosquitto refuses it all the same."""
     settings = house.fence.settings_of(house.pki.unchecked(name))
-    with Visitor(settings) as visitor, house.visit(CONTROL) as control, house.visit(ME) as unit:
+    with RawClient(settings) as visitor, house.visit(CONTROL) as control, house.visit(ME) as unit:
         visitor.subscribe(*EVERYTHING)
         unit.subscribe(*of(ME, "command/+"))
         control.publish(*of(ME, "command/ping"))
@@ -205,7 +205,7 @@ def test_wildcards_in_a_certificates_name_open_nothing(house: House, name: str) 
 def test_a_client_that_uses_anothers_id_takes_no_session(house: House) -> None:
     with house.visit(ME) as unit:
         unit.subscribe(*of(ME, "command/+"))
-        with Visitor(house.settings(OTHER), "senyum.depok.balaikota.lobby-1") as thief:
+        with RawClient(house.settings(OTHER), "senyum.depok.balaikota.lobby-1") as thief:
             thief.subscribe(*of(ME, "command/+"))
             with house.visit(CONTROL) as control:
                 control.publish(*of(ME, "command/ping"))

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fence import FILES
+from secured_broker import FILES
 
 DEBIANS = Path("/lib/systemd/system/mosquitto.service")
 

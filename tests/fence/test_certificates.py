@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fence import CONNECT, HOST, SECONDS, Fence, Pki, Visitor
 from receiving import Central
+from secured_broker import CONNECT, HOST, SECONDS, Pki, RawClient, SecuredBroker
 from wireunit import UNIT, WireUnit, until
 
 from edge.contract.topics import TopicKind
@@ -32,8 +32,8 @@ def pki(tmp_path: Path) -> Pki:
 
 
 @pytest.fixture
-def fence(tmp_path: Path, pki: Pki) -> Iterator[Fence]:
-    with Fence(tmp_path / "broker", pki) as running:
+def fence(tmp_path: Path, pki: Pki) -> Iterator[SecuredBroker]:
+    with SecuredBroker(tmp_path / "broker", pki) as running:
         yield running
 
 
@@ -59,7 +59,7 @@ class Held:
 
 
 def test_a_unit_and_a_receiver_with_their_certificates_are_let_in(
-    tmp_path: Path, pki: Pki, fence: Fence
+    tmp_path: Path, pki: Pki, fence: SecuredBroker
 ) -> None:
     own = fence.settings_of(pki.client(ME))
     unit = WireUnit(tmp_path, own)
@@ -88,7 +88,7 @@ WRONG: dict[str, Callable[[Pki, Pki], Own]] = {
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_certificate_is_turned_away_and_nothing_is_lost(
-    tmp_path: Path, pki: Pki, fence: Fence, what: str
+    tmp_path: Path, pki: Pki, fence: SecuredBroker, what: str
 ) -> None:
     own = WRONG[what](pki, elsewhere(tmp_path / "elsewhere"))
     if what == "revoked":
@@ -108,11 +108,11 @@ def test_a_wrong_certificate_is_turned_away_and_nothing_is_lost(
 
 
 def test_a_unit_with_anothers_certificate_is_not_authorized(
-    tmp_path: Path, pki: Pki, fence: Fence
+    tmp_path: Path, pki: Pki, fence: SecuredBroker
 ) -> None:
     """It is let in, for the broker knows it by the certificate, and may say nothing as `ME`."""
     other = pki.client(f"{UNIT.org}/{UNIT.site}/pintu-2")
-    with Visitor(fence.settings_of(pki.client("central-1"))) as central:
+    with RawClient(fence.settings_of(pki.client("central-1"))) as central:
         central.subscribe("senyum/#")
         with WireUnit(tmp_path, fence.settings_of(other)) as unit:
             unit.record(1)
@@ -131,7 +131,7 @@ def test_an_imposter_of_the_broker_gets_no_event(tmp_path: Path, pki: Pki, who: 
         own = pki.client("depok/balaikota/lobby-9")
     elif who == "another authority":
         own = elsewhere(tmp_path / "elsewhere").broker()
-    with Fence(tmp_path / "imposter", pki, own) as imposter:
+    with SecuredBroker(tmp_path / "imposter", pki, own) as imposter:
         settings = imposter.settings_of(pki.client(ME))
         if who == "another host":
             settings = settings.model_copy(update={"host": "127.0.0.1"})
@@ -142,11 +142,11 @@ def test_an_imposter_of_the_broker_gets_no_event(tmp_path: Path, pki: Pki, who: 
 
 
 def test_a_revoked_unit_is_out_when_the_broker_is_started_anew(
-    tmp_path: Path, pki: Pki, fence: Fence
+    tmp_path: Path, pki: Pki, fence: SecuredBroker
 ) -> None:
     """A reload refuses it from then on; an open connection ends with a restart alone."""
     files = fence.settings_of(pki.client(ME))
-    witness = Visitor(fence.settings_of(pki.client("control-1")))
+    witness = RawClient(fence.settings_of(pki.client("control-1")))
     with WireUnit(tmp_path, files) as unit, witness:
         until(lambda: unit.changes == [True], SECONDS)
         pki.ca.revoke(ME, pki.now)
@@ -161,7 +161,7 @@ def test_a_revoked_unit_is_out_when_the_broker_is_started_anew(
 
 
 def test_a_renewed_certificate_is_taken_up_and_the_old_one_can_go(
-    tmp_path: Path, pki: Pki, fence: Fence
+    tmp_path: Path, pki: Pki, fence: SecuredBroker
 ) -> None:
     held = Held(tmp_path / "unit.pem", tmp_path / "unit.key")
     first = pki.client(ME)
@@ -182,7 +182,7 @@ def test_a_renewed_certificate_is_taken_up_and_the_old_one_can_go(
 
 
 def test_a_revocation_list_that_has_ended_keeps_everybody_out(
-    tmp_path: Path, pki: Pki, fence: Fence
+    tmp_path: Path, pki: Pki, fence: SecuredBroker
 ) -> None:
     """What docs/broker warns of: it fails closed, for the whole fleet."""
     pki.ca.publish(pki.now - timedelta(days=10), days=5)
@@ -200,7 +200,7 @@ def test_a_revocation_list_that_has_ended_keeps_everybody_out(
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_resumed_session_is_no_way_round_a_revocation(
-    pki: Pki, fence: Fence, version: ssl.TLSVersion
+    pki: Pki, fence: SecuredBroker, version: ssl.TLSVersion
 ) -> None:
     context = ssl.create_default_context(cafile=pki.pem)
     context.minimum_version = context.maximum_version = version

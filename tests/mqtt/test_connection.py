@@ -1,7 +1,7 @@
 """What a connection hears when it ends in the middle of writing."""
 
 import pytest
-from wires import ScriptedBroker
+from mqtt_servers import ScriptedBroker
 from wireunit import UNIT, until
 
 from edge.contract.topics import TopicKind

@@ -125,7 +125,8 @@ def test_the_broker_is_killed_in_the_middle(broker: PrivateBroker, tmp_path: Pat
             broker.start()
             until(lambda: unit.changes[-1] is True, 5.0)
         until(lambda: unit.link.delivered == 60, 20.0)
-        rows = unit.link._publisher._reader.after(0, 100)
+        with closing(OutboxReader(unit.file)) as reader:
+            rows = reader.after(0, 100)
         assert numbers(unit, [row.token for row in rows]) == list(range(1, 61))
         assert set(listener.events()) <= {row.token for row in rows}
         assert unit.changes.count(False) == 4

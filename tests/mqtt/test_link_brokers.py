@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from mqtt_servers import ScriptedBroker, TcpProxy
 from private_servers import PrivateBroker, free_port
-from wires import ScriptedBroker, Wire
 from wireunit import FAST, Listener, WireUnit, attempt, until
 
 from edge.mqtt.backoff import LinkTiming
@@ -307,7 +307,7 @@ def test_a_half_open_connection_is_given_up(
     broker: PrivateBroker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither end hears that the wire between swallows everything."""
-    with Wire(broker.port) as wire, Listener(broker.settings) as listener:
+    with TcpProxy(broker.port) as wire, Listener(broker.settings) as listener:
         with WireUnit(tmp_path, wire.settings, pace=LinkTiming(puback_timeout=1.0)) as unit:
             unit.record(3)
             until(lambda: unit.link.delivered == 3, 5.0)
@@ -326,7 +326,7 @@ def test_a_half_open_connection_is_given_up(
 def test_a_half_open_connection_without_events_is_given_up_by_keepalive(
     broker: PrivateBroker, tmp_path: Path
 ) -> None:
-    with Wire(broker.port) as wire:
+    with TcpProxy(broker.port) as wire:
         settings = wire.settings.model_copy(update={"keepalive": 5})
         with WireUnit(tmp_path, settings) as unit:
             until(lambda: unit.changes == [True], 5.0)

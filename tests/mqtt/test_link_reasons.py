@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+from mqtt_servers import ScriptedBroker
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from private_servers import PrivateBroker
-from wires import ScriptedBroker
 from wireunit import FAST, UNIT, Listener, WireUnit, until
 
 from edge.contract.topics import TopicKind

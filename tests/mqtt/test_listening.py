@@ -3,9 +3,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from mqtt_servers import ScriptedBroker, TcpProxy
 from orders import Voice
 from private_servers import PrivateBroker
-from wires import ScriptedBroker, Wire
 from wireunit import UNIT, Listener, MessageHandler, WireUnit, until
 
 from edge.errors import ErrorCode
@@ -150,7 +150,7 @@ def test_a_reply_outlives_a_lost_connection(talkative: PrivateBroker, tmp_path: 
     with (
         talkative,
         Listener(talkative.settings) as listener,
-        Wire(talkative.port) as wire,
+        TcpProxy(talkative.port) as wire,
         WireUnit(tmp_path, wire.settings, handlers=[Ear()]) as unit,
     ):
         until(lambda: subscribed(talkative), 10.0)

@@ -9,8 +9,8 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
+from mqtt_servers import OLD_REFUSAL, SILENCE, LoopbackServer, TcpProxy
 from private_servers import PrivateBroker
-from wires import OLD_REFUSAL, SILENCE, Wire, _Server
 from wireunit import UNIT, Listener, Signer, WireUnit, attempt, until
 
 from edge.appliance.doctor.broker import probe
@@ -39,7 +39,7 @@ ACCEPTED = {5: b"\x20\x03\x00\x00\x00", 4: b"\x20\x02\x00\x00"}
 Behaviour = Callable[[bool, int], bytes | None]
 
 
-class VersionBroker(_Server):
+class VersionBroker(LoopbackServer):
     """Accepts CONNECT, or answers it with the bytes that `behaviour` returns and closes."""
 
     def __init__(self, behaviour: Behaviour) -> None:
@@ -296,7 +296,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_client_finds_and_remembers_a_broker_of_3_1_1(
     broker: PrivateBroker, tmp_path: Path, client: Client, refusal: bytes
 ) -> None:
-    with Wire(broker.port, refusal) as wire:
+    with TcpProxy(broker.port, refusal) as wire:
         with client(wire.settings, tmp_path, broker) as work:
             assert wire.versions == [5, 4]
             if client in (unit, receiver):
@@ -312,7 +312,7 @@ def test_a_broker_that_restarts_behind_a_proxy_is_found_again(
     broker: PrivateBroker, tmp_path: Path, client: Client
 ) -> None:
     """The proxy closes connections of both versions meanwhile."""
-    with Wire(broker.port) as wire, client(wire.settings, tmp_path, broker) as work:
+    with TcpProxy(broker.port) as wire, client(wire.settings, tmp_path, broker) as work:
         seen = len(wire.versions)
         broker.kill()
         until(lambda: {4, 5} <= set(wire.versions[seen:]), 10.0)
@@ -326,7 +326,7 @@ def test_a_cluster_node_without_a_leader_is_found_soon(
     broker: PrivateBroker, tmp_path: Path, client: Client
 ) -> None:
     with (
-        Wire(broker.port, REFUSED, closed=3) as wire,
+        TcpProxy(broker.port, REFUSED, closed=3) as wire,
         client(wire.settings, tmp_path, broker),
     ):
         assert wire.versions == [5, 4] * 4
@@ -338,13 +338,13 @@ def test_a_cluster_node_without_a_leader_is_found_soon(
 def test_every_client_keeps_to_the_protocol_setting(
     broker: PrivateBroker, tmp_path: Path, client: Client, protocol: str, version: int
 ) -> None:
-    with Wire(broker.port) as wire:
+    with TcpProxy(broker.port) as wire:
         only = wire.settings.model_copy(update={"protocol": protocol})
         with client(only, tmp_path, broker):
             assert set(wire.versions) == {version}
 
 
-class Shut(_Server):
+class Shut(LoopbackServer):
     """Says the same to whatever comes, and closes."""
 
     def __init__(self, words: bytes = b"") -> None:

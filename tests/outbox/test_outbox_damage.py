@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from wires import ScriptedBroker
+from mqtt_servers import ScriptedBroker
 from wireunit import UNIT, Signer, WireUnit, attempt, until
 
 from edge.contract.envelope import verify

@@ -12,10 +12,10 @@ import pytest
 from delivering import Enroller, Rack
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mqtt_servers import OLD_REFUSAL, TcpProxy
 from orders import Voice
 from private_servers import PrivateBroker
 from rosters import EMBEDDER, KEY, person, roster
-from wires import OLD_REFUSAL, Wire
 from wireunit import FAST, UNIT, Listener, MessageHandler, WireUnit, until
 
 from edge.commands.refusal_counter import RefusalCounter
@@ -398,7 +398,7 @@ def test_by_mqtt_3(tmp_path: Path, narrow: PrivateBroker) -> None:
     made = bench_in(tmp_path)
     folder = made.rack.keeper.file.parent
     delivery = made.rack.listener(folder, made.enroller.authorities, made.refusals)
-    with Wire(narrow.port, OLD_REFUSAL) as wire:
+    with TcpProxy(narrow.port, OLD_REFUSAL) as wire:
         made.rack.handler = MessageHandler([TOPIC], delivery.heard)
         with WireUnit(folder, wire.settings, handlers=[made.rack.handler], pace=FAST):
             made.enroller.send(wire.settings, SMALL, 0.0)

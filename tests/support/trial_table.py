@@ -18,9 +18,9 @@ from pathlib import Path
 
 from authority import Authority
 from disks import inodes_taken
+from mqtt_servers import TcpProxy
 from receiving import Central
 from trial_site import PATIENCE, Site, outcomes
-from wires import Wire
 from wireunit import until
 
 from edge.errors import ErrorCode
@@ -289,7 +289,7 @@ def _(site: Site) -> Iterator[Shown]:
 @fault("broker silent")
 def _(site: Site) -> Iterator[Shown]:
     before = site.settings
-    with Wire(site.broker.port) as wire:
+    with TcpProxy(site.broker.port) as wire:
         wire.blocked = True
         site.change("broker", port=wire.port)
         site.restart()

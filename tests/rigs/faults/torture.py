@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from faulty_proxy import FaultRates, FaultyProxy
 from private_servers import PrivateBroker
 from receiving import Central
-from storms import Storm, Weather
 from survival import UnitProcess, check_central, check_chain, stored
 from wireunit import Signer, until
 
@@ -67,8 +67,8 @@ def torture(plan: Plan, folder: Path, seed: int) -> dict[str, object]:
     shown = 0
     with (
         PrivateBroker(folder / "broker") as broker,
-        Storm(broker.port, Weather(), seed) as before,
-        Storm(broker.port, Weather(), seed + 1) as behind,
+        FaultyProxy(broker.port, FaultRates(), seed) as before,
+        FaultyProxy(broker.port, FaultRates(), seed + 1) as behind,
     ):
         settings = broker.settings.model_copy(update={"port": behind.port, "keepalive": 5})
         with Central(folder / "central.db", settings, Signer(folder).keys, GRACE_S) as central:

@@ -1,4 +1,4 @@
-"""A broker that acknowledges and forgets: it stands before a true one and drops what it is told."""
+"""A proxy that acknowledges chosen events itself and does not forward them to the broker."""
 
 import contextlib
 import json
@@ -7,15 +7,15 @@ import threading
 from collections.abc import Callable
 from typing import BinaryIO
 
-from wires import _Server
+from mqtt_servers import LoopbackServer
 
 from edge.contract.jose import from_b64url
 
 
-class LyingBroker(_Server):
-    """Passes packets on to `target`, except the events whose numbers are in `forgets`.
+class LossyBroker(LoopbackServer):
+    """Forwards packets to the port `target`, except events whose numbers are in `forgets`.
 
-    Those it acknowledges itself, the first time that they come.
+    It acknowledges these itself the first time that they arrive.
     """
 
     def __init__(self, target: int, forgets: set[int]) -> None:
@@ -36,7 +36,7 @@ class LyingBroker(_Server):
             self._spawn(lambda: self._back(target, answer, peer))
             stream = peer.makefile("rb")
             while packet := _packet(stream):
-                mid = self._lie(packet)
+                mid = self._forget(packet)
                 if mid is None:
                     target.sendall(packet)
                 else:
@@ -51,7 +51,7 @@ class LyingBroker(_Server):
                 answer(packet)
             peer.shutdown(socket.SHUT_RDWR)
 
-    def _lie(self, packet: bytes) -> bytes | None:
+    def _forget(self, packet: bytes) -> bytes | None:
         """Return the packet identifier of an event to forget."""
         if packet[0] >> 4 != 3 or not packet[0] >> 1 & 3:
             return None

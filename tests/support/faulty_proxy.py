@@ -1,4 +1,4 @@
-"""A wire in bad weather: it delays, doubles, halves and swallows packets, and cuts the line."""
+"""A proxy that delays, duplicates, truncates and discards packets, and ends connections."""
 
 import random
 import socket
@@ -9,34 +9,34 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wires import CHUNK, _Server
+from mqtt_servers import CHUNK, LoopbackServer
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 PUBLISH, PUBACK = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
-class Weather:
-    """How often a packet meets with what; the rest passes."""
+class FaultRates:
+    """The probability of each fault per packet; other packets are forwarded."""
 
-    delay: float = 0.02  # up to `longest` seconds, and all behind it
+    delay: float = 0.02  # up to `longest` seconds, and every packet after it
     double: float = 0.02  # sent twice, if it is a PUBLISH or PUBACK
-    close: float = 0.001  # the connection ends in good order
+    close: float = 0.001  # the connection is closed
     reset: float = 0.002  # it is reset
     halve: float = 0.002  # it is reset in the middle of the packet
-    swallow: float = 0.001  # nothing passes any longer, and nobody is told
+    swallow: float = 0.001  # this packet and all later ones are discarded
     longest: float = 0.1
 
 
-class Storm(_Server):
-    """Passes on to `target`, packet by packet, as the weather allows; `met` counts what befell."""
+class FaultyProxy(LoopbackServer):
+    """Forwards packets to the port `target` with faults; `met` counts them."""
 
-    def __init__(self, target: int, weather: Weather, seed: int) -> None:
+    def __init__(self, target: int, rates: FaultRates, seed: int) -> None:
         super().__init__()
         self.met: Counter[str] = Counter()
-        self.calm = False  # with True everything new passes; who is swallowed stays so
+        self.calm = False  # if True, no new faults; connections that discard continue to
         self._target = target
-        self._weather = weather
+        self._rates = rates
         self._chance = random.Random(seed)
         self._choosing = threading.Lock()
 
@@ -50,14 +50,14 @@ class Storm(_Server):
             back.join()
 
     def fate(self, kind: int) -> str:
-        """Choose what befalls the next packet."""
-        weather = self._weather
+        """Choose the fault of the next packet, or `pass`."""
+        rates = self._rates
         with self._choosing:
             if self.calm:
                 return "pass"
             at = self._chance.random()
             for name in ("delay", "double", "close", "reset", "halve", "swallow"):
-                share = getattr(weather, name)
+                share = getattr(rates, name)
                 if at < share and (name != "double" or kind in (PUBLISH, PUBACK)):
                     self.met[name] += 1
                     return name
@@ -66,13 +66,13 @@ class Storm(_Server):
 
     def delay(self) -> float:
         with self._choosing:
-            return self._chance.uniform(0.0, self._weather.longest)
+            return self._chance.uniform(0.0, self._rates.longest)
 
 
 class _Line:
     """One connection in both directions."""
 
-    def __init__(self, storm: Storm, *ends: socket.socket) -> None:
+    def __init__(self, storm: FaultyProxy, *ends: socket.socket) -> None:
         self._storm = storm
         self._ends = ends
         self._swallows = False
@@ -117,7 +117,7 @@ class _Line:
 
 
 def _packets(source: socket.socket) -> Iterator[bytes]:
-    """Yield what comes, packet by packet."""
+    """Yield received packets."""
     waiting = b""
     while data := source.recv(CHUNK):
         waiting += data

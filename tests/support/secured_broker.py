@@ -1,4 +1,4 @@
-"""A real broker behind exactly the files of docs/broker, and everybody who might come to it."""
+"""A real broker with exactly the files of docs/broker, and clients that connect to it."""
 
 import getpass
 import os
@@ -68,7 +68,7 @@ class Pki:
         return paths[:2]
 
 
-class Fence(PrivateBroker):
+class SecuredBroker(PrivateBroker):
     """mosquitto with docs/broker/mosquitto.conf and access.acl; paths, port and user are put in.
 
     `own` are the broker's certificate and key, `access` may change what access.acl says.
@@ -131,20 +131,20 @@ class Fence(PrivateBroker):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A message that a visitor was shown."""
+class SeenMessage:
+    """A message that a client received."""
 
     topic: str
     payload: bytes
 
 
-class Visitor:
-    """A client of MQTT 5 that does whatever it likes, and keeps what comes of it."""
+class RawClient:
+    """An MQTT 5 client without restrictions, which records the answers."""
 
     def __init__(
         self, broker: BrokerSettings, client_id: str = "visitor", will: str | None = None
     ) -> None:
-        self.seen: list[Said] = []
+        self.seen: list[SeenMessage] = []
         self.connack: ReasonCode | None = None
         self.limits: Any = None
         self.gone = threading.Event()
@@ -164,13 +164,13 @@ class Visitor:
         return self._answer(self._client.publish(topic, payload, 1, retain).mid)
 
     def vanish(self) -> None:
-        """Close the socket without a goodbye, so that the broker sends the will."""
+        """Close the socket without DISCONNECT, so that the broker publishes the will."""
         sock = self._client.socket()
         assert sock is not None
         sock.close()
 
     def send(self, topic: str, payload: str) -> None:
-        """Publish and wait for no answer."""
+        """Publish without waiting for the answer."""
         self._client.publish(topic, payload, 1)
 
     def subscribe(self, *filters: str) -> None:
@@ -206,7 +206,7 @@ class Visitor:
         self.connack, self.limits = code, limits
 
     def _heard(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        self.seen.append(Said(message.topic, bytes(message.payload)))
+        self.seen.append(SeenMessage(message.topic, bytes(message.payload)))
 
     def _published(self, _client: Client, _data: Any, mid: int, code: Any, _props: Any) -> None:
         self._acks[mid] = code

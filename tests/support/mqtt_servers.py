@@ -1,4 +1,4 @@
-"""A wire that can be cut, blocked or filtered, and a broker that answers as it is told."""
+"""A TCP proxy that can be cut, blocked or filtered, and a broker with scripted answers."""
 
 import base64
 import contextlib
@@ -16,8 +16,8 @@ SILENCE = b"(silence)"
 OLD_REFUSAL = b"\x20\x02\x00\x01"  # CONNACK of MQTT 3.1.1: unacceptable protocol version
 
 
-class _Server:
-    """Accepts on a loopback port, each connection in a thread of its own."""
+class LoopbackServer:
+    """Accepts connections on a loopback port, each in its own thread."""
 
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
@@ -64,7 +64,7 @@ class _Server:
             except OSError:
                 return
             self.accepted += 1
-            # Else what is said last may wait for an acknowledgement and be lost by closing.
+            # Otherwise the last bytes may wait for a TCP acknowledgement and be lost on closing.
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._sockets.append(peer)
             self._spawn(lambda peer=peer: self._guarded(peer))  # type: ignore[misc]
@@ -75,8 +75,8 @@ class _Server:
         peer.close()
 
 
-class Wire(_Server):
-    """Passes on to `target`. With `blocked` it swallows what both sides send.
+class TcpProxy(LoopbackServer):
+    """Forwards to the port `target`. With `blocked` it discards what both sides send.
 
     `refusal` is sent to a client that speaks MQTT 5 before its connection is closed; with SILENCE
     nothing is sent and the connection stays open. The first `closed` connections of MQTT 3.1.1 are
@@ -121,11 +121,11 @@ class Wire(_Server):
 Answer = Callable[[int, int], int | bytes | None]
 
 
-class ScriptedBroker(_Server):
-    """Speaks just enough MQTT 5 to take events.
+class ScriptedBroker(LoopbackServer):
+    """Implements just enough MQTT 5 to accept events.
 
-    `answer` is asked for each event, with its number and how often it has come: the reason of the
-    PUBACK, or bytes to send instead and close, or None for no answer.
+    `answer` is called for each event with its number and how often it has arrived. It returns the
+    reason code of the PUBACK, or bytes to send before closing, or None for no answer.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class ScriptedBroker(_Server):
         super().__init__()
         self.answer = answer
         self.connack = connack
-        self.numbers: list[int] = []  # of the events, as they came
+        self.numbers: list[int] = []  # of the events, in order of arrival
         self.health: list[dict[str, object]] = []
         self.sizes: list[int] = []  # of all packets
         self.grants = 1  # the answer to a SUBSCRIBE of one filter
