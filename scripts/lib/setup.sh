@@ -1,4 +1,4 @@
-# Set-up that the scripts share; to be sourced. Says what it does, does it once.
+# Shared set-up of the scripts; to be sourced. Each step reports what it does and runs only once.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -17,7 +17,7 @@ as_root() {
     fi
 }
 
-# need PROGRAM PACKAGE: installs Debian's PACKAGE where PROGRAM is missing.
+# need PROGRAM PACKAGE: installs the Debian package PACKAGE if PROGRAM is missing.
 need() {
     PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null && return
     say "installing $2 (for $1)"
@@ -25,7 +25,7 @@ need() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null
 }
 
-# venv FOLDER LOCK [OPTION...]: a virtual environment with exactly what LOCK names, and this project.
+# venv FOLDER LOCK [OPTION...]: a virtual environment with the packages of LOCK and this project.
 venv() {
     local folder=$1 lock=$2
     shift 2

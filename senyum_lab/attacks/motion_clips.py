@@ -1,4 +1,4 @@
-"""Clips of photos moved by hand and of smiles, made and put through the daemon's pipeline."""
+"""Clips of photos moved by hand and of smiles, processed by the pipeline of the daemon."""
 
 import itertools
 import zlib
@@ -34,27 +34,29 @@ from senyum_lab.bench.paper_attack import Ink, Pose, hold, printed
 
 SIZE = (640, 480)
 FPS = 15.0
-FACE_PX = 180.0  # of the photos, before they are held up
-REST, MOVE, STAY = 8, 10, 8  # frames of a clip before, during and after each move in it
-STEPS = 8  # morphed pictures a smile
-NOISE = 2.5  # grey levels, as in the demo's scenes
+FACE_PX = 180.0  # width of the face in the photos
+REST, MOVE, STAY = 8, 10, 8  # frames before, during and after each movement
+STEPS = 8  # morphed pictures per smile
+NOISE = 2.5  # grey levels, as in the scenes of the demo
 SEED = 11
 LABELS = {"0": "neutral", "1": "smiling"}
 MOVED = tuple(f"photo, {label}" for label in LABELS.values())
-# The other kinds; a video has a name.
+# The other kinds; the name of a video is added.
 SWAPPED, SMILE, VIDEO = "photos swapped", "smile", "video"
 WHOLE, STRIP = DRAWN = "photo drawn off", "strip drawn off"
-DRAW = 2.2  # face widths that a photo is drawn, off the other and away
-DRAWS = 2 * MOVE  # steps of it
-NOSE = 1  # mesh point of its tip, from which on a strip hides the lower photo
-PLACED = (33, 263, 168)  # mesh points, of the eyes and between them, that are laid on each other
-SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1))  # to which it is drawn: right, left, down, up
+DRAW = 2.2  # face widths by which a photo is pulled off the other
+DRAWS = 2 * MOVE  # steps of the movement
+NOSE = 1  # mesh point of its tip; a strip covers the lower photo from there on
+PLACED = (33, 263, 168)  # mesh points of the eyes and between them, which are aligned
+SIDES = ((1, 0), (-1, 0), (0, 1), (0, -1))  # directions: right, left, down, up
 
-_BEGIN = itertools.count(0, 10**12)  # of each clip: long after the one before, so a new track
+_BEGIN = itertools.count(
+    0, 10**12
+)  # start of each clip, long after the previous one, so that it is a new track
 
 
 class Anybody:
-    """A gallery that knows whoever comes, for videos of people without a photo."""
+    """A gallery that matches everybody, for videos of people without a photo."""
 
     def search(self, template: Floats) -> Match | None:
         """Return the same person for every template."""
@@ -64,13 +66,13 @@ class Anybody:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What one clip came to."""
+    """The result of one clip."""
 
     kind: str
     person: str
-    moved: float  # the largest motion of any frame, one in which the mouth leapt having none
-    smiles: tuple[float, ...]  # of each smile by the score's rules: its largest such motion
-    recorded: bool  # whether a smile has the shipped motion while the passive part says living
+    moved: float  # the largest motion of any frame; a frame in which the mouth jumps has none
+    smiles: tuple[float, ...]  # the largest motion of each smile by score
+    recorded: bool  # whether a smile has enough motion and the passive part accepts it
 
     @property
     def half(self) -> int:
@@ -78,21 +80,21 @@ class Clip:
         return zlib.crc32(self.person.encode()) % 2
 
     def accepted(self, threshold: float) -> bool:
-        """Whether it would pass for somebody who smiles, were there no passive part."""
+        """Whether it would be accepted as a smile without the passive part."""
         return max(self.smiles, default=-1.0) >= threshold
 
 
 class ClipPhoto(NamedTuple):
-    """Of somebody."""
+    """A photo of one person."""
 
     sheet: Portrait
-    roster: Gallery  # they alone, enrolled with it
+    roster: Gallery  # contains only this person, enrolled with the photo
 
 
 def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) -> Clip:
-    """Put a clip through the pipeline, and through the rules of a smile that is asked for at once.
+    """Process a clip with the pipeline and with the rules of a smile after an immediate prompt.
 
-    Without the rules of when it begins, which who holds a photo can wait for.
+    The rules for the beginning of a smile are omitted; an attacker could wait for it.
     """
     rules, roster, living = AttendanceSettings(), RosterSettings(), liveness_rules(Settings())
     looks, evidence, moved, smiles = SampleWindow(), LivenessWindow(), 0.0, list[float]()
@@ -122,7 +124,7 @@ def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) ->
 
 
 def filmed(pictures: Iterator[Image.Image], chance: np.random.Generator) -> Iterator[Frame]:
-    """Yield the frames of a small indoor sensor that sees `pictures`."""
+    """Yield `pictures` as frames of a small indoor sensor."""
     for number, picture in enumerate(pictures):
         grain = chance.normal(0, NOISE, (SIZE[1], SIZE[0], 1)).round().astype(np.int16)
         levels = np.clip(np.asarray(picture, np.int16) + grain, 0, 255).astype(np.uint8)
@@ -131,7 +133,7 @@ def filmed(pictures: Iterator[Image.Image], chance: np.random.Generator) -> Iter
 
 
 def rest(chance: np.random.Generator) -> Pose:
-    """Return how somebody may stand, or hold a photo, at first."""
+    """Return a random initial pose of a person or a photo."""
     u = chance.uniform
     return Pose(
         face=u(0.18, 0.34),
@@ -145,7 +147,7 @@ def rest(chance: np.random.Generator) -> Pose:
 
 
 def moved(pose: Pose, chance: np.random.Generator) -> Pose:
-    """Return how a photo may be held in the end: anywhere, tilted, rotated, bent, nearer."""
+    """Return a random final pose of a photo: shifted, tilted, rotated, bent, closer."""
     u = chance.uniform
     return replace(
         pose,
@@ -160,7 +162,7 @@ def moved(pose: Pose, chance: np.random.Generator) -> Pose:
 
 
 def turned(pose: Pose, chance: np.random.Generator) -> Pose:
-    """Return how somebody may stand after a smile."""
+    """Return a random pose of a person after a smile."""
     u = chance.uniform
     face = pose.face * u(0.95, 1.05)
     return replace(
@@ -169,22 +171,22 @@ def turned(pose: Pose, chance: np.random.Generator) -> Pose:
 
 
 def some_ink(chance: np.random.Generator) -> Ink:
-    """Return some print: a laser printer's to a photo laboratory's."""
+    """Return a random print quality, from laser printer to photo laboratory."""
     u = chance.uniform
     return Ink(contrast=u(0.7, 1.0), colour=u(0.6, 1.0), dots=u(0.0, 20.0))
 
 
 def strip(photo: Portrait) -> Portrait:
-    """Return what is left of a photo whose part above the tip of the nose was cut away."""
+    """Return a photo without the part above the tip of the nose."""
     left = photo.picture.copy()
     left.paste((0, 0, 0, 0), (0, 0, left.width, round(photo.points[NOSE, 1])))
     return replace(photo, picture=left)
 
 
 def drawn_off(upper: Portrait, lower: Portrait, side: tuple[int, int]) -> list[Portrait]:
-    """Return a photo on another one, face on face, as it is drawn off in even steps to a side.
+    """Return a photo on another one, with aligned faces, pulled off to a side in even steps.
 
-    What comes beyond the edge of the lower one is not seen.
+    The part beyond the edge of the lower photo is not visible.
     """
     faces = (photo.points[PLACED, :2].astype(np.float32) for photo in (upper, lower))
     ground = lower.picture.transform(
@@ -200,7 +202,7 @@ def drawn_off(upper: Portrait, lower: Portrait, side: tuple[int, int]) -> list[P
 
 
 def shown(sheets: Sequence[Portrait], poses: Sequence[Pose]) -> Iterator[Image.Image]:
-    """Yield the pictures of a clip: from pose to pose, and `sheets` one after another each time."""
+    """Yield the pictures of a clip: from pose to pose, with all `sheets` in each movement."""
     wall = Image.new("RGB", SIZE, (176, 170, 160))
     for n in range(REST + (MOVE + STAY) * (len(poses) - 1)):
         step, along = divmod(max(n - REST, 0), MOVE + STAY)
@@ -212,10 +214,10 @@ def shown(sheets: Sequence[Portrait], poses: Sequence[Pose]) -> Iterator[Image.I
 
 
 class ClipMaker:
-    """Makes clips of people and puts them through the pipeline."""
+    """Makes clips of people and processes them with the pipeline."""
 
     def __init__(self, passes: int, moves: int) -> None:
-        """Open the networks. `passes`: clips of a kind and photo; `moves`: in a photo's clip."""
+        """Open the networks. `passes`: clips per kind and photo; `moves`: movements per clip."""
         self._passes, self._moves = passes, moves
         self._examiner = FaceAnalyzer(InferenceSettings())
         self._pipeline = Pipeline(InferenceSettings(), Anybody())
@@ -237,7 +239,7 @@ class ClipMaker:
             yield self._clip(SMILE, person, filmed(smiled, chance), still.roster)
 
     def attacks(self, person: str, photos: Mapping[str, Sequence[Path]]) -> Iterator[Clip]:
-        """Yield attacks with each photo that can be used, and with the first of each kind."""
+        """Yield attacks with each usable photo, and with the first one of each kind."""
         chance = _chance(person)
         stills, smiles = ([*self._usable(photos.get(label, ()))] for label in LABELS)
         for _ in range(self._passes):
@@ -250,7 +252,7 @@ class ClipMaker:
                     yield self._drawn(kind, person, stills[0], smiles[0], chance)
 
     def video(self, path: Path) -> Clip:
-        """Put a video of a living person through it."""
+        """Process a video of a live person."""
         width, height = SIZE
         settings = CameraSettings(main_width=width, main_height=height, fps=FPS)
         return self._clip(f"{VIDEO} {path.name}", path.name, iter_frames(path, settings), Anybody())

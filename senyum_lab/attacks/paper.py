@@ -1,4 +1,4 @@
-"""Prints to evaluate with: inks laid down dot by dot, on a sheet with margins and creases.
+"""Prints for the evaluation: dots of ink on a sheet with margins and creases.
 
 Written apart from what the network is trained with, and to other formulas: dots are cells of a
 turned lattice or come of error diffusion, at the resolution of a printer, not of the camera.
@@ -15,7 +15,7 @@ _ANGLES = (15.0, 75.0, 0.0, 45.0)  # of cyan, magenta, yellow and black
 
 
 def printed(photo: Image.Image, random: Random) -> Image.Image:
-    """Return a sheet of paper with the photo on it, three to six dots to a pixel of the camera."""
+    """Return a sheet of paper with the photo, with three to six dots per pixel of the camera."""
     way = random.choice((_rosette, _diffused, _newsprint, _inkjet, _laboratory))
     picture = ImageEnhance.Color(photo).enhance(random.uniform(0.6, 1.05))
     picture = ImageEnhance.Contrast(picture).enhance(random.uniform(0.75, 1.1))
@@ -38,7 +38,7 @@ def _paper(inks: list[Image.Image]) -> Image.Image:
 
 
 def _lattice(ink: Image.Image, cell: float, degrees: float) -> Image.Image:
-    """Return round dots, one to a cell, as large as the ink is dark at their middle."""
+    """Return round dots, one per cell, whose size depends on the ink at their centre."""
     turn = math.radians(degrees)
     y, x = np.mgrid[0 : ink.height, 0 : ink.width]
     u = (x * math.cos(turn) + y * math.sin(turn)) / cell
@@ -67,7 +67,7 @@ def _newsprint(picture: Image.Image, random: Random) -> Image.Image:
 
 
 def _diffused(picture: Image.Image, random: Random) -> Image.Image:
-    """Return what Floyd and Steinberg's error diffusion makes of each ink."""
+    """Return each ink after Floyd-Steinberg error diffusion."""
     finer = random.choice((1.0, 1.5, 2.0, 3.0))
     size = round(picture.width * finer), round(picture.height * finer)
     inks = [ink.resize(size).convert("1").convert("L") for ink in _inks(picture)]
@@ -75,7 +75,7 @@ def _diffused(picture: Image.Image, random: Random) -> Image.Image:
 
 
 def _inkjet(picture: Image.Image, random: Random) -> Image.Image:
-    """Return diffused inks with the swaths of the head, each pass a little off."""
+    """Return diffused inks with the slightly shifted passes of the print head."""
     sheet = np.asarray(_diffused(picture, random), np.int16).copy()
     tall = random.randint(4, 11)
     for top in range(0, sheet.shape[0], tall):
@@ -85,7 +85,7 @@ def _inkjet(picture: Image.Image, random: Random) -> Image.Image:
 
 
 def _laboratory(picture: Image.Image, random: Random) -> Image.Image:
-    """Return photographic paper: no dots; soft, and with the texture of silk or none."""
+    """Return a print on photographic paper: no dots, soft, with or without texture."""
     soft = picture.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 0.9)))
     if random.random() < 0.5:
         return soft

@@ -1,4 +1,4 @@
-"""One photo's expression laid onto another photo of the same person, and the way in between.
+"""Transfer the expression of one photo to another one of the same person, gradually.
 
 A still cannot show a smile beginning. Here the points of both faces are found by FaceMesh, the
 smiling face is turned into the pose of the still one, and in between both are warped to points on
@@ -21,7 +21,7 @@ from edge.inference.face_analyzer import FaceAnalyzer
 Doubles = NDArray[np.float64]
 
 _GRID = 12  # pixels between the nodes where a warp is computed; in between it is bilinear
-_SOFT = 1.0  # pixels that a spline may miss its points by, so that it does not fold
+_SOFT = 1.0  # tolerance of the spline in pixels, so that it does not fold
 
 # FaceMesh points. What a smile does not move carries the pose from one photo to the other.
 _RIGID = (
@@ -39,12 +39,12 @@ _EYES = (33, 263)  # outer corners
 class Portrait:
     """A photo of one person and the 468 points of their face."""
 
-    picture: Image.Image  # mode RGBA; transparent around the person where an outline is known
+    picture: Image.Image  # mode RGBA; transparent around the person if an outline is known
     points: Doubles  # (468, 3) in pixels of the picture; z in the same unit
 
     @classmethod
     def load(cls, file: Path, examiner: FaceAnalyzer) -> Self:
-        """Read the largest face of a photo. Raises PhotoError where there is none.
+        """Read the largest face of a photo. Raises PhotoError if there is none.
 
         A black and white picture of the same size, `outlines/NAME.png` beside the photo, says
         where the person is.
@@ -67,18 +67,18 @@ class Portrait:
 
     @property
     def face_px(self) -> float:
-        """About the width of the face: twice the distance of the eyes' outer corners."""
+        """The approximate width of the face: twice the distance of the outer eye corners."""
         right, left = self.points[_EYES, :2]
         return float(2 * np.hypot(*(left - right)))
 
     @property
     def centre(self) -> tuple[float, float]:
-        """The middle of the face, in pixels of the picture."""
+        """The centre of the face, in pixels of the picture."""
         middle = self.points[_OVAL, :2].mean(axis=0)
         return float(middle[0]), float(middle[1])
 
     def sized(self, face_px: float) -> Self:
-        """Return the same portrait with the face that wide."""
+        """Return the portrait scaled to this width of the face."""
         ratio = face_px / self.face_px
         width, height = (max(2, round(n * ratio)) for n in self.picture.size)
         picture = self.picture.resize((width, height), Image.Resampling.LANCZOS)
@@ -97,7 +97,7 @@ class Morph:
         self._ring = _ring(still)
 
     def at(self, amount: float) -> Portrait:
-        """Return the face on its way; below 0 the mouth moves the other way, to -0.5 at most."""
+        """Return the morph; below 0 (at most -0.5) the mouth moves in the other direction."""
         if amount == 0:
             return self._still
         size = self._still.picture.size
@@ -115,7 +115,7 @@ class Morph:
         mask = _mask(points, size, self._still.face_px)
         lit = _relit(face.convert("RGB"), base.convert("RGB"), mask, self._still.face_px)
         lit.putalpha(base.getchannel("A"))
-        # The dissolve is steeper than the warp: two half-seen mouths look like a ghost.
+        # The dissolve is faster than the warp, because two half-visible mouths look unnatural.
         share = smooth(smooth(amount))
         picture = Image.composite(lit, base, mask.point([round(n * share) for n in range(256)]))
         return Portrait(picture, whole)
@@ -143,7 +143,7 @@ def _posed(points: Doubles, like: Doubles) -> Doubles:
 
 
 def _ring(portrait: Portrait) -> Doubles:
-    """Return points around the head that stay where they are, and the picture's border."""
+    """Return fixed points around the head and along the border of the picture."""
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = np.column_stack((np.cos(turn), np.sin(turn) * 1.25)) * portrait.face_px * 1.1
     width, height = portrait.picture.size
@@ -192,7 +192,7 @@ def _kernel(a: Doubles, b: Doubles) -> Doubles:
 
 
 def _mask(points: Doubles, size: tuple[int, int], face_px: float) -> Image.Image:
-    """Return where the face is, mode L, soft towards its outline."""
+    """Return the mask of the face, mode L, with a soft outline."""
     outline = points[_OVAL, :]
     inner = outline.mean(axis=0) + 0.8 * (outline - outline.mean(axis=0))
     mask = Image.new("L", size)
@@ -201,7 +201,7 @@ def _mask(points: Doubles, size: tuple[int, int], face_px: float) -> Image.Image
 
 
 def _relit(face: Image.Image, like: Image.Image, mask: Image.Image, face_px: float) -> Image.Image:
-    """Return `face` in the light of `like`: its coarse brightness and colour, its own detail."""
+    """Return `face` with the coarse brightness and colour of `like`."""
     weight = np.asarray(mask, np.float32)[..., None] / 255
     reach = ImageFilter.GaussianBlur(face_px * 0.22)
 

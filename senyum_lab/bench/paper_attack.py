@@ -1,4 +1,4 @@
-"""A photo on a sheet of paper that somebody holds before the camera: moved, tilted, bent.
+"""A photo on a sheet of paper in front of the camera: moved, tilted, bent.
 
 A pinhole camera looks at a sheet that is flat or rolled about one line (a cylinder's wall). It is a
 simulation for tests, the demo and `scripts/evaluate_motion`, and no recording of a real attack.
@@ -13,17 +13,17 @@ from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageOps
 
 from senyum_lab.bench.morph import Portrait
 
-_FOCAL = 1.1  # of the camera, in widths of its picture: about 49 degrees across
+_FOCAL = 1.1  # of the camera, in widths of the picture: about 49 degrees
 _GRID = 20  # pixels between the nodes where the sheet is looked up; in between it is bilinear
-_OUTSIDE = -1e4  # where no sheet is: far from every pixel
-_FLAT = 1e-3  # a bend of less is drawn as this, radians
+_OUTSIDE = -1e4  # marks points without a sheet
+_FLAT = 1e-3  # the smallest bend that is drawn, radians
 
 Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How the sheet is held. Angles in degrees, 0 facing the camera."""
+    """The pose of the sheet. Angles in degrees, 0 facing the camera."""
 
     face: float = 0.28  # the face's width when facing the camera, share of the picture's
     across: float = 0.5  # where the face's middle is, shares of the picture
@@ -35,7 +35,7 @@ class Pose:
     along: float = 90.0  # direction of the line it is rolled about; 90 is upright
 
     def towards(self, other: "Pose", share: float) -> "Pose":
-        """Return the pose that far on the way to `other`."""
+        """Return the pose at this share of the way to `other`."""
         names = ("face", "across", "down", "yaw", "pitch", "roll", "bend", "along")
         ways = {n: getattr(self, n) + share * (getattr(other, n) - getattr(self, n)) for n in names}
         return replace(self, **ways)
@@ -43,7 +43,7 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """What a print leaves of its photo; as it is, a cheap one's."""
+    """The properties of a print; the defaults are those of a cheap one."""
 
     contrast: float = 0.82  # share of the photo's
     colour: float = 0.8
@@ -72,7 +72,7 @@ def printed(portrait: Portrait, ink: Ink = Ink()) -> Portrait:
 
 
 def hold(sheet: Portrait, pose: Pose, scene: Image.Image) -> Image.Image:
-    """Return `scene` (mode RGB) with the sheet held before it."""
+    """Return `scene` (mode RGB) with the sheet in front of it."""
     width, height = scene.size
     columns = np.linspace(0, width, max(2, width // _GRID + 1)).round()
     rows = np.linspace(0, height, max(2, height // _GRID + 1)).round()
@@ -97,7 +97,7 @@ def hold(sheet: Portrait, pose: Pose, scene: Image.Image) -> Image.Image:
 
 
 def _seen(sheet: Portrait, pose: Pose, size: tuple[int, int], pixels: Doubles) -> Doubles:
-    """Return which point of the sheet's picture each of `pixels` (n, 2) shows."""
+    """Return the point of the sheet that each of `pixels` (n, 2) shows."""
     focal = _FOCAL * size[0]
     far = focal * sheet.face_px / (pose.face * size[0])  # camera to face, pixels of the sheet
     middle = np.array((pose.across * size[0], pose.down * size[1]))

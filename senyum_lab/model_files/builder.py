@@ -44,7 +44,7 @@ class BuildError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PackageFile:
     """One file of one pinned package."""
 
     registry: str
@@ -54,14 +54,14 @@ class Source:
     blob_sha256: str
 
     @classmethod
-    def of(cls, table: Mapping[str, Any]) -> "Source":
+    def of(cls, table: Mapping[str, Any]) -> "PackageFile":
         return cls(**{field: str(table[field]) for field in cls.__slots__})
 
     def __str__(self) -> str:
         return f"{self.package} {self.version} ({self.registry})"
 
 
-def fetch(source: Source, packages: Path) -> Path:
+def fetch(source: PackageFile, packages: Path) -> Path:
     """Return the file of a package, from the cache or through the client of the registry."""
     folder = packages / f"{source.package}-{source.version}"
     if not folder.is_dir():
@@ -77,7 +77,7 @@ def fetch(source: Source, packages: Path) -> Path:
     return files[0]
 
 
-def _download(source: Source, folder: Path) -> None:
+def _download(source: PackageFile, folder: Path) -> None:
     command = {
         "PyPI": (
             *(sys.executable, "-m", *PIP, "--dest", str(folder)),
@@ -101,7 +101,7 @@ def _download(source: Source, folder: Path) -> None:
         raise BuildError(f"{source}: download failed: {' '.join(last)}")
 
 
-def extract(source: Source, archive: Path) -> bytes:
+def extract(source: PackageFile, archive: Path) -> bytes:
     """Return the blob. Raises BuildError unless its digest is the pinned one."""
     try:
         if archive.suffix in (".whl", ".zip"):
@@ -125,7 +125,7 @@ def extract(source: Source, archive: Path) -> bytes:
     return content
 
 
-def committed(source: Source, root: Path) -> bytes:
+def committed(source: PackageFile, root: Path) -> bytes:
     """Return a file of this repository. Raises BuildError unless its digest is the pinned one."""
     try:
         content = (root / source.blob).read_bytes()
@@ -240,7 +240,7 @@ def build(sources: Mapping[str, Any], card: str, packages: Path) -> dict[str, by
     everything = {"schema": sources["schema"], **models}
     blobs = {}
     for number, (name, table) in enumerate(everything.items(), start=1):
-        source = Source.of(table)
+        source = PackageFile.of(table)
         with step(f"[{number}/{len(everything)}] {name}: {source}"):
             if source.registry == OWN:
                 blobs[name] = committed(source, ROOT)

@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from edge.errors import ModelError
 from edge.inference.models import new_interpreter
 from senyum_lab.model_files import tflite_rewrite
-from senyum_lab.model_files.builder import PACKAGES, SOURCES, Source, extract, fetch, load_schema
+from senyum_lab.model_files.builder import (
+    PACKAGES,
+    SOURCES,
+    PackageFile,
+    extract,
+    fetch,
+    load_schema,
+)
 from senyum_lab.training.network import INPUT_SCALE, QuantizedNetwork, weight_scales
 
 _MAX_DIFFERENCE = 1.0  # steps of the int8 output, file against simulation, in 99 of 100 answers
@@ -158,7 +165,7 @@ def write(
     Raises ModelError if the file gives other answers, BuildError if the schema of the format
     cannot be downloaded.
     """
-    source = Source.of(tomllib.loads(SOURCES.read_text(encoding="utf-8"))["schema"])
+    source = PackageFile.of(tomllib.loads(SOURCES.read_text(encoding="utf-8"))["schema"])
     schema = load_schema(extract(source, fetch(source, PACKAGES)))
     content = encode(schema, networks, path.stem)
     step = networks[0].design.output_scale

@@ -14,14 +14,14 @@ import pytest
 from edge.inference.models import new_interpreter
 from edge.types import Floats
 from senyum_lab.model_files import builder, tflite_rewrite
-from senyum_lab.model_files.builder import BuildError, Source
+from senyum_lab.model_files.builder import BuildError, PackageFile
 
 MODELS = Path(builder.SOURCES).parent
 Pack = Callable[..., Path]
 BLOB = b"weights " * 1000
 
 
-def source(registry: str = "PyPI", **changes: str) -> Source:
+def source(registry: str = "PyPI", **changes: str) -> PackageFile:
     table = {
         "registry": registry,
         "package": "some-package",
@@ -29,7 +29,7 @@ def source(registry: str = "PyPI", **changes: str) -> Source:
         "blob": "some/model.tflite",
         "blob_sha256": hashlib.sha256(BLOB).hexdigest(),
     }
-    return Source.of(table | changes)
+    return PackageFile.of(table | changes)
 
 
 def wheel(folder: Path, content: bytes = BLOB) -> Path:

@@ -1,7 +1,7 @@
-"""Covers to train with, painted onto photos of bare faces: flat shapes laid out by mesh points.
+"""Covers for the training, painted on photos of uncovered faces: flat shapes at mesh points.
 
-`scripts/make_problems` paints others, of other shapes and textures, to be judged by: neither knows
-the other.
+`scripts/make_problems` paints covers with other shapes and textures for the evaluation; no code is
+shared.
 """
 
 import math
@@ -18,10 +18,10 @@ from edge.types import Floats
 Points = Floats  # (468, 2), pixels of the photo
 Place = tuple[float, float]
 Colour = tuple[int, int, int]
-# Paints one kind of cover: the photo, its face's points, chance.
+# Paints one kind of cover: photo, points of the face, random generator.
 Painter = Callable[[Image.Image, Points, random.Random], Image.Image]
 
-# Mesh points; right and left are the person's. The outline runs from the forehead round by the
+# Mesh points; right and left as seen by the person. The outline runs from the forehead along the
 # left side and the chin.
 OUTLINE = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
@@ -35,11 +35,11 @@ _EYES = ((33, 133, 159, 145), (263, 362, 386, 374))
 _BRIDGE, _TIP, _UNDER_NOSE, _CHIN, _FOREHEAD = 6, 4, 2, 152, 10
 _CHEEKS = (50, 280)
 _MOUTH = (13, 14)
-_FINE = 3  # shapes are drawn so much larger, for smooth edges
+_FINE = 3  # scale of the shapes while drawing, for smooth edges
 
 
 class _Layer:
-    """A shape that is being drawn, and then laid onto the photo."""
+    """A shape that is drawn first and then blended with the photo."""
 
     def __init__(self, photo: Image.Image) -> None:
         self._photo = photo

@@ -15,14 +15,14 @@ KINDS = ("print", "screen", "video")
 
 
 def shown(photo: Floats, kind: str, rng: Generator) -> Floats:
-    """Return the photo as it looks on the medium of an attack, straight ahead and in full."""
+    """Return the photo on the medium of an attack, seen straight ahead and completely."""
     if kind == "print":
         return _printed(photo, rng)
     if kind == "video":
         photo = _streamed(photo, rng)
-        if rng.random() < 0.3:  # a screen too fine to be seen
+        if rng.random() < 0.3:  # a screen too fine to resolve
             return _glowing(photo, rng)
-    elif rng.random() < 0.5:  # it shows less than the photo holds
+    elif rng.random() < 0.5:  # it shows less detail than the photo
         height, width = photo.shape[:2]
         coarser = rng.uniform(0.4, 1.0)
         small = camera.sized(photo, max(48, int(width * coarser)), max(48, int(height * coarser)))
@@ -31,11 +31,11 @@ def shown(photo: Floats, kind: str, rng: Generator) -> Floats:
 
 
 def waves(height: int, width: int, period: float, angle: float, phase: float) -> Floats:
-    """Return a plane wave, -1 to 1, of so many pixels a period."""
+    """Return a plane wave, -1 to 1, with the given period in pixels."""
     step = 2 * math.pi / period
     across = np.arange(width, dtype=np.float32) * np.float32(step * math.cos(angle)) + phase
     down = np.arange(height, dtype=np.float32)[:, None] * np.float32(step * math.sin(angle))
-    # cos(a + b), so that no cosine is taken for each pixel
+    # cos(a + b), which avoids a cosine per pixel
     wave = np.cos(across) * np.cos(down) - np.sin(across) * np.sin(down)
     return np.asarray(wave, np.float32)
 
@@ -109,7 +109,7 @@ def _ordered(toned: Floats, finer: int, rng: Generator) -> Floats:
 
 
 def _scattered(toned: Floats, finer: int, rng: Generator) -> Floats:
-    """Throw dots at random, but for coarse clusters of them: stochastic screening."""
+    """Place dots at random, in coarse clusters: stochastic screening."""
     height, width = toned.shape[:2]
     dot = finer * int(rng.integers(1, 3))
     shape = -(-height // dot), -(-width // dot), 1 if rng.random() < 0.5 else 3
@@ -120,7 +120,7 @@ def _scattered(toned: Floats, finer: int, rng: Generator) -> Floats:
 
 
 def _banded(toned: Floats, finer: int, rng: Generator) -> Floats:
-    """Show the passes of a print head."""
+    """Add the passes of a print head."""
     height, width = toned.shape[:2]
     angle = math.pi / 2 if rng.random() < 0.7 else 0.0
     bands = waves(height, width, finer * _log_uniform(rng, 2.5, 14), angle, rng.uniform(0, 6))
@@ -129,7 +129,7 @@ def _banded(toned: Floats, finer: int, rng: Generator) -> Floats:
 
 
 def _mixed(toned: Floats, dots: Floats, rng: Generator) -> Floats:
-    """Let the ink run: nothing prints its dots at full contrast to a camera."""
+    """Spread the ink; no print shows its dots to a camera at full contrast."""
     share = np.float32(_log_uniform(rng, 0.12, 1.0))
     return np.asarray(toned * (1 - share) + dots * share, np.float32)
 
@@ -160,7 +160,7 @@ def _on_screen(photo: Floats, rng: Generator) -> Floats:
 
 
 def _glowing(photo: Floats, rng: Generator) -> Floats:
-    """Return the light of a screen: its own white, its black that still shines, its gamut."""
+    """Return the light of a screen: white point, black level and gamut."""
     white = np.array(
         (rng.uniform(0.8, 1.02), rng.uniform(0.88, 1.02), rng.uniform(0.95, 1.15)), np.float32
     )
@@ -175,7 +175,7 @@ def _level_wave(height: int, period: float, rng: Generator) -> Floats:
 
 
 def _grid(height: int, width: int, rng: Generator) -> Floats:
-    """Return how much light each place lets through: stripes of three colours, or a pixel grid."""
+    """Return the light transmission of each point: stripes of three colours, or a pixel grid."""
     period = _log_uniform(rng, 1.3, 6.5)
     turn = rng.normal(0, 0.06) if rng.random() < 0.8 else rng.uniform(0, math.pi)
     deep = _log_uniform(rng, 0.05, 0.5)
@@ -215,11 +215,11 @@ def _moire(height: int, width: int, rng: Generator) -> Floats:
 
 
 def _streamed(photo: Floats, rng: Generator) -> Floats:
-    """Return one frame of a video of few bits a second."""
+    """Return one frame of a video with a low bit rate."""
     height, width = photo.shape[:2]
     if rng.random() < 0.6:
         photo = camera.dragged(photo, rng)
-    if rng.random() < 0.4:  # a frame half mixed with the next
+    if rng.random() < 0.4:  # a frame blended with the next one
         moved = np.roll(photo, tuple(rng.integers(-5, 6, 2).tolist()), (0, 1))
         share = rng.uniform(0.15, 0.5)
         photo = photo * (1 - share) + moved * share

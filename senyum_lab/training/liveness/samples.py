@@ -1,4 +1,4 @@
-"""Photos of living people and attacks made of them, as the unit's own parts see them."""
+"""Photos of live people and attacks made from them, processed as on the device."""
 
 import csv
 import math
@@ -23,57 +23,57 @@ from senyum_lab.evaluate.faces import framed
 from senyum_lab.training.liveness import camera, recapture, scenes
 
 LIVE, *ATTACKS = range(1 + len(recapture.KINDS))
-SHARES = 5  # of people: share 0 is for evaluation alone
-_HALVES = 2  # of the few people of the London set: half 0 is for evaluation alone
+SHARES = 5  # of the people; share 0 is reserved for evaluation
+_HALVES = 2  # of the few people of the London set; half 0 is reserved for evaluation
 _SEED = 31
-_A_PERSON = 2  # photos of LFW's people at most
-_LONDON_TIMES = 5  # its photos are few, but large
+_A_PERSON = 2  # maximum number of photos per person of LFW
+_LONDON_TIMES = 5  # repetitions of its photos, which are few but large
 _MOST_SIDE = 560  # pixels of a photo before an attack is made of it
-_UNTOUCHED = 0.5  # of the living: the photo as it is
-_CONTINUED = 0.4  # of the photos that are not left as they are
-_ROOMY = 2  # every so many photos there is one more, with a room about the face
-_ROOMY_SIDE = 640  # pixels of its height at most
-_NO_CAMERA = 0.25  # of the attacks: without a camera's own faults
-_EACH = 2  # attacks of each photo, of different kinds
-_ASIDE, _NEARER = 0.1, 0.1  # of the face: how far a second look at it is off, and how much closer
-LINE = 1  # the share of people that sets the line
+_UNTOUCHED = 0.5  # of the live photos are used unchanged
+_CONTINUED = 0.4  # of the changed photos are extended beyond their edges
+_ROOMY = 2  # one of this number of photos is used again with a wide margin
+_ROOMY_SIDE = 640  # maximum height in pixels
+_NO_CAMERA = 0.25  # of the attacks have no camera artefacts
+_EACH = 2  # attacks per photo, of different kinds
+_ASIDE, _NEARER = 0.1, 0.1  # shift and zoom of the second crop, as shares of the face
+LINE = 1  # the share of people that calibrates the score
 
 
 class ObservedFace(NamedTuple):
-    """Of one picture, what `LivenessSamples` has beside the views."""
+    """The labels of one picture."""
 
     kind: int
     share: int
     untouched: bool
 
 
-Row = tuple[NDArray[np.uint8], int, int, bool]  # of one face, what Samples has
+Row = tuple[NDArray[np.uint8], int, int, bool]  # one face: views, kind, share, untouched
 
 
 class LivenessPhoto(NamedTuple):
-    """One photo of a living person."""
+    """One photo of a live person."""
 
     path: Path
     share: int
 
     def open(self) -> Image.Image:
-        """Return it as RGB."""
+        """Return the image as RGB."""
         with Image.open(self.path) as image:
             return image.convert("RGB")
 
 
 @dataclass(frozen=True, slots=True)
 class LivenessSamples:
-    """What was seen of n faces."""
+    """The samples of n faces."""
 
     views: NDArray[np.uint8]  # (n, SIDE, SIDE, 6), as edge.inference.liveness.views
-    kind: NDArray[np.int64]  # (n,): LIVE, or 1 + the place in recapture.KINDS
-    share: NDArray[np.int64]  # (n,): which share of people
-    untouched: NDArray[np.bool_]  # (n,): living, and not taken by a camera once more
+    kind: NDArray[np.int64]  # (n,): LIVE, or 1 + the index in recapture.KINDS
+    share: NDArray[np.int64]  # (n,): the share of people
+    untouched: NDArray[np.bool_]  # (n,): an unchanged live photo
 
 
 def photos(datasets: Path) -> list[LivenessPhoto]:
-    """Return all photos but those of the people that are for evaluation alone, in a fixed order."""
+    """Return all photos except those reserved for evaluation, in a fixed order."""
     found: list[LivenessPhoto] = []
     for person in sorted((datasets / "lfw").iterdir()):
         share = zlib.crc32(person.name.encode()) % SHARES
@@ -94,7 +94,7 @@ def photos(datasets: Path) -> list[LivenessPhoto]:
 def made(
     examiner: FaceAnalyzer, listed: list[LivenessPhoto], numbers: Iterable[int]
 ) -> LivenessSamples:
-    """Return the samples of the listed photos of these numbers; the same each time."""
+    """Return the samples of the listed photos with these numbers; reproducible."""
     seen: list[Row] = []
     for number in numbers:
         photo = listed[number]
@@ -113,7 +113,7 @@ def made(
 
 
 def gathered(rows: list[Row]) -> LivenessSamples:
-    """Return the samples of these faces, of which there may be none."""
+    """Return the samples of these faces; `rows` may be empty."""
     return LivenessSamples(
         np.array([row[0] for row in rows], np.uint8).reshape(-1, SIDE, SIDE, 6),
         np.array([row[1] for row in rows], np.int64),
@@ -123,17 +123,17 @@ def gathered(rows: list[Row]) -> LivenessSamples:
 
 
 def behind(listed: list[LivenessPhoto], number: int) -> Floats:
-    """Return what is seen behind the photo of this number: another, upside down.
+    """Return the background of the photo with this number: the next photo, upside down.
 
-    Else a face in it might be found.
+    Otherwise a face in the background could be detected.
     """
     return camera.array_of(listed[(number + 1) % len(listed)].open().rotate(180))
 
 
 def _roomy(examiner: FaceAnalyzer, photo: LivenessPhoto, number: int) -> list[Row]:
-    """Return a living face with a room about it, taken once, at any size.
+    """Return an unchanged live face with a wide margin, at a random size.
 
-    A unit sees more about a face than these tight photos hold.
+    A device sees more around a face than these tight photos show.
     """
     original = camera.array_of(photo.open())
     rng = np.random.default_rng((_SEED, number, 1))
@@ -147,19 +147,19 @@ def _roomy(examiner: FaceAnalyzer, photo: LivenessPhoto, number: int) -> list[Ro
 
 
 def alive(original: Image.Image, rng: Generator) -> Floats:
-    """Return the photo taken by a camera once more."""
+    """Return the photo recorded by a camera again."""
     return camera.photographed(_nearer(original, rng), rng)
 
 
 def attack(original: Image.Image, kind: int, room: Floats, rng: Generator) -> Floats:
-    """Return what a camera takes of an attack of this kind with the photo, `room` behind it."""
+    """Return the recording of an attack of this kind with the photo, in front of `room`."""
     name = recapture.KINDS[kind - 1]
     scene = scenes.held(recapture.shown(_nearer(original, rng), name, rng), name, room, rng)
     return scene if rng.random() < _NO_CAMERA else camera.photographed(scene, rng)
 
 
 def _nearer(original: Image.Image, rng: Generator) -> Floats:
-    """Return the photo cut closer or continued, at another size; alike for both classes."""
+    """Return the photo cropped or extended, at another size; the same for both classes."""
     if rng.random() < _CONTINUED:
         original = camera.image_of(_continued(camera.array_of(original), rng))
     width, height = original.size
@@ -179,9 +179,9 @@ def _nearer(original: Image.Image, rng: Generator) -> Floats:
 
 
 def _continued(photo: Floats, rng: Generator) -> Floats:
-    """Go on beyond the photo's edges with its mirror image, so that a tight photo has a room.
+    """Extend the photo with its mirror image, so that a tight photo has a margin.
 
-    Else only attacks had anything but black around the face.
+    Otherwise only attacks would have something else than black around the face.
     """
     height, width = photo.shape[:2]
     top, bottom = (rng.uniform(0.05, 0.5, 2) * height).astype(int).tolist()
@@ -205,9 +205,9 @@ def _continued(photo: Floats, rng: Generator) -> Floats:
 def look(
     examiner: FaceAnalyzer, shown: Image.Image, what: ObservedFace, rng: Generator
 ) -> list[Row]:
-    """Return the views of the largest face, once as the unit takes them and once a little off.
+    """Return the views of the largest face, once as on the device and once slightly shifted.
 
-    Of people who set the line, as the unit takes them alone.
+    People who calibrate the score have only the first.
     """
     picture = framed(from_image(shown), CameraSettings())
     for found in examiner.find(picture):
@@ -221,7 +221,7 @@ def look(
 
 
 def _off(mesh: Mesh, rng: Generator) -> Mesh:
-    """Return the mesh elsewhere and of another size: only for `views`, which frames by it."""
+    """Return the mesh shifted and scaled, to crop other views."""
     points = mesh.points.copy()
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     middle, face = (low + high) / 2, float((high - low).max())

@@ -1,4 +1,4 @@
-"""Where an attack is held: paper or phone with its edges, hands, light upon it, a room behind."""
+"""The scene of an attack: paper or phone with edges, hands, reflections and a background."""
 
 import math
 
@@ -11,16 +11,16 @@ from senyum_lab.training.liveness import camera
 
 
 def held(medium: Floats, kind: str, room: Floats, rng: Generator) -> Floats:
-    """Return the scene of a camera that an attack is held before; `room` is a picture behind it."""
+    """Return the scene with an attack in front of the camera; `room` is the background."""
     medium = _lit(_bent(medium, rng) if kind == "print" else medium, kind, rng)
-    if rng.random() < 0.35:  # so near that no edge is seen
+    if rng.random() < 0.35:  # so close that no edge is visible
         return _from_aside(medium, rng, 0.03)
     framed = _edged(medium, kind, rng)
     return _placed(framed, room, kind, rng)
 
 
 def _lit(medium: Floats, kind: str, rng: Generator) -> Floats:
-    """Lay reflections and uneven light upon it."""
+    """Add reflections and uneven light."""
     height, width = medium.shape[:2]
     down = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None]
     across = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None]
@@ -37,7 +37,7 @@ def _lit(medium: Floats, kind: str, rng: Generator) -> Floats:
 
 
 def _bent(medium: Floats, rng: Generator) -> Floats:
-    """Curl paper: rows or columns move, and lie in other light."""
+    """Curl the paper: shift rows or columns, and change their light."""
     if rng.random() < 0.5:
         return medium
     height, width = medium.shape[:2]
@@ -55,7 +55,7 @@ def _bent(medium: Floats, rng: Generator) -> Floats:
 
 
 def _edged(medium: Floats, kind: str, rng: Generator) -> Floats:
-    """Put the medium's own edge about it: white paper, or a dark bezel with a shining rim."""
+    """Add the edge of the medium: white paper, or a dark bezel with a bright rim."""
     height, width = medium.shape[:2]
     unit = (height + width) / 2
     if kind == "print":
@@ -79,7 +79,7 @@ def _edged(medium: Floats, kind: str, rng: Generator) -> Floats:
 
 
 def _placed(framed: Floats, room: Floats, kind: str, rng: Generator) -> Floats:
-    """Hold it somewhere in the picture, turned a little, maybe by a hand."""
+    """Place the medium in the picture, slightly rotated, sometimes with a hand."""
     height, width = framed.shape[:2]
     space = rng.uniform(1.04, 1.6)
     size = int(width * space), int(height * space)
@@ -112,7 +112,7 @@ def _placed(framed: Floats, room: Floats, kind: str, rng: Generator) -> Floats:
     ground.paste(item, (0, 0), mask)
     if rng.random() < 0.35:
         _finger(ground, corners, rng)
-    if rng.random() < 0.6:  # only a part of the edges is seen, as little as of a living face's room
+    if rng.random() < 0.6:  # only some edges are visible, as with live faces
         middle = left + width / 2, top + height / 2
         half = rng.uniform(0.4, 0.56, 2)
         ground = ground.crop(
@@ -127,7 +127,7 @@ def _placed(framed: Floats, room: Floats, kind: str, rng: Generator) -> Floats:
 
 
 def _finger(scene: Image.Image, corners: list[tuple[float, float]], rng: Generator) -> None:
-    """Lay one or two fingers over an edge."""
+    """Cover an edge with one or two fingers."""
     mask = Image.new("L", scene.size, 0)
     draw = ImageDraw.Draw(mask)
     wide = scene.width * rng.uniform(0.03, 0.08)
@@ -154,7 +154,7 @@ def _from_aside(medium: Floats, rng: Generator, most: float) -> Floats:
             ((0, 0), (width, 0), (width, height), (0, height)), wobble.tolist(), strict=True
         )
     ]
-    # Cut off what the turned medium no longer reaches.
+    # Crop the area that the rotated medium does not cover.
     data = _perspective(corners, width, height)
     turned = camera.image_of(medium).transform(
         (width, height), Image.Transform.PERSPECTIVE, data, Image.Resampling.BICUBIC
@@ -164,7 +164,7 @@ def _from_aside(medium: Floats, rng: Generator, most: float) -> Floats:
 
 
 def _perspective(corners: list[tuple[float, float]], width: int, height: int) -> tuple[float, ...]:
-    """Return Pillow's eight numbers of the map that lays a width x height picture on `corners`."""
+    """Return the eight coefficients that map a width x height picture to `corners`."""
     rows, right = [], []
     places = ((0, 0), (width, 0), (width, height), (0, height))
     for (x, y), (u, v) in zip(corners, places, strict=True):
