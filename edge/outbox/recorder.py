@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 CAPACITY = 64  # events that may wait; a person makes one in about two seconds
 BATCH = 32  # events that share one commit when several wait
 LOOK_SECONDS = 5.0  # between two looks at the clock while nothing is recorded
-OWN = 0  # `ref` of what the recorder has to say itself: nobody waits to hear of it
+OWN = 0  # `ref` of the recorder's own audits, whose result nothing waits for
 
 
 class Recorder(threading.Thread):
@@ -51,7 +51,7 @@ class Recorder(threading.Thread):
         self._clock = clock
         self._reading: ClockReading | None = None
         self._watch = ClockMonitor(undated=clock is not None and _undated(outbox, clock))
-        self._findings: deque[ClockChange] = deque(maxlen=BATCH)  # not in the chain yet
+        self._clock_changes: deque[ClockChange] = deque(maxlen=BATCH)  # not in the chain yet
         self._waiting: deque[Event] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -78,11 +78,11 @@ class Recorder(threading.Thread):
 
     def run(self) -> None:
         while (batch := self._next()) or not self._closing:
-            own = self._look()
+            own = self._check_clock()
             if batch or own or self._outbox.renewal is not None:
                 self._commit(batch)
                 if not self._waiting:
-                    self._tidy()
+                    self._delete_expired()
 
     def _next(self) -> list[Event]:
         """Wait for events. An empty list means: check the clock, or closing."""
@@ -91,16 +91,16 @@ class Recorder(threading.Thread):
             self._changed.wait_for(lambda: self._waiting or self._closing, seconds)
             return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
 
-    def _look(self) -> bool:
+    def _check_clock(self) -> bool:
         """Read the clock; return whether a change must be recorded."""
         if self._clock is not None:
             self._reading = self._clock.read()
-            self._findings.extend(self._watch.look(self._reading))
-        return bool(self._findings)
+            self._clock_changes.extend(self._watch.look(self._reading))
+        return bool(self._clock_changes)
 
     def _commit(self, batch: Sequence[Event]) -> None:
         try:
-            self._tell()
+            self._record_audits()
             if not batch:
                 return
             self._outbox.append(*(partial(self._sealer.event, event) for event in batch))
@@ -124,13 +124,15 @@ class Recorder(threading.Thread):
             self._report(EventStored(event.ref))
         self._stored()
 
-    def _tell(self) -> None:
+    def _record_audits(self) -> None:
         """Store the recorder's own audit events. Raises OutboxError and keeps them for later.
 
         One that cannot be signed is dropped, because it would block all events forever.
         """
         renewal = self._outbox.renewal
-        audits = [_audit(found.code, found.captured_ns, found.detail) for found in self._findings]
+        audits = [
+            _audit(found.code, found.captured_ns, found.detail) for found in self._clock_changes
+        ]
         if renewal is not None:
             now = self._sealer.monotonic_ns()
             audits.insert(0, _audit(AuditCode.OUTBOX_RENEWED, now, renewal))
@@ -138,21 +140,21 @@ class Recorder(threading.Thread):
             return
         try:
             builds = [partial(self._sealer.event, audit) for audit in audits]
-            self._outbox.append(*builds, tells_renewal=renewal is not None)
+            self._outbox.append(*builds, records_renewal=renewal is not None)
         except OutboxError:
             raise
         except Exception as error:  # noqa: BLE001
             log.error("audit not recorded: %s", type(error).__name__)  # noqa: TRY400
-        self._findings.clear()
+        self._clock_changes.clear()
         self._stored()
 
-    def _tidy(self) -> None:
+    def _delete_expired(self) -> None:
         try:
             self._outbox.delete_expired(self._sealer.now_if_synchronized())
         except OutboxError as error:
-            log.warning("outbox not tidied: %s", error)
-        except Exception as error:  # noqa: BLE001 - nor may tidying end the one thread that stores
-            log.warning("outbox not tidied: %s", type(error).__name__)
+            log.warning("expired events not deleted: %s", error)
+        except Exception as error:  # noqa: BLE001 - the one thread that stores must not end
+            log.warning("expired events not deleted: %s", type(error).__name__)
 
 
 def _audit(code: AuditCode, captured_ns: int, detail: Mapping[str, Any]) -> Audit:

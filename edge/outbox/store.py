@@ -142,16 +142,16 @@ class Outbox(_Connection):
             if signing_key is not None:
                 self._numbers = SequenceLog(sequence_log_path(signing_key))
                 undo.callback(self._close_numbers)
-            self._check_or_mend(file, signing_key, source)
+            self._check_or_recover(file, signing_key, source)
             super().__init__(file, "FULL")
             undo.callback(self._db.close)
             self._begin_session()
             self._close = undo.pop_all()
 
-    def append(self, *builds: Build, tells_renewal: bool = False) -> tuple[OutboxRow, ...]:
+    def append(self, *builds: Build, records_renewal: bool = False) -> tuple[OutboxRow, ...]:
         """Seal and store events in the order given, durable on return, or none of them.
 
-        Each of `builds` is handed the head that its event follows. With `tells_renewal`, they say
+        Each of `builds` is handed the head that its event follows. With `records_renewal`, they say
         what `renewal` holds, and it is forgotten. Raises OutboxError (OutboxFull where the disk
         has no room, OutboxDamaged), and whatever a build raises.
         """
@@ -172,7 +172,7 @@ class Outbox(_Connection):
                         "INSERT INTO event VALUES (?, ?, ?, ?)",
                         (head.sequence, sealed.id, int(self._clock()), sealed.token),
                     )
-                if tells_renewal:
+                if records_renewal:
                     self._db.execute("DELETE FROM note WHERE name = 'renewal'")
         except BaseException as error:
             if before is not None:
@@ -181,7 +181,7 @@ class Outbox(_Connection):
                 self._numbers.mark_uncertain()
             raise
         self._remember(head)
-        if tells_renewal:
+        if records_renewal:
             self.renewal = None
         self._since_checkpoint += len(rows)
         return tuple(rows)
@@ -220,7 +220,7 @@ class Outbox(_Connection):
 
     # --- at the start and the end ----------------------------------------------------------------
 
-    def _check_or_mend(self, file: Path, signing_key: Path | None, source: str | None) -> None:
+    def _check_or_recover(self, file: Path, signing_key: Path | None, source: str | None) -> None:
         """Look at the file, and renew it where it is damaged. Raises OutboxError."""
         mark = None if self._numbers is None else self._numbers.mark
         known = signing_key is not None and signing_key.exists()

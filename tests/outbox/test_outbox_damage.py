@@ -95,7 +95,7 @@ def check_goes_on(disk: Disk, folder: Path) -> Outbox:
     """Start over `folder`, add an event, and hold all that is there against what was signed."""
     box = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
     renewal = box.renewal
-    (row,) = box.append(partial(disk.signer.sealer.event, attempt()), tells_renewal=True)
+    (row,) = box.append(partial(disk.signer.sealer.event, attempt()), records_renewal=True)
     assert row.sequence > EVENTS, "a number is used twice"
     event = verify(row.token, disk.signer.keys, UNIT.topic(TopicKind.EVENT)).event
     assert isinstance(event, ChainedEvent)
