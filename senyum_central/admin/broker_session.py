@@ -1,4 +1,4 @@
-"""One visit to the broker: publish, hear what comes back, leave."""
+"""A short connection of an admin command: publish, receive the answers, disconnect."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,55 +8,55 @@ from edge.errors import ErrorCode, LinkRefused
 from edge.mqtt.connection import Connection, ConnectOptions
 from edge.settings import BrokerSettings
 
-ANSWER_SECONDS = 30.0  # for the broker to take one message more
-WINDOW = 20  # messages on their way
+ANSWER_SECONDS = 30.0  # for the broker to acknowledge one more message
+WINDOW = 20  # messages in flight
 Hear = Callable[[str, bytes, bool], None]  # topic, payload, retained
 
 
 class BrokerSession:
-    """An open connection, without a session: the broker keeps nothing for us.
+    """An open connection without a session: the broker keeps nothing after it ends.
 
-    One thread does all, so `hear` is called only while a method waits. Raises LinkError, and
-    LinkRefused if a person has to correct something first.
+    For one thread; `hear` is called only while a method waits. Raises LinkError, and LinkRefused if
+    an operator must correct something first.
     """
 
     def __init__(self, broker: BrokerSettings, client_id: str, hear: Hear) -> None:
         self._where = f"broker {broker.host}:{broker.port}"
         self._hear = hear
-        self._flying: set[int] = set()
+        self._in_flight: set[int] = set()
         self._connection = Connection(broker)
         self._connection.connect(ConnectOptions(client_id, session_expiry=0))
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe; what is retained comes at once."""
+        """Subscribe; the broker sends retained messages at once."""
         for at in range(0, len(filters), 100):
             self._connection.subscribe(filters[at : at + 100], retained=True)
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
-        """Want no more of these."""
+        """Unsubscribe."""
         self._connection.unsubscribe(filters)
 
     def publish(self, topic: str, payload: bytes | str, *, retain: bool) -> None:
-        """Send a message of QoS 1; wait while too many are not acknowledged."""
-        self._flying.add(self._connection.publish(topic, payload, 1, retain=retain))
+        """Publish with QoS 1; wait while too many messages are not acknowledged."""
+        self._in_flight.add(self._connection.publish(topic, payload, 1, retain=retain))
         self.wait_acknowledged(min(WINDOW, self._connection.receive_maximum) - 1)
 
     def wait_acknowledged(self, most: int = 0) -> None:
         """Wait until at most `most` messages are not acknowledged."""
-        while len(self._flying) > most:
-            before = len(self._flying)
-            if not self.wait(ANSWER_SECONDS, lambda: len(self._flying) < before):  # noqa: B023 - called here
+        while len(self._in_flight) > most:
+            before = len(self._in_flight)
+            if not self.wait(ANSWER_SECONDS, lambda: len(self._in_flight) < before):  # noqa: B023 - called here
                 raise self._connection.failure("does not answer; try again", ErrorCode.SILENT)
 
     def wait(self, seconds: float, done: Callable[[], bool] = lambda: False) -> bool:
-        """Receive until `done`, for at most `seconds`; returns whether it is done."""
+        """Receive until `done`, for at most `seconds`; return whether it is done."""
         until = time.monotonic() + seconds
         while not done():
             left = until - time.monotonic()
             if left <= 0:
                 return False
             self._connection.poll(min(left, 1.0))
-            self._take_in()
+            self._process()
         return True
 
     def close(self) -> None:
@@ -69,12 +69,12 @@ class BrokerSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _take_in(self) -> None:
+    def _process(self) -> None:
         while self._connection.pubacks:
             ack = self._connection.pubacks.popleft()
-            self._flying.discard(ack.mid)
+            self._in_flight.discard(ack.mid)
             if ack.reason.is_failure:
-                raise LinkRefused(f"{self._where}: does not take a message: {ack.reason}")
+                raise LinkRefused(f"{self._where}: refuses a message: {ack.reason}")
         while self._connection.received:
             heard = self._connection.received.popleft()
             self._hear(heard.topic, heard.payload, heard.retained)

@@ -14,12 +14,12 @@ from senyum_central.ingest.subscriber import MessageSink, Subscriber
 
 log = logging.getLogger(__name__)
 
-QUIET_S = 3.0  # without a message: the broker holds nothing more for this client
+QUIET_S = 3.0  # without a message: the broker has no more for this client
 TRIES = 10  # to end the session
 
 
 class Retirement(Subscriber):
-    """Connects as a receiver that is gone, stores what the broker kept for it, ends its session.
+    """Connects as a removed receiver, stores its queued messages and ends its session.
 
     The broker ends the connection of a receiver that is still running under this client ID.
     """
@@ -46,7 +46,7 @@ class Retirement(Subscriber):
         log.info("client %s is retired: %s taken over", self._client_id, stored)
 
     def _subscribe(self, connection: Connection) -> None:
-        """Ask for nothing new, so that what waits in the session becomes less."""
+        """Unsubscribe from everything, so that the session receives no new messages."""
         if not connection.resumed and not self._begun:
             self._end_session()
             raise LinkError(
@@ -58,7 +58,7 @@ class Retirement(Subscriber):
         connection.unsubscribe([wanted.events, *wanted.others, *wanted.leftovers])
 
     def _end_session(self) -> None:
-        """Connect again without a session, which ends the one that is kept."""
+        """Connect again without a session, which makes the broker discard the old one."""
         connection = Connection(self._broker)
         for _ in range(TRIES):
             try:
