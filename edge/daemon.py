@@ -1,25 +1,27 @@
-"""The composition root: builds the parts, runs the loop, talks to systemd.
+"""The composition root: builds the components, runs the main loop, closes them.
 
 Threads, and the one thing each does:
 
-- main: inbox → pipeline → session → panel and recorder; nothing in it waits for a disk or a pin;
-- feed: camera → newest frame into the inbox;
-- recorder: sign and commit, then Stored or StoreFailed into the inbox;
-- link: outbox → broker, then LinkChanged into the inbox;
+- main: events → pipeline → session → panel and recorder; executes commands between two attempts;
+  nothing in it waits for a disk or a pin, except a command for its log;
+- camera: captures; the newest frame goes into the queue of the main loop;
+- recorder: signs and commits, then EventStored or StoreFailed into the queue;
+- link: outbox → broker; LinkChanged and CommandReceived into the queue;
+- roster: receives and installs rosters, then RosterInstalled into the queue;
 - panel: plays light and sound.
 """
 
-import itertools
 import logging
-import math
 import secrets
+import shutil
 import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from typing import Any, Self
+from functools import partial
+from typing import Self
 
 from edge import __version__
 from edge.attendance.session import Session, StepResult
@@ -27,51 +29,66 @@ from edge.attendance.table import State
 from edge.camera import Camera, open_camera
 from edge.capture.capture_thread import CaptureThread
 from edge.capture.exposure import CameraController
-from edge.commands.actions import RuntimeConfig, change_of
-from edge.commands.handler import CommandHandler
-from edge.commands.service import CommandService, DaemonHooks
+from edge.commands.actions import CommandActions, RuntimeConfig, mark_replayed
+from edge.commands.command_log import CommandLog
+from edge.commands.handler import CommandHandler, CommandOutcome, CommandReply
+from edge.commands.service import FILE, CommandService, RemoteConfig
 from edge.contract.authority import AuthorityFile
+from edge.contract.encryption import EncryptionKey, encryption_key_path
 from edge.contract.keys import SigningKey
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.roster_manifest import manifest_topic
-from edge.contract.topics import COMMAND, UnitName
+from edge.contract.topics import COMMAND, REPLY, UnitName
 from edge.errors import ErrorCode, OutboxDamaged
 from edge.gpio.cue_player import CuePlayer
 from edge.gpio.reconnecting_panel import ReconnectingPanel
 from edge.inference.models import Models
 from edge.inference.pipeline import Pipeline
+from edge.inference.quality import image_stats
 from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.link import ConnectionManager
 from edge.mqtt.subscriber import Subscription
-from edge.outbox.event_signer import EventSigner, SigningContext
+from edge.outbox.event_signer import EventSigner, HealthReport, SigningContext
 from edge.outbox.recorder import Recorder
-from edge.outbox.store import MIB, Outbox
+from edge.outbox.replay import Replay, ReplayRequest
+from edge.outbox.store import MIB, Outbox, OutboxReader
 from edge.outbox.summary import was_replaced
 from edge.roster.installer import RosterInstaller
 from edge.roster.keys import read_key
+from edge.roster.messages import (
+    LoadRoster,
+    RosterEvent,
+    RosterInstalled,
+    RosterLoaded,
+    RosterMessageHandled,
+    RosterReplies,
+    RosterRequest,
+    TopicsWanted,
+)
+from edge.roster.receipts import ReceiptTracker
 from edge.roster.receiver import RosterReceiver
+from edge.roster.store import PendingReceipt, RosterStore
+from edge.roster.worker import RosterWorker
 from edge.settings import Settings
 from edge.status.camera_outage import CameraOutage
 from edge.status.faults import FaultMonitor
-from edge.status.health import HealthState, temperature
+from edge.status.health import HealthState, power_warning, temperature
 from edge.status.reporter import StatusReporter
 from edge.status.restart_audit import RestartAudit
 from edge.status.status_file import StatusFile
 from edge.system import malloc as memory
-from edge.system.clock import Clock, SystemClock
+from edge.system.clock import SystemClock, utc_us
 from edge.system.event_queue import EventQueue
 from edge.system.power import PowerReading, load_power_reading
 from edge.system.sd_notify import Notifier
 from edge.types import (
-    Attempt,
     Audit,
     AuditCode,
     CameraFault,
     CommandReceived,
-    Cue,
     EventStored,
     Frame,
     LinkChanged,
-    MessageReceived,
     Outcome,
     RosterReceived,
     Stimulus,
@@ -84,16 +101,16 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
 STATUS_NS = 1_000_000_000  # between two tellings, each with a frame; twice that where none comes
-DETAIL = 200  # characters of a text in an audit event
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
 Observer = Callable[[Stimulus, StepResult, State], None]
+DaemonEvent = Stimulus | CommandReceived | RosterEvent
 
 
 class Daemon:
     """One attendance unit. Building it opens everything; `run` watches the door until stopped.
 
-    Raises CallerError for what a person must mend first (settings, keys, roster, models, pins).
+    Raises UsageError for what the operator must correct first (settings, keys, roster, pins).
     """
 
     def __init__(
@@ -112,49 +129,76 @@ class Daemon:
     ) -> None:
         """`camera` and `panel` open other ones than those of the settings.
 
-        `observer` is told, in the main loop, of each stimulus, what it brought about, and the
-        session's state after it. `reread` reads the settings anew, when that is ordered.
+        `observer` is called by the main loop with each stimulus, the result of the session's step
+        and the session's state after it. `reread` reads the settings file again, for a command.
         """
-        self._inbox: EventQueue[Frame | Stimulus] = EventQueue()
-        self._tally = HealthState(power=power)
-        self._absence = absence or CameraOutage()
-        self._faults = FaultMonitor(self._tally, self._audit, self._step, self._absence)
+        self._events: EventQueue[Frame | DaemonEvent] = EventQueue()
         self._stop = threading.Event()
         self._ended = threading.Event()  # the replay has shown its last frame
         self._ended_ns: int | None = None  # when that was noticed
-        self._audit_refs = itertools.count(-1, -1)  # the session counts upward from 1
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._damage: OutboxDamaged | None = None
-        self._notifier = notifier or Notifier()
+        self._shown_fault: str | None = None
+        self._rosters: deque[RosterInstalled | RosterLoaded] = deque()  # for a quiet moment
+        self._status_ns = self._rate_ns = time.monotonic_ns()
+        self._rate_frames = 0
+        self._ready = False
         self._observer = observer
-        self._board = board or StatusFile()
-        self._past = past or RestartAudit()
-        self._changes: deque[RuntimeConfig] = deque()  # ordered, for a moment without an attempt
-        self._cues: deque[Cue] = deque()  # ordered, for now
-        self._open_panel = panel or (lambda: CuePlayer(settings.gpio))
+        self._health = HealthState(power=power)
+        self._outage = absence or CameraOutage()
+        self._faults = FaultMonitor(self._health, self._outage)
+        self._notifier = notifier or Notifier()
+        self._restarts = past or RestartAudit()
         with ExitStack() as opened:
-            clock = SystemClock(settings.clock.state_file, settings.clock.stale_after)
-            self._commands = CommandService(settings, clock, reread)
-            opened.callback(self._commands.close)
-            settings = self._commands.settings
-            self._build(settings, camera or (lambda: open_camera(settings.camera)), clock, opened)
+            self._build(
+                settings,
+                camera=camera,
+                panel=panel,
+                status_file=board or StatusFile(),
+                reread=reread,
+                opened=opened,
+            )
             opened.pop_all()  # from here on it is `close` that closes
 
     def _build(
-        self, settings: Settings, camera: Callable[[], Camera], clock: Clock, opened: ExitStack
+        self,
+        base: Settings,
+        *,
+        camera: Callable[[], Camera] | None,
+        panel: Callable[[], CuePlayer] | None,
+        status_file: StatusFile,
+        reread: Callable[[], Settings] | None,
+        opened: ExitStack,
     ) -> None:
-        key = read_key(settings.roster.key, "roster key")
+        clock = SystemClock(base.clock.state_file, base.clock.stale_after)
+        self._command_log = CommandLog(base.outbox.file.parent / FILE, partial(utc_us, clock))
+        opened.callback(self._command_log.close)
+        remote = RemoteConfig(base, self._command_log)
+        self._replays = remote.replays
+        settings = remote.settings
+
         models = Models(settings.inference.models)
-        embedder = models.spec("identity").sha256
         self._living = models.liveness_rules(settings.liveness)
-        self._handover = RosterInstaller.open(settings, key, embedder, self._commands.use_roster)
-        gallery = self._handover.gallery
-        present = change_of(settings, gallery)
+        self._roster_requests: EventQueue[RosterRequest] = EventQueue()
+        installer = RosterInstaller(
+            RosterStore(
+                settings.roster.file,
+                read_key(settings.roster.key, "roster key"),
+                models.spec("identity").sha256,
+            ),
+            settings.roster,
+            self._events,
+            wait_for_delivery=settings.authority.keys.exists(),
+        )
+        gallery, rule = installer.gallery, installer.thresholds
+        self._receipts = ReceiptTracker(
+            gallery, installer.owed, installer.why_not, self._roster_requests
+        )
+        present = RuntimeConfig.of(settings, gallery, rule)
         settings = present.limits
-        rule = settings.roster
         log.info("match from %.3f, ahead by %.3f, of %d", rule.threshold, rule.margin, gallery.size)
+        self._health.enrolled = gallery.size
         self._pipeline = Pipeline(settings.inference, gallery)
-        self._enrolled = gallery.size
         self._session = Session(
             settings.attendance,
             settings.roster,
@@ -163,19 +207,20 @@ class Daemon:
             passive=self._pipeline.judges_liveness,
             chance=secrets.SystemRandom().random,
         )
-        kept = settings.outbox
-        signing_key = SigningKey.load_or_create(kept.signing_key, kept.signing_algorithm)
-        outbox = Outbox(
-            kept.file,
-            kept.retention_days,
-            kept.retention_events,
-            signing_key=kept.signing_key,
-            source=settings.unit.source,
-            reserve_bytes=kept.min_free_mib * MIB,
+
+        key = SigningKey.load_or_create(
+            settings.outbox.signing_key, settings.outbox.signing_algorithm
         )
-        opened.callback(outbox.close)
-        self._outbox = outbox
-        self._moved = was_replaced(outbox.newest(), settings.unit.source)
+        self._outbox = Outbox(
+            settings.outbox.file,
+            settings.outbox.retention_days,
+            settings.outbox.retention_events,
+            signing_key=settings.outbox.signing_key,
+            source=settings.unit.source,
+            reserve_bytes=settings.outbox.min_free_mib * MIB,
+        )
+        opened.callback(self._outbox.close)
+        self._moved = was_replaced(self._outbox.newest(), settings.unit.source)
         context = SigningContext(
             unit=settings.unit,
             software=__version__,
@@ -183,57 +228,77 @@ class Daemon:
             roster=gallery.digest or None,
             thresholds=settings.thresholds(self._living),
         )
-        self._sealer = sealer = EventSigner(context, signing_key, clock)
-        doors = DaemonHooks(
-            changed=self._ordered,
-            show=self._cues.append,
-            audit=lambda code, detail: self._audit(code, **detail),
-            stop=self.stop,
+        self._signer = EventSigner(context, key, clock)
+
+        refusals = RefusalCounter()
+        self._authorities = AuthorityFile(settings.authority.keys)
+        reader = OutboxReader(self._outbox.file)
+        opened.callback(reader.close)
+        self._actions = CommandActions(
+            base,
+            present,
+            self._command_log,
+            reader,
+            software=__version__,
+            session=self._outbox.session,
+            reread=reread,
         )
-        self._commands.attach(sealer, outbox, present, self._handover.load, doors)
-        delivery = self._handover.listener(settings, sealer, self._commands.refusals)
-        unit = UnitName.of(settings.unit)
-        messages: EventQueue[MessageReceived] = EventQueue()
-        commands = Subscription((unit.subtopic(COMMAND, "+"),), CommandReceived, messages)
-        rosters = Subscription((manifest_topic(unit),), RosterReceived, messages)
+        self._handler = CommandHandler(
+            AuthorityFile(settings.authority.keys),
+            self._command_log,
+            self._signer,
+            actions=self._actions,
+            refusals=refusals,
+        )
+        self._commands = CommandService(
+            self._command_log, self._handler, self._actions, refusals, remote.trouble
+        )
+
+        self._unit = UnitName.of(settings.unit)
+        self._roster_topics = Subscription(
+            (manifest_topic(self._unit),), RosterReceived, self._roster_requests
+        )
+        command_topics = Subscription(
+            (self._unit.subtopic(COMMAND, "+"),), CommandReceived, self._events
+        )
         self._link = ConnectionManager(
             settings.broker,
-            outbox.file,
-            sealer,
-            session=outbox.session,
-            changed=lambda up: self._inbox.put(LinkChanged(up)),
-            health_report=lambda: self._commands.vitals(
-                self._tally.report(settings.outbox.file.parent)
-            ),
+            self._outbox.file,
+            self._signer,
+            session=self._outbox.session,
+            changed=lambda up: self._events.put(LinkChanged(up)),
+            health_report=self._health_report,
             timing=LinkTiming(health_interval=settings.broker.health_period),
-            replay_source=self._commands.archive,
-            subscriptions=(commands, rosters),
+            replay_source=self._open_replay,
+            subscriptions=(command_topics, self._roster_topics),
         )
-        self._commands.link = self._handover.link = self._link
-        self._handover.subscription = rosters
-        assert self._commands.handler is not None
-        self._worker = _MessageWorker(messages, self._commands.handler, delivery, self._link)
-        self._teller = StatusReporter(
-            self._tally,
-            self._notifier,
-            self._board,
-            outbox=outbox,
-            link=self._link,
-            clock=clock,
-            authorities=AuthorityFile(settings.authority.keys),
-            source=settings.unit.source,
-            enrolled=lambda: self._enrolled,
+        receiver = RosterReceiver(
+            self._unit,
+            AuthorityFile(settings.authority.keys),
+            EncryptionKey.load_or_create(encryption_key_path(settings.outbox.signing_key)),
+            settings.roster.file.with_name(settings.roster.file.name + ".incoming"),
+            installer,
+            events=self._events,
+            refusals=refusals,
+            now=self._signer.now_if_known,
+            reserve_bytes=settings.outbox.min_free_mib * MIB,
         )
-        self._recorder = Recorder(outbox, sealer, self._inbox.put, self._link.wake, clock)
-        self._panel = ReconnectingPanel(self._open_panel)
+        self._roster_worker = RosterWorker(self._roster_requests, self._events, installer, receiver)
+        self._recorder = Recorder(
+            self._outbox, self._signer, self._events.put, self._link.wake, clock
+        )
+        self._panel = ReconnectingPanel(panel or (lambda: CuePlayer(settings.gpio)))
         opened.callback(self._panel.close)
-        self._steering = CameraController(settings.camera)
-        self._feed = CaptureThread(
-            camera,
+        self._controller = CameraController(settings.camera)
+        self._capture = CaptureThread(
+            camera or (lambda: open_camera(settings.camera)),
             settings.camera,
-            on_frame=self._inbox.put_latest,
-            on_fault=lambda why: self._inbox.put(CameraFault(why)),
+            on_frame=self._events.put_latest,
+            on_fault=lambda why: self._events.put(CameraFault(why)),
             on_end=self._ended.set,
+        )
+        self._reporter = StatusReporter(
+            self._health, self._notifier, status_file, clock, settings.unit.source
         )
 
     def __enter__(self) -> Self:
@@ -248,61 +313,62 @@ class Daemon:
 
     def run(self) -> None:
         """Watch the door until `stop`, or until the replay has ended and its events are stored."""
-        self._recorder.start()
-        self._link.start()
-        self._worker.start()
-        self._announce()
-        self._commands.begin(self._handover.retry)
-        self._feed.start()
-        ready = False
-        status_at = rate_at = time.monotonic_ns()
-        rate_frames = 0
+        if self._moved is not None:
+            self._record([Audit.now(AuditCode.MOVED, **self._moved)])
+        self._record(self._restarts.report())
+        self._record([Audit.now(AuditCode.STARTED, enrolled=self._health.enrolled)])
+        for thread in (self._recorder, self._link, self._roster_worker, self._capture):
+            thread.start()
         while not self._stop.is_set() and not self._finished():
-            messages = self._inbox.get(TICK_S)
-            frame = next((each for each in messages if isinstance(each, Frame)), None)
-            stimuli = [each for each in messages if not isinstance(each, Frame)]
-            for stimulus in stimuli:
-                self._take(stimulus)
-            now = time.monotonic_ns()
-            if frame is not None:
-                view = self._pipeline.process(frame)
-                self._step(view)
-                self._tally.frames += 1
-                self._notifier.watchdog()
-                self._absence.observe_frame(self._audit, now, useful=not self._tally.camera_fault)
-                self._feed.set_controls(self._steering.update_face_level(frame, view, now))
-            elif not stimuli:
-                self._step(TimerTick())
-            if not ready and (frame is not None or self._tally.fault):
-                ready = True
-                memory.trim()
-                self._notifier.ready()
-                log.info("ready: %s", self._tally.summary(self._enrolled))
-            self._faults.poll_storage(now)
-            self._panel.poll()
-            self._faults.set_gpio_fault(self._panel.fault)
-            self._change()
-            self._tell_of_roster(now)
-            if now - status_at >= STATUS_NS * (1 if frame is not None else 2):
-                rate = (self._tally.frames - rate_frames) * 1e9 / (now - rate_at)
-                self._tally.frame_rate = rate
-                rate_frames, rate_at, status_at = self._tally.frames, now, now
-                self._steering.update_temperature(temperature())
-                self._past.check_refused_reboot(self._audit)
-                if self._absence.keep_alive_without_frames(now):
-                    self._notifier.watchdog()
-                self._teller.update(frame, self._commands.trouble)
-                self._commands.tell_refusals()
-        if self._feed.failure is not None:  # of a replay; a camera's faults end nothing
-            raise self._feed.failure
+            self._turn()
+        if self._capture.failure is not None:  # of a replay; a camera's faults end nothing
+            raise self._capture.failure
         if self._damage is not None:
             raise self._damage
 
-    def _announce(self) -> None:
-        if self._moved is not None:
-            self._audit(AuditCode.MOVED, **self._moved)
-        self._past.report(self._audit)
-        self._audit(AuditCode.STARTED, enrolled=self._enrolled)
+    def _turn(self) -> None:
+        """Handle what has arrived, the newest frame last, and then what is due."""
+        messages = self._events.get(TICK_S)
+        frame: Frame | None = None
+        stepped = False
+        for message in messages:
+            if isinstance(message, Frame):
+                frame = message
+            elif isinstance(message, Stimulus):
+                stepped = True
+                self._take(message)
+            else:
+                self._handle(message)
+        now = time.monotonic_ns()
+        if frame is not None:
+            self._process(frame, now)
+        elif not stepped:
+            self._step(TimerTick())
+        self._record(self._faults.poll_storage(now))
+        self._panel.poll()
+        self._record(self._faults.set_gpio_fault(self._panel.fault))
+        for reply in self._handler.overdue(time.monotonic()):
+            self._finish(reply)
+        if self._quiet:
+            self._work_between_attempts()
+        self._record(self._receipts.poll(now))
+        self._health.roster_fault = self._receipts.fault
+        self._show_fault()
+        if not self._ready and (frame is not None or self._health.fault):
+            self._ready = True
+            memory.trim()
+            self._notifier.ready()
+            log.info("ready: %s", self._health.summary())
+        if now - self._status_ns >= STATUS_NS * (1 if frame is not None else 2):
+            self._update_status(frame, now)
+
+    def _process(self, frame: Frame, now: int) -> None:
+        result = self._pipeline.process(frame)
+        self._step(result)
+        self._health.frames += 1
+        self._notifier.watchdog()
+        self._record(self._outage.observe_frame(now, useful=not self._health.camera_fault))
+        self._capture.set_controls(self._controller.update_face_level(frame, result, now))
 
     def _finished(self) -> bool:
         """Whether the replay is over and its events are stored, or have had the time to be."""
@@ -312,86 +378,184 @@ class Daemon:
             self._ended_ns = time.monotonic_ns()
         return not self._waiting or time.monotonic_ns() > self._ended_ns + STORE_NS
 
+    # --- events --------------------------------------------------------------------------------
+
     def _take(self, stimulus: Stimulus) -> None:
-        """Note what a stimulus says about the unit itself, then let the session have it."""
+        """Note what a stimulus says about the unit itself, then pass it to the session."""
         match stimulus:
             case LinkChanged(up):
                 if up:
                     log.info("broker connected")
-                self._tally.link_up = up
+                self._health.link_up = up
             case CameraFault(why):
-                self._faults.set_camera_fault(why)
+                self._record(self._faults.set_camera_fault(why))
+                self._show_fault()
                 return
             case EventStored(ref):
                 match self._waiting.pop(ref, None):
                     case Outcome.RECORDED:
-                        self._tally.recorded += 1
+                        self._health.recorded += 1
                     case Outcome.REFUSED:
-                        self._tally.refused += 1
+                        self._health.refused += 1
                 self._faults.set_storage_fault(None)
-                self._commands.stored(ref, stored=True)
-                self._handover.stored(ref)
-                self._past.stored(ref)
+                self._audited(ref, stored=True)
+                self._receipts.event_stored(ref)
+                self._restarts.stored(ref)
             case StoreFailed(ref, why, trouble):
                 self._waiting.pop(ref, None)
-                self._commands.stored(ref, stored=False)
-                self._handover.store_failed(ref, time.monotonic_ns())
+                self._audited(ref, stored=False)
+                self._receipts.store_failed(ref, time.monotonic_ns())
                 self._faults.set_storage_fault(why, trouble)
-                if trouble is ErrorCode.OUTBOX_DAMAGED:  # the next start mends it
+                if trouble is ErrorCode.OUTBOX_DAMAGED:  # the next start recovers it
                     self._damage = OutboxDamaged(why)
                     self.stop()
+        self._show_fault()
         self._step(stimulus)
+
+    def _handle(self, message: CommandReceived | RosterEvent) -> None:
+        match message:
+            case CommandReceived():
+                self._handler.receive(message)
+            case RosterInstalled() | RosterLoaded():
+                self._rosters.append(message)
+            case RosterReplies(results):
+                for result in results:
+                    topic = self._unit.subtopic(REPLY, result.to)
+                    self._link.publish_reply(topic, self._signer.reply(result))
+            case TopicsWanted(topics):
+                self._link.fetch_retained(self._roster_topics, topics)
+            case RosterMessageHandled(delivery):
+                self._link.acknowledge(delivery)
 
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
         for event in step.events:
-            self._submit(event)
+            self._waiting[event.ref] = event.outcome
+            self._recorder.submit(event)
         for cue in step.cues:
             self._panel.show(cue)
         if self._observer is not None:
             self._observer(stimulus, step, self._session.state)
 
-    def _ordered(self, change: RuntimeConfig) -> None:
-        """Keep a change for the main loop. Each is whole: settings and roster as they then are."""
-        self._handover.pending(change.gallery)
-        self._changes.append(change)
+    def _show_fault(self) -> None:
+        """Tell the session if the unit is out of order, or works again."""
+        if self._health.fault != self._shown_fault:
+            self._shown_fault = self._health.fault
+            self._step(CameraFault(self._shown_fault))
 
-    def _change(self) -> None:
-        """Do what was ordered; rules change between two attempts, each is judged by one set."""
-        while self._cues:
-            self._panel.show(self._cues.popleft())
-        if not self._changes or self._session.attempting or self._waiting:
-            return
-        change = self._changes.popleft()
+    def _record(self, audits: Iterable[Audit]) -> None:
+        for audit in audits:
+            self._recorder.submit(audit)
+
+    # --- commands and rosters ------------------------------------------------------------------
+
+    @property
+    def _quiet(self) -> bool:
+        """Whether nobody's attempt is under way: each is judged by one set of rules."""
+        return not self._session.attempting and not self._waiting
+
+    def _work_between_attempts(self) -> None:
+        """Use new rosters and execute commands."""
+        while self._rosters:
+            message = self._rosters.popleft()
+            if isinstance(message, RosterInstalled):
+                settings = self._actions.present.settings
+                change = RuntimeConfig.of(settings, message.gallery, message.thresholds)
+                self._use(change, message.owed)
+            elif (outcome := self._handler.resume(self._link.delivered, message)) is not None:
+                self._carry_out(outcome, message.owed)
+        audits, stored_change, replays = self._commands.poll(time.monotonic())
+        self._record(audits)
+        if stored_change is not None:
+            self._use(stored_change, None)
+        for replay in replays:
+            self._replay_events(replay)
+        while (next_outcome := self._handler.execute_next(self._link.delivered)) is not None:
+            self._carry_out(next_outcome, None)
+
+    def _carry_out(self, outcome: CommandOutcome, owed: PendingReceipt | None) -> None:
+        if outcome.load_roster is not None:
+            self._roster_requests.put(LoadRoster(outcome.load_roster))
+        if outcome.cue is not None:
+            self._panel.show(outcome.cue)
+        if outcome.change is not None:
+            self._use(outcome.change, owed)
+        if outcome.replay is not None:
+            self._replay_events(outcome.replay)
+        self._record(outcome.audits)
+        if outcome.reply is not None:
+            self._finish(outcome.reply)
+
+    def _use(self, change: RuntimeConfig, owed: PendingReceipt | None) -> None:
+        """Work with other settings or another roster from now on."""
         settings, gallery = change.limits, change.gallery
         self._pipeline.gallery = gallery
-        self._enrolled = gallery.size
+        self._health.enrolled = gallery.size
         self._session.use_exempt(gallery.exempt)
         self._session.use_rules(settings.attendance, settings.roster, self._living)
-        self._sealer.use(gallery.digest, settings.thresholds(self._living))
+        self._signer.use(gallery.digest, settings.thresholds(self._living))
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
         self._link.set_health_interval(settings.broker.health_period)
-        self._handover.activated(gallery)
-        log.info("other settings or another roster are in force, as ordered")
+        self._actions.use(change)
+        if self._receipts.use(gallery, owed, change.settings.roster):
+            self._link.announce()  # `state` names the roster
+        log.info("applied new settings or roster")
 
-    def _tell_of_roster(self, now: int) -> None:
-        self._handover.poll(now, self._audit)
-        self._faults.set_roster_fault(self._handover.why_not)
+    def _replay_events(self, request: ReplayRequest) -> None:
+        self._replay.asked.append(request)
+        self._link.wake()
 
-    def _submit(self, event: Attempt) -> None:
-        self._waiting[event.ref] = event.outcome
-        self._recorder.submit(event)
+    def _audited(self, ref: int, *, stored: bool) -> None:
+        reply = self._handler.event_stored(ref, stored=stored)
+        if reply is not None:
+            self._finish(reply)
 
-    def _audit(self, code: AuditCode, **detail: Any) -> int:
-        event = Audit(
-            ref=next(self._audit_refs),
-            code=code,
-            captured_ns=time.monotonic_ns(),
-            # What a library says may be longer than the contract takes.
-            detail={k: v[:DETAIL] if isinstance(v, str) else v for k, v in detail.items()},
+    def _finish(self, reply: CommandReply) -> None:
+        """Answer a command, and have the broker forget it."""
+        if reply.topic:
+            self._link.publish_reply(reply.topic, reply.token)
+        self._link.acknowledge(reply.delivery)
+        if reply.restart:
+            log.info("restarts because of a command")
+            self.stop()
+
+    def _open_replay(self, reader: OutboxReader) -> Replay:
+        """Build what the link sends again, beginning with what a restart interrupted."""
+        finished = partial(mark_replayed, self._command_log)
+        self._replay = Replay(reader, self._actions.present.settings.outbox.replay_rate, finished)
+        self._replay.asked.extend(self._replays)
+        return self._replay
+
+    # --- status --------------------------------------------------------------------------------
+
+    def _update_status(self, frame: Frame | None, now: int) -> None:
+        health = self._health
+        health.frame_rate = (health.frames - self._rate_frames) * 1e9 / (now - self._rate_ns)
+        self._rate_frames, self._rate_ns, self._status_ns = health.frames, now, now
+        self._controller.update_temperature(temperature())
+        self._record(self._restarts.check_refused_reboot())
+        if self._outage.keep_alive_without_frames(now):
+            self._notifier.watchdog()
+        health.waiting = max(self._outbox.sequence - self._link.delivered, 0)
+        health.broker, health.link_trouble = self._link.broker, self._link.error_code
+        health.commands_trouble = self._commands.trouble
+        damaged = self._authorities.damaged
+        health.authorities_trouble = ErrorCode.AUTHORITIES if damaged else None
+        image = None if frame is None else image_stats(frame.lores.y)
+        health.level = None if image is None else image.level
+        health.sharpness = None if image is None else image.sharpness
+        self._reporter.update(frame=frame is not None)
+
+    def _health_report(self) -> HealthReport:
+        """Return what the link publishes as `health`; raises OSError. Called by the link thread."""
+        health = self._health
+        report = HealthReport(
+            temperature_c=temperature(),
+            disk_free_bytes=shutil.disk_usage(self._outbox.file.parent).free,
+            frame_rate=round(health.frame_rate, 1),
+            last_error=health.error_code or power_warning(health.power()),
         )
-        self._recorder.submit(event)
-        return event.ref
+        return self._commands.add_to(report)
 
     def close(self) -> None:
         """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""
@@ -401,58 +565,24 @@ class Daemon:
         def left(share: float) -> float:
             return max(0.05, share * (deadline - time.monotonic()))
 
-        self._feed.stop()
-        self._commands.tell_refusals(ending=True)
-        self._audit(AuditCode.STOPPED)
+        self._capture.stop()
+        self._record(self._commands.last_audits(time.monotonic()))
+        self._record([Audit.now(AuditCode.STOPPED)])
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:
-            log.error("the disk did not take the last event in time")
-        self._worker.close(left(0.35))
+            log.error("timed out writing the last event")
+        for message in self._events.get(0.0):  # commands that waited for their audit events
+            if isinstance(message, EventStored):
+                self._audited(message.ref, stored=True)
+        self._roster_worker.close(left(0.35))
         self._link.close(timeout=left(0.7))
-        self._feed.close(timeout=left(1.0))
+        self._capture.close(timeout=left(1.0))
         if stored:  # else the recorder still holds the outbox, and the process's end closes it
             self._outbox.close()
-        self._commands.close()
+        self._command_log.close()
         self._panel.close()
-        self._teller.close()
+        self._reporter.close()
         self._notifier.close()
-
-
-class _MessageWorker(threading.Thread):
-    """Handles the messages to this unit one after another."""
-
-    def __init__(
-        self,
-        messages: EventQueue[MessageReceived],
-        commands: CommandHandler,
-        rosters: RosterReceiver,
-        link: ConnectionManager,
-    ) -> None:
-        super().__init__(name="messages", daemon=True)
-        self._messages = messages
-        self._commands = commands
-        self._rosters = rosters
-        self._link = link
-
-    def run(self) -> None:
-        due = math.inf
-        while not self._messages.closed:
-            wait = None if due == math.inf else max(0.0, due - time.monotonic())
-            for message in self._messages.get(wait, limit=1):
-                handler = self._commands if isinstance(message, CommandReceived) else self._rosters
-                try:
-                    handler.heard(message.topic, message.payload, message.retained)
-                except Exception as error:  # noqa: BLE001 - a message never ends the thread
-                    # Without a traceback, which may quote the message.
-                    log.error("a message was not understood (%s)", type(error).__name__)  # noqa: TRY400
-                self._link.acknowledge(message.delivery)
-            due = self._rosters.poll(time.monotonic())
-
-    def close(self, timeout: float) -> None:
-        """Finish the message in hand, leave the rest to the broker."""
-        self._messages.close()
-        if self.is_alive():
-            self.join(timeout)
 
 
 def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:

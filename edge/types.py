@@ -3,10 +3,12 @@
 Times named `*_ns` are CLOCK_MONOTONIC nanoseconds of this machine unless they say otherwise.
 """
 
+import itertools
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -275,14 +277,24 @@ class AuditCode(StrEnum):
     COMMANDS_REFUSED = "commands-refused"
 
 
+_AUDIT_REFS = itertools.count(-1, -1)  # the session numbers attempts upward from 1
+_DETAIL_CHARACTERS = 200  # of a text; what a library reports may be longer than the contract allows
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
     """Something a reader of the log a year later wants to know about the unit itself."""
 
-    ref: int
+    ref: int = field(default_factory=_AUDIT_REFS.__next__)
     code: AuditCode
-    captured_ns: int
+    captured_ns: int = field(default_factory=time.monotonic_ns)
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def now(cls, code: AuditCode, **detail: Any) -> Self:
+        """Build one that happens now, with a `ref` of its own; long texts are cut."""
+        cut = {k: v[:_DETAIL_CHARACTERS] if isinstance(v, str) else v for k, v in detail.items()}
+        return cls(code=code, detail=cut)
 
 
 Event = Attempt | Audit

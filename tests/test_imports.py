@@ -56,17 +56,7 @@ MAY_IMPORT |= {
     "senyum_lab": {*EVERYTHING, "edge.daemon", "edge.appliance", "edge.cli", "senyum_central"},
 }
 # To be removed: what still breaks the table.
-PENDING = {
-    ("edge.commands.service", "edge.mqtt"),
-    ("edge.roster.installer", "edge.commands"),
-    ("edge.roster.installer", "edge.mqtt"),
-    ("edge.roster.installer", "edge.outbox"),
-    ("edge.roster.receiver", "edge.commands"),
-    ("edge.status.health", "edge.outbox"),
-    ("edge.status.reporter", "edge.inference"),
-    ("edge.status.reporter", "edge.mqtt"),
-    ("edge.status.reporter", "edge.outbox"),
-}
+PENDING: set[tuple[str, str]] = set()
 
 
 def part_of(module: str) -> str:

@@ -1,32 +1,28 @@
-"""What this unit does when it is ordered: answers, shows itself, sends again, takes new settings.
+"""What each command does: ping, identify, replay, settings and reload.
 
-Everything here runs in the listening thread, but for `resume`. What the main loop has to take
-(rules, a roster) is handed to it as a Change, for a moment when nobody's attempt is under way.
+Nothing here changes the unit: a command is prepared, and the main loop applies the result.
 """
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from edge.commands.command_log import CommandEffect, CommandLog
-from edge.commands.handler import PreparedCommand
 from edge.contract.commands import AnyData, CommandName, ReplayData, SettingsData
 from edge.contract.remote_settings import RemoteSetting, values, with_overrides
-from edge.errors import OutboxError, ReplayRefused, RosterError, SettingsError
+from edge.errors import OutboxError, ReplayRefused, RosterError, SenyumError, SettingsError
 from edge.gallery import Gallery
 from edge.outbox.replay import REQUESTS, ReplayRequest, kept
 from edge.outbox.store import OutboxReader
-from edge.roster.thresholds import adaptive_thresholds
-from edge.settings import Settings
+from edge.roster.messages import RosterLoaded
+from edge.settings import RosterSettings, Settings
 from edge.types import Cue, CueName
 
 log = logging.getLogger(__name__)
 
-TELL_SECONDS = 5.0  # for an audit event to be stored
 # What a running unit can take; all else needs a restart. A name that ends in a dot: all below it.
 LIVE = (
     "attendance.",
@@ -41,11 +37,16 @@ _NOT_LIVE = ("roster.key", "roster.file")
 
 @dataclass(frozen=True, slots=True)
 class RuntimeConfig:
-    """What is to be in force from a quiet moment on."""
+    """The settings and the roster that the main loop works with."""
 
-    settings: Settings  # adjusted, but for the roster's limits as they are in the file
-    limits: Settings  # the same with the limits that the roster calls for
+    settings: Settings  # with remote settings, and the roster thresholds as in the file
+    limits: Settings  # the same with the thresholds that the roster requires
     gallery: Gallery
+
+    @classmethod
+    def of(cls, settings: Settings, gallery: Gallery, thresholds: RosterSettings) -> Self:
+        """Build it; `thresholds` are those that the roster requires."""
+        return cls(settings, settings.model_copy(update={"roster": thresholds}), gallery)
 
 
 def current_overrides(ledger: CommandLog) -> dict[RemoteSetting, float]:
@@ -55,7 +56,7 @@ def current_overrides(ledger: CommandLog) -> dict[RemoteSetting, float]:
 
 
 def with_stored_overrides(settings: Settings, ledger: CommandLog) -> Settings:
-    """Lay what was set by command over the unit's own settings; what no longer fits is told."""
+    """Return the settings with the remote ones applied; those that no longer fit are logged."""
     for name, value in current_overrides(ledger).items():
         try:
             settings = with_overrides(settings, {name: value})
@@ -64,116 +65,100 @@ def with_stored_overrides(settings: Settings, ledger: CommandLog) -> Settings:
     return settings
 
 
-def change_of(settings: Settings, gallery: Gallery) -> RuntimeConfig:
-    """Return the change to these settings and this roster."""
-    rule = adaptive_thresholds(gallery, settings.roster)
-    return RuntimeConfig(settings, settings.model_copy(update={"roster": rule}), gallery)
+class RosterNeeded(SenyumError):
+    """The roster has to be loaded, which takes seconds, before the command can be prepared."""
+
+    def __init__(self, rule: RosterSettings) -> None:
+        super().__init__("the roster is not loaded yet")
+        self.rule = rule  # the settings to compute its thresholds from
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCommand:
+    """A command that can be executed: nothing has happened yet."""
+
+    text: str  # one sentence for a person
+    data: Mapping[str, Any] = field(default_factory=dict)
+    effect: CommandEffect = field(default_factory=CommandEffect)
+    audit: Mapping[str, Any] | None = None  # further detail for the chain; None: not audited
+    cue: Cue | None = None  # to show once it is stored
+    change: RuntimeConfig | None = None  # to apply once it is stored
+    base: Settings | None = None  # the settings as they were read again
+    restart: bool = False  # once it is answered
 
 
 class CommandActions:
-    """The hands of one unit.
-
-    `base` are its settings without what was set by command; `reread` reads them anew. `changed`
-    takes a Change over, `load` reads the roster's file, `asked` takes a replay, `show` a cue;
-    `delivered` is the newest event that the broker took; `audit` takes an event and returns its
-    number (`stored` tells of it), and `stop` ends the unit.
-    """
+    """Prepares commands, and remembers the configuration that the unit works with."""
 
     def __init__(
         self,
         base: Settings,
         present: RuntimeConfig,
-        ledger: CommandLog,
+        command_log: CommandLog,
         reader: OutboxReader,
         *,
         software: str,
         session: int,
-        load: Callable[[], Gallery],
-        reread: Callable[[], Settings] | None,
-        changed: Callable[[RuntimeConfig], None],
-        asked: Callable[[ReplayRequest], None],
-        delivered: Callable[[], int],
-        show: Callable[[Cue], None],
-        audit: Callable[[Mapping[str, Any]], int],
-        stop: Callable[[], None],
+        reread: Callable[[], Settings] | None = None,
         supervised: bool = "INVOCATION_ID" in os.environ,
     ) -> None:
+        """Work on `base`, the settings without remote ones; `reread` reads their file again.
+
+        `supervised`: whether a service manager starts the daemon again after it has ended.
+        """
+        self.present = present
         self._base = base
-        self._present = present
-        self._ledger = ledger
+        self._log = command_log
         self._reader = reader
-        self._software, self._session, self._load = software, session, load
+        self._software, self._session = software, session
         self._reread = reread
-        self._changed, self._asked, self._show = changed, asked, show
-        self._delivered = delivered
-        self._audit, self._stop = audit, stop
         self._supervised = supervised
         self._began = time.monotonic()
-        self._taking = threading.Lock()
-        self._telling = threading.Condition()
-        self._awaited: int | None = None
-        self._outcome: bool | None = None
 
-    # --- Hands -----------------------------------------------------------------------------------
+    def prepare(
+        self, name: CommandName, data: AnyData, delivered: int, loaded: RosterLoaded | None
+    ) -> PreparedCommand:
+        """Return what a command would do.
 
-    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
-        """Look whether a command can be obeyed; a SenyumError says why not."""
+        `delivered` is the newest event that the broker has taken; `loaded` is the roster file, if
+        it was loaded for this command. Raises RosterNeeded, and SenyumError if the command cannot
+        be executed.
+        """
         match name, data:
             case CommandName.REPLAY, ReplayData():
-                return self._replay(data)
+                return self._replay(data, delivered)
             case CommandName.SETTINGS, SettingsData():
                 return self._settings(data)
             case CommandName.RELOAD, _:
-                return self._reload()
+                return self._reload(loaded)
             case CommandName.IDENTIFY, _:
                 return PreparedCommand(
                     "blinks and sounds for six seconds, unless somebody stands in front",
                     audit={},
-                    act=lambda _: self._show(Cue(CueName.IDENTIFY)),
+                    cue=Cue(CueName.IDENTIFY),
                 )
             case _:
                 return self._ping()
 
-    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
-        """Put an audit event into the chain; False where it was not stored in time.
-
-        For one thread at a time.
-        """
-        with self._telling:
-            self._outcome = None
-            self._awaited = self._audit(detail)
-            self._telling.wait_for(lambda: self._outcome is not None, TELL_SECONDS)
-            self._awaited = None
-            return bool(self._outcome)
-
-    def restart(self) -> None:
-        """End in good order; the service manager starts the unit anew."""
-        log.info("restarts, as ordered")
-        self._stop()
-
-    def use_roster(self, gallery: Gallery) -> None:
-        """Take a roster that was delivered, with the settings as they are or are about to be."""
-        with self._taking:
-            self._take(change_of(self._present.settings, gallery))
-
-    def resume(self) -> None:
-        """Apply what was set by command before the start, if the ledger could not be read then.
+    def apply_stored(self) -> RuntimeConfig | None:
+        """Return the configuration with the remote settings, if it differs from the present one.
 
         Raises OutboxError.
         """
-        with self._taking:
-            settings = with_stored_overrides(self._base, self._ledger)
-            if settings != self._present.settings:
-                self._take(change_of(settings, self._present.gallery))
+        settings = with_stored_overrides(self._base, self._log)
+        return None if settings == self.present.settings else self._with_settings(settings)
 
-    # --- for the main loop -----------------------------------------------------------------------
+    def use(self, change: RuntimeConfig) -> None:
+        """Note that the unit works with another configuration now."""
+        self.present = change
 
-    def event_stored(self, ref: int, *, stored: bool) -> None:
-        """Hear what became of an event that `audit` was asked for."""
-        with self._telling:
-            if ref == self._awaited:
-                self._outcome = stored
-                self._telling.notify()
+    def use_base(self, base: Settings) -> None:
+        """Note that the settings file was read again by a command."""
+        self._base = base
+
+    def _with_settings(self, settings: Settings) -> RuntimeConfig:
+        # The roster is the same, and so are its thresholds, which take seconds to compute.
+        return RuntimeConfig.of(settings, self.present.gallery, self.present.limits.roster)
 
     # --- each command ----------------------------------------------------------------------------
 
@@ -191,95 +176,79 @@ class CommandActions:
             },
         )
 
-    def _replay(self, data: ReplayData) -> PreparedCommand:
-        if len(self._ledger.replays()) >= REQUESTS:
+    def _replay(self, data: ReplayData, delivered: int) -> PreparedCommand:
+        if len(self._log.replays()) >= REQUESTS:
             raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
-        delivered = self._delivered()
         if data.first is not None and data.last is not None:
             found = kept(self._reader, data.first, data.last, delivered)
-            said = f"sends events {found.first} to {found.last} again"
+            text = f"sends events {found.first} to {found.last} again"
         else:
             found = kept(self._reader, 1, delivered, delivered)
-            said = f"sends those of events {found.first} to {found.last} that are of that time"
+            text = f"sends those of events {found.first} to {found.last} that are of that time"
         return PreparedCommand(
-            said,
+            text,
             {"first": found.first, "last": found.last},
             CommandEffect(replay=ReplayRequest(0, found.first, found.last, data.begin, data.end)),
             audit={"first": found.first, "last": found.last, "begin": data.begin, "end": data.end},
-            act=lambda ask: None if ask is None else self._asked(ask),
         )
 
     def _settings(self, data: SettingsData) -> PreparedCommand:
-        before = current_overrides(self._ledger)
+        before = current_overrides(self._log)
         wanted = {**before, **data.set}
         for name in data.reset:
             wanted.pop(name, None)
         changed = sorted(data.set.keys() | set(data.reset))
         own = values(self._base)
         changes = {**data.set, **{name: own[name] for name in data.reset}}
-        settings = with_overrides(with_stored_overrides(self._base, self._ledger), changes)
+        settings = with_overrides(with_stored_overrides(self._base, self._log), changes)
         now = values(settings)
-        said = ", ".join(f"{name} is {now[name]:g}" for name in changed) or "nothing was changed"
+        text = ", ".join(f"{name} is {now[name]:g}" for name in changed) or "nothing was changed"
         answer = {"settings": now, "set": sorted(wanted)}
         if not changed:
-            return PreparedCommand(said, answer)
-
-        def take(_: ReplayRequest | None) -> None:
-            # The roster is as it was, so its limits are, which take a second to find.
-            with self._taking:
-                limits = settings.model_copy(update={"roster": self._present.limits.roster})
-                self._take(RuntimeConfig(settings, limits, self._present.gallery))
+            return PreparedCommand(text, answer)
 
         stored: dict[str, float | None] = {name.value: None for name in data.reset}
         stored.update({name.value: new for name, new in data.set.items()})
         return PreparedCommand(
-            said,
+            text,
             answer,
             CommandEffect(stored),
             audit={_as_detail(name): now[name] for name in changed},
-            act=take,
+            change=self._with_settings(settings),
         )
 
-    def _reload(self) -> PreparedCommand:
+    def _reload(self, loaded: RosterLoaded | None) -> PreparedCommand:
         base = self._base if self._reread is None else self._reread()
-        settings = with_stored_overrides(base, self._ledger)
-        changed = sorted(_differences(self._present.settings, settings))
-        heavy = [name for name in changed if not _live_settings(name)]
-        if heavy and not self._supervised:
-            raise SettingsError(f"needs a restart for {', '.join(heavy)}: restart the service")
-        gallery = self._present_file()
-        if gallery.digest != self._present.gallery.digest:
+        settings = with_stored_overrides(base, self._log)
+        changed = sorted(_differences(self.present.settings, settings))
+        needs_restart = [name for name in changed if not _live_settings(name)]
+        if needs_restart and not self._supervised:
+            raise SettingsError(
+                f"needs a restart for {', '.join(needs_restart)}: restart the service"
+            )
+        if loaded is None:
+            raise RosterNeeded(settings.roster)
+        gallery = self._gallery(loaded)
+        if gallery.digest != self.present.gallery.digest:
             changed.append("roster")
-        said = ", ".join(changed) or "nothing"
-        detail = {"changed": said[:200], "restart": bool(heavy)}
-        data = {"changed": changed, "restart": bool(heavy)}
-        if heavy:
-            return PreparedCommand(f"restarts to take {said}", data, audit=detail, restart=True)
+        text = ", ".join(changed) or "nothing"
+        detail = {"changed": text[:200], "restart": bool(needs_restart)}
+        data = {"changed": changed, "restart": bool(needs_restart)}
+        if needs_restart:
+            return PreparedCommand(f"restarts to take {text}", data, audit=detail, restart=True)
+        change = RuntimeConfig.of(settings, gallery, loaded.thresholds) if changed else None
+        return PreparedCommand(f"changed: {text}", data, audit=detail, change=change, base=base)
 
-        def take(_: ReplayRequest | None) -> None:
-            with self._taking:
-                self._base = base
-                if changed:
-                    self._take(change_of(settings, gallery))
-
-        return PreparedCommand(f"changed: {said}", data, audit=detail, act=take)
-
-    def _present_file(self) -> Gallery:
-        """Return the roster to go on with: a unit that waits for one may go on waiting."""
-        present = self._present.gallery
-        try:
-            gallery = self._load()
-        except RosterError:
+    def _gallery(self, loaded: RosterLoaded) -> Gallery:
+        """Return the roster to use: a unit that waits for one may go on waiting."""
+        present = self.present.gallery
+        if loaded.error is not None:
             if present.size:
-                raise
+                raise RosterError(loaded.error)
             return present
-        if gallery.size == 0 and present.size:
+        if loaded.gallery.size == 0 and present.size:
             raise RosterError("nobody is enrolled in the roster; the present one is kept")
-        return gallery
-
-    def _take(self, change: RuntimeConfig) -> None:
-        self._present = change
-        self._changed(change)
+        return loaded.gallery
 
 
 def mark_replayed(ledger: CommandLog, ask: int) -> None:
@@ -307,6 +276,6 @@ def _differences(one: Settings, other: Settings) -> Iterator[str]:
     """Yield the dotted names of the settings that are not the same."""
     for section in Settings.model_fields:
         before, after = getattr(one, section), getattr(other, section)
-        for field in type(before).model_fields:
-            if getattr(before, field) != getattr(after, field):
-                yield f"{section}.{field}"
+        for name in type(before).model_fields:
+            if getattr(before, name) != getattr(after, name):
+                yield f"{section}.{name}"

@@ -1,36 +1,36 @@
-"""Commands: judged, obeyed once, answered.
+"""Verifies commands, executes each once and answers it.
 
-A command passes the rules of `edge.contract.authority` and then these, in this order:
+A command has to pass the rules of `edge.contract.authority` and then these, in this order:
 
 1. it is a Command, its `name` that of the topic, `exp` not before `iat` (malformed), and it is
    not retained (retained);
-2. if it is the very command that was obeyed before a restart cut its acknowledgement short, its
-   answer is given again and nothing else happens;
-3. its `number` is above every one of this authority that was obeyed, and it was signed since the
-   ledger began (stale);
+2. if it is a command that was executed before a restart, delivered again because it had not been
+   acknowledged, its reply is published again and nothing else happens;
+3. its `number` is above that of every executed command of this key, and it was signed after the
+   command log began (stale);
 4. its name is known (unknown-command);
 5. the clock is known, except for ping and identify (clock-unknown); and `exp` is not past, as
    far as it is known (expired);
 6. its `data` is of its kind, and within the bounds of the settings (bad-data).
 
-Then number, effect and answer are stored in one transaction; then it takes effect outside; then
-the chain is told, and the authority answered. Every refusal is counted; answered are only those
-that a known key signed.
+Then number, effect and reply are stored in one transaction. Then the command takes effect, its
+audit event is recorded, and the reply is published once that event is stored. Every refusal is
+counted; only those that a known key signed are answered.
 """
 
 import json
 import logging
-import threading
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
-from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
-from edge.commands.refusal_counter import RefusalCounter
+from edge.commands.actions import CommandActions, PreparedCommand, RosterNeeded, RuntimeConfig
+from edge.commands.command_log import CommandLog, CompletedCommand
 from edge.contract.authority import (
     AuthorityFile,
     OrderRejected,
@@ -43,132 +43,199 @@ from edge.contract.commands import (
     DATA,
     MAX_BYTES,
     TIMELESS,
-    AnyData,
     Command,
     CommandName,
     CommandResult,
 )
 from edge.contract.events import describe_errors
 from edge.contract.limits import as_text
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.topics import REPLY, UnitName
 from edge.errors import OutboxError, SenyumError, SettingsError
 from edge.outbox.event_signer import EventSigner
 from edge.outbox.replay import ReplayRequest
+from edge.roster.messages import RosterLoaded
+from edge.settings import RosterSettings
+from edge.types import Audit, AuditCode, CommandReceived, Cue
 
 log = logging.getLogger(__name__)
 
+AUDIT_SECONDS = 5.0  # for an audit event to be stored before the command is answered without it
 REMEMBERED = 256  # commands of this process that a second one of is a replay
 _NAMED = ("id", "name", "number")
 
 
-def _nothing(_: ReplayRequest | None) -> None:
-    return
+@dataclass(frozen=True, slots=True)
+class CommandReply:
+    """What ends a command."""
+
+    delivery: int  # to be acknowledged to the broker
+    topic: str = ""  # where to publish the reply; empty: nobody to answer
+    token: str = ""  # the reply, signed
+    restart: bool = False  # then close, so that systemd starts the daemon again
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedCommand:
-    """A command that can be obeyed: nothing has happened yet."""
+class CommandOutcome:
+    """What the main loop has to do about a command."""
 
-    text: str  # one sentence for a person
-    data: Mapping[str, Any] = field(default_factory=dict)
-    effect: CommandEffect = field(default_factory=CommandEffect)
-    audit: Mapping[str, Any] | None = None  # further detail for the chain; None: it is not told
-    act: Callable[[ReplayRequest | None], None] = _nothing  # once it is stored
-    restart: bool = False  # once it is answered
+    cue: Cue | None = None
+    change: RuntimeConfig | None = None
+    replay: ReplayRequest | None = None
+    audits: Sequence[Audit] = ()
+    reply: CommandReply | None = None  # None: it follows once the audit is stored
+    load_roster: RosterSettings | None = None  # the roster has to be loaded with these first
 
 
-class CommandExecutor(Protocol):
-    """What a unit can do."""
-
-    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
-        """Look whether it can be done; a SenyumError says why not."""
-        ...
-
-    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
-        """Put an audit event into the chain; False where that took too long."""
-        ...
-
-    def restart(self) -> None:
-        """End in good order; the service manager starts the unit anew."""
-        ...
+@dataclass(frozen=True, slots=True)
+class _Unaudited:
+    done: CompletedCommand
+    reply: CommandReply | None  # still to be sent
+    deadline: float  # time.monotonic(), by which the reply is sent without the audit
 
 
 class CommandHandler:
-    """The listener for commands. `say` sends an answer. One thread calls `heard`."""
+    """Executes commands on the main loop, one after another.
+
+    A command is under way until its audit event is stored, or AUDIT_SECONDS have passed; then it
+    is answered and the next may run.
+    """
 
     def __init__(
         self,
         authorities: AuthorityFile,
-        ledger: CommandLog,
-        sealer: EventSigner,
+        command_log: CommandLog,
+        signer: EventSigner,
         *,
-        hands: CommandExecutor,
-        say: Callable[[str, str], None],
+        actions: CommandActions,
         refusals: RefusalCounter,
     ) -> None:
-        self._unit = UnitName.of(sealer.context.unit)
+        self._unit = UnitName.of(signer.context.unit)
         self._authorities = authorities
-        self._ledger = ledger
-        self._sealer = sealer
-        self._hands = hands
-        self._say = say
+        self._log = command_log
+        self._signer = signer
+        self._actions = actions
         self._refusals = refusals
-        self._telling = threading.Lock()
-        self._owing = True  # whether the chain may lack what was obeyed
+        self._received: deque[CommandReceived] = deque()
+        self._loading: CommandReceived | None = None  # waits for the roster to be loaded
+        self._unaudited: dict[int, _Unaudited] = {}  # by the reference of the audit event
+        self._incomplete = True  # whether the chain may lack a command that was executed
         self._answered: deque[str] = deque(maxlen=REMEMBERED)  # digests
 
-    def heard(self, topic: str, payload: bytes, retained: bool) -> None:
-        """Judge, obey and answer one command."""
-        name = topic.rpartition("/")[2]
+    def receive(self, message: CommandReceived) -> None:
+        """Queue a command."""
+        self._received.append(message)
+
+    def execute_next(self, delivered: int) -> CommandOutcome | None:
+        """Execute the oldest command; None if none waits, or another one is under way.
+
+        `delivered` is the newest event that the broker has taken.
+        """
+        if not self._received or self._loading is not None or self._awaits_audit():
+            return None
+        return self._execute(self._received.popleft(), delivered, None)
+
+    def resume(self, delivered: int, loaded: RosterLoaded) -> CommandOutcome | None:
+        """Execute the command that had to wait for the roster."""
+        message, self._loading = self._loading, None
+        return None if message is None else self._execute(message, delivered, loaded)
+
+    def event_stored(self, ref: int, *, stored: bool) -> CommandReply | None:
+        """Note whether an audit event was stored; return the reply that waited for it."""
+        waiting = self._unaudited.pop(ref, None)
+        if waiting is None:
+            return None
+        try:
+            if stored:
+                self._log.mark_audited(waiting.done)
+        except OutboxError as error:
+            log.warning("%s; the command is audited again later", error)
+            stored = False
+        if not stored:
+            self._incomplete = True
+        return waiting.reply
+
+    def overdue(self, now: float) -> list[CommandReply]:
+        """Return the replies whose audit events were not stored in time (time.monotonic())."""
+        replies = []
+        for ref, waiting in self._unaudited.items():
+            if waiting.reply is not None and now >= waiting.deadline:
+                self._unaudited[ref] = replace(waiting, reply=None)
+                replies.append(waiting.reply)
+        return replies
+
+    def audit_after_power_loss(self) -> list[Audit]:
+        """Return audits of commands that were executed and are missing in the event chain.
+
+        The power failed before the audit was stored, or the disk did not accept it; each is
+        returned again after a failure. Raises OutboxError.
+        """
+        if not self._incomplete:
+            return []
+        under_way = {waiting.done.digest for waiting in self._unaudited.values()}
+        missing = [each for each in self._log.unaudited() if each.digest not in under_way]
+        self._incomplete = False
+        return [self._audit(each, None) for each in missing]
+
+    def _awaits_audit(self) -> bool:
+        return any(waiting.reply is not None for waiting in self._unaudited.values())
+
+    # --- verified ----------------------------------------------------------------------------
+
+    def _execute(
+        self, message: CommandReceived, delivered: int, loaded: RosterLoaded | None
+    ) -> CommandOutcome:
         try:
             order = self._authorities.current().verify(
-                payload,
+                message.payload,
                 COMMAND_TYP,
                 Role.COMMAND,
                 self._unit,
-                now=self._sealer.now_if_known(),
+                now=self._signer.now_if_known(),
                 most_bytes=MAX_BYTES,
             )
-            restart = self._try(order, _command(order, name, retained=retained))
+            name = message.topic.rpartition("/")[2]
+            command = _command(order, name, retained=message.retained)
+            return self._obey(order, command, message.delivery, delivered, loaded)
+        except RosterNeeded as needed:
+            self._loading = message
+            return CommandOutcome(load_roster=needed.rule)
         except OrderRejected as refusal:
             self._refusals.add(refusal.flaw, str(refusal))
-            if refusal.order is not None:
-                self._refuse(refusal.order.claims, refusal)
-            return
-        if restart:
-            self._hands.restart()
+            claims = None if refusal.order is None else refusal.order.claims
+            return CommandOutcome(reply=self._rejection(message.delivery, claims, refusal))
+        except Exception as error:  # noqa: BLE001 - a message never ends the main loop
+            # Without a traceback, which may quote the message.
+            log.error("a command was not understood (%s)", type(error).__name__)  # noqa: TRY400
+            return CommandOutcome(reply=CommandReply(message.delivery))
 
-    def audit_after_power_loss(self) -> None:
-        """Add to the chain what was obeyed and is missing there. Raises OutboxError.
-
-        The power went before it was added, or the disk did not take it. What it does not take now
-        is left for the next call.
-        """
-        if not self._owing:
-            return
-        self._owing = False
+    def _obey(
+        self,
+        order: VerifiedOrder,
+        command: Command,
+        delivery: int,
+        delivered: int,
+        loaded: RosterLoaded | None,
+    ) -> CommandOutcome:
         try:
-            for done in self._ledger.unaudited():
-                self._tell(done)
-        except OutboxError:
-            self._owing = True
-            raise
-
-    # --- judged ----------------------------------------------------------------------------------
-
-    def _try(self, order: VerifiedOrder, command: Command) -> bool:
-        try:
-            return self._obey(order, command)
+            return self._obey_once(order, command, delivery, delivered, loaded)
         except OutboxError as error:  # nothing was stored, and so nothing done
             raise OrderRejected(OrderRejectReason.FAILED, as_text(str(error)), order) from None
 
-    def _obey(self, order: VerifiedOrder, command: Command) -> bool:
-        """Obey and answer; returns whether to restart then."""
-        done = self._ledger.find(order.kid, order.digest)
+    def _obey_once(
+        self,
+        order: VerifiedOrder,
+        command: Command,
+        delivery: int,
+        delivered: int,
+        loaded: RosterLoaded | None,
+    ) -> CommandOutcome:
+        done = self._log.find(order.kid, order.digest)
         if done is not None and order.digest not in self._answered:
-            log.info("command %d (%s) came again; it is done", command.number, command.name)
-            self._finish(done)
-            return False
+            log.info(
+                "command %d (%s) was delivered again; it is done", command.number, command.name
+            )
+            return self._finish(done, CommandReply(delivery, done.topic, done.reply))
         self._fresh(order, command)
         if command.name not in list(CommandName):
             raise OrderRejected(
@@ -178,7 +245,7 @@ class CommandHandler:
             )
         name = CommandName(command.name)
         self._in_time(order, command, name)
-        prepared = self._prepared(order, name, command.data)
+        prepared = self._prepared(order, name, command.data, delivered, loaded)
         answer = CommandResult(
             to=command.id,
             name=command.name,
@@ -197,27 +264,26 @@ class CommandHandler:
             command.number,
             order.digest,
             self._unit.subtopic(REPLY, command.id),
-            self._sealer.reply(answer),
+            self._signer.reply(answer),
             audit,
         )
-        ask = self._ledger.add(done, prepared.effect)
+        replay = self._log.add(done, prepared.effect)
         log.info("command %d (%s) of key %s is done", command.number, name, order.kid)
-        try:
-            prepared.act(ask)
-        except Exception as error:  # noqa: BLE001 - stored and signed: it is to be answered
-            log.error("command %s: %s", name, error)  # noqa: TRY400
-        self._finish(done)
-        return prepared.restart
+        if prepared.base is not None:
+            self._actions.use_base(prepared.base)
+        reply = CommandReply(delivery, done.topic, done.reply, prepared.restart)
+        outcome = self._finish(done, reply)
+        return replace(outcome, cue=prepared.cue, change=prepared.change, replay=replay)
 
     def _fresh(self, order: VerifiedOrder, command: Command) -> None:
-        last = self._ledger.last(order.kid)
+        last = self._log.last(order.kid)
         if command.number <= last:
             raise OrderRejected(
                 OrderRejectReason.STALE,
                 f"number {command.number} is not above {last}, which was the last",
                 order,
             )
-        began = self._ledger.created_at_us
+        began = self._log.created_at_us
         if began is not None and _moment(command.iat).timestamp() * 1e6 < began:
             raise OrderRejected(
                 OrderRejectReason.STALE,
@@ -226,7 +292,7 @@ class CommandHandler:
             )
 
     def _in_time(self, order: VerifiedOrder, command: Command, name: CommandName) -> None:
-        now = self._sealer.now_if_known()
+        now = self._signer.now_if_known()
         if now is None:
             if name not in TIMELESS:
                 raise OrderRejected(
@@ -236,11 +302,18 @@ class CommandHandler:
             raise OrderRejected(OrderRejectReason.EXPIRED, f"expired at {command.exp}", order)
 
     def _prepared(
-        self, order: VerifiedOrder, name: CommandName, content: Mapping[str, Any]
+        self,
+        order: VerifiedOrder,
+        name: CommandName,
+        content: Mapping[str, Any],
+        delivered: int,
+        loaded: RosterLoaded | None,
     ) -> PreparedCommand:
         try:
             data = DATA[name].model_validate_json(json.dumps(content))
-            return self._hands.prepare(name, data)
+            return self._actions.prepare(name, data, delivered, loaded)
+        except RosterNeeded:
+            raise
         except ValidationError as error:
             raise OrderRejected(OrderRejectReason.BAD_DATA, describe_errors(error), order) from None
         except SenyumError as error:
@@ -254,39 +327,45 @@ class CommandHandler:
 
     # --- answered --------------------------------------------------------------------------------
 
-    def _finish(self, done: CompletedCommand) -> None:
+    def _finish(self, done: CompletedCommand, reply: CommandReply) -> CommandOutcome:
+        """Answer once the audit event is stored, or at once if there is nothing to audit."""
         self._answered.append(done.digest)
-        try:
-            self._tell(done)
-        except OutboxError as error:
-            self._owing = True
-            log.warning("%s; it is added to the chain later", error)
-        self._say(done.topic, done.reply)
+        waiting = next(
+            (r for r, w in self._unaudited.items() if w.done.digest == done.digest), None
+        )
+        if waiting is not None:  # it is being audited since the start
+            self._unaudited[waiting] = replace(
+                self._unaudited[waiting], reply=reply, deadline=time.monotonic() + AUDIT_SECONDS
+            )
+            return CommandOutcome()
+        if done.audit is None:
+            return CommandOutcome(reply=reply)
+        return CommandOutcome(audits=[self._audit(done, reply)])
 
-    def _tell(self, done: CompletedCommand) -> None:
-        """Tell the chain, unless another thread just did."""
-        with self._telling:
-            present = self._ledger.find(done.kid, done.digest)
-            if present is None or present.audit is None:
-                return
-            if self._hands.wait_for_audit(present.audit):
-                self._ledger.mark_audited(present)
-            else:
-                self._owing = True
+    def _audit(self, done: CompletedCommand, reply: CommandReply | None) -> Audit:
+        audit = Audit.now(AuditCode.COMMAND_DONE, **(done.audit or {}))
+        deadline = time.monotonic() + AUDIT_SECONDS
+        self._unaudited[audit.ref] = _Unaudited(done, reply, deadline)
+        return audit
 
-    def _refuse(self, claims: Mapping[str, Any], refusal: OrderRejected) -> None:
-        """Answer, as far as what was signed says whom; quotes nothing that is not of its form."""
-        said = {"ok": False, "reason": refusal.flaw, "text": as_text(str(refusal)), "data": {}}
+    def _rejection(
+        self, delivery: int, claims: Mapping[str, Any] | None, refusal: OrderRejected
+    ) -> CommandReply:
+        """Answer if the signed claims say whom; quotes only claims that have the right form."""
+        rejection = {"ok": False, "reason": refusal.flaw, "text": as_text(str(refusal)), "data": {}}
+        if claims is None:
+            return CommandReply(delivery)
         for known in (("id", "name", "number"), ("id",)):
             to, name, number = (claims.get(each) if each in known else None for each in _NAMED)
             try:
-                answer = CommandResult.model_validate(
-                    {"to": to, "name": name, "number": number, **said}
+                result = CommandResult.model_validate(
+                    {"to": to, "name": name, "number": number, **rejection}
                 )
             except ValidationError:
                 continue
-            self._say(self._unit.subtopic(REPLY, answer.to), self._sealer.reply(answer))
-            return
+            topic = self._unit.subtopic(REPLY, result.to)
+            return CommandReply(delivery, topic, self._signer.reply(result))
+        return CommandReply(delivery)
 
 
 def _command(order: VerifiedOrder, topic_name: str, *, retained: bool) -> Command:

@@ -1,77 +1,72 @@
-"""From a roster that was delivered to the one that the unit recognises people with.
+"""From a delivered roster to the one that the unit recognises people with.
 
-    listening thread    install: the file, durable ─▶ `use`, which has it changed at a moment
-                        without an attempt, by the way of every Change (edge.commands.actions)
-    main loop           used: what was before is overwritten in memory; then what happened is told
-                        in the chain, one event after another
-    a thread of its own once all of it is stored: the ledger owes nothing more, the manifest is
-                        answered
+    roster thread   manifest and chunks ─▶ RosterInstaller.install: the file is durable
+                        ─ RosterInstalled ─▶
+    main loop       uses it between two attempts; RosterInUse: the roster before is overwritten in
+                    memory; then the audits are recorded one after another
+                        ─ ReceiptDue, once all of them are stored ─▶
+    roster thread   the receipt is noted as given ─ RosterReplies ─▶ main loop: published
 
 The order is what a receipt is worth: it is signed when the person is gone from file and memory.
-What the power cuts short is told after the next start, for the ledger remembers what is owed.
+After a power cut the next start continues, because the roster state remembers the pending receipt.
 """
 
 import logging
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
-from edge.commands.refusal_counter import RefusalCounter
-from edge.contract.authority import AuthorityFile, OrderRejected, OrderRejectReason
-from edge.contract.commands import CommandResult
-from edge.contract.encryption import EncryptionKey, encryption_key_path
+from edge.contract.authority import OrderRejected, OrderRejectReason
 from edge.contract.roster_manifest import RosterManifest
-from edge.contract.topics import REPLY, UnitName
 from edge.errors import RosterError
 from edge.gallery import Gallery, empty
-from edge.mqtt.link import ConnectionManager
-from edge.mqtt.subscriber import Subscription
-from edge.outbox.event_signer import EventSigner
-from edge.outbox.store import MIB
-from edge.roster.receiver import RosterReceiver, answer
-from edge.roster.store import RosterRejected, RosterStore
-from edge.settings import Settings
+from edge.roster.messages import (
+    LoadRoster,
+    ReceiptDue,
+    RosterInstalled,
+    RosterInUse,
+    RosterLoaded,
+    RosterReplies,
+    answer,
+)
+from edge.roster.store import PendingReceipt, RosterRejected, RosterStore
+from edge.roster.thresholds import adaptive_thresholds
+from edge.settings import RosterSettings
+from edge.system.event_queue import EventQueue
 from edge.system.text import pluralize
-from edge.types import AuditCode
 
 log = logging.getLogger(__name__)
 
-AGAIN_NS = 10_000_000_000  # before what could not be stored is told again
-
-
-@dataclass(frozen=True, slots=True)
-class PendingAudit:
-    """Something for the chain."""
-
-    code: AuditCode
-    detail: Mapping[str, Any]
+NOBODY = "nobody is enrolled; run senyum enroll first"
+RETRY_SECONDS = 10.0  # between two attempts at what the disk refused
 
 
 class RosterInstaller:
-    """The shelf of `edge.roster.receiver`, and what the main loop has to know of it."""
+    """Installs delivered rosters and gives the receipts. The roster thread only.
+
+    After the constructor `gallery` is the roster to start with.
+    """
 
     def __init__(
-        self, keeper: RosterStore, use: Callable[[Gallery], None], *, wait_for_delivery: bool
+        self,
+        store: RosterStore,
+        rule: RosterSettings,
+        events: EventQueue[Any],
+        *,
+        wait_for_delivery: bool,
     ) -> None:
-        """Load what the unit has. `use` has a roster put in force, and `used` called then.
+        """Load the roster of the unit; `rule` are the settings of its thresholds.
 
-        With `wait_for_delivery` a roster that cannot be used is no error but the reason why the
-        unit is out of order. Raises RosterError.
+        With `wait_for_delivery` a roster that cannot be used is not an error but a reason for
+        the unit to be out of order. Raises RosterError.
         """
-        self._keeper = keeper
-        self._use = use
-        self._lock = threading.Lock()  # of the keeper
-        self.link: ConnectionManager | None = None
-        self.subscription: Subscription | None = None
-        self._sealer: EventSigner | None = None
-        self.why_not: str | None = None  # nobody can be recognised
+        self._store = store
+        self._rule = rule
+        self._events = events
         self._unloaded = False  # the file could not be used at the start
+        self.why_not: str | None = None  # nobody can be recognised
         try:
-            self.gallery = keeper.load()  # in force
+            self.gallery = store.load()
             if self.gallery.size == 0:
-                self.why_not = self._nobody()
+                self.why_not = f"{store.file}: {NOBODY}"
         except RosterError as error:
             if not wait_for_delivery:
                 raise
@@ -80,190 +75,114 @@ class RosterInstaller:
             if not wait_for_delivery:
                 raise RosterError(self.why_not)
             log.error("%s", self.why_not)
-        self._newest = self.gallery  # in force, or about to be
-        self._tellings: deque[PendingAudit] = deque(self._owed())
-        self._ref: int | None = None  # of the one that is being stored
-        self._again_ns = 0
+        self.thresholds = adaptive_thresholds(self.gallery, rule)
+        self._newest = self.gallery  # in use, or soon
+        self._newest_thresholds = self.thresholds
         self._also: list[str] = []  # manifests that wait for the same receipt
-        self._settled = 0  # version whose receipt was given
-        self._unsettled = 0  # version whose receipt was given, and the ledger still owes it
+        self._given = 0  # version whose receipt was given
+        self._unremembered = 0  # version whose receipt was given, and the state still owes it
 
-    @classmethod
-    def open(
-        cls, settings: Settings, key: bytes, embedder: str, use: Callable[[Gallery], None]
-    ) -> Self:
-        """Return that of a unit; it waits for a delivery where it knows who may order one."""
-        keeper = RosterStore(settings.roster.file, key, embedder)
-        return cls(keeper, use, wait_for_delivery=settings.authority.keys.exists())
-
-    def listener(
-        self, settings: Settings, sealer: EventSigner, refusals: RefusalCounter
-    ) -> RosterReceiver:
-        """Return the listener that brings rosters; it speaks by `link` once that is there.
-
-        Raises SecretError for an encryption key that cannot be read or made.
-        """
-        self._sealer = sealer
-        return RosterReceiver(
-            UnitName.of(settings.unit),
-            AuthorityFile(settings.authority.keys),
-            EncryptionKey.load_or_create(encryption_key_path(settings.outbox.signing_key)),
-            settings.roster.file.with_name(settings.roster.file.name + ".incoming"),
-            self,
-            fetch=self._fetch,
-            say=self._say,
-            refusals=refusals,
-            now=sealer.now_if_known,
-            reserve_bytes=settings.outbox.min_free_mib * MIB,
-        )
-
-    # --- for the listening thread --------------------------------------------------------------
-
-    def load(self) -> Gallery:
-        """Read the file anew; what is (or soon) in force is not doubled. Raises RosterError."""
-        with self._lock:
-            gallery = self._keeper.load()
-        if gallery.digest != self._newest.digest:
-            return gallery
-        if gallery is not self._newest:
-            gallery.forget()
-        return self._newest
-
-    def pending(self, gallery: Gallery) -> None:
-        """Note which roster is about to be in force; whoever ordered it, they all come by here."""
-        self._newest = gallery
+    @property
+    def owed(self) -> PendingReceipt | None:
+        """What is to be recorded of the newest roster."""
+        state = self._store.ledger
+        return state.owed if self._newest.version == state.version else None
 
     def is_current(self, version: int, digest: str) -> bool:
+        """Whether this very roster is in use, or about to be."""
         return (self._newest.version, self._newest.digest) == (version, digest)
 
     def receipt_follows(self, to: str) -> bool:
-        with self._lock:
-            ledger = self._keeper.ledger
-            follows = ledger.owed is not None and self._settled < ledger.version
-            if follows and ledger.owed is not None and to != ledger.owed.to:
-                self._also.append(to)
-            return follows
+        """Whether the receipt is still pending; then `to` is answered with it."""
+        state = self._store.ledger
+        follows = state.owed is not None and self._given < state.version
+        if follows and state.owed is not None and to != state.owed.to:
+            self._also.append(to)
+        return follows
 
     def check(self, manifest: RosterManifest) -> None:
-        with self._lock:
-            try:
-                self._keeper.check(manifest.version, manifest.digest, manifest.embedder)
-            except RosterRejected as error:
-                raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
+        """Raise OrderRejected for a roster that need not even be fetched."""
+        try:
+            self._store.check(manifest.version, manifest.digest, manifest.embedder)
+        except RosterRejected as error:
+            raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
 
     def install(self, content: bytearray, manifest: RosterManifest) -> None:
-        with self._lock:
-            try:
-                gallery = self._keeper.install(
-                    content, manifest.version, manifest.digest, manifest.id
-                )
-            except RosterRejected as error:
-                raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
+        """Make a delivered roster durable and have it used.
+
+        Raises OrderRejected, and RosterError if the disk fails.
+        """
+        try:
+            gallery = self._store.install(content, manifest.version, manifest.digest, manifest.id)
+        except RosterRejected as error:
+            raise OrderRejected(OrderRejectReason(error.reason), str(error)) from None
         log.info(
-            "roster version %d is here: %s",
-            manifest.version,
-            pluralize(gallery.size, "person"),
+            "roster version %d is here: %s", manifest.version, pluralize(gallery.size, "person")
         )
         self._use(gallery)
 
-    # --- for a thread that tries again ---------------------------------------------------------
+    def load(self, request: LoadRoster) -> RosterLoaded:
+        """Load the file; a roster that is in use, or soon, is not loaded twice."""
+        try:
+            gallery = self._store.load()
+        except RosterError as error:
+            return RosterLoaded(self._newest, self._newest_thresholds, str(error))
+        if gallery.digest == self._newest.digest:
+            if gallery is not self._newest:
+                gallery.forget()
+            gallery = self._newest
+        thresholds = self._newest_thresholds
+        if gallery is not self._newest or request.rule != self._rule:
+            thresholds = adaptive_thresholds(gallery, request.rule)
+        state = self._store.ledger
+        owed = state.owed if gallery.version == state.version else None
+        return RosterLoaded(gallery, thresholds, owed=owed)
+
+    def in_use(self, message: RosterInUse) -> None:
+        """Note what the main loop works with."""
+        newer = message.gallery.version >= self._newest.version
+        if message.rule == self._rule and (message.gallery is self._newest or not newer):
+            return
+        self._rule = message.rule
+        if newer:
+            self._newest = message.gallery
+        self._newest_thresholds = adaptive_thresholds(self._newest, self._rule)
+        if self._newest is not message.gallery:  # on its way, with thresholds by the rule before
+            self._events.put(RosterInstalled(self._newest, self._newest_thresholds, self.owed))
+
+    def give_receipt(self, due: ReceiptDue) -> None:
+        """Answer the manifests of a roster whose audits are stored."""
+        state = self._store.ledger
+        if state.owed is None or state.version != due.version:
+            return  # a newer one came meanwhile, and owes this one's receipts too
+        try:
+            self._store.receipt_sent()
+        except RosterError as error:
+            self._unremembered = due.version
+            log.warning("%s; will try again", error)
+        self._given = due.version
+        asked = dict.fromkeys([state.owed.to, *self._also])
+        self._also.clear()
+        erased = list(state.owed.erased)
+        results = [answer(to, due.version, digest=state.digest, erased=erased) for to in asked]
+        # A roster that was copied by hand has nobody to answer.
+        self._events.put(RosterReplies([each for each in results if each is not None]))
 
     def retry(self) -> None:
-        """Do what the disk did not allow before: load the roster, remember the receipt given.
+        """Do what the disk refused before: load the roster, remember the receipt given.
 
         Raises RosterError.
         """
-        if self._unsettled:
-            with self._lock:
-                if self._keeper.ledger.version == self._unsettled:  # else a newer one owes it
-                    self._keeper.receipt_sent()
-                self._unsettled = 0
+        if self._unremembered:
+            if self._store.ledger.version == self._unremembered:  # else a newer one owes it
+                self._store.receipt_sent()
+            self._unremembered = 0
         if self._unloaded and self._newest.size == 0:
-            with self._lock:
-                gallery = self._keeper.load()
+            gallery = self._store.load()
             self._unloaded = False
-            if gallery.size:
-                self._use(gallery)
-            else:
-                self.why_not = self._nobody()
+            self._use(gallery)
 
-    # --- for the main loop ---------------------------------------------------------------------
-
-    def activated(self, gallery: Gallery) -> None:
-        """Note that everybody goes by this one now: what was before is gone, and it is told."""
-        if gallery is self.gallery:
-            return
-        before, self.gallery = self.gallery, gallery
-        before.forget()
-        if self.link is not None:
-            self.link.announce()  # on `state`, what is in force
-        self.why_not = None if gallery.size else self._nobody()
-        self._tellings = deque(self._owed())
-        self._ref = None
-
-    def poll(self, now_ns: int, audit: Callable[..., int]) -> None:
-        """Have the next thing told, if any; `audit` submits an event and returns its number."""
-        if self._tellings and self._ref is None and now_ns >= self._again_ns:
-            self._ref = audit(self._tellings[0].code, **self._tellings[0].detail)
-
-    def stored(self, ref: int) -> None:
-        """Note that an event is durable; the last one of a roster ends what is owed for it."""
-        if ref != self._ref:
-            return
-        self._ref = None
-        self._tellings.popleft()
-        if not self._tellings:
-            version = self.gallery.version
-            threading.Thread(
-                target=self._settle, args=(version,), name="receipt", daemon=True
-            ).start()
-
-    def store_failed(self, ref: int, now_ns: int) -> None:
-        """Note that it was not stored: it is told again."""
-        if ref == self._ref:
-            self._ref = None
-            self._again_ns = now_ns + AGAIN_NS
-
-    def _owed(self) -> list[PendingAudit]:
-        ledger, gallery = self._keeper.ledger, self.gallery
-        if ledger.owed is None or gallery.version != ledger.version:
-            return []
-        about = {"version": gallery.version, "digest": gallery.digest}
-        return [
-            PendingAudit(AuditCode.ROSTER_INSTALLED, {**about, "people": gallery.size}),
-            *(
-                PendingAudit(AuditCode.PERSON_ERASED, {**about, "person": person})
-                for person in ledger.owed.erased
-            ),
-        ]
-
-    def _settle(self, version: int) -> None:
-        with self._lock:
-            ledger = self._keeper.ledger
-            if ledger.owed is None or ledger.version != version:
-                return  # a newer one came meanwhile, and owes this one's receipts too
-            try:
-                self._keeper.receipt_sent()
-            except RosterError as error:
-                self._unsettled = version
-                log.warning("%s; will try again", error)
-            self._settled = version
-            asked = dict.fromkeys([ledger.owed.to, *self._also])
-            self._also.clear()
-        erased = list(ledger.owed.erased)
-        for to in asked:
-            said = answer(to, version, digest=ledger.digest, erased=erased)
-            if said is not None:  # a roster that was brought by hand has nobody to answer
-                self._say(said)
-
-    def _say(self, said: CommandResult) -> None:
-        if self.link is not None and self._sealer is not None:
-            unit = UnitName.of(self._sealer.context.unit)
-            self.link.publish_reply(unit.subtopic(REPLY, said.to), self._sealer.reply(said))
-
-    def _fetch(self, topics: Sequence[str]) -> None:
-        if self.link is not None and self.subscription is not None:
-            self.link.fetch_retained(self.subscription, topics)
-
-    def _nobody(self) -> str:
-        return f"{self._keeper.file}: nobody is enrolled; run senyum enroll first"
+    def _use(self, gallery: Gallery) -> None:
+        self._newest = gallery
+        self._newest_thresholds = adaptive_thresholds(gallery, self._rule)
+        self._events.put(RosterInstalled(gallery, self._newest_thresholds, self.owed))

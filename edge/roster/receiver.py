@@ -14,15 +14,12 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
-
-from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import (
     AuthorityFile,
     OrderRejected,
@@ -30,9 +27,8 @@ from edge.contract.authority import (
     Role,
     VerifiedOrder,
 )
-from edge.contract.commands import CommandResult
 from edge.contract.encryption import EncryptionKey
-from edge.contract.limits import as_text
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.roster_manifest import (
     MANIFEST_BYTES,
     TYP,
@@ -43,11 +39,12 @@ from edge.contract.roster_manifest import (
 from edge.contract.topics import UnitName
 from edge.errors import SenyumError
 from edge.roster.chunks import ChunkStore, clear
+from edge.roster.messages import RosterReplies, TopicsWanted, answer
+from edge.system.event_queue import EventQueue
 from edge.system.log_once import LogOnce
 
 log = logging.getLogger(__name__)
 
-NAME = "roster"  # of what is answered, where a reply to a command has the command's
 AGAIN_S = 60.0  # before what the disk did not take is tried again
 
 
@@ -69,25 +66,6 @@ class RosterSink(Protocol):
     def install(self, content: bytearray, manifest: RosterManifest) -> None:
         """Put it in force. It is answered by whoever does, once that is told in the chain."""
         ...
-
-
-def answer(
-    to: object, version: object, flaw: OrderRejectReason | None = None, text: str = "", **data: Any
-) -> CommandResult | None:
-    """Return what is said to a manifest, as to a command; None where it cannot be named."""
-    said = {
-        "to": to,
-        "name": NAME,
-        "number": version,
-        "ok": flaw is None,
-        "reason": flaw,
-        "text": as_text(text),
-        "data": data,
-    }
-    try:
-        return CommandResult.model_validate(said)
-    except ValidationError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +91,12 @@ class RosterReceiver:
         folder: Path,
         shelf: RosterSink,
         *,
-        fetch: Callable[[Sequence[str]], None],
-        say: Callable[[CommandResult], None],
+        events: EventQueue[Any],
         refusals: RefusalCounter,
         now: Callable[[], datetime | None],
         reserve_bytes: int = 0,
     ) -> None:
-        """Gather in `folder`. `fetch` gets retained messages.
+        """Collect the chunks in `folder`. `events` gets TopicsWanted and RosterReplies.
 
         `now` is None while the time is not known. A roster is not fetched where less than
         `reserve_bytes` of the disk would be free beside it.
@@ -130,8 +107,7 @@ class RosterReceiver:
         self._key = key
         self._folder = folder
         self._shelf = shelf
-        self._fetch = fetch
-        self._say = say
+        self._events = events
         self._refusals = refusals
         self._now = now
         self._reserve_bytes = reserve_bytes
@@ -225,16 +201,16 @@ class RosterReceiver:
     def _go_on(self, gathering: _Download) -> None:
         """Fetch what is missing, or hand the whole on."""
         if gathering.basket.missing:
-            self._fetch(gathering.topics())
+            self._events.put(TopicsWanted(gathering.topics()))
             return
         try:
             content = gathering.basket.content(gathering.key)
         except ValueError as error:
             if not gathering.basket.missing:
                 raise OrderRejected(OrderRejectReason.BAD_DATA, str(error)) from None
-            self._fetch(gathering.topics())
+            self._events.put(TopicsWanted(gathering.topics()))
             return
-        self._fetch(())
+        self._events.put(TopicsWanted(()))
         try:
             self._shelf.install(content, gathering.manifest)
         finally:
@@ -270,14 +246,14 @@ class RosterReceiver:
     ) -> None:
         said = answer(to, version, flaw, text, **data)
         if said is not None:
-            self._say(said)
+            self._events.put(RosterReplies((said,)))
 
     def _failed(self, error: Exception, manifest: RosterManifest | None) -> None:
         """Say that this unit could not, and keep what is gathered for the next time."""
         known = isinstance(error, SenyumError)
         why = str(error) if known else f"the disk does not take the roster: {error}"
         self._about.warn(f"{why}; will try again in {AGAIN_S:.0f} s")
-        self._fetch(())
+        self._events.put(TopicsWanted(()))
         if manifest is not None and not self._tried_again(manifest):
             self._answer(
                 manifest.id, manifest.version, OrderRejectReason.FAILED, "the disk does not take it"
@@ -294,7 +270,7 @@ class RosterReceiver:
         self._gathering = None
         self._failed_id = None
         self._retry_at = math.inf
-        self._fetch(())
+        self._events.put(TopicsWanted(()))
         try:
             clear(self._folder)
         except OSError as error:

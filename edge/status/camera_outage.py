@@ -15,10 +15,9 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
 
 from edge.system.run_log import FAILURES_PER_REBOOT
-from edge.types import AuditCode
+from edge.types import Audit, AuditCode
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +26,6 @@ _FIRST_NS = 60_000_000_000  # of the first run that is patient; doubles with eac
 _MOST_NS = 3_600_000_000_000
 _MOST_RUNS = 1_000  # that are counted
 _STEADY_NS = 10_000_000_000  # of pictures before a new run believes that the absence is over
-
-
-class Audits(Protocol):
-    """Puts an audit event into the chain; returns its reference."""
-
-    def __call__(self, code: AuditCode, **detail: str) -> int: ...
 
 
 class CameraOutage:
@@ -51,35 +44,36 @@ class CameraOutage:
         self._until_ns = (time.monotonic_ns() if now_ns is None else now_ns) + over
         self._useful_ns: int | None = None  # since when there are pictures of use
 
-    def record_outage(self, audit: Audits, why: str) -> None:
-        """Note that the camera is away, or useless: `why`."""
+    def record_outage(self, why: str) -> list[Audit]:
+        """Note that the camera is lost, or useless: `why`; return what to record."""
         self._useful_ns = None
-        if self._told == 0:
-            audit(AuditCode.CAMERA_LOST, why=why)
+        audits = [Audit.now(AuditCode.CAMERA_LOST, why=why)] if self._told == 0 else []
         if not self._counted:
             self._counted = True
             self._told = min(self._told + 1, _MOST_RUNS)
             self._write(self._told)
+        return audits
 
-    def clear(self, audit: Audits) -> None:
-        """Note that the camera that was lost is back."""
-        if self._told:
-            audit(AuditCode.CAMERA_BACK)
+    def clear(self) -> list[Audit]:
+        """Note that the camera works again; return what to record."""
+        audits = [Audit.now(AuditCode.CAMERA_BACK)] if self._told else []
         self._told, self._counted, self._until_ns = 0, False, 0
         if self._file is not None:
             self._file.unlink(missing_ok=True)
+        return audits
 
-    def observe_frame(self, audit: Audits, now_ns: int, *, useful: bool) -> None:
-        """Take note of a picture.
+    def observe_frame(self, now_ns: int, *, useful: bool) -> list[Audit]:
+        """Note a frame; return what to record.
 
-        Some seconds of useful ones end an absence that the runs before have told of.
+        Some seconds of useful frames end an outage that earlier runs have recorded.
         """
         if not useful:
             self._useful_ns = None
         elif self._useful_ns is None:
             self._useful_ns = now_ns
         elif self._told and now_ns - self._useful_ns >= _STEADY_NS:
-            self.clear(audit)
+            return self.clear()
+        return []
 
     def keep_alive_without_frames(self, now_ns: int) -> bool:
         """Whether this run is to go on though there are no pictures."""

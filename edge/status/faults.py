@@ -1,84 +1,57 @@
-"""What is wrong with the unit: noted, logged once, told to the chain and to who stands there."""
+"""The faults of the unit: each is noted, logged once and recorded in the event chain."""
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Protocol
 
 from edge.errors import ErrorCode
 from edge.status.camera_outage import CameraOutage
 from edge.status.health import HealthState
 from edge.system.journald import log_fields
-from edge.types import AuditCode, CameraFault, Stimulus
+from edge.types import Audit, AuditCode
 
 log = logging.getLogger(__name__)
 
-PROBE_NS = 10_000_000_000  # between two tries to store, while storing fails
-
-
-class Audits(Protocol):
-    """Puts an audit event into the chain; returns its reference."""
-
-    def __call__(self, code: AuditCode, **detail: str) -> int: ...
+PROBE_NS = 10_000_000_000  # between two attempts to store an event while storing fails
 
 
 class FaultMonitor:
-    """Keeps the faults of one unit in its `tally`. One thread only."""
+    """Keeps the faults in `health`. Its methods return the audits to record. One thread only."""
 
-    def __init__(
-        self,
-        tally: HealthState,
-        audit: Audits,
-        step: Callable[[Stimulus], None],
-        absence: CameraOutage,
-    ) -> None:
-        """`step` has the session know whether the unit is out of order."""
-        self._tally = tally
-        self._audit = audit
-        self._absence = absence
-        self._step = step
+    def __init__(self, health: HealthState, outage: CameraOutage) -> None:
+        self._health = health
+        self._outage = outage
         self._probe_ns = 0  # when next to try whether events can be stored again
 
-    def set_camera_fault(self, why: str | None) -> None:
+    def set_camera_fault(self, why: str | None) -> list[Audit]:
         """Note what is wrong with the camera, or None."""
-        if why == self._tally.camera_fault:
-            return
+        if why == self._health.camera_fault:
+            return []
+        self._health.camera_fault = why
         if why:
             log.error("out of order: %s", why, extra=log_fields(code=ErrorCode.CAMERA_LOST))
-            self._absence.record_outage(self._audit, why)
-        else:
-            log.info("the camera is back")
-            self._absence.clear(self._audit)
-        self._tally.camera_fault = why
-        self._tell()
+            return self._outage.record_outage(why)
+        log.info("the camera is back")
+        return self._outage.clear()
 
-    def set_gpio_fault(self, why: str | None) -> None:
+    def set_gpio_fault(self, why: str | None) -> list[Audit]:
         """Note what is wrong with the lights and the buzzer, or None."""
-        if why == self._tally.pins_fault:
-            return
+        if why == self._health.pins_fault:
+            return []
+        self._health.pins_fault = why
         if why:
-            pins = log_fields(code=ErrorCode.PINS_LOST)
-            log.error("out of order, nobody can be shown anything: %s", why, extra=pins)
-            self._audit(AuditCode.PINS_LOST, why=why)
-        else:
-            log.info("the lights and the buzzer are back")
-            self._audit(AuditCode.PINS_BACK)
-        self._tally.pins_fault = why
-        self._tell()
-
-    def set_roster_fault(self, why: str | None) -> None:
-        """Note why there is no roster that may be used, or None."""
-        if why != self._tally.roster_fault:
-            self._tally.roster_fault = why
-            self._tell()
+            code = log_fields(code=ErrorCode.PINS_LOST)
+            log.error("out of order, indicator panel unavailable: %s", why, extra=code)
+            return [Audit.now(AuditCode.PINS_LOST, why=why)]
+        log.info("the lights and the buzzer are back")
+        return [Audit.now(AuditCode.PINS_BACK)]
 
     def set_storage_fault(
         self, why: str | None, trouble: ErrorCode = ErrorCode.STORE_FAILED
     ) -> None:
-        """Note whether events can be stored. While not, an audit event tries it now and then."""
+        """Note whether events can be stored. While not, `poll_storage` records a test event."""
         if why:
             self._probe_ns = time.monotonic_ns() + PROBE_NS
-        if why == self._tally.store_fault:
+        if why == self._health.store_fault:
             return
         if why:
             log.error(
@@ -86,15 +59,12 @@ class FaultMonitor:
             )
         else:
             log.info("events can be stored again")
-        self._tally.store_fault, self._tally.store_trouble = why, trouble
-        self._tell()
+        self._health.store_fault, self._health.store_trouble = why, trouble
 
-    def poll_storage(self, now: int) -> None:
-        """Try, every ten seconds while storing fails, whether it works again."""
-        if self._tally.store_fault is not None and now >= self._probe_ns:
-            self._probe_ns = now + PROBE_NS
-            trouble, why = self._tally.store_trouble, self._tally.store_fault
-            self._audit(AuditCode.STORE_FAILED, trouble=trouble, why=why)
-
-    def _tell(self) -> None:
-        self._step(CameraFault(self._tally.fault))
+    def poll_storage(self, now_ns: int) -> list[Audit]:
+        """Test every ten seconds, while storing fails, whether it works again."""
+        if self._health.store_fault is None or now_ns < self._probe_ns:
+            return []
+        self._probe_ns = now_ns + PROBE_NS
+        trouble, why = self._health.store_trouble, self._health.store_fault
+        return [Audit.now(AuditCode.STORE_FAILED, trouble=trouble, why=why)]

@@ -1,12 +1,10 @@
 """How a unit is, for systemd's status sentence and for `health`."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import ErrorCode
-from edge.outbox.event_signer import HealthReport
 from edge.system.power import PowerReading, load_power_reading
 
 
@@ -14,6 +12,7 @@ from edge.system.power import PowerReading, load_power_reading
 class HealthState:
     """What is counted since the start, and what is known to be wrong now."""
 
+    enrolled: int = 0  # people in the roster
     recorded: int = 0
     refused: int = 0
     frames: int = 0
@@ -28,6 +27,9 @@ class HealthState:
     authorities_trouble: ErrorCode | None = None
     commands_trouble: ErrorCode | None = None
     waiting: int = 0  # events that no broker has taken
+    broker: str = ""  # host and port, connected or tried last
+    level: float | None = None  # of the picture: mean luma, 0 to 255
+    sharpness: float | None = None  # of the picture: variance of its Laplacian
     power: Callable[[], PowerReading | None] = load_power_reading
 
     @property
@@ -58,24 +60,15 @@ class HealthState:
         )
         return tuple(trouble for trouble in lasting if trouble is not None)
 
-    def summary(self, enrolled: int) -> str:
+    def summary(self) -> str:
         """How the unit is, as `systemctl status` and `senyum status` show it."""
         doing = f"Out of order: {self.fault}" if self.fault else "Watching"
         broker = "broker connected" if self.link_up else "broker away, events are kept"
         waiting = f", {self.waiting} not delivered yet" if self.waiting else ""
         codes = f" See: {', '.join(self.codes)}." if self.codes else ""
         return (
-            f"{doing}. {enrolled} enrolled, {broker}, "
+            f"{doing}. {self.enrolled} enrolled, {broker}, "
             f"{self.recorded} recorded and {self.refused} refused since the start{waiting}.{codes}"
-        )
-
-    def report(self, folder: Path) -> HealthReport:
-        """Return what `health` tells; events are kept in `folder`. Raises OSError."""
-        return HealthReport(
-            temperature_c=temperature(),
-            disk_free_bytes=shutil.disk_usage(folder).free,
-            frame_rate=round(self.frame_rate, 1),
-            last_error=self.error_code or power_warning(self.power()),
         )
 
 

@@ -22,7 +22,7 @@ STALE_S = 30.0  # older than this, the daemon hangs or was killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class DaemonStatus:
     """What is told. `codes` are words of docs/troubleshooting.md, the worst first."""
 
     sentence: str
@@ -75,7 +75,7 @@ class StatusFile:
             return False
         return codes != self._codes or time.monotonic() >= self._due
 
-    def write(self, bulletin: Status) -> None:
+    def write(self, bulletin: DaemonStatus) -> None:
         """Write it in place of the last."""
         if self._file is None:
             return
@@ -93,11 +93,11 @@ class StatusFile:
             self._file.unlink(missing_ok=True)
 
 
-def read(folder: Path = RUNTIME) -> Status | None:
+def read(folder: Path = RUNTIME) -> DaemonStatus | None:
     """Return the newest bulletin of a daemon that lives in this boot; None where there is none."""
     try:
         content = json.loads((folder / NAME).read_bytes())
-        bulletin = Status.of(content)
+        bulletin = DaemonStatus.of(content)
         current = boot_id()
         alive = Path(f"/proc/{bulletin.pid:d}").exists()
     except (OSError, ValueError, TypeError, AttributeError):

@@ -58,6 +58,12 @@ class Clock(Protocol):
     def read(self) -> ClockReading: ...
 
 
+def utc_us(clock: Clock) -> int | None:
+    """Return UTC in microseconds since 1970, or None while the time is not known."""
+    reading = clock.read()
+    return None if reading.state is ClockState.UNSYNCHRONIZED else reading.utc_ns // 1000
+
+
 class _Timex(ctypes.Structure):
     """The head of `struct timex` of adjtimex(2), padded to more than its size (208 bytes)."""
 

@@ -2,32 +2,29 @@
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
-import numpy as np
 import pytest
-from orders import Commander
-from wireunit import UNIT, Signer, SteppedClock, until
+from orders import Commander, execute
+from wireunit import UNIT, Signer, SteppedClock
 
 from edge.commands import command_log as ledger
-from edge.commands import service as desk
-from edge.commands.actions import RuntimeConfig, change_of
+from edge.commands.actions import CommandActions, RuntimeConfig
 from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
-from edge.commands.service import CommandService, DaemonHooks
+from edge.commands.handler import CommandHandler
+from edge.commands.service import RETRY_SECONDS, CommandService, RemoteConfig
+from edge.contract.authority import AuthorityFile
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.topics import COMMAND
 from edge.errors import ErrorCode
-from edge.gallery import Gallery
-from edge.mqtt.link import ConnectionManager
+from edge.gallery import empty
 from edge.outbox.event_signer import HealthReport
 from edge.outbox.replay import ReplayRequest
 from edge.outbox.store import Outbox, OutboxReader
 from edge.settings import Settings
+from edge.types import AuditCode, CommandReceived
 
 AUDIT = {"command": "settings", "number": 1}
 DONE = CompletedCommand("another", 1, "digest", "topic", "reply", AUDIT)
@@ -35,51 +32,43 @@ REPLAY = ReplayRequest(0, 1, 2)
 
 
 class House:
-    """What commands reach of a unit."""
+    """The commands of a unit."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.commander = Commander(folder)
         (folder / "keys.json").write_text(json.dumps({"keys": [self.commander.registration]}))
-        self.settings = Settings.model_validate(
-            {
-                "outbox": {"file": folder / "outbox.db"},
-                "authority": {"keys": folder / "keys.json"},
-            }
+        base = Settings.model_validate({"outbox": {"file": folder / "outbox.db"}})
+        command_log = stack.enter_context(
+            closing(CommandLog(folder / "commands.sqlite", lambda: 1))
         )
-        self.changes: list[RuntimeConfig] = []
-        self.audits: list[dict[str, object]] = []
-        self.commands = CommandService(self.settings, SteppedClock(1e9), None)
-        stack.callback(self.commands.close)
+        self.remote = RemoteConfig(base, command_log)
         outbox = stack.enter_context(closing(Outbox(folder / "outbox.db")))
-        gallery = Gallery((), np.zeros((0, 512), np.float32))
-        self.commands.attach(
-            Signer(folder, SteppedClock(1e9)).sealer,
-            outbox,
-            change_of(self.commands.settings, gallery),
-            lambda: gallery,
-            DaemonHooks(self.changes.append, lambda _: None, self._audit, lambda: None),
+        actions = CommandActions(
+            base,
+            RuntimeConfig(base, base, empty()),
+            command_log,
+            stack.enter_context(closing(OutboxReader(folder / "outbox.db"))),
+            software="",
+            session=outbox.session,
         )
-        link = SimpleNamespace(publish_reply=lambda *_: None, wake=lambda: None, delivered=0)
-        self.commands.link = cast("ConnectionManager", link)
-        reader = stack.enter_context(closing(OutboxReader(folder / "outbox.db")))
-        self.replay = self.commands.archive(reader)
+        self.refusals = RefusalCounter()
+        self.handler = CommandHandler(
+            AuthorityFile(folder / "keys.json"),
+            command_log,
+            Signer(folder, SteppedClock(1e9)).sealer,
+            actions=actions,
+            refusals=self.refusals,
+        )
+        self.commands = CommandService(
+            command_log, self.handler, actions, self.refusals, self.remote.trouble
+        )
 
-    def _audit(self, _code: object, detail: object) -> int:
-        assert isinstance(detail, dict)
-        self.audits.append(detail)
-        stored = partial(self.commands.stored, len(self.audits), stored=True)
-        threading.Thread(target=stored).start()  # waits until the number is known
-        return len(self.audits)
-
-    def hear(self) -> str | None:
-        """Order it to answer; return why it does not."""
-        handler = self.commands.handler
-        assert handler is not None
-        token = self.commander.command("identify").encode()
-        before = self.commands.refusals.total
-        handler.heard(UNIT.subtopic(COMMAND, "identify"), token, False)
-        refusals = self.commands.refusals
-        return str(refusals.last) if refusals.total > before else None
+    def order(self) -> str | None:
+        """Order it to identify itself; return why it does not."""
+        payload = self.commander.command("identify").encode()
+        before = self.refusals.total
+        execute(self.handler, CommandReceived(UNIT.subtopic(COMMAND, "identify"), payload, False))
+        return str(self.refusals.last) if self.refusals.total > before else None
 
 
 @pytest.fixture
@@ -87,7 +76,6 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """Give one whose ledger holds a setting, a replay and an audit, and cannot be opened."""
     with closing(CommandLog(tmp_path / "commands.sqlite", lambda: 1)) as before:
         before.add(DONE, CommandEffect({"gpio.volume": 0.25}, REPLAY))
-    monkeypatch.setattr(desk, "AGAIN_S", 0.05)
     monkeypatch.setattr(ledger, "_open", no_room)
     with ExitStack() as stack:
         yield House(tmp_path, stack)
@@ -103,18 +91,17 @@ def no_room(file: Path) -> sqlite3.Connection:
 def test_it_recovers_without_a_restart(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = house.commands
     assert commands.trouble is ErrorCode.COMMANDS
-    assert commands.vitals(HealthReport()).last_error is ErrorCode.COMMANDS
-    assert commands.settings.gpio.volume != 0.25
-    tried: list[int] = []
-    commands.begin(lambda: tried.append(1))
-    until(lambda: len(tried) >= 3, 10.0)
-    assert (house.changes, house.audits) == ([], [])
-    assert house.hear() == "failed"
+    assert commands.add_to(HealthReport()).last_error is ErrorCode.COMMANDS
+    assert house.remote.settings.gpio.volume != 0.25
+    assert commands.poll(0.0) == ([], None, [])
+    assert house.order() == "failed"
     monkeypatch.setattr(ledger, "_open", OPEN)
-    until(lambda: commands.trouble is None, 10.0)
-    (change,) = house.changes
+    assert commands.poll(RETRY_SECONDS - 1.0)[1:] == (None, [])
+    audits, change, replays = commands.poll(RETRY_SECONDS)
+    assert commands.trouble is None
+    assert change is not None
     assert change.settings.gpio.volume == 0.25
-    assert [(ask.first, ask.last) for ask in house.replay.asked] == [(1, 2)]
-    until(lambda: house.audits, 10.0)
-    assert house.hear() is None
-    assert commands.vitals(HealthReport()).last_error is None
+    assert [(replay.first, replay.last) for replay in replays] == [(1, 2)]
+    assert [audit.detail for audit in audits if audit.code is AuditCode.COMMAND_DONE] == [AUDIT]
+    assert house.order() is None
+    assert commands.add_to(HealthReport()).last_error is None

@@ -12,24 +12,27 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from orders import Commander
+from orders import Commander, execute
 from wireunit import UNIT, Signer, SteppedClock
 
+from edge.commands.actions import CommandActions, PreparedCommand
 from edge.commands.command_log import KEEP, CommandEffect, CommandLog
-from edge.commands.handler import CommandHandler, PreparedCommand
-from edge.commands.refusal_counter import TELL_SECONDS, RefusalCounter
+from edge.commands.handler import AUDIT_SECONDS, CommandHandler
 from edge.contract.authority import AuthorityFile, OrderRejectReason, Role
 from edge.contract.commands import MAX_BYTES, AnyData, CommandName, Reply
 from edge.contract.events import timestamp
 from edge.contract.jose import from_b64url, parse
+from edge.contract.refusal_counter import TELL_SECONDS, RefusalCounter
 from edge.contract.topics import COMMAND
 from edge.errors import OutboxUnusable, ReplayRefused, SettingsError
 from edge.outbox.replay import ReplayRequest
+from edge.roster.messages import RosterLoaded
 from edge.system.clock import ClockState
+from edge.types import CommandReceived, Cue, CueName
 
 
-class Hands:
-    """Does nothing, and keeps what it was to do."""
+class Hands(CommandActions):
+    """Prepares what the test wants, and keeps what was done."""
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -39,21 +42,15 @@ class Hands:
         self.error: Exception | None = None
         self.prepared: PreparedCommand | None = None
 
-    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
+    def prepare(
+        self, name: CommandName, data: AnyData, delivered: int, loaded: RosterLoaded | None
+    ) -> PreparedCommand:
         if self.error is not None:
             raise self.error
         if self.prepared is not None:
             return self.prepared
         audit = None if name is CommandName.PING else {"why": "asked"}
-        return PreparedCommand("done", {"a": 1}, audit=audit, act=lambda _: self.done.append(name))
-
-    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
-        if self.chain_works:
-            self.told.append(detail)
-        return self.chain_works
-
-    def restart(self) -> None:
-        self.restarts += 1
+        return PreparedCommand("done", {"a": 1}, audit=audit, cue=Cue(CueName.IDENTIFY))
 
 
 class Desk:
@@ -75,12 +72,14 @@ class Desk:
     def start(self) -> None:
         self.refusals = RefusalCounter()
         self.ledger = CommandLog(self.folder / "commands.sqlite", lambda: 0)
-        self.orders = CommandHandler(
+        self.orders = self.handler()
+
+    def handler(self) -> CommandHandler:
+        return CommandHandler(
             self.authorities,
             self.ledger,
             self.signer.sealer,
-            hands=self.hands,
-            say=lambda topic, token: self.said.append((topic, token)),
+            actions=self.hands,
             refusals=self.refusals,
         )
 
@@ -90,7 +89,17 @@ class Desk:
 
     def hear(self, token: str | bytes, name: str = "ping", *, retained: bool = False) -> None:
         raw = token.encode() if isinstance(token, str) else token
-        self.orders.heard(UNIT.subtopic(COMMAND, name), raw, retained)
+        topic = UNIT.subtopic(COMMAND, name)
+        message = CommandReceived(topic, raw, retained)
+        outcome, reply = execute(self.orders, message, stored=self.hands.chain_works)
+        self.outcome = outcome
+        if self.hands.chain_works:
+            self.hands.told += [audit.detail for audit in outcome.audits]
+        if outcome.cue is not None:
+            self.hands.done.append(name)
+        self.hands.restarts += reply.restart
+        if reply.topic:
+            self.said.append((reply.topic, reply.token))
 
     def send(self, name: str = "ping", data: object = None, **changes: object) -> Reply:
         """Hear a command of the commander's and return the answer."""
@@ -315,14 +324,7 @@ def test_a_new_ledger_takes_nothing_from_before_it(tmp_path: Path, commander: Co
     (tmp_path / "unit" / "commands.sqlite").unlink()
     later = int((time.time() + 1) * 1e6)
     desk.ledger = CommandLog(tmp_path / "unit" / "commands.sqlite", lambda: later)
-    desk.orders = CommandHandler(
-        desk.authorities,
-        desk.ledger,
-        desk.signer.sealer,
-        hands=desk.hands,
-        say=lambda topic, token: desk.said.append((topic, token)),
-        refusals=desk.refusals,
-    )
+    desk.orders = desk.handler()
     desk.hear(token, "identify")
     assert desk.answer().reason is OrderRejectReason.STALE
     after = timestamp((later + 1_000_000) * 1000)
@@ -344,14 +346,6 @@ def test_what_fails_is_said_and_may_be_tried_again(desk: Desk) -> None:
     assert desk.send("reload").ok
 
 
-def test_an_act_that_fails_does_not_keep_the_answer_back(desk: Desk) -> None:
-    def act(_: ReplayRequest | None) -> None:
-        raise RuntimeError("the pins were lost")
-
-    desk.hands.prepared = PreparedCommand("tries", act=act)
-    assert desk.send("identify").ok
-
-
 def test_a_restart_comes_after_the_answer(desk: Desk) -> None:
     desk.hands.prepared = PreparedCommand("restarts", restart=True)
     assert desk.send("reload").ok
@@ -360,10 +354,9 @@ def test_a_restart_comes_after_the_answer(desk: Desk) -> None:
 
 def test_number_and_effect_are_one(desk: Desk) -> None:
     effect = CommandEffect({"gpio.volume": 0.25}, ReplayRequest(0, 1, 5))
-    asked: list[ReplayRequest | None] = []
-    desk.hands.prepared = PreparedCommand("set", effect=effect, act=asked.append)
+    desk.hands.prepared = PreparedCommand("set", effect=effect)
     desk.send("settings")
-    assert asked == [ReplayRequest(1, 1, 5)]
+    assert desk.outcome.replay == ReplayRequest(1, 1, 5)
     desk.restart()
     assert desk.ledger.settings() == {"gpio.volume": 0.25}
     assert desk.ledger.replays() == [ReplayRequest(1, 1, 5)]
@@ -385,9 +378,33 @@ def test_what_the_chain_did_not_take_is_told_after_a_restart(desk: Desk) -> None
     assert desk.send("identify").ok
     desk.restart()
     desk.hands.chain_works = True
-    desk.orders.audit_after_power_loss()
-    desk.orders.audit_after_power_loss()
-    assert [each["command"] for each in desk.hands.told] == ["identify"]
+    (audit,) = desk.orders.audit_after_power_loss()
+    assert desk.orders.audit_after_power_loss() == []
+    assert audit.detail["command"] == "identify"
+    assert desk.orders.event_stored(audit.ref, stored=True) is None
+    assert list(desk.ledger.unaudited()) == []
+
+
+def test_the_next_command_waits_for_the_audit_of_the_one_before(
+    desk: Desk, commander: Commander
+) -> None:
+    for name in ("identify", "ping"):
+        payload = commander.command(name).encode()
+        desk.orders.receive(CommandReceived(UNIT.subtopic(COMMAND, name), payload, False))
+    outcome = desk.orders.execute_next(0)
+    assert outcome is not None
+    assert outcome.reply is None
+    assert desk.orders.execute_next(0) is None
+    assert desk.orders.overdue(time.monotonic()) == []
+    (reply,) = desk.orders.overdue(time.monotonic() + AUDIT_SECONDS)
+    assert reply.topic
+    assert desk.orders.overdue(time.monotonic() + AUDIT_SECONDS) == []
+    answered = desk.orders.execute_next(0)
+    assert answered is not None
+    assert answered.reply is not None
+    # Stored late: it is not recorded a second time.
+    assert desk.orders.event_stored(outcome.audits[0].ref, stored=True) is None
+    assert list(desk.ledger.unaudited()) == []
 
 
 def test_the_ledger_stays_small(desk: Desk) -> None:

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,24 @@ import pytest
 from contract.cast import DOOR_1, unit
 from contract.orders import GENUINE, OBEYED, REFUSED
 from jsonschema import Draft202012Validator
+from orders import execute
 from referencing import Registry
 
-from edge.commands.actions import CommandActions, RuntimeConfig
+from edge.commands.actions import CommandActions, PreparedCommand, RuntimeConfig
 from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
-from edge.commands.handler import CommandHandler, PreparedCommand
-from edge.commands.refusal_counter import RefusalCounter
+from edge.commands.handler import CommandHandler
 from edge.contract.authority import OF_ROSTERS, AuthorityFile, OrderRejectReason
 from edge.contract.commands import AnyData, Command, CommandName, Reply
 from edge.contract.jose import from_b64url
 from edge.contract.keys import KeySet
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.remote_settings import RemoteSetting
 from edge.errors import EnvelopeError
 from edge.gallery import empty
+from edge.roster.messages import RosterLoaded
 from edge.settings import Settings
 from edge.system.clock import ClockState
+from edge.types import CommandReceived
 from senyum_central.replies import verify_reply
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract"
@@ -42,40 +44,27 @@ def rows(name: str) -> list[Row]:
 COMMANDS, REPLIES = rows("commands.tsv"), rows("replies.tsv")
 
 
-class Hands:
-    """Obeys, and judges settings as every unit does."""
+class Hands(CommandActions):
+    """Executes, and judges settings as every unit does."""
 
-    def __init__(self, ledger: CommandLog) -> None:
-        self._ledger = ledger
+    def __init__(self, command_log: CommandLog) -> None:
+        own = Settings.model_construct()
+        present = RuntimeConfig(own, own, empty())
+        super().__init__(
+            own,
+            present,
+            command_log,
+            None,  # type: ignore[arg-type] # settings need no events
+            software="",
+            session=1,
+        )
 
-    def prepare(self, name: CommandName, data: AnyData) -> PreparedCommand:
+    def prepare(
+        self, name: CommandName, data: AnyData, delivered: int, loaded: RosterLoaded | None
+    ) -> PreparedCommand:
         if name is CommandName.SETTINGS:
-            own = Settings.model_construct()
-            present = RuntimeConfig(own, own, None)  # type: ignore[arg-type] # settings need no roster
-            steward = CommandActions(
-                own,
-                present,
-                self._ledger,
-                None,  # type: ignore[arg-type] # nor any event
-                software="",
-                session=1,
-                load=empty,
-                reread=None,
-                changed=lambda _: None,
-                asked=lambda _: None,
-                delivered=lambda: 0,
-                show=lambda _: None,
-                audit=lambda _: 0,
-                stop=lambda: None,
-            )
-            return steward.prepare(name, data)
+            return super().prepare(name, data, delivered, loaded)
         return PreparedCommand("done")
-
-    def wait_for_audit(self, detail: Mapping[str, Any]) -> bool:
-        return bool(detail)
-
-    def restart(self) -> None:
-        raise AssertionError("nothing here restarts")
 
 
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row["name"])
@@ -90,18 +79,17 @@ def test_a_unit_says_what_is_expected(tmp_path: Path, row: Row) -> None:
     for entry in json.loads((VECTORS / "authorities.json").read_text())["keys"]:
         done = CompletedCommand(entry["kid"], int(row["last"]), "-", "-", "-", None)
         ledger.add(done, CommandEffect())
-    said: list[str] = []
     refusals = RefusalCounter()
     orders = CommandHandler(
         AuthorityFile(tmp_path / "authorities.json"),
         ledger,
         door.sealer,
-        hands=Hands(ledger),
-        say=lambda _, token: said.append(token),
+        actions=Hands(ledger),
         refusals=refusals,
     )
     message = (VECTORS / row["message"]).read_bytes()
-    orders.heard(row["topic"], message, row["retained"] == "yes")
+    _, reply = execute(orders, CommandReceived(row["topic"], message, row["retained"] == "yes"))
+    said = [reply.token] if reply.topic else []
     ledger.close()
     assert (refusals.last or OBEYED) == row["verdict"]
     if row["verdict"] in (

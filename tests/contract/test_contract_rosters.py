@@ -11,9 +11,9 @@ from contract.cast import DOOR_1
 from delivering import Rack
 from jsonschema import Draft202012Validator
 
-from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import OF_COMMANDS, OrderRejectReason
 from edge.contract.jose import from_b64url
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.roster_manifest import manifest_topic, parse_manifest
 from edge.roster.chunks import decrypt_chunks
 from edge.roster.codec import pack, unpack

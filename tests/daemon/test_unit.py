@@ -33,7 +33,7 @@ from edge.roster.file import save
 from edge.settings import InferenceSettings, Settings
 from edge.status import camera_outage as absence
 from edge.status.camera_outage import CameraOutage
-from edge.status.status_file import Status, StatusFile
+from edge.status.status_file import DaemonStatus, StatusFile
 from edge.system.run_log import FAILURES_PER_REBOOT
 from edge.system.sd_notify import Notifier
 from edge.types import CueName, Stimulus, Yuv
@@ -385,10 +385,10 @@ def test_a_unit_that_was_moved_says_so_first(settings: Settings) -> None:
 def test_who_asks_is_told_how_the_unit_is(
     settings: Settings, smile: list[Yuv], tmp_path: Path
 ) -> None:
-    told: list[Status] = []
+    told: list[DaemonStatus] = []
 
     class Kept(StatusFile):
-        def write(self, bulletin: Status) -> None:
+        def write(self, bulletin: DaemonStatus) -> None:
             super().write(bulletin)
             told.append(bulletin)
 

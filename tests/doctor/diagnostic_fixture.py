@@ -15,7 +15,7 @@ from edge.camera import Camera
 from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraError
 from edge.settings import CameraSettings, Settings
-from edge.status.status_file import Status
+from edge.status.status_file import DaemonStatus
 from edge.system.privileges import Owner
 from edge.types import Frame, Yuv
 
@@ -52,7 +52,7 @@ def kernel(folder: Path, files: Mapping[str, str]) -> None:
         file.write_text(text + "\n")
 
 
-def make_status(**changes: Any) -> Status:
+def make_status(**changes: Any) -> DaemonStatus:
     content = {
         "sentence": "Watching.",
         "source": "urn:senyum:dinas:balai-kota:pintu-1",
@@ -65,7 +65,7 @@ def make_status(**changes: Any) -> Status:
         "level": 100.0,
         "sharpness": 90.0,
     }
-    return Status.of({**content, **changes})
+    return DaemonStatus.of({**content, **changes})
 
 
 class Still:

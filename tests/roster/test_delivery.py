@@ -16,15 +16,16 @@ from mqtt_servers import OLD_REFUSAL, TcpProxy
 from orders import Voice
 from private_servers import PrivateBroker
 from rosters import EMBEDDER, KEY, person, roster
-from wireunit import FAST, UNIT, Listener, MessageHandler, WireUnit, until
+from wireunit import FAST, UNIT, Listener, WireUnit, until
 
-from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import OrderRejectReason, sign_order
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.roster_manifest import TYP, RosterManifest, chunk_topic, manifest_topic
 from edge.contract.topics import UnitName
 from edge.roster.codec import Roster
 from edge.roster.file import load
-from edge.roster.receiver import AGAIN_S, RosterReceiver, answer
+from edge.roster.messages import answer
+from edge.roster.receiver import AGAIN_S, RosterReceiver
 from senyum_central.admin.rosters import RosterRelease
 
 CLAIMS = (*RosterManifest.model_fields, "more")
@@ -44,7 +45,7 @@ class Bench:
 
     @property
     def wanted(self) -> list[str]:
-        return self.rack.wanted
+        return list(self.rack.wanted)
 
     def last(self) -> str:
         """Return why the last was refused."""
@@ -61,6 +62,7 @@ class Bench:
 
     def hear(self, topic: str, payload: bytes) -> None:
         self.delivery.heard(topic, payload, True)
+        self.rack.take_events()
 
     def chunks(self, load: RosterRelease) -> list[tuple[str, bytes]]:
         entries = zip(load.parcel.entries, load.parcel.chunks, strict=True)
@@ -120,6 +122,7 @@ def test_what_came_before_a_restart_is_not_fetched_again(tmp_path: Path, bench: 
     bench.hear(*bench.chunks(load)[1])
     again = bench.rack.listener(tmp_path / "unit", bench.enroller.authorities, bench.refusals)
     again.heard(TOPIC, bench.manifest(load), True)
+    bench.rack.take_events()
     assert bench.wanted == [bench.chunks(load)[0][0], bench.chunks(load)[2][0]]
     for topic, chunk in bench.chunks(load):
         again.heard(topic, chunk, True)
@@ -285,7 +288,9 @@ def test_what_the_disk_does_not_take_is_tried_again_and_answered_once(
 def later(bench: Bench) -> float:
     """Let so much time pass that the roster is tried again; return when it will be next."""
     assert bench.delivery.poll(time.monotonic()) > time.monotonic() + AGAIN_S - 10.0
-    return bench.delivery.poll(time.monotonic() + AGAIN_S + 1.0)
+    due = bench.delivery.poll(time.monotonic() + AGAIN_S + 1.0)
+    bench.rack.take_events()
+    return due
 
 
 def no_room(*_: object) -> None:
@@ -361,8 +366,7 @@ def narrow(tmp_path: Path) -> Iterator[PrivateBroker]:
 def wire_unit(
     folder: Path, rack: Rack, delivery: RosterReceiver, broker: PrivateBroker
 ) -> WireUnit:
-    rack.handler = MessageHandler([TOPIC], delivery.heard)
-    return WireUnit(folder, broker.settings, handlers=[rack.handler], pace=FAST)
+    return WireUnit(folder, broker.settings, handlers=[rack.handler(delivery)], pace=FAST)
 
 
 @pytest.mark.broker
@@ -399,8 +403,8 @@ def test_by_mqtt_3(tmp_path: Path, narrow: PrivateBroker) -> None:
     folder = made.rack.keeper.file.parent
     delivery = made.rack.listener(folder, made.enroller.authorities, made.refusals)
     with TcpProxy(narrow.port, OLD_REFUSAL) as wire:
-        made.rack.handler = MessageHandler([TOPIC], delivery.heard)
-        with WireUnit(folder, wire.settings, handlers=[made.rack.handler], pace=FAST):
+        handlers = [made.rack.handler(delivery)]
+        with WireUnit(folder, wire.settings, handlers=handlers, pace=FAST):
             made.enroller.send(wire.settings, SMALL, 0.0)
             until(lambda: made.rack.installed == [5], 30.0)
             made.enroller.send(wire.settings, roster(6, person(1)), 0.0)

@@ -6,19 +6,20 @@ import pytest
 
 from edge.status.camera_outage import FILE, CameraOutage
 from edge.system.run_log import FAILURES_PER_REBOOT
-from edge.types import AuditCode
+from edge.types import Audit, AuditCode
 
 MINUTE = 60 * 10**9
 BEGAN = 5 * MINUTE
 
 
 class Chain:
+    """Keeps the codes of the audits to record."""
+
     def __init__(self) -> None:
         self.said: list[AuditCode] = []
 
-    def __call__(self, code: AuditCode, **detail: str) -> int:
-        self.said.append(code)
-        return len(self.said)
+    def record(self, audits: list[Audit]) -> None:
+        self.said += [audit.code for audit in audits]
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def test_patience_begins_after_the_reboot_was_asked_for_and_doubles(
     for _ in range(FAILURES_PER_REBOOT + 8):
         absence = run(tmp_path)
         borne.append(lasts(absence))
-        absence.record_outage(chain, "no camera")
-        absence.record_outage(chain, "still none")
+        chain.record(absence.record_outage("no camera"))
+        chain.record(absence.record_outage("still none"))
     assert borne == [0] * FAILURES_PER_REBOOT + [1, 2, 4, 8, 16, 32, 60, 60]
     assert chain.said == [AuditCode.CAMERA_LOST]
 
@@ -53,13 +54,13 @@ def test_a_camera_that_is_back_in_this_run_is_told_and_ends_all_patience(
 ) -> None:
     (tmp_path / FILE).write_text(f"{FAILURES_PER_REBOOT}\n")
     absence = run(tmp_path)
-    absence.record_outage(chain, "no camera")
-    absence.clear(chain)
-    absence.clear(chain)
+    chain.record(absence.record_outage("no camera"))
+    chain.record(absence.clear())
+    chain.record(absence.clear())
     assert chain.said == [AuditCode.CAMERA_BACK]
     assert not absence.keep_alive_without_frames(BEGAN)
     assert lasts(run(tmp_path)) == 0
-    absence.record_outage(chain, "again")
+    chain.record(absence.record_outage("again"))
     assert chain.said == [AuditCode.CAMERA_BACK, AuditCode.CAMERA_LOST]
 
 
@@ -68,14 +69,14 @@ def test_a_few_pictures_end_no_long_absence(tmp_path: Path, chain: Chain) -> Non
     (tmp_path / FILE).write_text(f"{FAILURES_PER_REBOOT}\n")
     absence = run(tmp_path)
     for second in range(9):
-        absence.observe_frame(chain, BEGAN + second * 10**9, useful=True)
-    absence.observe_frame(chain, BEGAN + 9 * 10**9, useful=False)
+        chain.record(absence.observe_frame(BEGAN + second * 10**9, useful=True))
+    chain.record(absence.observe_frame(BEGAN + 9 * 10**9, useful=False))
     for second in range(10, 20):
-        absence.observe_frame(chain, BEGAN + second * 10**9, useful=True)
+        chain.record(absence.observe_frame(BEGAN + second * 10**9, useful=True))
     assert chain.said == []
     assert absence.keep_alive_without_frames(BEGAN)
-    absence.observe_frame(chain, BEGAN + 20 * 10**9, useful=True)
-    absence.observe_frame(chain, BEGAN + 21 * 10**9, useful=True)
+    chain.record(absence.observe_frame(BEGAN + 20 * 10**9, useful=True))
+    chain.record(absence.observe_frame(BEGAN + 21 * 10**9, useful=True))
     assert chain.said == [AuditCode.CAMERA_BACK]
     assert not absence.keep_alive_without_frames(BEGAN)
 
@@ -83,7 +84,7 @@ def test_a_few_pictures_end_no_long_absence(tmp_path: Path, chain: Chain) -> Non
 def test_a_run_that_never_lost_its_camera_leaves_nothing(tmp_path: Path, chain: Chain) -> None:
     absence = run(tmp_path)
     for second in range(60):
-        absence.observe_frame(chain, BEGAN + second * 10**9, useful=True)
+        chain.record(absence.observe_frame(BEGAN + second * 10**9, useful=True))
     assert chain.said == []
     assert list(tmp_path.iterdir()) == []
 
@@ -101,14 +102,14 @@ def test_an_absurd_count_is_as_patient_as_can_be(tmp_path: Path) -> None:
 
 def test_without_a_directory_each_run_is_the_first(chain: Chain) -> None:
     absence = CameraOutage({}, BEGAN)
-    absence.record_outage(chain, "no camera")
-    absence.clear(chain)
+    chain.record(absence.record_outage("no camera"))
+    chain.record(absence.clear())
     assert chain.said == [AuditCode.CAMERA_LOST, AuditCode.CAMERA_BACK]
 
 
 def test_a_directory_that_cannot_be_written_is_said_and_survived(
     tmp_path: Path, chain: Chain, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(tmp_path / "gone").record_outage(chain, "no camera")
+    chain.record(run(tmp_path / "gone").record_outage("no camera"))
     assert "cannot be written" in caplog.text
     assert chain.said == [AuditCode.CAMERA_LOST]

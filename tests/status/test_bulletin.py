@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from edge.cli import main
-from edge.status.status_file import Status, StatusFile, read
+from edge.status.status_file import DaemonStatus, StatusFile, read
 
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def bulletin(**changes: object) -> Status:
+def bulletin(**changes: object) -> DaemonStatus:
     content = {
         "sentence": "Watching. 7 enrolled.",
         "source": "urn:senyum:a:b:c",
@@ -22,7 +22,7 @@ def bulletin(**changes: object) -> Status:
         "boot_id": BOOT,
         "started_ns": 1,
     }
-    return Status.of({**content, **changes})
+    return DaemonStatus.of({**content, **changes})
 
 
 def board(folder: Path) -> StatusFile:

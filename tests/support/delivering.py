@@ -8,17 +8,19 @@ from orders import Commander
 from rosters import EMBEDDER, KEY
 from wireunit import UNIT, MessageHandler, Signer
 
-from edge.commands.refusal_counter import RefusalCounter
 from edge.contract.authority import AuthorityFile, OrderRejected, OrderRejectReason, Role
 from edge.contract.commands import CommandResult
 from edge.contract.encryption import EncryptionKey, Recipient
 from edge.contract.keys import KeySet, add_registration
-from edge.contract.roster_manifest import RosterManifest
+from edge.contract.refusal_counter import RefusalCounter
+from edge.contract.roster_manifest import RosterManifest, manifest_topic
 from edge.roster.codec import Roster
 from edge.roster.file import save
+from edge.roster.messages import RosterReplies, TopicsWanted
 from edge.roster.receiver import RosterReceiver
 from edge.roster.store import RosterRejected, RosterStore
 from edge.settings import BrokerSettings
+from edge.system.event_queue import EventQueue
 from senyum_central.admin.broker_session import BrokerSession
 from senyum_central.admin.rosters import (
     DeliveryMonitor,
@@ -73,16 +75,28 @@ class Enroller:
 
 
 class Rack:
-    """A shelf over a real keeper: everything is in force at once, and answered."""
+    """Takes the place of the installer over a real store: every roster is in use at once."""
 
     def __init__(self, folder: Path) -> None:
         self.keeper = RosterStore(folder / "roster.senyum", KEY, EMBEDDER)
+        self.events: EventQueue[TopicsWanted | RosterReplies] = EventQueue()
         self.installed: list[int] = []
         self.answers: list[CommandResult] = []
-        self.handler: MessageHandler | None = None
-        self.wanted: list[str] = []  # topics that are being fetched
+        self.wanted: Sequence[str] = []  # topics that are being fetched
         self.digest = ""
         self.later: list[str] = []
+
+    def take_events(self) -> None:
+        """Do what the receiver asked the main loop to do."""
+        for event in self.events.get(0.0):
+            if isinstance(event, TopicsWanted):
+                self.wanted = event.topics
+            else:
+                self.answers += event.results
+
+    def handler(self, receiver: RosterReceiver) -> MessageHandler:
+        """Return what handles the messages of a link with a receiver."""
+        return _Handler(self, receiver)
 
     def is_current(self, version: int, digest: str) -> bool:
         return (version, digest) == (self.keeper.ledger.version, self.digest)
@@ -104,11 +118,6 @@ class Rack:
         self.digest = gallery.digest
         self.installed.append(manifest.version)
 
-    def fetch(self, topics: Sequence[str]) -> None:
-        self.wanted[:] = topics
-        if self.handler is not None and self.handler.link is not None:
-            self.handler.link.fetch_retained(self.handler.subscription, topics)
-
     def listener(self, folder: Path, authorities: Path, refusals: RefusalCounter) -> RosterReceiver:
         """Return the listener of the unit in `folder`."""
         return RosterReceiver(
@@ -117,8 +126,19 @@ class Rack:
             EncryptionKey.load_or_create(folder / "encryption.key"),
             folder / "roster.senyum.incoming",
             self,
-            fetch=self.fetch,
-            say=self.answers.append,
+            events=self.events,
             refusals=refusals,
             now=lambda: None,
         )
+
+
+class _Handler(MessageHandler):
+    def __init__(self, rack: Rack, receiver: RosterReceiver) -> None:
+        super().__init__([manifest_topic(UNIT)], receiver.heard)
+        self._rack = rack
+
+    def handle(self, topic: str, payload: bytes, retained: bool) -> None:
+        super().handle(topic, payload, retained)
+        self._rack.take_events()
+        if self.link is not None:
+            self.link.fetch_retained(self.subscription, self._rack.wanted)

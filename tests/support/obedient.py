@@ -1,22 +1,27 @@
 """A unit's wire side that obeys commands, as the daemon does: replay among them."""
 
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
+from orders import execute
 from wireunit import FAST, UNIT, MessageHandler, WireUnit
 
-from edge.commands.actions import change_of
-from edge.commands.service import CommandService, DaemonHooks
-from edge.contract.authority import Role, register
+from edge.commands.actions import CommandActions, RuntimeConfig, mark_replayed
+from edge.commands.command_log import CommandLog
+from edge.commands.handler import CommandHandler
+from edge.contract.authority import AuthorityFile, Role, register
 from edge.contract.keys import SigningKey
+from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.topics import COMMAND
-from edge.gallery import DIMENSION, Gallery
-from edge.outbox.event_signer import EventSigner
-from edge.settings import AuthoritySettings, BrokerSettings, OutboxSettings, Settings
-from edge.system.clock import ClockReading, ClockState, SystemClock
+from edge.gallery import empty
+from edge.outbox.replay import Replay
+from edge.outbox.store import OutboxReader
+from edge.settings import BrokerSettings, OutboxSettings, Settings
+from edge.system.clock import ClockReading, ClockState, SystemClock, utc_us
+from edge.types import CommandReceived
 
 
 class SetClock(SystemClock):
@@ -33,32 +38,50 @@ class Obedient:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         registration = register(authority, [Role.COMMAND], [UNIT.source])
-        authorities = folder / "authorities.json"
-        authorities.write_text(json.dumps({"keys": [registration]}))
-        settings = Settings(
-            outbox=OutboxSettings(file=folder / "outbox.db", replay_rate=100.0),
-            authority=AuthoritySettings(keys=authorities),
-        )
-        self.commands = CommandService(settings, SetClock(), None)
-        stack.callback(self.commands.close)
+        self.authorities = folder / "authorities.json"
+        self.authorities.write_text(json.dumps({"keys": [registration]}))
+        self.settings = Settings(outbox=OutboxSettings(file=folder / "outbox.db"))
+        self.log = CommandLog(folder / "commands.sqlite", partial(utc_us, SetClock()))
+        stack.callback(self.log.close)
 
     def start(self, broker: BrokerSettings, stack: ExitStack) -> WireUnit:
+        commands = MessageHandler([UNIT.subtopic(COMMAND, "+")], self._handle)
         made = WireUnit(
             self.folder,
             broker,
             pace=replace(FAST, health_interval=1.0),
             clock=SetClock(),
-            archive=self.commands.archive,
-            handlers=[MessageHandler([UNIT.subtopic(COMMAND, "+")], self._handle)],
+            archive=self._archive,
+            handlers=[commands],
         )
-        nobody = Gallery((), np.empty((0, DIMENSION), np.float32))
-        doors = DaemonHooks(lambda _: None, lambda _: None, lambda _code, _detail: 0, lambda: None)
-        sealer: EventSigner = made.signer.sealer
-        present = change_of(self.commands.settings, nobody)
-        self.commands.attach(sealer, made.outbox, present, lambda: nobody, doors)
-        self.commands.link = made.link
+        self.link = made.link
+        reader = stack.enter_context(closing(OutboxReader(made.file)))
+        self.handler = CommandHandler(
+            AuthorityFile(self.authorities),
+            self.log,
+            made.signer.sealer,
+            actions=CommandActions(
+                self.settings,
+                RuntimeConfig(self.settings, self.settings, empty()),
+                self.log,
+                reader,
+                software="",
+                session=made.outbox.session,
+            ),
+            refusals=RefusalCounter(),
+        )
         return stack.enter_context(made)
 
+    def _archive(self, reader: OutboxReader) -> Replay:
+        self.replay = Replay(reader, 100.0, partial(mark_replayed, self.log))
+        self.replay.asked.extend(self.log.replays())
+        return self.replay
+
     def _handle(self, topic: str, payload: bytes, retained: bool) -> None:
-        assert self.commands.handler is not None
-        self.commands.handler.heard(topic, payload, retained)
+        message = CommandReceived(topic, payload, retained)
+        outcome, reply = execute(self.handler, message, delivered=self.link.delivered)
+        if outcome.replay is not None:
+            self.replay.asked.append(outcome.replay)
+            self.link.wake()
+        if reply.topic:
+            self.link.publish_reply(reply.topic, reply.token)

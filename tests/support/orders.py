@@ -10,12 +10,14 @@ import uuid6
 from paho.mqtt.client import Client
 from wireunit import UNIT
 
+from edge.commands.handler import CommandHandler, CommandOutcome, CommandReply
 from edge.contract.authority import Authorities, Role, register, sign_order
 from edge.contract.events import timestamp
 from edge.contract.keys import SigningKey
 from edge.contract.topics import COMMAND
 from edge.mqtt.connection import connect_client, new_client
 from edge.settings import BrokerSettings
+from edge.types import CommandReceived
 
 TOPIC = UNIT.subtopic(COMMAND, "ping")
 COMMAND_TYP = "senyum-command+jws"
@@ -59,6 +61,20 @@ class Commander:
     def command(self, name: str = "ping", data: object = None, /, **changes: object) -> str:
         """Return a signed command."""
         return sign_order(self.key, COMMAND_TYP, self.claims(name, data, **changes))
+
+
+def execute(
+    handler: CommandHandler, message: CommandReceived, *, delivered: int = 0, stored: bool = True
+) -> tuple[CommandOutcome, CommandReply]:
+    """Execute a command as the main loop does; `stored`: whether its audits can be stored."""
+    handler.receive(message)
+    outcome = handler.execute_next(delivered)
+    assert outcome is not None
+    reply = outcome.reply
+    for audit in outcome.audits:
+        reply = handler.event_stored(audit.ref, stored=stored)
+    assert reply is not None
+    return outcome, reply
 
 
 class Voice:

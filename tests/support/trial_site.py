@@ -37,7 +37,7 @@ from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.settings import GpioSettings, InferenceSettings, Settings
-from edge.status.status_file import Status, StatusFile
+from edge.status.status_file import DaemonStatus, StatusFile
 from edge.system.power import PowerReading
 from edge.types import Cue, CueName, Frame, Outcome, Stimulus, Yuv
 from senyum_lab.bench.scenes import SCENES, SceneRenderer
@@ -141,11 +141,11 @@ class FaultLight:
 
 
 class _Board(StatusFile):
-    def __init__(self, folder: Path, keep: Callable[[Status], None]) -> None:
+    def __init__(self, folder: Path, keep: Callable[[DaemonStatus], None]) -> None:
         super().__init__({"RUNTIME_DIRECTORY": str(folder)})
         self._keep = keep
 
-    def write(self, bulletin: Status) -> None:
+    def write(self, bulletin: DaemonStatus) -> None:
         super().write(bulletin)
         self._keep(bulletin)
 
@@ -158,7 +158,7 @@ class Site:
     pictures: Pictures
     broker: PrivateBroker
     settings: Settings = field(init=False)
-    bulletin: Status | None = None
+    bulletin: DaemonStatus | None = None
     error: SenyumError | None = None
     power: PowerReading | None = None
     pins: str | None = None  # what is wrong with them: "taken" or "torn"
@@ -322,7 +322,7 @@ class Site:
             raise GpioError("gpio: no chip")
         return Lights(self.settings.gpio, lambda: self.pins is not None)
 
-    def _keep(self, bulletin: Status) -> None:
+    def _keep(self, bulletin: DaemonStatus) -> None:
         self.bulletin = bulletin
 
     def _run(self, unit: Daemon) -> None:

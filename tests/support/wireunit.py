@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from paho.mqtt.client import Client, MQTTMessage
 
@@ -128,10 +128,18 @@ class MessageHandler(threading.Thread):
     """Handles what is published to some topics, one message after another."""
 
     def __init__(
-        self, filters: Sequence[str], handle: Callable[[str, bytes, bool], None] | None = None
+        self,
+        filters: Sequence[str],
+        handle: Callable[[str, bytes, bool], None] | None = None,
+        *,
+        queue: EventQueue[Any] | None = None,
     ) -> None:
+        """With `queue` the messages go there, and the caller handles and acknowledges them."""
         super().__init__(daemon=True)
-        self.subscription = Subscription(tuple(filters), MessageReceived, EventQueue())
+        self._own_queue = queue is None
+        self.subscription = Subscription(
+            tuple(filters), MessageReceived, EventQueue() if queue is None else queue
+        )
         self.link: ConnectionManager | None = None
         self._handle = handle
 
@@ -142,7 +150,7 @@ class MessageHandler(threading.Thread):
 
     def run(self) -> None:
         queue = self.subscription.queue
-        while not queue.closed:
+        while self._own_queue and not queue.closed:
             for message in queue.get(limit=1):
                 self.handle(message.topic, message.payload, message.retained)
                 if self.link is not None:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,18 +10,11 @@ from edge.appliance.watchdog.reboot_limiter import main
 from edge.status.restart_audit import GRACE_S, RestartAudit
 from edge.system import run_log as ends
 from edge.system.run_log import FAILURES_PER_REBOOT
-from edge.types import AuditCode
+from edge.types import Audit, AuditCode
 
 
-class Chain:
-    """Takes audits, and hands out references."""
-
-    def __init__(self) -> None:
-        self.said: list[tuple[AuditCode, dict[str, str | int]]] = []
-
-    def __call__(self, code: AuditCode, **detail: str | int) -> int:
-        self.said.append((code, detail))
-        return len(self.said)
+def said(audits: list[Audit]) -> list[tuple[AuditCode, dict[str, Any]]]:
+    return [(audit.code, dict(audit.detail)) for audit in audits]
 
 
 @pytest.fixture
@@ -36,10 +30,8 @@ def end(places: dict[str, str], result: str, status: str = "") -> None:
     assert main("strike", {**places, "SERVICE_RESULT": result, "EXIT_STATUS": status}) == 0
 
 
-def told(places: dict[str, str]) -> list[tuple[AuditCode, dict[str, str | int]]]:
-    chain = Chain()
-    RestartAudit(places).report(chain)
-    return chain.said
+def told(places: dict[str, str]) -> list[tuple[AuditCode, dict[str, Any]]]:
+    return said(RestartAudit(places).report())
 
 
 def test_ends_in_a_row_are_told_once_they_are_over_and_forgotten_once_stored(
@@ -47,14 +39,13 @@ def test_ends_in_a_row_are_told_once_they_are_over_and_forgotten_once_stored(
 ) -> None:
     end(places, "watchdog", "ABRT")
     end(places, "signal", "KILL")
-    chain = Chain()
     past = RestartAudit(places)
-    past.report(chain)
+    audits = past.report()
     detail = {"why": "signal", "status": "KILL", "times": 2}
-    assert chain.said == [(AuditCode.RESTARTED, detail)]
-    assert told(places) == chain.said  # not stored yet, so it is told again
-    past.stored(1)
-    past.stored(1)
+    assert said(audits) == [(AuditCode.RESTARTED, detail)]
+    assert told(places) == said(audits)  # not stored yet, so it is told again
+    past.stored(audits[0].ref)
+    past.stored(audits[0].ref)
     assert told(places) == []
 
 
@@ -84,17 +75,13 @@ def test_the_last_resort_is_told_after_the_reboot(places: dict[str, str]) -> Non
 def test_a_reboot_that_was_refused_is_told_when_it_is_late(places: dict[str, str]) -> None:
     state = Path(places["STATE_DIRECTORY"])
     ends.request_reboot(state, time.monotonic())
-    chain, past = Chain(), RestartAudit(places)
-    past.report(chain)
-    past.check_refused_reboot(chain)
-    assert chain.said == []
+    past = RestartAudit(places)
+    assert past.report() + past.check_refused_reboot() == []
     ends.request_reboot(state, time.monotonic() - GRACE_S - 1)
     past = RestartAudit(places)
-    past.report(chain)
-    past.check_refused_reboot(chain)
-    past.check_refused_reboot(chain)
-    assert chain.said == [(AuditCode.REBOOT_REFUSED, {})]
-    past.stored(1)
+    audits = past.report() + past.check_refused_reboot() + past.check_refused_reboot()
+    assert said(audits) == [(AuditCode.REBOOT_REFUSED, {})]
+    past.stored(audits[0].ref)
     assert told(places) == []
 
 

@@ -11,7 +11,7 @@ from edge.camera import Camera, open_camera
 from edge.errors import ErrorCode
 from edge.gpio.board import IndicatorBoard
 from edge.settings import CameraSettings, GpioSettings, Settings
-from edge.status.status_file import Status
+from edge.status.status_file import DaemonStatus
 from edge.system.clock import Clock
 from edge.system.privileges import Owner
 
@@ -23,7 +23,7 @@ class DiagnosticContext:
     settings: Settings
     clock: Clock
     owner: Owner  # of the state folder
-    daemon_status: Status | None = None
+    daemon_status: DaemonStatus | None = None
     root: Path = Path("/")  # of /sys and /proc
     boot: Sequence[Path] = ()  # folders that may hold a claim
     remarks: Sequence[str] = ()  # on settings that are used in another spelling than written
