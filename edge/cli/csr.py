@@ -1,4 +1,4 @@
-"""`senyum csr`: a TLS key that stays here, and a certificate request for the authority."""
+"""`senyum csr`: makes a TLS key that stays on this machine, and a certificate request."""
 
 import argparse
 from pathlib import Path
@@ -10,20 +10,20 @@ def add_parser(commands: Any) -> None:
         "csr",
         help="make this machine's TLS key and a certificate request",
         description=(
-            "Make the key of a client or server certificate, if there is none yet, and print a "
-            "request for it (PKCS #10). The request goes to `senyum admin ca`; the key stays."
+            "Make the key of a client or server certificate if it does not exist, and print a "
+            "certificate request (PKCS #10) for `senyum admin ca`. The key stays on this machine."
         ),
     )
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
     parser.add_argument(
         "--name",
-        help="of a receiver or a broker; default: ORG/SITE/UNIT of this unit's settings",
+        help="name of a receiver or broker (default: ORG/SITE/UNIT of this unit's settings)",
     )
     parser.add_argument(
         "--key", type=Path, metavar="FILE", help="default: broker.certificate_key of the settings"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="where the request goes (default: the terminal)"
+        "--out", type=Path, metavar="FILE", help="file for the request (default: standard output)"
     )
     parser.set_defaults(func=run)
 

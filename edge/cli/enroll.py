@@ -1,4 +1,4 @@
-"""`senyum enroll`: people and photos to the roster file."""
+"""`senyum enroll`: makes the face roster from a list of people and their photos."""
 
 import argparse
 import sys
@@ -11,32 +11,32 @@ from typing import Any
 from edge.system.text import pluralize
 
 _DESCRIPTION = """\
-Check photos and write the encrypted roster that units recognise people with.
+Check photos and write the encrypted face roster with which units recognise people.
 
 people.csv  columns number, name, exempt; UTF-8; commas, semicolons or tabs. The number
             is the 18-digit person number. exempt: yes or no (ya, tidak, 1, 0, empty).
             A row is one line: no cell contains a line break.
-photos      one to five a person: photos/<number>.jpg, photos/<number>_2.jpg,
+photos      one to five per person: photos/<number>.jpg, photos/<number>_2.jpg,
             or photos/<number>/ with any file names in it. JPEG, PNG, WebP, BMP, GIF, TIFF.
 
-Enrolling again adds the people of the list to the roster that is there. New photos
-replace old ones; people who are not on the list stay. Each line and each photo that
-cannot be used is named, and the others are used.
+Enrolling again adds the people on the list to the existing roster. New photos replace
+old ones; people who are not on the list stay. Lines and photos that cannot be used are
+listed, and the others are used.
 """
 _EPILOG = """\
 exit status:
   0  everybody on the list is in the roster, and every photo was used
   1  the roster was written, but a line of the list or a photo was left out, or
      --remove-others did not remove anybody
-  2  nothing was written: the list, a key, or the roster is at fault, or no photo will do
+  2  nothing was written: the list, a key or the roster is invalid, or no photo is usable
 """
-_PLAIN_EVERY = 100  # people between two lines of progress where there is no terminal
+_PLAIN_EVERY = 100  # people between two lines of progress without a terminal
 
 
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "enroll",
-        help="check photos and write the roster",
+        help="check photos and write the face roster",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -49,27 +49,27 @@ def add_parser(commands: Any) -> None:
         "--org-key",
         type=Path,
         help="organisation key, which never goes to a unit; "
-        "default: organisation.key beside the roster key",
+        "default: organisation.key in the folder of the roster key",
     )
     parser.add_argument(
         "--for-units",
         type=Path,
         metavar="FILE",
-        help="also write it without names and numbers, to be brought to units by hand",
+        help="also write a copy without names and numbers, to copy to units by hand",
     )
     parser.add_argument(
         "--remove-others",
         action="store_true",
-        help="remove people who are not on the list from the roster, if every line and photo could "
-        "be used; lists them and asks first, and refuses to remove more than 5 %% without --yes",
+        help="remove people who are not on the list, if every line and photo was usable; lists "
+        "them and asks first, and refuses to remove more than 5 %% without --yes",
     )
-    parser.add_argument("--yes", action="store_true", help="confirms --remove-others")
+    parser.add_argument("--yes", action="store_true", help="confirm --remove-others")
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    # Imported here, so that a wrong setting is reported before any library is loaded.
+    # Imported late, so that a wrong setting is reported before any library is loaded.
     from edge.settings import load
 
     settings = load(options.config)
@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Terminal:
-    """How enrolment talks to the operator."""
+    """Output and questions of enrolment."""
 
     tell: Callable[[str], None]
     progress: Callable[[int, int], None]
@@ -128,7 +128,7 @@ class _Terminal:
 
 @contextmanager
 def _terminal() -> Iterator[_Terminal]:
-    """Show a progress bar with lines above it on a terminal, plain lines elsewhere."""
+    """Show a progress bar on a terminal, plain lines otherwise."""
     if not sys.stdout.isatty():
         yield _Terminal(print, _plain_progress, lambda _: False)
         return
@@ -147,7 +147,7 @@ def _terminal() -> Iterator[_Terminal]:
         def ask(question: str) -> bool:
             if not sys.stdin.isatty():
                 return False
-            bar.stop()  # every photo was looked at
+            bar.stop()  # all photos have been processed
             return _answer(question)
 
         yield _Terminal(
@@ -158,7 +158,7 @@ def _terminal() -> Iterator[_Terminal]:
 
 
 def _answer(question: str) -> bool:
-    print(f"{question} [y/N] ", end="", flush=True)  # `input` would ask on standard error
+    print(f"{question} [y/N] ", end="", flush=True)  # `input` would print to standard error
     try:
         return sys.stdin.readline().strip().lower() in {"y", "yes", "ya"}
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""`senyum keys`: what a central server needs to verify this unit."""
+"""`senyum keys`: prints the public keys with which a server verifies this unit."""
 
 import argparse
 import json
@@ -11,13 +11,13 @@ def add_parser(commands: Any) -> None:
         "keys",
         help="print this unit's public keys for the central server's keys.json",
         description=(
-            "Print the public halves of this unit's keys as a JWK set, or add them to the key file "
-            "of a central server: one that it signs with, and one that rosters are encrypted to. "
-            "Keys that the unit has not yet are made."
+            "Print this unit's public keys as a JWK set, or add them to the key file of a central "
+            "server: the signing key, and the key that face rosters are encrypted to. Keys that do "
+            "not exist are made."
         ),
     )
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
-    parser.add_argument("--add-to", type=Path, metavar="FILE", help="keys.json to add it to")
+    parser.add_argument("--add-to", type=Path, metavar="FILE", help="keys.json to add them to")
     parser.set_defaults(func=run)
 
 

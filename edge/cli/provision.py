@@ -1,4 +1,4 @@
-"""`senyum provision`: tells a unit who it is, where it hangs and where it reports."""
+"""`senyum provision`: configures a unit's identity, location and broker."""
 
 import argparse
 import getpass
@@ -15,22 +15,27 @@ from edge.system.text import escaped
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "provision",
-        help="tell this unit who it is, where it hangs and where it reports",
+        help="configure this unit's identity, location and broker",
         description=(
-            "Ask for name, place and broker, or take them from a claim file; make the unit's keys "
-            "and a request for its certificate. Everything is checked before anything changes, and "
-            "to do it twice is safe."
+            "Ask for name, place and broker, or read them from a claim file; make the unit's keys "
+            "and a certificate request. Everything is checked before anything changes; repeating "
+            "it is safe."
         ),
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--file", type=Path, metavar="CLAIM", help="claim file, TOML; do not ask")
+    source.add_argument(
+        "--file", type=Path, metavar="CLAIM", help="claim file, TOML (default: ask)"
+    )
     source.add_argument(
         "--boot",
         action="store_true",
-        help="take senyum-claim.toml of the boot partition, if there is one, and wipe it",
+        help="apply senyum-claim.toml of the boot partition, if it exists, and wipe it",
     )
     source.add_argument(
-        "--certificate", type=Path, metavar="PEM", help="bring in the certificate, and nothing else"
+        "--certificate",
+        type=Path,
+        metavar="PEM",
+        help="install a certificate and change nothing else",
     )
     parser.add_argument("--wipe", action="store_true", help="overwrite and remove CLAIM afterwards")
     parser.add_argument("--config", type=Path, help="settings to write (default: /etc/senyum)")
@@ -39,10 +44,12 @@ def add_parser(commands: Any) -> None:
         type=Path,
         action="append",
         metavar="FOLDER",
-        help="where --boot looks (default: /boot/firmware, then /boot)",
+        help="folder that --boot searches (default: /boot/firmware, then /boot)",
     )
     parser.add_argument(
-        "--user", default=USER, help="whom the daemon runs as, where root provisions (%(default)s)"
+        "--user",
+        default=USER,
+        help="user that runs the daemon, if root provisions (default: %(default)s)",
     )
     parser.set_defaults(func=run)
 
@@ -50,16 +57,15 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from edge.appliance.provision.apply import provision, receipt
     from edge.appliance.provision.boot import BOOT, at_boot, unapplied, wipe
-    from edge.appliance.provision.cameras import count
     from edge.appliance.provision.plan import ProvisioningTarget
     from edge.settings import CONFIG_FILE
     from edge.system.privileges import Owner, service
 
     if options.wipe and options.file is None:
-        raise SettingsError("--wipe goes with --file")
+        raise SettingsError("--wipe needs --file")
     config = (options.config or CONFIG_FILE).absolute()
     machine = ProvisioningTarget(
-        config, Owner(os.geteuid(), os.getegid()), service(options.user), count
+        config, Owner(os.geteuid(), os.getegid()), service(options.user), _count_cameras
     )
     if options.boot:
         folders = options.boot_folder or BOOT
@@ -77,6 +83,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _count_cameras() -> int | None:
+    """Return the number of cameras that libcamera finds; None without Picamera2. Takes seconds."""
+    try:
+        from picamera2 import Picamera2
+    except ImportError:
+        return None
+    return len(Picamera2.global_camera_info())
+
+
 def _documents(options: argparse.Namespace, config: Path) -> Any:
     from edge.appliance.provision.claim import Documents
     from edge.appliance.provision.current_config import CurrentConfig
@@ -88,7 +103,7 @@ def _documents(options: argparse.Namespace, config: Path) -> Any:
         content = {"certificate": str(options.certificate.absolute())}
         return Documents.of(content, "--certificate", Path.cwd())
     if not sys.stdin.isatty():
-        raise SettingsError("there is no terminal to ask at; give --file CLAIM")
+        raise SettingsError("no terminal to ask the questions; use --file CLAIM")
     terminal = Terminal(input, getpass.getpass, print)
     try:
         answers = interview(terminal, CurrentConfig.read(config).content)

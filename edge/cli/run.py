@@ -1,4 +1,4 @@
-"""`senyum run`: the daemon."""
+"""`senyum run`: runs the daemon."""
 
 import argparse
 import faulthandler
@@ -12,20 +12,19 @@ STDERR = 2
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "run",
-        help="watch the door: the daemon that systemd starts",
-        description="Watch the door until SIGTERM. Says READY, STATUS and WATCHDOG to systemd.",
+        help="run the daemon (systemd starts it)",
+        description="Run the daemon until SIGTERM. Sends READY, STATUS and WATCHDOG to systemd.",
     )
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
     parser.set_defaults(func=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    # One search fits in a cache or two: BLAS threads would cost more than they bring. To be said
-    # before NumPy is imported.
+    # BLAS threads cost more than they gain for a search of this size. NumPy reads this at import.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # A crash in C, of a camera's or a network's library, names its Python lines in the journal.
+    # After a crash in a C library, the journal shows the Python stack.
     faulthandler.enable(STDERR)
-    # Imported here, so that a wrong setting is reported before any library is loaded.
+    # Imported late, so that a wrong setting is reported before any library is loaded.
     from edge.settings import load_settings
 
     settings = load_settings(options.config)

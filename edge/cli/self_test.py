@@ -1,4 +1,4 @@
-"""`senyum self-test`: whether this version can work on this unit; `senyum update` asks it."""
+"""`senyum self-test`: tests whether this version works on this unit, for `senyum update`."""
 
 import argparse
 from pathlib import Path
@@ -8,10 +8,10 @@ from typing import Any
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "self-test",
-        help="whether this version can work here; the unit's service must be stopped",
+        help="test whether this version works on this unit (stop senyum.service first)",
         description=(
-            "Judge one camera frame with every network, open roster, key and outbox. Changes "
-            "nothing. `senyum update` asks this of a new version before it is put in force."
+            "Process one camera frame with every model; open roster, key and outbox. Changes "
+            "nothing. `senyum update` runs this with a new version before it activates it."
         ),
     )
     parser.add_argument("--config", type=Path, help="settings, TOML (default: /etc/senyum)")
@@ -19,8 +19,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.appliance.update.selftest import examine
+    from edge.appliance.update.selftest import run_tests
 
-    examine(options.config)
-    print("all is well")
+    run_tests(options.config)
+    print("self-test passed")
     return 0

@@ -1,4 +1,4 @@
-"""`senyum status`: how the daemon is, in a sentence."""
+"""`senyum status`: prints the daemon's status in one sentence."""
 
 import argparse
 import json
@@ -13,10 +13,10 @@ from edge.system.text import ascii_json, escaped
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "status",
-        help="say in a sentence how this unit is",
+        help="show this unit's status in one sentence",
         description=(
-            "Say how the running daemon is, as systemctl status does. Ends with 0 where it does "
-            "its work, 1 where it is out of order, 3 where it does not run."
+            "Show the status of the running daemon, as systemctl status does. Exits with 0 if it "
+            "works, 1 if it is out of order, 3 if it is not running."
         ),
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -27,17 +27,17 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     from edge.status.status_file import STALE_S, read
 
-    bulletin = read(options.runtime)
-    if bulletin is None:
-        said = "The daemon is not running; see: systemctl status senyum"
-        print(json.dumps({"running": False}) if options.json else said)
+    status = read(options.runtime)
+    if status is None:
+        text = "The daemon is not running; see: systemctl status senyum"
+        print(json.dumps({"running": False}) if options.json else text)
         return 3
-    stale = bulletin.age_s > STALE_S
+    stale = status.age_s > STALE_S
     if options.json:
-        content = {"running": True, "age_s": round(bulletin.age_s, 1), **asdict(bulletin)}
+        content = {"running": True, "age_s": round(status.age_s, 1), **asdict(status)}
         print(ascii_json(json.dumps(content, indent=2)))
     else:
-        print(escaped(bulletin.sentence))
+        print(escaped(status.sentence))
         if stale:
-            print(f"It has said nothing for {bulletin.age_s:.0f} s; see: journalctl -u senyum")
-    return 1 if stale or bulletin.fault is not None else 0
+            print(f"No update for {status.age_s:.0f} s; see: journalctl -u senyum")
+    return 1 if stale or status.fault is not None else 0

@@ -1,4 +1,4 @@
-"""`senyum update`: a signed release in place of the present version, and back where it fails."""
+"""`senyum update`: installs a signed release, and rolls back if it fails."""
 
 import argparse
 import signal
@@ -16,30 +16,37 @@ WATCH_SECONDS = (10.0, 900.0)
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "update",
-        help="install a signed release; it goes back by itself where that fails",
+        help="install a signed release; rolls back automatically on failure",
         description=(
-            "Verify a release, unpack it beside the present version, test it, put it in force, "
-            "and watch it for ten minutes; where it fails the present version comes back. "
-            "A power cut at any moment leaves one of the two. Run as root."
+            "Verify a release, install it next to the current version, test it, activate it and "
+            "watch it for ten minutes. If it fails, the current version is restored. A power cut "
+            "at any moment leaves one of the two. Run as root."
         ),
     )
     parser.add_argument(
-        "file", type=Path, nargs="?", help="the release; without it: say which is in force"
+        "file", type=Path, nargs="?", help="release file (default: show the active version)"
     )
     parser.add_argument(
-        "--keys", type=Path, default=KEYS, help="who may sign (default: %(default)s)"
+        "--keys",
+        type=Path,
+        default=KEYS,
+        help="JWK set of the keys that may sign releases (default: %(default)s)",
     )
     parser.add_argument(
-        "--allow-older", action="store_true", help="also one that is not newer than the present"
+        "--allow-older",
+        action="store_true",
+        help="accept a release that is not newer than the current version",
     )
     parser.add_argument(
         "--watch-seconds",
         type=_seconds,
         metavar="S",
-        help="how long the new version is watched, 10 to 900 (default: 600)",
+        help="watch the new version for S seconds, 10 to 900 (default: 600)",
     )
     parser.add_argument(
-        "--watch", action="store_true", help="see the trial to its end (senyum-update.service)"
+        "--watch",
+        action="store_true",
+        help="watch a pending update to its end (run by senyum-update.service)",
     )
     parser.set_defaults(func=run)
 
@@ -47,7 +54,7 @@ def add_parser(commands: Any) -> None:
 def _seconds(text: str) -> float:
     value = float(text)
     if not WATCH_SECONDS[0] <= value <= WATCH_SECONDS[1]:
-        raise argparse.ArgumentTypeError("is to be 10 to 900 seconds")
+        raise argparse.ArgumentTypeError("must be 10 to 900 seconds")
     return value
 
 
@@ -59,17 +66,17 @@ def run(options: argparse.Namespace) -> int:
     from edge.appliance.update.slots import Slots
     from edge.appliance.update.updater import Updater
 
-    versions = Slots()
-    updater = Updater(versions, Systemd())
+    slots = Slots()
+    updater = Updater(slots, Systemd())
     if options.watch:
         return 0 if updater.watch() else 1
     if options.file is None:
-        print(in_force(versions))
+        print(active_version(slots))
         return 0
     keys = load_keys(options.keys)
-    versions.root.mkdir(parents=True, exist_ok=True)
-    with closing(Release(options.file, keys, versions.root, SPARE_BYTES)) as release:
-        # A terminal that goes away must not leave the unit stopped half way.
+    slots.root.mkdir(parents=True, exist_ok=True)
+    with closing(Release(options.file, keys, slots.root, SPARE_BYTES)) as release:
+        # Closing the terminal must not stop the update half way.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         updater.update(
             release,
@@ -77,23 +84,25 @@ def run(options: argparse.Namespace) -> int:
             older=options.allow_older,
             watch_s=options.watch_seconds,
         )
-    # The version before this one watches, as a service of its own: this terminal may go away.
+    # The previous version watches, as a service, because this terminal may close.
     subprocess.run(["systemctl", "start", "--no-block", WATCH], check=False)
-    print(f"version {release.manifest.version} is in force, on trial: journalctl -fu {WATCH}")
+    print(f"version {release.manifest.version} is active and being watched: journalctl -fu {WATCH}")
     return 0
 
 
-def in_force(versions: "Slots") -> str:
-    """Say which version is in force here, and by what."""
+def active_version(slots: "Slots") -> str:
+    """Return a sentence on the active version."""
     import sys
 
     from edge import __version__
     from edge.appliance.update.slots import UNKNOWN_VERSION
 
-    environment = versions.current
-    version = versions.version_of(environment)
+    environment = slots.current
+    version = slots.version_of(environment)
     if version != UNKNOWN_VERSION:
-        return f"version {version}{', on trial' if versions.trial() else ''}"
-    if environment == versions.packaged:
-        return f"version {__version__}, run from {sys.prefix}: no package and no update brought it"
-    return f"{environment}: does not say its version; install it again"
+        return f"version {version}{' (being watched)' if slots.pending() else ''}"
+    if environment == slots.packaged:
+        return (
+            f"version {__version__}, run from {sys.prefix}; not installed by a package or an update"
+        )
+    return f"{environment}: version unknown; reinstall it"

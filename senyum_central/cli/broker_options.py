@@ -1,4 +1,4 @@
-"""The options by which a command reaches the broker."""
+"""The options for the connection to the broker."""
 
 import argparse
 from pathlib import Path
@@ -16,15 +16,20 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
 def add_broker(parser: argparse.ArgumentParser) -> None:
-    """Add them; `broker_settings` reads them."""
+    """Add the options that `broker_settings` reads."""
     parser.add_argument(
         "--broker",
         required=True,
         metavar="HOST[:PORT]",
         help="or mqtt://HOST[:PORT], or mqtts://HOST[:PORT] for TLS",
     )
-    parser.add_argument("--ca", type=Path, metavar="PEM", help="authority of the broker")
-    parser.add_argument("--cert", type=Path, metavar="PEM", help="certificate to be let in with")
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="PEM",
+        help="CA certificates of the broker (default: the system's)",
+    )
+    parser.add_argument("--cert", type=Path, metavar="PEM", help="client certificate")
     parser.add_argument("--key", type=Path, metavar="PEM", help="its key, mode 0600")
     parser.add_argument("--username")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="mode 0600")
@@ -32,12 +37,12 @@ def add_broker(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         choices=get_args(ProtocolName),
         default="auto",
-        help="version of MQTT; auto: 5, or 3.1.1 if the broker does not speak 5 (default: auto)",
+        help="MQTT version; auto: 5, or 3.1.1 if the broker does not support 5 (default: auto)",
     )
 
 
 def broker_settings(args: argparse.Namespace) -> BrokerSettings:
-    """Read where the broker is and how to be let in; raises CallerError."""
+    """Return the broker settings of the options. Raises UsageError."""
     text: str = args.broker
     try:
         url = urlsplit(text if "://" in text else f"//{text}")
@@ -47,10 +52,10 @@ def broker_settings(args: argparse.Namespace) -> BrokerSettings:
     scheme = url.scheme or ("mqtts" if args.ca or args.cert else "mqtt")
     if scheme not in _PORTS or not url.hostname or url.path not in {"", "/"} or url.query:
         raise UsageError(
-            f"--broker {text}: is not HOST[:PORT], mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
+            f"--broker {text}: must be HOST[:PORT], mqtt://HOST[:PORT] or mqtts://HOST[:PORT]"
         )
     if "@" in url.netloc:
-        raise UsageError("--broker: names a user; use --username and --password-file")
+        raise UsageError("--broker: contains a user name; use --username and --password-file")
     try:
         return BrokerSettings(
             host=url.hostname,

@@ -1,4 +1,4 @@
-"""`senyum receive`: prove, number and keep what the units send."""
+"""`senyum receive`: receives, verifies and stores the events of the units."""
 
 import argparse
 import logging
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 GRACE_S = 60.0
-# What a dead member holds is dropped by now: it is asked for at once, and reaches another member.
+# By then the broker has dropped the share of a dead member; a request reaches another member.
 SHARED_GRACE_S = SHARED_EXPIRY_S + 5.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -51,8 +51,8 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "receive",
         help="receive, verify and store events on a central server",
-        description="Receives the events of every unit, verifies each, keeps each once, and says "
-        "aloud what is missing, forked or forged.",
+        description="Receive the events of every unit, verify each, store each once, and report "
+        "missing, forked and forged events.",
     )
     add_broker(parser)
     parser.add_argument(
@@ -62,44 +62,44 @@ def add_parser(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--group",
         metavar="NAME",
-        help="share the events with the other receivers of this group (default: get every event)",
+        help="share the events with the receivers of this group (default: receive every event)",
     )
     parser.add_argument(
         "--client-id",
         metavar="ID",
-        help="the broker keeps what this receiver missed under this name; no two receivers may "
-        f"have the same (default: {_client_id(FORMER_GROUP)})",
+        help="the broker keeps messages for this client ID while the receiver is offline; each "
+        f"receiver needs its own (default: {_client_id(FORMER_GROUP)})",
     )
     parser.add_argument(
         "--retire",
         metavar="ID",
-        help="store what the broker keeps for the receiver with this client ID, which is stopped "
-        "for good, end its session, and exit; with --group if it had one",
+        help="store the messages that the broker keeps for the stopped receiver with this client "
+        "ID, end its session, and exit; add --group if it had one",
     )
     parser.add_argument(
         "--grace",
         type=float,
         metavar="SECONDS",
-        help="before a number that did not come is called missing (default: "
+        help="time until a missing number is reported (default: "
         f"{GRACE_S:.0f}, and {SHARED_GRACE_S:.0f} with --group)",
     )
     parser.add_argument(
         "--zone",
         default="Asia/Jakarta",
-        help="time zone of lines that belong to no place (default: Asia/Jakarta)",
+        help="time zone of lines without a place (default: Asia/Jakarta)",
     )
     parser.add_argument(
         "--authority-key",
         type=Path,
         metavar="FILE",
-        help="private key of a command authority, mode 0600: units are asked for what is missing",
+        help="command key, mode 0600, to request missing events from the units",
     )
     parser.add_argument(
         "--on-alarm",
         metavar="COMMAND",
-        help="run for each alarm, which it gets as JSON on its standard input",
+        help="command to run for each alarm, with the alarm as JSON on standard input",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.set_defaults(func=run)
 
 
@@ -108,7 +108,7 @@ def _client_id(group: str) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Receive until SIGTERM or SIGINT, or until another receiver is retired; returns 0."""
+    """Receive until SIGTERM or SIGINT, or until the other receiver is retired."""
     broker = broker_settings(args)
     keys = KeySetFile(args.keys)
     _complete(args)
@@ -178,15 +178,15 @@ def _subscriber(
 
 
 def _leave(_number: int, _frame: Any) -> None:
-    """End while nothing was received yet."""
+    """Exit before anything was received."""
     raise SystemExit(0)
 
 
 def _complete(args: argparse.Namespace) -> None:
-    """Put in what depends on other options. Raises CallerError."""
+    """Set the defaults that depend on other options. Raises UsageError."""
     if args.retire and args.client_id:
-        raise UsageError("--retire names the client ID; leave --client-id out")
-    # A receiver that shares nothing goes on with the session of earlier versions' default group.
+        raise UsageError("--retire names the client ID; omit --client-id")
+    # Without a group, the receiver continues the session of the default group of earlier versions.
     args.client_id = args.client_id or _client_id(args.group or FORMER_GROUP)
     if args.grace is None:
         args.grace = SHARED_GRACE_S if args.group else GRACE_S
@@ -207,10 +207,10 @@ def _check(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise UsageError(f"--zone {args.zone}: {error}") from None
     if not 0 < args.grace <= 86_400:  # also refuses nan
-        raise UsageError(f"--grace {args.grace}: is not more than 0 and at most 86400 seconds")
+        raise UsageError(f"--grace {args.grace}: must be more than 0 and at most 86400 seconds")
     if args.group and not args.authority_key and not args.retire:
         log.warning(
-            "--group without --authority-key: the broker drops the share of a member that stays "
-            "away for more than %d s, and nobody asks the devices for it",
+            "--group without --authority-key: the broker drops the share of a member that is "
+            "offline for more than %d s, and no receiver requests it from the units",
             SHARED_EXPIRY_S,
         )

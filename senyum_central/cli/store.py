@@ -1,4 +1,4 @@
-"""Where the central store is, as the commands that use it are told."""
+"""The options for the central store."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from senyum_central.store.event_store import Store
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add `--store` and what belongs to it."""
+    """Add `--store` and its password option."""
     parser.add_argument(
         "--store",
         type=_where,
@@ -21,19 +21,19 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--store-password-file",
         type=Path,
         metavar="FILE",
-        help="password of a server's store, mode 0600 (or PGPASSFILE)",
+        help="password of the database, mode 0600 (or use PGPASSFILE)",
     )
 
 
 def open_store(args: argparse.Namespace, *, read_only: bool = False) -> Store:
-    """Open the store; unless `read_only`, a file is made if there is none. Raises StoreError."""
+    """Open the store. Unless `read_only`, a missing file is created. Raises StoreError."""
     where: Path | str = args.store
     if isinstance(where, Path) and not where.parent.is_dir():
-        raise UsageError(f"--store {where}: {where.parent} is no folder; make it first")
+        raise UsageError(f"--store {where}: folder {where.parent} does not exist; create it first")
     if isinstance(where, Path) and read_only and not where.is_file():
-        raise UsageError(f"--store {where}: is no file; name the store that `receive` writes")
+        raise UsageError(f"--store {where}: file not found; name the store that `receive` writes")
     if isinstance(where, Path) and args.store_password_file:
-        raise UsageError("--store-password-file: is for a server, and --store names a file")
+        raise UsageError("--store-password-file: is for PostgreSQL, but --store names a file")
     return Store(where, password=args.store_password_file, read_only=read_only)
 
 

@@ -103,7 +103,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert file.read_text() == '{"keys": [{"kid": 1}]}'
     words[-1] = str(tmp_path / "nowhere" / "authorities.json")
     assert main(words) == 2
-    assert "is no folder" in capsys.readouterr().err
+    assert "does not exist; create it" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -135,7 +135,7 @@ def test_a_key_that_says_nothing_of_its_roles_is_believed(tmp_path: Path) -> Non
         (["replay", "--unit", "a/b/c"], "replay with nothing"),
         (["replay", "--unit", "a/b/c", "--first", "2", "--last", "1"], "before the begin"),
         (["replay", "--unit", "a/b/c", "--begin", "2026-08-01", "--end", "x"], "--begin 2026"),
-        (["settings", "--unit", "a/b/c", "--set", "gpio.volume"], "is not NAME=NUMBER"),
+        (["settings", "--unit", "a/b/c", "--set", "gpio.volume"], "must be NAME=NUMBER"),
         (["settings", "--unit", "a/b/c", "--set", "unit.org=1"], "settings with --set"),
         (["settings", "--unit", "a/b/c", "--reset", "unit.org"], "settings with --reset"),
     ],

@@ -427,7 +427,7 @@ def test_the_commands_from_init_to_revoke(
         ("issue {own} depok/x --csr unit.csr", "is not ORG/SITE/UNIT"),
         ("issue {own} depok/x/y --csr none.csr", "none.csr: cannot be read"),
         ("issue {own} depok/x/y --csr unit.csr --days 0", "--days 0"),
-        ("issue --ca ca depok/x/y --csr unit.csr", "name a --passphrase-file"),
+        ("issue --ca ca depok/x/y --csr unit.csr", "use --passphrase-file"),
         ("server {own} UPPER --csr unit.csr", "no host name"),
         ("renew {own} depok/x/y", "no certificate of depok/x/y"),
         ("list --ca nowhere", "is no certificate authority"),
@@ -488,7 +488,7 @@ def test_a_passphrase_that_is_typed_is_asked_for_twice(tmp_path: Path, second: b
     said = b""
     with process, os.fdopen(master, "wb", buffering=0) as keyboard:
         assert process.stderr is not None
-        for typed, prompt in ((PASSPHRASE, b"key: "), (second, b"more: ")):
+        for typed, prompt in ((PASSPHRASE, b"key: "), (second, b"it: ")):
             while not said.endswith(prompt):  # what is typed before is thrown away
                 heard = process.stderr.read(1)
                 assert heard, said
@@ -502,5 +502,5 @@ def test_a_passphrase_that_is_typed_is_asked_for_twice(tmp_path: Path, second: b
         CertificateAuthority.open(tmp_path / "ca", PASSPHRASE)
     else:
         assert process.returncode == 2
-        assert b"the two passphrases differ; nothing was made" in said
+        assert b"the passphrases differ; nothing was created" in said
         assert not (tmp_path / "ca").exists()

@@ -42,12 +42,12 @@ def check_cut(pool: Path) -> str:
         versions = Moved(cut / "unit" / "releases", cut / "unit" / "packaged")
         before = whole(versions.current)
         assert before is not None, "half a version is in force"
-        trial = versions.trial()
+        trial = versions.pending()
         if trial is not None:
-            assert whole(versions.moved(Path(trial.before))) is not None, "there is no way back"
-        service, patience = Willing(), WatchPolicy(watch_s=0.0)
-        assert Updater(versions, service, patience=patience, boot=lambda: "next").watch()
-        assert versions.trial() is None
+            assert whole(versions.moved(Path(trial.fallback))) is not None, "there is no way back"
+        service, policy = Willing(), WatchPolicy(watch_s=0.0)
+        assert Updater(versions, service, policy=policy, boot=lambda: "next").watch()
+        assert versions.pending() is None
         assert whole(versions.current) == before
         return before
     finally:

@@ -23,7 +23,7 @@ class Willing:
     def start(self) -> None:
         pass
 
-    def standing(self) -> ServiceStatus:
+    def status(self) -> ServiceStatus:
         return ServiceStatus(active=True, restarts=0, sentence="")
 
 
@@ -34,7 +34,7 @@ def main() -> None:
         versions,
         Willing(),
         test=lambda _: None,
-        patience=WatchPolicy(watch_s=0.0),
+        policy=WatchPolicy(watch_s=0.0),
         boot=lambda: "boot",
     )
     trusted = load_keys(keys)

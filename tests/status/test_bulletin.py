@@ -97,4 +97,4 @@ def test_one_that_hangs_is_told_from_one_that_works(
     content["written_ns"] -= 60_000_000_000
     file.write_text(json.dumps(content))
     assert main(["status", "--runtime", str(tmp_path)]) == 1
-    assert "It has said nothing for 6" in capsys.readouterr().out
+    assert "No update for 6" in capsys.readouterr().out

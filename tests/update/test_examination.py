@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.appliance.update.selftest_runner import NAME, of_the_daemon
+from edge.appliance.update.selftest_runner import NAME, unit_text
 
 DAEMON = Path(__file__).parents[2] / "systemd/senyum.service"
 SEALED = "\n# added\n[Service]\nLoadCredential=\nLoadCredentialEncrypted=roster.key\n"
@@ -18,7 +18,7 @@ def test_systemd_understands_it_and_it_is_as_confined_as_the_daemon(tmp_path: Pa
     environment = tmp_path / "version"
     (environment / "bin").mkdir(parents=True)
     (environment / "bin/python3").symlink_to("/bin/true")
-    text = of_the_daemon(DAEMON.read_text() + SEALED, environment, tmp_path / "told")
+    text = unit_text(DAEMON.read_text() + SEALED, environment, tmp_path / "told")
     unit = tmp_path / NAME
     unit.write_text(text)
     # Of the daemon's alone, not of what it wants: none of that is installed here.

@@ -10,15 +10,15 @@ from edge.appliance.update.slots import Slots
 
 
 def house(folder: Path, package: str, update: str) -> Slots:
-    """A unit whose package has one version, and on which another is on trial."""
+    """A unit whose package has one version, and on which an update is pending."""
     packaged = environment(folder, package)
     (packaged / "release.json").write_text(f'{{"version": "{package}"}}')
     versions = Slots(folder / "releases", packaged)
-    place = versions.place(update)
+    place = versions.path_of(update)
     place.parent.mkdir(parents=True)
     brought = environment(folder, update if update != package else "9.9.9").rename(place)
     (brought / "release.json").write_text(f'{{"version": "{update}"}}')
-    versions.begin(brought)
+    versions.activate_pending(brought)
     return versions
 
 
@@ -27,13 +27,11 @@ def test_without_an_update_nothing_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("package", "update"), [("1.1.0", "1.2.0"), ("1.9.0", "1.10.0")])
-def test_a_newer_update_stays_and_its_trial_goes_on(
-    package: str, update: str, tmp_path: Path
-) -> None:
+def test_a_newer_update_stays_active_and_pending(package: str, update: str, tmp_path: Path) -> None:
     versions = house(tmp_path, package, update)
-    assert f"version {update}, brought by senyum update, is newer" in configure(versions)
-    assert versions.current == versions.place(update)
-    assert versions.trial() is not None
+    assert f"version {update}, installed by senyum update, is newer" in configure(versions)
+    assert versions.current == versions.path_of(update)
+    assert versions.pending() is not None
 
 
 @pytest.mark.parametrize(("package", "update"), [("1.2.0", "1.1.0"), ("1.2.0", "1.2.0")])
@@ -41,10 +39,10 @@ def test_a_package_that_is_not_older_ends_the_update(
     package: str, update: str, tmp_path: Path
 ) -> None:
     versions = house(tmp_path, package, update)
-    assert f"version {package} of the package takes the place" in configure(versions)
+    assert f"version {package} of the package replaces" in configure(versions)
     assert versions.current == versions.packaged
-    assert versions.trial() is None
-    assert versions.place(update).exists(), "the daemon may still run it"
+    assert versions.pending() is None
+    assert versions.path_of(update).exists(), "the daemon may still run it"
 
 
 def test_an_update_whose_python_is_gone_gives_way(tmp_path: Path) -> None:
@@ -53,4 +51,4 @@ def test_an_update_whose_python_is_gone_gives_way(tmp_path: Path) -> None:
     python = versions.current / "bin/python3"
     python.unlink()
     python.symlink_to("/usr/bin/python3.0")
-    assert "takes the place" in configure(versions)
+    assert "replaces" in configure(versions)

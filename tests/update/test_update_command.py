@@ -1,4 +1,4 @@
-"""`senyum update` without a file: what is in force."""
+"""`senyum update` without a file: the active version."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ from releases import environment
 
 from edge import __version__
 from edge.appliance.update.slots import Slots
-from edge.cli.update import in_force
+from edge.cli.update import active_version
 
 
 @pytest.fixture
@@ -19,24 +19,24 @@ def packaged(tmp_path: Path) -> Slots:
 
 
 def test_the_package_or_the_update_is_named(packaged: Slots, tmp_path: Path) -> None:
-    assert in_force(packaged) == "version 1.0.0"
+    assert active_version(packaged) == "version 1.0.0"
     newer = environment(tmp_path, "1.1.0")
     (newer / "release.json").write_text('{"version": "1.1.0"}')
     packaged.root.mkdir()
-    packaged.begin(newer)
-    assert in_force(packaged) == "version 1.1.0, on trial"
-    packaged.end()
-    assert in_force(packaged) == "version 1.1.0"
+    packaged.activate_pending(newer)
+    assert active_version(packaged) == "version 1.1.0 (being watched)"
+    packaged.commit()
+    assert active_version(packaged) == "version 1.1.0"
 
 
-def test_a_checkout_says_that_it_is_none_of_them(tmp_path: Path) -> None:
-    said = in_force(Slots(tmp_path / "releases", tmp_path / "none"))
-    assert said.startswith(f"version {__version__}, run from {sys.prefix}: no package")
+def test_a_checkout_is_neither(tmp_path: Path) -> None:
+    sentence = active_version(Slots(tmp_path / "releases", tmp_path / "none"))
+    assert sentence.startswith(f"version {__version__}, run from {sys.prefix}; not installed")
 
 
 def test_an_environment_that_does_not_say_its_version_is_named(
     packaged: Slots, tmp_path: Path
 ) -> None:
     packaged.root.mkdir()
-    packaged.switch(environment(tmp_path, "1.1.0"))
-    assert in_force(packaged) == f"{packaged.current}: does not say its version; install it again"
+    packaged.activate(environment(tmp_path, "1.1.0"))
+    assert active_version(packaged) == f"{packaged.current}: version unknown; reinstall it"

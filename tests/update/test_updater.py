@@ -15,17 +15,17 @@ from edge.appliance.update.slots import PendingUpdate, Slots
 from edge.appliance.update.updater import Updater, WatchPolicy
 from edge.errors import UpdateError, UpdateRefused
 
-PATIENCE = WatchPolicy(watch_s=0.1, settle_s=0.05, look_s=0.01)
+POLICY = WatchPolicy(watch_s=0.1, ready_timeout_s=0.05, poll_s=0.01)
 WELL = ServiceStatus(active=True, restarts=0, sentence="Watching. 3 enrolled.")
 ILL = ServiceStatus(active=True, restarts=0, sentence="Out of order: no pictures.")
 DOWN = ServiceStatus(active=False, restarts=0, sentence="")
 
 
 class Scripted:
-    """A service whose standing follows from the environment in force."""
+    """A service whose status follows from the environment in force."""
 
     def __init__(self, versions: Slots) -> None:
-        self._versions = versions
+        self._slots = versions
         self.calls: list[str] = []
         self.unstoppable = False
         self.standings: dict[str, Iterator[ServiceStatus]] = {}
@@ -36,10 +36,10 @@ class Scripted:
             raise UpdateError("systemctl stop: timed out")
 
     def start(self) -> None:
-        self.calls.append(f"start {self._versions.current.name}")
+        self.calls.append(f"start {self._slots.current.name}")
 
-    def standing(self) -> ServiceStatus:
-        script = self.standings.get(self._versions.current.name)
+    def status(self) -> ServiceStatus:
+        script = self.standings.get(self._slots.current.name)
         return WELL if script is None else next(script)
 
 
@@ -55,14 +55,14 @@ class House:
         self.signatory = Signatory.made(folder)
         self.boot = "boot-1"
         self.fails: dict[str, str] = {}
-        self.updater = self.with_patience(PATIENCE)
+        self.updater = self.with_patience(POLICY)
 
-    def with_patience(self, patience: WatchPolicy) -> Updater:
+    def with_patience(self, policy: WatchPolicy) -> Updater:
         return Updater(
             self.versions,
             self.service,
             test=lambda environment: self.fails.get(environment.name),
-            patience=patience,
+            policy=policy,
             boot=lambda: self.boot,
         )
 
@@ -86,9 +86,9 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def forever(standing: ServiceStatus) -> Iterator[ServiceStatus]:
+def forever(status: ServiceStatus) -> Iterator[ServiceStatus]:
     while True:
-        yield standing
+        yield status
 
 
 def test_a_good_version_is_tested_put_in_force_and_stays(house: House) -> None:
@@ -98,7 +98,7 @@ def test_a_good_version_is_tested_put_in_force_and_stays(house: House) -> None:
     assert (house.versions.root / "keeper").readlink() == house.packaged
     assert house.updater.watch()
     assert house.in_force == "1.1.0"
-    assert house.versions.trial() is None
+    assert house.versions.pending() is None
 
 
 def test_the_version_before_is_kept_and_older_ones_go(house: House) -> None:
@@ -114,7 +114,7 @@ def test_a_version_that_fails_its_test_changes_nothing(house: House) -> None:
         house.update("1.1.0")
     assert (house.in_force, house.unpacked) == ("1.0.0", [])
     assert house.service.calls == ["stop", "start packaged"]
-    assert house.versions.trial() is None
+    assert house.versions.pending() is None
 
 
 def test_what_fails_in_the_present_version_too_does_not_hold_an_update_back(house: House) -> None:
@@ -148,7 +148,7 @@ def test_a_version_that_fails_on_trial_is_taken_back(
     assert not house.updater.watch()
     assert (house.in_force, house.unpacked) == ("1.0.0", [])
     assert house.service.calls[-2:] == ["stop", "start packaged"]
-    assert house.versions.trial() is None
+    assert house.versions.pending() is None
     assert house.updater.watch(), "without a trial there is nothing to see"
 
 
@@ -160,10 +160,10 @@ def test_a_service_that_restarted_before_the_update_is_not_held_against_it(house
 
 def test_a_version_that_brings_the_machine_down_again_and_again_is_taken_back(house: House) -> None:
     house.update("1.1.0")
-    for boot in range(PATIENCE.boots + 1):
-        trial = house.versions.trial()
+    for boot in range(POLICY.max_boots + 1):
+        trial = house.versions.pending()
         assert trial is not None
-        house.versions.note(trial.seen(f"boot-{boot}"))
+        house.versions.save_pending(trial.with_boot(f"boot-{boot}"))
     house.boot = "one-more"
     assert not house.updater.watch()
     assert house.in_force == "1.0.0"
@@ -194,7 +194,7 @@ def test_a_watch_is_as_long_as_was_asked_for(house: House) -> None:
     path = release(house.folder, house.signatory, "1.1.0")
     with closing(Release(path, load_keys(house.signatory.public))) as opened:
         house.updater.update(opened, MACHINE, watch_s=0.3)
-    trial = house.versions.trial()
+    trial = house.versions.pending()
     assert trial is not None
     assert trial.watch_s == 0.3
     began = time.monotonic()
@@ -205,7 +205,7 @@ def test_a_watch_is_as_long_as_was_asked_for(house: House) -> None:
 def test_a_version_that_is_down_at_the_end_of_the_watch_is_waited_for(house: House) -> None:
     """The watch may end in one of its restarts: then only being ready again lets it stay."""
     house.service.standings["1.1.0"] = forever(DOWN)
-    house.updater = house.with_patience(WatchPolicy(watch_s=0.0, settle_s=0.1, look_s=0.01))
+    house.updater = house.with_patience(WatchPolicy(watch_s=0.0, ready_timeout_s=0.1, poll_s=0.01))
     house.update("1.1.0")
     assert not house.updater.watch()
     assert house.in_force == "1.0.0"
@@ -228,7 +228,7 @@ def test_a_service_that_cannot_be_stopped_does_not_hold_the_way_back_up(house: H
 
 def test_bytecode_is_made_with_the_version_and_fits_its_place(house: House) -> None:
     house.update("1.1.0")
-    place = house.versions.place("1.1.0")
+    place = house.versions.path_of("1.1.0")
     (made,) = (place / "lib/part1/__pycache__").glob("1.*.pyc")
     assert str(place / "lib/part1/1.py").encode() in made.read_bytes()
     assert b".partial-" not in made.read_bytes()
@@ -237,7 +237,7 @@ def test_bytecode_is_made_with_the_version_and_fits_its_place(house: House) -> N
 
 def test_one_update_at_a_time(house: House) -> None:
     house.update("1.1.0")
-    with pytest.raises(UpdateError, match="on trial"):
+    with pytest.raises(UpdateError, match="being watched"):
         house.update("1.2.0")
     assert house.in_force == "1.1.0"
 
@@ -246,7 +246,7 @@ def test_what_an_earlier_installation_left_is_cleared_away(house: House) -> None
     left = house.versions.root / "versions" / ".partial-1.1.0"
     left.mkdir(parents=True)
     (left / "half").write_text("")
-    half = house.versions.place("1.1.0")
+    half = house.versions.path_of("1.1.0")
     half.mkdir()
     (half / "from-a-trial-that-failed").write_text("")
     house.update("1.1.0")
@@ -256,9 +256,11 @@ def test_what_an_earlier_installation_left_is_cleared_away(house: House) -> None
 
 def test_a_cut_before_the_switch_leaves_the_old_version_without_a_trial(house: House) -> None:
     house.versions.root.mkdir()
-    house.versions.note(PendingUpdate(str(house.packaged), str(house.versions.place("1.1.0"))))
+    house.versions.save_pending(
+        PendingUpdate(str(house.packaged), str(house.versions.path_of("1.1.0")))
+    )
     assert house.updater.watch()
-    assert (house.in_force, house.versions.trial()) == ("1.0.0", None)
+    assert (house.in_force, house.versions.pending()) == ("1.0.0", None)
 
 
 def test_a_disk_without_room_is_said_before_anything_is_written(
@@ -267,7 +269,7 @@ def test_a_disk_without_room_is_said_before_anything_is_written(
     path = release(tmp_path, house.signatory, "1.1.0")
     with closing(Release(path, load_keys(house.signatory.public))) as opened:
         opened.manifest = opened.manifest.model_copy(update={"unpacked": 2**60})
-        with pytest.raises(UpdateError, match="MiB are needed"):
+        with pytest.raises(UpdateError, match=r"needs \d+ MiB, \d+ MiB are free"):
             house.updater.update(opened, MACHINE)
     assert house.unpacked == []
 

@@ -1,9 +1,9 @@
-"""Run by the package's postinst: which is in force, its version or that of an update.
+"""Run by the package's postinst: activates the newer of the package and an installed update.
 
     python3 -I -m edge.appliance.update.postinst
 
-The newer one. A package that somebody installs counts for as much as a release: it wins where it
-is not older, and ends a trial that is under way. Nobody's version is removed here.
+A package that is not older than the update replaces it and ends a pending update. No version is
+removed here.
 """
 
 import sys
@@ -12,29 +12,30 @@ from edge.appliance.update.slots import PACKAGED, Slots, order
 from edge.errors import SenyumError
 
 
-def configure(versions: Slots) -> str:
-    """Put the newer one in force; returns a sentence of it, empty where there was no update."""
-    update = versions.current
-    if update == versions.packaged:
+def configure(slots: Slots) -> str:
+    """Activate the newer version; return a sentence, empty without an installed update."""
+    update = slots.current
+    if update == slots.packaged:
         return ""
-    ours, theirs = versions.version_of(versions.packaged), versions.version_of(update)
+    ours, theirs = slots.version_of(slots.packaged), slots.version_of(update)
     if (update / "bin/python3").exists() and (order(theirs) or ()) > (order(ours) or ()):
         return (
-            f"version {theirs}, brought by senyum update, is newer than the package's {ours} and "
-            f"stays; for the package's: rm {versions.root}/current && systemctl restart senyum"
+            f"version {theirs}, installed by senyum update, is newer than the package ({ours}) and "
+            f"stays active; to activate the package: rm {slots.root}/current && "
+            "systemctl restart senyum"
         )
-    versions.retire()
-    return f"version {ours} of the package takes the place of {theirs}, brought by senyum update"
+    slots.activate_packaged()
+    return f"version {ours} of the package replaces {theirs}, installed by senyum update"
 
 
 def main() -> None:
-    """Settle it on this machine."""
+    """Activate the newer version on this machine."""
     try:
-        said = configure(Slots(packaged=PACKAGED))
+        sentence = configure(Slots(packaged=PACKAGED))
     except (SenyumError, OSError) as error:
         sys.exit(f"senyum-edge: {error}")
-    if said:
-        sys.stdout.write(f"senyum-edge: {said}\n")
+    if sentence:
+        sys.stdout.write(f"senyum-edge: {sentence}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a version must be able to do on this unit before it is put in force."""
+"""Tests whether a version works on this unit, before `senyum update` activates it."""
 
 import contextlib
 import logging
@@ -25,26 +25,26 @@ FRAME_S = 5.0
 BROKER_S = 3.0
 
 
-def examine(config: Path | None) -> None:
-    """Read the settings, judge one frame, open the outbox. Raises SenyumError: what fails.
+def run_tests(config: Path | None) -> None:
+    """Read the settings, process one frame, open the outbox. Raises SenyumError.
 
-    Nothing is changed. A broker that is away is only told: outages are what the outbox is for.
+    Changes nothing. An unreachable broker is only logged, because the outbox covers outages.
     """
     settings = load_settings(config)
-    for name, part in PARTS.items():
+    for name, test in TESTS.items():
         log.info("%s …", name)
-        part(settings)
+        test(settings)
 
 
-def _agrees(settings: Settings) -> None:
-    """Every network answers here as it did where it was made."""
+def _test_models(settings: Settings) -> None:
+    """Check that every model gives its reference outputs."""
     for name, same in differences(Models(settings.inference.models)).items():
         if same is False:
-            raise ModelError(f"network {name} does not answer here as where it was made")
+            raise ModelError(f"model {name} does not give its reference outputs on this machine")
 
 
-def _judges(settings: Settings) -> None:
-    """One camera frame goes through every network."""
+def _test_camera(settings: Settings) -> None:
+    """Process one camera frame with every model."""
     key = read_key(settings.roster.key, "roster key")
     embedder = Models(settings.inference.models).spec("identity").sha256
     gallery = load(settings.roster.file, key, embedder)
@@ -57,36 +57,36 @@ def _judges(settings: Settings) -> None:
                 pipeline.process(camera.read(1.0))
             except CameraStalled:
                 if time.monotonic() > deadline:
-                    raise CameraError(f"the camera gave no frame in {FRAME_S:.0f} s") from None
+                    raise CameraError(f"the camera delivered no frame in {FRAME_S:.0f} s") from None
             else:
                 return
     finally:
         camera.close()
 
 
-def _signs(settings: Settings) -> None:
+def _test_signing_key(settings: Settings) -> None:
     if settings.outbox.signing_key.exists():
         SigningKey.load_or_create(settings.outbox.signing_key, settings.outbox.signing_algorithm)
 
 
-def _keeps(settings: Settings) -> None:
+def _test_outbox(settings: Settings) -> None:
     if settings.outbox.file.exists():
         with run_as(Owner.owner_of(settings.outbox.file)):
             check_integrity(settings.outbox.file, None)
 
 
-def _reaches(settings: Settings) -> None:
+def _test_broker(settings: Settings) -> None:
     for broker in settings.broker.in_order:
         with contextlib.suppress(OSError):
             socket.create_connection((broker.host, broker.port), BROKER_S).close()
             return
-    log.warning("no broker is reached now; events would wait")
+    log.warning("no broker is reachable now; events would wait")
 
 
-PARTS: dict[str, Callable[[Settings], None]] = {
-    "networks": _agrees,
-    "camera, networks and roster": _judges,
-    "signing key": _signs,
-    "outbox": _keeps,
-    "broker": _reaches,
+TESTS: dict[str, Callable[[Settings], None]] = {
+    "models": _test_models,
+    "camera, models and roster": _test_camera,
+    "signing key": _test_signing_key,
+    "outbox": _test_outbox,
+    "broker": _test_broker,
 }

@@ -1,7 +1,7 @@
-"""Has a version examine this unit, confined as the daemon will be.
+"""Runs the self-test of a version on this unit, confined like the daemon.
 
-A unit of its own for the service manager, made of the daemon's with all that was added to it, so
-that the test has the daemon's user, credentials, devices and limits, and none of root's powers.
+It runs as a systemd unit derived from the daemon's with its drop-ins, so that the test has the
+daemon's user, credentials, devices and limits, and no privileges of root.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ from edge.errors import UpdateError
 
 NAME = "senyum-self-test.service"
 RUN = Path("/run")
-SECONDS = 120  # for camera and networks
-_OTHERWISE = """
+SECONDS = 120  # for camera and models
+_OVERRIDES = """
 [Service]
 Type=oneshot
 ExecStart=
@@ -23,25 +23,23 @@ ExecStopPost=
 Restart=no
 WatchdogSec=0
 TimeoutStartSec={seconds}
-StandardOutput=truncate:{told}
+StandardOutput=truncate:{log}
 StandardError=inherit
 """
 
 
-def of_the_daemon(daemon: str, environment: Path, told: Path) -> str:
-    """Return the test's unit, from what `systemctl cat` says of the daemon's."""
-    return daemon + _OTHERWISE.format(
-        python=environment / "bin/python3", seconds=SECONDS, told=told
-    )
+def unit_text(daemon: str, environment: Path, log: Path) -> str:
+    """Return the unit file of the self-test; `daemon` is the output of `systemctl cat`."""
+    return daemon + _OVERRIDES.format(python=environment / "bin/python3", seconds=SECONDS, log=log)
 
 
 def run_self_test(environment: Path) -> str | None:
-    """Have a version examine this unit; returns what it finds wrong. Raises UpdateError."""
-    unit, told = RUN / "systemd/system" / NAME, RUN / "senyum-self-test.log"
-    told.unlink(missing_ok=True)
+    """Run the self-test of a version; return why it failed, or None. Raises UpdateError."""
+    unit, log = RUN / "systemd/system" / NAME, RUN / "senyum-self-test.log"
+    log.unlink(missing_ok=True)
     try:
         unit.parent.mkdir(parents=True, exist_ok=True)
-        unit.write_text(of_the_daemon(systemctl("cat", UNIT), environment, told), encoding="utf-8")
+        unit.write_text(unit_text(systemctl("cat", UNIT), environment, log), encoding="utf-8")
         systemctl("daemon-reload")
         done = subprocess.run(
             ["systemctl", "start", NAME],
@@ -60,5 +58,5 @@ def run_self_test(environment: Path) -> str | None:
             systemctl("daemon-reload")
     if done.returncode == 0:
         return None
-    said = told.read_text(encoding="utf-8", errors="replace").strip() if told.exists() else ""
-    return said.splitlines()[-1] if said else done.stderr.strip().splitlines()[0]
+    output = log.read_text(encoding="utf-8", errors="replace").strip() if log.exists() else ""
+    return output.splitlines()[-1] if output else done.stderr.strip().splitlines()[0]

@@ -1,4 +1,4 @@
-"""The unit's service, as the update sees it: stop, start, and how it is."""
+"""Stops and starts the unit's systemd service, and reads its status."""
 
 import subprocess
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Protocol
 from edge.errors import UpdateError
 
 UNIT = "senyum.service"
-CLOCK = "senyum-clock.service"  # runs from the version in force too
+CLOCK = "senyum-clock.service"  # also runs from the active version
 WATCH = "senyum-update.service"
 RETURN = "senyum-update-return"
 _RETURN_S = 600
@@ -16,11 +16,11 @@ _SECONDS = 90  # a start may wait for the camera, a stop for the last event
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """How the service is."""
+    """The status of the service, as systemd shows it."""
 
-    active: bool  # it says that it is ready
-    restarts: int  # by the manager, since somebody started it
-    sentence: str  # its own
+    active: bool  # ready
+    restarts: int  # by systemd, since it was last started by hand
+    sentence: str  # its STATUS=
 
     @property
     def out_of_order(self) -> bool:
@@ -28,25 +28,25 @@ class ServiceStatus:
 
 
 class Service(Protocol):
-    """What the update does with the service. Raises UpdateError."""
+    """The service that an update stops and starts. Methods raise UpdateError."""
 
     def stop(self) -> None: ...
     def start(self) -> None:
-        """Start it, and the watch over it; returns when it is ready or has failed."""
+        """Start the service; return when it is ready or has failed."""
         ...
 
-    def standing(self) -> ServiceStatus: ...
+    def status(self) -> ServiceStatus: ...
 
 
 class Systemd:
-    """The service under systemd."""
+    """The service as a systemd unit."""
 
     def __init__(self, unit: str = UNIT) -> None:
         self._unit = unit
 
     def stop(self) -> None:
-        # Should this program be killed before `start`, nobody else would start the service.
-        self._disarm()
+        # A timer starts the service if this program is killed before `start`.
+        self._cancel_timer()
         _run(
             *("systemd-run", "--quiet", f"--unit={RETURN}", f"--on-active={_RETURN_S}"),
             *("systemctl", "start", "--no-block", self._unit, WATCH),
@@ -57,28 +57,28 @@ class Systemd:
     def start(self) -> None:
         systemctl("try-restart", "--no-block", CLOCK, must=False)
         systemctl("reset-failed", self._unit, must=False)
-        systemctl("start", self._unit, must=False)  # whether it stays is for the watch to see
-        self._disarm()
+        systemctl("start", self._unit, must=False)  # the watch checks whether it stays active
+        self._cancel_timer()
 
-    def _disarm(self) -> None:
+    def _cancel_timer(self) -> None:
         systemctl("stop", f"{RETURN}.timer", must=False)
 
-    def standing(self) -> ServiceStatus:
+    def status(self) -> ServiceStatus:
         names = "ActiveState,NRestarts,StatusText"
-        told = dict(
+        properties = dict(
             line.split("=", 1)
             for line in systemctl("show", self._unit, f"--property={names}").splitlines()
             if "=" in line
         )
         return ServiceStatus(
-            active=told.get("ActiveState") == "active",
-            restarts=int(told.get("NRestarts") or 0),
-            sentence=told.get("StatusText", ""),
+            active=properties.get("ActiveState") == "active",
+            restarts=int(properties.get("NRestarts") or 0),
+            sentence=properties.get("StatusText", ""),
         )
 
 
 def systemctl(*words: str, must: bool = True) -> str:
-    """Return what systemctl says; raises UpdateError where it `must` succeed, or hangs."""
+    """Return the output of systemctl. Raises UpdateError if it hangs, or `must` and fails."""
     return _run("systemctl", *words, must=must)
 
 

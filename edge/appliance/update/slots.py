@@ -1,11 +1,11 @@
-"""The versions on this unit, side by side, and which of them is in force.
+"""The installed versions, and which of them is active.
 
-    current        -> the environment in force: one of versions/, or the package's own
-    keeper         -> the one that was in force before, which watches over the present one
-    pending.json   while a switch is on trial: from, to, since when, in how many boots
-    versions/V/    an environment, whole and durable as soon as it has this name
+    current        -> the active environment: one of versions/, or the package's
+    keeper         -> the previous environment, which watches the active one
+    pending.json   while an update is watched: fallback, candidate, boots
+    versions/V/    an environment, complete and durable as soon as it has this name
 
-Every change is one rename, so a power cut at any moment leaves either the old or the new.
+Every change is one rename, so a power cut at any moment leaves either the old or the new state.
 """
 
 import json
@@ -23,34 +23,34 @@ from edge.errors import UpdateError
 from edge.system.files import replace_file, sync_folder
 
 ROOT = Path("/var/lib/senyum-releases")
-UNKNOWN_VERSION = "-"  # the version of an environment that does not say it
-PACKAGED = Path("/usr/lib/senyum")  # what the Debian package brought
+UNKNOWN_VERSION = "-"  # of an environment without a readable release.json
+PACKAGED = Path("/usr/lib/senyum")  # the environment of the Debian package
 _PARTIAL = ".partial-"
-_ROOM = 1.6  # of the release's size, with its bytecode
+_ROOM = 1.6  # of the unpacked size, including bytecode
 
 
 def order(version: str) -> tuple[int, ...] | None:
-    """Return what versions are compared by, their three numbers; None for what is no version."""
+    """Return a version's three numbers, for comparison; None if it is not a version."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", version, re.ASCII)
     return tuple(int(part) for part in found.groups()) if found else None
 
 
 @dataclass(frozen=True, slots=True)
 class PendingUpdate:
-    """A switch that is not yet for good."""
+    """An activated update that is not committed yet."""
 
-    before: str  # environments, as `current` names them
-    after: str
-    ailing: bool = False  # whether the unit was out of order already
-    watch_s: float | None = None  # how long to watch, where it was asked for
-    boots: tuple[str, ...] = ()  # boot ids seen since
+    fallback: str  # environment, as `current` names it
+    candidate: str
+    was_out_of_order: bool = False  # before the update
+    watch_s: float | None = None  # duration of the watch; None: the default
+    boots: tuple[str, ...] = ()  # boot ids since the activation
 
-    def seen(self, boot: str) -> "PendingUpdate":
+    def with_boot(self, boot: str) -> "PendingUpdate":
         return self if boot in self.boots else replace(self, boots=(*self.boots, boot))
 
 
 class Slots:
-    """The folder of versions. One process at a time changes it: `updater` locks."""
+    """The folder of versions. One process at a time changes it: `Updater` locks it."""
 
     def __init__(
         self, root: Path = ROOT, packaged: Path = PACKAGED, *, spare_bytes: int = SPARE_BYTES
@@ -61,38 +61,38 @@ class Slots:
 
     @property
     def current(self) -> Path:
-        """The environment in force."""
+        """The active environment."""
         link = self.root / "current"
         return link.readlink() if link.is_symlink() else self.packaged
 
     def version_of(self, environment: Path) -> str:
-        """Return what an environment calls itself, or `UNSAID`."""
+        """Return the version of an environment, or UNKNOWN_VERSION."""
         try:
             return str(json.loads((environment / MANIFEST).read_text(encoding="utf-8"))["version"])
         except (OSError, ValueError, KeyError, TypeError):
             return UNKNOWN_VERSION
 
-    def place(self, version: str) -> Path:
-        """Return where a version's environment lies, or would."""
+    def path_of(self, version: str) -> Path:
+        """Return the folder of a version's environment; it may not exist."""
         return self.root / "versions" / version
 
     def install(self, release: Release) -> Path:
-        """Unpack a release under its version; returns its environment. Raises UpdateError."""
-        place = self.place(release.manifest.version)
+        """Unpack a release and return its environment. Raises UpdateError."""
+        place = self.path_of(release.manifest.version)
         if place.exists():
             if place == self.current:
-                raise UpdateError(f"version {release.manifest.version} is in force already")
-            shutil.rmtree(place)  # a trial that failed, or an earlier one: unpacked anew
+                raise UpdateError(f"version {release.manifest.version} is active already")
+            shutil.rmtree(place)  # of a failed or earlier update
         versions = place.parent
         versions.mkdir(parents=True, exist_ok=True)
-        for left in versions.glob(_PARTIAL + "*"):  # of an installation that the power ended
+        for left in versions.glob(_PARTIAL + "*"):  # left by an interrupted installation
             shutil.rmtree(left)
         needed = int(release.manifest.unpacked * _ROOM) + self._spare_bytes
         free = shutil.disk_usage(versions).free
         if free < needed:
             raise UpdateError(
-                f"{versions}: {needed // 2**20} MiB are needed and {free // 2**20} are free; "
-                "make room"
+                f"{versions}: needs {needed // 2**20} MiB, {free // 2**20} MiB are free; "
+                "free disk space"
             )
         partial = versions / (_PARTIAL + release.manifest.version)
         try:
@@ -100,7 +100,7 @@ class Slots:
             release.unpack(partial)
             _compile(partial, place)
             for folder in (partial, versions, self.root):
-                folder.chmod(0o755)  # the daemon's user reads it, whatever root's umask is
+                folder.chmod(0o755)  # readable by the daemon's user, whatever root's umask is
             partial.rename(place)
         except OSError as error:
             raise UpdateError(f"{versions}: cannot be written: {error.strerror}") from error
@@ -109,28 +109,28 @@ class Slots:
         sync_folder(versions)
         return place
 
-    def switch(self, environment: Path) -> None:
-        """Put an environment in force."""
+    def activate(self, environment: Path) -> None:
+        """Make an environment the active one."""
         self._link("current", environment)
 
-    def begin(
-        self, environment: Path, *, ailing: bool = False, watch_s: float | None = None
+    def activate_pending(
+        self, environment: Path, *, was_out_of_order: bool = False, watch_s: float | None = None
     ) -> PendingUpdate:
-        """Put an environment in force on trial, watched over by the one before it."""
-        trial = PendingUpdate(str(self.current), str(environment), ailing, watch_s)
+        """Activate an environment as pending; the previous one watches it."""
+        pending = PendingUpdate(str(self.current), str(environment), was_out_of_order, watch_s)
         self._link("keeper", self.current)
-        self.note(trial)
-        self.switch(environment)
-        return trial
+        self.save_pending(pending)
+        self.activate(environment)
+        return pending
 
-    def trial(self) -> PendingUpdate | None:
-        """Return the trial that is under way, if any."""
+    def pending(self) -> PendingUpdate | None:
+        """Return the pending update, if any. Raises UpdateError."""
         try:
             found = json.loads((self.root / "pending.json").read_text(encoding="utf-8"))
             return PendingUpdate(
-                found["before"],
-                found["after"],
-                bool(found["ailing"]),
+                found["fallback"],
+                found["candidate"],
+                bool(found["was_out_of_order"]),
                 found.get("watch_s"),
                 tuple(found["boots"]),
             )
@@ -139,32 +139,32 @@ class Slots:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UpdateError(f"{self.root / 'pending.json'}: cannot be read ({error})") from None
 
-    def note(self, trial: PendingUpdate) -> None:
-        """Keep what is known of the trial, durably."""
-        content = json.dumps(asdict(trial)).encode()
+    def save_pending(self, pending: PendingUpdate) -> None:
+        """Save the pending update durably."""
+        content = json.dumps(asdict(pending)).encode()
         replace_file(self.root / "pending.json", content, mode=0o644)
 
-    def end(self) -> None:
-        """End the trial; what `current` names is in force for good."""
+    def commit(self) -> None:
+        """Commit the active environment: no update is pending any more."""
         (self.root / "pending.json").unlink(missing_ok=True)
         sync_folder(self.root)
 
-    def retire(self) -> None:
-        """Put the packaged environment in force for good, and end a trial."""
+    def activate_packaged(self) -> None:
+        """Activate the package's environment and commit it."""
         (self.root / "current").unlink(missing_ok=True)
-        self.end()
+        self.commit()
 
-    def discard(self, environment: Path) -> None:
-        """Remove an environment that is not in force."""
+    def remove(self, environment: Path) -> None:
+        """Remove an environment that is not active."""
         if environment != self.current and environment.parent == self.root / "versions":
             shutil.rmtree(environment, ignore_errors=True)
 
     def prune(self, keep: Sequence[Path]) -> None:
-        """Remove the environments of versions beside `keep` and the one in force."""
+        """Remove all environments except `keep` and the active one."""
         versions = self.root / "versions"
         for environment in versions.iterdir() if versions.exists() else ():
             if environment not in keep:
-                self.discard(environment)
+                self.remove(environment)
 
     def _link(self, name: str, to: Path) -> None:
         draft = self.root / f"{name}.new"
@@ -175,10 +175,9 @@ class Slots:
 
 
 def _compile(environment: Path, place: Path) -> None:
-    """Make the bytecode, durably: the daemon's user may not, and a start takes a third of the time.
+    """Compile the bytecode durably; the daemon's user cannot, and a start then takes a third.
 
-    By this version's own Python, which runs nothing of what it compiles. What cannot be compiled
-    is for the self-test to see.
+    This version's Python compiles it and runs none of it. Errors show up in the self-test.
     """
     command = [sys.executable, "-I", "-m", "compileall", "-q", "-j", "0"]
     command += ["-s", str(environment), "-p", str(place), str(environment)]

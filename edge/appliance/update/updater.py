@@ -1,11 +1,11 @@
-"""Updates a unit: unpack beside, test, switch, watch, and go back where it fails.
+"""Updates a unit: install next to the current version, test, activate, watch, roll back on failure.
 
-    verify ─▶ unpack ─▶ self-test ─▶ pending.json ─▶ switch ─▶ watch ten minutes ─▶ for good
+    verify ─▶ install ─▶ self-test ─▶ pending.json ─▶ activate ─▶ watch ten minutes ─▶ commit
                            │ fails                                 │ fails, or dies
                            ▼                                       ▼
-                    nothing changed                          switch back, start
+                    nothing changed                          roll back, start
 
-Whatever the new version may break, it is the version before it that watches (`keeper`).
+The previous version watches (`keeper`), so that the new version cannot break the roll-back.
 """
 
 import logging
@@ -30,40 +30,40 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WatchPolicy:
-    """Seconds and counts of the watch."""
+    """When a watched version is rolled back."""
 
     watch_s: float = 600.0
-    settle_s: float = 60.0  # for the first time that the service is ready
-    look_s: float = 2.0
-    restarts: int = 2  # so many are borne
-    boots: int = 3  # so many boots on trial are borne
+    ready_timeout_s: float = 60.0  # that the service may be down, at the start or later
+    poll_s: float = 2.0
+    max_restarts: int = 2
+    max_boots: int = 3  # while the update is pending
 
-    def shortened(self, watch_s: float | None) -> "WatchPolicy":
-        """Return the patience of a watch that was asked to be so long."""
+    def with_duration(self, watch_s: float | None) -> "WatchPolicy":
+        """Return the policy for a watch of `watch_s` seconds; None: the default."""
         if watch_s is None:
             return self
-        return replace(self, watch_s=watch_s, settle_s=min(self.settle_s, watch_s))
+        return replace(self, watch_s=watch_s, ready_timeout_s=min(self.ready_timeout_s, watch_s))
 
 
-SelfTest = Callable[[Path], str | None]  # an environment -> why it cannot be put in force
+SelfTest = Callable[[Path], str | None]  # environment -> why it cannot be activated, or None
 
 
 class Updater:
-    """Everything that `senyum update` does. Needs root, and the service manager."""
+    """Implements `senyum update`. Needs root and systemd."""
 
     def __init__(
         self,
-        versions: Slots,
+        slots: Slots,
         service: Service,
         *,
         test: SelfTest = run_self_test,
-        patience: WatchPolicy | None = None,
+        policy: WatchPolicy | None = None,
         boot: Callable[[], str] = boot_id,
     ) -> None:
-        self._versions = versions
+        self._slots = slots
         self._service = service
         self._test = test
-        self._patience = patience or WatchPolicy()
+        self._policy = policy or WatchPolicy()
         self._boot = boot
 
     def update(
@@ -74,129 +74,140 @@ class Updater:
         older: bool = False,
         watch_s: float | None = None,
     ) -> PendingUpdate:
-        """Install a release and put it in force on trial; `watch` has the last word.
+        """Install a release and activate it as pending; `watch` then commits it or rolls back.
 
-        `older` allows one that is not newer than the present, `watch_s` is another patience than
-        the usual one, in seconds. Raises UpdateRefused where nothing was changed, and UpdateError.
+        `older` accepts a release that is not newer than the current version; `watch_s` is the
+        duration of the watch in seconds. Raises UpdateRefused if nothing was changed, and
+        UpdateError.
         """
-        with self._alone():
-            if self._versions.trial() is not None:
-                raise UpdateError("an update is on trial; wait until it is over")
+        with self._lock():
+            if self._slots.pending() is not None:
+                raise UpdateError("an update is being watched; wait until the watch ends")
             release.require(machine)
             self._require_newer(release, older=older)
-            environment = self._versions.install(release)
-            ailing = self._service.standing().out_of_order
+            environment = self._slots.install(release)
+            was_out_of_order = self._service.status().out_of_order
             # The camera and the outbox belong to one process at a time.
             try:
                 self._service.stop()
-                ailing |= self._try(environment, release.manifest.version)
-                return self._versions.begin(environment, ailing=ailing, watch_s=watch_s)
+                was_out_of_order |= self._self_test(environment, release.manifest.version)
+                return self._slots.activate_pending(
+                    environment, was_out_of_order=was_out_of_order, watch_s=watch_s
+                )
             finally:
                 self._service.start()
 
     def watch(self) -> bool:
-        """See a trial to its end; returns whether the new version stays. True without a trial."""
-        with self._alone():
-            trial = self._versions.trial()
-            if trial is None:
+        """Watch a pending update to its end; return False if it was rolled back."""
+        with self._lock():
+            pending = self._slots.pending()
+            if pending is None:
                 return True
-            if str(self._versions.current) != trial.after:  # cut before the switch, or back already
-                self._versions.end()
+            if (
+                str(self._slots.current) != pending.candidate
+            ):  # power lost before activation, or rolled back
+                self._slots.commit()
                 return True
-            trial = trial.seen(self._boot())
-            self._versions.note(trial)
-            why = self._failure(trial)
+            pending = pending.with_boot(self._boot())
+            self._slots.save_pending(pending)
+            why = self._failure(pending)
             if why is None:
-                self._versions.end()
-                self._versions.prune([Path(trial.before), Path(trial.after)])
-                log.info("version %s is in force", self._version(trial.after))
+                self._slots.commit()
+                self._slots.prune([Path(pending.fallback), Path(pending.candidate)])
+                log.info("version %s is active", self._version(pending.candidate))
                 return True
             log.error(
-                "version %s is taken back: %s; version %s goes on",
-                self._version(trial.after),
+                "version %s is rolled back: %s; version %s is active",
+                self._version(pending.candidate),
                 why,
-                self._version(trial.before),
+                self._version(pending.fallback),
             )
-            self._go_back(trial)
+            self._roll_back(pending)
             return False
 
-    def _try(self, environment: Path, version: str) -> bool:
-        """Test a version; returns whether what fails fails in the present one too.
+    def _self_test(self, environment: Path, version: str) -> bool:
+        """Test a version; return whether it fails, but the current version fails too.
 
         A unit with a broken camera must still be updated. Raises UpdateRefused.
         """
         why = self._test(environment)
         if why is None:
             return False
-        if self._test(self._versions.current) is not None:
-            log.warning("version %s: %s; so does the present one", version, why)
+        if self._test(self._slots.current) is not None:
+            log.warning("version %s: %s; the current version fails too", version, why)
             return True
-        self._versions.discard(environment)
-        raise UpdateRefused(f"version {version} does not work here: {why}; the present one goes on")
+        self._slots.remove(environment)
+        raise UpdateRefused(
+            f"version {version} does not work here: {why}; the current version stays active"
+        )
 
-    def _failure(self, trial: PendingUpdate) -> str | None:
-        """Watch until the time is over; returns why the new version cannot stay."""
-        patience = self._patience.shortened(trial.watch_s)
-        if len(trial.boots) > patience.boots:
-            return f"the machine started {len(trial.boots)} times"
+    def _failure(self, pending: PendingUpdate) -> str | None:
+        """Watch for the configured time; return why the new version cannot be committed."""
+        policy = self._policy.with_duration(pending.watch_s)
+        if len(pending.boots) > policy.max_boots:
+            return f"the machine booted {len(pending.boots)} times"
         began = up_at = time.monotonic()
         was_up = False
         first_restarts: int | None = None
         while True:
             now = time.monotonic()
-            standing = self._looked()
-            if first_restarts is None and standing is not None:
-                first_restarts = standing.restarts
-            if standing is not None and standing.active:
+            status = self._query_status()
+            if first_restarts is None and status is not None:
+                first_restarts = status.restarts
+            if status is not None and status.active:
                 was_up, up_at = True, now
-            elif now - up_at > patience.settle_s:
-                return "it is down" if was_up else "it did not become ready"
-            if standing is not None and first_restarts is not None:
-                if (again := standing.restarts - first_restarts) > patience.restarts:
-                    return f"it was started again {pluralize(again, 'time')}"
-                if now - began >= patience.watch_s and standing.active:
-                    return standing.sentence if standing.out_of_order and not trial.ailing else None
-            time.sleep(patience.look_s)
+            elif now - up_at > policy.ready_timeout_s:
+                return "it stopped" if was_up else "it did not become ready"
+            if status is not None and first_restarts is not None:
+                if (again := status.restarts - first_restarts) > policy.max_restarts:
+                    return f"it was restarted {pluralize(again, 'time')}"
+                if now - began >= policy.watch_s and status.active:
+                    return (
+                        status.sentence
+                        if status.out_of_order and not pending.was_out_of_order
+                        else None
+                    )
+            time.sleep(policy.poll_s)
 
-    def _looked(self) -> ServiceStatus | None:
-        """Return how the service is; None while the manager does not answer."""
+    def _query_status(self) -> ServiceStatus | None:
+        """Return the service's status; None while systemd does not answer."""
         try:
-            return self._service.standing()
+            return self._service.status()
         except UpdateError as error:
             log.warning("%s", error)
             return None
 
-    def _go_back(self, trial: PendingUpdate) -> None:
-        # The link first: whatever happens from here on, a start is one of the old version.
-        self._versions.switch(Path(trial.before))
+    def _roll_back(self, pending: PendingUpdate) -> None:
+        # The link first: from here on, any start of the service starts the old version.
+        self._slots.activate(Path(pending.fallback))
         try:
             self._service.stop()
         except UpdateError as error:
             log.warning("%s", error)
-        self._versions.end()
+        self._slots.commit()
         self._service.start()
-        self._versions.discard(Path(trial.after))
+        self._slots.remove(Path(pending.candidate))
 
     def _require_newer(self, release: Release, *, older: bool) -> None:
-        present = self._version(str(self._versions.current))
-        here = order(present)
-        if here is not None and (order(release.manifest.version) or ()) <= here and not older:
+        current = self._version(str(self._slots.current))
+        oldest = order(current)
+        if oldest is not None and (order(release.manifest.version) or ()) <= oldest and not older:
             raise UpdateRefused(
-                f"{release.path}: version {release.manifest.version} is not newer than {present}; "
-                "add --allow-older to install it all the same"
+                f"{release.path}: version {release.manifest.version} is not newer than {current}; "
+                "add --allow-older to install it anyway"
             )
 
     def _version(self, environment: str) -> str:
-        return self._versions.version_of(Path(environment))
+        return self._slots.version_of(Path(environment))
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the folder, so that two updates never run side by side."""
-        self._versions.root.mkdir(parents=True, exist_ok=True)
+    def _lock(self) -> Iterator[None]:
+        """Lock the folder, so that two updates never run at the same time."""
+        self._slots.root.mkdir(parents=True, exist_ok=True)
         try:
-            descriptor = lock_file(self._versions.root / "lock", wait=False)
+            descriptor = lock_file(self._slots.root / "lock", wait=False)
         except BlockingIOError:
-            raise UpdateError("another update is at work; wait until it is over") from None
+            raise UpdateError("another update is running; wait until it ends") from None
         try:
             yield
         finally:

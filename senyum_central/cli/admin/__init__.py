@@ -1,10 +1,10 @@
-"""`senyum admin …`: what the people do who look after a fleet; a module an action."""
+"""`senyum admin …`: manages a fleet; one module per action."""
 
 import argparse
 import importlib
 from typing import Any
 
-# In the order of a fleet's life.
+# In the order in which a fleet needs them.
 ACTIONS: dict[str, str] = {
     "keys": "senyum_central.cli.admin.keys",
     "send": "senyum_central.cli.admin.send",
@@ -17,8 +17,8 @@ ACTIONS: dict[str, str] = {
 def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "admin",
-        help="look after a fleet: certificates, keys, commands, rosters",
-        description="What is done where units are looked after, never on a unit.",
+        help="manage a fleet: certificates, keys, commands, face rosters",
+        description="Manage a fleet, on a server or an office computer, not on a unit.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for module in ACTIONS.values():

@@ -1,4 +1,4 @@
-"""`senyum admin ca`: a small private certificate authority for the broker and who comes to it."""
+"""`senyum admin ca`: a small private CA for the broker and its clients."""
 
 import argparse
 import json
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from senyum_central.admin.certificate_index import CertificateEntry
 
 _REASONS = ("unspecified", "key-compromise", "superseded", "cessation-of-operation")
-_MOST_DAYS = 36_500
+_MAX_DAYS = 36_500
 _SOON_DAYS = 30
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "ca",
-        help="certificates: make an authority, issue, renew, revoke, list",
-        description="A small private certificate authority in a folder. Keep that folder off the "
-        "broker and off the units, and keep a copy of it.",
+        help="certificates: create a CA, issue, renew, revoke, list",
+        description="A small private certificate authority (CA) in a folder. Keep the folder "
+        "off the broker and the units, and back it up.",
     )
     steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
 
@@ -40,39 +40,45 @@ def add_parser(subparsers: Any) -> None:
         made.set_defaults(func=function)
         return made
 
-    init = step("init", "make an authority in a new folder", _init)
-    init.add_argument("--name", default="Senyum fleet", help="what its certificate says")
+    init = step("init", "create a CA in a new folder", _init)
+    init.add_argument("--name", default="Senyum fleet", help="name in its certificate")
     _days(init, "3653, ten years")
-    issue = step("issue", "certify the key of a unit or of another client", _issue)
-    issue.add_argument("name", help="ORG/SITE/UNIT of a unit; one level, such as central-1, else")
+    issue = step("issue", "issue a certificate for a unit or another client", _issue)
+    issue.add_argument(
+        "name",
+        help="unit name as ORG/SITE/UNIT, or a single-level name such as central-1 for another "
+        "client",
+    )
     _request(issue, required=True)
-    server = step("server", "certify the key of a broker", _server)
-    server.add_argument("hosts", nargs="+", metavar="HOST", help="names and addresses it is met by")
+    server = step("server", "issue a certificate for a broker", _server)
+    server.add_argument("hosts", nargs="+", metavar="HOST", help="its host names and IP addresses")
     _request(server, required=True)
-    renew = step("renew", "certify a name once more; the old certificate stays good", _renew)
+    renew = step("renew", "reissue a certificate; the old one stays valid until it expires", _renew)
     renew.add_argument("name")
     _request(renew, required=False)
     for each in (issue, server, renew):
         _days(each, "730")
-        each.add_argument("--out", type=Path, metavar="FILE", help="default: the terminal")
-    revoke = step("revoke", "refuse a certificate from now on, and make the list anew", _revoke)
-    revoke.add_argument("name", help="all certificates of a name, or one serial number")
+        each.add_argument("--out", type=Path, metavar="FILE", help="default: standard output")
+    revoke = step("revoke", "revoke a certificate and rewrite the revocation list", _revoke)
+    revoke.add_argument("name", help="a name (all its certificates) or one serial number")
     revoke.add_argument("--reason", choices=_REASONS, default="unspecified")
-    crl = step("crl", "make the revocation list anew", _crl)
+    crl = step("crl", "rewrite the revocation list", _crl)
     _days(crl, "365")
-    listing = step("list", "what was issued, and when it ends", _list, key=False)
-    listing.add_argument("--json", action="store_true", help="one JSON object a line")
-    step("access", "spell the access list out for each unit", _access, key=False)
+    listing = step("list", "list certificates and when they expire", _list, key=False)
+    listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    step("access", "print the broker's access list for each unit", _access, key=False)
     show = step("show", "print the newest certificate of a name", _show, key=False)
     show.add_argument("name")
 
 
 def _days(parser: argparse.ArgumentParser, usual: str) -> None:
-    parser.add_argument("--days", type=int, metavar="N", help=f"how long (default: {usual})")
+    parser.add_argument(
+        "--days", type=int, metavar="N", help=f"validity in days (default: {usual})"
+    )
 
 
 def _request(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    what = "what `senyum csr` made" if required else "a new request (default: the same key)"
+    what = "request made by `senyum csr`" if required else "a new request (default: the same key)"
     parser.add_argument("--csr", type=Path, required=required, metavar="FILE", help=what)
 
 
@@ -82,7 +88,7 @@ def _init(options: argparse.Namespace) -> int:
     passphrase = _passphrase(options, new=True)
     days = _checked(options, AUTHORITY_DAYS)
     CertificateAuthority.create(options.ca, options.name, passphrase, _now(), days)
-    print(f"{options.ca}: authority {options.name}; give ca.pem to the broker and to every client")
+    print(f"{options.ca}: CA {options.name} created; give ca.pem to the broker and to every client")
     return 0
 
 
@@ -93,7 +99,7 @@ def _issue(options: argparse.Namespace) -> int:
     subject = _named(Subject.client, options.name)
     days = _checked(options, CERTIFICATE_DAYS)
     entry = _open(options).issue(subject, options.csr, _now(), days, options.out)
-    return _tell(options, entry)
+    return _print(options, entry)
 
 
 def _server(options: argparse.Namespace) -> int:
@@ -103,7 +109,7 @@ def _server(options: argparse.Namespace) -> int:
     subject = _named(Subject.broker, options.hosts)
     days = _checked(options, CERTIFICATE_DAYS)
     entry = _open(options).issue(subject, options.csr, _now(), days, options.out)
-    return _tell(options, entry)
+    return _print(options, entry)
 
 
 def _renew(options: argparse.Namespace) -> int:
@@ -111,7 +117,7 @@ def _renew(options: argparse.Namespace) -> int:
 
     days = _checked(options, CERTIFICATE_DAYS)
     entry = _open(options).renew(options.name, _now(), days, options.csr, options.out)
-    return _tell(options, entry)
+    return _print(options, entry)
 
 
 def _revoke(options: argparse.Namespace) -> int:
@@ -120,7 +126,7 @@ def _revoke(options: argparse.Namespace) -> int:
     for entry in _open(options).revoke(options.name, _now(), REASONS[options.reason]):
         print(f"{entry.name}: revoked, serial {entry.serial}")
     crl = CaDirectory(options.ca).crl_file
-    print(f"{crl}: bring it to the broker and restart that, which also ends open connections")
+    print(f"{crl}: copy it to the broker and restart the broker, which also ends open connections")
     return 0
 
 
@@ -129,25 +135,25 @@ def _crl(options: argparse.Namespace) -> int:
 
     made = _open(options).publish(_now(), _checked(options, CRL_DAYS))
     crl = CaDirectory(options.ca).crl_file
-    print(f"{crl}: {len(made)} revoked; good until {made.next_update_utc:%Y-%m-%d}")
+    print(f"{crl}: {len(made)} revoked; valid until {made.next_update_utc:%Y-%m-%d}")
     return 0
 
 
 def _list(options: argparse.Namespace) -> int:
     from senyum_central.admin.ca import CaDirectory
 
-    shelf, now = CaDirectory(options.ca), _now()
-    entries = shelf.register.entries
+    directory, now = CaDirectory(options.ca), _now()
+    entries = directory.register.entries
     if options.json:
         for entry in entries:
             print(json.dumps(_described(entry, now)))
         return 0
     for entry in entries:
-        said = _described(entry, now)
-        print(f"{said['kind']:7} {entry.name:40} {said['state']:22} {entry.serial}")
+        about = _described(entry, now)
+        print(f"{about['kind']:7} {entry.name:40} {about['state']:22} {entry.serial}")
     ends = {
-        "authority": shelf.certificate.not_valid_after_utc,
-        "revocation list": shelf.revocation_list.next_update_utc or now,
+        "authority": directory.certificate.not_valid_after_utc,
+        "revocation list": directory.revocation_list.next_update_utc or now,
     }
     for what, end in ends.items():
         print(f"{what} {_when(end, now)}")
@@ -191,11 +197,11 @@ def _when(end: datetime, now: datetime) -> str:
     return f"ends in {pluralize(days, 'day')}" + (" SOON" if days < _SOON_DAYS else "")
 
 
-def _tell(options: argparse.Namespace, entry: "CertificateEntry") -> int:
+def _print(options: argparse.Namespace, entry: "CertificateEntry") -> int:
     if options.out is None:
         print(entry.pem.decode(), end="")
     else:
-        print(f"{options.out}: {entry.kind} {entry.name}, good until {entry.ends:%Y-%m-%d}")
+        print(f"{options.out}: {entry.kind} {entry.name}, valid until {entry.ends:%Y-%m-%d}")
     return 0
 
 
@@ -214,10 +220,10 @@ def _passphrase(options: argparse.Namespace, *, new: bool = False) -> bytes:
     if options.passphrase_file is not None:
         return read_secret_line(options.passphrase_file, "the passphrase").encode()
     if not sys.stdin.isatty():
-        raise CertificateError("no terminal to ask for the passphrase: name a --passphrase-file")
-    given = getpass.getpass("Passphrase of the authority's key: ")
-    if new and getpass.getpass("Once more: ") != given:
-        raise CertificateError("the two passphrases differ; nothing was made")
+        raise CertificateError("no terminal to ask for the passphrase; use --passphrase-file")
+    given = getpass.getpass("Passphrase of the CA key: ")
+    if new and getpass.getpass("Repeat it: ") != given:
+        raise CertificateError("the passphrases differ; nothing was created")
     return given.encode()
 
 
@@ -234,8 +240,8 @@ def _checked(options: argparse.Namespace, usual: int) -> int:
     from edge.errors import CertificateError
 
     days: int = usual if options.days is None else options.days
-    if not 1 <= days <= _MOST_DAYS:
-        raise CertificateError(f"--days {days}: is not 1 to {_MOST_DAYS}")
+    if not 1 <= days <= _MAX_DAYS:
+        raise CertificateError(f"--days {days}: must be 1 to {_MAX_DAYS}")
     return days
 
 

@@ -1,4 +1,4 @@
-"""`senyum admin erase`: a person out of the roster, of every unit, and the proof of it."""
+"""`senyum admin erase`: erases a person from the face roster of every unit, with receipts."""
 
 import argparse
 import sys
@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any
 
 _DESCRIPTION = """\
-Take a person out of the roster for good, and have every unit do the same. The roster here
-gets a new version with a tombstone, which replaces what the broker holds; each unit removes
-the person, and then signs that it has.
+Remove a person permanently from the face roster, here and on every unit. The roster gets
+a new version with a tombstone, which replaces the version on the broker; each unit removes
+the person and confirms it with a signed receipt.
 
-To see later who was still away: the same command again, or senyum admin roster --check.
+To see later which units have confirmed, repeat the command or use senyum admin roster --check.
 """
 _EPILOG = """\
 exit status:
-  0  every unit has signed that the person is gone
-  1  the person is gone here; some unit has not confirmed it yet, or the broker cannot be
-     reached, or holds an older roster for a unit that is not among these
-  2  nothing was changed: a file or an option is at fault
+  0  every unit has confirmed the removal
+  1  the person was removed here; a unit has not confirmed it yet, or the broker cannot be
+     reached, or holds an older roster for a unit that is not in the key set
+  2  nothing was changed: a file or an option is invalid
 """
 
 
@@ -39,12 +39,12 @@ def add_parser(actions: Any) -> None:
         metavar="FILE",
         help="file with the 18-digit person number, or - for standard input",
     )
-    who.add_argument("--person", metavar="ID", help="the opaque id, 32 hexadecimal digits")
+    who.add_argument("--person", metavar="ID", help="the person id, 32 hexadecimal digits")
     parser.add_argument(
         "--org-key", type=Path, metavar="FILE", help="organisation key, with --number-file"
     )
     parser.add_argument(
-        "--absent", action="store_true", help="even if they are in this roster no more"
+        "--absent", action="store_true", help="even if the person is not in this roster any more"
     )
     add_roster_options(parser)
     parser.set_defaults(func=run)
@@ -58,16 +58,19 @@ def run(options: argparse.Namespace) -> int:
 
     person = _person(options)
     source = open_source(options)
-    broker_settings(options)  # so that nothing is changed where the options are wrong
+    broker_settings(options)  # checks the options before anything changes
     roster = without_person(source, person, absent=options.absent)
     print(
-        f"{options.roster}: person {person} is gone since version {roster.tombstones[person]}. "
-        "Their photos, and copies of this file that were made before, are yours to delete."
+        f"{options.roster}: person {person} removed in version {roster.tombstones[person]}. "
+        "Delete their photos, and earlier copies of this file, yourself."
     )
     try:
         return bring(options, source, roster, alone=True)
     except LinkError as error:
-        print(f"senyum: {error}; the units still have them: run this again", file=sys.stderr)
+        print(
+            f"senyum: {error}; the units have not removed the person; run this again",
+            file=sys.stderr,
+        )
         return 1
 
 
@@ -81,10 +84,10 @@ def _person(options: argparse.Namespace) -> str:
 
     if options.person is not None:
         if not re.fullmatch(r"[0-9a-f]{32}", options.person):
-            raise UsageError("--person: is not 32 hexadecimal digits")
+            raise UsageError("--person: must be 32 hexadecimal digits")
         return str(options.person)
     if options.org_key is None:
-        raise UsageError("--number-file: needs --org-key, which turns the number into the id")
+        raise UsageError("--number-file: needs --org-key, which derives the person id")
     try:
         if str(options.number_file) == "-":
             text = sys.stdin.readline()
@@ -93,7 +96,7 @@ def _person(options: argparse.Namespace) -> str:
     except OSError as error:
         raise UsageError(f"{options.number_file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{options.number_file}: is not UTF-8 text; write one number") from None
+        raise UsageError(f"{options.number_file}: not UTF-8 text; write one number") from None
     try:
         number = check_number(text.strip(), datetime.now(UTC).date())
     except PeopleError as error:

@@ -1,4 +1,4 @@
-"""`senyum admin keys`: a key that units obey."""
+"""`senyum admin keys`: makes a command key and prints its public half."""
 
 import argparse
 import json
@@ -10,30 +10,37 @@ from typing import Any
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "keys",
-        help="make the key of an authority, and print what units need to obey it",
+        help="make a command key, and print its public half for the units",
         description=(
-            "Print the public half of an authority's key, with what it may order and whom, as a "
-            "JWK set for the units' authorities.json, or add it to such a file. The key is made "
-            "if there is none yet, readable by you alone. Keep it off the units and the broker."
+            "Print the public half of a command key with its roles and units, as a JWK set for the "
+            "units' authorities.json, or add it to such a file. The key is made if it does not "
+            "exist, with mode 0600. Keep it off the units and the broker."
         ),
     )
-    parser.add_argument("--authority", type=Path, required=True, metavar="FILE", help="its key")
+    parser.add_argument(
+        "--authority", type=Path, required=True, metavar="FILE", help="the command key"
+    )
     parser.add_argument(
         "--role",
         action="append",
         choices=["command", "roster"],
-        help="what it may order; may be repeated (default: command)",
+        help="what it may sign; may be repeated (default: command)",
     )
     parser.add_argument(
         "--units",
         action="append",
         required=True,
         metavar="URN",
-        help="whom: urn:senyum:ORG:SITE:UNIT, each name or *; may be repeated",
+        help="units it may address: urn:senyum:ORG:SITE:UNIT, each a name or *; may be repeated",
     )
-    parser.add_argument("--alg", choices=["Ed25519", "ES256"], default="Ed25519", help="if made")
     parser.add_argument(
-        "--until", type=_day, metavar="DATE", help="the last day that it counts, as 2027-12-31"
+        "--alg",
+        choices=["Ed25519", "ES256"],
+        default="Ed25519",
+        help="algorithm of a key that is made (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--until", type=_day, metavar="DATE", help="last day of its validity, such as 2027-12-31"
     )
     parser.add_argument("--add-to", type=Path, metavar="FILE", help="authorities.json to add it to")
     parser.set_defaults(func=run)
@@ -43,7 +50,7 @@ def _day(text: str) -> datetime:
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day such as 2027-12-31") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2027-12-31") from None
     return day.replace(hour=23, minute=59, second=59)
 
 
@@ -57,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
     if options.add_to is not None:
         Authorities.load(options.add_to)
         if not options.add_to.parent.is_dir():
-            raise SecretError(f"{options.add_to}: {options.add_to.parent} is no folder; make it")
+            raise SecretError(
+                f"{options.add_to}: folder {options.add_to.parent} does not exist; create it"
+            )
     key, keep = load_or_create(options.authority, options.alg, roles)
     try:
         entry = register(key, roles, options.units, not_after=options.until)

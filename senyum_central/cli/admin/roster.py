@@ -1,4 +1,4 @@
-"""`senyum admin roster`: the enroller's roster to the units, by the broker."""
+"""`senyum admin roster`: delivers the face roster to the units through the broker."""
 
 import argparse
 import secrets
@@ -12,42 +12,42 @@ if TYPE_CHECKING:
     from senyum_central.admin.rosters import Source, UnitStatus
 
 _DESCRIPTION = """\
-Encrypt the roster for each unit of the key set, sign it, and put it on the broker, where
-units fetch it now or when they are back. Names and person numbers stay here.
+Encrypt the face roster for each unit of the key set, sign it and publish it retained, so
+that units receive it now or when they reconnect. Names and person numbers stay here.
 
-Then wait until each unit has said, signed, that it recognises people with it.
+Then wait until each unit has confirmed, with a signed receipt, that it uses the roster.
 """
 _EPILOG = """\
 exit status:
   0  every unit has this roster
-  1  some unit has not said so yet, or has refused it; what is on the broker stays there
-  2  nothing was sent: a file or an option is at fault
+  1  a unit has not confirmed it yet, or has rejected it; the messages stay on the broker
+  2  nothing was sent: a file or an option is invalid
 """
 
 
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "roster",
-        help="bring the roster to the units",
+        help="deliver the face roster to the units",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--check", action="store_true", help="send nothing, only say which units have it"
+        "--check", action="store_true", help="send nothing; show which units have it"
     )
     parser.add_argument(
         "--at-least",
         type=int,
         metavar="VERSION",
-        help="raise the roster's version, where units had a higher one from an earlier enroller",
+        help="raise the roster's version, if units have a higher one from an earlier enrolment",
     )
     add_roster_options(parser)
     parser.set_defaults(func=run)
 
 
 def add_roster_options(parser: argparse.ArgumentParser) -> None:
-    """Add what it takes to send a roster."""
+    """Add the options for sending a roster."""
     from senyum_central.cli.broker_options import add_broker
 
     add_broker(parser)

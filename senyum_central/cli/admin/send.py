@@ -12,17 +12,15 @@ _MOST_SECONDS = 366 * 86_400.0
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "send",
-        help="send a unit a command and show its answer",
+        help="send a command to a unit and show its answer",
         description=(
-            "Sign a command with an authority's key, send it, wait for the unit's answer, verify "
-            "and show it. Ends with 0 if it was obeyed, 1 if it was refused or not answered."
+            "Sign a command with a command key, send it, wait for the unit's answer, verify and "
+            "show it. Exits with 0 if it was executed, 1 if it was refused or not answered."
         ),
     )
     parser.add_argument("command", choices=["ping", "identify", "replay", "reload", "settings"])
     add_broker(parser)
-    parser.add_argument(
-        "--authority", type=Path, required=True, metavar="FILE", help="key that the unit obeys"
-    )
+    parser.add_argument("--authority", type=Path, required=True, metavar="FILE", help="command key")
     parser.add_argument(
         "--keys", type=Path, required=True, metavar="FILE", help="JWK set of the units' keys"
     )
@@ -30,14 +28,18 @@ def add_parser(actions: Any) -> None:
         "--unit", required=True, metavar="ORG/SITE/UNIT", help="or urn:senyum:ORG:SITE:UNIT"
     )
     parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="to wait (default: 30)"
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="time to wait for the answer (default: 30)",
     )
     parser.add_argument(
         "--expires",
         type=float,
         default=3600.0,
         metavar="SECONDS",
-        help="it counts for, if the unit is away meanwhile (default: 3600)",
+        help="validity of the command, if the unit is offline (default: 3600)",
     )
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
     replay = parser.add_argument_group("replay: by number or by time")
@@ -45,12 +47,16 @@ def add_parser(actions: Any) -> None:
     replay.add_argument("--last", type=int, metavar="NUMBER")
     replay.add_argument("--begin", metavar="TIME", help="as 2026-08-01T07:00+07:00")
     replay.add_argument("--end", metavar="TIME")
-    settings = parser.add_argument_group("settings: without either, what is in force is shown")
+    settings = parser.add_argument_group("settings: without options, the current values are shown")
     settings.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="may be repeated"
     )
     settings.add_argument(
-        "--reset", action="append", default=[], metavar="NAME", help="as in the unit's own file"
+        "--reset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="restore the value of the unit's settings file",
     )
     parser.set_defaults(func=run)
 
@@ -68,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     data = _data(options)
     for given, limit in (("timeout", 3600.0), ("expires", _MOST_SECONDS)):
         if not 0 < getattr(options, given) <= limit:
-            raise UsageError(f"--{given}: is not more than 0 and at most {limit:g} seconds")
+            raise UsageError(f"--{given}: must be more than 0 and at most {limit:g} seconds")
     try:
         urn = "urn:senyum:" + options.unit.removeprefix("urn:senyum:").replace("/", ":")
         unit = UnitName.from_source(urn)
@@ -90,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _data(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the command is about; CallerError names the option that is wrong."""
+    """Return the data of the command. Raises UsageError, which names the option."""
     from pydantic import ValidationError
 
     from edge.contract.commands import DATA, CommandName
@@ -131,7 +137,7 @@ def _moment(option: str, text: str) -> str:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise UsageError(
-            f"--{option} {text}: is no time with its zone, such as 2026-08-01T07:00+07:00"
+            f"--{option} {text}: is not a time with a zone, such as 2026-08-01T07:00+07:00"
         )
     return spelt
 
@@ -143,4 +149,4 @@ def _setting(text: str) -> tuple[str, float]:
     try:
         return name, float(value)
     except ValueError:
-        raise UsageError(f"--set {text}: is not NAME=NUMBER") from None
+        raise UsageError(f"--set {text}: must be NAME=NUMBER") from None

@@ -170,7 +170,7 @@ class Updates(Rig):
             else:
                 until("it is taken back", lambda: not self.on_trial(), 240.0)
                 told = self.box.run("journalctl", "--no-pager", f"--unit={WATCH}")
-                assert f"version {version} is taken back" in told, told
+                assert f"version {version} is rolled back" in told, told
             file.unlink()
             self.goes_on(self.kept)
             left = self.box.root / "var/lib/senyum-releases/versions" / version
@@ -244,7 +244,7 @@ class Updates(Rig):
 
     def the_package_again_leaves_the_newer_version(self) -> None:
         said = self.box.sh("apt-get install --reinstall -y ./senyum-edge_*.deb")
-        assert f"version {self.kept}, brought by senyum update, is newer" in said, said
+        assert f"version {self.kept}, installed by senyum update, is newer" in said, said
         self.goes_on(self.kept)
 
     def purging_removes_the_versions_and_says_so(self) -> None:
