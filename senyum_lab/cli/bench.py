@@ -1,4 +1,4 @@
-"""`senyum bench`: how fast, how small, how much disk. Ratios are taken within one run."""
+"""`senyum bench`: measures speed, memory and disk use. Ratios are taken within one run."""
 
 import argparse
 import json
@@ -46,7 +46,8 @@ def add_parser(commands: Any) -> None:
         help="measure the unit on this machine",
         description=(
             "Measure stages, search, delivery and the running daemon (about three minutes). "
-            "Needs mosquitto, and a checkout for its photos; PostgreSQL is measured where it is."
+            "Needs mosquitto and the photos of a checkout. The parts receive and gaps need the "
+            "server: pip install 'senyum-edge[central]'."
         ),
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -97,25 +98,29 @@ def _gaps(folder: Path) -> dict[str, Any]:
     try:
         from senyum_lab.bench import gaps
     except ModuleNotFoundError as error:
-        print(f"no package {error.name} here: gaps are not measured", file=sys.stderr)
+        _skip("gaps", error)
         return {}
     return gaps.measure(folder)
 
 
+def _skip(part: str, error: ModuleNotFoundError) -> None:
+    remedy = "pip install 'senyum-edge[central]'"
+    print(f"{part} not measured: no package {error.name}; {remedy}", file=sys.stderr)
+
+
 def _receive() -> dict[str, Any]:
-    """Measure what a central server runs, where its packages are: a unit has none of them."""
+    """Measure receivers, if the server is installed; a unit does not have it."""
     try:
         from senyum_lab.bench import receive
         from senyum_lab.servers.postgres import program
     except ModuleNotFoundError as error:
-        print(
-            f"no package {error.name} here: receivers are not measured (senyum-edge[central])",
-            file=sys.stderr,
-        )
+        _skip("receive", error)
         return {}
     postgres = program("initdb") is not None
     if not postgres:
-        print("no PostgreSQL here: not measured (sudo apt install postgresql)", file=sys.stderr)
+        print(
+            "PostgreSQL not measured: not installed; sudo apt install postgresql", file=sys.stderr
+        )
     return receive.measure(postgres=postgres)
 
 

@@ -100,7 +100,7 @@ def test_a_number_file_as_an_editor_on_windows_saves_it(words: list[str], tmp_pa
     [
         (os.mkfifo, "cannot be read: it is a pipe (FIFO), not a regular file"),
         (Path.mkdir, "cannot be read: it is a folder, not a regular file"),
-        (lambda path: path.write_bytes(b"\xff"), "is not UTF-8 text"),
+        (lambda path: path.write_bytes(b"\xff"), ": not UTF-8 text"),
         (
             lambda path: path.write_text(f"{ANI.number}\n{BUDI.number}"),
             "this has 36 digits",

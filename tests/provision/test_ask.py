@@ -66,7 +66,7 @@ def test_without_a_terminal_a_file_is_wanted(
 ) -> None:
     desk = Desk(tmp_path)
     assert main(["provision", "--config", str(desk.config)]) == 2
-    assert "give --file CLAIM" in capsys.readouterr().err
+    assert "use --file CLAIM" in capsys.readouterr().err
 
 
 def test_by_a_file_and_wiped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,7 +49,7 @@ def refused(desk: Desk, content: dict[str, Any], owner: Owner = ME) -> str:
         (claim(unit=unit(org="o" * 32, site="s" * 32)), "at most 64"),
         (claim(unit=None), r"\[unit\] is missing"),
         (claim(broker=None), r"\[broker\] is missing"),
-        (claim(broker={**BROKER, "password": 5}), "broker.password: is not a text"),
+        (claim(broker={**BROKER, "password": 5}), "broker.password: is not a string"),
         (claim(broker={**BROKER, "tls": False, "ca": "x"}), "broker.ca needs broker.tls"),
         (claim(gpio={"green": 18, "red": 27, "buzzer": 18}), "a pin is used twice: green 18"),
         (claim(gpio={"green": 27}), "a pin is used twice: green 27, red 27"),
@@ -99,7 +99,7 @@ def broken(which: str, desk: Desk, tmp_path: Path) -> str:
     ("which", "said"),
     [
         ("expired", "certificate of depok/balaikota/lobby-1 expired on"),
-        ("name", "certificate names depok/balaikota/lobby-2, and the unit is"),
+        ("name", "certificate is for depok/balaikota/lobby-2, but the unit is"),
         ("authority", "issued by stranger, which is not in broker.ca (fleet)"),
         ("key", "certificate is not for this unit's key"),
     ],

@@ -1,5 +1,5 @@
-"""From a claim (who the unit is, where it hangs, where it reports) to a unit that can start.
+"""Configures a unit from a claim: its identity, location and broker.
 
-`claim` reads, `plan` holds the whole of it against the machine and changes nothing, `staging` puts
-the files in place, all or none.
+`claim` reads it, `plan` checks it against the machine and changes nothing, `atomic_apply` replaces
+all files or none.
 """

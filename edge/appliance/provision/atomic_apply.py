@@ -1,11 +1,11 @@
-"""Puts several files in place, all or none, however the power goes.
+"""Replaces several files, all or none, also if power is lost.
 
-1. Each new file is written whole beside the one it replaces, under a name of its own.
-2. A list of them is renamed to `provision.pending`: from here on they count.
-3. Each takes its place, then the list goes.
+1. Each new file is written next to the file that it replaces, under a temporary name.
+2. A list of them is renamed to `provision.pending`; this commits the change.
+3. Each file is renamed to its final name, then the list is removed.
 
-Power that goes before 2 leaves everything as it was; after it, `finish` at the next run does 3 to
-the end. Each step may be done twice.
+A power loss before 2 changes nothing; after it, `finish` completes step 3 at the next run. Each
+step can be repeated.
 """
 
 import contextlib
@@ -26,29 +26,29 @@ _MARK = ".provision"
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """One file as it is to be."""
+    """A file to write."""
 
     path: Path
     content: bytes = field(repr=False)
     mode: int
     owner: Owner
-    retire: bool = False  # what it replaces is a secret that nobody is to use again
+    retire: bool = False  # overwrite the secret that it replaces
 
 
 class AtomicApply:
-    """The files of one provisioning. Methods raise ProvisionError."""
+    """The files of one provisioning run. Methods raise ProvisionError."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` holds the list while there is one."""
+        """`folder` is the folder of the list."""
         self._list = folder / PENDING
 
     @property
     def pending(self) -> bool:
-        """Whether files wait to be put in place."""
+        """Whether a committed change is not complete yet."""
         return self._list.exists()
 
-    def put(self, files: Sequence[NewFile]) -> None:
-        """Put all in place, durably, or leave everything as it was."""
+    def apply(self, files: Sequence[NewFile]) -> None:
+        """Replace all files durably, or change nothing."""
         try:
             self._stage(files)
         except OSError as error:
@@ -60,19 +60,19 @@ class AtomicApply:
         self.finish()
 
     def finish(self) -> bool:
-        """Put in place what an earlier run had decided on; returns whether there was any."""
+        """Complete the change that an earlier run committed; return whether there was one."""
         if not self.pending:
             return False
         try:
             entries = json.loads(self._list.read_bytes())
             for entry in entries:
-                _settle(entry)
+                _replace(entry)
             self._list.unlink()
             sync_folder(self._list.parent)
         except OSError as error:
             raise ProvisionError(
-                f"{error.filename or self._list}: cannot be written: {error.strerror}; mend that, "
-                "and run senyum provision again, which goes on from here"
+                f"{error.filename or self._list}: cannot be written: {error.strerror}; correct "
+                "that and run senyum provision again, which continues from here"
             ) from None
         return True
 
@@ -101,9 +101,9 @@ class AtomicApply:
 
 
 def overwrite(path: Path) -> None:
-    """Fill a file with zeros and remove it, as far as the disk lets us; it may be gone already.
+    """Overwrite a file with zeros and remove it; a missing file is not an error.
 
-    Flash keeps copies where no program reaches them: a secret that mattered is to be changed.
+    Flash may keep copies that no program can reach, so an exposed secret must be changed.
     """
     try:
         with path.open("r+b") as file:
@@ -120,11 +120,11 @@ def _staged(path: Path) -> Path:
     return path.with_name(f".{path.name}{_MARK}")
 
 
-def _settle(entry: dict[str, Any]) -> None:
+def _replace(entry: dict[str, Any]) -> None:
     path = Path(entry["path"])
     with run_as(Owner(entry["uid"], entry["gid"])):
         staged = _staged(path)
-        if not staged.exists():  # done before the power went
+        if not staged.exists():  # done before a power loss
             return
         if entry["retire"]:
             overwrite(path)
@@ -133,7 +133,7 @@ def _settle(entry: dict[str, Any]) -> None:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    path.unlink(missing_ok=True)  # of a run that was cut short before it counted
+    path.unlink(missing_ok=True)  # left by a run that did not commit
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(file.fileno(), mode)  # whatever the umask

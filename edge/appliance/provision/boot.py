@@ -1,7 +1,7 @@
-"""Takes the claim on the boot partition, and reports files there that look like one.
+"""Applies the claim on the boot partition, and reports files there that look like one.
 
-Only a claim that was applied is wiped. Everything else stays, and is reported in
-`senyum-error.txt` beside it, in the journal and by `senyum doctor`.
+Only an applied claim is wiped. Any other file stays, and is reported in `senyum-error.txt` next to
+it, in the journal and by `senyum doctor`.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from edge.system.files import replace_file, sync_folder
 from edge.system.supplied_files import open_regular
 from edge.system.text import escaped
 
-# Of Raspberry Pi OS since Bookworm, and before.
+# On Raspberry Pi OS since Bookworm, and before.
 BOOT = (Path("/boot/firmware"), Path("/boot"))
-RECEIPT, COMPLAINT = "senyum-receipt.txt", "senyum-error.txt"
-WIPING = "provision.wiping"  # beside the settings: the claim that is being wiped
-_DOCUMENTS = (".pem", ".crt", ".cer", ".csr", ".key", ".json")  # that a claim may name
-_MOST = 3  # files named in one message
+RECEIPT, ERROR_FILE = "senyum-receipt.txt", "senyum-error.txt"
+WIPING = "provision.wiping"  # next to the settings; names the claim that is being wiped
+_DOCUMENTS = (".pem", ".crt", ".cer", ".csr", ".key", ".json")  # files that a claim may name
+_MAX_NAMED = 3  # files named in one message
 
 
 def at_boot(machine: ProvisioningTarget, folders: Sequence[Path] = BOOT) -> AppliedChanges | None:
-    """Finish what was begun, and take the claim that lies in the first folder that has one.
+    """Complete an interrupted run, then apply the claim in the first folder that has one.
 
-    The claim is wiped and a receipt, with the request for a certificate, left in its place. What
-    is wrong with a claim, or with the name of a file that looks like one, is written beside it,
-    for whoever put the card in. Returns None without a claim. Raises SenyumError.
+    Return None without a claim. The claim is wiped; a receipt and the certificate request are
+    written instead. Problems of a claim, or of a file that looks like one, are written next to it
+    for the technician. Raises SenyumError.
     """
     settings = machine.config.parent
     AtomicApply(settings).finish()
@@ -41,7 +41,7 @@ def at_boot(machine: ProvisioningTarget, folders: Sequence[Path] = BOOT) -> Appl
     folder = next((each for each in folders if os.path.lexists(each / NAME)), None)
     if folder is None:
         if found := list(lookalikes(folders)):
-            _leave(found[0].parent / COMPLAINT, f"{_rename(found)}\nNothing was changed.\n")
+            _write_note(found[0].parent / ERROR_FILE, f"{_rename(found)}\nNothing was changed.\n")
             raise ProvisionError(_rename(found))
         return None
     claim = folder / NAME
@@ -49,19 +49,19 @@ def at_boot(machine: ProvisioningTarget, folders: Sequence[Path] = BOOT) -> Appl
         documents = Documents.read(claim)
         done = provision(documents, machine)
     except SenyumError as error:
-        _leave(folder / COMPLAINT, f"{error}\nNothing was changed.\n")
+        _write_note(folder / ERROR_FILE, f"{error}\nNothing was changed.\n")
         raise
-    _leave(folder / REQUEST, done.plan.request.decode())
-    _leave(folder / RECEIPT, receipt(done))
+    _write_note(folder / REQUEST, done.plan.request.decode())
+    _write_note(folder / RECEIPT, receipt(done))
     _begin_wiping(settings / WIPING, claim)
     wipe(claim, documents)
     (settings / WIPING).unlink(missing_ok=True)
-    (folder / COMPLAINT).unlink(missing_ok=True)
+    (folder / ERROR_FILE).unlink(missing_ok=True)
     return done
 
 
 def wipe(claim: Path, documents: Documents) -> None:
-    """Overwrite a claim and remove it, if it is still the one that was read.
+    """Overwrite and remove a claim, if it is still the one that was read.
 
     Raises ProvisionError.
     """
@@ -72,23 +72,23 @@ def wipe(claim: Path, documents: Documents) -> None:
             overwrite(claim)
     except OSError as error:
         raise ProvisionError(
-            f"{claim}: cannot be wiped: {error.strerror}; remove it, for it may hold a password"
+            f"{claim}: cannot be wiped: {error.strerror}; remove it; it may contain a password"
         ) from None
     if not same:
         raise ProvisionError(
-            f"{claim}: was changed while it was applied, so it is kept; apply it again"
+            f"{claim}: was changed while it was applied, and was not wiped; apply it again"
         )
 
 
 def lookalikes(folders: Sequence[Path]) -> Iterator[Path]:
-    """Yield files that somebody probably meant to be a claim and that are not called so.
+    """Yield files that are probably meant as a claim but have another name.
 
     Such as `senyum-claim.toml.txt`, which Windows shows as `senyum-claim.toml`.
     """
     for folder in folders:
         try:
             paths = sorted(folder.iterdir())
-        except OSError:  # there is no such folder
+        except OSError:  # the folder does not exist
             continue
         for path in paths:
             if _resembles(path.name) and not _same(path, folder / NAME):
@@ -97,18 +97,18 @@ def lookalikes(folders: Sequence[Path]) -> Iterator[Path]:
 
 def unapplied(folders: Sequence[Path]) -> list[str]:
     """Return a sentence for each file that is or looks like a claim and was not applied."""
-    said = [
-        f"{folder / NAME}: was not applied; {folder / COMPLAINT} says why"
+    sentences = [
+        f"{folder / NAME}: was not applied; see {folder / ERROR_FILE}"
         for folder in folders
         if os.path.lexists(folder / NAME)
     ]
     found = list(lookalikes(folders))
-    return [*said, _rename(found)] if found else said
+    return [*sentences, _rename(found)] if found else sentences
 
 
 def _resembles(name: str) -> bool:
-    """Whether a name has the words of NAME, whatever is between, before or after them."""
-    if name == NAME or name.startswith("._"):  # macOS keeps what FAT cannot hold in `._NAME`
+    """Whether a name contains the words of NAME, with anything between, before or after them."""
+    if name == NAME or name.startswith("._"):  # macOS stores metadata in `._NAME` on FAT
         return False
     plain = unicodedata.normalize("NFKC", name).casefold()
     words = re.sub(r"[^a-z]", "", plain)
@@ -117,7 +117,7 @@ def _resembles(name: str) -> bool:
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether both names are of one file, as on FAT, which ignores case."""
+    """Whether both names are the same file, as on FAT, which ignores case."""
     try:
         return one.samefile(other)
     except OSError:
@@ -125,16 +125,16 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _rename(found: Sequence[Path]) -> str:
-    names = ", ".join(escaped(path) for path in found[:_MOST])
-    more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
+    names = ", ".join(escaped(path) for path in found[:_MAX_NAMED])
+    more = f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
     return (
-        f"{names}{more}: looks like a claim and is not read; rename it to {NAME} (Windows hides "
+        f"{names}{more}: looks like a claim but is not read; rename it to {NAME} (Windows hides "
         'endings such as .txt: turn on "File name extensions"), or remove it'
     )
 
 
 def _begin_wiping(mark: Path, claim: Path) -> None:
-    """Note which claim was applied: if the power goes, its zeros are not a damaged claim."""
+    """Record which claim is being wiped, so that zeros after a power loss are not an error."""
     try:
         replace_file(mark, os.fsencode(claim), mode=0o644)
     except OSError as error:
@@ -142,7 +142,7 @@ def _begin_wiping(mark: Path, claim: Path) -> None:
 
 
 def _finish_wiping(mark: Path) -> None:
-    """Remove the claim that was being wiped when the power went, if its wiping had begun."""
+    """Remove the claim whose wiping was interrupted by a power loss."""
     try:
         if not mark.exists():
             return
@@ -156,14 +156,14 @@ def _finish_wiping(mark: Path) -> None:
 
 
 def _zeros(path: Path) -> bool:
-    """Whether a file begins with a sector of zeros; a shorter one is nothing but zeros."""
+    """Whether the first 512 bytes of a file are zeros."""
     with open_regular(path) as file:
         begin = file.read(512)
     return bool(begin) and not any(begin)
 
 
-def _leave(path: Path, text: str) -> None:
-    """Write a note on the boot partition; one that cannot be written stops nothing."""
+def _write_note(path: Path, text: str) -> None:
+    """Write a note on the boot partition; ignore errors."""
     try:
         path.write_text(text, encoding="utf-8")
         sync_folder(path.parent)

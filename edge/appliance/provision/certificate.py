@@ -1,4 +1,4 @@
-"""Whether a request is this unit's, and whether a certificate fits it."""
+"""Checks certificate requests and certificates against this unit."""
 
 from datetime import datetime
 from itertools import pairwise
@@ -14,8 +14,8 @@ from edge.errors import CertificateError
 from edge.mqtt.credentials import UNREADABLE, name_of, named
 
 
-def asks_for(pem: bytes | None, unit: UnitName, key: ec.EllipticCurvePrivateKey) -> bool:
-    """Whether a request is already this one: of this name and this key."""
+def is_request_for(pem: bytes | None, unit: UnitName, key: ec.EllipticCurvePrivateKey) -> bool:
+    """Return whether `pem` is a request for this name and this key."""
     try:
         found = x509.load_pem_x509_csr(pem or b"")
     except ValueError:
@@ -31,37 +31,39 @@ def check_certificate(
     authorities: list[x509.Certificate],
     now: datetime,
 ) -> None:
-    """Raise CertificateError where the unit's certificate, the first of `chain`, does not fit.
+    """Raise CertificateError if the unit's certificate, the first of `chain`, is not usable.
 
-    It is held against the unit's key, its name, the time, and the authorities, where any are
-    given: one of them has to have issued it, or the last of the chain. A certificate that is not
-    valid yet passes: a unit's clock may lag until a time service has set it.
+    It is checked against the unit's key, its name and the time. If `authorities` are given, one of
+    them must have issued the last certificate of the chain. A certificate that is not valid yet
+    passes, because a unit's clock may be behind until a time service sets it.
     """
     own = chain[0]
     if _public(own.public_key()) != _public(key):
         raise CertificateError(
-            "certificate is not for this unit's key; have one issued for the request of this unit"
+            "certificate is not for this unit's key; get one for this unit's request"
         )
     wanted = common_name(unit)
     if named(own) != wanted:
-        raise CertificateError(f"certificate names {named(own)}, and the unit is {wanted}")
+        raise CertificateError(f"certificate is for {named(own)}, but the unit is {wanted}")
     for one in chain:
         _check_not_expired(one, now, f"certificate of {named(one)}")
     for issued, issuer in pairwise(chain):
         if not _issued(issued, issuer):
-            raise CertificateError(f"certificate of {named(issued)} is not from the next in file")
+            raise CertificateError(
+                f"certificate of {named(issued)} was not issued by the next one in the file"
+            )
     if authorities and not any(_issued(chain[-1], one) for one in authorities):
         known = ", ".join(map(named, authorities))
         raise CertificateError(
             f"certificate was issued by {name_of(chain[-1].issuer)}, which is not in broker.ca "
-            f"({known}); add that authority's certificate there"
+            f"({known}); add that CA's certificate there"
         )
 
 
 def _check_not_expired(one: x509.Certificate, now: datetime, what: str) -> None:
     if one.not_valid_after_utc < now:
         raise CertificateError(
-            f"{what} expired on {one.not_valid_after_utc:%Y-%m-%d}; have a new one issued"
+            f"{what} expired on {one.not_valid_after_utc:%Y-%m-%d}; get a new one"
         )
 
 

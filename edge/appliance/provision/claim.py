@@ -1,4 +1,4 @@
-"""What a unit is told about itself: a TOML file, or the answers of a technician."""
+"""A claim: the unit's identity, location and broker, from a TOML file or from answers."""
 
 import hashlib
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ Password = Annotated[SecretStr, AfterValidator(_line)]
 
 
 class ClaimedPlace(Section):
-    """Where the unit hangs; nothing here has a default, for a default would be a wrong place."""
+    """The unit's location; without defaults, because a default would be a wrong location."""
 
     latitude: float = Field(ge=-90.0, le=90.0, description="degrees, WGS 84")
     longitude: float = Field(ge=-180.0, le=180.0, description="degrees, WGS 84")
@@ -44,7 +44,7 @@ class ClaimedPlace(Section):
 
 
 class ClaimedUnit(Section):
-    """Who the unit is."""
+    """The unit's identity."""
 
     org: Name
     site: Name
@@ -54,35 +54,35 @@ class ClaimedUnit(Section):
 
 
 class ClaimedOther(Section):
-    """A broker to turn to while the first is away; authority and password are the first's."""
+    """A fallback broker; it uses the CA and the password of the first."""
 
     host: Host
-    port: int | None = Field(default=None, ge=1, le=65535, description="as of the first")
-    tls: bool | None = Field(default=None, description="as of the first")
-    protocol: Protocol | None = Field(default=None, description="as of the first")
+    port: int | None = Field(default=None, ge=1, le=65535, description="default: that of the first")
+    tls: bool | None = Field(default=None, description="default: that of the first")
+    protocol: Protocol | None = Field(default=None, description="default: that of the first")
 
 
 class ClaimedBroker(Section):
-    """Where events go."""
+    """The broker that receives the events."""
 
     host: Host
     port: int | None = Field(default=None, ge=1, le=65535, description="8883 with TLS, else 1883")
     tls: bool = True
-    ca: str | None = Field(default=None, description="PEM, or a file beside the claim")
+    ca: str | None = Field(default=None, description="PEM, or a file next to the claim")
     username: Username | None = None
-    password: Password | None = Field(default=None, description="wiped afterwards")
-    protocol: Protocol | None = Field(default=None, description="version of MQTT; default: auto")
+    password: Password | None = Field(default=None, description="wiped from the claim afterwards")
+    protocol: Protocol | None = Field(default=None, description="MQTT version; default: auto")
     others: tuple[ClaimedOther, ...] = Field(default=(), max_length=7)
 
 
 class Claim(Section):
-    """All of it. A part that is left out stays as it is on a unit that was provisioned before."""
+    """A claim. Sections that are left out stay unchanged on a unit that was provisioned before."""
 
     unit: ClaimedUnit | None = None
     broker: ClaimedBroker | None = None
-    certificate: str | None = Field(default=None, description="PEM, or a file beside the claim")
+    certificate: str | None = Field(default=None, description="PEM, or a file next to the claim")
     authorities: str | None = Field(
-        default=None, description="JWK set of who may send commands and rosters, or a file"
+        default=None, description="JWK set of the command keys, or a file next to the claim"
     )
     camera: CameraSettings | None = None
     gpio: GpioSettings | None = None
@@ -90,11 +90,11 @@ class Claim(Section):
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """A claim with the files that it names."""
+    """A claim with the content of the files that it names."""
 
     where: str  # for messages
     claim: Claim
-    remarks: tuple[str, ...] = ()  # on what is used in another spelling than written
+    remarks: tuple[str, ...] = ()  # on values that are used in another spelling
     ca: bytes | None = None
     certificate: bytes | None = None
     authorities: bytes | None = None
@@ -102,35 +102,35 @@ class Documents:
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """Read a claim file and what it names, whole. Raises SettingsError."""
+        """Read a claim file and the files that it names. Raises SettingsError."""
         try:
             raw = _bytes(file)
             content, text = parse_toml(raw)
         except ValueError as error:
             raise SettingsError(f"{file}: cannot be read as TOML in UTF-8: {error}") from None
         if not content:
-            raise SettingsError(f"{file}: is empty; write [unit] and [broker] into it")
+            raise SettingsError(f"{file}: is empty; add [unit] and [broker]")
         documents = cls.of(content, str(file), file.parent, text)
         return replace(documents, digest=hashlib.sha256(raw).hexdigest())
 
     @classmethod
     def of(cls, content: Mapping[str, Any], where: str, folder: Path, text: str = "") -> Self:
-        """Check what was read or answered; files are looked for in `folder`.
+        """Check a claim; the files that it names are in `folder`.
 
-        `text` is what it was read from, for the numbers of lines.
+        `text` is its TOML, for line numbers in messages. Raises SettingsError.
         """
         try:
             claim = Claim.model_validate(content)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            if "password" in first["loc"]:  # what it is must not reach a log
+            if "password" in first["loc"]:  # its value must not be logged
                 name = ".".join(map(str, first["loc"]))
                 line = line_of(text, first["loc"])
                 at = f"{where}: line {line}" if line else where
                 why = (
                     describe_validation_error(first)
                     if first["type"] == "value_error"
-                    else "is not a text"
+                    else "is not a string"
                 )
                 raise SettingsError(f"{at}: {name}: {why}") from None
             raise SettingsError(describe_errors(error, where, "claim", text)) from None
@@ -149,7 +149,7 @@ class Documents:
 
 
 def _document(value: str | None, opening: str, folder: Path) -> bytes | None:
-    """Return what a value holds itself, or what the file holds that it names."""
+    """Return the content of a value, or of the file that it names."""
     if value is None:
         return None
     if value.lstrip().startswith(opening):

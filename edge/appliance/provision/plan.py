@@ -1,4 +1,4 @@
-"""Holds a whole claim against the machine, and says which files would change. Changes nothing."""
+"""Checks a claim against the machine, and lists the files that change. Changes nothing."""
 
 import contextlib
 import secrets
@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edge.appliance.provision.atomic_apply import NewFile
-from edge.appliance.provision.certificate import asks_for, check_certificate
+from edge.appliance.provision.certificate import check_certificate, is_request_for
 from edge.appliance.provision.claim import Claim, Documents
 from edge.appliance.provision.current_config import (
     AUTHORITIES,
@@ -45,48 +45,48 @@ PUBLIC, PRIVATE = 0o644, 0o600
 
 @dataclass(frozen=True, slots=True)
 class ProvisioningTarget:
-    """Where this unit keeps its things, and what only the machine itself can tell."""
+    """The unit's files and the machine's properties."""
 
-    config: Path  # senyum.toml; public files lie beside it
-    root: Owner  # of those
+    config: Path  # senyum.toml; public files are in the same folder
+    root: Owner  # of those files
     owner: Owner  # of the state folder: the daemon's user
-    cameras: Callable[[], int | None] = lambda: None  # how many there are; None: cannot be told
+    cameras: Callable[[], int | None] = lambda: None  # number of cameras; None: unknown
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class ProvisioningPlan:
-    """What would be written."""
+    """The result of `prepare`."""
 
     settings: Settings
     unit: UnitName
-    moved_from: UnitName | None  # who the unit was until now, where it was somebody else
+    moved_from: UnitName | None  # the previous name, if it changes
     request: bytes  # for a certificate, PEM
-    registration: Mapping[str, Any]  # of the signing key, for the central server
-    recipient: Mapping[str, Any]  # of the key that rosters are encrypted to, for the same list
-    remarks: tuple[str, ...]  # sentences on what is used otherwise than given, or cannot serve
-    files: tuple[NewFile, ...] = field(repr=False)  # only those that differ from what is there
+    registration: Mapping[str, Any]  # of the signing key, for the server
+    recipient: Mapping[str, Any]  # of the key that rosters are encrypted to, for the server
+    remarks: tuple[str, ...]  # values that are used in another spelling, unusable certificates
+    files: tuple[NewFile, ...] = field(repr=False)  # only those that change
 
 
 def prepare(documents: Documents, machine: ProvisioningTarget) -> ProvisioningPlan:
-    """Check everything. Raises CallerError, in one line that names what is wrong."""
-    present = CurrentConfig.read(machine.config)
-    content = present.merged(documents, _state(present))
-    both = f"{documents.where} with {present.file}" if present.content else documents.where
+    """Check the claim completely. Raises UsageError with one line that names the problem."""
+    current = CurrentConfig.read(machine.config)
+    content = current.merged(documents, _state(current))
+    both = f"{documents.where} with {current.file}" if current.content else documents.where
     settings = checked(content, both)
     unit = UnitName.of(settings.unit)
     _check_camera(documents.claim, settings, machine)
     _check_state(settings, machine.owner)
-    moved_from = _moved_from(settings, present, unit, machine.owner)
+    moved_from = _moved_from(settings, current, unit, machine.owner)
     drafts = _Drafts(machine, settings.outbox.file.parent)
     tls_key = _tls_key(drafts, settings.outbox.file.parent / TLS_KEY)
-    asked = make_request(common_name(unit), tls_key)
+    request = make_request(common_name(unit), tls_key)
     remarks = _check_documents(documents, settings, unit, tls_key, machine.now())
     if documents.certificate is not None:
         pair = str(machine.config.parent / CERTIFICATE), str(drafts.state / TLS_KEY)
         settings = _with_certificate(content, pair, documents.where)
-    elif present.certificate is not None and moved_from is None and settings.broker.tls:
-        settings = _with_certificate(content, present.certificate, documents.where)
+    elif current.certificate is not None and moved_from is None and settings.broker.tls:
+        settings = _with_certificate(content, current.certificate, documents.where)
     signing_key = _signing_key(drafts, settings, renew=moved_from is not None)
     encrypting = _encryption_key(drafts, encryption_key_path(settings.outbox.signing_key))
     if drafts.read(settings.roster.key) is None:
@@ -96,20 +96,22 @@ def prepare(documents: Documents, machine: ProvisioningTarget) -> ProvisioningPl
     drafts.public(CA, documents.ca)
     drafts.public(CERTIFICATE, documents.certificate)
     drafts.public(AUTHORITIES, documents.authorities)
-    if not asks_for(drafts.read(machine.config.parent / REQUEST), unit, tls_key):
-        drafts.public(REQUEST, asked)
-    if content != present.content:
-        text, rewritten = present.updated(content)
+    if not is_request_for(drafts.read(machine.config.parent / REQUEST), unit, tls_key):
+        drafts.public(REQUEST, request)
+    if content != current.content:
+        text, rewritten = current.updated(content)
         drafts.public(machine.config.name, text.encode())
         remarks += rewritten
     public = signing_key.registration(unit), encrypting.registration(unit)
     written = respelt(content, settings.model_dump(mode="json"))
-    said = (*documents.remarks, *sorted(written), *remarks)
-    return ProvisioningPlan(settings, unit, moved_from, asked, *public, said, tuple(drafts.files))
+    remarks = (*documents.remarks, *sorted(written), *remarks)
+    return ProvisioningPlan(
+        settings, unit, moved_from, request, *public, remarks, tuple(drafts.files)
+    )
 
 
 class _Drafts:
-    """The files that would change."""
+    """Collects the files that change."""
 
     def __init__(self, machine: ProvisioningTarget, state: Path) -> None:
         self.state = state
@@ -117,17 +119,17 @@ class _Drafts:
         self._machine = machine
 
     def public(self, name: str, content: bytes | None) -> None:
-        """Have a file beside the settings hold `content`; None leaves it as it is."""
+        """Write a file next to the settings; None leaves it unchanged."""
         if content is not None:
             path = self._machine.config.parent / name
             self._add(NewFile(path, content, PUBLIC, self._machine.root))
 
     def secret(self, path: Path, content: bytes, *, retire: bool = False) -> None:
-        """Have a file hold a secret: of the daemon where it lies in its state, else of root."""
+        """Write a secret; it belongs to the daemon in the state folder, else to root."""
         self._add(NewFile(path, content, PRIVATE, self.owner(path), retire))
 
     def read(self, path: Path) -> bytes | None:
-        """Return what a file holds now; None where there is none. Raises ProvisionError."""
+        """Return the current content of a file, or None. Raises ProvisionError."""
         try:
             with run_as(self.owner(path)):
                 return path.read_bytes()
@@ -137,12 +139,12 @@ class _Drafts:
             raise ProvisionError(f"{path}: cannot be read: {error.strerror}") from None
 
     def read_secret(self, path: Path, what: str) -> bytes | None:
-        """Return a secret as it is now; None where there is none. Raises SecretError."""
+        """Return the current secret, or None. Raises SecretError."""
         with run_as(self.owner(path)):
             return read_secret(path, what) if path.exists() else None
 
     def owner(self, path: Path) -> Owner:
-        """Return whose a file is: of the daemon in its state, else of root."""
+        """Return the owner of a file: the daemon in the state folder, else root."""
         inside = path.is_relative_to(self.state)
         return self._machine.owner if inside else self._machine.root
 
@@ -151,8 +153,8 @@ class _Drafts:
             self.files.append(file)
 
 
-def _state(present: CurrentConfig) -> Path:
-    outbox = present.content.get("outbox", {}).get("file")
+def _state(current: CurrentConfig) -> Path:
+    outbox = current.content.get("outbox", {}).get("file")
     return STATE_DIR if outbox is None else Path(outbox).parent
 
 
@@ -165,14 +167,14 @@ def _with_certificate(content: Content, pair: tuple[str, str], where: str) -> Se
 
 
 def _check_camera(claim: Claim, settings: Settings, machine: ProvisioningTarget) -> None:
-    asked = claim.camera is not None and "number" in claim.camera.model_fields_set
-    if not asked or settings.camera.driver != "picamera2":
+    given = claim.camera is not None and "number" in claim.camera.model_fields_set
+    if not given or settings.camera.driver != "picamera2":
         return
     found = machine.cameras()
     if found is not None and settings.camera.number >= found:
         raise ProvisionError(
             f"camera.number is {settings.camera.number}, but {found or 'no'} camera(s) were found; "
-            "check the ribbon cable; numbers begin at 0"
+            "check the ribbon cable; numbers start at 0"
         )
 
 
@@ -180,7 +182,7 @@ def _check_state(settings: Settings, owner: Owner) -> None:
     outbox = settings.outbox
     state = outbox.file.parent
     _check_owner(state, owner, state)
-    with run_as(owner), contextlib.suppress(OutboxDamaged):  # the daemon mends it at its start
+    with run_as(owner), contextlib.suppress(OutboxDamaged):  # the daemon repairs it when it starts
         for path in (outbox.file, outbox.signing_key):
             _check_owner(path, owner, state)
         if outbox.file.exists():
@@ -193,34 +195,34 @@ def _check_owner(path: Path, owner: Owner, state: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise ProvisionError(f"{path}: cannot be looked at: {error.strerror}") from None
+        raise ProvisionError(f"{path}: cannot be read: {error.strerror}") from None
     if found.uid != owner.uid:
         raise ProvisionError(
-            f"{path}: belongs to {found.name}, and this unit runs as {owner.name}; "
+            f"{path}: belongs to {found.name}, but the daemon runs as {owner.name}; "
             f"run: chown -R {owner.name}: {state}"
         )
 
 
 def _moved_from(
-    settings: Settings, present: CurrentConfig, unit: UnitName, owner: Owner
+    settings: Settings, current: CurrentConfig, unit: UnitName, owner: Owner
 ) -> UnitName | None:
-    """Return who the unit was. Raises ProvisionError while it still has to speak as that."""
+    """Return the previous name if it changes. Raises ProvisionError while its events wait."""
     file = settings.outbox.file
     with run_as(owner):
         contents, busy = summarize(file), is_locked(file)
     signed_as = None if contents.source is None else UnitName.from_source(contents.source)
     if signed_as is not None and signed_as != unit and contents.waiting:
         raise ProvisionError(
-            f"{contents.waiting} event(s) of {signed_as.source} wait for its broker, and nobody "
-            "could send them under another name; start the unit as it was until senyum status "
-            "says that none waits, stop it, then provision it again"
+            f"{contents.waiting} event(s) of {signed_as.source} are not delivered yet and "
+            "cannot be sent under another name; run the unit with its old name until senyum status "
+            "shows none, stop it, then provision it again"
         )
-    before = present.unit or signed_as
+    before = current.unit or signed_as
     if before is None or before == unit:
         return None
     if busy:
         raise ProvisionError(
-            f"the unit is at work as {before.source}; run: systemctl stop senyum, then provision "
+            f"the unit is running as {before.source}; run: systemctl stop senyum, then provision "
             "it again"
         )
     return before
@@ -233,7 +235,7 @@ def _check_documents(
     key: ec.EllipticCurvePrivateKey,
     now: datetime,
 ) -> tuple[str, ...]:
-    """Return remarks on what is accepted and does not serve. Raises CallerError."""
+    """Return remarks on certificates that are accepted but unusable. Raises UsageError."""
     where = documents.where
     ca = settings.broker.ca
     authorities: list[x509.Certificate] = []
@@ -265,7 +267,7 @@ def _check_documents(
 
 
 def _tls_key(drafts: _Drafts, path: Path) -> ec.EllipticCurvePrivateKey:
-    """Return the key of the certificate; it has no name in it, and so outlives a move."""
+    """Return the key of the certificate; it contains no name, so a renamed unit keeps it."""
     pem = drafts.read_secret(path, "the certificate's key")
     if pem is None:
         pem = as_pem(new_key())
@@ -274,19 +276,21 @@ def _tls_key(drafts: _Drafts, path: Path) -> ec.EllipticCurvePrivateKey:
 
 
 def _signing_key(drafts: _Drafts, settings: Settings, *, renew: bool) -> SigningKey:
-    """Return the key that signs events. It speaks for one name: a moved unit gets a new one."""
+    """Return the key that signs events. It belongs to one name: a renamed unit gets a new one."""
     path, alg = settings.outbox.signing_key, settings.outbox.signing_algorithm
     with run_as(drafts.owner(path)):
         known, signed = path.exists(), sequence_log_path(path).exists()
         if (known and not renew) or (signed and not known):
-            return SigningKey.load_or_create(path, alg)  # refuses where it has signed and is gone
+            return SigningKey.load_or_create(
+                path, alg
+            )  # refuses if a key that has signed is missing
     key, content = SigningKey.generate(alg)
     drafts.secret(path, content, retire=known)
     return key
 
 
 def _encryption_key(drafts: _Drafts, path: Path) -> EncryptionKey:
-    """Return the key that rosters are encrypted to; it outlives a move."""
+    """Return the key that rosters are encrypted to; a renamed unit keeps it."""
     with run_as(drafts.owner(path)):
         if path.exists():
             return EncryptionKey.load_or_create(path)

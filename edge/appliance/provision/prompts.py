@@ -1,4 +1,4 @@
-"""Asks a technician, one question at a time; what is wrong is asked again."""
+"""Asks a technician for the values of a claim; repeats a question after an invalid answer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Answers = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """How questions reach a person. EOFError from `ask` ends the asking."""
+    """The terminal of the questions. An EOFError from `ask` ends them."""
 
     ask: Callable[[str], str]
     ask_secret: Callable[[str], str]
@@ -23,17 +23,17 @@ class Terminal:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One field of a claim. Enter takes what the unit was told before, else `default`."""
+    """One field of a claim. Enter selects the current value, else `default`."""
 
     model: type[BaseModel]
     path: tuple[str, ...]
     text: str
     default: Any = None
-    optional: bool = False  # Enter may mean: none
+    optional: bool = False  # Enter may select no value
 
     @property
     def kind(self) -> TypeAdapter[Any]:
-        """What an answer is checked by: the very field of the claim."""
+        """The type of the claim's field, which validates an answer."""
         field = self.model.model_fields[self.path[-1]]
         kind: Any = Annotated[field.annotation, field]
         return TypeAdapter(kind)
@@ -55,22 +55,22 @@ QUESTIONS = (
     Question(
         ClaimedBroker,
         ("broker", "ca"),
-        "File of its authority (Enter: the system's)",
+        "CA certificate file (Enter: the system's)",
         optional=True,
     ),
-    Question(ClaimedBroker, ("broker", "username"), "User name there (Enter: none)", optional=True),
+    Question(ClaimedBroker, ("broker", "username"), "User name (Enter: none)", optional=True),
 )
 
 
-def interview(terminal: Terminal, present: Mapping[str, Any]) -> Answers:
-    """Return the answers in the form of a claim; `present` is what the unit was told before."""
+def interview(terminal: Terminal, current: Mapping[str, Any]) -> Answers:
+    """Return the answers as a claim; `current` is the content of the settings file."""
     answers: Answers = {}
     for question in QUESTIONS:
-        answer = _ask(terminal, question, _at(present, question.path))
+        answer = _ask(terminal, question, _at(current, question.path))
         if answer is not None:
             _put(answers, question.path, answer)
     if "username" in answers["broker"]:
-        password = terminal.ask_secret("Its password (not shown; Enter: none): ")
+        password = terminal.ask_secret("Password (not shown; Enter: none): ")
         if password:
             answers["broker"]["password"] = password
     return answers
@@ -82,11 +82,13 @@ def _ask(terminal: Terminal, question: Question, known: Any) -> Any:
         default = "yes" if default else "no"
     shown = "" if default is None else f" [{default}]"
     while True:
-        said = terminal.ask(f"{question.text}{shown}: ").strip()
-        if not said and default is None and question.optional:
+        typed = terminal.ask(f"{question.text}{shown}: ").strip()
+        if not typed and default is None and question.optional:
             return None
         try:
-            answer = question.kind.validate_python(said or str(default or ""))  # not strict: "8883"
+            answer = question.kind.validate_python(
+                typed or str(default or "")
+            )  # not strict: "8883"
             return question.kind.dump_python(answer, mode="json")
         except ValidationError as error:
             terminal.say(f"  {describe_validation_error(error.errors(include_url=False)[0])}")
