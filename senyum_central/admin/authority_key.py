@@ -1,4 +1,4 @@
-"""The key of an authority, and the numbers it has given."""
+"""A command key, and the sequence numbers that it has used."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from edge.errors import CertificateError, SecretError
 from edge.system.files import lock_file, replace_file
 from edge.system.key_files import read_secret, write_secret
 
-_MOST = 2**53 - 1  # a JSON number that every language reads exactly
+_MAX_NUMBER = 2**53 - 1  # a JSON number that every language reads exactly
 
 
 def load_or_create(
@@ -56,7 +56,7 @@ def load_or_create(
 
 
 def next_number(key: Path, clock: Callable[[], float] = time.time) -> int:
-    """Return a number that no command of this key has had, nor will have; durable on return.
+    """Return a new command number of this key; it is never used again. Durable on return.
 
     The last one is kept beside the key, in `KEY.number`. Numbers follow the seconds since 1970
     where those are higher, so that one goes on upward though the file was lost. Raises SecretError.
@@ -65,7 +65,7 @@ def next_number(key: Path, clock: Callable[[], float] = time.time) -> int:
     try:
         with _locked(file):
             number = max(_last(file) + 1, int(clock()))
-            if number > _MOST:
+            if number > _MAX_NUMBER:
                 raise SecretError(f"{file}: {number} is higher than any number of a command")
             replace_file(file, b"%d\n" % number, mode=0o600)
     except OSError as error:
@@ -82,7 +82,7 @@ def _last(file: Path) -> int:
         text = ""
     if not re.fullmatch(r"[0-9]{1,20}", text):
         raise SecretError(
-            f"{file}: is no number; write the highest one that this key has given (a unit's "
+            f"{file}: not a number; write the highest one that this key has used (a unit's "
             "answer `stale` names it)"
         )
     return int(text)
@@ -90,7 +90,7 @@ def _last(file: Path) -> int:
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Keep other processes out; the kernel gives the lock back whichever way this one ends."""
+    """Lock out other processes; the kernel releases the lock when this process ends."""
     lock = lock_file(file.with_name(file.name + ".lock"), wait=True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""A small private certificate authority in a folder, for the broker and all who come to it.
+"""A small private certificate authority (CA) in a folder, for the broker and its clients.
 
     ca.pem         its certificate: what broker and clients trust
     ca.key         its key, PKCS #8, encrypted with a passphrase, mode 0600
@@ -41,7 +41,7 @@ from senyum_central.admin.certificates import (
     usable_key,
 )
 
-# The file format stretches a passphrase little (PBKDF2, 2048 rounds): its length has to do it.
+# The file format uses only 2048 rounds of PBKDF2, so the passphrase must be long.
 SHORTEST_PASSPHRASE = 16
 AUTHORITY_DAYS = 3653
 CERTIFICATE_DAYS = 730
@@ -58,7 +58,7 @@ REASONS = {reason.name.replace("_", "-"): reason for reason in _REVOCABLE}
 
 @dataclass(frozen=True, slots=True)
 class CaDirectory:
-    """The folder without its key, for which no passphrase is needed. Raises CertificateError."""
+    """The CA folder without its key; needs no passphrase. Raises CertificateError."""
 
     folder: Path
 
@@ -72,11 +72,11 @@ class CaDirectory:
         try:
             return x509.load_pem_x509_crl(self._read(_CRL))
         except ValueError:
-            raise CertificateError(f"{self.crl_file}: is damaged; make it with crl") from None
+            raise CertificateError(f"{self.crl_file}: is damaged; rewrite it with crl") from None
 
     @property
     def register(self) -> CertificateIndex:
-        self._read(_CERTIFICATE)  # says that the folder is none, where it is none
+        self._read(_CERTIFICATE)  # raises if the folder is not a CA
         return CertificateIndex.load(self.folder / _REGISTER)
 
     @property
@@ -84,12 +84,10 @@ class CaDirectory:
         return self.folder / _CRL
 
     def newest(self, name: str) -> CertificateEntry:
-        """Return the certificate of `name` that was issued last and is not revoked."""
+        """Return the newest certificate of `name` that is not revoked."""
         entries = [entry for entry in self.register.named(name) if entry.revoked is None]
         if not entries:
-            raise CertificateError(
-                f"{self.folder}: no certificate of {name} that is not revoked; see the list"
-            )
+            raise CertificateError(f"{self.folder}: no valid certificate of {name}; see list")
         return entries[-1]
 
     def _read(self, name: str) -> bytes:
@@ -97,7 +95,7 @@ class CaDirectory:
             return read_regular(self.folder / name, LARGEST)
         except FileNotFoundError:
             raise CertificateError(
-                f"{self.folder}: is no certificate authority: no {name}; make one with init"
+                f"{self.folder}: not a CA folder: {name} is missing; create a CA with init"
             ) from None
         except OSError as error:
             raise CertificateError(
@@ -106,7 +104,7 @@ class CaDirectory:
 
 
 class CertificateAuthority:
-    """The folder with its key at hand. Its methods raise CertificateError."""
+    """The CA with its key. Its methods raise CertificateError."""
 
     def __init__(self, shelf: CaDirectory, key: ec.EllipticCurvePrivateKey) -> None:
         self._shelf = shelf
@@ -117,24 +115,24 @@ class CertificateAuthority:
     def create(
         cls, folder: Path, name: str, passphrase: bytes, now: datetime, days: int = AUTHORITY_DAYS
     ) -> Self:
-        """Make an authority in a folder that does not exist or is empty."""
+        """Create a CA in a folder that does not exist or is empty."""
         if len(passphrase) < SHORTEST_PASSPHRASE:
             raise CertificateError(
-                f"the passphrase has fewer than {SHORTEST_PASSPHRASE} characters; take a longer one"
+                f"the passphrase has fewer than {SHORTEST_PASSPHRASE} characters; use a longer one"
             )
         if not 1 <= len(name) <= 64 or not name.isprintable():
-            raise CertificateError("the authority's name is not 1 to 64 printable characters")
+            raise CertificateError("the name of the CA must be 1 to 64 printable characters")
         try:
             folder.mkdir(parents=True, mode=0o700, exist_ok=True)
             taken = any(folder.iterdir())
         except OSError as error:
-            raise CertificateError(f"{folder}: cannot be made: {error.strerror}") from None
+            raise CertificateError(f"{folder}: cannot be created: {error.strerror}") from None
         if taken:
             raise CertificateError(f"{folder}: is not empty; name a folder that does not exist")
         key = new_key()
         encryption = BestAvailableEncryption(passphrase)
         certificate = make_authority(name, key, Validity.of(now, days))
-        # The certificate comes last: without it the folder is no authority, however power goes.
+        # The certificate is written last: without it, after a power loss, the folder is not a CA.
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
         create_output(folder / _KEY, private, mode=0o600)
         CertificateIndex().save(folder / _REGISTER)
@@ -145,18 +143,18 @@ class CertificateAuthority:
 
     @classmethod
     def open(cls, folder: Path, passphrase: bytes) -> Self:
-        """Read the key; also SecretError where others can read the file."""
+        """Read the key. Also raises SecretError if others can read the file."""
         shelf = CaDirectory(folder)
         authority = shelf.certificate
         path = folder / _KEY
         try:
             key = load_pem_private_key(read_secret(path, "the authority's key"), passphrase)
         except (ValueError, TypeError):
-            raise CertificateError(f"{path}: this is not its passphrase, or no key") from None
+            raise CertificateError(f"{path}: wrong passphrase, or not a key") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey) or (
             key.public_key() != authority.public_key()
         ):
-            raise CertificateError(f"{path}: is not the key of {_CERTIFICATE} beside it")
+            raise CertificateError(f"{path}: is not the key of {_CERTIFICATE} in this folder")
         return cls(shelf, key)
 
     def issue(
@@ -167,7 +165,7 @@ class CertificateAuthority:
         days: int = CERTIFICATE_DAYS,
         out: Path | None = None,
     ) -> CertificateEntry:
-        """Certify the key of a request under the subject's name; `out` gets the certificate.
+        """Issue a certificate for the key of a request, and write it to `out`.
 
         Refused where the name has a certificate that is still good: `renew` or `revoke` that.
         """
@@ -178,7 +176,7 @@ class CertificateAuthority:
             for entry in register.named(subject.name):
                 if entry.live(now):
                     raise CertificateError(
-                        f"{subject.name}: has a certificate that is good until "
+                        f"{subject.name}: has a certificate that is valid until "
                         f"{entry.ends:%Y-%m-%d}; renew it, or revoke it first"
                     )
             return self._certify(register, subject, public_key, Validity.of(now, days), out)
@@ -191,10 +189,10 @@ class CertificateAuthority:
         request: Path | None = None,
         out: Path | None = None,
     ) -> CertificateEntry:
-        """Certify a name once more, with the same key or with that of a new request.
+        """Reissue a certificate, with the same key or with that of a new request.
 
-        The old certificate stays good until it ends, so that the new one can be put in its place
-        without haste.
+        The old certificate stays valid until it expires, so that there is time to
+        install the new one.
         """
         check_absent(out)
         with locked(self._shelf.folder):
@@ -224,7 +222,7 @@ class CertificateAuthority:
             ]
             if not found:
                 raise CertificateError(
-                    f"{name_or_serial}: names no certificate that is not revoked yet; see the list"
+                    f"{name_or_serial}: no valid certificate of this name or serial; see list"
                 )
             for entry in found:
                 register.revoke(entry, now, reason)
@@ -232,7 +230,7 @@ class CertificateAuthority:
         return found
 
     def publish(self, now: datetime, days: int = CRL_DAYS) -> x509.CertificateRevocationList:
-        """Make the revocation list anew, good for so many days."""
+        """Rewrite the revocation list, valid for `days`."""
         with locked(self._shelf.folder):
             self._publish(self._shelf.register, now, days)
         return self._shelf.revocation_list
@@ -249,7 +247,7 @@ class CertificateAuthority:
             leaked = other.revoked and other.revoked.reason is x509.ReasonFlags.key_compromise
             if leaked and other.certificate.public_key() == public_key:
                 raise CertificateError(
-                    f"{subject.name}: its key is compromised, as {other.serial} was revoked for; "
+                    f"{subject.name}: its key is compromised (see revoked serial {other.serial}); "
                     "make a new key"
                 )
         try:
@@ -260,7 +258,7 @@ class CertificateAuthority:
             raise CertificateError(f"{subject.name}: {error}") from None
         entry = CertificateEntry(subject.kind, certificate)
         register.entries.append(entry)
-        # Registered before it is out: what is not in the register could not be revoked.
+        # Record it first: a certificate that is not in the index could not be revoked.
         register.save(self._shelf.folder / _REGISTER)
         if out is not None:
             create_output(out, entry.pem)
@@ -271,7 +269,7 @@ class CertificateAuthority:
         revoked = list(register.revoked())
         validity = Validity.of(now, days)
         made = make_revocation_list(revoked, register.crl, validity, self._certificate, self._key)
-        # The register first: the power may go between the two, and the list can be made again.
+        # The index first: after a power loss between the two, the list can be rewritten.
         register.save(self._shelf.folder / _REGISTER)
         replace_output(self._shelf.crl_file, made.public_bytes(Encoding.PEM))
 
@@ -284,7 +282,7 @@ def _requested(path: Path, name: str) -> PublicKey:
     except ValueError as error:
         raise CertificateError(f"{path}: {error}; make it with senyum csr") from None
     if own not in (None, name):
-        raise CertificateError(f"{path}: is the request of {str(own)[:80]!r}, not of {name}")
+        raise CertificateError(f"{path}: is a request for {str(own)[:80]!r}, not for {name}")
     return key
 
 

@@ -1,4 +1,4 @@
-"""What a certificate authority has issued and revoked: one JSON file, replaced whole each time.
+"""The certificates that a CA has issued and revoked: one JSON file, replaced atomically.
 
     {"crl": 3, "certificates": [{"kind": "unit", "pem": "-----BEGIN …", "revoked": null},
       {"kind": "unit", "pem": "…", "revoked": {"time": "2026-05-01T…Z", "reason": "superseded"}}]}
@@ -25,7 +25,7 @@ from senyum_central.admin.certificates import CertificateKind, Revocation
 
 @dataclass(frozen=True, slots=True)
 class CertificateEntry:
-    """One certificate and what became of it."""
+    """A certificate and its revocation."""
 
     kind: CertificateKind
     certificate: x509.Certificate
@@ -50,20 +50,20 @@ class CertificateEntry:
         return self.certificate.not_valid_after_utc
 
     def live(self, now: datetime) -> bool:
-        """Whether a broker would let it in."""
+        """Whether a broker accepts it."""
         return self.revoked is None and now <= self.ends
 
 
 @dataclass(slots=True)
 class CertificateIndex:
-    """All of them, in the order in which they were issued."""
+    """All certificates in the order of issue."""
 
     crl: int = 0
     entries: list[CertificateEntry] = field(default_factory=list)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read the file; CertificateError where it is missing or damaged."""
+        """Read the file. Raises CertificateError if it is missing or damaged."""
         try:
             content = json.loads(path.read_bytes())
             return cls(int(content["crl"]), [_read(entry) for entry in content["certificates"]])
@@ -71,11 +71,11 @@ class CertificateIndex:
             raise CertificateError(f"{path}: cannot be read: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise CertificateError(
-                f"{path}: is damaged; bring it back from a backup, for it says what is revoked"
+                f"{path}: is damaged; restore it from a backup; it lists revoked certificates"
             ) from None
 
     def save(self, path: Path) -> None:
-        """Replace the file; CertificateError where it cannot be written."""
+        """Replace the file. Raises CertificateError if it cannot be written."""
         content = {"crl": self.crl, "certificates": [_written(entry) for entry in self.entries]}
         replace_output(path, json.dumps(content, indent=1).encode() + b"\n", mode=0o600)
 

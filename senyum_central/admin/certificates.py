@@ -24,23 +24,23 @@ from edge.contract.topics import UnitName
 from edge.errors import CertificateError
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
-BACKDATED = timedelta(days=1)  # a unit's clock may lag until a time service has set it
+BACKDATED = timedelta(days=1)  # a unit's clock may be behind until a time service sets it
 _CLIENT = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 _HOST = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.ASCII)
 _SMALLEST_RSA = 2048
 
 
 class CertificateKind(StrEnum):
-    """What a certificate is for."""
+    """The purpose of a certificate."""
 
     UNIT = "unit"
-    CLIENT = "client"  # a receiver, or who sends commands and rosters
+    CLIENT = "client"  # a receiver, or a sender of commands and rosters
     BROKER = "broker"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a certificate names; ValueError says why a name is none.
+    """The name in a certificate. Raises ValueError for an invalid name.
 
     `name` is the common name, which the broker's access list goes by: ORG/SITE/UNIT of a unit, as
     in its topics, one level of another client, and the first of the host names of a broker.
@@ -52,11 +52,11 @@ class Subject:
 
     @classmethod
     def client(cls, name: str) -> Self:
-        """Read the name of a unit or of another client."""
+        """Parse the name of a unit or another client."""
         if "/" not in name:
             if not _CLIENT.fullmatch(name):
                 raise ValueError(
-                    f"{name[:80]!r} is no name: ORG/SITE/UNIT, or 1 to 64 of a-z 0-9 -"
+                    f"{name[:80]!r} is not a valid name: ORG/SITE/UNIT, or 1 to 64 of a-z 0-9 -"
                 )
             return cls(name, CertificateKind.CLIENT)
         parts = name.split("/")
@@ -69,17 +69,17 @@ class Subject:
 
     @classmethod
     def broker(cls, hosts: Sequence[str]) -> Self:
-        """Read host names and IP addresses."""
+        """Parse host names and IP addresses."""
         for host in hosts:
             if not _is_address(host) and (len(host) > 253 or not _HOST.fullmatch(host)):
-                raise ValueError(f"{host[:80]!r} is no host name (in lower case) or IP address")
+                raise ValueError(f"{host[:80]!r} is not a host name (in lower case) or IP address")
         if not hosts or len(hosts[0]) > LONGEST_NAME:
             raise ValueError(f"the first host needs 1 to {LONGEST_NAME} characters")
         return cls(hosts[0], CertificateKind.BROKER, tuple(hosts))
 
     @property
     def alternative(self) -> x509.SubjectAlternativeName | None:
-        """The subject alternative names: of a broker its hosts, of a unit its URN."""
+        """The subject alternative names: the hosts of a broker, or the URN of a unit."""
         names: list[x509.GeneralName]
         if self.kind is CertificateKind.UNIT:
             names = [x509.UniformResourceIdentifier(UnitName(*self.name.split("/")).source)]
@@ -95,7 +95,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """From when to when, both in UTC."""
+    """The period of validity, in UTC."""
 
     begin: datetime
     end: datetime
@@ -114,17 +114,17 @@ def read_request(pem: bytes) -> tuple[str | None, PublicKey]:
         request = x509.load_pem_x509_csr(pem)
         signed = request.is_signature_valid
     except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        raise ValueError("is no certificate request in PEM") from None
+        raise ValueError("is not a certificate request in PEM") from None
     if not signed:
-        raise ValueError("was altered: its signature is not that of its key")
+        raise ValueError("was altered: its signature does not match its key")
     names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if len(names) > 1:
-        raise ValueError("gives itself several names")
+        raise ValueError("contains several names")
     return (str(names[0].value) if names else None), usable_key(request.public_key())
 
 
 def usable_key(key: object) -> PublicKey:
-    """Return the key if it is strong and of a kind that brokers take, else raise ValueError."""
+    """Return the key if brokers accept its type and size, else raise ValueError."""
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(
         key.curve, ec.SECP256R1 | ec.SECP384R1
     ):
@@ -137,7 +137,7 @@ def usable_key(key: object) -> PublicKey:
 def make_authority(
     name: str, key: ec.EllipticCurvePrivateKey, validity: Validity
 ) -> x509.Certificate:
-    """Return the self-signed certificate of an authority that may make no further authorities."""
+    """Return a self-signed CA certificate that cannot issue further CA certificates."""
     own = distinguished(name)
     return (
         _dated(own, own, key.public_key(), validity)
@@ -155,11 +155,11 @@ def make_certificate(
     authority: x509.Certificate,
     key: ec.EllipticCurvePrivateKey,
 ) -> x509.Certificate:
-    """Return a certificate that serves one purpose; ValueError where it outlives its authority."""
+    """Return a certificate for one purpose. Raises ValueError if it would outlive the CA."""
     ends = authority.not_valid_after_utc
     if validity.end > ends:
         raise ValueError(
-            f"would be valid beyond the authority itself, which ends on {ends:%Y-%m-%d}; "
+            f"would be valid longer than the CA, which expires on {ends:%Y-%m-%d}; "
             "give fewer --days, or make a new authority"
         )
     purpose = (
@@ -183,7 +183,7 @@ def make_certificate(
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """A certificate that counts no longer."""
+    """A revoked certificate."""
 
     serial: int
     time: datetime
@@ -212,7 +212,7 @@ def make_revocation_list(
         entry = (
             x509.RevokedCertificateBuilder().serial_number(each.serial).revocation_date(each.time)
         )
-        if each.reason is not x509.ReasonFlags.unspecified:  # which RFC 5280 wants left out
+        if each.reason is not x509.ReasonFlags.unspecified:  # RFC 5280: omit this reason
             entry = entry.add_extension(x509.CRLReason(each.reason), critical=False)
         builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(key, hashes.SHA256())

@@ -1,4 +1,4 @@
-"""One command to one unit: signed, published, and its answer awaited."""
+"""Sends one command to one unit: signs it, publishes it and waits for the answer."""
 
 import secrets
 import time
@@ -26,7 +26,7 @@ from senyum_central.replies import verify_reply
 
 @dataclass(frozen=True, slots=True)
 class SignedCommand:
-    """A command, ready to be sent."""
+    """A signed command."""
 
     id: str
     number: int
@@ -36,7 +36,7 @@ class SignedCommand:
 def sign(
     key: Path, unit: UnitName, name: CommandName, data: Mapping[str, Any], expires: float
 ) -> SignedCommand:
-    """Sign a command with the next number of the key; it counts for `expires` seconds.
+    """Sign a command with the next number of the key; it is valid for `expires` seconds.
 
     Raises SecretError.
     """
@@ -57,29 +57,29 @@ def sign(
 
 
 class CommandSender:
-    """Waits for one unit's answer to one command, and hears meanwhile how the unit is."""
+    """Waits for a unit's answer to a command, and collects the unit's state meanwhile."""
 
     def __init__(self, unit: UnitName, keys: KeySet, signed: SignedCommand) -> None:
         self._unit = unit
         self._keys = keys
         self._signed = signed
         self._reply: Reply | None = None
-        self._false: str | None = None  # what is wrong with an answer that came
+        self._false: str | None = None  # why an answer was not accepted
         self._state = "it was never connected to this broker"
         self._health = ""
 
     def run(self, broker: BrokerSettings, name: CommandName, seconds: float) -> Reply:
-        """Publish and wait; LinkError says what to look at where no answer comes in time."""
+        """Publish and wait. Raises LinkError, with what to check, if no answer arrives in time."""
         topics = (
             self._unit.subtopic(REPLY, self._signed.id),
             self._unit.topic(TopicKind.STATE),
             self._unit.topic(TopicKind.HEALTH),
         )
-        with BrokerSession(broker, f"senyum-admin.{secrets.token_hex(8)}", self._hear) as post:
-            post.subscribe(topics)
-            post.publish(self._unit.subtopic(COMMAND, name), self._signed.token, retain=False)
-            post.wait_acknowledged()
-            post.wait(seconds, lambda: self._reply is not None)
+        with BrokerSession(broker, f"senyum-admin.{secrets.token_hex(8)}", self._hear) as session:
+            session.subscribe(topics)
+            session.publish(self._unit.subtopic(COMMAND, name), self._signed.token, retain=False)
+            session.wait_acknowledged()
+            session.wait(seconds, lambda: self._reply is not None)
         if self._reply is None:
             raise LinkError(self._silence(seconds))
         return self._reply
@@ -95,7 +95,7 @@ class CommandSender:
             self._false = str(error)
 
     def _look(self, topic: str, payload: bytes) -> None:
-        """Keep what the unit's own words say of it, for the case that no answer comes."""
+        """Keep the unit's reported state, for the message if no answer arrives."""
         if payload.startswith(b"{"):
             parse_will(payload)
             self._state = "the broker has lost it; it gets the command when it is back in time"

@@ -1,4 +1,4 @@
-"""Brings a roster to units by the broker, and says which of them have it.
+"""Delivers a face roster to units through the broker, and reports which of them have it.
 
 Chunks first, manifests last; then every older chunk that no manifest names any more is taken back
 from the broker. A unit counts once it has said so itself, signed: by its answer, or by the digest
@@ -40,33 +40,33 @@ from edge.roster.keys import read_key
 from senyum_central.admin.broker_session import BrokerSession
 from senyum_central.replies import verify_reply
 
-LOOK_SECONDS = 2.0  # without a word more from the broker: it has sent all that it retains
+LOOK_SECONDS = 2.0  # without a message: the broker has sent all retained messages
 
 
 class DeliveryStatus(StrEnum):
-    """How far one unit is."""
+    """The delivery status of a unit."""
 
     CONFIRMED = "confirmed"
     REFUSED = "refused"
-    ANOTHER = "has another"  # and is there: it is fetching, or did not hear
+    ANOTHER = "has another"  # online: it is fetching, or missed the message
     AWAY = "away"
     SILENT = "not heard"
 
 
 @dataclass(frozen=True, slots=True)
 class UnitStatus:
-    """What is known of one unit."""
+    """A unit and its delivery status."""
 
     unit: UnitName
     standing: DeliveryStatus = DeliveryStatus.SILENT
     about: str = ""
-    token: str = ""  # what it signed to say so
-    answered: bool = False  # to what was sent; `state` alone may tell of what went before
+    token: str = ""  # its signed receipt or state
+    answered: bool = False  # to this delivery; `state` alone may be older
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The enroller's roster, and what it takes to bring it."""
+    """The roster file, the key to sign with, and the units to deliver to."""
 
     file: Path
     key: bytes
@@ -78,7 +78,7 @@ class Source:
     def open(
         cls, file: Path, key: Path, authority: Path, keys: Path, units: Sequence[str] = ()
     ) -> "Source":
-        """Read the files; `units`: URN patterns, none for all in `keys`.
+        """Read the files; `units`: URN patterns, or none for all units in `keys`.
 
         Raises SecretError, which names the file.
         """
@@ -106,12 +106,12 @@ class Source:
         )
 
     def read(self) -> Roster:
-        """Return the roster as it is now. Raises RosterError."""
+        """Return the current roster. Raises RosterError."""
         return read(self.file, self.key)
 
 
 def without_person(source: Source, person: str, *, absent: bool = False) -> Roster:
-    """Take a person out of the roster file, for good, and return what is in it then.
+    """Remove a person permanently from the roster file, and return the new roster.
 
     Somebody who was erased before stays so, and nothing changes. Raises PeopleError for an id
     that is not in it, unless `absent` says that it need not be.
@@ -121,7 +121,7 @@ def without_person(source: Source, person: str, *, absent: bool = False) -> Rost
         return before
     if not absent and all(one.id != person for one in before.people):
         raise PeopleError(
-            f"{source.file}: nobody has the opaque id {person}; check it, or say --absent if they "
+            f"{source.file}: nobody has the person id {person}; check it, or use --absent if they "
             "were taken out before"
         )
     version = before.version + 1
@@ -138,7 +138,7 @@ def without_person(source: Source, person: str, *, absent: bool = False) -> Rost
 
 
 def bump_version(source: Source, version: int) -> Roster:
-    """Give the roster at least this version, for units that had a higher one."""
+    """Raise the roster's version to at least this one, for units that have a higher one."""
     before = source.read()
     if before.version >= version:
         return before
@@ -148,21 +148,21 @@ def bump_version(source: Source, version: int) -> Roster:
 
 @dataclass(frozen=True, slots=True)
 class RosterRelease:
-    """What goes to the broker."""
+    """The messages to publish."""
 
     parcel: EncryptedChunks
     version: int
     manifests: Mapping[UnitName, RosterManifest]
-    at: Mapping[str, UnitName]  # by organisation: on whose topics its chunks lie
+    at: Mapping[str, UnitName]  # by organisation: the unit whose topics hold its chunks
 
     @classmethod
     def of(cls, roster: Roster, recipients: Iterable[Recipient]) -> "RosterRelease":
-        """Encrypt; RosterError where it is more than can be sent."""
+        """Encrypt the roster. Raises RosterError if it is too large."""
         content = pack(stripped(roster))
         try:
             parcel = encrypt_chunks(content, roster.version)
         except ValueError as error:
-            raise RosterError(f"the roster is too large to be sent: {error}") from None
+            raise RosterError(f"the roster is too large to send: {error}") from None
         manifests: dict[UnitName, RosterManifest] = {}
         at: dict[str, UnitName] = {}
         for each in recipients:
@@ -183,7 +183,7 @@ class RosterRelease:
 
 
 class DeliveryMonitor:
-    """What the units say, and what the broker retains."""
+    """Collects the units' receipts and states, and the retained messages of the broker."""
 
     def __init__(
         self,
@@ -202,11 +202,11 @@ class DeliveryMonitor:
         self.chunks: set[str] = set()  # topics
 
     def reports(self) -> list[UnitStatus]:
-        """Return how far each unit is, in order."""
+        """Return the status of each unit, in order."""
         return [self._reports[unit] for unit in sorted(self._reports)]
 
     def hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002
-        """Take a message in; what is not signed by the unit counts for nothing."""
+        """Process a message; ignore it if the unit did not sign it."""
         self._heard_at = time.monotonic()
         levels = topic.split("/")
         if levels[-1] == LEAF:
@@ -217,12 +217,12 @@ class DeliveryMonitor:
             self._hear_unit(topic, levels, payload)
 
     def settle(self, post: BrokerSession) -> None:
-        """Wait until the broker has sent what it retains."""
+        """Wait until the broker has sent its retained messages."""
         while (left := self._heard_at + LOOK_SECONDS - time.monotonic()) > 0:
             post.wait(left)
 
     def wait(self, post: BrokerSession, seconds: float, done: Callable[[UnitStatus], None]) -> None:
-        """Wait until every unit has answered, or so long; `done` is called for each."""
+        """Wait until every unit has answered, or time is up; call `done` for each answer."""
         reported: set[UnitName] = set()
 
         def tell() -> bool:
@@ -251,7 +251,7 @@ class DeliveryMonitor:
         to = self._manifests[known.unit].id
         try:
             reply = verify_reply(payload, self._keys, known.unit, to, datetime.now(UTC))
-        except EnvelopeError:  # to another message, or nobody's
+        except EnvelopeError:  # answers another message, or is not genuine
             return known
         token = payload.decode()
         if reply.ok:
@@ -276,12 +276,12 @@ class DeliveryMonitor:
 
 
 def digest_of(roster: Roster) -> str:
-    """Return the digest that a unit has once this roster is in force there."""
+    """Return the digest that a unit reports when it uses this roster."""
     return unpack(pack(stripped(roster))).digest
 
 
 def listen(post: BrokerSession, units: Iterable[UnitName]) -> None:
-    """Hear what these units say of their rosters."""
+    """Subscribe to the units' receipts and states."""
     post.subscribe(
         [
             topic
@@ -293,7 +293,7 @@ def listen(post: BrokerSession, units: Iterable[UnitName]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """What became of the broker's side."""
+    """The result of `push`."""
 
     chunks: int
     removed: int  # older chunks
@@ -308,7 +308,7 @@ def push(
     *,
     remove_others: bool = False,
 ) -> PushResult:
-    """Put a roster on the broker in place of the one that is there. Raises LinkError."""
+    """Replace the roster on the broker. Raises LinkError."""
     filters = [
         pattern
         for org, at in load.at.items()
@@ -339,7 +339,7 @@ def push(
 
 
 def _named(token: bytes) -> set[str]:
-    """Return the topics that a retained manifest names; nobody checks here who signed it."""
+    """Return the topics that a retained manifest names; its signature is not checked."""
     try:
         body = token.split(b".")[1]
         claims = json.loads(base64.urlsafe_b64decode(body + b"=" * (-len(body) % 4)))

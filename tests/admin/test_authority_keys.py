@@ -47,7 +47,7 @@ def test_several_processes_never_give_the_same_number(tmp_path: Path) -> None:
 def test_a_wrong_number_is_named_and_not_replaced(tmp_path: Path, content: str) -> None:
     file = tmp_path / "authority.key.number"
     file.write_text(content)
-    with pytest.raises(SecretError, match="is no number"):
+    with pytest.raises(SecretError, match="not a number"):
         next_number(tmp_path / "authority.key")
     assert file.read_text() == content
 

@@ -59,7 +59,7 @@ def test_erasing_takes_a_person_out_for_good(enroller: Enroller) -> None:
     assert [one.id for one in after.people] == [BUDI.id]
     assert after.people[0].number == BUDI.number
     assert without_person(source, ANI.id).version == 4  # again: nothing changes
-    with pytest.raises(PeopleError, match="nobody has the opaque id"):
+    with pytest.raises(PeopleError, match="nobody has the person id"):
         without_person(source, CITRA.id)
     assert without_person(source, CITRA.id, absent=True).tombstones == {ANI.id: 4, CITRA.id: 5}
 
