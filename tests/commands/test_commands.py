@@ -110,7 +110,7 @@ def test_settings_are_bounded_kept_over_a_restart_and_taken_back(
     answer = admin.send("settings", *words)
     assert answer["data"]["set"] == ["broker.health_period", "gpio.volume"]
     assert answer["data"]["settings"]["gpio.volume"] == 0.25
-    soon(lambda: "are in force, as ordered" in daemon.said())
+    soon(lambda: "applied new settings or roster" in daemon.said())
     refused = admin.send("settings", "--set", "gpio.volume=1.5", status=1)
     assert refused["reason"] == "bad-data"
     assert refused["text"].startswith("gpio.volume is 1.5: ")
@@ -151,7 +151,7 @@ def test_reload_takes_what_it_can_and_restarts_for_the_rest(
     daemon.change("[gpio]", "[attendance]\nsmile_timeout = 6.5\n[gpio]")
     changed = ["attendance.smile_timeout", "roster"]
     assert admin.send("reload")["data"] == {"changed": changed, "restart": False}
-    soon(lambda: "are in force, as ordered" in daemon.said())
+    soon(lambda: "applied new settings or roster" in daemon.said())
     daemon.change("smile_timeout = 6.5", "smile_timeout = 0")
     refused = admin.send("reload", status=1)
     assert refused["reason"] == "failed"
