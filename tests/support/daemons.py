@@ -130,7 +130,7 @@ class Daemon:
                 env={**environment(), "INVOCATION_ID": "a test"},
             )
         until(lambda: "ready" in self.said() or self._ended(), 60.0)
-        until(lambda: "are heard" in self.said() or self._ended(), 60.0)
+        until(lambda: "receiving commands" in self.said() or self._ended(), 60.0)
         assert not self._ended(), self.said()
         return self
 
