@@ -22,7 +22,7 @@ STATED = {"machine": "x86_64", "made": "2026-01-02T03:04:05Z"}
 WATCH = "senyum-update.service"
 TRY = "update-try.service"
 RUN = '    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")\n'
-EXAMINE = "    settings = load_unit(config)\n"
+EXAMINE = "    settings = load_settings(config)\n"
 STALL = """    def stall(self, timeout):
         __import__("time").sleep(timeout)
         raise __import__("edge.errors").errors.CameraStalled("broken")
@@ -31,9 +31,9 @@ STALL = """    def stall(self, timeout):
 # The signed chain in the unit's own outbox, without a number left out.
 CHAIN = """
 import sqlite3, pathlib
-from edge.outbox.integrity import check
+from edge.outbox.integrity import check_integrity
 file = pathlib.Path("/var/lib/senyum/outbox.db")
-check(file, None)
+check_integrity(file, None)
 db = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
 count, last = db.execute("SELECT count(*), max(sequence) FROM event").fetchone()
 assert count == last, (count, last)
@@ -152,7 +152,8 @@ class Updates(Rig):
         began = time.monotonic()
         done = self.update(file, "--watch-seconds", 20)
         assert done.returncode == 0, done.stdout
-        assert "so does the present one" not in done.stdout, done.stdout  # its self-test passed
+        # Its self-test passed.
+        assert "the current version fails too" not in done.stdout, done.stdout
         self.figures.append(f"update to READY: {time.monotonic() - began:.1f} s")
         until("the trial is over", lambda: not self.on_trial(), 120.0)
         self.goes_on(version)
@@ -249,7 +250,7 @@ class Updates(Rig):
 
     def purging_removes_the_versions_and_says_so(self) -> None:
         said = self.box.run("apt-get", "purge", "-y", "senyum-edge")
-        assert "removing /var/lib/senyum-releases for good" in said, said
+        assert "permanently removing /var/lib/senyum-releases" in said, said
         assert not (self.box.root / "var/lib/senyum-releases").exists()
 
     def checks(self) -> list[Callable[[], None]]:
