@@ -534,6 +534,7 @@ class Daemon:
         self._rate_frames, self._rate_ns, self._status_ns = health.frames, now, now
         self._controller.update_temperature(temperature())
         self._record(self._restarts.check_refused_reboot())
+        self._record(self._commands.audit_refusals(time.monotonic()))
         if self._outage.keep_alive_without_frames(now):
             self._notifier.watchdog()
         health.waiting = max(self._outbox.sequence - self._link.delivered, 0)
@@ -566,7 +567,7 @@ class Daemon:
             return max(0.05, share * (deadline - time.monotonic()))
 
         self._capture.stop()
-        self._record(self._commands.last_audits(time.monotonic()))
+        self._record(self._commands.audit_refusals(time.monotonic(), ending=True))
         self._record([Audit.now(AuditCode.STOPPED)])
         stored = self._recorder.close(timeout=left(0.6))
         if not stored:

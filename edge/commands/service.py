@@ -65,7 +65,7 @@ class CommandService:
 
     def poll(self, now: float) -> tuple[list[Audit], RuntimeConfig | None, list[ReplayRequest]]:
         """Return what there is to record, to apply and to replay (`now`: time.monotonic())."""
-        audits = self._refused(now)
+        audits: list[Audit] = []
         if now < self._retry_at:
             return audits, None, []
         self._retry_at = now + RETRY_SECONDS
@@ -83,9 +83,10 @@ class CommandService:
             self._about.reset()
         return audits, change, replays
 
-    def last_audits(self, now: float) -> list[Audit]:
-        """Return what to record before the end."""
-        return self._refused(now, ending=True)
+    def audit_refusals(self, now: float, *, ending: bool = False) -> list[Audit]:
+        """Return what to record about refused commands; with `ending` without delay."""
+        counts = self._refusals.due(now, ending=ending)
+        return [] if counts is None else [Audit.now(AuditCode.COMMANDS_REFUSED, **counts)]
 
     def add_to(self, report: HealthReport) -> HealthReport:
         """Add the refused commands, and the trouble with the log if nothing worse is reported."""
@@ -95,7 +96,3 @@ class CommandService:
             last_refusal=self._refusals.last,
             last_error=report.last_error or self.trouble,
         )
-
-    def _refused(self, now: float, *, ending: bool = False) -> list[Audit]:
-        counts = self._refusals.due(now, ending=ending)
-        return [] if counts is None else [Audit.now(AuditCode.COMMANDS_REFUSED, **counts)]
