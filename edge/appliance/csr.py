@@ -20,7 +20,7 @@ def request(name: str, key_file: Path, out: Path | None = None) -> bytes:
     """Return a certificate request for `name`, and write it to `out` if given.
 
     The key is that of `key_file` (PEM, P-256, not encrypted, mode 0600), which is made where it is
-    missing and never changed. Raises CertificateError, and SecretError for a file that is no such
+    missing and never changed. Raises CertificateError, and SecretError for a file that is not such
     key, or that others can read.
     """
     check_absent(out)

@@ -65,7 +65,7 @@ class CompletedCommand:
     digest: str  # of its JWS
     topic: str  # of the answer
     reply: str  # the answer, signed
-    audit: Mapping[str, Any] | None  # what the chain has still to be told of it
+    audit: Mapping[str, Any] | None  # the audit event still to be recorded
 
 
 class CommandLog:
@@ -137,12 +137,12 @@ class CommandLog:
             )
 
     def unaudited(self) -> Sequence[CompletedCommand]:
-        """Return what the chain has still to be told of, oldest first."""
+        """Return the audit events still to be recorded, oldest first."""
         rows = self._rows("SELECT * FROM done WHERE audit IS NOT NULL ORDER BY number")
         return [_done(row) for row in rows]
 
     def mark_audited(self, done: CompletedCommand) -> None:
-        """Note that the chain was told of a command."""
+        """Note that the audit event of a command is recorded."""
         self._write(
             "UPDATE done SET audit = NULL WHERE kid = ? AND number = ?", done.kid, done.number
         )
@@ -207,7 +207,7 @@ class CommandLog:
         return db
 
     def _set_aside(self, why: Exception) -> None:
-        """Keep a damaged file for whoever wants to know, and begin anew."""
+        """Set a damaged file aside for inspection, and start a new one."""
         aside = self.file.with_name(f"{self.file.name}.damaged-{int(time.time())}")
         for suffix in ("-wal", "-shm"):
             self.file.with_name(self.file.name + suffix).unlink(missing_ok=True)

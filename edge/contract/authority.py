@@ -217,7 +217,7 @@ def signing_key(path: Path, role: Role) -> SigningKey:
     if roles and role not in roles:
         raise SecretError(
             f"{path}: has the role {' and '.join(sorted(roles))}, and units want {role} here; name "
-            f"another key, or register this one anew: senyum admin keys --role {role}"
+            f"another key, or register this one again: senyum admin keys --role {role}"
         )
     return key
 

@@ -64,7 +64,7 @@ def load_key(pem: bytes, path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise SecretError(
             f"{path}: is no unencrypted elliptic curve key in PEM; move it away, and a new one is "
-            "made, for which a certificate has to be asked anew"
+            "made, which needs a new certificate"
         )
     return key
 

@@ -20,16 +20,16 @@ class RefusalCounter:
         self.total = 0
         self.last: OrderRejectReason | None = None
         self._lock = threading.Lock()
-        self._untold: Counter[OrderRejectReason] = Counter()
-        self._told_at = -math.inf
+        self._unreported: Counter[OrderRejectReason] = Counter()
+        self._reported_at = -math.inf
 
     def add(self, flaw: OrderRejectReason, why: str) -> None:
-        """Count one; `why` is for the journal, each flaw once until it was told in the chain."""
+        """Count one; `why` is for the journal, each reason once until recorded in the chain."""
         with self._lock:
             self.total += 1
             self.last = flaw
-            self._untold[flaw] += 1
-            first = self._untold[flaw] == 1
+            self._unreported[flaw] += 1
+            first = self._unreported[flaw] == 1
         log.log(logging.WARNING if first else logging.DEBUG, "order refused (%s): %s", flaw, why)
 
     def due(self, now: float, *, ending: bool = False) -> dict[str, int] | None:
@@ -38,11 +38,11 @@ class RefusalCounter:
         `now` is in seconds of a monotonic clock. None where there is nothing, or it is too soon.
         """
         with self._lock:
-            early = now < self._told_at + TELL_SECONDS and not ending
-            if not self._untold or early:
+            early = now < self._reported_at + TELL_SECONDS and not ending
+            if not self._unreported or early:
                 return None
-            self._told_at = now
-            counts = {flaw.value: count for flaw, count in sorted(self._untold.items())}
-            self._untold.clear()
+            self._reported_at = now
+            counts = {flaw.value: count for flaw, count in sorted(self._unreported.items())}
+            self._unreported.clear()
         log.warning("%s refused: %s", pluralize(sum(counts.values()), "order"), counts)
         return {"count": sum(counts.values()), **counts}

@@ -21,7 +21,7 @@ CLOSE_S = 0.25  # for the player to end; it waits for nothing but pins
 class CuePlayer:
     """Two lights and a buzzer. `show` returns at once; `close` leaves them dark and silent.
 
-    Which cue is on when several want to be is said at the top of `stage`. Raises GpioError when
+    `cue_scheduler` decides between several cues. Raises GpioError when
     the pins are not available, and from `show` when they were lost later.
     """
 

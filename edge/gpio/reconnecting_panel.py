@@ -1,6 +1,6 @@
 """Keeps a panel: opens it again when its pins were lost, or could not be had at the start.
 
-Without lights nobody can be told anything, so nobody is to be recorded either; but the unit stays
+Without lights nobody gets feedback, so nobody is recorded either; but the unit stays
 up, its events go on to the broker, and its health says what is wrong.
 """
 
@@ -24,7 +24,7 @@ class ReconnectingPanel:
     """
 
     def __init__(self, opener: Callable[[], CuePlayer]) -> None:
-        self.fault: str | None = None  # why there is no light, or None
+        self.fault: str | None = None  # why the panel does not work, or None
         self._opener = opener
         self._panel: CuePlayer | None = None
         self._retry_at = 0.0  # time.monotonic()

@@ -21,7 +21,7 @@ TEMPLATE: Floats = np.array(
 )  # fmt: skip
 
 # The mesh's points lie a little farther apart than those that the network was trained with: laid
-# out so much smaller, half of LFW's people are told apart better, and so is the other half.
+# out so much smaller, half of LFW's people are distinguished better, and so is the other half.
 _SMALLER = 0.96
 _MIDDLE = (56.0, 71.5)
 

@@ -43,7 +43,7 @@ _FACE = slice(30, 66)
 # Lines are looked for in the wide view at half size, at several leanings, over half its height.
 _LINES = SIDE // 2
 _LEAN = 5  # pixels to either side from end to end
-_BESIDE = 15  # a line at a side of the face lies within so many pixels of the view's edge
+_BESIDE = 15  # a line at a side of the face lies within this many pixels of the view's edge
 _STEEP = 24.0  # levels: a steeper edge counts no more
 _NO_LIGHT, _NO_COLOUR = 0, 128  # what lies beyond the picture
 

@@ -107,7 +107,7 @@ class Outbox(_Connection):
 
     With `signing_key`, the file of the key that signs, no number is ever used twice under it: an
     outbox is not made for a key that has signed events of another one, and a damaged one is set
-    aside and goes on in a new file. `renewal` tells of that until it is told in the chain.
+    aside and goes on in a new file. `renewal` reports that until it is recorded in the chain.
 
     `source` is the unit's URN. An outbox of another unit is damage, as far as the key's numbers
     tell; for a key that has signed nothing yet it is refused.

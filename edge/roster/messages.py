@@ -93,7 +93,7 @@ def answer(
     to: object, version: object, flaw: OrderRejectReason | None = None, text: str = "", **data: Any
 ) -> CommandResult | None:
     """Return the answer to a manifest, in the form of a reply; None if it cannot be named."""
-    said = {
+    fields_of_reply = {
         "to": to,
         "name": NAME,
         "number": version,
@@ -103,6 +103,6 @@ def answer(
         "data": data,
     }
     try:
-        return CommandResult.model_validate(said)
+        return CommandResult.model_validate(fields_of_reply)
     except ValidationError:
         return None

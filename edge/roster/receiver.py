@@ -2,7 +2,7 @@
 
     NOTHING ──manifest, newer, for us──▶ GATHERING ──last chunk──▶ handed to the shelf ──▶ NOTHING
                                           ▲      │
-                                          └──────┘ chunk, in any order; a newer manifest begins anew
+                                          └──────┘ chunk, in any order; a newer manifest starts over
 
 Nothing changes before every digest was checked. What is gathered lies encrypted in a folder, so
 that an outage or a restart costs only what had not come: the broker keeps the manifest, sends it
@@ -56,7 +56,7 @@ class RosterSink(Protocol):
         ...
 
     def receipt_follows(self, to: str) -> bool:
-        """Whether what it has is not in force, or not told, yet: then `to` is answered later."""
+        """Return whether its roster is not yet active or recorded: then `to` is answered later."""
         ...
 
     def check(self, manifest: RosterManifest) -> None:
@@ -64,7 +64,7 @@ class RosterSink(Protocol):
         ...
 
     def install(self, content: bytearray, manifest: RosterManifest) -> None:
-        """Put it in force. It is answered by whoever does, once that is told in the chain."""
+        """Activate the roster; the reply follows when its audit event is stored."""
         ...
 
 
@@ -163,7 +163,7 @@ class RosterReceiver:
         if wrapped is None:
             raise OrderRejected(
                 OrderRejectReason.NO_RECIPIENT,
-                f"is not encrypted for this unit's key {self._key.kid}; register it anew",
+                f"is not encrypted for this unit's key {self._key.kid}; register it again",
             )
         try:
             key = self._key.unwrap(wrapped)
@@ -244,9 +244,9 @@ class RosterReceiver:
         text: str = "",
         **data: Any,
     ) -> None:
-        said = answer(to, version, flaw, text, **data)
-        if said is not None:
-            self._events.put(RosterReplies((said,)))
+        reply_event = answer(to, version, flaw, text, **data)
+        if reply_event is not None:
+            self._events.put(RosterReplies((reply_event,)))
 
     def _failed(self, error: Exception, manifest: RosterManifest | None) -> None:
         """Say that this unit could not, and keep what is gathered for the next time."""

@@ -1,4 +1,4 @@
-"""The camera that stays away: told once to the chain, and looked for ever more patiently.
+"""Track a camera that does not come back: one audit event, and retries that become rarer.
 
 Pictures feed systemd's watchdog, so a run without any is ended after a minute and the next begun:
 the one cure for a camera library that is stuck. What it does not cure in some runs, or by the
@@ -29,7 +29,7 @@ _STEADY_NS = 10_000_000_000  # of pictures before a new run believes that the ab
 
 
 class CameraOutage:
-    """Of one run. Outside systemd there is no directory, and each run is the first."""
+    """Track the outage of one run. Without a runtime directory, each run is the first."""
 
     def __init__(
         self, environment: Mapping[str, str] = os.environ, now_ns: int | None = None
@@ -37,7 +37,7 @@ class CameraOutage:
         """`now_ns`: the time on CLOCK_MONOTONIC, as everywhere here; None: now."""
         folder = environment.get("RUNTIME_DIRECTORY")
         self._file = Path(folder) / FILE if folder else None
-        self._told = runs = self._runs()  # of this absence, that the chain knows of
+        self._recorded_runs = runs = self._runs()  # of this absence, that the chain knows of
         self._counted = False  # this run, among them
         beyond = runs - FAILURES_PER_REBOOT
         over = min(_FIRST_NS << min(beyond, 10), _MOST_NS) if beyond >= 0 else 0
@@ -47,17 +47,17 @@ class CameraOutage:
     def record_outage(self, why: str) -> list[Audit]:
         """Note that the camera is lost, or useless: `why`; return what to record."""
         self._useful_ns = None
-        audits = [Audit.now(AuditCode.CAMERA_LOST, why=why)] if self._told == 0 else []
+        audits = [Audit.now(AuditCode.CAMERA_LOST, why=why)] if self._recorded_runs == 0 else []
         if not self._counted:
             self._counted = True
-            self._told = min(self._told + 1, _MOST_RUNS)
-            self._write(self._told)
+            self._recorded_runs = min(self._recorded_runs + 1, _MOST_RUNS)
+            self._write(self._recorded_runs)
         return audits
 
     def clear(self) -> list[Audit]:
         """Note that the camera works again; return what to record."""
-        audits = [Audit.now(AuditCode.CAMERA_BACK)] if self._told else []
-        self._told, self._counted, self._until_ns = 0, False, 0
+        audits = [Audit.now(AuditCode.CAMERA_BACK)] if self._recorded_runs else []
+        self._recorded_runs, self._counted, self._until_ns = 0, False, 0
         if self._file is not None:
             self._file.unlink(missing_ok=True)
         return audits
@@ -71,7 +71,7 @@ class CameraOutage:
             self._useful_ns = None
         elif self._useful_ns is None:
             self._useful_ns = now_ns
-        elif self._told and now_ns - self._useful_ns >= _STEADY_NS:
+        elif self._recorded_runs and now_ns - self._useful_ns >= _STEADY_NS:
             return self.clear()
         return []
 

@@ -23,7 +23,7 @@ STALE_S = 30.0  # older than this, the daemon hangs or was killed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonStatus:
-    """What is told. `codes` are words of docs/troubleshooting.md, the worst first."""
+    """What the file holds. `codes` are words of docs/troubleshooting.md, the worst first."""
 
     sentence: str
     source: str  # the unit's URN
@@ -55,9 +55,9 @@ class DaemonStatus:
     def of(cls, content: Mapping[str, Any]) -> Self:
         """Read what another version may have written: unknown fields are left out."""
         known = {field.name for field in fields(cls)}
-        said = {name: value for name, value in content.items() if name in known}
-        said["codes"] = tuple(map(str, said.get("codes", ())))
-        return cls(**said)
+        known_fields = {name: value for name, value in content.items() if name in known}
+        known_fields["codes"] = tuple(map(str, known_fields.get("codes", ())))
+        return cls(**known_fields)
 
 
 class StatusFile:
@@ -94,7 +94,7 @@ class StatusFile:
 
 
 def read(folder: Path = RUNTIME) -> DaemonStatus | None:
-    """Return the newest bulletin of a daemon that lives in this boot; None where there is none."""
+    """Return the status of the daemon of this boot, or None if it wrote none."""
     try:
         content = json.loads((folder / NAME).read_bytes())
         bulletin = DaemonStatus.of(content)

@@ -117,12 +117,12 @@ class SystemClock:
         )
 
     def _state(self) -> ClockState:
-        if self._asked() if self._state_file is None else self._told(self._state_file):
+        if self._asked() if self._state_file is None else self._read_state(self._state_file):
             self._was_synchronized = True
             return ClockState.SYNCHRONIZED
         return ClockState.HOLDOVER if self._was_synchronized else ClockState.UNSYNCHRONIZED
 
-    def _told(self, file: Path) -> bool:
+    def _read_state(self, file: Path) -> bool:
         """Return whether the helper vouches for the clock; what does not count is no."""
         try:
             status = json.loads(file.read_bytes()[:_ANSWER_BYTES])

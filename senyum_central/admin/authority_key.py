@@ -23,7 +23,7 @@ def load_or_create(
 ) -> tuple[SigningKey, Callable[[], None]]:
     """Return the key of `path` and what keeps it there, with these roles beside those it has.
 
-    Where there is none it is a new one, of Ed25519 or ES256 (`alg`). Nothing is written before the
+    A missing key is created, of Ed25519 or ES256 (`alg`). Nothing is written before the
     second is called. Both raise SecretError.
     """
     try:

@@ -114,8 +114,8 @@ class CommandSender:
             )
 
     def _silence(self, seconds: float) -> str:
-        said = f"{self._unit.source}: no answer in {seconds:g} s; {self._state}{self._health}"
+        failure = f"{self._unit.source}: no answer in {seconds:g} s; {self._state}{self._health}"
         if self._false is not None:
-            return f"{said}; what came was not proven: {self._false}"
+            return f"{failure}; what came was not proven: {self._false}"
         more = "" if self._health else ", and whether its authorities.json has this key"
-        return f"{said}; look whether the broker lets it read command/+ and write reply/+{more}"
+        return f"{failure}; look whether the broker lets it read command/+ and write reply/+{more}"

@@ -1,8 +1,8 @@
 """Delivers a face roster to units through the broker, and reports which of them have it.
 
 Chunks first, manifests last; then every older chunk that no manifest names any more is taken back
-from the broker. A unit counts once it has said so itself, signed: by its answer, or by the digest
-that `state` carries.
+from the broker. A unit counts once its signed answer, or the digest in
+its `state`, confirms the roster.
 """
 
 import base64

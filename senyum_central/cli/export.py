@@ -106,19 +106,19 @@ def run(args: argparse.Namespace) -> int:
         keys = None if period is None else _keys(args, shelf)
         with shelf.snapshot():
             if period is None or keys is None:
-                said = _write_gaps(out, shelf, complaints)
+                summary_text = _write_gaps(out, shelf, complaints)
             elif args.raw:
                 evidence = EvidenceReader(shelf, keys, period, complaints)
                 count = bundle.write_bundle(
                     out, shelf, evidence, period, complaints, site=args.site, name=args.unit
                 )
-                said = pluralize(count, "event")
+                summary_text = pluralize(count, "event")
             else:
                 context = CONTEXT if args.day_start is None else timedelta(days=1)
                 evidence = EvidenceReader(shelf, keys, period, complaints, context=context)
-                said = _write_sheet(out, evidence, period, args, numbers)
+                summary_text = _write_sheet(out, evidence, period, args, numbers)
     complaints.end()
-    print(said + complaints.summary(), file=sys.stderr)
+    print(summary_text + complaints.summary(), file=sys.stderr)
     return 0 if complaints.count == 0 else 1
 
 
@@ -208,12 +208,14 @@ def _write_sheet(
         text, units, period, numbers, day_start=args.day_start, plain=args.plain
     )
     text.detach()
-    said = f"{pluralize(count.lines, 'line')} of {pluralize(count.events, 'attempt')}"
+    summary_text = f"{pluralize(count.lines, 'line')} of {pluralize(count.events, 'attempt')}"
     if count.strangers:
-        said += f"; left out: {pluralize(count.strangers, 'attempt')} of nobody known"
+        summary_text += f"; left out: {pluralize(count.strangers, 'attempt')} of nobody known"
     if count.unnamed:
-        said += f"; not on the list and without a number: {pluralize(count.unnamed, 'person')}"
-    return said
+        summary_text += (
+            f"; not on the list and without a number: {pluralize(count.unnamed, 'person')}"
+        )
+    return summary_text
 
 
 def _numbers(args: argparse.Namespace) -> Mapping[str, str] | None:
@@ -256,7 +258,7 @@ def _day(text: str) -> date:
     except ValueError:
         found = None
     if found is None or not 2000 <= found.year < 9999:
-        raise argparse.ArgumentTypeError(f"{text} is no day, as 2026-03-02")
+        raise argparse.ArgumentTypeError(f"{text} is not a date such as 2026-03-02")
     return found
 
 

@@ -58,11 +58,11 @@ def run(args: argparse.Namespace) -> int:
     good = True
     for path in args.files:
         try:
-            well, told = _judged(path, keys, as_json=args.json)
+            well, report_lines = _judged(path, keys, as_json=args.json)
         except OSError as error:
             raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
         good &= well
-        for line in told:
+        for line in report_lines:
             print(escaped(line))
     return 0 if good else 1
 
@@ -92,7 +92,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _words(path: Path, verdict: VerificationReport) -> list[str]:
-    lines = [f"{path}{told}" for told in _folded(verdict.findings)]
+    lines = [f"{path}{report_lines}" for report_lines in _folded(verdict.findings)]
     lines += [f"{path}: note: {note}" for note in verdict.notes]
     if verdict.period is None and not verdict.units:
         lines.append(
@@ -123,14 +123,14 @@ def _signed(parts: list[SignedPart]) -> str:
 def _receipts_in_words(
     path: Path, receipts: list[Receipt], findings: list[FileDefect]
 ) -> list[str]:
-    lines = [f"{path}{told}" for told in _folded(findings)]
-    lines += [f"{path}:{each.line}: {each.unit}: {_said(each)}" for each in receipts]
+    lines = [f"{path}{report_lines}" for report_lines in _folded(findings)]
+    lines += [f"{path}:{each.line}: {each.unit}: {_receipt_text(each)}" for each in receipts]
     units = pluralize(len({each.unit for each in receipts}), "unit")
     what = f"{pluralize(len(receipts), 'receipt')} of {units}"
     return [*lines, f"{path}: {_in_all(findings)} ({what})"]
 
 
-def _said(receipt: Receipt) -> str:
+def _receipt_text(receipt: Receipt) -> str:
     """Return what a unit signed, as a sentence about it."""
     version = "" if receipt.version is None else f" version {receipt.version}"
     if receipt.refused:

@@ -168,7 +168,7 @@ class Subscriber:
             advice = _DO.get(error.error_code)
             raise self._refusal(error.why if advice is None else f"{error.why}; {advice}") from None
         # In TLS 1.3 a client's certificate is judged after the handshake, and the alert that says
-        # so may be lost with the connection: then only repetition shows that waiting is no help.
+        # so may be lost with the connection: then only repetition shows that waiting does not help.
         refused = error.error_code is ErrorCode.CERTIFICATE_REFUSED
         if self._broker.tls and error.error_code is ErrorCode.CLOSED:
             self._silences += 1

@@ -29,7 +29,7 @@ class Subscriptions:
 
     group: str | None = None  # None: not shared
     replies: bool = False  # whether to receive what units answer to commands
-    offered: bool = True  # whether the broker shares events by MQTT 5, as far as it has said
+    offered: bool = True  # whether the broker shares events by MQTT 5, as far as it has stated
     mqtt5: bool = True  # whether the connection is MQTT 5; 3.1.1 has no shared subscriptions
     expected: bool = False  # whether the connection was opened to share events
     refused: dict[str, ReasonCode] = field(default_factory=dict)  # filter -> why

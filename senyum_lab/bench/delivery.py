@@ -43,7 +43,7 @@ METHOD = (
     "PUBACK; paho_events_per_s: the same bytes by paho QoS 1 with nothing signed or stored; both "
     "in one run, one local mosquitto, same window. events_cpu_us: of the sender, mosquitto "
     "not counted. commit_per_s: the same bytes put into bare SQLite on the same disk, a durable "
-    f"commit each; commit_together_per_s: {BATCH} in each, as the recorder does when so many wait. "
+    f"commit each; commit_together_per_s: {BATCH} in each, as the recorder does if they wait. "
     "bytes_per_event: write_bytes of "
     "/proc/self/io of a process that stores and delivers events one by one. bytes_per_idle_hour: "
     "of the same, connected, over 20 s in which nothing happens, times 180."

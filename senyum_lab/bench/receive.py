@@ -116,11 +116,11 @@ def _run(folder: Path, store: list[str], count: Callable[[], int], events: int) 
     """Receive the events into one store."""
     with PrivateBroker(folder / "broker") as private, ExitStack() as stack:
         broker = private.settings
-        said = stack.enter_context((folder / "said").open("wb"))
+        printed = stack.enter_context((folder / "printed").open("wb"))
 
         def start() -> list[subprocess.Popen[bytes]]:
             return [
-                subprocess.Popen(_receiver(folder, broker, number, store), stdout=said)
+                subprocess.Popen(_receiver(folder, broker, number, store), stdout=printed)
                 for number in range(RECEIVERS)
             ]
 

@@ -133,7 +133,7 @@ def record(
 ) -> list[Span]:
     """Write the frames of `scenes` as JPEGs that sort in order, for the replay camera.
 
-    `done` is told the share that is written. Raises PhotoError, OSError.
+    `done` receives the share that is written. Raises PhotoError, OSError.
     """
     total = sum(studio.count(one) for one in scenes)
     spans: list[Span] = []

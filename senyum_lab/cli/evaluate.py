@@ -23,7 +23,7 @@ Measure the models on labelled pictures, with the daemon's own pipeline and sett
 Labels are CSV, UTF-8, with a header; files are named relative to --images. Files that are
 missing or damaged are left out and counted; a picture without a face found is an error.
 """
-_PLAIN_EVERY = 500  # pictures between two lines of progress where there is no terminal
+_PLAIN_EVERY = 500  # pictures between two lines of progress without a terminal
 
 
 def add_parser(commands: Any) -> None:

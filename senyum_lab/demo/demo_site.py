@@ -110,9 +110,9 @@ class DemoSite:
         """Run `senyum enroll`; return its lines about people and photos. Raises DemoError."""
         # 1: the roster was written without some photos or people, which the output lists.
         words = "--config", self.config, "--people", people, "--photos", photos
-        said = self._run_senyum("enroll", *words, accepted=(0, 1))
+        printed = self._run_senyum("enroll", *words, accepted=(0, 1))
         # The advice about its keys does not apply to a temporary folder.
-        return [line for line in said.splitlines() if not line.startswith(str(self.folder))]
+        return [line for line in printed.splitlines() if not line.startswith(str(self.folder))]
 
     def register_key(self) -> None:
         """Run `senyum keys` to register the unit's public key. Raises DemoError."""
@@ -123,8 +123,8 @@ class DemoSite:
             [SENYUM, "--log-level", "WARNING", *words], capture_output=True, text=True, check=False
         )
         if done.returncode not in accepted:
-            said = (done.stderr or done.stdout).strip()
-            raise DemoError(f"senyum {words[0]} ended with {done.returncode}: {said}")
+            printed = (done.stderr or done.stdout).strip()
+            raise DemoError(f"senyum {words[0]} ended with {done.returncode}: {printed}")
         return done.stdout.strip()
 
 
@@ -156,8 +156,8 @@ class DemoReceiver:
     def check(self) -> None:
         """Raise DemoError if the process has ended."""
         if (status := self._process.poll()) is not None:
-            said = self._log.read_text(encoding="utf-8", errors="replace").strip()
-            raise DemoError(f"senyum receive ended with {status}: {said[-500:]}")
+            printed = self._log.read_text(encoding="utf-8", errors="replace").strip()
+            raise DemoError(f"senyum receive ended with {status}: {printed[-500:]}")
 
     def close(self) -> None:
         """Stop the process with SIGTERM, or SIGKILL after five seconds."""

@@ -118,13 +118,13 @@ def findings(evidence: DemoEvidence) -> list[DemoFinding]:
 def _scene(name: str, expected: Expectation, evidence: DemoEvidence) -> DemoFinding:
     window = evidence.windows[name]
     inside = [event for event in evidence.events if window.start_ns <= event.at_ns < window.end_ns]
-    said = [
+    claims = [
         *_events(inside, expected, evidence.people),
         *_cue(expected.cue, window, evidence.recording),
         *(_delivery(inside, evidence) if expected.offline else ()),
     ]
-    wrong = [text for ok, text in said if not ok]
-    return DemoFinding(name, not wrong, "; ".join(wrong or [text for _, text in said]))
+    wrong = [text for ok, text in claims if not ok]
+    return DemoFinding(name, not wrong, "; ".join(wrong or [text for _, text in claims]))
 
 
 def _events(
@@ -141,7 +141,7 @@ def _events(
     subject = getattr(event, "subject", None)
     wanted = people[expected.person] if expected.person else None
     outcome = Outcome.RECORDED if expected.reason is Reason.ACCEPTED else Outcome.REFUSED
-    said = [
+    claims = [
         (
             data.outcome == outcome and data.reason == expected.reason,
             data.outcome + ("" if outcome is Outcome.RECORDED else f", {data.reason}"),
@@ -154,13 +154,13 @@ def _events(
     ]  # fmt: skip
     if expected.reason is Reason.ACCEPTED:
         enough = data.smile is not None and data.thresholds.smile is not None
-        said.append(
+        claims.append(
             (
                 enough and data.smile >= data.thresholds.smile,  # type: ignore[operator]  # checked by enough
                 f"smile {data.smile}",
             )
         )
-    return said
+    return claims
 
 
 def _delivery(inside: list[VerifiedEvent], evidence: DemoEvidence) -> list[tuple[bool, str]]:

@@ -99,8 +99,8 @@ def live(folder: Path, people: Path, photos: Path, *, plain: bool) -> int:
         broker = stack.enter_context(PrivateBroker(folder / "broker"))
         settings = site.write_settings(broker.port, 'driver = "picamera2"', "lgpio", _LIVE_PAUSES)
         with _step(console, "enrolling"):
-            said = site.enrol(people, photos)
-        console.print("\n".join(said), highlight=False, markup=False, soft_wrap=True)
+            enrolment_lines = site.enrol(people, photos)
+        console.print("\n".join(enrolment_lines), highlight=False, markup=False, soft_wrap=True)
         site.register_key()
         recorder, screen = _open_output(console, _JUDGED if _judged() else _NOT_JUDGED, plain=plain)
         receiver = stack.enter_context(

@@ -56,10 +56,14 @@ def targets(folder: Path) -> list[Target]:
     def receive(content: bytes) -> bool:
         """Pass a message to a receiver, which may store only what was signed."""
         topic, _, token = content.partition(_SPLIT)
-        said = desk.ingest(
+        all_notices = desk.ingest(
             [Message(topic.decode("utf-8", "replace"), token)], ReceivedAt(RECEIVED, 0)
         )
-        new = [notice for notice in said if notice.kind in (NoticeKind.EVENT, NoticeKind.DUPLICATE)]
+        new = [
+            notice
+            for notice in all_notices
+            if notice.kind in (NoticeKind.EVENT, NoticeKind.DUPLICATE)
+        ]
         return bool(new) and content not in known
 
     def topic(content: bytes) -> bool:

@@ -285,7 +285,7 @@ def make_key(private: Path, public: Path) -> None:
 
 
 def public_set(keys: Iterable[Key]) -> str:
-    """Return a JWK set of public keys, whatever else their files said."""
+    """Return a JWK set of public keys, whatever else their files contain."""
     entries = [{**key.as_dict(private=False), "kid": key.thumbprint()} for key in keys]
     return json.dumps({"keys": entries}, indent=1) + "\n"
 

@@ -1,4 +1,4 @@
-"""Write docs/contract anew; `--check` only says what differs, `--to FOLDER` writes elsewhere."""
+"""Write docs/contract; `--check` only reports what differs, `--to FOLDER` writes elsewhere."""
 
 import argparse
 import json

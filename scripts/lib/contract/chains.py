@@ -87,7 +87,7 @@ def _series() -> dict[str, list[Row]]:
     one, two, three, four = e[:4]
 
     def other(number: int) -> Unit:
-        """Return the unit after so many events, to go on otherwise than it did."""
+        """Return the unit after a number of events, to continue differently."""
         return _copy(stood[number], first_id=100)
 
     second = other(1)

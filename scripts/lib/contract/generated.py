@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contract import cast
-from contract.own import said
+from contract.own import verdict_of_own_receiver
 from contract.vector import RECEIVED
 from contract.vectors import COLUMNS
 from edge.contract.envelope import RejectReason
@@ -55,7 +55,9 @@ def write(folder: Path, seed: int, count: int) -> None:
         for made in messages(seed, count):
             name = f"generated-{seed}-{made.number}"
             (folder / "vectors" / "messages" / name).write_bytes(made.payload)
-            verdict, missing = said(Path(scratch) / name, keys, made.topic, made.payload, RECEIVED)
+            verdict, missing = verdict_of_own_receiver(
+                Path(scratch) / name, keys, made.topic, made.payload, RECEIVED
+            )
             if verdict == RejectReason.PAYLOAD and missing != "-":
                 continue  # kept for a later contract, which the consumers leave out
             path = f"messages/{name}"

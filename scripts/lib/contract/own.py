@@ -48,7 +48,9 @@ def missing(store: Store, topic: str) -> str:
     return ",".join(text) or "-"
 
 
-def said(path: Path, keys: KeySet, topic: str, content: bytes, received: int) -> tuple[str, str]:
+def verdict_of_own_receiver(
+    path: Path, keys: KeySet, topic: str, content: bytes, received: int
+) -> tuple[str, str]:
     """Return verdict and missing numbers of one message that comes to a new store at `path`."""
     with closing(Store(path)) as store:
         word = verdict(Ingestor(store, keys, 60.0, instant(received)), topic, content, received)

@@ -264,8 +264,8 @@ def _refused(
         ("chunk-name", {"chunks": [{**claims["chunks"][0], "name": "../x"}]}, "no topic level"),
         ("version-0", {"version": 0}, "version 0"),
     ):
-        said = {key: value for key, value in {**claims, **changes}.items() if value is not None}
-        yield refused(name, OrderRejectReason.MALFORMED, _signed(said), about)
+        present = {key: value for key, value in {**claims, **changes}.items() if value is not None}
+        yield refused(name, OrderRejectReason.MALFORMED, _signed(present), about)
     older = {**claims, "version": VERSION}
     yield refused("older", OrderRejectReason.STALE, _signed(older), f"version {VERSION} was here")
     yield refused(

@@ -34,8 +34,8 @@ def header(**changes: Any) -> Json:
 
 def signed(content: bytes, key: SteadyKey = cast.ED25519, **changes: Any) -> str:
     """Sign with a unit's own key, as if it was the unit that went wrong."""
-    told = {"kid": key.kid, "alg": key.alg, **changes}
-    return key.close(f"{packed(header(**told))}.{b64url(content)}")
+    fields = {"kid": key.kid, "alg": key.alg, **changes}
+    return key.close(f"{packed(header(**fields))}.{b64url(content)}")
 
 
 def changed(change: Callable[[Json], object], token: str = TOKEN, **members: Any) -> str:

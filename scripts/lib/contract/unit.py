@@ -73,7 +73,7 @@ class SteadyKey(SigningKey):
 
 @dataclass(slots=True)
 class SetClock:
-    """Moves when it is told to."""
+    """Moves only when it is set."""
 
     utc_s: int = NOON
     state: ClockState = ClockState.SYNCHRONIZED

@@ -13,7 +13,7 @@ RECEIVED: Final = NOON + 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vector:
-    """A message, how it came, and what has to be said of it.
+    """A message, how it arrived, and the verdict on it.
 
     The messages of one series come to one store, in this order; each other vector to an empty one.
     """

@@ -26,7 +26,7 @@ from senyum_lab.training.liveness.samples import (
     Row,
 )
 
-_EVERY = 2  # so many photos there is a portrait, and an attack made of it
+_EVERY = 2  # photos per portrait and attack made of it
 _SEED = 47
 _MOST_SIDE = 560  # pixels of a photo that is cut out
 _TALLEST = 640  # pixels of a portrait
@@ -70,7 +70,7 @@ def made(
 def composed(
     examiner: FaceAnalyzer, photo: Image.Image, room: Floats, rng: Generator
 ) -> Image.Image | None:
-    """Return the person of the photo before another background; None where there is no face."""
+    """Return the person of the photo before another background; None if it shows no face."""
     photo.thumbnail((_MOST_SIDE, _MOST_SIDE))
     face = _face(examiner, photo)
     if face is None:

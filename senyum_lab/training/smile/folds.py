@@ -136,8 +136,8 @@ def as_pictures(features: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def both_ways(network: nn.Module, crops: NDArray[np.uint8]) -> Values:
     """Return the mean answers, (n,), to each face and its mirror image, as on the device."""
     ways = (crops, crops[:, :, ::-1].copy())
-    said = [log_odds(network, way[..., None])[:, 0] for way in ways]
-    return np.asarray(np.mean(said, axis=0), np.float64)
+    scores = [log_odds(network, way[..., None])[:, 0] for way in ways]
+    return np.asarray(np.mean(scores, axis=0), np.float64)
 
 
 def part(faces: SmileCrops, parts: int) -> NDArray[np.int64]:
