@@ -305,7 +305,7 @@ class Ingestor:
             return
         result.stored.append((unknown.unit, unknown.sequence))
         text = (
-            f"event {unknown.sequence} is kept for a unknown version: unknown type {unknown.type}"
+            f"event {unknown.sequence} is kept for a later version: unknown type {unknown.type}"
         )
         unit = UnitName.from_source(unknown.unit)
         result.notices.append(

@@ -36,8 +36,8 @@ def record(number: int, name: str = "") -> StoredEvent:
         ("sqlite:///events.db", "is not known"),
         ("postgresql://user:secret@host/db", "holds a password"),
         ("postgresql://host/db?password=secret", "holds a password"),
-        ("postgresql://host", "names no database"),
-        ("postgresql://host:port/db", "is no address"),
+        ("postgresql://host", "does not name a database"),
+        ("postgresql://host:port/db", "not an address"),
     ],
 )
 def test_an_address_that_is_none(address: str, words: str) -> None:

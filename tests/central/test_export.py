@@ -330,7 +330,7 @@ def test_a_store_that_is_not_there_is_not_made(
 ) -> None:
     path = tmp_path / "none.db"
     assert main(["export", f"--store={path}", f"--from={DAY}"]) == 2
-    assert "is no file" in capsys.readouterr().err
+    assert "file not found" in capsys.readouterr().err
     assert not path.exists()
 
 

@@ -153,7 +153,7 @@ def test_no_room_to_mend_leaves_the_damaged_file_for_the_next_start(
     content[100:2000] = bytes(1900)
     (disk / "outbox.db").write_bytes(content)
     ballast = fill(disk, leave=64 * 1024)  # enough to look at it
-    with pytest.raises(OutboxError, match="cannot be made"):
+    with pytest.raises(OutboxError, match="cannot be created"):
         Outbox(disk / "outbox.db", signing_key=tmp_path / "signing.key")
     assert (disk / "outbox.db").read_bytes() == content
     ballast.unlink()

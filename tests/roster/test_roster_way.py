@@ -292,7 +292,7 @@ def test_a_unit_that_is_away_is_named(tmp_path: Path, frames: Path, broker: Priv
     assert "version 1 is in force on 0 of 1 unit." in said
     began = time.monotonic()
     words = ["erase", "--person", "ab" * 16]
-    assert "nobody has the opaque id" in site_error(site, *words)
+    assert "nobody has the person id" in site_error(site, *words)
     assert time.monotonic() - began < PATIENCE
 
 
