@@ -232,13 +232,13 @@ class Daemon:
 
         refusals = RefusalCounter()
         self._authorities = AuthorityFile(settings.authority.keys)
-        reader = OutboxReader(self._outbox.file)
-        opened.callback(reader.close)
+        self._reader = OutboxReader(self._outbox.file)
+        opened.callback(self._reader.close)
         self._actions = CommandActions(
             base,
             present,
             self._command_log,
-            reader,
+            self._reader,
             software=__version__,
             session=self._outbox.session,
             reread=reread,
@@ -578,6 +578,7 @@ class Daemon:
         self._roster_worker.close(left(0.35))
         self._link.close(timeout=left(0.7))
         self._capture.close(timeout=left(1.0))
+        self._reader.close()
         if stored:  # else the recorder still holds the outbox, and the process's end closes it
             self._outbox.close()
         self._command_log.close()

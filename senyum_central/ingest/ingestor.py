@@ -304,9 +304,7 @@ class Ingestor:
         if not self._store.add_unknown_event(unknown, str(now)):
             return
         result.stored.append((unknown.unit, unknown.sequence))
-        text = (
-            f"event {unknown.sequence} is kept for a later version: unknown type {unknown.type}"
-        )
+        text = f"event {unknown.sequence} is kept for a later version: unknown type {unknown.type}"
         unit = UnitName.from_source(unknown.unit)
         result.notices.append(
             Notice(NoticeKind.REFUSED, now.utc, unit, text, flaw=RejectReason.PAYLOAD)

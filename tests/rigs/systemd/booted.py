@@ -94,7 +94,8 @@ class Rig:
             ["dpkg-deb", "-c", self.package], check=True, capture_output=True, text=True
         )
         ours = set(OURS.findall(listed.stdout))
-        ours |= {f"senyum_edge-{__version__}.dist-info"}  # that rig installed this project too
+        # That rig installed this project too, with the server.
+        ours |= {"senyum_central", f"senyum_edge-{__version__}.dist-info"}
         root = self.box.root
         system = root / "usr/local/lib/python3.13/dist-packages"
         for entry in (root / "opt/venv/lib/python3.13/site-packages").iterdir():
