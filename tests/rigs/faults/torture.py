@@ -95,6 +95,7 @@ def torture(plan: Plan, folder: Path, seed: int) -> dict[str, object]:
             asking.join()
             rows = stored(folder)
             check_central(central, rows)
+            unit.stop()
     assert len(rows) == plan.events >= shown
     check_chain(folder, rows)
     kept = central.stored()

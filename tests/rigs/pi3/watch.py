@@ -25,7 +25,6 @@ LEVELS = "xp /1wx 0x3f200034"  # GPLEV0: pins 0 to 31
 ARGUMENTS = "console=ttyAMA0,115200 earlycon=pl011,0x3f201000 rdinit=/init 8250.nr_uarts=2 panic=-1"
 ARGUMENTS += " PYTHONHASHSEED=0 quiet"
 BIN_S = 0.02  # two pulses of a light
-REPEATS = 4  # plays after the first, while a cue failed in all of them
 NEAR_S = 0.02  # an edge that is no farther from its plan is on time
 REACH_S = 0.035  # an edge is looked for so far from its plan
 MARGIN_S = 0.05
@@ -211,14 +210,12 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    """Play the cues, again if one failed because the machine was busy; return the status.
+    """Play, and again once if a cue failed, because a busy machine stutters; return the status.
 
-    A cue that is wrong fails every time.
+    A cue that is wrong fails both times.
     """
     failed = told(watch(Path(sys.argv[1])))
-    for _ in range(REPEATS):
-        if not failed:
-            break
+    if failed:
         say(f"playing again because of {', '.join(sorted(failed))}")
         failed &= told(watch(Path(sys.argv[1])))
     count = len(list(plan.cues()))
