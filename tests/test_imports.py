@@ -113,6 +113,19 @@ def test_tests_reach_the_lab_only_through_tests_support() -> None:
     assert broken == []
 
 
+def test_no_class_derives_from_thread() -> None:
+    """Its private attributes differ between Python versions, and a subclass can hide one."""
+    broken = []
+    for folder in ("edge", "senyum_central", "senyum_lab", "scripts", "tests"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    bases = {ast.unparse(base).split(".")[-1] for base in node.bases}
+                    if "Thread" in bases:
+                        broken.append(f"{path.relative_to(ROOT)}: {node.name}")
+    assert broken == []
+
+
 @pytest.mark.parametrize("folder", ["edge/attendance"])
 def test_the_rules_are_pure(folder: str) -> None:
     pure = {"edge", "collections", "dataclasses", "enum", "itertools", "typing", "math"}

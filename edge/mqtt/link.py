@@ -71,7 +71,7 @@ class LinkState(StrEnum):
 _CONNECTED = frozenset({LinkState.UP, LinkState.RECONNECTING})
 
 
-class ConnectionManager(threading.Thread):
+class ConnectionManager:
     """The link thread, which alone communicates with the brokers.
 
     It calls `changed` with True when a broker is connected and with False when it is lost, and
@@ -97,7 +97,6 @@ class ConnectionManager(threading.Thread):
         replay_source: Callable[[OutboxReader], ReplaySource] | None = None,
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
-        super().__init__(name="link", daemon=True)
         self.state = LinkState.IDLE
         self._unit = UnitName.of(signer.context.unit)
         will = Will(status=OnlineStatus.OFFLINE, session=session).model_dump_json().encode()
@@ -134,6 +133,10 @@ class ConnectionManager(threading.Thread):
         self._failback_wait = timing.failback_retry
         self._failback_at = self._credentials_at = 0.0
         self._expiry_logged_at = -math.inf
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
 
     @property
     def delivered(self) -> int:
@@ -181,14 +184,14 @@ class ConnectionManager(threading.Thread):
         until = time.monotonic() + timeout
         self._closing_at = time.monotonic()
         self._waker.stop()
-        if self.is_alive():
-            self.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, until - time.monotonic()))
         elif self.state is LinkState.IDLE:
             self._publisher.close()
             self.state = LinkState.CLOSED
-        return not self.is_alive()
+        return not self._thread.is_alive()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         try:
             self._brokers.delay_first_attempt(time.monotonic())
             successor: BrokerEndpoint | None = None

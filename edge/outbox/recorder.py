@@ -27,7 +27,7 @@ LOOK_SECONDS = 5.0  # between two looks at the clock while nothing is recorded
 OWN = 0  # `ref` of the recorder's own audits, whose result nothing waits for
 
 
-class Recorder(threading.Thread):
+class Recorder:
     """The one thread that writes the outbox.
 
     `report` is called from this thread once for every event, and from the submitting thread for
@@ -43,7 +43,6 @@ class Recorder(threading.Thread):
         stored: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(name="recorder", daemon=True)
         self._outbox = outbox
         self._sealer = sealer
         self._report = report
@@ -55,6 +54,10 @@ class Recorder(threading.Thread):
         self._waiting: deque[Event] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
 
     def submit(self, event: Event) -> None:
         """Queue an event for storing; never blocks."""
@@ -72,11 +75,11 @@ class Recorder(threading.Thread):
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self.is_alive():
-            self.join(timeout)
-        return not self.is_alive()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
 
-    def run(self) -> None:
+    def _run(self) -> None:
         while (batch := self._next()) or not self._closing:
             own = self._check_clock()
             if batch or own or self._outbox.renewal is not None:

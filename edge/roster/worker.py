@@ -22,7 +22,7 @@ from edge.types import RosterReceived
 log = logging.getLogger(__name__)
 
 
-class RosterWorker(threading.Thread):
+class RosterWorker:
     """The roster thread: receives and installs rosters, loads the file, gives receipts."""
 
     def __init__(
@@ -32,15 +32,18 @@ class RosterWorker(threading.Thread):
         installer: RosterInstaller,
         receiver: RosterReceiver,
     ) -> None:
-        super().__init__(name="roster", daemon=True)
         self._requests = requests
         self._events = events
         self._installer = installer
         self._receiver = receiver
         self._retry_at = 0.0
         self._about = LogOnce()
+        self._thread = threading.Thread(target=self._run, name="roster", daemon=True)
 
-    def run(self) -> None:
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
         due = 0.0
         while not self._requests.closed:
             for request in self._requests.get(max(0.0, due - time.monotonic()), limit=1):
@@ -50,8 +53,8 @@ class RosterWorker(threading.Thread):
     def close(self, timeout: float) -> None:
         """Finish the request in hand; the broker delivers again what was not acknowledged."""
         self._requests.close()
-        if self.is_alive():
-            self.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
 
     def _handle(self, request: RosterRequest) -> None:
         match request:

@@ -33,20 +33,25 @@ _PATIENCE = 600.0  # seconds to deliver one backlog
 _POLL_SECONDS = 0.05
 
 
-class _MemoryPeak(threading.Thread):
-    """Records the peak reunitnt memory of this process, in MB, until `done` is set."""
+class _MemoryPeak:
+    """Records the peak resident memory of this process, in MB, until `stop`."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.before = self.most = _reunitnt_mb()
-        self.done = threading.Event()
+        self.before = self.most = _resident_mb()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
-    def run(self) -> None:
-        while not self.done.wait(_POLL_SECONDS):
-            self.most = max(self.most, _reunitnt_mb())
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(_POLL_SECONDS):
+            self.most = max(self.most, _resident_mb())
 
 
-def _reunitnt_mb() -> float:
+def _resident_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 1e6
 
@@ -75,14 +80,12 @@ def _drained(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, 
         if not unit.up.wait(_PATIENCE):
             raise OutboxError(f"{unit.file}: not connected to the broker")
         memory = _MemoryPeak()
-        memory.start()
         began, before = time.perf_counter(), unit.link.delivered
         until = time.monotonic() + _PATIENCE
         while unit.link.delivered < events and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
         rate = (unit.link.delivered - before) / (time.perf_counter() - began)
-        memory.done.set()
-        memory.join()
+        memory.stop()
         if unit.link.delivered < events:
             raise OutboxError(
                 f"{unit.file}: the backlog was not delivered within {_PATIENCE:.0f} s"

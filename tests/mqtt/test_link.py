@@ -322,7 +322,7 @@ def test_a_password_that_is_away_for_a_moment_ends_nothing(
         broker.start()
         until(lambda: "No such file or directory\n" in caplog.text, 10.0)
         time.sleep(0.3)
-        assert unit.link.is_alive()
+        assert unit.link.state is not LinkState.CLOSED
         (tmp_path / "elsewhere").rename(password)
         unit.record(3)
         until(lambda: unit.link.delivered == 3, 10.0)

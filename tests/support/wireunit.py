@@ -124,7 +124,7 @@ class Signer:
         self.sealer = EventSigner(context(), self.key, clock or SystemClock())
 
 
-class MessageHandler(threading.Thread):
+class MessageHandler:
     """Handles what is published to some topics, one message after another."""
 
     def __init__(
@@ -135,20 +135,23 @@ class MessageHandler(threading.Thread):
         queue: EventQueue[Any] | None = None,
     ) -> None:
         """With `queue` the messages go there, and the caller handles and acknowledges them."""
-        super().__init__(daemon=True)
         self._own_queue = queue is None
         self.subscription = Subscription(
             tuple(filters), MessageReceived, EventQueue() if queue is None else queue
         )
         self.link: ConnectionManager | None = None
         self._handle = handle
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
 
     def handle(self, topic: str, payload: bytes, retained: bool) -> None:
         """Handle one message, before it is acknowledged."""
         if self._handle is not None:
             self._handle(topic, payload, retained)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         queue = self.subscription.queue
         while self._own_queue and not queue.closed:
             for message in queue.get(limit=1):
@@ -159,7 +162,7 @@ class MessageHandler(threading.Thread):
     def close(self) -> None:
         """Finish the message in hand, if that takes no longer than a second."""
         self.subscription.queue.close()
-        self.join(1.0)
+        self._thread.join(1.0)
 
 
 class WireUnit:

@@ -43,18 +43,23 @@ class Plan:
 SHORT, LONG = Plan(400, 8, 4), Plan(10_000, 200, 100)
 
 
-class Asking(threading.Thread):
-    """Asks for gaps, as a central server does by the `replay` command, until `done`."""
+class Asking:
+    """Asks for gaps, as a central server does by the `replay` command, until `stop`."""
 
     def __init__(self, central: Central, ask: Callable[[list[range]], None]) -> None:
-        super().__init__(daemon=True)
         self.asked: set[range] = set()
-        self.done = threading.Event()
         self._central = central
         self._ask = ask
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
-    def run(self) -> None:
-        while not self.done.wait(ASK_SECONDS):
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(ASK_SECONDS):
             kept = self._central.stored().keys()
             gaps = [gap for gap in self._central.numbers(NoticeKind.GAP) if not kept >= set(gap)]
             self.asked.update(gaps)
@@ -74,7 +79,6 @@ def torture(plan: Plan, folder: Path, seed: int) -> dict[str, object]:
         with Central(folder / "central.db", settings, Signer(folder).keys, GRACE_S) as central:
             unit = UnitProcess(folder, before.port, plan.events)
             asking = Asking(central, lambda gaps: unit.replay(gaps))  # noqa: PLW0108 - `unit` changes
-            asking.start()
             faults = _schedule(plan)
             for enough in sorted(faults):
                 until(lambda: unit.shown >= enough, PROGRESS_SECONDS)  # noqa: B023 - called here
@@ -91,8 +95,7 @@ def torture(plan: Plan, folder: Path, seed: int) -> dict[str, object]:
             until(lambda: unit.delivered, HEAL_SECONDS)
             shown = max(shown, unit.shown)
             until(lambda: len(central.stored()) >= plan.events, HEAL_SECONDS)
-            asking.done.set()
-            asking.join()
+            asking.stop()
             rows = stored(folder)
             check_central(central, rows)
             unit.stop()
