@@ -90,6 +90,7 @@ from edge.types import (
     Frame,
     LinkChanged,
     Outcome,
+    ReplayEnded,
     RosterReceived,
     Stimulus,
     StoreFailed,
@@ -104,7 +105,7 @@ STATUS_NS = 1_000_000_000  # between two tellings, each with a frame; twice that
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
 Observer = Callable[[Stimulus, StepResult, State], None]
-DaemonEvent = Stimulus | CommandReceived | RosterEvent
+DaemonEvent = Stimulus | ReplayEnded | CommandReceived | RosterEvent
 
 
 class Daemon:
@@ -134,8 +135,8 @@ class Daemon:
         """
         self._events: EventQueue[Frame | DaemonEvent] = EventQueue()
         self._stop = threading.Event()
-        self._ended = threading.Event()  # the replay has shown its last frame
-        self._ended_ns: int | None = None  # when that was noticed
+        self._replay_ended: ReplayEnded | None = None
+        self._replay_ended_ns = 0
         self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._damage: OutboxDamaged | None = None
         self._shown_fault: str | None = None
@@ -293,9 +294,7 @@ class Daemon:
         self._capture = CaptureThread(
             camera or (lambda: open_camera(settings.camera)),
             settings.camera,
-            on_frame=self._events.put_latest,
-            on_fault=lambda why: self._events.put(CameraFault(why)),
-            on_end=self._ended.set,
+            self._events,
         )
         self._reporter = StatusReporter(
             self._health, self._notifier, status_file, clock, settings.unit.source
@@ -321,8 +320,8 @@ class Daemon:
             thread.start()
         while not self._stop.is_set() and not self._finished():
             self._turn()
-        if self._capture.failure is not None:  # of a replay; a camera's faults end nothing
-            raise self._capture.failure
+        if self._replay_ended is not None and self._replay_ended.error is not None:
+            raise self._replay_ended.error
         if self._damage is not None:
             raise self._damage
 
@@ -372,11 +371,9 @@ class Daemon:
 
     def _finished(self) -> bool:
         """Whether the replay is over and its events are stored, or have had the time to be."""
-        if not self._ended.is_set():
+        if self._replay_ended is None:
             return False
-        if self._ended_ns is None:
-            self._ended_ns = time.monotonic_ns()
-        return not self._waiting or time.monotonic_ns() > self._ended_ns + STORE_NS
+        return not self._waiting or time.monotonic_ns() > self._replay_ended_ns + STORE_NS
 
     # --- events --------------------------------------------------------------------------------
 
@@ -412,8 +409,10 @@ class Daemon:
         self._show_fault()
         self._step(stimulus)
 
-    def _handle(self, message: CommandReceived | RosterEvent) -> None:
+    def _handle(self, message: ReplayEnded | CommandReceived | RosterEvent) -> None:
         match message:
+            case ReplayEnded():
+                self._replay_ended, self._replay_ended_ns = message, time.monotonic_ns()
             case CommandReceived():
                 self._handler.receive(message)
             case RosterInstalled() | RosterLoaded():

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ErrorCode
+from edge.errors import ErrorCode, ReplayError
 
 Bytes2D = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -335,6 +335,16 @@ class CameraFault:
 @dataclass(frozen=True, slots=True)
 class TimerTick:
     """Time passed and nothing else happened."""
+
+
+# --- camera -> main loop -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayEnded:
+    """The replay is over, or cannot be played (`error`); the camera thread has ended."""
+
+    error: ReplayError | None = None
 
 
 # --- broker -> main loop -------------------------------------------------------------------------

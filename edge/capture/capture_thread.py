@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from edge.camera import Camera
 from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraError, CameraStalled, EndOfReplay, ReplayError
 from edge.settings import CameraSettings
-from edge.types import Bytes2D, Frame
+from edge.system.event_queue import EventQueue
+from edge.types import Bytes2D, CameraFault, Frame, ReplayEnded
 
 log = logging.getLogger(__name__)
 
@@ -30,35 +32,30 @@ _BLACK = "the picture is black: is the lens covered, is there any light?"
 
 
 class CaptureThread:
-    """The camera as the unit wants it: newest frames, faults in words, no end of trying.
+    """The camera thread: opens the camera, captures, and opens it again when it stalls.
 
-    All three callbacks run in the feed's thread and return at once. `on_frame` gets each frame;
-    a consumer that is slower than the camera keeps the newest frame and drops the others.
-    `on_fault` gets what is wrong, once, and None when it is over: after the first attempt to open
-    the camera again failed, or `_REPORT` seconds after the picture was lost. `on_end` comes last,
-    when a replay is over or cannot be played; `failure` then says why it cannot.
+    It puts into `events`:
+
+    - each Frame, in place of one that still waits there;
+    - CameraFault with what is wrong, once, when the first attempt to open the camera again has
+      failed or `_REPORT` seconds after the picture was lost; and with None when it is over;
+    - ReplayEnded last, when a replay is over or cannot be played.
     """
 
     def __init__(
         self,
         opener: Callable[[], Camera],
         settings: CameraSettings,
-        *,
-        on_frame: Callable[[Frame], None],
-        on_fault: Callable[[str | None], object],
-        on_end: Callable[[], None],
+        events: EventQueue[Any],
     ) -> None:
-        self.failure: ReplayError | None = None
-        self._settings = settings
-        self._on_frame = on_frame
-        self._on_fault = on_fault
-        self._on_end = on_end
         self._opener = opener
+        self._settings = settings
+        self._events = events
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._wake = threading.Condition()
         self._closing = False
         self._wish = CaptureRequest(settings.fps)
-        # Below: of the feed's thread alone. Times are time.monotonic() seconds.
+        # Below: of the camera thread alone. Times are time.monotonic() seconds.
         self._fault: str | None = None
         self._failures = 0  # since the camera was last steady
         self._lost_since: float | None = None
@@ -70,10 +67,10 @@ class CaptureThread:
         self._thread.start()
 
     def set_controls(self, wish: CaptureRequest) -> None:
-        """Have the frames from now on as they are wished; returns at once.
+        """Set the rate and the exposure of the frames from now on; returns at once.
 
-        A camera that knows no rate is read at the rate that was wished, and what it delivers
-        between is neither copied nor converted.
+        A camera without a rate of its own is read at this rate, and what it delivers in between is
+        neither copied nor converted.
         """
         if wish != self._wish:
             with self._wake:
@@ -99,9 +96,8 @@ class CaptureThread:
             try:
                 self._play()
             except (EndOfReplay, ReplayError) as end:
-                if isinstance(end, ReplayError):  # a file does not repair itself
-                    self.failure = end
-                self._on_end()
+                # A file does not repair itself.
+                self._events.put(ReplayEnded(end if isinstance(end, ReplayError) else None))
                 return
             except CameraError as error:
                 self._failed(str(error))
@@ -145,7 +141,7 @@ class CaptureThread:
                 self._judge(frame, received)
                 if received - opened >= _STEADY:
                     self._failures = 0
-                self._on_frame(frame)
+                self._events.put_latest(frame)
                 self._pause_until_next(frame)
         finally:
             camera.close()
@@ -195,4 +191,4 @@ class CaptureThread:
     def _say(self, why: str | None) -> None:
         if (why is None) != (self._fault is None):
             self._fault = why
-            self._on_fault(why)
+            self._events.put(CameraFault(why))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kept_events import KeptEvents
 from PIL import Image
 
 from edge.camera import Camera, open_camera
@@ -15,7 +16,8 @@ from edge.capture.camera_controls import CaptureRequest
 from edge.capture.capture_thread import CaptureThread
 from edge.errors import CameraError, CameraStalled, EndOfReplay
 from edge.settings import CameraSettings
-from edge.types import Frame, Yuv
+from edge.system.event_queue import EventQueue
+from edge.types import CameraFault, Frame, ReplayEnded, Yuv
 
 FPS = 50.0
 SETTINGS = CameraSettings(fps=FPS, stall_timeout=0.3)
@@ -75,16 +77,8 @@ class Stage:
         self._acts = iter(acts)
         self.cameras: list[ScriptedCamera] = []
         self.openings: list[float] = []
-        self.frames: list[Frame] = []
-        self.faults: list[tuple[float, str | None]] = []
-        self.ended = threading.Event()
-        self.feed = CaptureThread(
-            self._open,
-            settings,
-            on_frame=self.frames.append,
-            on_fault=lambda why: self.faults.append((time.monotonic(), why)),
-            on_end=self.ended.set,
-        )
+        self.events = KeptEvents()
+        self.feed = CaptureThread(self._open, settings, self.events)
 
     def _open(self) -> Camera:
         self.openings.append(time.monotonic())
@@ -94,6 +88,18 @@ class Stage:
         camera = ScriptedCamera(iter(()) if act is None else act)
         self.cameras.append(camera)
         return camera
+
+    @property
+    def frames(self) -> list[Frame]:
+        return self.events.of(Frame)
+
+    @property
+    def faults(self) -> list[tuple[float, str | None]]:
+        return [
+            (at, message.why)
+            for at, message in zip(list(self.events.times), list(self.events.all), strict=False)
+            if isinstance(message, CameraFault)
+        ]
 
     @property
     def said(self) -> list[str | None]:
@@ -252,9 +258,9 @@ def test_a_replay_may_hold_its_picture(stage: Callable[..., Stage]) -> None:
 
 def test_the_end_of_a_replay_is_told_once(stage: Callable[..., Stage]) -> None:
     play = stage(iter([None, None, EndOfReplay("over")]), settings=REPLAY)
-    assert play.ended.wait(2.0)
-    assert len(play.frames) == 2
-    assert play.feed.failure is None
+    play.until(lambda: play.events.of(ReplayEnded))
+    assert [type(message) for message in play.events.all] == [Frame, Frame, ReplayEnded]
+    assert play.events.all[-1].error is None
     assert play.cameras[0].closed == 1
 
 
@@ -263,20 +269,17 @@ def test_a_photo_that_cannot_be_read_ends_the_replay_with_its_name(tmp_path: Pat
     (tmp_path / "1.png").write_bytes(b"damaged")
     # Slow: a photo whose time has passed is not even looked at.
     settings = REPLAY.model_copy(update={"replay": tmp_path, "fps": 2.0})
-    frames: list[Frame] = []
-    ended = threading.Event()
-    feed = CaptureThread(
-        lambda: open_camera(settings),
-        settings,
-        on_frame=frames.append,
-        on_fault=lambda _: None,
-        on_end=ended.set,
-    )
+    events: EventQueue[Frame | ReplayEnded] = EventQueue()
+    feed = CaptureThread(lambda: open_camera(settings), settings, events)
     feed.start()
-    assert ended.wait(10.0)
+    messages: list[Frame | ReplayEnded] = []
+    while len(messages) < 2 and (arrived := events.get(10.0)):
+        messages += arrived
     feed.close()
-    assert len(frames) == 1
-    assert "1.png: is not an image that can be read" in str(feed.failure)
+    frame, ended = messages
+    assert isinstance(frame, Frame)
+    assert isinstance(ended, ReplayEnded)
+    assert "1.png: is not an image that can be read" in str(ended.error)
 
 
 @pytest.mark.parametrize("act", [noise, lambda: iter(()), lambda: itertools.repeat(100)])
@@ -308,9 +311,7 @@ def test_closing_a_feed_that_hangs_does_not_hang(caplog: pytest.LogCaptureFixtur
         release.wait(10)
         raise CameraError("too late")
 
-    feed = CaptureThread(
-        hang, SETTINGS, on_frame=print, on_fault=lambda _: None, on_end=lambda: None
-    )
+    feed = CaptureThread(hang, SETTINGS, EventQueue())
     feed.start()
     feed.close(timeout=0.2)
     assert "did not close within 0.2 s" in caplog.text
@@ -318,10 +319,4 @@ def test_closing_a_feed_that_hangs_does_not_hang(caplog: pytest.LogCaptureFixtur
 
 
 def test_a_feed_that_was_never_started_closes() -> None:
-    CaptureThread(
-        lambda: ScriptedCamera(noise()),
-        SETTINGS,
-        on_frame=print,
-        on_fault=lambda _: None,
-        on_end=lambda: None,
-    ).close()
+    CaptureThread(lambda: ScriptedCamera(noise()), SETTINGS, EventQueue()).close()

@@ -18,7 +18,8 @@ from edge.capture.capture_thread import CaptureThread
 from edge.errors import CameraError
 from edge.images import letterbox
 from edge.settings import CameraSettings
-from edge.types import Bytes2D, Frame
+from edge.system.event_queue import EventQueue
+from edge.types import Bytes2D, CameraFault, Frame
 
 FACES = Path(__file__).parents[2] / "faces"
 FRAMES = Path("/tmp/frames")  # named in virtual.yaml
@@ -149,21 +150,24 @@ def a_camera_that_hangs_upside_down_delivers_heads_up() -> None:
 
 
 def the_feed_delivers_at_its_rate_and_paced() -> None:
-    seen: list[int] = []
+    events: EventQueue[Frame | CameraFault] = EventQueue()
+    feed = CaptureThread(lambda: open_camera(SETTINGS), SETTINGS, events)
     faults: list[str | None] = []
-    feed = CaptureThread(
-        lambda: open_camera(SETTINGS),
-        SETTINGS,
-        on_frame=lambda frame: seen.append(frame.number),
-        on_fault=faults.append,
-        on_end=lambda: None,
-    )
+
+    def frames_within(seconds: float) -> int:
+        count, deadline = 0, time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            for message in events.get(left):
+                if isinstance(message, Frame):
+                    count += 1
+                else:
+                    faults.append(message.why)
+        return count
+
     feed.start()
-    time.sleep(2.0)
-    quick = len(seen)
+    quick = frames_within(2.0)
     feed.set_controls(CaptureRequest(SETTINGS.fps / 5, stops=1.0))
-    time.sleep(2.0)
-    slow = len(seen) - quick
+    slow = frames_within(2.0)
     feed.close()
     # A reader that is kept from the processor may meet the same of the few pictures many times.
     assert faults in ([], ["the picture is frozen", None]), faults
