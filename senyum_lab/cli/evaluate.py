@@ -29,7 +29,7 @@ _PLAIN_EVERY = 500  # pictures between two lines of progress without a terminal
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
-        help="measure smile, identity, search, liveness and groups on labelled pictures",
+        help="measure smile, identity, search, liveness, covers and groups on labelled pictures",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -79,6 +79,10 @@ def add_parser(commands: Any) -> None:
     kind.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures")
     kind.add_argument("--videos", type=Path, metavar="DIR", help="folder of the videos")
     _labels(liveness, "file,live[,kind]; live is 0 or 1, kind names the attack")
+
+    covers = _command(what, "covers", "faces reported as covered", _covers)
+    _labels(covers, "file, all covered or all uncovered, or with the column of --by")
+    covers.add_argument("--by", metavar="COLUMN", help="count also by this column of the list")
 
     groups = _command(what, "groups", "the figures by age, sex and so on", _groups)
     _labels(groups, "file and any of age, sex, gender, race, ethnicity, person, smile")
@@ -188,6 +192,12 @@ class _Nobody:
 
     def search(self, template: "Floats") -> None:  # noqa: ARG002 - the port's own name
         return None
+
+
+def _covers(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
+    from senyum_lab.evaluate import covers
+
+    return covers.evaluate(options.images, options.labels, bench, options.by)
 
 
 def _groups(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
