@@ -260,6 +260,27 @@ class RosterSettings(Section):
             raise ValueError("max_threshold and max_margin are below threshold and margin")
         return self
 
+    def required(self, likeness: float | None) -> float:  # noqa: ARG002 - of RosterLimits
+        """Return the cosine that a match of this likeness must reach (`Match.likeness`)."""
+        return self.threshold
+
+
+class RosterLimits(RosterSettings):
+    """The limits that a roster requires, within the bounds of its settings. In no file.
+
+    `threshold` is that of a person of median likeness, for display.
+    """
+
+    least: float  # lower bound of the threshold
+    base: float  # threshold at likeness 0
+    weight: float  # cosine by which the threshold rises for a likeness of 1
+
+    def required(self, likeness: float | None) -> float:
+        """Return the cosine that a match of this likeness must reach (`Match.likeness`)."""
+        if likeness is None:
+            return self.threshold
+        return max(self.least, min(self.base + self.weight * likeness, self.max_threshold))
+
 
 class AttendanceSettings(Section):
     """The rules of one attempt (docs/session.md)."""

@@ -62,6 +62,9 @@ class Match:
     similarity: float  # cosine, -1 to 1
     runner_up: float | None  # cosine of the second nearest person; None if there is no second
     frames: int = 1  # of the same face, joined in the template that was searched
+    # How near the face and the person are to others in the roster, -2 to 2: the sum of the mean
+    # cosines of the second and the third nearest of each; None in a roster of four people or fewer.
+    likeness: float | None = None
 
     @property
     def margin(self) -> float | None:
@@ -225,6 +228,7 @@ class Attempt:
     smile: float | None = None  # 0 to 100; None for exempt people and if no smile is requested
     smile_threshold: float | None = None  # None exactly if no smile was requested
     match: Match | None = None
+    match_threshold: float | None = None  # cosine that `match` had to reach; None without a match
     life: LivenessResult = field(default_factory=LivenessResult)
 
 

@@ -37,7 +37,7 @@ def seconds_to_ns(seconds: float) -> int:
 
 def embeddings_agree(match: Match | None, roster: RosterSettings) -> bool:
     """Whether the best match is near enough and clearly ahead of the runner-up."""
-    if match is None or not match.similarity >= roster.threshold:
+    if match is None or not match.similarity >= roster.required(match.likeness):
         return False
     return match.margin is None or match.margin >= roster.margin
 

@@ -310,6 +310,9 @@ class Session:
         assert self._face is not None
         assert self._captured is not None
         face, prompt = self._face, self._face.prompt
+        match_threshold = None
+        if face.match is not None:
+            match_threshold = self._roster.required(face.match.likeness)
         smile = None
         if prompt is not None:
             smile = face.smile if reason is Reason.ACCEPTED else prompt.highest
@@ -322,6 +325,7 @@ class Session:
             smile=smile,
             smile_threshold=None if prompt is None else self._rules.smile_threshold,
             match=face.match,
+            match_threshold=match_threshold,
             life=self._life(face),
         )
         if reason is Reason.NOT_KNOWN:

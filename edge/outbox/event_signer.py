@@ -201,11 +201,15 @@ class _Common:
         self.situation = {**_versions(context), "place": place}
         self._thresholds: dict[float | None, payload.Thresholds] = {}
 
-    def thresholds(self, smile: float | None) -> payload.Thresholds:
-        """Return all limits in force; `smile` is None where none was asked."""
+    def thresholds(self, smile: float | None, match: float | None) -> payload.Thresholds:
+        """Return all limits in force; `smile` is None where none was asked.
+
+        `match`: of the person who was matched, None where nobody is enrolled.
+        """
         if smile not in self._thresholds:
             self._thresholds[smile] = _thresholds(smile, self.context.thresholds)
-        return self._thresholds[smile]
+        common = self._thresholds[smile]
+        return common if match is None else common.model_copy(update={"match": match})
 
 
 def _versions(context: SigningContext) -> dict[str, Any]:
@@ -239,7 +243,7 @@ def _attendance(
         smile=None if attempt.smile is None else _floor(attempt.smile, 1),
         match=_match(attempt.match),
         liveness=_liveness(attempt.life),
-        thresholds=common.thresholds(attempt.smile_threshold),
+        thresholds=common.thresholds(attempt.smile_threshold, attempt.match_threshold),
         clock=clock,
         **common.situation,
     )

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.gallery import DIMENSION, Gallery
+from edge.gallery import DIMENSION, Gallery, nearest_others
 from edge.types import Floats
 
 MAX_PHOTOS = 5  # of one person
@@ -82,6 +82,7 @@ class RosterData:
         return Gallery(
             people=tuple(person["id"] for person in people),
             matrix=matrix,
+            nearest=nearest_others(matrix),
             exempt=frozenset(person["id"] for person in people if person["exempt"]),
             version=self.version,
             embedder=self.embedder,

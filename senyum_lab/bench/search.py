@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from edge.gallery import DIMENSION, Gallery
+from edge.gallery import DIMENSION, NEAREST, Gallery
 
 PEOPLE = (300, 7_000, 100_000)
 _ROUNDS = 101
@@ -36,7 +36,8 @@ def _median_ms(people: int) -> float:
     generator = np.random.default_rng(people)
     matrix = generator.standard_normal((people, DIMENSION), dtype=np.float32)
     matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
-    gallery = Gallery([f"{n:032x}" for n in range(people)], matrix)
+    nearest = np.zeros((people, NEAREST), np.float32)
+    gallery = Gallery([f"{n:032x}" for n in range(people)], matrix, nearest)
     probes = matrix[generator.integers(people, size=_ROUNDS)]
     times = []
     for probe in probes:

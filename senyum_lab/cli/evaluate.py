@@ -94,6 +94,13 @@ def add_parser(commands: Any) -> None:
         help="part by this column, numbers in bands of WIDTH; may be repeated "
         "(default: age:20, and columns named like sex, gender, race, ethnicity)",
     )
+    groups.add_argument(
+        "--roster",
+        type=int,
+        default=300,
+        metavar="N",
+        help="people enrolled to count the strangers accepted (default: 300)",
+    )
 
 
 def _command(
@@ -204,7 +211,7 @@ def _groups(options: argparse.Namespace, bench: "EvaluationContext") -> "Evaluat
     from senyum_lab.evaluate import groups
 
     by = [groups.GroupColumn.parse(text) for text in options.by]
-    return groups.evaluate(options.images, options.labels, by, bench)
+    return groups.evaluate(options.images, options.labels, by, bench, options.roster)
 
 
 def _print(report: "EvaluationReport") -> None:

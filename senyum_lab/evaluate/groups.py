@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from senyum_lab.evaluate.faces import FRAMED, EvaluationContext, look
 from senyum_lab.evaluate.labels import Labels, read
 from senyum_lab.evaluate.pairwise import MOST_FACES, SEED, PairCount, PairwiseScores
 from senyum_lab.evaluate.report import EvaluationReport, Table, share
+from senyum_lab.evaluate.roster_trials import DRAWS, ROSTER, RosterTrials
 
 AGE_BAND = 20  # years
 ENOUGH = 200  # pictures for a meaningful figure of a group
@@ -66,6 +67,13 @@ class GroupColumn:
         return codes.get(cell, cell)
 
 
+class _Measured(NamedTuple):
+    """What was measured of all faces."""
+
+    likeness: PairwiseScores
+    trials: RosterTrials
+
+
 @dataclass(frozen=True, slots=True)
 class _Sample:
     """One picture of the list."""
@@ -92,21 +100,33 @@ class _Sample:
 
 
 def evaluate(
-    images: Path, labels: Path, by: Sequence[GroupColumn], bench: EvaluationContext
+    images: Path,
+    labels: Path,
+    by: Sequence[GroupColumn],
+    bench: EvaluationContext,
+    roster: int = ROSTER,
 ) -> EvaluationReport:
-    """Measure the faces of a list by its label columns. Raises LabelsError."""
+    """Measure the faces of a list by its label columns. Raises LabelsError.
+
+    `roster`: people enrolled to count the strangers who are accepted.
+    """
+    if roster < 1:
+        raise LabelsError("--roster must be 1 or more")
     listed = read(labels, "file", key="file")
     grouping = {column.name: _groups_of_lines(listed, column) for column in _columns(listed, by)}
     seen = look((row.cells["file"] for row in listed.rows), images, bench)
     samples, faces = _samples(listed, seen.faces)
-    likeness = PairwiseScores.of(
+    templates = (
         np.stack([s.face.template for s in faces if s.face])
         if faces
-        else np.zeros((0, DIMENSION), np.float32),
-        [s.owner for s in faces],
-        bench.settings.roster.threshold,
+        else np.zeros((0, DIMENSION), np.float32)
     )
-    everybody = _figures(samples, likeness, bench.settings)
+    owners, limits = [s.owner for s in faces], bench.settings.roster
+    measured = _Measured(
+        PairwiseScores.of(templates, owners, limits.threshold),
+        RosterTrials.of(templates, owners, limits, roster),
+    )
+    everybody = _figures(samples, measured, bench.settings)
     notes = [*seen.notes, *_unmeasured(listed, everybody)]
     groups: dict[str, dict[str, Any]] = {}
     tables = []
@@ -120,7 +140,7 @@ def evaluate(
         if empty := [group for group, part in parts.items() if not part]:
             notes.append(f"left out of {name}: no usable picture of {', '.join(empty)}")
         groups[name] = {
-            group: _figures(part, likeness, bench.settings) for group, part in parts.items() if part
+            group: _figures(part, measured, bench.settings) for group, part in parts.items() if part
         }
         tables += _tables(name, groups[name], everybody)
     figures = {
@@ -147,6 +167,12 @@ _PROTOCOL = (
         "frame against one photo, without margin and agreeing frames; within the group, and of "
         "the group with everybody. Each photo without a person counts as another person. Pairs "
         "share faces, so their intervals are too narrow."
+    ),
+    (
+        "Strangers and enrolled people by the rule of the device, for one frame: the first photo "
+        f"of --roster random people of one half is enrolled, {DRAWS} times for each half; the "
+        "other half are the strangers, and the further photos of the enrolled people are tried. "
+        "The draws share faces, so the intervals are too narrow."
     ),
     (
         "Times: the rate divided by that of everybody. Figures of groups below "
@@ -217,11 +243,10 @@ def _groups_of_lines(listed: Labels, by: GroupColumn) -> dict[int, str]:
     )
 
 
-def _figures(
-    samples: Sequence[_Sample], likeness: PairwiseScores, settings: Settings
-) -> dict[str, Any]:
+def _figures(samples: Sequence[_Sample], measured: _Measured, settings: Settings) -> dict[str, Any]:
     """Return the figures of a group; None if its labels do not allow a figure."""
     inside = np.array([s.number for s in samples if s.face is not None], np.intp)
+    likeness, trials = measured
     problems = Counter(s.refused for s in samples if s.refused is not None)
     refused = problems.total()
     low, high = metrics.wilson(refused, len(samples))
@@ -236,6 +261,8 @@ def _figures(
         **_count("impostor", likeness.among(inside)),
         **_count("impostor_with_all", likeness.with_everybody(inside)),
         **_count("genuine", likeness.genuine(inside)),
+        **_count("strangers_accepted", trials.strangers_of(inside)),
+        **_count("enrolled_accepted", trials.enrolled_of(inside)),
         **_count("not_living", _not_living(samples, liveness_rules(settings).threshold)),
     }
     smile = settings.attendance.smile_threshold
@@ -311,6 +338,8 @@ def _tables(
         ),
     ]
     optional = {
+        "strangers_accepted": "strangers accepted by the rule of the device",
+        "enrolled_accepted": "enrolled people accepted by the rule of the device, one frame",
         "genuine": "same person accepted",
         "not_living": "live faces that one frame classifies as an attack",
         "smiles_seen": "smiles seen",

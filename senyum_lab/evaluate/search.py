@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.attendance.policy import IdentityVote
 from edge.errors import LabelsError
-from edge.gallery import DIMENSION, Gallery, mean_template
+from edge.gallery import DIMENSION, Gallery, mean_template, nearest_others
 from edge.inference.embedder import TemplateFusion
 from edge.roster.codec import MAX_PHOTOS
 from edge.roster.thresholds import adaptive_thresholds
@@ -263,7 +263,7 @@ def _gallery(enrolled: Mapping[str, Floats]) -> Gallery:
         [mean_template(templates.astype(np.float16)) for templates in enrolled.values()]
     )
     assert matrix.shape[1] == DIMENSION
-    return Gallery(tuple(enrolled), np.ascontiguousarray(matrix, np.float32))
+    return Gallery(tuple(enrolled), matrix, nearest_others(matrix))
 
 
 def _try(

@@ -1,7 +1,7 @@
 import pytest
 
-from edge.attendance.policy import IdentityVote
-from edge.settings import AttendanceSettings, RosterSettings
+from edge.attendance.policy import IdentityVote, embeddings_agree
+from edge.settings import AttendanceSettings, RosterLimits, RosterSettings
 from edge.types import Match
 
 RULES, ROSTER = AttendanceSettings(agreeing_frames=3), RosterSettings(threshold=0.6, margin=0.1)
@@ -34,3 +34,23 @@ def test_joined_frames_speak_together(
     matches: list[tuple[str, float, int]], known: str | None
 ) -> None:
     assert seen(*matches).known(RULES) == known
+
+
+@pytest.mark.parametrize(
+    ("likeness", "similarity", "known"),
+    [
+        (0.4, 0.65, True),
+        (0.4, 0.59, False),
+        (0.8, 0.75, False),
+        (0.8, 0.85, True),
+        (2.0, 0.91, True),
+        (None, 0.71, True),
+        (None, 0.69, False),
+    ],
+)
+def test_a_match_like_others_must_be_nearer(
+    likeness: float | None, similarity: float, known: bool
+) -> None:
+    limits = RosterLimits(threshold=0.7, max_threshold=0.9, least=0.6, base=0.2, weight=0.75)
+    match = Match("ani", similarity, 0.2, likeness=likeness)
+    assert embeddings_agree(match, limits) is known

@@ -1,11 +1,15 @@
+import zlib
+
 import numpy as np
 import pytest
 from sketches import Sketches
 
 from edge.errors import LabelsError
+from edge.settings import RosterSettings
 from edge.types import QualityProblem
 from senyum_lab.evaluate.groups import GroupColumn, evaluate
 from senyum_lab.evaluate.pairwise import MOST_FACES, PairwiseScores
+from senyum_lab.evaluate.roster_trials import DRAWS, RosterTrials
 
 
 @pytest.fixture
@@ -144,3 +148,38 @@ def test_a_large_crowd_is_sampled() -> None:
         if likeness.place[i] >= 0 and likeness.place[j] >= 0
     )
     assert likeness.among(inside).matches == brute
+
+
+def test_strangers_and_enrolled_people_by_the_rule_of_the_device() -> None:
+    """Each half of the people is enrolled in turn; a twin in the other half is accepted."""
+    owners = ["anna", "anna", "anna", "ben", "carl", "dora", "eve"]
+    halves = {owner: zlib.crc32(owner.encode()) % 2 for owner in owners}
+    assert set(halves.values()) == {0, 1}
+    templates = np.eye(7, 192, dtype=np.float32)
+    templates[1] = templates[0]  # another photo of Anna, the same; the third is unlike her
+    twin = next(n for n in range(3, 7) if halves[owners[n]] != halves["anna"])
+    templates[twin] = templates[0]
+    trials = RosterTrials.of(templates, owners, RosterSettings(), 5)
+    assert trials.enrolled[:3].tolist() == [[0, 0], [DRAWS, DRAWS], [0, DRAWS]]
+    assert trials.strangers[:2].tolist() == [[DRAWS, DRAWS]] * 2
+    assert trials.strangers_of(np.array([2, twin])) == (DRAWS, 2 * DRAWS)
+    assert trials.enrolled_of(np.array([1, 2])) == (DRAWS, 2 * DRAWS)
+
+
+def test_a_roster_of_some_of_the_people() -> None:
+    owners = [str(n) for n in range(40)]
+    templates = np.eye(40, 192, dtype=np.float32)
+    trials = RosterTrials.of(np.repeat(templates, 2, axis=0), sorted(owners * 2, key=int),
+                             RosterSettings(), 3)  # fmt: skip
+    assert trials.enrolled_of(np.arange(80)) == (2 * DRAWS * 3, 2 * DRAWS * 3)
+    assert trials.strangers_of(np.arange(80)) == (0, 2 * DRAWS * 40)
+
+
+def test_one_half_alone_is_not_tried() -> None:
+    trials = RosterTrials.of(np.eye(2, 192, dtype=np.float32), ["a", "a"], RosterSettings(), 3)
+    assert trials.strangers_of(np.arange(2)) == (0, 0)
+
+
+def test_a_roster_of_nobody_is_refused(crowd: Sketches) -> None:
+    with pytest.raises(LabelsError, match="--roster must be 1 or more"):
+        evaluate(crowd.folder, crowd.folder / "l.csv", [], crowd.bench, roster=0)

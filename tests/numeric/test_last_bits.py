@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge.attendance.motion import motion
 from edge.attendance.policy import embeddings_agree
-from edge.gallery import DIMENSION, Gallery, mean_template
+from edge.gallery import DIMENSION, Gallery, mean_template, nearest_others
 from edge.inference.align import PLACES, similarity
 from edge.inference.models import liveness_rules
 from edge.roster.thresholds import adaptive_thresholds, estimate
@@ -46,6 +46,10 @@ def crowd(people: int, different: int, noise: float, seed: int) -> Floats:
     return np.asarray(rows, np.float32)
 
 
+def gallery(rows: Floats) -> Gallery:
+    return Gallery([str(n) for n in range(len(rows))], rows, nearest_others(rows))
+
+
 @given(
     people=st.integers(100, 400),
     different=st.sampled_from([1, 2, 3, 10, 50, 1000]),
@@ -57,7 +61,7 @@ def crowd(people: int, different: int, noise: float, seed: int) -> Floats:
 def test_a_roster_gives_one_threshold(people: int, different: int, noise: float, seed: int) -> None:
     rows, settings = crowd(people, min(different, people), noise, seed), RosterSettings()
     rules = [
-        adaptive_thresholds(Gallery([str(n) for n in range(people)], each), settings)
+        adaptive_thresholds(gallery(each), settings)
         for each in (rows, nudged(rows, seed), nudged(rows, seed + 1))
     ]
     for rule in rules[1:]:
@@ -67,14 +71,14 @@ def test_a_roster_gives_one_threshold(people: int, different: int, noise: float,
 
 @given(people=st.integers(100, 300), noise=st.sampled_from([0.0, 1e-7, 1e-5]), seed=SEEDS)
 def test_copies_of_one_person_give_no_estimate(people: int, noise: float, seed: int) -> None:
-    assert estimate(crowd(people, 1, noise, seed), 1e-4) is None
+    assert estimate(gallery(crowd(people, 1, noise, seed)), 1e-4) is None
 
 
 @given(people=st.integers(1, 50), copies=st.integers(1, 3), seed=SEEDS)
 def test_a_search_decides_the_same(people: int, copies: int, seed: int) -> None:
     rows = np.repeat(crowd(people, people, 0.0, seed), copies, axis=0)
-    gallery = Gallery([str(n) for n in range(len(rows))], rows)
-    found = [gallery.search(face) for face in (rows[0], nudged(rows[0], seed))]
+    everybody = gallery(rows)
+    found = [everybody.search(face) for face in (rows[0], nudged(rows[0], seed))]
     one, other = found
     assert one is not None
     assert other is not None

@@ -113,6 +113,14 @@ def test_a_stranger_has_no_subject_and_their_nearest_match_no_name(signer: Signe
     assert PERSON not in event.model_dump_json()
 
 
+def test_an_event_states_the_threshold_of_its_match(signer: Signer) -> None:
+    own = attendance(signer, attempt(1, match_threshold=0.71, captured_ns=1)).data
+    usual = attendance(signer, attempt(2, captured_ns=1)).data
+    assert own.thresholds.match == 0.71
+    assert usual.thresholds.match != 0.71
+    assert own.thresholds.model_copy(update={"match": usual.thresholds.match}) == usual.thresholds
+
+
 def test_an_exempt_person_looks_like_a_unit_that_asks_nobody(signer: Signer) -> None:
     """Only what differs between any two events may differ."""
     exempt = attendance(signer, attempt(1, smile=None, smile_threshold=None, captured_ns=1))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.gallery import DIMENSION, Gallery, mean_template
+from edge.gallery import DIMENSION, NEAREST, Gallery, mean_template, nearest_others
 from edge.types import Floats
 
 
@@ -30,6 +30,45 @@ def test_the_search_is_exact(count: int, seed: int) -> None:
     assert match.similarity == pytest.approx(cosines[0][0], abs=1e-5)
     assert match.runner_up == pytest.approx(cosines[1][0], abs=1e-5)
     assert cosines[0][0] - float(np.dot(rows[int(match.person, 16)], probe)) < 1e-5
+
+
+@pytest.mark.parametrize("count", [5, 127, 128, 129, 300])
+def test_the_nearest_others_of_everybody(count: int) -> None:
+    rows = units(count, 3)
+    cosines = rows.astype(float) @ rows.astype(float).T
+    np.fill_diagonal(cosines, -1.0)
+    expected = -np.sort(-cosines, axis=1)[:, :NEAREST]
+    assert nearest_others(rows) == pytest.approx(expected, abs=1e-5)
+
+
+def test_four_people_have_too_few_others() -> None:
+    assert nearest_others(units(4, 0)) is None
+    assert nearest_others(units(0, 0)) is None
+
+
+def test_a_large_roster_is_compared_with_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = units(300, 3)
+    monkeypatch.setattr("edge.gallery._MOST", 100)
+    cosines = rows.astype(float) @ rows[::3].astype(float).T
+    cosines[np.arange(0, 300, 3), np.arange(100)] = -1.0
+    expected = -np.sort(-cosines, axis=1)[:, :NEAREST]
+    assert nearest_others(rows) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_likeness_of_a_match() -> None:
+    """Of the face, third and fourth of all; of the person, second and third of the others."""
+    rows, probe = units(40, 5), units(1, 6)[0]
+    near = nearest_others(rows)
+    match = Gallery([f"{n:032x}" for n in range(40)], rows, near).search(probe)
+    assert match is not None
+    assert near is not None
+    cosines = np.sort(rows @ probe)[::-1]
+    assert match.runner_up == pytest.approx(float(cosines[1]))
+    person = near[int(match.person, 16), 1:3].mean()
+    assert match.likeness == pytest.approx(float(cosines[2:4].mean() + person))
+    unknown = gallery(rows).search(probe)
+    assert unknown is not None
+    assert unknown.likeness is None
 
 
 def test_an_empty_gallery_knows_nobody() -> None:
