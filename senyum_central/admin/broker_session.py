@@ -1,28 +1,28 @@
 """A short connection of an admin command: publish, receive the answers, disconnect."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Self
 
 from edge.errors import ErrorCode, LinkRefused
-from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.connection import Connection, ConnectOptions, ReceivedMessage
 from edge.settings import BrokerSettings
 
 ANSWER_SECONDS = 30.0  # for the broker to acknowledge one more message
 WINDOW = 20  # messages in flight
-Hear = Callable[[str, bytes, bool], None]  # topic, payload, retained
 
 
 class BrokerSession:
     """An open connection without a session: the broker keeps nothing after it ends.
 
-    For one thread; `hear` is called only while a method waits. Raises LinkError, and LinkRefused if
-    an operator must correct something first.
+    Messages are appended to `received` while a method waits. For one thread. Raises LinkError, and
+    LinkRefused if an operator must correct something first.
     """
 
-    def __init__(self, broker: BrokerSettings, client_id: str, hear: Hear) -> None:
+    def __init__(self, broker: BrokerSettings, client_id: str) -> None:
         self._where = f"broker {broker.host}:{broker.port}"
-        self._hear = hear
+        self.received: deque[ReceivedMessage] = deque()
         self._in_flight: set[int] = set()
         self._connection = Connection(broker)
         self._connection.connect(ConnectOptions(client_id, session_expiry=0))
@@ -77,5 +77,5 @@ class BrokerSession:
                 raise LinkRefused(f"{self._where}: refuses a message: {ack.reason}")
         while self._connection.received:
             heard = self._connection.received.popleft()
-            self._hear(heard.topic, heard.payload, heard.retained)
+            self.received.append(heard)
             self._connection.acknowledge(heard)

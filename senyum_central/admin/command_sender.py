@@ -75,16 +75,22 @@ class CommandSender:
             self._unit.topic(TopicKind.STATE),
             self._unit.topic(TopicKind.HEALTH),
         )
-        with BrokerSession(broker, f"senyum-admin.{secrets.token_hex(8)}", self._hear) as session:
+        with BrokerSession(broker, f"senyum-admin.{secrets.token_hex(8)}") as session:
             session.subscribe(topics)
             session.publish(self._unit.subtopic(COMMAND, name), self._signed.token, retain=False)
             session.wait_acknowledged()
-            session.wait(seconds, lambda: self._reply is not None)
+            session.wait(seconds, lambda: self._answered(session))
         if self._reply is None:
             raise LinkError(self._silence(seconds))
         return self._reply
 
-    def _hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002 - Post's
+    def _answered(self, session: BrokerSession) -> bool:
+        while session.received:
+            heard = session.received.popleft()
+            self._hear(heard.topic, heard.payload)
+        return self._reply is not None
+
+    def _hear(self, topic: str, payload: bytes) -> None:
         try:
             if topic.startswith(self._unit.subtopic(REPLY)):
                 now = datetime.now(UTC)

@@ -205,7 +205,7 @@ class DeliveryMonitor:
         """Return the status of each unit, in order."""
         return [self._reports[unit] for unit in sorted(self._reports)]
 
-    def hear(self, topic: str, payload: bytes, retained: bool) -> None:  # noqa: ARG002
+    def hear(self, topic: str, payload: bytes) -> None:
         """Process a message; ignore it if the unit did not sign it."""
         self._heard_at = time.monotonic()
         levels = topic.split("/")
@@ -219,13 +219,15 @@ class DeliveryMonitor:
     def settle(self, post: BrokerSession) -> None:
         """Wait until the broker has sent its retained messages."""
         while (left := self._heard_at + LOOK_SECONDS - time.monotonic()) > 0:
-            post.wait(left)
+            post.wait(left, lambda: bool(post.received))
+            self._read(post)
 
     def wait(self, post: BrokerSession, seconds: float, done: Callable[[UnitStatus], None]) -> None:
         """Wait until every unit has answered, or time is up; call `done` for each answer."""
         reported: set[UnitName] = set()
 
         def tell() -> bool:
+            self._read(post)
             for unit, report in self._reports.items():
                 if report.answered and unit not in reported:
                     reported.add(unit)
@@ -233,6 +235,11 @@ class DeliveryMonitor:
             return len(reported) == len(self._reports)
 
         post.wait(seconds, tell)
+
+    def _read(self, post: BrokerSession) -> None:
+        while post.received:
+            heard = post.received.popleft()
+            self.hear(heard.topic, heard.payload)
 
     def _hear_unit(self, topic: str, levels: Sequence[str], payload: bytes) -> None:
         try:

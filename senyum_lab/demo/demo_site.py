@@ -5,15 +5,15 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.errors import SenyumError
 from edge.roster.keys import read_key
 from edge.roster.people import person_id
 from edge.settings import Settings, load
+from senyum_lab.demo.recording import DemoRecorder
 
 SENYUM = Path(sys.executable).with_name("senyum")
 # Well-formed numbers that belong to nobody: a PNS and a PPPK born on 2000-01-01.
@@ -131,10 +131,9 @@ class DemoSite:
 class DemoReceiver:
     """`senyum receive --json` in its own process, as on a central server."""
 
-    def __init__(
-        self, site: DemoSite, port: int, on_notice: Callable[[dict[str, Any]], None]
-    ) -> None:
-        self._on_notice = on_notice
+    def __init__(self, site: DemoSite, port: int, recorder: DemoRecorder | None = None) -> None:
+        """Start the receiver; its notices are recorded if there is a recorder."""
+        self._recorder = recorder
         self._log = site.folder / "receiver.log"
         words: list[str | Path] = ["--broker", f"127.0.0.1:{port}", "--keys", site.keys]
         with self._log.open("wb") as log:
@@ -151,7 +150,8 @@ class DemoReceiver:
     def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._on_notice(json.loads(line))
+            if self._recorder is not None:
+                self._recorder.record_notice(json.loads(line))
 
     def check(self) -> None:
         """Raise DemoError if the process has ended."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
@@ -28,25 +28,26 @@ _REPEAT_S = 0.1  # between two repetitions of the last frame
 
 
 class ObservedCamera:
-    """A camera that reports its frames, and repeats the last one until the replay may end."""
+    """A camera whose frames are recorded.
 
-    def __init__(
-        self, camera: Camera, on_frame: Callable[[Frame], None], may_end: Callable[[], bool]
-    ) -> None:
+    With a plan, the last frame of a replay is repeated until the events were delivered.
+    """
+
+    def __init__(self, camera: Camera, recorder: DemoRecorder, plan: "ScenePlan | None") -> None:
         self._camera = camera
-        self._on_frame = on_frame
-        self._may_end = may_end
+        self._recorder = recorder
+        self._plan = plan
         self._last: Frame | None = None
 
     def read(self, timeout: float) -> Frame:
         try:
             self._last = self._camera.read(timeout)
         except EndOfReplay:
-            if self._last is None or self._may_end():
+            if self._last is None or self._plan is None or self._plan.delivered():
                 raise
             time.sleep(_REPEAT_S)
             return replace(self._last, captured_ns=time.monotonic_ns())
-        self._on_frame(self._last)
+        self._recorder.record_frame(self._last)
         return self._last
 
     def ask(self, wish: CaptureRequest) -> None:
@@ -60,17 +61,15 @@ class DaemonThread:
     """Runs one daemon in its own thread."""
 
     def __init__(
-        self, settings: Settings, recorder: DemoRecorder, may_end: Callable[[], bool] = lambda: True
+        self, settings: Settings, recorder: DemoRecorder, plan: "ScenePlan | None" = None
     ) -> None:
-        """Open the daemon; the replay ends once `may_end` returns true. Raises what Daemon does."""
+        """Open the daemon; its replay ends once `plan` is delivered. Raises what Daemon does."""
         self._failure: BaseException | None = None
         with ExitStack() as opened:
             board = opened.enter_context(observed_board(settings.gpio, recorder.record_pins))
             self._daemon = Daemon(
                 settings,
-                camera=lambda: ObservedCamera(
-                    open_camera(settings.camera), recorder.record_frame, may_end
-                ),
+                camera=lambda: ObservedCamera(open_camera(settings.camera), recorder, plan),
                 panel=lambda: CuePlayer(settings.gpio, board),
                 observer=recorder.record_step,
             )

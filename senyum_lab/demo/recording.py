@@ -3,9 +3,12 @@
 import math
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+
+from rich.console import Console
+from rich.text import Text
 
 from edge.attendance.session import StepResult
 from edge.attendance.table import State
@@ -68,23 +71,24 @@ class DemoRecording:
 class DemoRecorder:
     """Records a demo and holds its current state."""
 
-    def __init__(self, on_log: Callable[[int, str], None] = lambda _at, _line: None) -> None:
-        """Create a recorder; `on_log` is called with each line of the log."""
+    def __init__(self, console: Console | None = None) -> None:
+        """Create a recorder; it prints each line of the log on `console`."""
         self.recording = DemoRecording()
         self.frame: Frame | None = None
         self.state = State.NOBODY
         self.smile: float | None = None
         self.link_up = False
         self.lights = PinLevels()
-        self._on_log = on_log
+        self._console = console
         self._writing = threading.Lock()
 
     def log(self, line: str) -> None:
         """Append a line to the log."""
-        now = time.monotonic_ns()
         with self._writing:
-            self.recording.log.append((now, line))
-            self._on_log(now, line)
+            self.recording.log.append((time.monotonic_ns(), line))
+            if self._console is not None:
+                stamp = f"{datetime.now():%H:%M:%S.%f}"[:-5]  # noqa: DTZ005 - the local time
+                self._console.print(Text(f"{stamp}  {line}"), highlight=False, soft_wrap=True)
 
     def record_frame(self, frame: Frame) -> None:
         """Record a frame that the camera delivered."""

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -68,12 +67,10 @@ def scenes(folder: Path, *, plain: bool, picture: Path | None) -> int:
         with _step(console, "registering the unit's public key with the central server"):
             site.register_key()
         recorder, screen = _open_output(console, honesty, plain=plain)
-        receiver = stack.enter_context(
-            closing(DemoReceiver(site, broker.port, recorder.record_notice))
-        )
+        receiver = stack.enter_context(closing(DemoReceiver(site, broker.port, recorder)))
         plan = ScenePlan(spans, FPS, recorder, broker)
         album = MomentPicture(recorder) if picture else None
-        with DaemonThread(settings, recorder, plan.delivered) as daemon, screen as shown:
+        with DaemonThread(settings, recorder, plan) as daemon, screen as shown:
             while daemon.is_running:
                 receiver.check()
                 plan.poll()
@@ -103,9 +100,7 @@ def live(folder: Path, people: Path, photos: Path, *, plain: bool) -> int:
         console.print("\n".join(enrolment_lines), highlight=False, markup=False, soft_wrap=True)
         site.register_key()
         recorder, screen = _open_output(console, _JUDGED if _judged() else _NOT_JUDGED, plain=plain)
-        receiver = stack.enter_context(
-            closing(DemoReceiver(site, broker.port, recorder.record_notice))
-        )
+        receiver = stack.enter_context(closing(DemoReceiver(site, broker.port, recorder)))
         with DaemonThread(settings, recorder) as daemon, screen as shown:
             try:
                 while daemon.is_running:
@@ -157,7 +152,7 @@ def _open_output(
     """Return the recorder, and a screen if the terminal can show one."""
     size = size_for(console.width, console.height)
     if plain or size is None or not console.is_terminal:
-        recorder = DemoRecorder(lambda _at, line: _print(console, line))
+        recorder = DemoRecorder(console)
         screen: Screen | nullcontext[None] = nullcontext()
     else:
         recorder = DemoRecorder()
@@ -175,11 +170,6 @@ class _DaemonLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._recorder.log(f"unit log: {record.getMessage()}")
-
-
-def _print(console: Console, line: str) -> None:
-    stamp = f"{datetime.now():%H:%M:%S.%f}"[:-5]  # noqa: DTZ005 - what the clock on the wall says
-    console.print(Text(f"{stamp}  {line}"), highlight=False, soft_wrap=True)
 
 
 @contextmanager

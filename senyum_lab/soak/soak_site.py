@@ -89,7 +89,7 @@ def running_unit(
         unit.enrol(*unit.write_people(FACES))
         unit.register_key()
         central.keys.write_bytes(unit.keys.read_bytes())
-        receiver = stack.enter_context(closing(DemoReceiver(central, broker.port, lambda _: None)))
+        receiver = stack.enter_context(closing(DemoReceiver(central, broker.port)))
         log = stack.enter_context((folder / "run.log").open("wb"))
         daemon = stack.enter_context(
             subprocess.Popen(

@@ -109,7 +109,7 @@ def bring(
     load = RosterRelease.of(new, recipients)
     keys = KeySet.load(enroller.keys)
     watch = DeliveryMonitor(keys, load.manifests, digest_of(new), load.manifests)
-    with BrokerSession(broker.settings, "admin", watch.hear) as post:
+    with BrokerSession(broker.settings, "admin") as post:
         done = push(post, watch, load, enroller.commander.key, remove_others=remove_others)
     return done.others, load
 
@@ -165,7 +165,7 @@ def test_a_broker_that_takes_no_chunk_is_told(enroller: Enroller, tmp_path: Path
 
 def test_a_broker_that_is_not_there_is_told() -> None:
     with pytest.raises(LinkError, match=r"broker 127\.0\.0\.1:1: "):
-        BrokerSession(BrokerSettings(host="127.0.0.1", port=1), "admin", lambda *_: None)
+        BrokerSession(BrokerSettings(host="127.0.0.1", port=1), "admin")
 
 
 # --- whom it believes --------------------------------------------------------------------------
@@ -200,9 +200,9 @@ def test_an_answer_to_this_manifest_confirms_or_refuses(
     watch, load, signer = watched
     topic = UNIT.subtopic(REPLY, load.manifests[UNIT].id)
     other = "01234567-89ab-7cde-8f01-23456789abcd"
-    watch.hear(topic, signer.sealer.reply(answer(load, to=other)).encode(), False)
+    watch.hear(topic, signer.sealer.reply(answer(load, to=other)).encode())
     assert watch.reports()[0].standing is DeliveryStatus.SILENT
-    watch.hear(topic, signer.sealer.reply(answer(load)).encode(), False)
+    watch.hear(topic, signer.sealer.reply(answer(load)).encode())
     report = watch.reports()[0]
     assert (report.standing, report.answered) == (DeliveryStatus.CONFIRMED, True)
     assert "erased 1" in report.about
@@ -211,7 +211,7 @@ def test_an_answer_to_this_manifest_confirms_or_refuses(
 def test_a_refusal_says_why(watched: tuple[DeliveryMonitor, RosterRelease, Signer]) -> None:
     watch, load, signer = watched
     topic = UNIT.subtopic(REPLY, load.manifests[UNIT].id)
-    watch.hear(topic, signer.sealer.reply(answer(load, ok=False)).encode(), False)
+    watch.hear(topic, signer.sealer.reply(answer(load, ok=False)).encode())
     (report,) = watch.reports()
     assert report.standing is DeliveryStatus.REFUSED
     assert report.about.startswith("stale")
@@ -229,8 +229,8 @@ def test_what_the_unit_did_not_sign_counts_for_nothing(
         SECOND.subtopic(REPLY, load.manifests[UNIT].id),
         "senyum/v1/UPPER/x/y/reply/1",
     ):
-        watch.hear(topic, token, False)
-        watch.hear(topic, b"\xff", False)
+        watch.hear(topic, token)
+        watch.hear(topic, b"\xff")
     assert watch.reports()[0].standing is DeliveryStatus.SILENT
 
 
@@ -242,12 +242,12 @@ def test_state_tells_who_runs_it_who_another_and_who_is_away(
 
     def said(digest: str, status: OnlineStatus = OnlineStatus.ONLINE) -> DeliveryStatus:
         signer.sealer.context = replace(signer.sealer.context, roster=digest)
-        watch.hear(topic, signer.sealer.state(status, 1, ChainHead()).encode(), True)
+        watch.hear(topic, signer.sealer.state(status, 1, ChainHead()).encode())
         return watch.reports()[0].standing
 
     assert said("ab" * 32) is DeliveryStatus.ANOTHER
     assert said("ab" * 32, OnlineStatus.OFFLINE) is DeliveryStatus.AWAY
     assert said(load.parcel.digest) is DeliveryStatus.CONFIRMED
     assert not watch.reports()[0].answered  # the receipt may still come
-    watch.hear(topic, b'{"status":"offline","session":1}', True)
+    watch.hear(topic, b'{"status":"offline","session":1}')
     assert watch.reports()[0].standing is DeliveryStatus.AWAY

@@ -228,7 +228,7 @@ def receiver(
 
     def work() -> None:
         handler.payloads.clear()
-        with BrokerSession(broker.settings, "sender", lambda *_: None) as post:
+        with BrokerSession(broker.settings, "sender") as post:
 
             def heard() -> bool:  # a broker that was killed has forgotten its sessions
                 post.publish(UNIT.topic(TopicKind.STATE), b"x", retain=False)
@@ -251,14 +251,13 @@ def admin(
     settings: BrokerSettings, _folder: Path, broker: PrivateBroker
 ) -> Iterator[Callable[[], None]]:
     """An admin command that says something, and hears it."""
-    heard: list[bytes] = []
-    with BrokerSession(settings, "admin", lambda _topic, payload, _: heard.append(payload)) as post:
+    with BrokerSession(settings, "admin") as post:
         post.subscribe(["senyum/v1/x"])
 
         def work() -> None:
-            heard.clear()
+            post.received.clear()
             post.publish("senyum/v1/x", b"x", retain=False)
-            assert post.wait(10.0, lambda: heard == [b"x"])
+            assert post.wait(10.0, lambda: [heard.payload for heard in post.received] == [b"x"])
 
         work()
         yield work
@@ -366,7 +365,7 @@ def test_a_broker_that_answers_neither_version_is_reported(
     )
     with Shut() as shut:
         with pytest.raises(LinkError, match=neither):
-            BrokerSession(shut.settings, "admin", lambda *_: None)
+            BrokerSession(shut.settings, "admin")
         found = probe("broker", shut.settings, UNIT, None)
         assert (found.code, neither in found.text) == (ErrorCode.CLOSED, True)
         with WireUnit(tmp_path, shut.settings):
@@ -374,7 +373,7 @@ def test_a_broker_that_answers_neither_version_is_reported(
         caplog.clear()
         only = shut.settings.model_copy(update={"protocol": "5"})
         with pytest.raises(LinkError, match=r"MQTT 5; no other version .* \(protocol = 5\)$"):
-            BrokerSession(only, "admin", lambda *_: None)
+            BrokerSession(only, "admin")
         subscriber = Subscriber(shut.settings, "receiver", Hearing())
         thread = threading.Thread(target=subscriber.run, daemon=True)
         thread.start()
@@ -451,7 +450,7 @@ def test_whatever_bytes_follow_the_connack_no_client_fails_otherwise(
     assert found.status in (CheckStatus.OK, CheckStatus.FAILED)
 
     def visit() -> None:
-        with BrokerSession(only, "admin", lambda *_: None) as post:
+        with BrokerSession(only, "admin") as post:
             post.subscribe(["a"])
             post.publish("a", b"x", retain=False)
             post.wait_acknowledged()

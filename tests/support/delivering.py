@@ -68,7 +68,7 @@ class Enroller:
         save(self.file, KEY, roster)
         load = RosterRelease.of(roster, [self.recipient])
         watch = DeliveryMonitor(KeySet.load(self.keys), [UNIT], digest_of(roster), load.manifests)
-        with BrokerSession(broker, "admin", watch.hear) as post:
+        with BrokerSession(broker, "admin") as post:
             self.pushed: PushResult = push(post, watch, load, self.commander.key)
             watch.wait(post, seconds, lambda _: None)
         return watch

@@ -131,9 +131,7 @@ def bring(
     manifests = {} if load is None else load.manifests
     others: tuple[str, ...] = ()
     watch = DeliveryMonitor(source.keys, source.recipients, digest_of(roster), manifests)
-    with BrokerSession(
-        broker_settings(options), f"senyum-admin.{secrets.token_hex(8)}", watch.hear
-    ) as post:
+    with BrokerSession(broker_settings(options), f"senyum-admin.{secrets.token_hex(8)}") as post:
         if load is None:
             listen(post, source.recipients)
             watch.settle(post)
