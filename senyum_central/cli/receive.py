@@ -4,7 +4,6 @@ import argparse
 import logging
 import platform
 import signal
-import time
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +25,10 @@ from senyum_central.ingest.ingestor import Ingestor
 from senyum_central.ingest.instance_lock import claim
 from senyum_central.ingest.key_set_file import KeySetFile
 from senyum_central.ingest.message import ReceivedAt
-from senyum_central.ingest.notices import Notice, NoticeKind
-from senyum_central.ingest.receiver import Receiver
+from senyum_central.ingest.receiver import NoticeOutput, Receiver
 from senyum_central.ingest.retirement import Retirement
 from senyum_central.ingest.service_status import ReceiverStatus
-from senyum_central.ingest.store_retry import Stopped, StoreRetry
+from senyum_central.ingest.store_retry import Stopped, StoreRetry, Waiter
 from senyum_central.ingest.subscriber import Subscriber
 from senyum_central.ingest.subscriptions import FORMER_GROUP, SHARED_EXPIRY_S
 
@@ -117,44 +115,24 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         stack.enter_context(closing(claim(broker, args.retire or args.client_id)))
         notifier = stack.enter_context(closing(Notifier()))
-        status = ReceiverStatus(notifier)
+        waiter = Waiter(ReceiverStatus(notifier))
         for number in _SIGNALS:
             signal.signal(number, _leave)
-
-        def sleep(seconds: float) -> bool:
-            status.alive()
-            time.sleep(seconds)
-            return True
-
-        patiently = StoreRetry(sleep, status.store_is)
+        patiently = StoreRetry(waiter)
         store = stack.enter_context(closing(patiently(lambda: open_store(args))))
         patiently(lambda: store.record_key_file(args.keys, str(ReceivedAt.now())))
         asker = GapRequester(store, authority) if authority else None
         desk = patiently(lambda: Ingestor(store, keys.keys, args.grace, ReceivedAt.now(), asker))
-        screen = NoticePrinter(Console(), args.zone, as_json=args.json)
-        alarm = stack.enter_context(closing(AlarmHook(args.on_alarm))) if args.on_alarm else None
-
-        def show(notice: Notice) -> None:
-            if notice.kind is NoticeKind.EVENT:
-                status.stored()
-            if alarm is not None:  # first: the screen may be a file on a full disk
-                alarm.run(notice)
-            screen.print_notice(notice)
-
-        def rest(seconds: float) -> bool:
-            return subscriber.rest(seconds)
-
-        receiver = Receiver(
-            desk,
-            show,
-            new_keys=keys.changed,
-            patiently=StoreRetry(rest, status.store_is),
-            shown=screen.flush,
-        )
-        subscriber = _subscriber(args, broker, receiver, status)
+        outputs: list[NoticeOutput] = [waiter.status]
+        if args.on_alarm:
+            outputs.append(stack.enter_context(closing(AlarmHook(args.on_alarm))))
+        # Last, because the reader of this output may be gone.
+        outputs.append(NoticePrinter(Console(), args.zone, as_json=args.json))
+        receiver = Receiver(desk, outputs, key_file=keys, patiently=patiently)
+        subscriber = _subscriber(args, broker, receiver, waiter)
 
         def stop(_number: int, _frame: Any) -> None:
-            subscriber.stop()
+            waiter.waker.stop()
 
         for number in _SIGNALS:
             signal.signal(number, stop)
@@ -167,13 +145,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _subscriber(
-    args: argparse.Namespace, broker: BrokerSettings, receiver: Receiver, status: ReceiverStatus
+    args: argparse.Namespace, broker: BrokerSettings, receiver: Receiver, waiter: Waiter
 ) -> Subscriber:
     if args.retire:
-        return Retirement(broker, args.retire, receiver, group=args.group)
+        return Retirement(broker, args.retire, receiver, waiter, group=args.group)
     replies = args.authority_key is not None
     return Subscriber(
-        broker, args.client_id, receiver, group=args.group, replies=replies, status=status
+        broker, args.client_id, receiver, group=args.group, replies=replies, waiter=waiter
     )
 
 

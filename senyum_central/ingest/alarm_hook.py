@@ -45,7 +45,7 @@ class AlarmHook:
         self._thread = threading.Thread(target=self._work, name="alarm", daemon=True)
         self._thread.start()
 
-    def run(self, notice: Notice) -> None:
+    def show(self, notice: Notice) -> None:
         """Queue a notice if it is an alarm, or the end of one; never waits for the program."""
         if not notice.is_warning and not notice.over:
             return
@@ -60,6 +60,9 @@ class AlarmHook:
             else:
                 waiting.more += 1
             self._changed.notify()
+
+    def flush(self) -> None:
+        """Do nothing: each alarm is delivered at once."""
 
     def close(self) -> None:
         """Deliver queued alarms for a short time, then stop."""

@@ -143,7 +143,7 @@ class NoticePrinter:
         self._zone = zone
         self._as_json = as_json
 
-    def print_notice(self, notice: Notice) -> None:
+    def show(self, notice: Notice) -> None:
         if self._as_json:
             self._write(to_json(notice))
         elif not self._console.is_terminal:

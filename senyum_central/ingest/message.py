@@ -47,6 +47,13 @@ class ReceivedAt:
         return self.utc.isoformat(timespec="milliseconds")
 
 
+class ReceiptClock:
+    """Gives the time of receipt."""
+
+    def now(self) -> ReceivedAt:
+        return ReceivedAt.now()
+
+
 @dataclass(frozen=True, slots=True)
 class RejectedMessage:
     """A message that is not accepted, with the reason."""

@@ -1,18 +1,28 @@
-"""Pass batches to the ingestor, and print its notices."""
+"""Pass batches to the ingestor, and its notices to the outputs."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Protocol
 
-from edge.contract.keys import KeySet
 from senyum_central.ingest.ingestor import Ingestor
-from senyum_central.ingest.message import Message, ReceivedAt
+from senyum_central.ingest.key_set_file import KeySetFile
+from senyum_central.ingest.message import Message, ReceiptClock, ReceivedAt
 from senyum_central.ingest.notices import Notice
-from senyum_central.ingest.store_retry import Stopped, StoreRetry
+from senyum_central.ingest.store_retry import Stopped, StoreRetry, Waiter
 
 SWEEP_NS = 1_000_000_000  # between two looks for overdue gaps
 
 log = logging.getLogger(__name__)
+
+
+class NoticeOutput(Protocol):
+    """Shows notices to people or programs."""
+
+    def show(self, notice: Notice) -> None: ...
+
+    def flush(self) -> None:
+        """End a batch of notices."""
 
 
 class Receiver:
@@ -21,39 +31,34 @@ class Receiver:
     def __init__(
         self,
         ingestor: Ingestor,
-        show: Callable[[Notice], None],
-        now: Callable[[], ReceivedAt] = ReceivedAt.now,
+        outputs: Sequence[NoticeOutput],
+        clock: ReceiptClock | None = None,
         *,
-        new_keys: Callable[[], KeySet | None] = lambda: None,
+        key_file: KeySetFile | None = None,
         patiently: StoreRetry | None = None,
-        shown: Callable[[], None] = lambda: None,
     ) -> None:
-        """`show` is called for each notice, and `shown` after the last of a batch.
-
-        `new_keys` returns a changed key set or None. `patiently` waits for an unavailable store.
-        """
+        """`key_file` is reloaded after changes. `patiently` waits for an unavailable store."""
         self._ingestor = ingestor
-        self._show = show
-        self._shown = shown
-        self._now = now
-        self._new_keys = new_keys
-        self._patiently = patiently or StoreRetry()
-        self._swept_ns = now().monotonic_ns
+        self._outputs = outputs
+        self._clock = clock or ReceiptClock()
+        self._key_file = key_file
+        self._patiently = patiently or StoreRetry(Waiter())
+        self._swept_ns = self._clock.now().monotonic_ns
         self._failed: set[str] = set()  # failing work that was logged
 
     def start(self) -> None:
         """Retry rejections of earlier runs. Raises Stopped."""
-        self._report(self._patiently(lambda: self._ingestor.retry_unknown(self._now())))
+        self._report(self._patiently(lambda: self._ingestor.retry_unknown(self._clock.now())))
 
     def connected(self) -> None:
-        self._ingestor.restart_grace(self._now())
+        self._ingestor.restart_grace(self._clock.now())
 
     def take(self, messages: Sequence[Message]) -> None:
         """Store a batch; it is durable when this returns.
 
         Waits for an unavailable store, and nothing is acknowledged meanwhile. Raises Stopped.
         """
-        now = self._now()
+        now = self._clock.now()
         self._report(self._patiently(lambda: self._ingestor.ingest(messages, now)))
 
     def idle(self) -> Sequence[Message]:
@@ -61,7 +66,7 @@ class Receiver:
 
         Raises Stopped.
         """
-        now = self._now()
+        now = self._clock.now()
         if now.monotonic_ns - self._swept_ns < SWEEP_NS:
             return ()
         self._swept_ns = now.monotonic_ns
@@ -72,7 +77,7 @@ class Receiver:
         return commands
 
     def _trust(self, now: ReceivedAt) -> None:
-        keys = self._new_keys()
+        keys = self._key_file.changed() if self._key_file is not None else None
         if keys is not None:
             self._report(self._patiently(lambda: self._ingestor.set_keys(keys, now)))
 
@@ -100,8 +105,10 @@ class Receiver:
     def _report(self, notices: Iterable[Notice]) -> None:
         """Show notices. A failure to show one does not stop the receiver."""
         for notice in notices:
-            self._attempt(partial(self._show, notice))
-        self._attempt(self._shown)
+            for output in self._outputs:
+                self._attempt(partial(output.show, notice))
+        for output in self._outputs:
+            self._attempt(output.flush)
 
     def _attempt(self, show: Callable[[], None]) -> None:
         try:

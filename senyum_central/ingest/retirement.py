@@ -2,14 +2,15 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from edge.errors import LinkError
-from edge.mqtt.connection import Connection, ConnectOptions
+from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe
 from edge.mqtt.reason_codes import ConnectionEnded
 from edge.settings import BrokerSettings
 from edge.system.text import pluralize
 from senyum_central.ingest.message import Message
+from senyum_central.ingest.store_retry import Waiter
 from senyum_central.ingest.subscriber import MessageSink, Subscriber
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,17 @@ class Retirement(Subscriber):
     """
 
     def __init__(
-        self, broker: BrokerSettings, client_id: str, sink: MessageSink, *, group: str | None = None
+        self,
+        broker: BrokerSettings,
+        client_id: str,
+        sink: MessageSink,
+        waiter: Waiter,
+        *,
+        group: str | None = None,
     ) -> None:
         """`group` is the one that the receiver belonged to, None if it shared nothing."""
-        self._drain = _Drain(sink, self.stop)
-        super().__init__(broker, client_id, self._drain, group=group, replies=True)
+        self._drain = _Drain(sink, waiter.waker)
+        super().__init__(broker, client_id, self._drain, group=group, replies=True, waiter=waiter)
         self._begun = False
 
     def run(self) -> None:
@@ -73,11 +80,11 @@ class Retirement(Subscriber):
 
 
 class _Drain:
-    """Passes messages on, and calls `done` once none has come for QUIET_S."""
+    """Passes messages on, and ends the subscriber once none has come for QUIET_S."""
 
-    def __init__(self, sink: MessageSink, done: Callable[[], None]) -> None:
+    def __init__(self, sink: MessageSink, waker: SelfPipe) -> None:
         self._sink = sink
-        self._done = done
+        self._waker = waker
         self._since = 0.0  # monotonic
         self.messages = 0
         self.over = False
@@ -94,5 +101,5 @@ class _Drain:
     def idle(self) -> Sequence[Message]:
         if time.monotonic() - self._since > QUIET_S:
             self.over = True
-            self._done()
+            self._waker.stop()
         return ()

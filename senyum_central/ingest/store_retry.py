@@ -7,6 +7,9 @@ from typing import TypeVar
 
 from edge.errors import StoreUnavailable
 from edge.mqtt.backoff import Backoff
+from edge.mqtt.connection import SelfPipe
+from edge.system.sd_notify import Notifier
+from senyum_central.ingest.service_status import ReceiverStatus
 
 LEAST_S = 0.5  # limits between two tries
 MOST_S = 15.0
@@ -19,26 +22,27 @@ class Stopped(Exception):
     """The receiver was stopped while it waited for the store."""
 
 
-def sleep(seconds: float) -> bool:
-    """Sleep; return True to continue waiting."""
-    time.sleep(seconds)
-    return True
+class Waiter:
+    """Waits until a time or the end of the receiver, and reports to systemd meanwhile."""
+
+    def __init__(self, status: ReceiverStatus | None = None) -> None:
+        self.waker = SelfPipe()
+        self.status = status or ReceiverStatus(Notifier({}))
+
+    def wait(self, seconds: float) -> bool:
+        """Wait unless `waker` is stopped; return whether to go on."""
+        until = time.monotonic() + seconds
+        self.status.alive()
+        while not self.waker.stopped and (left := until - time.monotonic()) > 0:
+            self.waker.wait(left)
+        return not self.waker.stopped
 
 
 class StoreRetry:
     """Repeats work until the store is available. Logs the start and end of each outage."""
 
-    def __init__(
-        self,
-        rest: Callable[[float], bool] = sleep,
-        status: Callable[[str | None], None] = lambda _why: None,
-    ) -> None:
-        """`rest` waits for a number of seconds and returns whether to go on.
-
-        `status` receives the reason of an outage, and None when it ends.
-        """
-        self._rest = rest
-        self._status = status
+    def __init__(self, waiter: Waiter) -> None:
+        self._waiter = waiter
 
     def __call__(self, work: Callable[[], T]) -> T:
         """Return the result of `work`, which may raise StoreUnavailable. Raises Stopped."""
@@ -52,8 +56,8 @@ class StoreRetry:
         since = time.monotonic()
         backoff = Backoff(LEAST_S, MOST_S)
         while True:
-            self._status(str(error))
-            if not self._rest(backoff.next()):
+            self._waiter.status.store_is(str(error))
+            if not self._waiter.wait(backoff.next()):
                 raise Stopped
             try:
                 done = work()
@@ -62,5 +66,5 @@ class StoreRetry:
                 error = again
             else:
                 log.warning("the store answers again after %.0f s", time.monotonic() - since)
-                self._status(None)
+                self._waiter.status.store_is(None)
                 return done

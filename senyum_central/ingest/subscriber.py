@@ -17,12 +17,11 @@ from typing import Protocol
 from edge.contract.topics import COMMAND, ROOT
 from edge.errors import ErrorCode, LinkError, LinkRefused
 from edge.mqtt.backoff import Backoff
-from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe
+from edge.mqtt.connection import Connection, ConnectOptions
 from edge.mqtt.reason_codes import ConnectionEnded, ConnectionRejected
 from edge.settings import BrokerSettings
-from edge.system.sd_notify import Notifier
 from senyum_central.ingest.message import Message
-from senyum_central.ingest.service_status import ReceiverStatus
+from senyum_central.ingest.store_retry import Waiter
 from senyum_central.ingest.subscriptions import Subscriptions
 
 log = logging.getLogger(__name__)
@@ -68,19 +67,20 @@ class Subscriber:
         *,
         group: str | None = None,
         replies: bool = False,
-        status: ReceiverStatus | None = None,
+        waiter: Waiter | None = None,
     ) -> None:
         """With `group`, share the events with its other members, else get every one.
 
-        With `replies`, also receive what units answer to commands. `status` is kept up to date.
+        With `replies`, also receive what units answer to commands. The status of `waiter` is kept
+        up to date, and its waker ends `run`.
         """
-        self._status = status or ReceiverStatus(Notifier({}))
+        self._waiter = waiter or Waiter()
+        self._status, self._waker = self._waiter.status, self._waiter.waker
         self._broker = broker
         self._where = f"{broker.host}:{broker.port}"
         self._client_id = client_id
         self._sink = sink
         self._subscriptions = Subscriptions(group, replies)
-        self._waker = SelfPipe()
         self._connection = Connection(broker, self._waker)
         self._commands: deque[Message] = deque()  # to be sent
         self._flying: set[int] = set()  # packets of those that are on their way
@@ -127,15 +127,7 @@ class Subscriber:
                 # A broker that drops us at once, again and again, is not reached either.
                 if lasted is not None and lasted > self._broker.backoff_max:
                     backoff.reset()
-                self.rest(backoff.next())
-
-    def rest(self, seconds: float) -> bool:
-        """Wait, unless `stop` comes; returns whether to go on."""
-        until = time.monotonic() + seconds
-        self._status.alive()
-        while not self._waker.stopped and (left := until - time.monotonic()) > 0:
-            self._waker.wait(left)
-        return not self._waker.stopped
+                self._waiter.wait(backoff.next())
 
     # --- connecting -------------------------------------------------------------------------
 

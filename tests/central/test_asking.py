@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 
 import pytest
-from central_parts import START, TurnedClock, Unit, keys_of, signing_key
+from central_parts import START, Shown, TurnedClock, Unit, keys_of, signing_key
 from places import Place
 from sqlalchemy import select
 
@@ -35,7 +35,7 @@ class Centre:
         self.asked: list[dict[str, object]] = []
         asker = GapRequester(self.store, ReplayAuthority(KEY))
         desk = Ingestor(self.store, keys_of(unit), GRACE, clock(), asker)
-        self.receiver = Receiver(desk, self.said.append, clock)
+        self.receiver = Receiver(desk, [Shown(self.said)], clock)
 
     def take(self, *messages: Message) -> None:
         self.receiver.take(messages)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from central_parts import TurnedClock, Unit, keys_of
+from central_parts import Resting, Shown, TurnedClock, Unit, keys_of
 from places import Place
 
 from edge.contract.envelope import verify
@@ -24,7 +24,7 @@ from senyum_central.ingest.store_retry import StoreRetry
 from senyum_central.replies import is_reply
 from senyum_central.store.event_store import Store
 
-PATIENTLY = StoreRetry(lambda _seconds: True)
+PATIENTLY = StoreRetry(Resting())
 GRACE = 60.0
 ERRORS = [
     OverflowError("date value out of range"),
@@ -231,7 +231,7 @@ def test_a_store_that_is_away_meanwhile_loses_and_hides_nothing(
     said: list[Notice] = []
     with closing(file_place.open()) as store:
         desk = Ingestor(store, keys_of(unit, other), GRACE, TurnedClock.at_start()())
-        receiver = Receiver(desk, said.append, TurnedClock.at_start(), patiently=PATIENTLY)
+        receiver = Receiver(desk, [Shown(said)], TurnedClock.at_start(), patiently=PATIENTLY)
         receiver.take(messages)
         assert len(store.signed_events(unit.name.source)) == 2
     kinds = [notice.kind for notice in said]
@@ -259,19 +259,19 @@ def test_what_cannot_be_shown_is_stored_and_the_next_is_shown(
 ) -> None:
     shown: list[Notice] = []
 
-    def show(notice: Notice) -> None:
-        if not shown:
-            shown.append(notice)
-            raise OSError(28, "No space left on device")
-        shown.append(notice)
+    class FullDisk(Shown):
+        def show(self, notice: Notice) -> None:
+            super().show(notice)
+            if len(self.notices) == 1:
+                self.flush()
 
-    def flush() -> None:
-        raise OSError(28, "No space left on device")
+        def flush(self) -> None:
+            raise OSError(28, "No space left on device")
 
     clock = TurnedClock.at_start()
     with closing(file_place.open()) as store:
         desk = Ingestor(store, keys_of(unit), GRACE, clock())
-        receiver = Receiver(desk, show, clock, shown=flush)
+        receiver = Receiver(desk, [FullDisk(shown)], clock)
         receiver.take(unit.events(3))
         assert len(store.signed_events(unit.name.source)) == 3
     assert len(shown) == 3
@@ -314,7 +314,7 @@ def test_a_store_that_goes_away_while_it_is_looked_through_hides_nothing(
 
         monkeypatch.setattr(Store, "drop_rejection", drop_rejection)
         desk = Ingestor(store, keys_of(unit), GRACE, clock())
-        Receiver(desk, said.append, clock, patiently=PATIENTLY).start()
+        Receiver(desk, [Shown(said)], clock, patiently=PATIENTLY).start()
         assert len(store.signed_events(unit.name.source)) == 3
     assert [notice.kind for notice in said] == [NoticeKind.EVENT] * 3
     assert refused(file_place) == []

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from central_parts import START, TurnedClock, Unit, keys_of, signing_key
+from central_parts import START, Shown, TurnedClock, Unit, keys_of, signing_key
 from hypothesis import given
 from hypothesis import strategies as st
 from places import Place
@@ -190,7 +190,7 @@ def whole_life(place: Place, gaps: int) -> dict[str, int]:
     with closing(place.open()) as store, closing(place.open()) as second:
         asker = GapRequester(store, ReplayAuthority(signing_key("authority")))
         receiver = Receiver(
-            Ingestor(store, keys_of(unit), GRACE, clock(), asker), said.append, clock
+            Ingestor(store, keys_of(unit), GRACE, clock(), asker), [Shown(said)], clock
         )
         other = Ingestor(second, keys_of(unit), GRACE, clock())
         with counted(store) as count:
@@ -299,9 +299,9 @@ def test_a_flood_from_one_device_delays_no_alarm_of_another(program: Program) ->
     made_up = [Unit(f"made-up-{number}") for number in range(7)]
     with closing(AlarmHook("program")) as alarm:
         for number in range(5000):
-            alarm.run(notice(NoticeKind.FORK, loud))
-            alarm.run(notice(NoticeKind.REFUSED, made_up[number % 7], flaw=RejectReason.TOPIC))
-        alarm.run(notice(NoticeKind.GAP, quiet, gaps=(Gap(2, 3),), outage="o"))
+            alarm.show(notice(NoticeKind.FORK, loud))
+            alarm.show(notice(NoticeKind.REFUSED, made_up[number % 7], flaw=RejectReason.TOPIC))
+        alarm.show(notice(NoticeKind.GAP, quiet, gaps=(Gap(2, 3),), outage="o"))
         assert len(alarm._waiting) <= 3
         program.may_run.set()
         heard = program.until(4)
@@ -318,7 +318,7 @@ def test_an_outage_is_one_alarm_and_one_end(program: Program, place: Place) -> N
     program.may_run.set()
     clock = Walking.at_start()
     with closing(place.open()) as store, closing(AlarmHook("program")) as alarm:
-        receiver = Receiver(Ingestor(store, keys_of(unit), GRACE, clock()), alarm.run, clock)
+        receiver = Receiver(Ingestor(store, keys_of(unit), GRACE, clock()), [alarm], clock)
 
         def later(*messages: Message) -> None:
             receiver.take(messages)

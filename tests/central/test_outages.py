@@ -11,13 +11,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from central_parts import START, Unit
+from central_parts import START, Resting, Unit
 from places import Place
 from private_servers import PrivateBroker, PrivatePostgres
 from processes import PROGRAM, Process, publish
 
 from edge.contract.keys import add_registration
 from edge.errors import StoreUnavailable, StoreUnusable
+from edge.system.sd_notify import Notifier
+from senyum_central.ingest.service_status import ReceiverStatus
 from senyum_central.ingest.store_retry import MOST_S, Stopped, StoreRetry
 from senyum_central.store import database
 from senyum_central.store.chain_rules import ChainEntry
@@ -138,7 +140,7 @@ def test_a_lock_is_waited_for_however_long_it_is_held(place: Place, how: str) ->
             return True
 
         lock = closing_lock(place, how)
-        StoreRetry(rest)(lambda: write_both(store))
+        StoreRetry(Resting(rest))(lambda: write_both(store))
         assert len(rests) >= 3
         assert store.signed_events(UNIT) == ["jws-1"]
 
@@ -175,7 +177,7 @@ def test_a_server_that_turned_read_only_is_waited_for(server_place: Place) -> No
 
         with pytest.raises(StoreUnavailable, match="read-only"):
             add(store, 1)
-        StoreRetry(rest)(lambda: add(store, 1))
+        StoreRetry(Resting(rest))(lambda: add(store, 1))
         assert store.signed_events(UNIT) == ["jws-1"]
 
 
@@ -230,7 +232,14 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
         rests.append(seconds)
         return True
 
-    patiently = StoreRetry(rest, shown.append)
+    class Status(ReceiverStatus):
+        def __init__(self) -> None:
+            super().__init__(Notifier({}))
+
+        def store_is(self, why: str | None) -> None:
+            shown.append(why)
+
+    patiently = StoreRetry(Resting(rest, Status()))
     with caplog.at_level(logging.WARNING):
         assert patiently(Away(30)) == "done"
         assert patiently(Away(0)) == "done"
@@ -245,7 +254,7 @@ def test_an_outage_is_said_once_and_so_is_its_end(caplog: pytest.LogCaptureFixtu
 
 def test_a_stop_ends_the_waiting() -> None:
     with pytest.raises(Stopped):
-        StoreRetry(lambda _seconds: False)(Away(1))
+        StoreRetry(Resting(lambda _seconds: False))(Away(1))
 
 
 # --- commands that only read -------------------------------------------------------------------

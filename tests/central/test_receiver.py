@@ -3,10 +3,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from central_parts import TurnedClock, Unit, keys_of, signing_key
+from central_parts import Shown, TurnedClock, Unit, keys_of, signing_key
 
+from edge.contract.keys import add_registration
 from senyum_central.ingest.gap_requests import GapRequester, ReplayAuthority
 from senyum_central.ingest.ingestor import Ingestor
+from senyum_central.ingest.key_set_file import KeySetFile
 from senyum_central.ingest.notices import Notice
 from senyum_central.ingest.receiver import Receiver
 from senyum_central.store.event_store import Store
@@ -21,7 +23,7 @@ class Room:
         self.clock = TurnedClock.at_start()
         self.said: list[Notice] = []
         desk = Ingestor(store, keys_of(unit), GRACE, self.clock())
-        self.receiver = Receiver(desk, self.said.append, self.clock)
+        self.receiver = Receiver(desk, [Shown(self.said)], self.clock)
 
     def wait(self, seconds: float) -> list[str]:
         """Let time pass in steps as the subscriber does; return what was said meanwhile."""
@@ -83,9 +85,12 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
         owner: object = requester if chore == "request_missing" else desk
         real = getattr(owner, chore)
         monkeypatch.setattr(owner, chore, fails)
-        receiver = Receiver(desk, said.append, clock, new_keys=lambda: keys_of(unit))
+        keys = tmp_path / "keys.json"
+        add_registration(keys, unit.key.registration(unit.name))
+        receiver = Receiver(desk, [Shown(said)], clock, key_file=KeySetFile(keys))
         for message in unit.events(5):
             clock.turn(1.0)
+            keys.touch()  # the key set counts as changed
             assert receiver.idle() == []
             receiver.take([message])
         assert len(store.signed_events(unit.name.source)) == 5
@@ -95,9 +100,11 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
         ]
         monkeypatch.setattr(owner, chore, real)
         clock.turn(1.0)
+        keys.touch()
         receiver.idle()
         monkeypatch.setattr(owner, chore, fails)
         clock.turn(1.0)
+        keys.touch()
         receiver.idle()
         assert len([entry for entry in caplog.records if entry.levelname == "ERROR"]) == 2
 
@@ -105,12 +112,13 @@ def test_a_chore_that_fails_stops_nothing_and_is_logged_once(
 def test_a_reader_that_left_ends_it(tmp_path: Path, unit: Unit) -> None:
     """As `senyum receive | head`: nobody sees an alarm any more."""
 
-    def show(_notice: Notice) -> None:
-        raise BrokenPipeError
+    class Closed(Shown):
+        def show(self, notice: Notice) -> None:
+            raise BrokenPipeError
 
     with closing(Store(tmp_path / "events.db")) as store:
         desk = Ingestor(store, keys_of(unit), GRACE, TurnedClock.at_start()())
-        receiver = Receiver(desk, show, TurnedClock.at_start())
+        receiver = Receiver(desk, [Closed([])], TurnedClock.at_start())
         with pytest.raises(BrokenPipeError):
             receiver.take(unit.events(1))
         assert len(store.signed_events(unit.name.source)) == 1

@@ -184,7 +184,7 @@ def printed(notice: Notice, *, terminal: bool, as_json: bool = False) -> str:
     out = io.StringIO()
     colour: Literal["standard"] | None = "standard" if terminal else None
     console = Console(file=out, width=60, force_terminal=terminal, color_system=colour)
-    NoticePrinter(console, ZONE, as_json=as_json).print_notice(notice)
+    NoticePrinter(console, ZONE, as_json=as_json).show(notice)
     return out.getvalue()
 
 

@@ -15,7 +15,9 @@ from processes import Process, publish
 
 from edge.contract.keys import add_registration
 from edge.system.sd_notify import Notifier
-from senyum_central.ingest.service_status import EVERY_S, ReceiverStatus
+from senyum_central.ingest.message import ReceiptClock, ReceivedAt
+from senyum_central.ingest.notices import Notice, NoticeKind
+from senyum_central.ingest.service_status import EVERY_NS, ReceiverStatus
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, tzinfo=UTC)
 
@@ -57,18 +59,18 @@ def systemd(folder: Path) -> Iterator[Systemd]:
         made.close()
 
 
-class Turned:
+class Turned(ReceiptClock):
     """A status whose clocks the test turns."""
 
     def __init__(self, folder: Path) -> None:
         self.seconds = 0.0
         self.systemd = Systemd(folder)
         self._notifier = Notifier({"NOTIFY_SOCKET": self.systemd.address})
-        self.status = ReceiverStatus(
-            self._notifier,
-            lambda: NOON + timedelta(seconds=self.seconds),
-            lambda: 100.0 + self.seconds,
-        )
+        self.status = ReceiverStatus(self._notifier, self)
+
+    def now(self) -> ReceivedAt:
+        at = NOON + timedelta(seconds=self.seconds)
+        return ReceivedAt(at, round((100.0 + self.seconds) * 1e9))
 
     def close(self) -> None:
         self._notifier.close()
@@ -98,7 +100,7 @@ def test_the_sentence_says_what_is_away_and_since_when(turned: Turned) -> None:
     )
     assert "READY=1" not in turned.systemd.heard
     status.connected("b:1", "me")
-    status.stored()
+    status.show(Notice(NoticeKind.EVENT, NOON, None))
     status.store_is("locked")
     turned.seconds = 100.0
     status.store_is("still locked")
@@ -114,7 +116,7 @@ def test_the_sentence_says_what_is_away_and_since_when(turned: Turned) -> None:
 def test_it_asks_for_time_until_it_is_ready_then_feeds_the_watchdog(turned: Turned) -> None:
     for _ in range(3):
         turned.status.alive()
-    turned.seconds = EVERY_S
+    turned.seconds = EVERY_NS / 1e9
     turned.status.connected("b:1", "me")
     turned.status.alive()
     signs = [said for said in turned.systemd.hear() if not said.startswith("STATUS=")]

@@ -1,5 +1,6 @@
 """A unit that signs with a key of its own, and the clock that tests turn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -15,7 +16,10 @@ from edge.outbox.event_signer import ChainHead, EventSigner, HealthReport, Signi
 from edge.settings import PlaceSettings, Settings, UnitSettings
 from edge.system.clock import ClockReading, ClockState
 from edge.types import Attempt, Audit, AuditCode, LivenessResult, Match, Outcome, Reason
-from senyum_central.ingest.message import Message, ReceivedAt
+from senyum_central.ingest.message import Message, ReceiptClock, ReceivedAt
+from senyum_central.ingest.notices import Notice
+from senyum_central.ingest.service_status import ReceiverStatus
+from senyum_central.ingest.store_retry import Waiter
 
 PERSON = "4f2a1b2c3d4e5f60718293a4b5c6d7e8"
 START = datetime(2026, 3, 2, 0, 31, 4, tzinfo=UTC)  # 07:31:04 in Jakarta
@@ -127,7 +131,33 @@ def keys_of(*units: Unit) -> KeySet:
 
 
 @dataclass
-class TurnedClock:
+class Shown:
+    """An output that keeps the notices."""
+
+    notices: list[Notice]
+
+    def show(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+    def flush(self) -> None:
+        pass
+
+
+class Resting(Waiter):
+    """Calls a function of the test in place of waiting."""
+
+    def __init__(
+        self, rest: Callable[[float], bool] = lambda _: True, status: ReceiverStatus | None = None
+    ) -> None:
+        super().__init__(status)
+        self._rest = rest
+
+    def wait(self, seconds: float) -> bool:
+        return self._rest(seconds)
+
+
+@dataclass
+class TurnedClock(ReceiptClock):
     """An Instant that moves when it is told to."""
 
     instant: ReceivedAt
@@ -137,6 +167,9 @@ class TurnedClock:
         return cls(ReceivedAt(START, 0))
 
     def __call__(self) -> ReceivedAt:
+        return self.instant
+
+    def now(self) -> ReceivedAt:
         return self.instant
 
     def turn(self, seconds: float) -> ReceivedAt:

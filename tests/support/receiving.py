@@ -3,10 +3,11 @@
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Self
+
+from central_parts import Shown
 
 from edge.contract.keys import KeySet
 from edge.errors import SenyumError
@@ -40,7 +41,7 @@ class Central:
         try:
             with closing(Store(self.store)) as store:
                 desk = Ingestor(store, self._keys, self._grace_s, ReceivedAt.now())
-                receiver = _Announced(desk, self.notices.append, self._ready.set)
+                receiver = _Announced(desk, self.notices, self._ready)
                 self._subscriber = Subscriber(self._broker, "receiver", receiver)
                 receiver.start()
                 self._subscriber.run()
@@ -87,12 +88,10 @@ class Central:
 class _Announced(Receiver):
     """Says when it is first subscribed."""
 
-    def __init__(
-        self, desk: Ingestor, show: Callable[[Notice], None], ready: Callable[[], None]
-    ) -> None:
-        super().__init__(desk, show)
+    def __init__(self, desk: Ingestor, notices: list[Notice], ready: threading.Event) -> None:
+        super().__init__(desk, [Shown(notices)])
         self._ready = ready
 
     def connected(self) -> None:
         super().connected()
-        self._ready()
+        self._ready.set()
