@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.cli.clock_watch import ANSWER, EVERY_SECONDS
 from edge.settings import ClockSettings
-from edge.system.clock_publisher import ANSWER, EVERY_SECONDS
 
 UNIT = Path(__file__).parent.parent / "systemd" / "senyum-clock.service"
 

@@ -29,8 +29,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from edge.appliance.csr import request
-    from edge.contract.certificate import LONGEST_NAME, common_name
+    from edge.contract.certificate import LONGEST_NAME, common_name, request
     from edge.contract.topics import UnitName
     from edge.errors import UsageError
 

@@ -1,1 +1,0 @@
-"""What a unit does when it is ordered to."""

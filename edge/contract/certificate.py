@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from edge.contract.topics import UnitName
 from edge.errors import CertificateError, SecretError
 from edge.system.files import create_file, lock_folder, replace_file
+from edge.system.key_files import read_secret, write_secret
 
 LONGEST_NAME = 64  # characters of a common name (RFC 5280, ub-common-name)
 
@@ -73,6 +74,31 @@ def make_request(name: str, key: ec.EllipticCurvePrivateKey) -> bytes:
     """Return a PKCS #10 request, PEM, that proves who holds the key."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(distinguished(name))
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def request(name: str, key_file: Path, out: Path | None = None) -> bytes:
+    """Return a certificate request for `name`, and write it to `out` if given.
+
+    The key is that of `key_file` (PEM, P-256, not encrypted, mode 0600), which is made where it is
+    missing and never changed. Raises CertificateError, and SecretError for a file that is not such
+    key, or that others can read.
+    """
+    check_absent(out)
+    pem = make_request(name, _load_or_create(key_file))
+    if out is not None:
+        create_output(out, pem)
+    return pem
+
+
+def _load_or_create(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        if not path.exists():
+            key = new_key()
+            write_secret(path, as_pem(key))
+            return key
+    except OSError as error:
+        raise CertificateError(f"{path}: the key cannot be made: {error.strerror}") from None
+    return load_key(read_secret(path, "the certificate's key"), path)
 
 
 def create_output(path: Path, content: bytes, *, mode: int = 0o644) -> None:

@@ -1,1 +1,0 @@
-"""Cues to light and sound."""

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from edge.contract.certificate import check_absent, create_output, locked, new_key, replace_output
+from edge.contract.topics import ROOT
 from edge.errors import CertificateError
 from edge.mqtt.credentials import read_certificates
 from edge.system.key_files import LARGEST, read_secret
@@ -53,6 +54,9 @@ _REVOCABLE = (
     x509.ReasonFlags.superseded,
     x509.ReasonFlags.cessation_of_operation,
 )
+# The leaves of a unit's topics in docs/broker/access.acl.
+WRITES = ("event", "state", "health", "reply/+")
+READS = ("command/+", "roster", "roster/+")
 REASONS = {reason.name.replace("_", "-"): reason for reason in _REVOCABLE}
 
 
@@ -291,3 +295,14 @@ def _subject_of(entry: CertificateEntry) -> Subject:
         return Subject.client(entry.name)
     names = entry.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     return Subject.broker([str(getattr(name, "value", "")) for name in names.value])
+
+
+def expand_acl(unit: str) -> str:
+    """Return the lines of mosquitto's access list for one unit, ORG/SITE/UNIT.
+
+    docs/broker/access.acl gives the same rights by a pattern.
+    """
+    rights = (("write", WRITES), ("read", READS))
+    lines = [f"topic {right} {ROOT}/{unit}/{leaf}" for right, leaves in rights for leaf in leaves]
+    shared = f"topic read {ROOT}/{unit.partition('/')[0]}/all/all/roster/+"
+    return "\n".join((f"user {unit}", *lines, shared)) + "\n"

@@ -18,7 +18,7 @@ from edge.system.supplied_files import check_replaceable
 from edge.system.text import ascii_json, escaped, pluralize
 from senyum_central.attendance import attendance_csv as sheet
 from senyum_central.attendance.shifts import CONTEXT
-from senyum_central.cli.store import add_store, open_store
+from senyum_central.cli.options import add_store, open_store
 from senyum_central.evidence import bundle
 from senyum_central.evidence.entries import Defect, DefectLog, Note
 from senyum_central.evidence.reader import EvidenceReader

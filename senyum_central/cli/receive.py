@@ -16,8 +16,7 @@ from edge.setting_types import check_mqtt_text
 from edge.settings import BrokerSettings
 from edge.system.sd_notify import Notifier
 from edge.system.time_zones import current_name
-from senyum_central.cli.broker_options import add_broker, broker_settings
-from senyum_central.cli.store import add_store, open_store
+from senyum_central.cli.options import add_broker, add_store, broker_settings, open_store
 from senyum_central.ingest.alarm_hook import AlarmHook
 from senyum_central.ingest.console import NoticePrinter
 from senyum_central.ingest.gap_requests import GapRequester, ReplayAuthority

@@ -75,7 +75,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Simulate; returns 0, or 1 where an event was lost, doubled or out of chain."""
-    from senyum_central.cli.broker_options import broker_settings
+    from senyum_central.cli.options import broker_settings
     from senyum_lab.simulate.scenario import Scenario, simulate
 
     _check(options)

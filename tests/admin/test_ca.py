@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from wireunit import environment
 
-from edge.appliance.csr import request
 from edge.cli import main
+from edge.contract.certificate import request
 from edge.errors import CertificateError, SecretError
 from senyum_central.admin.ca import REASONS, CaDirectory, CertificateAuthority
 from senyum_central.admin.certificates import CertificateKind, Subject

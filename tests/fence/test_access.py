@@ -10,7 +10,7 @@ from secured_broker import CONNECT, HOST, SECONDS, Pki, RawClient, SecuredBroker
 from wireunit import until
 
 from edge.settings import BrokerSettings
-from senyum_central.admin.acl import expand_acl
+from senyum_central.admin.ca import expand_acl
 
 pytestmark = [
     pytest.mark.broker,

@@ -6,8 +6,7 @@ from gpiozero.pins.mock import MockFactory, MockPWMPin
 from pins import mock_settings, pin, recording_board
 
 from edge.errors import GpioError
-from edge.gpio.board import IndicatorBoard, open_factory
-from edge.gpio.buzzer import MAX_HZ, MIN_HZ, SILENT_HZ, Buzzer
+from edge.gpio.board import MAX_HZ, MIN_HZ, SILENT_HZ, Buzzer, IndicatorBoard, open_factory
 from edge.gpio.patterns import DARK, LightState
 from edge.settings import GpioSettings
 

@@ -19,7 +19,7 @@ from edge.errors import SecretError, SettingsError, UsageError
 from edge.settings import BrokerSettings, PlaceSettings, Settings, load, remarks
 from edge.system.key_files import read_secret_line
 from edge.system.time_zones import RENAMED, current_name
-from senyum_central.cli.broker_options import broker_settings
+from senyum_central.cli.options import broker_settings
 from senyum_central.store import queries as shelf
 
 inputs = settings.get_profile("inputs")

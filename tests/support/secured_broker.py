@@ -18,7 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 from wireunit import until
 
-from edge.appliance.csr import request
+from edge.contract.certificate import request
 from edge.mqtt.connection import new_client, properties
 from edge.settings import BrokerSettings
 from senyum_central.admin.ca import CaDirectory, CertificateAuthority

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from wireunit import environment
 
+from edge.cli.clock_watch import publish
 from edge.errors import ClockError
 from edge.system.clock import ClockState, SystemClock, kernel_synchronized
-from edge.system.clock_publisher import ClockPublisher
 
 SECONDS = 30.0
 
@@ -22,11 +22,10 @@ SECONDS = 30.0
 def test_what_it_leaves_is_what_the_clock_reads(tmp_path: Path) -> None:
     file = tmp_path / "clock.json"
     said = [True, False]
-    keeper = ClockPublisher(file, lambda: said.pop(0))
     clock = SystemClock(file)
-    keeper.publish()
+    publish(file, lambda: said.pop(0))
     assert clock.read().state is ClockState.SYNCHRONIZED
-    keeper.publish()
+    publish(file, lambda: said.pop(0))
     assert clock.read().state is ClockState.HOLDOVER
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["clock.json"]
@@ -37,13 +36,13 @@ def test_a_kernel_that_may_not_be_asked_is_told_and_nothing_is_claimed(tmp_path:
         raise OSError(errno.EPERM, "Operation not permitted")
 
     with pytest.raises(ClockError, match="Operation not permitted; let this process call adjtimex"):
-        ClockPublisher(tmp_path / "clock.json", forbidden).publish()
+        publish(tmp_path / "clock.json", forbidden)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ClockError, match=r"clock\.json: cannot be written"):
-        ClockPublisher(tmp_path / "none" / "clock.json", lambda: True).publish()
+        publish(tmp_path / "none" / "clock.json", lambda: True)
 
 
 def test_the_process_answers_tells_systemd_and_ends_when_told_to(tmp_path: Path) -> None:
@@ -68,7 +67,6 @@ def test_it_loads_next_to_nothing() -> None:
     heavy = ["numpy", "pydantic", "paho", "joserfc", "cryptography", "edge.settings", "asyncio"]
     program = (
         "import sys, edge.cli, edge.cli.clock_watch\n"
-        "import edge.system.clock_publisher, edge.system.sd_notify\n"
         f"print([name for name in {heavy!r} if name in sys.modules])"
     )
     found = subprocess.run(
@@ -83,9 +81,8 @@ def test_it_loads_next_to_nothing() -> None:
 
 def test_answers_are_never_seen_half_written(tmp_path: Path) -> None:
     file = tmp_path / "clock.json"
-    keeper = ClockPublisher(file, lambda: True)
-    keeper.publish()
+    publish(file, lambda: True)
     first = file.open("rb")
-    keeper.publish()
+    publish(file, lambda: True)
     with first:  # the old answer, whole, for whoever had opened it
         assert json.loads(first.read())["synchronized"] is True

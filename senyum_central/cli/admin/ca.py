@@ -161,8 +161,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _access(options: argparse.Namespace) -> int:
-    from senyum_central.admin.acl import expand_acl
-    from senyum_central.admin.ca import CaDirectory
+    from senyum_central.admin.ca import CaDirectory, expand_acl
     from senyum_central.admin.certificates import CertificateKind
 
     now = _now()

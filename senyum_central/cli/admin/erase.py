@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     from edge.errors import LinkError
     from senyum_central.admin.rosters import without_person
     from senyum_central.cli.admin.roster import bring, open_source
-    from senyum_central.cli.broker_options import broker_settings
+    from senyum_central.cli.options import broker_settings
 
     person = _person(options)
     source = open_source(options)

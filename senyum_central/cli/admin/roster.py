@@ -48,7 +48,7 @@ def add_parser(actions: Any) -> None:
 
 def add_roster_options(parser: argparse.ArgumentParser) -> None:
     """Add the options for sending a roster."""
-    from senyum_central.cli.broker_options import add_broker
+    from senyum_central.cli.options import add_broker
 
     add_broker(parser)
     parser.add_argument("--roster", type=Path, required=True, metavar="FILE")
@@ -125,7 +125,7 @@ def bring(
         listen,
         push,
     )
-    from senyum_central.cli.broker_options import broker_settings
+    from senyum_central.cli.options import broker_settings
 
     load = RosterRelease.of(roster, source.recipients.values()) if send else None
     manifests = {} if load is None else load.manifests

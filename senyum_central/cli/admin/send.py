@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from senyum_central.cli.broker_options import add_broker
+from senyum_central.cli.options import add_broker
 
 _MOST_SECONDS = 366 * 86_400.0
 
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
     from edge.errors import UsageError
     from edge.system.text import ascii_json, escaped
     from senyum_central.admin.command_sender import CommandSender, sign
-    from senyum_central.cli.broker_options import broker_settings
+    from senyum_central.cli.options import broker_settings
 
     name = CommandName(options.command)
     data = _data(options)

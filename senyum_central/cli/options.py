@@ -1,8 +1,8 @@
-"""The options for the connection to the broker."""
+"""The options for the connection to the broker and for the central store."""
 
 import argparse
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
@@ -11,6 +11,9 @@ from edge.errors import UsageError
 from edge.setting_types import ProtocolName
 from edge.settings import BrokerSettings
 from edge.system.text import describe_validation_error
+
+if TYPE_CHECKING:
+    from senyum_central.store.event_store import Store
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -72,3 +75,38 @@ def broker_settings(args: argparse.Namespace) -> BrokerSettings:
         first = error.errors(include_url=False, include_input=False)[0]
         field = "".join(f"{part}: " for part in first["loc"])
         raise UsageError(f"--broker {text}: {field}{describe_validation_error(first)}") from None
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add `--store` and its password option."""
+    parser.add_argument(
+        "--store",
+        type=_where,
+        required=True,
+        metavar="STORE",
+        help="SQLite file, or postgresql://[USER@]HOST[:PORT]/DATABASE",
+    )
+    parser.add_argument(
+        "--store-password-file",
+        type=Path,
+        metavar="FILE",
+        help="password of the database, mode 0600 (or use PGPASSFILE)",
+    )
+
+
+def open_store(args: argparse.Namespace, *, read_only: bool = False) -> "Store":
+    """Open the store. Unless `read_only`, a missing file is created. Raises StoreError."""
+    from senyum_central.store.event_store import Store
+
+    where: Path | str = args.store
+    if isinstance(where, Path) and not where.parent.is_dir():
+        raise UsageError(f"--store {where}: folder {where.parent} does not exist; create it first")
+    if isinstance(where, Path) and read_only and not where.is_file():
+        raise UsageError(f"--store {where}: file not found; name the store that `receive` writes")
+    if isinstance(where, Path) and args.store_password_file:
+        raise UsageError("--store-password-file: is for PostgreSQL, but --store names a file")
+    return Store(where, password=args.store_password_file, read_only=read_only)
+
+
+def _where(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
