@@ -9,12 +9,10 @@ from edge import __version__
 from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
 from edge.inference.models import liveness_rules
-from edge.mqtt.backoff import LinkTiming
-from edge.mqtt.link import DEFAULT_TIMING, ConnectionManager
-from edge.mqtt.publisher import ReplaySource
+from edge.mqtt.link import ConnectionManager
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder
-from edge.outbox.store import Outbox, OutboxReader
+from edge.outbox.store import Outbox
 from edge.settings import BrokerSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
 from edge.types import Attempt, EventStored, LivenessResult, Match, Outcome, Reason, StoreFailed
@@ -50,9 +48,6 @@ class SimulatedUnit:
         unit: UnitSettings,
         broker: BrokerSettings,
         report: Callable[[EventStored | StoreFailed], None],
-        *,
-        pace: LinkTiming = DEFAULT_TIMING,
-        archive: Callable[[OutboxReader], ReplaySource] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = UnitName.of(unit)
@@ -76,8 +71,6 @@ class SimulatedUnit:
             sealer,
             session=self.outbox.session,
             changed=self._changed,
-            timing=pace,
-            replay_source=archive,
         )
         self.recorder = Recorder(self.outbox, sealer, report, self.link.wake, clock)
 
