@@ -97,13 +97,13 @@ def adaptive_thresholds(gallery: Gallery, settings: RosterSettings) -> RosterSet
     """
     if not settings.false_match_rate or gallery.nearest is None:
         return settings
-    said = estimate(gallery, settings.false_match_rate)
-    if said is None:
+    estimated = estimate(gallery, settings.false_match_rate)
+    if estimated is None:
         base = settings.threshold - WEIGHT * (_ordinary_likeness(gallery.size) + _SLACK)
         return _limits(settings, base, settings.threshold, settings.margin)
-    base = said.base + said.error
-    usual = _between(settings.threshold, base + WEIGHT * said.likeness, settings.max_threshold)
-    margin = _between(settings.margin, said.margin, settings.max_margin)
+    base = estimated.base + estimated.error
+    usual = _between(settings.threshold, base + WEIGHT * estimated.likeness, settings.max_threshold)
+    margin = _between(settings.margin, estimated.margin, settings.max_margin)
     return _limits(settings, base, usual, margin)
 
 

@@ -45,12 +45,12 @@ def accepted(roster: Gallery, faces: Floats, rule: RosterSettings) -> float:
 @pytest.mark.parametrize("rate", [1e-1, 1e-2])
 def test_strangers_reach_the_threshold_as_often_as_was_aimed_at(people: int, rate: float) -> None:
     roster, strangers = gallery(crowd(people, DIMENSION)), crowd(3000, DIMENSION, seed=9)
-    said = estimate(roster, rate)
-    assert said is not None
+    estimated = estimate(roster, rate)
+    assert estimated is not None
     found = [match for face in strangers if (match := roster.search(face)) is not None]
     scores = [match.similarity - WEIGHT * (match.likeness or 0) for match in found]
-    assert rate / 2 < np.mean([score >= said.base for score in scores]) < rate * 2
-    assert 0 < said.error < 0.03
+    assert rate / 2 < np.mean([score >= estimated.base for score in scores]) < rate * 2
+    assert 0 < estimated.error < 0.03
 
 
 def test_people_of_one_kind_need_a_nearer_match() -> None:
@@ -98,7 +98,11 @@ def test_more_people_call_for_a_higher_threshold() -> None:
     everybody, settings = crowd(1600, 60), RosterSettings(max_threshold=1.0)
     few, many = (adaptive_thresholds(gallery(everybody[:size]), settings) for size in (150, 1600))
     assert few.threshold < many.threshold
-    errors = [said.error for n in (150, 1600) if (said := estimate(gallery(everybody[:n]), 1e-4))]
+    errors = [
+        estimated.error
+        for n in (150, 1600)
+        if (estimated := estimate(gallery(everybody[:n]), 1e-4))
+    ]
     assert errors[1] < errors[0]
 
 
@@ -136,13 +140,13 @@ def test_people_all_alike_say_nothing() -> None:
 
 def test_the_threshold_is_what_the_roster_says_and_its_error_more() -> None:
     roster, settings = gallery(crowd(400, 70)), RosterSettings()
-    said = estimate(roster, settings.false_match_rate)
+    estimated = estimate(roster, settings.false_match_rate)
     rule = adaptive_thresholds(roster, settings)
-    assert said is not None
+    assert estimated is not None
     assert settings.threshold < rule.threshold < settings.max_threshold
-    usual = said.base + said.error + WEIGHT * said.likeness
-    assert rule.threshold == rule.required(said.likeness) == pytest.approx(usual)
-    assert rule.margin == pytest.approx(max(settings.margin, said.margin))
+    usual = estimated.base + estimated.error + WEIGHT * estimated.likeness
+    assert rule.threshold == rule.required(estimated.likeness) == pytest.approx(usual)
+    assert rule.margin == pytest.approx(max(settings.margin, estimated.margin))
     assert rule.file == settings.file
 
 
