@@ -43,6 +43,8 @@ LABELS = {"0": "neutral", "1": "smiling"}
 MOVED = tuple(f"photo, {label}" for label in LABELS.values())
 # The other kinds; the name of a video is added.
 SWAPPED, SMILE, VIDEO = "photos swapped", "smile", "video"
+NEUTRAL, MILD = "neutral", "mild smile"
+SEQUENCES = {NEUTRAL: 0.0, MILD: 0.4, SMILE: 1.0}  # share of the way to the smiling photo
 WHOLE, STRIP = DRAWN = "photo drawn off", "strip drawn off"
 DRAW = 2.2  # face widths by which a photo is pulled off the other
 DRAWS = 2 * MOVE  # steps of the movement
@@ -238,6 +240,21 @@ class ClipMaker:
             smiled = shown(onset, (begin, turned(begin, chance)))
             yield self._clip(SMILE, person, filmed(smiled, chance), still.roster)
 
+    def sequences(self, person: str, photos: Mapping[str, Sequence[Path]]) -> Iterator[Clip]:
+        """Yield a person who stays neutral, one who smiles mildly and one who smiles.
+
+        The three differ in the face alone, not in its motion. Raises PhotoError.
+        """
+        chance = _chance(person)
+        still, smile = (self._load(photos[label][0]) for label in LABELS)
+        morph = Morph(still.sheet, smile.sheet)
+        for _ in range(self._passes):
+            begin = rest(chance)
+            poses = begin, turned(begin, chance)
+            for kind, peak in SEQUENCES.items():
+                sheets = [morph.at(peak * n / STEPS) for n in range(STEPS + 1)]
+                yield self._clip(kind, person, filmed(shown(sheets, poses), chance), still.roster)
+
     def attacks(self, person: str, photos: Mapping[str, Sequence[Path]]) -> Iterator[Clip]:
         """Yield attacks with each usable photo, and with the first one of each kind."""
         chance = _chance(person)
@@ -252,7 +269,7 @@ class ClipMaker:
                     yield self._drawn(kind, person, stills[0], smiles[0], chance)
 
     def video(self, path: Path) -> Clip:
-        """Process a video of a live person."""
+        """Process a video, or a folder of successive frames, of a live person."""
         width, height = SIZE
         settings = CameraSettings(main_width=width, main_height=height, fps=FPS)
         return self._clip(f"{VIDEO} {path.name}", path.name, iter_frames(path, settings), Anybody())

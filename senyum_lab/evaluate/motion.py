@@ -12,7 +12,8 @@ half of the people and the rates are of the other half; the counts of attacks at
 threshold are of both.
 
 With --attacks, every photo of the list is moved, and no smile is made. Use it for photos that were
-not taken in one session.
+not taken in one session. With --sequences, no photo is moved: each person stays neutral, smiles
+mildly (a transition that stops at 40 %) and smiles.
 """
 
 import argparse
@@ -160,12 +161,14 @@ def main() -> None:
     parser.add_argument(
         "--labels", type=Path, required=True, help="columns file, smile, person (or identity)"
     )
-    parser.add_argument("--videos", type=Path, help="folder of videos of live people")
+    parser.add_argument("--videos", type=Path, help="folder of videos, or folders of frames")
     parser.add_argument("--passes", type=int, default=2, help="clips of each kind per person")
     parser.add_argument(
         "--moves", type=int, default=1, help="movements per clip; 6 last as long as a prompt"
     )
-    parser.add_argument("--attacks", action="store_true", help="move all photos, make no smiles")
+    makes = parser.add_mutually_exclusive_group()
+    makes.add_argument("--attacks", action="store_true", help="move all photos, make no smiles")
+    makes.add_argument("--sequences", action="store_true", help="make smiles, move no photos")
     parser.add_argument(
         "--people",
         metavar="K/N",
@@ -178,7 +181,7 @@ def main() -> None:
     clip_maker = ClipMaker(options.passes, options.moves)
     make: Callable[[str, Mapping[str, Sequence[Path]]], Iterator[Clip]] = clip_maker.attacks
     if not options.attacks:
-        make = clip_maker.both
+        make = clip_maker.sequences if options.sequences else clip_maker.both
         people = {who: found for who, found in people.items() if found.keys() >= LABELS.keys()}
         if len({zlib.crc32(who.encode()) % 2 for who in people}) < 2:
             raise LabelsError(
@@ -193,8 +196,9 @@ def main() -> None:
         print(f"\r{number} of {len(people)} people", end="", flush=True)
     print()
     films = sorted(options.videos.iterdir()) if options.videos else []
-    clips += [clip_maker.video(path) for path in films if path.suffix in FILMS]
-    result = {**({} if options.attacks else print_tradeoff(clips)), **print_counts(clips)}
+    clips += [clip_maker.video(path) for path in films if path.is_dir() or path.suffix in FILMS]
+    one_sided = options.attacks or options.sequences
+    result = {**({} if one_sided else print_tradeoff(clips)), **print_counts(clips)}
     if options.json:
         print(json.dumps(result))
 

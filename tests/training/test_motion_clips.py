@@ -11,6 +11,8 @@ from edge.settings import InferenceSettings, Settings
 from senyum_lab.attacks.motion_clips import (
     DRAWN,
     MOVED,
+    NEUTRAL,
+    SEQUENCES,
     STRIP,
     SWAPPED,
     WHOLE,
@@ -50,6 +52,15 @@ def test_moved_photos_do_not_smile_and_those_that_do_leap(clips: dict[str, Clip]
         WHOLE: True,
         STRIP: True,
     }
+
+
+def test_only_who_smiles_does_in_a_sequence() -> None:
+    photos = {"0": [FACES / "obama3.jpg"], "1": [FACES / "obama.jpg"]}
+    clips = ClipMaker(passes=1, moves=1).sequences("somebody", photos)
+    smiles = {one.kind: bool(one.smiles) for one in clips}
+    assert list(smiles) == list(SEQUENCES)
+    assert not smiles[NEUTRAL]
+    assert smiles["smile"]
 
 
 def test_a_photo_that_cannot_be_used_is_told(
