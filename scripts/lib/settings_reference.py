@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from generated_page import write_or_check
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -126,16 +127,5 @@ def page() -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Write the page; with --check compare it and return 1 if it is out of date."""
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page(), encoding="utf-8")
-        return 0
-    if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
-        return 0
-    print(f"docs/{PAGE.name} is not what the models say; run scripts/write_settings_reference")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(PAGE, page(), "write_settings_reference"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from edge.contract.keys import KeySet
 from edge.errors import UsageError
@@ -24,9 +24,6 @@ from senyum_central.evidence.entries import Defect, DefectLog, Note
 from senyum_central.evidence.reader import EvidenceReader
 from senyum_central.ingest.key_set_file import check_owner
 from senyum_central.store.queries import EventReader, OpenGap, Period
-
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
 
 _EPILOG = """\
 columns of the table (CSV, UTF-8), one line a shift:
@@ -53,9 +50,9 @@ exit status:
 _SHOWN = 20  # defects of one kind that are printed of one unit
 
 
-def add_parser(subparsers: "Subparsers") -> None:
+def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
+    parser = commands.add_parser(
         "export",
         help="write attendance, or signed events, from a central store",
         description="Writes who came when (CSV), the signed events of some days as a file that "

@@ -6,7 +6,7 @@ import platform
 import signal
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -31,9 +31,6 @@ from senyum_central.ingest.store_retry import Stopped, StoreRetry, Waiter
 from senyum_central.ingest.subscriber import Subscriber
 from senyum_central.ingest.subscriptions import FORMER_GROUP, SHARED_EXPIRY_S
 
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
-
 log = logging.getLogger(__name__)
 
 GRACE_S = 60.0
@@ -43,9 +40,9 @@ SHARED_GRACE_S = SHARED_EXPIRY_S + 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def add_parser(subparsers: "Subparsers") -> None:
+def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
+    parser = commands.add_parser(
         "receive",
         help="receive, verify and store events on a central server",
         description="Receive the events of every unit, verify each, store each once, and report "

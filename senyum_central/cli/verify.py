@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from edge.contract.keys import KeySet
 from edge.errors import UsageError
@@ -21,9 +21,6 @@ from senyum_central.evidence.verifier import (
     verify_export,
 )
 
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - no public name
-
 _SHOWN = 8  # parts of a chain whose keys are named
 _EPILOG = """\
 exit status:
@@ -33,9 +30,9 @@ exit status:
 """
 
 
-def add_parser(subparsers: "Subparsers") -> None:
+def add_parser(commands: Any) -> None:
     """Describe the command."""
-    parser = subparsers.add_parser(
+    parser = commands.add_parser(
         "verify",
         help="judge exported events, or receipts, with the units' keys alone",
         description="Says in words what was altered, taken out, moved or forked since the units "

@@ -5,7 +5,6 @@ group for processes and blinks the LED while it has none. It claims the pin only
 releases it before a starting daemon needs it.
 """
 
-import signal
 import sys
 import threading
 import tomllib
@@ -14,10 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
-from edge.appliance.watchdog import Level, log
+from edge.appliance.watchdog import Level, log, stop_event
 from edge.system.supplied_files import as_text, read_regular
 
 CONFIG_FILE = Path("/etc/senyum/senyum.toml")
@@ -194,13 +192,7 @@ class FaultBlinker:
 
 def main() -> int:
     """Poll until SIGTERM and return the exit status."""
-    stop = threading.Event()
-
-    def request_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, request_stop)
-    signal.signal(signal.SIGINT, request_stop)
+    stop = stop_event()
     FaultBlinker(DaemonProbe().is_running, lambda: open_light(red_led(CONFIG_FILE)), stop).run()
     return 0
 

@@ -6,14 +6,11 @@ state (under-voltage, frequency capped, throttled, soft temperature limit); with
 alarm of the `rpi_volt` sensor, which reports only under-voltage.
 """
 
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
-from types import FrameType
 
-from edge.appliance.watchdog import Level, log
+from edge.appliance.watchdog import Level, log, stop_event
 from edge.system.power import STATE_FILE, PowerReading, save_power_reading
 
 INTERVAL_S = 5.0
@@ -100,13 +97,7 @@ def changes(before: PowerReading | None, now: PowerReading) -> list[tuple[Level,
 
 def main() -> int:
     """Monitor until SIGTERM and return the exit status."""
-    stop = threading.Event()
-
-    def request_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    signal.signal(signal.SIGTERM, request_stop)
-    signal.signal(signal.SIGINT, request_stop)
+    stop = stop_event()
     sensors, before = Sensors(), None
     while True:
         now = sensors.read(before)
