@@ -178,7 +178,7 @@ class Daemon:
         self._replays = remote.replays
         settings = remote.settings
 
-        models = Models(settings.inference.models)
+        self._models = models = Models(settings.inference.models)
         self._living = models.liveness_rules(settings.liveness)
         self._roster_requests: EventQueue[RosterRequest] = EventQueue()
         installer = RosterInstaller(
@@ -491,6 +491,7 @@ class Daemon:
         self._pipeline.gallery = gallery
         self._health.enrolled = gallery.size
         self._session.use_exempt(gallery.exempt)
+        self._living = self._models.liveness_rules(settings.liveness)
         self._session.use_rules(settings.attendance, settings.roster, self._living)
         self._signer.use(gallery.digest, settings.thresholds(self._living))
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)

@@ -56,9 +56,7 @@ _RENAMED = {
     "roster.wrong_rate": "roster.false_match_rate",
 }
 # Settings of earlier versions that are constants of the models now.
-_IN_MANIFEST = frozenset(
-    {"inference.detector_score", "liveness.frames", "liveness.motion", "liveness.threshold"}
-)
+_IN_MANIFEST = frozenset({"inference.detector_score", "liveness.frames", "liveness.motion"})
 _KEY = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 
@@ -319,10 +317,24 @@ class AttendanceSettings(Section):
 
 
 class LivenessSettings(Section):
-    """The smile as a sign of life (docs/session.md).
+    """The liveness threshold of this site, and the smile as a sign of life (docs/session.md).
 
-    The thresholds of the models are in their manifest, models/manifest.toml.
+    All other thresholds of the models are in their manifest, models/manifest.toml.
     """
+
+    threshold: float | None = Field(
+        default=None,
+        ge=0.001,
+        le=0.999,
+        description="Minimum liveness score of an attempt, as `senyum liveness-check` proposes it; "
+        "that of the model if not set.",
+    )
+    threshold_model: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{8,64}$",
+        description="First digits of the SHA-256 of the liveness model that `threshold` was "
+        "measured with; with any other model `threshold` has no effect.",
+    )
 
     reaction: Annotated[float, UnitOfMeasure("s")] = Field(
         default=0.15,
@@ -336,6 +348,12 @@ class LivenessSettings(Section):
         le=5.0,
         description="Maximum of the random delay before the prompt.",
     )
+
+    @model_validator(mode="after")
+    def _threshold_with_its_model(self) -> Self:
+        if (self.threshold is None) != (self.threshold_model is None):
+            raise ValueError("threshold and threshold_model go together")
+        return self
 
 
 class GpioSettings(Section):

@@ -39,6 +39,11 @@ def test_the_environment_is_stronger_than_the_file(
         ("[camera]\nfsp = 9", "camera.fsp is not a setting of Senyum"),
         ("[camera]\nwide_range = true", "camera.wide_range is now named camera.hdr; rename it"),
         ("[liveness]\nmotion = 0", "liveness.motion moved to the model manifest; remove it"),
+        ("[liveness]\nthreshold = 0.5", "liveness: threshold and threshold_model go together"),
+        (
+            "[liveness]\nthreshold = 1",
+            "liveness.threshold is 1: must be less than or equal to 0.999",
+        ),
         ("[roster]\nwrong_rate = 0", "roster.wrong_rate is now named roster.false_match_rate"),
         ('[unit]\nname = "Lobby 1"', "unit.name is 'Lobby 1': must be 1 to 32 lower case letters"),
         ('[[broker.others]]\nhots = "a"', "broker.others.0.hots is not a setting of Senyum"),

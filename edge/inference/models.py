@@ -138,12 +138,27 @@ class Models:
         return ModelRunner(spec, interpreter)
 
     def liveness_rules(self, settings: LivenessSettings) -> LivenessRules:
-        """Return the liveness rules of these models. Raises ModelError."""
+        """Return the liveness rules of these models, with the threshold of the site if it has one.
+
+        Raises ModelError.
+        """
         motion = self.spec("landmarks").constant("motion")
         # Without a liveness network nothing is judged, and the two numbers have no effect.
         judge = self._specs.get("liveness")
+        threshold = judge.constant("threshold") if judge else 0.5
+        if judge and settings.threshold is not None and settings.threshold_model is not None:
+            # Scores of another model mean something else.
+            if judge.sha256.startswith(settings.threshold_model):
+                threshold = settings.threshold
+            else:
+                log.warning(
+                    "liveness.threshold was measured with another model than the installed one "
+                    "(%s); %g of the model applies; run senyum liveness-check again",
+                    judge.sha256[:12],
+                    threshold,
+                )
         return LivenessRules(
-            threshold=judge.constant("threshold") if judge else 0.5,
+            threshold=threshold,
             frames=int(judge.constant("frames")) if judge else 5,
             motion=motion,
             reaction=settings.reaction,

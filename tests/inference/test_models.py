@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from edge.errors import ModelError
 from edge.inference import models as door
 from edge.inference.models import MANIFEST, Models, new_interpreter, read_manifest, shipped
+from edge.settings import LivenessSettings
 from edge.types import Floats
 
 NAMES = ("detector", "landmarks", "identity", "smile", "readout", "cover", "liveness")
@@ -238,3 +240,17 @@ def test_manifest_with_other_shapes_is_refused(copy: Path) -> None:
 def test_interpreter_is_of_the_runtime_that_is_installed() -> None:
     interpreter = new_interpreter((shipped() / "smile.tflite").read_bytes(), threads=1)
     assert type(interpreter).__module__.split(".")[0] == door.runtime()
+
+
+def test_the_threshold_of_a_site_holds_for_the_model_it_was_measured_with(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    models = Models()
+    digest = models.digests()["liveness"]
+    shipped_rules = models.liveness_rules(LivenessSettings())
+    site = LivenessSettings(threshold=0.321, threshold_model=digest[:12])
+    assert models.liveness_rules(site) == replace(shipped_rules, threshold=0.321)
+    assert not caplog.records
+    other = LivenessSettings(threshold=0.321, threshold_model="0" * 12)
+    assert models.liveness_rules(other) == shipped_rules
+    assert "measured with another model" in caplog.text
