@@ -30,6 +30,7 @@ COMMANDS = {
     "bench": "senyum_lab.cli.bench",
     "simulate": "senyum_lab.cli.simulate",
     "evaluate": "senyum_lab.cli.evaluate",
+    "liveness-check": "senyum_lab.cli.liveness_check",
     "admin": "senyum_central.cli.admin",
 }
 

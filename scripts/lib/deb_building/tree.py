@@ -23,7 +23,7 @@ DESCRIPTION = """Attendance unit: recognises a face, asks for a smile, signs the
  The package contains its Python packages and installs without a network; it uses the
  distribution's python3-picamera2 and python3-lgpio for camera and pins. The server is
  not in it: pip install 'senyum-edge[central]'."""
-# The device, and the parts of the laboratory behind `senyum bench` and `senyum evaluate`.
+# The device, and the parts of the lab behind `senyum bench`, `evaluate` and `liveness-check`.
 PACKAGES = (
     "edge",
     "senyum_lab/__init__.py",
