@@ -13,7 +13,6 @@ Threads, and the one thing each does:
 
 import logging
 import secrets
-import shutil
 import signal
 import threading
 import time
@@ -29,7 +28,7 @@ from edge.attendance.table import State
 from edge.camera import Camera, open_camera
 from edge.capture.capture_thread import CaptureThread
 from edge.capture.exposure import CameraController
-from edge.commands.actions import CommandActions, RuntimeConfig, mark_replayed
+from edge.commands.actions import CommandActions, RuntimeConfig
 from edge.commands.command_log import CommandLog
 from edge.commands.handler import CommandHandler, CommandOutcome, CommandReply
 from edge.commands.service import FILE, CommandService, RemoteConfig
@@ -50,7 +49,7 @@ from edge.mqtt.link import ConnectionManager
 from edge.mqtt.subscriber import Subscription
 from edge.outbox.event_signer import EventSigner, HealthReport, SigningContext
 from edge.outbox.recorder import Recorder
-from edge.outbox.replay import Replay, ReplayRequest
+from edge.outbox.replay import ReplayFinished
 from edge.outbox.store import MIB, Outbox, OutboxReader
 from edge.outbox.summary import was_replaced
 from edge.roster.installer import RosterInstaller
@@ -72,7 +71,7 @@ from edge.roster.worker import RosterWorker
 from edge.settings import Settings
 from edge.status.camera_outage import CameraOutage
 from edge.status.faults import FaultMonitor
-from edge.status.health import HealthState, power_warning, temperature
+from edge.status.health import HealthState, free_bytes, power_warning, temperature
 from edge.status.reporter import StatusReporter
 from edge.status.restart_audit import RestartAudit
 from edge.status.status_file import StatusFile
@@ -105,7 +104,7 @@ STATUS_NS = 1_000_000_000  # between two tellings, each with a frame; twice that
 STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
 
 Observer = Callable[[Stimulus, StepResult, State], None]
-DaemonEvent = Stimulus | ReplayEnded | CommandReceived | RosterEvent
+DaemonEvent = Stimulus | ReplayEnded | ReplayFinished | CommandReceived | RosterEvent
 
 
 class Daemon:
@@ -175,7 +174,6 @@ class Daemon:
         self._command_log = CommandLog(base.outbox.file.parent / FILE, partial(utc_us, clock))
         opened.callback(self._command_log.close)
         remote = RemoteConfig(base, self._command_log)
-        self._replays = remote.replays
         settings = remote.settings
 
         self._models = models = Models(settings.inference.models)
@@ -267,12 +265,13 @@ class Daemon:
             self._outbox.file,
             self._signer,
             session=self._outbox.session,
-            changed=lambda up: self._events.put(LinkChanged(up)),
-            health_report=self._health_report,
+            events=self._events,
             timing=LinkTiming(health_interval=settings.broker.health_period),
-            replay_source=self._open_replay,
+            replay_rate=settings.outbox.replay_rate,
             subscriptions=(command_topics, self._roster_topics),
         )
+        for unfinished in remote.replays:
+            self._link.request_replay(unfinished)
         receiver = RosterReceiver(
             self._unit,
             AuthorityFile(settings.authority.keys),
@@ -285,9 +284,7 @@ class Daemon:
             reserve_bytes=settings.outbox.min_free_mib * MIB,
         )
         self._roster_worker = RosterWorker(self._roster_requests, self._events, installer, receiver)
-        self._recorder = Recorder(
-            self._outbox, self._signer, self._events.put, self._link.wake, clock
-        )
+        self._recorder = Recorder(self._outbox, self._signer, self._events, self._link.waker, clock)
         self._panel = ReconnectingPanel(panel or (lambda: CuePlayer(settings.gpio)))
         opened.callback(self._panel.close)
         self._controller = CameraController(settings.camera)
@@ -316,6 +313,7 @@ class Daemon:
             self._record([Audit.now(AuditCode.MOVED, **self._moved)])
         self._record(self._restarts.report())
         self._record([Audit.now(AuditCode.STARTED, enrolled=self._health.enrolled)])
+        self._link.set_health(self._health_report())
         for thread in (self._recorder, self._link, self._roster_worker, self._capture):
             thread.start()
         while not self._stop.is_set() and not self._finished():
@@ -409,12 +407,16 @@ class Daemon:
         self._show_fault()
         self._step(stimulus)
 
-    def _handle(self, message: ReplayEnded | CommandReceived | RosterEvent) -> None:
+    def _handle(
+        self, message: ReplayEnded | ReplayFinished | CommandReceived | RosterEvent
+    ) -> None:
         match message:
             case ReplayEnded():
                 self._replay_ended, self._replay_ended_ns = message, time.monotonic_ns()
             case CommandReceived():
                 self._handler.receive(message)
+            case ReplayFinished(request):
+                self._commands.mark_replayed(request)
             case RosterInstalled() | RosterLoaded():
                 self._rosters.append(message)
             case RosterReplies(results):
@@ -468,7 +470,7 @@ class Daemon:
         if stored_change is not None:
             self._use(stored_change, None)
         for replay in replays:
-            self._replay_events(replay)
+            self._link.request_replay(replay)
         while (next_outcome := self._handler.execute_next(self._link.delivered)) is not None:
             self._carry_out(next_outcome, None)
 
@@ -480,7 +482,7 @@ class Daemon:
         if outcome.change is not None:
             self._use(outcome.change, owed)
         if outcome.replay is not None:
-            self._replay_events(outcome.replay)
+            self._link.request_replay(outcome.replay)
         self._record(outcome.audits)
         if outcome.reply is not None:
             self._finish(outcome.reply)
@@ -501,10 +503,6 @@ class Daemon:
             self._link.announce()  # `state` names the roster
         log.info("applied new settings or roster")
 
-    def _replay_events(self, request: ReplayRequest) -> None:
-        self._replay.asked.append(request)
-        self._link.wake()
-
     def _audited(self, ref: int, *, stored: bool) -> None:
         reply = self._handler.event_stored(ref, stored=stored)
         if reply is not None:
@@ -518,13 +516,6 @@ class Daemon:
         if reply.restart:
             log.info("restarts because of a command")
             self.stop()
-
-    def _open_replay(self, reader: OutboxReader) -> Replay:
-        """Build what the link sends again, beginning with what a restart interrupted."""
-        finished = partial(mark_replayed, self._command_log)
-        self._replay = Replay(reader, self._actions.present.settings.outbox.replay_rate, finished)
-        self._replay.asked.extend(self._replays)
-        return self._replay
 
     # --- status --------------------------------------------------------------------------------
 
@@ -546,13 +537,14 @@ class Daemon:
         health.level = None if image is None else image.level
         health.sharpness = None if image is None else image.sharpness
         self._reporter.update(frame=frame is not None)
+        self._link.set_health(self._health_report())
 
     def _health_report(self) -> HealthReport:
-        """Return what the link publishes as `health`; raises OSError. Called by the link thread."""
+        """Return what the link publishes as `health`."""
         health = self._health
         report = HealthReport(
             temperature_c=temperature(),
-            disk_free_bytes=shutil.disk_usage(self._outbox.file.parent).free,
+            disk_free_bytes=free_bytes(self._outbox.file.parent),
             frame_rate=round(health.frame_rate, 1),
             last_error=health.error_code or power_warning(health.power()),
         )
@@ -577,6 +569,9 @@ class Daemon:
                 self._audited(message.ref, stored=True)
         self._roster_worker.close(left(0.35))
         self._link.close(timeout=left(0.7))
+        for message in self._events.get(0.0):
+            if isinstance(message, ReplayFinished):
+                self._commands.mark_replayed(message.id)
         self._capture.close(timeout=left(1.0))
         self._reader.close()
         if stored:  # else the recorder still holds the outbox, and the process's end closes it

@@ -13,7 +13,7 @@ from typing import Any, Self
 from edge.commands.command_log import CommandEffect, CommandLog
 from edge.contract.commands import AnyData, CommandName, ReplayData, SettingsData
 from edge.contract.remote_settings import RemoteSetting, values, with_overrides
-from edge.errors import OutboxError, ReplayRefused, RosterError, SenyumError, SettingsError
+from edge.errors import ReplayRefused, RosterError, SenyumError, SettingsError
 from edge.gallery import Gallery
 from edge.outbox.replay import REQUESTS, ReplayRequest, kept
 from edge.outbox.store import OutboxReader
@@ -249,14 +249,6 @@ class CommandActions:
         if loaded.gallery.size == 0 and present.size:
             raise RosterError("nobody is enrolled in the roster; the present one is kept")
         return loaded.gallery
-
-
-def mark_replayed(ledger: CommandLog, ask: int) -> None:
-    """Note that a replay is done; at worst it is sent once more after a restart."""
-    try:
-        ledger.replayed(ask)
-    except OutboxError as error:
-        log.warning("%s", error)
 
 
 def _as_detail(name: str) -> str:

@@ -83,6 +83,13 @@ class CommandService:
             self._about.reset()
         return audits, change, replays
 
+    def mark_replayed(self, request: int) -> None:
+        """Note that a replay is finished; if the log fails, it is repeated after a restart."""
+        try:
+            self._log.replayed(request)
+        except OutboxError as error:
+            log.warning("%s", error)
+
     def audit_refusals(self, now: float, *, ending: bool = False) -> list[Audit]:
         """Return what to record about refused commands; with `ending` without delay."""
         counts = self._refusals.due(now, ending=ending)

@@ -11,10 +11,11 @@ import random
 from collections.abc import Sequence
 
 from edge.mqtt.backoff import Backoff, LinkTiming
-from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe
+from edge.mqtt.connection import Connection, ConnectOptions
 from edge.mqtt.credentials import CredentialFiles
 from edge.mqtt.reason_codes import Action
 from edge.settings import BrokerSettings
+from edge.system.event_queue import SelfPipe
 
 
 class BrokerEndpoint:

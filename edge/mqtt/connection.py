@@ -6,7 +6,6 @@ connection. What is still to be published is in the outbox and nowhere else.
 
 import contextlib
 import logging
-import os
 import select
 import socket
 import ssl
@@ -35,6 +34,7 @@ from edge.mqtt.reason_codes import (
     disconnect_disposition,
 )
 from edge.settings import BrokerSettings
+from edge.system.event_queue import SelfPipe
 
 log = logging.getLogger(__name__)
 
@@ -160,36 +160,6 @@ class _EncodedProperties(Properties):
         """Return the bytes as sent."""
         encoded: bytes = self.__dict__["encoded"]
         return encoded
-
-
-class SelfPipe:
-    """Ends the wait of another thread; `wake` and `stop` are safe in a signal handler too."""
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.stopped = False  # `Connection.connect` gives up at once
-
-    def wake(self) -> None:
-        os.eventfd_write(self.fd, 1)
-
-    def stop(self) -> None:
-        """Wake, and have every later wait for a CONNACK end at once."""
-        self.stopped = True
-        self.wake()
-
-    def wait(self, seconds: float) -> None:
-        """Wait until woken, for at most `seconds`."""
-        poll = select.poll()
-        poll.register(self.fd, select.POLLIN)
-        poll.poll(max(seconds, 0.0) * 1000)
-        self.clear()
-
-    def clear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.fd)
-
-    def close(self) -> None:
-        os.close(self.fd)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,10 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from edge.contract.envelope import CONTENT_TYPE
 from edge.contract.events import OnlineStatus, Will
@@ -38,22 +39,25 @@ from edge.contract.topics import TopicKind, UnitName
 from edge.errors import ErrorCode, SecretError, SenyumError
 from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.broker_pool import BrokerEndpoint, BrokerPool
-from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe, check_reachable
+from edge.mqtt.connection import Connection, ConnectOptions, check_reachable
 from edge.mqtt.credentials import check_credentials, expiry
-from edge.mqtt.publisher import Publisher, ReplaySource
+from edge.mqtt.publisher import Publisher
 from edge.mqtt.reason_codes import Action, ConnectionEnded
 from edge.mqtt.subscriber import Subscription, SubscriptionManager
 from edge.outbox.event_signer import EventSigner, HealthReport
-from edge.outbox.store import OutboxReader
-from edge.settings import BrokerSettings
+from edge.outbox.replay import ReplayRequest
+from edge.settings import BrokerSettings, OutboxSettings
+from edge.system.event_queue import EventQueue, SelfPipe
 from edge.system.journald import log_fields
 from edge.system.log_once import LogOnce
+from edge.types import LinkChanged
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5  # for the last events, when closing
 CHECK_SECONDS = 2.0  # for TCP, and again for TLS, to a broker before it takes over
 DEFAULT_TIMING = LinkTiming()
+DEFAULT_REPLAY_RATE = OutboxSettings().replay_rate
 _KEPT = "the connection made with the old one is kept"
 
 
@@ -74,10 +78,10 @@ _CONNECTED = frozenset({LinkState.UP, LinkState.RECONNECTING})
 class ConnectionManager:
     """The link thread, which alone communicates with the brokers.
 
-    It calls `changed` with True when a broker is connected and with False when it is lost, and
-    `health_report` before each `health` message. `replay_source` is constructed with the link's
-    outbox reader; while no other event is left, it says which events to publish again. Messages
-    to this unit go to the queues of `subscriptions` (`edge.mqtt.subscriber`).
+    It puts LinkChanged into `events` when a broker is connected or lost, and ReplayFinished when
+    the events of a ReplayRequest have been published again. Messages to this unit go to the queues
+    of `subscriptions` (`edge.mqtt.subscriber`). Waking `waker` makes it look for new events in the
+    outbox.
 
     The constructor raises SecretError for an unusable certificate, key or password, and OutboxError
     for an outbox that cannot be read. Later errors, these included, are logged, the first of each
@@ -91,13 +95,14 @@ class ConnectionManager:
         signer: EventSigner,
         *,
         session: int,
-        changed: Callable[[bool], object],
-        health_report: Callable[[], HealthReport] = HealthReport,
+        events: EventQueue[Any],
         timing: LinkTiming = DEFAULT_TIMING,
-        replay_source: Callable[[OutboxReader], ReplaySource] | None = None,
+        replay_rate: float = DEFAULT_REPLAY_RATE,
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
+        """`replay_rate`: how many events a second are published again at most."""
         self.state = LinkState.IDLE
+        self.waker = SelfPipe()
         self._unit = UnitName.of(signer.context.unit)
         will = Will(status=OnlineStatus.OFFLINE, session=session).model_dump_json().encode()
         self._options = ConnectOptions(
@@ -105,25 +110,24 @@ class ConnectionManager:
             (self._unit.topic(TopicKind.STATE), will),
             content_type=CONTENT_TYPE,
         )
-        self._changed = changed
+        self._events = events
         self._signer = signer
         self._timing = timing
         for each in broker.in_order:
             check_credentials(each)  # unusable ones are reported at once
-        self._waker = SelfPipe()
-        self._brokers = BrokerPool(broker.in_order, timing, self._waker)
+        self._brokers = BrokerPool(broker.in_order, timing, self.waker)
         self._current = self._brokers.endpoints[0]  # connected, or tried last
         self._last_connected: BrokerEndpoint | None = None
         self._lost: BrokerEndpoint | None = None  # whose connection was lost; None once connected
-        self._subscriber = SubscriptionManager(subscriptions, self._waker, timing)
+        self._subscriber = SubscriptionManager(subscriptions, self.waker, timing)
         self._publisher = Publisher(
             broker,
             outbox,
             signer,
             session=session,
-            health_report=health_report,
+            events=events,
             timing=timing,
-            replay_source=replay_source,
+            replay_rate=replay_rate,
             subscriber=self._subscriber,
         )
         self._closing_at: float | None = None
@@ -153,9 +157,10 @@ class ConnectionManager:
         """Why events are not delivered now, or why the last connection ended."""
         return self._publisher.reported_error
 
-    def wake(self) -> None:
-        """Have the link look for new events in the outbox; for any thread."""
-        self._waker.wake()
+    def request_replay(self, request: ReplayRequest) -> None:
+        """Publish these events again while no other event is left; for any thread."""
+        self._publisher.request_replay(request)
+        self.waker.wake()
 
     def publish_reply(self, topic: str, payload: str | bytes, *, retain: bool = False) -> None:
         """Queue a QoS 1 message other than an event; for any thread."""
@@ -172,18 +177,22 @@ class ConnectionManager:
     def announce(self) -> None:
         """Publish `state` again; for any thread."""
         self._publisher.request_state()
-        self._waker.wake()
+        self.waker.wake()
+
+    def set_health(self, report: HealthReport) -> None:
+        """Publish this in the next `health` messages; for any thread."""
+        self._publisher.set_health(report)
 
     def set_health_interval(self, seconds: float) -> None:
         """Publish `health` every `seconds` from now on; for any thread."""
         self._publisher.set_health_interval(seconds)
-        self._waker.wake()
+        self.waker.wake()
 
     def close(self, timeout: float = 2.0) -> bool:
         """Publish what is left, disconnect and end; return False after `timeout` seconds."""
         until = time.monotonic() + timeout
         self._closing_at = time.monotonic()
-        self._waker.stop()
+        self.waker.stop()
         if self._thread.is_alive():
             self._thread.join(max(0.0, until - time.monotonic()))
         elif self.state is LinkState.IDLE:
@@ -221,7 +230,7 @@ class ConnectionManager:
             return
         log.debug("link %s -> %s", before, state)
         if (before in _CONNECTED) != (state in _CONNECTED):
-            self._changed(state in _CONNECTED)
+            self._events.put(LinkChanged(state in _CONNECTED))
 
     def _connection_failed(self, candidate: BrokerEndpoint, error: Exception) -> None:
         """Log why there is no connection, and schedule the next try of that broker."""
@@ -246,7 +255,7 @@ class ConnectionManager:
     def _wait(self, until: float) -> None:
         """Wait until a time, or until a credential file has been replaced."""
         while self._closing_at is None and (left := until - time.monotonic()) > 0:
-            self._waker.wait(min(left, self._timing.credential_poll))
+            self.waker.wait(min(left, self._timing.credential_poll))
             if self._brokers.reset_replaced_credentials():
                 return
 

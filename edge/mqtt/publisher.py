@@ -7,10 +7,9 @@ lead to: `edge.mqtt.reason_codes`.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,8 +22,10 @@ from edge.mqtt.inflight import InFlightWindow
 from edge.mqtt.reason_codes import Action, puback_disposition
 from edge.mqtt.subscriber import SubscriptionManager
 from edge.outbox.event_signer import EventSigner, HealthReport
+from edge.outbox.replay import Replay, ReplayRequest
 from edge.outbox.store import OutboxReader, OutboxRow
 from edge.settings import BrokerSettings
+from edge.system.event_queue import EventQueue
 from edge.system.log_once import LogOnce
 
 PERSIST_EVENTS = 64  # deliveries are recorded on disk after this many, or after `persist_interval`
@@ -43,21 +44,6 @@ _MESSAGES = {
 }
 
 
-class ReplaySource(Protocol):
-    """Events to publish again on request; used by the link thread only.
-
-    Events that `next` returned and `taken` did not confirm are returned again after `again`.
-    """
-
-    def next(self, now: float, room: int, *, live_waits: bool) -> Sequence[OutboxRow]: ...
-
-    def due_at(self, now: float) -> float: ...
-
-    def taken(self, sequence: int) -> bool: ...
-
-    def again(self) -> None: ...
-
-
 class Publisher:
     """Publishes the events of the outbox over one connection after another. One thread only.
 
@@ -71,9 +57,9 @@ class Publisher:
         signer: EventSigner,
         *,
         session: int,
-        health_report: Callable[[], HealthReport],
+        events: EventQueue[Any],
         timing: LinkTiming,
-        replay_source: Callable[[OutboxReader], ReplaySource] | None = None,
+        replay_rate: float,
         subscriber: SubscriptionManager,
     ) -> None:
         # Why the last connection ended, until `health` has reported it.
@@ -83,7 +69,7 @@ class Publisher:
         self.has_delivered = False  # whether an event was delivered over this connection
         self._signer = signer
         self._session = session
-        self._health_report = health_report
+        self._health_report = HealthReport()  # replaced by `set_health`
         self._timing = timing
         self._subscriber = subscriber
         self._state_requested = False  # publish `state` again
@@ -99,7 +85,7 @@ class Publisher:
         self._refusal: ErrorCode | None = None  # why every event waits
         self._state_refusal: ErrorCode | None = None  # `state` was refused, so events will be too
         self._quarantine_reason: ErrorCode | None = None  # why some events are quarantined
-        self._replay_source = None if replay_source is None else replay_source(self._reader)
+        self._replay = Replay(self._reader, replay_rate, events)
         self._replay_paused_until = math.inf  # since the broker refused a replayed event
         self._replays_in_flight: dict[int, int] = {}  # packet id to sequence number
         self._states_in_flight: set[int] = set()  # packet ids
@@ -155,6 +141,14 @@ class Publisher:
         """Report none of these any longer."""
         if self._standing_error in codes:
             self._standing_error = None
+
+    def set_health(self, report: HealthReport) -> None:
+        """Publish this in `health` from now on; for any thread."""
+        self._health_report = report
+
+    def request_replay(self, request: ReplayRequest) -> None:
+        """Publish these events again while no other event is left; for any thread."""
+        self._replay.request(request)
 
     def set_health_interval(self, seconds: float) -> None:
         """Publish `health` every `seconds`; for any thread."""
@@ -228,17 +222,12 @@ class Publisher:
         return max(self._health_sent_at + self._health_interval, soonest)
 
     def _replay_at(self) -> float:
-        """Return when the replay source may have an event to publish."""
-        if (
-            self._replay_source is None
-            or self._replays_in_flight
-            or not self.has_nothing_in_flight
-            or self._window.refused
-        ):
+        """Return when an event may have to be published again."""
+        if self._replays_in_flight or not self.has_nothing_in_flight or self._window.refused:
             return math.inf
         if self._replay_paused_until < math.inf:
             return self._replay_paused_until
-        return self._replay_source.due_at(time.monotonic())
+        return self._replay.due_at(time.monotonic())
 
     def connection_lost(self, error_code: ErrorCode, *, suspect: bool) -> None:
         """Take back the events in flight; `suspect`: one of them may be the cause."""
@@ -253,8 +242,7 @@ class Publisher:
     def _reset_replay(self) -> None:
         self._replays_in_flight.clear()
         self._replay_paused_until = math.inf
-        if self._replay_source is not None:
-            self._replay_source.again()
+        self._replay.again()
 
     def publish_offline_status(self, connection: Connection) -> None:
         """Publish `state` offline, and wait OFFLINE_STATUS_SECONDS at most for its PUBACK."""
@@ -295,8 +283,8 @@ class Publisher:
                 self._publish_rows(connection, old)
             else:
                 self._window.finish_backlog()
-        if self._replay_source is not None and self._replay_at() <= time.monotonic():
-            self._replay(connection, self._replay_source)
+        if self._replay_at() <= time.monotonic():
+            self._publish_replay(connection)
 
     def _publish_rows(self, connection: Connection, rows: list[OutboxRow]) -> None:
         for row in rows:
@@ -312,16 +300,16 @@ class Publisher:
             mid = connection.publish(topic, row.token, qos=1, retain=False)
             self._window.mark_sent(mid, row.sequence)
 
-    def _replay(self, connection: Connection, source: ReplaySource) -> None:
+    def _publish_replay(self, connection: Connection) -> None:
         """Publish requested events again, while no other event is left."""
         if self._replay_paused_until < math.inf:
             self._replay_paused_until = math.inf
-            source.again()
+            self._replay.again()
         room = self._room(connection)
-        for row in source.next(time.monotonic(), room, live_waits=not self.is_drained):
+        for row in self._replay.next(time.monotonic(), room, live_waits=not self.is_drained):
             topic = event_topic(row.token, self._unit)
             if not connection.fits(topic, row.token):
-                source.taken(row.sequence)  # the broker will never accept it
+                self._replay.taken(row.sequence)  # the broker will never accept it
                 continue
             mid = connection.publish(topic, row.token, qos=1, retain=False)
             self._replays_in_flight[mid] = row.sequence
@@ -346,13 +334,7 @@ class Publisher:
             return
         self._health_sent_at = now
         head = self._reader.head()
-        try:
-            report = self._health_report()
-        except OSError as error:
-            self._health_log.warn(f"health is published without measurements: {error.strerror}")
-            report = HealthReport()
-        else:
-            self._health_log.clear("health contains measurements again")
+        report = self._health_report
         report = replace(report, last_error=report.last_error or self.reported_error)
         depth = self._window.depth(head.sequence)
         try:
@@ -407,8 +389,8 @@ class Publisher:
             )
 
     def _process_replay_puback(self, sequence: int, action: Action, now: float) -> None:
-        if self._replay_source is not None and action in (Action.DELIVERED, Action.QUARANTINE):
-            self._replay_source.taken(sequence)
+        if action in (Action.DELIVERED, Action.QUARANTINE):
+            self._replay.taken(sequence)
         elif self._replay_paused_until == math.inf:
             self._replay_paused_until = now + self._backoff.next()
 
@@ -425,7 +407,6 @@ class Publisher:
         One record costs the card more than an event: a block of the WAL and the file system's log.
         """
         self._delivered = self._window.delivered
-        self._reader.refresh_delivered(self._delivered)
         behind = self._delivered - self._persisted
         if behind == 0:
             self._persist_at = math.inf

@@ -21,8 +21,8 @@ from paho.mqtt.client import topic_matches_sub
 
 from edge.errors import ErrorCode
 from edge.mqtt.backoff import LinkTiming
-from edge.mqtt.connection import Connection, PubAck, ReceivedMessage, SelfPipe
-from edge.system.event_queue import EventQueue
+from edge.mqtt.connection import Connection, PubAck, ReceivedMessage
+from edge.system.event_queue import EventQueue, SelfPipe
 from edge.system.log_once import LogOnce
 from edge.types import MessageReceived
 

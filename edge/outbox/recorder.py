@@ -7,7 +7,7 @@ before the next event: their position among the events is correct whatever the d
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from edge.outbox.clock_monitor import ClockChange, ClockMonitor
 from edge.outbox.event_signer import EventSigner
 from edge.outbox.store import Outbox
 from edge.system.clock import Clock, ClockReading, ClockState
+from edge.system.event_queue import EventQueue, SelfPipe
 from edge.types import Audit, AuditCode, Event, EventStored, StoreFailed
 
 log = logging.getLogger(__name__)
@@ -30,23 +31,23 @@ OWN = 0  # `ref` of the recorder's own audits, whose result nothing waits for
 class Recorder:
     """The one thread that writes the outbox.
 
-    `report` is called from this thread once for every event, and from the submitting thread for
-    one that found no room. `stored` is called after each commit: the link's `wake`. With `clock`,
-    its steps are audited, and an anchor dates what was recorded before it was synchronized.
+    Each event that is submitted leads to one EventStored or StoreFailed in `reports`. After each
+    commit `link` is woken, so that it publishes the event. With `clock`, its steps are audited, and
+    an anchor dates what was recorded before it was synchronized.
     """
 
     def __init__(
         self,
         outbox: Outbox,
         sealer: EventSigner,
-        report: Callable[[EventStored | StoreFailed], object],
-        stored: Callable[[], None] = lambda: None,
+        reports: EventQueue[Any],
+        link: SelfPipe | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._outbox = outbox
         self._sealer = sealer
-        self._report = report
-        self._stored = stored
+        self._reports = reports
+        self._link = link
         self._clock = clock
         self._reading: ClockReading | None = None
         self._watch = ClockMonitor(undated=clock is not None and _undated(outbox, clock))
@@ -68,7 +69,7 @@ class Recorder:
                 self._changed.notify()
         if not room:
             why = "the recorder is closed" if self._closing else "too many events wait to be stored"
-            self._report(StoreFailed(event.ref, why))
+            self._reports.put(StoreFailed(event.ref, why))
 
     def close(self, timeout: float = 1.0) -> bool:
         """Finish what was submitted; False if that took longer than `timeout` seconds."""
@@ -119,13 +120,13 @@ class Recorder:
             # Without a traceback, which may quote it too; retries are logged at debug level.
             log.log(logging.ERROR if batch else logging.DEBUG, "event not stored: %s", why)
             for event in batch:
-                self._report(StoreFailed(event.ref, why, trouble))
+                self._reports.put(StoreFailed(event.ref, why, trouble))
             return
         if self._reading is not None:
             self._watch.recorded(self._reading)
         for event in batch:
-            self._report(EventStored(event.ref))
-        self._stored()
+            self._reports.put(EventStored(event.ref))
+        self._wake_link()
 
     def _record_audits(self) -> None:
         """Store the recorder's own audit events. Raises OutboxError and keeps them for later.
@@ -149,7 +150,11 @@ class Recorder:
         except Exception as error:  # noqa: BLE001
             log.error("audit not recorded: %s", type(error).__name__)  # noqa: TRY400
         self._clock_changes.clear()
-        self._stored()
+        self._wake_link()
+
+    def _wake_link(self) -> None:
+        if self._link is not None:
+            self._link.wake()
 
     def _delete_expired(self) -> None:
         try:

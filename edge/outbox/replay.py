@@ -2,20 +2,21 @@
 
 Acknowledged events stay in the outbox until retention. A request names numbers or a period; the
 link takes its events only while no live event waits, and no faster than a rate. Events that are not
-acknowledged when a connection ends are supplied again. A request by command (`Replay.asked`) is in
-the ledger until the broker took the last of it; other requests are forgotten by a restart. Not for
-several threads: it is the link's.
+acknowledged when a connection ends are supplied again. A request stays in the command log until the
+broker has taken its last event (ReplayFinished).
 """
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from edge.contract.jose import claim
 from edge.errors import ReplayRefused
 from edge.outbox.store import OutboxReader, OutboxRow
+from edge.system.event_queue import EventQueue
 
 REQUESTS = 8  # may wait at once
 LOOK = 64  # events looked at in one go
@@ -34,7 +35,14 @@ class ReplayRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TimePeriod:
+class ReplayFinished:
+    """The broker has taken every event of a request."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Period:
     """From `begin` to `end`, both included, by the `time` that each event was signed with."""
 
     begin: datetime  # aware
@@ -57,10 +65,10 @@ class Asked:
 
 @dataclass(slots=True, eq=False)
 class _Request:
+    id: int
     at: int  # the next number to look at
     last: int
-    period: TimePeriod | None
-    id: int | None = None  # in the ledger
+    period: _Period | None
 
 
 def kept(reader: OutboxReader, first: int, last: int, delivered: int) -> Asked:
@@ -79,45 +87,32 @@ def kept(reader: OutboxReader, first: int, last: int, delivered: int) -> Asked:
 
 
 class Replay:
-    """The requests of one link."""
+    """The requests of one link. Its thread calls everything but `request`.
 
-    def __init__(
-        self, reader: OutboxReader, rate: float, finished: Callable[[int], None] = lambda _: None
-    ) -> None:
-        """`rate` is in events a second; `finished` gets the id of each Ask that is done."""
-        self.asked: deque[ReplayRequest] = deque()  # any thread may append
-        self._finished = finished
+    Events that `next` returned and `taken` did not confirm are returned again after `again`.
+    """
+
+    def __init__(self, reader: OutboxReader, rate: float, events: EventQueue[Any]) -> None:
+        """`rate` is in events a second; `events` gets ReplayFinished."""
         self._reader = reader
         self._rate = rate
+        self._events = events
+        self._new: deque[ReplayRequest] = deque()  # any thread may append
         self._requests: deque[_Request] = deque()
         self._flying: dict[int, _Request] = {}  # handed out, and not answered
         self._allowance = 0.0  # events that may go out
         self._counted_at = -math.inf
 
-    @property
-    def waiting(self) -> bool:
-        """Whether there is more to hand out."""
-        return bool(self._requests)
-
-    def numbers(self, first: int, last: int) -> Asked:
-        """Ask for events by number, both included.
-
-        Raises ReplayRefused where none of them is kept, OutboxError as the reader does.
-        """
-        return self._ask(first, last, None)
-
-    def period(self, period: TimePeriod) -> Asked:
-        """Ask for the events of a time. Raises as `numbers` does."""
-        if period.end < period.begin:
-            raise ReplayRefused("the end of the period is before its begin")
-        return self._ask(1, self._reader.delivered(), period)
+    def request(self, request: ReplayRequest) -> None:
+        """Send these events again, after those requested before; for any thread."""
+        self._new.append(request)
 
     def next(self, now: float, room: int, *, live_waits: bool) -> list[OutboxRow]:
         """Return events to send now, at most `room`, none while live ones wait.
 
         `now` is in seconds of a monotonic clock. Raises OutboxError.
         """
-        self._take_asked()
+        self._accept_new()
         self._accrue(now)
         count = min(room, int(self._allowance))
         if live_waits or count <= 0:
@@ -128,7 +123,7 @@ class Replay:
 
     def due_at(self, now: float) -> float:
         """Return when `next` has something, on the clock of `now`; infinity where nothing waits."""
-        self._take_asked()
+        self._accept_new()
         if not self._requests:
             return math.inf
         self._accrue(now)
@@ -149,28 +144,18 @@ class Replay:
                 self._requests.appendleft(request)
         self._flying.clear()
 
-    def _take_asked(self) -> None:
-        while self.asked:
-            ask = self.asked.popleft()
+    def _accept_new(self) -> None:
+        while self._new:
+            new = self._new.popleft()
             period = None
-            if ask.begin is not None and ask.end is not None:
-                period = TimePeriod(
-                    datetime.fromisoformat(ask.begin), datetime.fromisoformat(ask.end)
-                )
-            self._requests.append(_Request(ask.first, ask.last, period, ask.id))
+            if new.begin is not None and new.end is not None:
+                period = _Period(datetime.fromisoformat(new.begin), datetime.fromisoformat(new.end))
+            self._requests.append(_Request(new.id, new.first, new.last, period))
 
     def _look_whether_done(self, request: _Request) -> None:
         if request in self._requests or request in self._flying.values():
             return
-        if request.id is not None:
-            self._finished(request.id)
-
-    def _ask(self, first: int, last: int, period: TimePeriod | None) -> Asked:
-        asked = kept(self._reader, first, last, self._reader.delivered())
-        if len(self._requests) >= REQUESTS:
-            raise ReplayRefused(f"{REQUESTS} requests wait already; ask again when they are done")
-        self._requests.append(_Request(asked.first, asked.last, period))
-        return asked
+        self._events.put(ReplayFinished(request.id))
 
     def _accrue(self, now: float) -> None:
         """Add what the time since the last look allows."""

@@ -289,7 +289,6 @@ class OutboxReader(_Connection):
     def __init__(self, file: Path) -> None:
         # NORMAL: noting a delivery costs no wait for the card; a power cut may forget it.
         super().__init__(file, "NORMAL")
-        self._seen = 0  # acknowledged, and perhaps not noted yet
 
     def after(self, sequence: int, limit: int) -> list[OutboxRow]:
         """Return at most `limit` events that follow `sequence`, oldest first."""
@@ -301,17 +300,12 @@ class OutboxReader(_Connection):
         return [OutboxRow(*row) for row in rows]
 
     def delivered(self) -> int:
-        """Return the newest event that is known to be acknowledged, with all before it."""
+        """Return the newest event that `set_delivered` has noted."""
         with translate_sqlite_errors(self.file):
-            return max(self._seen, self._counter("delivered"))
-
-    def refresh_delivered(self, sequence: int) -> None:
-        """Keep in mind how far the broker has acknowledged, and leave the disk alone."""
-        self._seen = max(self._seen, sequence)
+            return self._counter("delivered")
 
     def set_delivered(self, sequence: int) -> None:
         """Note on disk how far the broker has acknowledged; never goes back."""
-        self.refresh_delivered(sequence)
         with translate_sqlite_errors(self.file), transaction(self._db):
             self._db.execute(
                 "UPDATE counter SET value = ?1 WHERE name = 'delivered' AND value < ?1", (sequence,)

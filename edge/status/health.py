@@ -1,5 +1,6 @@
 """How a unit is, for systemd's status sentence and for `health`."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,4 +88,12 @@ def temperature() -> float | None:
         text = Path("/sys/class/thermal/thermal_zone0/temp").read_text(encoding="ascii")
         return int(text) / 1000
     except (OSError, ValueError):
+        return None
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return the free space of the disk that holds `folder`, or None if it cannot be determined."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
         return None

@@ -1,5 +1,8 @@
-"""The thread-safe queue by which one thread hands work to another."""
+"""What one thread hands work to another with: a queue, and a pipe that wakes a polling thread."""
 
+import contextlib
+import os
+import select
 import threading
 from collections import deque
 from typing import Generic, TypeVar
@@ -61,3 +64,36 @@ class EventQueue(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+class SelfPipe:
+    """Ends the wait of a thread that polls file descriptors.
+
+    `wake` and `stop` are for any thread, and safe in a signal handler too.
+    """
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.stopped = False  # whether `stop` was called
+
+    def wake(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def stop(self) -> None:
+        """Wake, and have every later wait for a CONNACK end at once."""
+        self.stopped = True
+        self.wake()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until woken, for at most `seconds`."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        poll.poll(max(seconds, 0.0) * 1000)
+        self.clear()
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def close(self) -> None:
+        os.close(self.fd)

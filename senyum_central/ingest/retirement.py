@@ -5,9 +5,10 @@ import time
 from collections.abc import Sequence
 
 from edge.errors import LinkError
-from edge.mqtt.connection import Connection, ConnectOptions, SelfPipe
+from edge.mqtt.connection import Connection, ConnectOptions
 from edge.mqtt.reason_codes import ConnectionEnded
 from edge.settings import BrokerSettings
+from edge.system.event_queue import SelfPipe
 from edge.system.text import pluralize
 from senyum_central.ingest.message import Message
 from senyum_central.ingest.store_retry import Waiter

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from edge.errors import StoreUnavailable
 from edge.mqtt.backoff import Backoff
-from edge.mqtt.connection import SelfPipe
+from edge.system.event_queue import SelfPipe
 from edge.system.sd_notify import Notifier
 from senyum_central.ingest.service_status import ReceiverStatus
 

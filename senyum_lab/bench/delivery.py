@@ -16,7 +16,7 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
@@ -54,18 +54,21 @@ class _BenchUnit:
     """A simulated unit that limits the number of attempts in the recorder."""
 
     def __init__(self, folder: Path, broker: BrokerSettings) -> None:
-        self.unit = SimulatedUnit(folder, UnitSettings(name="bench"), broker, self._count)
+        self.unit = SimulatedUnit(folder, UnitSettings(name="bench"), broker)
         self.reader = OutboxReader(self.unit.file)
-        self._free = threading.Semaphore(CAPACITY)
+        self._submitted = 0
+        self._reported = 0
         self._failed = 0
 
     def start(self) -> None:
         self.unit.start()
-        self.unit.up.wait(PATIENCE)
+        until(lambda: self.unit.is_connected)
 
     def submit(self, ref: int) -> None:
         """Submit an attempt as soon as the recorder has capacity."""
-        self._free.acquire(timeout=PATIENCE)
+        if self._submitted - self._reported >= CAPACITY:
+            self._count(self.unit.reports.get(PATIENCE))
+        self._submitted += 1
         self.unit.recorder.submit(attempt(ref, PERSON))
 
     def wait_delivered(self, sequence: int) -> None:
@@ -74,12 +77,13 @@ class _BenchUnit:
     def close(self) -> None:
         self.reader.close()
         self.unit.close(PATIENCE)
+        self._count(self.unit.reports.get(0.0))
         if self._failed:
             raise OutboxError(f"{self.unit.file}: {self._failed} events were not stored")
 
-    def _count(self, result: EventStored | StoreFailed) -> None:
-        self._failed += isinstance(result, StoreFailed)
-        self._free.release()
+    def _count(self, reports: Sequence[EventStored | StoreFailed]) -> None:
+        self._reported += len(reports)
+        self._failed += sum(isinstance(report, StoreFailed) for report in reports)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -58,7 +58,7 @@ def _resident_mb() -> float:
 
 @contextmanager
 def _filled(folder: Path, broker: BrokerSettings, events: int) -> Iterator[SimulatedUnit]:
-    unit = SimulatedUnit(folder, UnitSettings(name="bench"), broker, lambda _report: None)
+    unit = SimulatedUnit(folder, UnitSettings(name="bench"), broker)
     try:
         for first in range(0, events, _BATCH):
             count = min(_BATCH, events - first)
@@ -77,8 +77,11 @@ def _drained(folder: Path, broker: BrokerSettings, events: int) -> tuple[float, 
     """Return the events per second, and the growth of the memory in MB."""
     with _filled(folder, broker, events) as unit:
         unit.link.start()
-        if not unit.up.wait(_PATIENCE):
-            raise OutboxError(f"{unit.file}: not connected to the broker")
+        until = time.monotonic() + _PATIENCE
+        while not unit.is_connected:
+            if time.monotonic() > until:
+                raise OutboxError(f"{unit.file}: not connected to the broker")
+            time.sleep(_POLL_SECONDS / 10)
         memory = _MemoryPeak()
         began, before = time.perf_counter(), unit.link.delivered
         until = time.monotonic() + _PATIENCE

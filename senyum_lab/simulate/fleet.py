@@ -20,7 +20,7 @@ from edge.contract.jose import digest
 from edge.errors import LinkError, SenyumError
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings, UnitSettings
-from edge.types import EventStored, StoreFailed
+from edge.types import StoreFailed
 from senyum_lab.simulate.simulated_unit import SimulatedUnit, attempt
 
 ORG, SITE = "senyum", "simulated"
@@ -92,11 +92,10 @@ class _FleetPart:
 
     def __init__(self, share: FleetShare, close: ExitStack) -> None:
         self._share = share
-        self._failed = 0
         self._units: dict[int, SimulatedUnit] = {}
         for number, broker in zip(share.numbers, share.brokers, strict=True):
             settings = UnitSettings(org=ORG, site=SITE, name=unit_name(number))
-            unit = SimulatedUnit(share.folder / unit_name(number), settings, broker, self._count)
+            unit = SimulatedUnit(share.folder / unit_name(number), settings, broker)
             close.callback(unit.close)
             self._units[number] = unit
 
@@ -109,7 +108,7 @@ class _FleetPart:
         began = time.monotonic()
         for unit in self._units.values():
             unit.start()
-        _wait(lambda: all(unit.up.is_set() for unit in self._units.values()), self._share.patience)
+        _wait(lambda: all(unit.is_connected for unit in self._units.values()), self._share.patience)
         return time.monotonic() - began
 
     def record(self, begin: float) -> float:
@@ -139,10 +138,12 @@ class _FleetPart:
             heads[number].sequence - unit.link.delivered for number, unit in self._units.items()
         )
         digests = {unit.name.source: _digests(unit.file) for unit in self._units.values()}
-        return FleetRecord(digests, self._failed, undelivered, late)
-
-    def _count(self, result: EventStored | StoreFailed) -> None:
-        self._failed += isinstance(result, StoreFailed)
+        failed = sum(
+            isinstance(report, StoreFailed)
+            for unit in self._units.values()
+            for report in unit.reports.get(0.0)
+        )
+        return FleetRecord(digests, failed, undelivered, late)
 
 
 def _digests(file: Path) -> dict[int, str]:

@@ -1,21 +1,21 @@
 """A unit without camera and LEDs, with the real key, outbox, recorder and link."""
 
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from edge import __version__
 from edge.contract.keys import SigningKey
 from edge.contract.topics import UnitName
 from edge.inference.models import liveness_rules
-from edge.mqtt.link import ConnectionManager
+from edge.mqtt.link import ConnectionManager, LinkState
 from edge.outbox.event_signer import EventSigner, SigningContext
 from edge.outbox.recorder import Recorder
 from edge.outbox.store import Outbox
 from edge.settings import BrokerSettings, Settings, UnitSettings
 from edge.system.clock import SystemClock
-from edge.types import Attempt, EventStored, LivenessResult, Match, Outcome, Reason, StoreFailed
+from edge.system.event_queue import EventQueue
+from edge.types import Attempt, LivenessResult, Match, Outcome, Reason
 
 _NETWORKS = ("detector", "landmarks", "identity", "smile")
 _NO_DIGEST = "0" * 64
@@ -37,7 +37,7 @@ def attempt(ref: int, person: str) -> Attempt:
 
 
 class SimulatedUnit:
-    """One unit with its files in `folder`. The recorder thread calls `report` for each event.
+    """One unit with its files in `folder`. `reports` gets EventStored or StoreFailed per event.
 
     Raises OutboxError, SecretError.
     """
@@ -47,12 +47,11 @@ class SimulatedUnit:
         folder: Path,
         unit: UnitSettings,
         broker: BrokerSettings,
-        report: Callable[[EventStored | StoreFailed], None],
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = UnitName.of(unit)
         self.file = folder / "outbox.db"
-        self.up = threading.Event()
+        self.reports: EventQueue[Any] = EventQueue()
         key_file, clock = folder / "signing.key", SystemClock()
         key = SigningKey.load_or_create(key_file)
         self.registration = key.registration(self.name)
@@ -70,12 +69,17 @@ class SimulatedUnit:
             self.file,
             sealer,
             session=self.outbox.session,
-            changed=self._changed,
+            events=EventQueue(),
         )
-        self.recorder = Recorder(self.outbox, sealer, report, self.link.wake, clock)
+        self.recorder = Recorder(self.outbox, sealer, self.reports, self.link.waker, clock)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a broker is connected."""
+        return self.link.state is LinkState.UP
 
     def start(self) -> None:
-        """Start both threads; `up` is set while a broker is connected."""
+        """Start both threads."""
         self.recorder.start()
         self.link.start()
 
@@ -84,9 +88,3 @@ class SimulatedUnit:
         self.recorder.close(seconds)
         self.link.close(seconds)
         self.outbox.close()
-
-    def _changed(self, up: bool) -> None:
-        if up:
-            self.up.set()
-        else:
-            self.up.clear()

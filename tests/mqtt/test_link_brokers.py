@@ -1,7 +1,6 @@
 """Several brokers: which is tried when, over to the next, and back again."""
 
 import logging
-import math
 import socket
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from wireunit import FAST, Listener, WireUnit, attempt, until
 from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.broker_pool import BrokerPool
 from edge.mqtt.reason_codes import Action
-from edge.outbox.store import OutboxReader, OutboxRow
+from edge.outbox.replay import ReplayFinished, ReplayRequest
 from edge.settings import BrokerSettings, OtherBrokerSettings
 
 HOST = "127.0.0.1"
@@ -242,56 +241,19 @@ def test_a_live_event_overtakes_a_backlog(tmp_path: Path) -> None:
             assert len(broker.numbers) == 3001
 
 
-class Shelf:
-    """An archive that was asked for `numbers`, and may give two at a time."""
-
-    def __init__(self, reader: OutboxReader, numbers: range) -> None:
-        self.reader = reader
-        self.numbers = list(numbers)
-        self.flying: list[int] = []
-        self.live: list[bool] = []
-
-    def next(self, now: float, room: int, *, live_waits: bool) -> list[OutboxRow]:
-        self.live.append(live_waits)
-        if live_waits:
-            return []
-        count = min(room, 2)
-        given, self.numbers = self.numbers[:count], self.numbers[count:]
-        self.flying += given
-        return [self.reader.after(number - 1, 1)[0] for number in given]
-
-    def due_at(self, now: float) -> float:
-        return now if self.numbers else math.inf
-
-    def taken(self, sequence: int) -> bool:
-        self.flying.remove(sequence)
-        return True
-
-    def again(self) -> None:
-        self.numbers = sorted({*self.flying, *self.numbers})
-        self.flying.clear()
-
-
 @pytest.mark.parametrize("trouble", [0x10, 0x97, b""])
 def test_what_the_archive_gives_is_sent_until_it_is_taken(
     tmp_path: Path, trouble: int | bytes
 ) -> None:
     """Refused, set aside or lost with the connection: and never in the way of a new event."""
-    shelves: list[Shelf] = []
-
-    def shelf(reader: OutboxReader) -> Shelf:
-        shelves.append(Shelf(reader, range(0)))
-        return shelves[0]
-
     with (
         ScriptedBroker(lambda number, time: trouble if (number, time) == (4, 2) else 0) as broker,
-        WireUnit(tmp_path, broker.settings, archive=shelf) as unit,
+        WireUnit(tmp_path, broker.settings) as unit,
     ):
         unit.record(10)
         until(lambda: unit.link.delivered == 10, 5.0)
-        shelves[0].numbers = [3, 4, 5, 6]
-        unit.link.wake()
-        until(lambda: not shelves[0].numbers and not shelves[0].flying, 10.0)
+        unit.link.request_replay(ReplayRequest(1, 3, 6))
+        until(lambda: unit.events.of(ReplayFinished), 10.0)
         assert all(broker.times(number) >= 2 for number in (3, 4, 5, 6))
         assert broker.times(4) == (2 if trouble == 0x97 else 3)
         assert broker.times(7) == 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kept_events import KeptEvents
 from wireunit import BOOT_ID, UNIT, Signer, SteppedClock, attempt, until
 
 from edge.contract.envelope import verify
@@ -153,15 +154,15 @@ class Door:
     def __init__(self, folder: Path, clock: SteppedClock) -> None:
         self.signer = Signer(folder, clock)
         self.clock = clock
-        self.reports: list[EventStored | StoreFailed] = []
+        self.reports = KeptEvents()
         self.box = Outbox(folder / "outbox.db", signing_key=folder / "signing.key")
-        self.recorder = Recorder(self.box, self.signer.sealer, self.reports.append, clock=clock)
+        self.recorder = Recorder(self.box, self.signer.sealer, self.reports, clock=clock)
         self.recorder.start()
 
     def record(self) -> None:
-        before = len(self.reports)
+        before = len(self.reports.all)
         self.recorder.submit(attempt(before + 1, captured_ns=self.clock.monotonic_ns))
-        until(lambda: len(self.reports) > before, 5.0)
+        until(lambda: len(self.reports.all) > before, 5.0)
 
     def pass_time(self, seconds: float, step: float = 0.0) -> None:
         self.clock.monotonic_ns += int(seconds * 1e9)
@@ -186,7 +187,7 @@ def test_step_and_anchor_stand_before_the_first_event_of_the_new_time(tmp_path: 
     door.pass_time(60.0)
     door.record()
     events = door.close()
-    assert door.reports == [EventStored(ref) for ref in range(1, 5)]
+    assert door.reports.all == [EventStored(ref) for ref in range(1, 5)]
     assert list(map(said, events)) == [
         "recorded",
         "recorded",
@@ -247,7 +248,7 @@ def test_no_clock_however_wrong_keeps_an_event_out(tmp_path: Path) -> None:
         clock.state = ClockState.UNSYNCHRONIZED if step else ClockState.SYNCHRONIZED
         door.record()
     events = door.close()
-    assert [report for report in door.reports if isinstance(report, StoreFailed)] == []
+    assert door.reports.of(StoreFailed) == []
     assert [said(event) for event in events].count("recorded") == 5
     assert [event.number for event in events] == list(range(1, len(events) + 1))
 

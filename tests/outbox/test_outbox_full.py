@@ -10,12 +10,13 @@ from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
-from wireunit import Signer, attempt, until
+from wireunit import Signer, attempt
 
 from edge.contract.jose import claim, digest
 from edge.errors import ErrorCode, OutboxError, OutboxFull
 from edge.outbox.recorder import Recorder
 from edge.outbox.store import MIB, Outbox, OutboxReader
+from edge.system.event_queue import EventQueue
 from edge.types import EventStored, StoreFailed
 
 Fill = Callable[[int], None]
@@ -69,16 +70,16 @@ def test_a_full_disk_refuses_and_recovers_by_itself(disk: Path, tmp_path: Path) 
     """The reports are what makes the unit out of order, and what ends it."""
     signer = Signer(tmp_path)
     box = Outbox(disk / "outbox.db", signing_key=tmp_path / "signing.key")
-    reports: list[EventStored | StoreFailed] = []
-    recorder = Recorder(box, signer.sealer, reports.append)
+    reports: EventQueue[EventStored | StoreFailed] = EventQueue()
+    recorder = Recorder(box, signer.sealer, reports)
     recorder.start()
 
     refs = count(1)
 
     def record() -> EventStored | StoreFailed:
         recorder.submit(attempt(next(refs)))
-        until(lambda: reports, 10.0)
-        return reports.pop()
+        (report,) = reports.get(10.0)
+        return report
 
     stored = 0
     for _ in range(3):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.cli import main
+from edge.status.health import free_bytes
 from edge.status.status_file import DaemonStatus, StatusFile, read
 
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -98,3 +99,8 @@ def test_one_that_hangs_is_told_from_one_that_works(
     file.write_text(json.dumps(content))
     assert main(["status", "--runtime", str(tmp_path)]) == 1
     assert "No update for 6" in capsys.readouterr().out
+
+
+def test_free_space_is_unknown_if_the_disk_is_gone(tmp_path: Path) -> None:
+    assert free_bytes(tmp_path)
+    assert free_bytes(tmp_path / "missing") is None

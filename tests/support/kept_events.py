@@ -1,6 +1,7 @@
 """A queue whose messages a test can look at while another thread puts them."""
 
 import time
+from types import UnionType
 from typing import Any
 
 from edge.system.event_queue import EventQueue
@@ -22,6 +23,6 @@ class KeptEvents(EventQueue[Any]):
     def put_latest(self, item: Any) -> None:
         self.put(item)
 
-    def of(self, kind: type) -> list[Any]:
+    def of(self, kind: type | UnionType) -> list[Any]:
         """Return the messages of one kind."""
         return [message for message in list(self.all) if isinstance(message, kind)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from orders import execute
 from wireunit import FAST, UNIT, MessageHandler, WireUnit
 
-from edge.commands.actions import CommandActions, RuntimeConfig, mark_replayed
+from edge.commands.actions import CommandActions, RuntimeConfig
 from edge.commands.command_log import CommandLog
 from edge.commands.handler import CommandHandler
 from edge.contract.authority import AuthorityFile, Role, register
@@ -17,7 +17,7 @@ from edge.contract.keys import SigningKey
 from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.topics import COMMAND
 from edge.gallery import empty
-from edge.outbox.replay import Replay
+from edge.outbox.replay import ReplayFinished
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings, OutboxSettings, Settings
 from edge.system.clock import ClockReading, ClockState, SystemClock, utc_us
@@ -51,10 +51,11 @@ class Obedient:
             broker,
             pace=replace(FAST, health_interval=1.0),
             clock=SetClock(),
-            archive=self._archive,
             handlers=[commands],
         )
-        self.link = made.link
+        self.link, self.events = made.link, made.events
+        for unfinished in self.log.replays():
+            self.link.request_replay(unfinished)
         reader = stack.enter_context(closing(OutboxReader(made.file)))
         self.handler = CommandHandler(
             AuthorityFile(self.authorities),
@@ -72,16 +73,12 @@ class Obedient:
         )
         return stack.enter_context(made)
 
-    def _archive(self, reader: OutboxReader) -> Replay:
-        self.replay = Replay(reader, 100.0, partial(mark_replayed, self.log))
-        self.replay.asked.extend(self.log.replays())
-        return self.replay
-
     def _handle(self, topic: str, payload: bytes, retained: bool) -> None:
+        for finished in self.events.of(ReplayFinished):
+            self.log.replayed(finished.id)
         message = CommandReceived(topic, payload, retained)
         outcome, reply = execute(self.handler, message, delivered=self.link.delivered)
         if outcome.replay is not None:
-            self.replay.asked.append(outcome.replay)
-            self.link.wake()
+            self.link.request_replay(outcome.replay)
         if reply.topic:
             self.link.publish_reply(reply.topic, reply.token)

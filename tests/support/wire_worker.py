@@ -15,8 +15,7 @@ from pathlib import Path
 from wireunit import WireUnit
 
 from edge.mqtt.backoff import LinkTiming
-from edge.outbox.replay import Replay, ReplayRequest
-from edge.outbox.store import OutboxReader
+from edge.outbox.replay import ReplayRequest
 from edge.settings import BrokerSettings
 
 RATE = 500.0  # events a second that are sent again
@@ -36,15 +35,9 @@ def say(words: str) -> None:
 
 
 def main(folder: str, port: str, events: str) -> None:
-    archives: list[Replay] = []
-
-    def archive(reader: OutboxReader) -> Replay:
-        archives.append(Replay(reader, RATE))
-        return archives[0]
-
     broker = BrokerSettings(host="127.0.0.1", port=int(port), keepalive=5)
-    with WireUnit(Path(folder), broker, pace=PACE, archive=archive) as unit:
-        threading.Thread(target=listen, args=(unit, archives[0]), daemon=True).start()
+    with WireUnit(Path(folder), broker, pace=PACE, replay_rate=RATE) as unit:
+        threading.Thread(target=listen, args=(unit,), daemon=True).start()
         say("ready")
         before = unit.outbox.head().sequence
         for number in range(before + 1, int(events) + 1):
@@ -57,11 +50,10 @@ def main(folder: str, port: str, events: str) -> None:
             time.sleep(1.0)
 
 
-def listen(unit: WireUnit, archive: Replay) -> None:
+def listen(unit: WireUnit) -> None:
     for number, line in enumerate(sys.stdin):
         _, first, last = line.split()
-        archive.asked.append(ReplayRequest(number, int(first), int(last)))
-        unit.link.wake()
+        unit.link.request_replay(ReplayRequest(number, int(first), int(last)))
 
 
 def leave(_signal: int, _frame: object) -> None:

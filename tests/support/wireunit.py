@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from kept_events import KeptEvents
 from paho.mqtt.client import Client, MQTTMessage
 
 from edge.contract.envelope import verify
@@ -21,23 +22,22 @@ from edge.inference.models import liveness_rules
 from edge.mqtt.backoff import LinkTiming
 from edge.mqtt.connection import connect_client, new_client
 from edge.mqtt.link import ConnectionManager
-from edge.mqtt.publisher import ReplaySource
 from edge.mqtt.subscriber import Subscription
 from edge.outbox.event_signer import (
     ChainHead,
     EventSigner,
-    HealthReport,
     SignedEvent,
     SigningContext,
 )
 from edge.outbox.recorder import Recorder
-from edge.outbox.store import Outbox, OutboxReader
+from edge.outbox.store import Outbox
 from edge.settings import BrokerSettings, PlaceSettings, Settings, UnitSettings
 from edge.system.clock import Clock, ClockReading, ClockState, SystemClock
 from edge.system.event_queue import EventQueue
 from edge.types import (
     Attempt,
     EventStored,
+    LinkChanged,
     LivenessResult,
     Match,
     MessageReceived,
@@ -172,36 +172,41 @@ class WireUnit:
         self,
         folder: Path,
         broker: BrokerSettings,
-        vitals: Callable[[], HealthReport] = HealthReport,
         *,
         pace: LinkTiming = FAST,
         clock: Clock | None = None,
-        archive: Callable[[OutboxReader], ReplaySource] | None = None,
+        replay_rate: float = 100.0,
         handlers: Sequence[MessageHandler] = (),
     ) -> None:
         self.signer = Signer(folder, clock)
         self.file = folder / "outbox.db"
-        self.reports: list[EventStored | StoreFailed] = []
-        self.changes: list[bool] = []
+        self.events = KeptEvents()
         self.outbox = Outbox(self.file, signing_key=folder / "signing.key")
         self.link = ConnectionManager(
             broker.model_copy(update={"backoff_min": 0.05, "backoff_max": 0.2}),
             self.file,
             self.signer.sealer,
             session=self.outbox.session,
-            changed=self.changes.append,
-            health_report=vitals,
+            events=self.events,
             timing=pace,
-            replay_source=archive,
+            replay_rate=replay_rate,
             subscriptions=[each.subscription for each in handlers],
         )
-        self.recorder = Recorder(
-            self.outbox, self.signer.sealer, self.reports.append, self.link.wake
-        )
+        self.recorder = Recorder(self.outbox, self.signer.sealer, self.events, self.link.waker)
 
         for each in handlers:
             each.link = self.link
         self._handlers = handlers
+
+    @property
+    def changes(self) -> list[bool]:
+        """Whether the broker was connected (True) or lost, in order."""
+        return [change.up for change in self.events.of(LinkChanged)]
+
+    @property
+    def reports(self) -> list[EventStored | StoreFailed]:
+        """The recorder's reports, in order."""
+        return self.events.of(EventStored | StoreFailed)
 
     def record(self, count: int) -> None:
         """Submit so many attempts and wait until each is reported."""
