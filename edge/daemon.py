@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from functools import partial
+from pathlib import Path
 from typing import Self
 
 from edge import __version__
@@ -68,7 +68,7 @@ from edge.roster.receipts import ReceiptTracker
 from edge.roster.receiver import RosterReceiver
 from edge.roster.store import PendingReceipt, RosterStore
 from edge.roster.worker import RosterWorker
-from edge.settings import Settings
+from edge.settings import Settings, SettingsFile
 from edge.status.camera_outage import CameraOutage
 from edge.status.faults import FaultMonitor
 from edge.status.health import HealthState, free_bytes, power_warning, temperature
@@ -76,9 +76,9 @@ from edge.status.reporter import StatusReporter
 from edge.status.restart_audit import RestartAudit
 from edge.status.status_file import StatusFile
 from edge.system import malloc as memory
-from edge.system.clock import SystemClock, utc_us
+from edge.system.clock import SystemClock
 from edge.system.event_queue import EventQueue
-from edge.system.power import PowerReading, load_power_reading
+from edge.system.power import STATE_FILE
 from edge.system.sd_notify import Notifier
 from edge.types import (
     Audit,
@@ -122,15 +122,15 @@ class Daemon:
         board: StatusFile | None = None,
         past: RestartAudit | None = None,
         absence: CameraOutage | None = None,
-        power: Callable[[], PowerReading | None] = load_power_reading,
+        power_file: Path = STATE_FILE,
         panel: Callable[[], CuePlayer] | None = None,
         observer: Observer | None = None,
-        reread: Callable[[], Settings] | None = None,
+        settings_file: SettingsFile | None = None,
     ) -> None:
         """`camera` and `panel` open other ones than those of the settings.
 
         `observer` is called by the main loop with each stimulus, the result of the session's step
-        and the session's state after it. `reread` reads the settings file again, for a command.
+        and the session's state after it. The command `reload` reads `settings_file` again.
         """
         self._events: EventQueue[Frame | DaemonEvent] = EventQueue()
         self._stop = threading.Event()
@@ -144,7 +144,7 @@ class Daemon:
         self._rate_frames = 0
         self._ready = False
         self._observer = observer
-        self._health = HealthState(power=power)
+        self._health = HealthState(power_file=power_file)
         self._outage = absence or CameraOutage()
         self._faults = FaultMonitor(self._health, self._outage)
         self._notifier = notifier or Notifier()
@@ -155,7 +155,7 @@ class Daemon:
                 camera=camera,
                 panel=panel,
                 status_file=board or StatusFile(),
-                reread=reread,
+                settings_file=settings_file,
                 opened=opened,
             )
             opened.pop_all()  # from here on it is `close` that closes
@@ -167,11 +167,11 @@ class Daemon:
         camera: Callable[[], Camera] | None,
         panel: Callable[[], CuePlayer] | None,
         status_file: StatusFile,
-        reread: Callable[[], Settings] | None,
+        settings_file: SettingsFile | None,
         opened: ExitStack,
     ) -> None:
         clock = SystemClock(base.clock.state_file, base.clock.stale_after)
-        self._command_log = CommandLog(base.outbox.file.parent / FILE, partial(utc_us, clock))
+        self._command_log = CommandLog(base.outbox.file.parent / FILE, clock)
         opened.callback(self._command_log.close)
         remote = RemoteConfig(base, self._command_log)
         settings = remote.settings
@@ -204,7 +204,7 @@ class Daemon:
             gallery.exempt,
             living=self._living,
             passive=self._pipeline.judges_liveness,
-            chance=secrets.SystemRandom().random,
+            chance=iter(secrets.SystemRandom().random, None),
         )
 
         key = SigningKey.load_or_create(
@@ -214,6 +214,7 @@ class Daemon:
             settings.outbox.file,
             settings.outbox.retention_days,
             settings.outbox.retention_events,
+            clock=clock,
             signing_key=settings.outbox.signing_key,
             source=settings.unit.source,
             reserve_bytes=settings.outbox.min_free_mib * MIB,
@@ -240,7 +241,7 @@ class Daemon:
             self._reader,
             software=__version__,
             session=self._outbox.session,
-            reread=reread,
+            settings_file=settings_file,
         )
         self._handler = CommandHandler(
             AuthorityFile(settings.authority.keys),
@@ -280,7 +281,7 @@ class Daemon:
             installer,
             events=self._events,
             refusals=refusals,
-            now=self._signer.now_if_known,
+            clock=clock,
             reserve_bytes=settings.outbox.min_free_mib * MIB,
         )
         self._roster_worker = RosterWorker(self._roster_requests, self._events, installer, receiver)
@@ -490,7 +491,7 @@ class Daemon:
     def _use(self, change: RuntimeConfig, owed: PendingReceipt | None) -> None:
         """Work with other settings or another roster from now on."""
         settings, gallery = change.limits, change.gallery
-        self._pipeline.gallery = gallery
+        self._pipeline.use_gallery(gallery)
         self._health.enrolled = gallery.size
         self._session.use_exempt(gallery.exempt)
         self._living = self._models.liveness_rules(settings.liveness)
@@ -546,7 +547,7 @@ class Daemon:
             temperature_c=temperature(),
             disk_free_bytes=free_bytes(self._outbox.file.parent),
             frame_rate=round(health.frame_rate, 1),
-            last_error=health.error_code or power_warning(health.power()),
+            last_error=health.error_code or power_warning(health.power),
         )
         return self._commands.add_to(report)
 
@@ -582,10 +583,10 @@ class Daemon:
         self._notifier.close()
 
 
-def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
-    """Run one unit until SIGTERM or SIGINT; returns the exit status. `reread` as for `Daemon`."""
+def run(settings: Settings, settings_file: SettingsFile | None = None) -> int:
+    """Run one unit until SIGTERM or SIGINT; return the exit status. Arguments as for `Daemon`."""
     memory.limit_arenas()
-    with Daemon(settings, reread=reread) as unit:
+    with Daemon(settings, settings_file=settings_file) as unit:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: unit.stop())
         unit.run()

@@ -16,14 +16,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from edge.errors import PeopleError, PhotoError, RosterError, SecretError
 from edge.gallery import DIMENSION, mean_template
 from edge.images import open_photo, pad_to
-from edge.inference.face_analyzer import AnalyzedFace
+from edge.inference.face_analyzer import FaceAnalyzer
 from edge.roster.codec import MAX_PHOTOS, Person, Roster, stripped
 from edge.roster.file import read, save
 from edge.roster.keys import make_key, read_key
@@ -98,16 +97,7 @@ _SAYS: Mapping[QualityProblem, str] = {
 }
 
 
-class PhotoAnalyzer(Protocol):
-    """Finds and measures the faces of a still; `edge.inference.face_analyzer` has the real one."""
-
-    @property
-    def digests(self) -> dict[str, str]: ...
-
-    def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]: ...
-
-
-def assess_photo(path: Path, analyzer: PhotoAnalyzer) -> Floats:
+def assess_photo(path: Path, analyzer: FaceAnalyzer) -> Floats:
     """Return the template (DIMENSION,) of the one face on a photo.
 
     Raises PhotoError, which names the file, where it cannot be read or the face cannot be used.
@@ -128,7 +118,7 @@ def assess_photo(path: Path, analyzer: PhotoAnalyzer) -> Floats:
     return first.template
 
 
-def _overflows(photo: Yuv, analyzer: PhotoAnalyzer) -> bool:
+def _overflows(photo: Yuv, analyzer: FaceAnalyzer) -> bool:
     """Whether a face is larger than the photo: the detector sees it from further away."""
     planes = (photo.y, photo.u, photo.v)
     further = analyzer.analyze(pad_to(planes, 2 * photo.width, 2 * photo.height))
@@ -239,7 +229,7 @@ class _Draft:
 
 def enrol(
     files: EnrolmentPaths,
-    examiner: PhotoAnalyzer,
+    examiner: FaceAnalyzer,
     *,
     remove_others: bool = False,
     yes: bool = False,
@@ -341,7 +331,7 @@ def _earlier(files: EnrolmentPaths, key: bytes, org_key: bytes, embedder: str) -
 def _templates(
     entries: Sequence[PersonEntry],
     album: Mapping[str, Sequence[Path]],
-    analyzer: PhotoAnalyzer,
+    analyzer: FaceAnalyzer,
     report: Report,
     progress: Callable[[int, int], None],
 ) -> tuple[dict[str, dict[Path, Floats]], int]:

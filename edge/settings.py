@@ -742,6 +742,18 @@ def load(config: Path | None = None) -> Settings:
     return settings
 
 
+class SettingsFile:
+    """The settings file of a unit, which can be read again while the daemon runs."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """`path`: None for the default."""
+        self._path = path
+
+    def load(self) -> Settings:
+        """Read the file. Raises SettingsError."""
+        return load_settings(self._path)
+
+
 def load_settings(config: Path | None = None) -> Settings:
     """Read the settings of a unit that has a name of its own. Raises SettingsError."""
     settings = load(config)

@@ -4,7 +4,7 @@ The rules are those at the top of `table`; nothing is decided here that is not r
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from edge.attendance import policy
@@ -45,7 +45,7 @@ class Session:
 
     `exempt` holds the opaque ids of the people who need not smile. `refs` gives each
     attempt its number, which Stored and StoreFailed bring back; it must never give one twice, nor
-    one that somebody else uses for events of their own. `chance` returns a number from 0 to 1
+    one that somebody else uses for events of their own. `chance` yields numbers from 0 to 1
     that nobody in front of the unit can predict. `passive` says that a
     network judges liveness: without its word nobody is recorded.
     """
@@ -59,7 +59,7 @@ class Session:
         *,
         living: LivenessRules,
         passive: bool,
-        chance: Callable[[], float],
+        chance: Iterator[float],
     ) -> None:
         self._rules = rules
         self._living = living
@@ -291,7 +291,7 @@ class Session:
             self._face = None
         if state is State.KNOWN and self._face is not None:
             self._face.tries += 1
-            self._wait = round(self._chance() * seconds_to_ns(self._living.prompt_delay))
+            self._wait = round(next(self._chance) * seconds_to_ns(self._living.prompt_delay))
         if state is State.ASKED and self._face is not None and self._last is not None:
             self._face.prompt = SmilePrompt(self._last)
 

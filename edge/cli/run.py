@@ -25,10 +25,11 @@ def run(options: argparse.Namespace) -> int:
     # After a crash in a C library, the journal shows the Python stack.
     faulthandler.enable(STDERR)
     # Imported late, so that a wrong setting is reported before any library is loaded.
-    from edge.settings import load_settings
+    from edge.settings import SettingsFile
 
-    settings = load_settings(options.config)
+    file = SettingsFile(options.config)
+    settings = file.load()
 
     from edge.daemon import run as run_unit
 
-    return run_unit(settings, lambda: load_settings(options.config))
+    return run_unit(settings, file)

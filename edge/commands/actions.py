@@ -6,7 +6,7 @@ Nothing here changes the unit: a command is prepared, and the main loop applies 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from edge.gallery import Gallery
 from edge.outbox.replay import REQUESTS, ReplayRequest, kept
 from edge.outbox.store import OutboxReader
 from edge.roster.messages import RosterLoaded
-from edge.settings import RosterSettings, Settings
+from edge.settings import RosterSettings, Settings, SettingsFile
 from edge.types import Cue, CueName
 
 log = logging.getLogger(__name__)
@@ -99,10 +99,10 @@ class CommandActions:
         *,
         software: str,
         session: int,
-        reread: Callable[[], Settings] | None = None,
+        settings_file: SettingsFile | None = None,
         supervised: bool = "INVOCATION_ID" in os.environ,
     ) -> None:
-        """Work on `base`, the settings without remote ones; `reread` reads their file again.
+        """Work on `base`, the settings without remote ones, which `settings_file` contains.
 
         `supervised`: whether a service manager starts the daemon again after it has ended.
         """
@@ -111,7 +111,7 @@ class CommandActions:
         self._log = command_log
         self._reader = reader
         self._software, self._session = software, session
-        self._reread = reread
+        self._settings_file = settings_file
         self._supervised = supervised
         self._began = time.monotonic()
 
@@ -218,7 +218,7 @@ class CommandActions:
         )
 
     def _reload(self, loaded: RosterLoaded | None) -> PreparedCommand:
-        base = self._base if self._reread is None else self._reread()
+        base = self._base if self._settings_file is None else self._settings_file.load()
         settings = with_stored_overrides(base, self._log)
         changed = sorted(_differences(self.present.settings, settings))
         needs_restart = [name for name in changed if not _live_settings(name)]

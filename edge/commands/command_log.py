@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from edge.errors import OutboxError, OutboxUnusable
 from edge.outbox.replay import ReplayRequest
 from edge.outbox.sqlite import BUSY_SECONDS, transaction, translate_sqlite_errors
+from edge.system.clock import Clock, utc_us
 from edge.system.files import sync_folder
 
 log = logging.getLogger(__name__)
@@ -72,12 +73,12 @@ class CommandLog:
     """Opens the file when it is first needed, and tries again each time that this fails.
 
     A missing file is made; a damaged one is set aside. Raises OutboxError from every method.
-    `now_us` gives UTC microseconds since 1970, or None while the time is not known.
+    `clock` dates a new file, once the time is known.
     """
 
-    def __init__(self, file: Path, now_us: Callable[[], int | None]) -> None:
+    def __init__(self, file: Path, clock: Clock) -> None:
         self.file = file
-        self._now_us = now_us
+        self._clock = clock
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
         self._made_us: int | None = None
@@ -197,7 +198,7 @@ class CommandLog:
             db = _open(self.file)
         try:
             self._made_us = db.execute("SELECT at_us FROM made").fetchone()[0]
-            if self._made_us is None and (now := self._now_us()) is not None:
+            if self._made_us is None and (now := utc_us(self._clock)) is not None:
                 with transaction(db):
                     db.execute("UPDATE made SET at_us = ?", (now,))
                 self._made_us = now

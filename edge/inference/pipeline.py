@@ -38,8 +38,8 @@ class Pipeline:
     """Finds all faces of a frame and judges the leading one in full. One thread only."""
 
     def __init__(self, settings: InferenceSettings, gallery: GallerySearch) -> None:
-        """Open the networks. `gallery` may be replaced between frames. Raises ModelError."""
-        self.gallery = gallery
+        """Open the networks. Raises ModelError."""
+        self._gallery = gallery
         self._parts = FaceAnalyzer(settings)
         self._tracker = Tracker()
         self._smoother = Smoother(settings.smile_frames)
@@ -55,6 +55,10 @@ class Pipeline:
     def judges_liveness(self) -> bool:
         """Whether a network that judges it is among the models."""
         return self._parts.liveness is not None
+
+    def use_gallery(self, gallery: GallerySearch) -> None:
+        """Search this gallery from the next frame on."""
+        self._gallery = gallery
 
     def process(self, frame: Frame) -> FrameResult:
         """Return what `frame` shows. The leading face is the largest that is a face indeed."""
@@ -91,7 +95,7 @@ class Pipeline:
         # The frames that are joined to one template are to show both sides of the face.
         template = self._parts.embedder.embed(aligned.crop, mirrored=self._second)
         joined, frames = self._fusion.add(face.track, template)
-        match = self.gallery.search(joined)
+        match = self._gallery.search(joined)
         smile = self._parts.smile.score(closeup, mesh, aligned.points)
         passive = self._parts.liveness
         # A new person is judged in every frame, later in every second one.

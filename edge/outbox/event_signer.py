@@ -17,7 +17,7 @@ from edge.contract.keys import SigningKey
 from edge.contract.limits import as_text
 from edge.errors import ErrorCode
 from edge.settings import UnitSettings
-from edge.system.clock import Clock, ClockReading, ClockState
+from edge.system.clock import Clock, ClockReading, ClockState, utc_if_known
 from edge.types import Attempt, Event, LivenessResult, Match, Outcome
 
 
@@ -165,11 +165,8 @@ class EventSigner:
         return self._key.sign(header, reply.model_dump_json().encode())
 
     def now_if_known(self) -> datetime | None:
-        """UTC, or None while nobody has disciplined the clock since the program began."""
-        reading = self._clock.read()
-        if reading.state is ClockState.UNSYNCHRONIZED:
-            return None
-        return datetime.fromtimestamp(reading.utc_ns / 1e9, UTC)
+        """Return UTC, or None while no time source has confirmed the clock since the start."""
+        return utc_if_known(self._clock)
 
     def monotonic_ns(self) -> int:
         """CLOCK_MONOTONIC, as events are dated with it."""

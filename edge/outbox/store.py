@@ -39,6 +39,7 @@ from edge.outbox.schema import build_new_file, move_into_place
 from edge.outbox.sequence_log import SequenceLog
 from edge.outbox.sqlite import connect, transaction, translate_sqlite_errors
 from edge.outbox.summary import check_owner
+from edge.system.clock import Clock, SystemClock
 from edge.system.files import lock_file
 
 log = logging.getLogger(__name__)
@@ -100,10 +101,9 @@ class _Connection:
 class Outbox(_Connection):
     """The writer. Opening creates the file if it is missing, checks it, and counts a session.
 
-    Raises OutboxError, also where another process has the outbox open. `clock` gives the UTC
-    seconds since 1970 that age is later judged by. While less than `reserve_bytes` are free
-    (`free` tells how many are, in the folder given) nothing is added, so that what is there can
-    always be moved, noted and closed.
+    Raises OutboxError, also if another process has the outbox open. `clock` gives the UTC that age
+    is later judged by. While less than `reserve_bytes` of the disk are free nothing is added, so
+    that what is there can always be moved, noted and closed.
 
     With `signing_key`, the file of the key that signs, no number is ever used twice under it: an
     outbox is not made for a key that has signed events of another one, and a damaged one is set
@@ -118,17 +118,15 @@ class Outbox(_Connection):
         file: Path,
         retention_days: int = 90,
         retention_events: int = 100_000,
-        clock: Callable[[], float] = time.time,
         *,
+        clock: Clock | None = None,
         signing_key: Path | None = None,
         source: str | None = None,
         reserve_bytes: int = 0,
-        free: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
     ) -> None:
         self._retention = Retention(retention_days, retention_events)
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._reserve_bytes = reserve_bytes
-        self._free = free
         # The first tidying comes soon after a start: what the last session left, and old age.
         self._since_checkpoint = CHECKPOINT_EVENTS
         self._tidied_at = -math.inf
@@ -170,7 +168,7 @@ class Outbox(_Connection):
                     rows.append(OutboxRow(head.sequence, sealed.id, sealed.token))
                     self._db.execute(
                         "INSERT INTO event VALUES (?, ?, ?, ?)",
-                        (head.sequence, sealed.id, int(self._clock()), sealed.token),
+                        (head.sequence, sealed.id, self._now(), sealed.token),
                     )
                 if records_renewal:
                     self._db.execute("DELETE FROM note WHERE name = 'renewal'")
@@ -234,7 +232,7 @@ class Outbox(_Connection):
                 raise OutboxDamaged(f"{damage}; {KEEP}") from damage
             log.error("%s; it is set aside, and a new one is made", damage)  # noqa: TRY400 - the message is complete
             key = SigningKey.load_or_create(signing_key)
-            recover(file, self._numbers, key, str(damage), self._clock())
+            recover(file, self._numbers, key, str(damage), self._now())
             check_integrity(file, self._numbers.mark)
 
     def _begin_session(self) -> None:
@@ -271,11 +269,15 @@ class Outbox(_Connection):
             with contextlib.suppress(OutboxError):
                 self._numbers.stored(head.sequence, head.digest)
 
+    def _now(self) -> int:
+        """Return the UTC seconds since 1970, however uncertain."""
+        return self._clock.read().utc_ns // 1_000_000_000
+
     def _check_room(self) -> None:
         if self._reserve_bytes == 0:
             return
         try:
-            free = self._free(self.file.parent)
+            free = shutil.disk_usage(self.file.parent).free
         except OSError as error:
             raise OutboxError(f"{self.file}: cannot be reached: {error.strerror}") from None
         if free < self._reserve_bytes:

@@ -1,6 +1,6 @@
 """A roster that comes by the broker: hears the manifest, gathers the chunks, hands the whole on.
 
-    NOTHING ──manifest, newer, for us──▶ GATHERING ──last chunk──▶ handed to the shelf ──▶ NOTHING
+    NOTHING ──manifest, newer, for us──▶ GATHERING ──last chunk──▶ RosterInstaller ──▶ NOTHING
                                           ▲      │
                                           └──────┘ chunk, in any order; a newer manifest starts over
 
@@ -14,11 +14,9 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from edge.contract.authority import (
     AuthorityFile,
@@ -39,33 +37,15 @@ from edge.contract.roster_manifest import (
 from edge.contract.topics import UnitName
 from edge.errors import SenyumError
 from edge.roster.chunks import ChunkStore, clear
+from edge.roster.installer import RosterInstaller
 from edge.roster.messages import RosterReplies, TopicsWanted, answer
+from edge.system.clock import Clock, utc_if_known
 from edge.system.event_queue import EventQueue
 from edge.system.log_once import LogOnce
 
 log = logging.getLogger(__name__)
 
 AGAIN_S = 60.0  # before what the disk did not take is tried again
-
-
-class RosterSink(Protocol):
-    """Where a roster goes. Methods raise OrderRefused, and SenyumError where the disk fails."""
-
-    def is_current(self, version: int, digest: str) -> bool:
-        """Whether this very roster is in force, or about to be."""
-        ...
-
-    def receipt_follows(self, to: str) -> bool:
-        """Return whether its roster is not yet active or recorded: then `to` is answered later."""
-        ...
-
-    def check(self, manifest: RosterManifest) -> None:
-        """Refuse a roster that need not even be fetched."""
-        ...
-
-    def install(self, content: bytearray, manifest: RosterManifest) -> None:
-        """Activate the roster; the reply follows when its audit event is stored."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +69,26 @@ class RosterReceiver:
         authorities: AuthorityFile,
         key: EncryptionKey,
         folder: Path,
-        shelf: RosterSink,
+        installer: RosterInstaller,
         *,
         events: EventQueue[Any],
         refusals: RefusalCounter,
-        now: Callable[[], datetime | None],
+        clock: Clock,
         reserve_bytes: int = 0,
     ) -> None:
         """Collect the chunks in `folder`. `events` gets TopicsWanted and RosterReplies.
 
-        `now` is None while the time is not known. A roster is not fetched where less than
-        `reserve_bytes` of the disk would be free beside it.
+        A roster is not fetched if it would leave less than `reserve_bytes` of the disk free.
         """
         self._unit = unit
         self._topic = manifest_topic(unit)
         self._authorities = authorities
         self._key = key
         self._folder = folder
-        self._shelf = shelf
+        self._installer = installer
         self._events = events
         self._refusals = refusals
-        self._now = now
+        self._clock = clock
         self._reserve_bytes = reserve_bytes
         self._retry_at = math.inf  # time.monotonic(); when `_token` is tried again
         self._token = b""  # the manifest that is worked on, as it came
@@ -128,7 +107,12 @@ class RosterReceiver:
         self._token = payload
         try:
             order = self._authorities.current().verify(
-                payload, TYP, Role.ROSTER, self._unit, now=self._now(), most_bytes=MANIFEST_BYTES
+                payload,
+                TYP,
+                Role.ROSTER,
+                self._unit,
+                now=utc_if_known(self._clock),
+                most_bytes=MANIFEST_BYTES,
             )
             manifest = _manifest(order)
             self._take_manifest(manifest)
@@ -148,9 +132,9 @@ class RosterReceiver:
         return self._retry_at
 
     def _take_manifest(self, manifest: RosterManifest) -> None:
-        if self._shelf.is_current(manifest.version, manifest.digest):
+        if self._installer.is_current(manifest.version, manifest.digest):
             self._drop()
-            if not self._shelf.receipt_follows(manifest.id):
+            if not self._installer.receipt_follows(manifest.id):
                 self._answer(manifest.id, manifest.version, digest=manifest.digest)
             return
         under_way = self._gathering
@@ -158,7 +142,7 @@ class RosterReceiver:
             raise OrderRejected(
                 OrderRejectReason.STALE, "is older than the one that is being fetched"
             )
-        self._shelf.check(manifest)
+        self._installer.check(manifest)
         wrapped = manifest.key_for(self._key.kid)
         if wrapped is None:
             raise OrderRejected(
@@ -212,7 +196,7 @@ class RosterReceiver:
             return
         self._events.put(TopicsWanted(()))
         try:
-            self._shelf.install(content, gathering.manifest)
+            self._installer.install(content, gathering.manifest)
         finally:
             content[:] = bytes(len(content))
         self._drop()

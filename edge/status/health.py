@@ -1,12 +1,11 @@
 """How a unit is, for systemd's status sentence and for `health`."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import ErrorCode
-from edge.system.power import PowerReading, load_power_reading
+from edge.system.power import STATE_FILE, PowerReading, load_power_reading
 
 
 @dataclass(slots=True)
@@ -31,7 +30,12 @@ class HealthState:
     broker: str = ""  # host and port, connected or tried last
     level: float | None = None  # of the picture: mean luma, 0 to 255
     sharpness: float | None = None  # of the picture: variance of its Laplacian
-    power: Callable[[], PowerReading | None] = load_power_reading
+    power_file: Path = STATE_FILE  # of the power monitor
+
+    @property
+    def power(self) -> PowerReading | None:
+        """The latest reading of the power monitor, if there is a recent one."""
+        return load_power_reading(self.power_file)
 
     @property
     def fault(self) -> str | None:
@@ -54,7 +58,7 @@ class HealthState:
         """All that is wrong, as docs/troubleshooting.md has it; the worst first."""
         lasting = (
             self.error_code,
-            power_warning(self.power()),
+            power_warning(self.power),
             self.link_trouble,
             self.authorities_trouble,
             self.commands_trouble,

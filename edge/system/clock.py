@@ -17,6 +17,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -62,6 +63,12 @@ def utc_us(clock: Clock) -> int | None:
     """Return UTC in microseconds since 1970, or None while the time is not known."""
     reading = clock.read()
     return None if reading.state is ClockState.UNSYNCHRONIZED else reading.utc_ns // 1000
+
+
+def utc_if_known(clock: Clock) -> datetime | None:
+    """Return UTC, or None while the time is not known."""
+    now = utc_us(clock)
+    return None if now is None else datetime.fromtimestamp(now / 1e6, UTC)
 
 
 class _Timex(ctypes.Structure):

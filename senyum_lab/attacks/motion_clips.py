@@ -319,7 +319,7 @@ class ClipMaker:
     def _clip(
         self, kind: str, person: str, frames: Iterable[Frame], gallery: Gallery | Anybody
     ) -> Clip:
-        self._pipeline.gallery = gallery
+        self._pipeline.use_gallery(gallery)
         return clip(kind, person, frames, self._pipeline)
 
 

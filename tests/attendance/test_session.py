@@ -95,7 +95,9 @@ def test_recorded_while_the_broker_is_away(door: Doorway) -> None:
 
 
 def test_the_broker_is_away_until_it_was_reached() -> None:
-    door = Doorway(Session(RULES, ROSTER, living=LIVING, passive=False, chance=lambda: 0.0))
+    door = Doorway(
+        Session(RULES, ROSTER, living=LIVING, passive=False, chance=itertools.repeat(0.0))
+    )
     door.ask()
     door.see(face(smile=80.0))
     assert door.store() == [CueName.RECORDED_OFFLINE]
@@ -368,7 +370,7 @@ def test_the_prompt_comes_at_a_random_moment_for_everybody(
     chance: float, exempt: frozenset[str]
 ) -> None:
     living = replace(LIVING, prompt_delay=1.0)
-    door = Doorway.with_rules(exempt, living=living, chance=lambda: chance)
+    door = Doorway.with_rules(exempt, living=living, chance=itertools.repeat(chance))
     door.see(face(), frames=RULES.agreeing_frames)
     assert door.at(State.KNOWN)
     began = door.now
@@ -378,8 +380,7 @@ def test_the_prompt_comes_at_a_random_moment_for_everybody(
 
 
 def test_each_attempt_has_a_chance_of_its_own() -> None:
-    drawn = iter([0.0, 1.0])
-    door = Doorway.with_rules(chance=lambda: next(drawn))
+    door = Doorway.with_rules(chance=[0.0, 1.0])
     for track in (1, 2):
         door.see(face(track), frames=RULES.agreeing_frames + 1)
         assert door.at(State.ASKED) == (track == 1)
@@ -751,7 +752,9 @@ def test_refs_count_upward_from_one_or_come_from_outside(door: Doorway) -> None:
     assert [e.ref for e in door.events] == [1, 2]
     refs = itertools.count(70)
     other = Doorway(
-        Session(RULES, ROSTER, refs=refs, living=LIVING, passive=False, chance=lambda: 0.0)
+        Session(
+            RULES, ROSTER, refs=refs, living=LIVING, passive=False, chance=itertools.repeat(0.0)
+        )
     )
     other.record()
     assert other.events[0].ref == 70

@@ -89,7 +89,7 @@ class Anything(RuleBasedStateMachine):
             EXEMPT,
             living=LIVING,
             passive=self.passive,
-            chance=self.chance.random,
+            chance=iter(self.chance.random, None),
         )
         self.now = 10**9
         self.open: list[int] = []  # refs without an answer

@@ -99,7 +99,7 @@ def attempts(examiner: FaceAnalyzer, pictures: Iterator[Image.Image]) -> list[At
         RosterSettings(),
         living=liveness_rules(Settings()),
         passive=pipeline.judges_liveness,
-        chance=random.Random(5).random,
+        chance=iter(random.Random(5).random, None),
     )
     events: list[Attempt] = []
     for number, picture in enumerate(pictures):

@@ -39,7 +39,7 @@ class House:
         (folder / "keys.json").write_text(json.dumps({"keys": [self.commander.registration]}))
         base = Settings.model_validate({"outbox": {"file": folder / "outbox.db"}})
         command_log = stack.enter_context(
-            closing(CommandLog(folder / "commands.sqlite", lambda: 1))
+            closing(CommandLog(folder / "commands.sqlite", SteppedClock(1e-6)))
         )
         self.remote = RemoteConfig(base, command_log)
         outbox = stack.enter_context(closing(Outbox(folder / "outbox.db")))
@@ -74,7 +74,7 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     """Give one whose ledger holds a setting, a replay and an audit, and cannot be opened."""
-    with closing(CommandLog(tmp_path / "commands.sqlite", lambda: 1)) as before:
+    with closing(CommandLog(tmp_path / "commands.sqlite", SteppedClock(1e-6))) as before:
         before.add(DONE, CommandEffect({"gpio.volume": 0.25}, REPLAY))
     monkeypatch.setattr(ledger, "_open", no_room)
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from orders import Commander, execute
-from wireunit import UNIT, Signer, SteppedClock
+from wireunit import UNIT, Signer, SteppedClock, UnknownTime
 
 from edge.commands.actions import CommandActions, PreparedCommand
 from edge.commands.command_log import KEEP, CommandEffect, CommandLog
@@ -71,7 +71,7 @@ class Desk:
 
     def start(self) -> None:
         self.refusals = RefusalCounter()
-        self.ledger = CommandLog(self.folder / "commands.sqlite", lambda: 0)
+        self.ledger = CommandLog(self.folder / "commands.sqlite", SteppedClock(0.0))
         self.orders = self.handler()
 
     def handler(self) -> CommandHandler:
@@ -322,12 +322,12 @@ def test_a_new_ledger_takes_nothing_from_before_it(tmp_path: Path, commander: Co
     assert desk.ledger.created_at_us == 0
     desk.ledger.close()
     (tmp_path / "unit" / "commands.sqlite").unlink()
-    later = int((time.time() + 1) * 1e6)
-    desk.ledger = CommandLog(tmp_path / "unit" / "commands.sqlite", lambda: later)
+    later = time.time() + 1
+    desk.ledger = CommandLog(tmp_path / "unit" / "commands.sqlite", SteppedClock(later))
     desk.orders = desk.handler()
     desk.hear(token, "identify")
     assert desk.answer().reason is OrderRejectReason.STALE
-    after = timestamp((later + 1_000_000) * 1000)
+    after = timestamp(int((later + 1) * 1e9))
     assert desk.send("identify", iat=after, exp=after).ok
 
 
@@ -416,17 +416,17 @@ def test_the_ledger_stays_small(desk: Desk) -> None:
 
 def test_a_damaged_ledger_is_set_aside(tmp_path: Path) -> None:
     file = tmp_path / "commands.sqlite"
-    first = CommandLog(file, lambda: None)
+    first = CommandLog(file, UnknownTime())
     assert first.created_at_us is None
     first.close()
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_bytes(b"nonsense" * 1000)
-    ledger = CommandLog(file, lambda: 5)
+    ledger = CommandLog(file, SteppedClock(5e-6))
     assert ledger.created_at_us == 5
     assert ledger.renewed
     assert len(list(tmp_path.glob("commands.sqlite.damaged-*"))) == 1
     ledger.close()
-    again = CommandLog(file, lambda: 9)
+    again = CommandLog(file, SteppedClock(9e-6))
     assert (again.created_at_us, again.renewed) == (5, False)
     again.close()
 
@@ -505,7 +505,7 @@ def test_no_bytes_break_the_unit(target: Desk, payload: bytes, topic: str) -> No
 
 def test_a_command_log_of_a_newer_schema_is_refused_and_untouched(tmp_path: Path) -> None:
     file = tmp_path / "orders.db"
-    ledger = CommandLog(file, lambda: None)
+    ledger = CommandLog(file, UnknownTime())
     assert ledger.last("kid") == 0
     ledger.close()
     with contextlib.closing(sqlite3.connect(file)) as db:
@@ -513,6 +513,6 @@ def test_a_command_log_of_a_newer_schema_is_refused_and_untouched(tmp_path: Path
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.read_bytes()
     with pytest.raises(OutboxUnusable, match=r"orders\.db: was written by a newer Senyum"):
-        CommandLog(file, lambda: None).last("kid")
+        CommandLog(file, UnknownTime()).last("kid")
     assert file.read_bytes() == before
     assert not list(tmp_path.glob("*.damaged-*"))

@@ -13,6 +13,7 @@ from contract.orders import GENUINE, OBEYED, REFUSED
 from jsonschema import Draft202012Validator
 from orders import execute
 from referencing import Registry
+from wireunit import UnknownTime
 
 from edge.commands.actions import CommandActions, PreparedCommand, RuntimeConfig
 from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
@@ -75,7 +76,7 @@ def test_a_unit_says_what_is_expected(tmp_path: Path, row: Row) -> None:
         door.clock.state = ClockState.UNSYNCHRONIZED
     else:
         door.clock.utc_s = int(row["clock"])
-    ledger = CommandLog(tmp_path / "commands.sqlite", lambda: None)
+    ledger = CommandLog(tmp_path / "commands.sqlite", UnknownTime())
     for entry in json.loads((VECTORS / "authorities.json").read_text())["keys"]:
         done = CompletedCommand(entry["kid"], int(row["last"]), "-", "-", "-", None)
         ledger.add(done, CommandEffect())

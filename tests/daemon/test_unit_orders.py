@@ -30,7 +30,7 @@ from edge.outbox.store import OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import load
 from edge.roster.thresholds import adaptive_thresholds
-from edge.settings import AuthoritySettings, ClockSettings, Settings
+from edge.settings import AuthoritySettings, ClockSettings, Settings, SettingsFile
 from edge.types import Stimulus, Yuv
 from senyum_central.admin.rosters import RosterRelease
 
@@ -42,6 +42,17 @@ PATIENCE = 60.0
 @pytest.fixture(scope="module")
 def studio() -> SceneRenderer:
     return SceneRenderer(FACES, fps=FPS)
+
+
+class ChangedFile(SettingsFile):
+    """A settings file that says this by now."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def load(self) -> Settings:
+        return self._settings
 
 
 class Site:
@@ -79,10 +90,10 @@ class Site:
             name: getattr(self.settings, name).model_copy(update=dict(fields))
             for name, fields in file.items()
         }
-        reread = self.settings.model_copy(update=sections)
+        changed = ChangedFile(self.settings.model_copy(update=sections))
         camera = Played(self._pictures())
         return Daemon(
-            self.settings, camera=lambda: camera, observer=observer, reread=lambda: reread
+            self.settings, camera=lambda: camera, observer=observer, settings_file=changed
         )
 
     def _pictures(self) -> Iterator[Yuv]:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import astuple
 from pathlib import Path
 
-from wireunit import UNIT, MessageHandler, Signer, WireUnit
+from wireunit import UNIT, MessageHandler, Signer, UnknownTime, WireUnit
 
 from edge.commands.actions import CommandActions, PreparedCommand
 from edge.commands.command_log import CommandEffect, CommandLog
@@ -58,7 +58,7 @@ def main(folder: Path, port: int, dies: str) -> None:
     events: EventQueue[CommandReceived | EventStored] = EventQueue()
     handler = CommandHandler(
         AuthorityFile(folder / "authorities.json"),
-        CommandLog(folder / "commands.sqlite", lambda: None),
+        CommandLog(folder / "commands.sqlite", UnknownTime()),
         Signer(folder).sealer,
         actions=worker,
         refusals=RefusalCounter(),

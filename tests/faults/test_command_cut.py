@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from orders import Commander, Voice
 from private_servers import PrivateBroker
-from wireunit import UNIT, Listener, environment, until
+from wireunit import UNIT, Listener, UnknownTime, environment, until
 
 from edge.commands.command_log import CommandLog
 from edge.contract.commands import Reply
@@ -59,7 +59,7 @@ def test_it_is_done_once_and_answered(tmp_path: Path, dies: str) -> None:
     reply = Reply.model_validate_json(from_b64url(answer.decode().split(".")[1]))
     assert (reply.ok, reply.number) == (True, 1)
     assert (tmp_path / "effects").read_text() == "effect\n"
-    ledger = CommandLog(tmp_path / "commands.sqlite", lambda: None)
+    ledger = CommandLog(tmp_path / "commands.sqlite", UnknownTime())
     assert ledger.settings() == {"gpio.volume": 0.25}
     assert ledger.last(commander.key.kid) == 1
     assert list(ledger.unaudited()) == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from disks import blocks_taken, inodes_taken, small_ext4
+from wireunit import SteppedClock
 
 from edge.commands.command_log import CommandEffect, CommandLog, CompletedCommand
 from edge.errors import OutboxError, OutboxFull
@@ -36,9 +37,9 @@ def test_the_ledger_of_commands_opens_once_there_is_room(
     with small_ext4(tmp_path) as disk:
         file = disk / "commands.sqlite"
         if before:
-            with closing(CommandLog(file, lambda: 1)) as earlier:
+            with closing(CommandLog(file, SteppedClock(1e-6))) as earlier:
                 earlier.add(DONE, CommandEffect({"gpio.volume": 0.5}))
-        ledger = CommandLog(file, lambda: 2)
+        ledger = CommandLog(file, SteppedClock(2e-6))
         with closing(ledger):
             with full(disk, left):
                 refused = [raised(ledger.settings) for _ in range(3)]

@@ -226,7 +226,8 @@ def test_gallery_may_be_replaced(
 ) -> None:
     picture = room((portrait("obama"), (200, 40)))
     show(picture)
-    show.pipeline.gallery = other = Recording(faces["astronaut"].template)
+    other = Recording(faces["astronaut"].template)
+    show.pipeline.use_gallery(other)
     (face,) = show(picture)
     assert face.match is not None
     assert face.match.similarity < 0.3

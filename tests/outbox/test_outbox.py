@@ -306,7 +306,7 @@ def test_a_marker_that_cannot_be_written_is_named(file: Path, tmp_path: Path) ->
 
 
 def filled(file: Path, count: int, age: timedelta, keep_events: int = 100_000) -> Outbox:
-    box = Outbox(file, 90, keep_events, clock=(NOW - age).timestamp)
+    box = Outbox(file, 90, keep_events, clock=SteppedClock((NOW - age).timestamp()))
     box.append(*[unsigned] * count)
     assert count >= CHECKPOINT_EVENTS
     return box
@@ -378,7 +378,7 @@ def test_an_undisciplined_stamp_tells_no_age(
     clock = SteppedClock()
     clock.state = ClockState.UNSYNCHRONIZED
     signer = Signer(tmp_path, clock)
-    box = Outbox(file, clock=lambda: 0.0)
+    box = Outbox(file, clock=SteppedClock(0.0))
     box.append(*[partial(signer.sealer.event, attempt(captured_ns=clock.monotonic_ns))] * 3)
     box.close()
     box = filled(file, CHECKPOINT_EVENTS, timedelta(days=later))

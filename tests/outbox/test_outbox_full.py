@@ -182,10 +182,9 @@ def test_a_sound_file_is_not_set_aside_for_what_cannot_be_opened_beside_it(tmp_p
 
 
 def test_a_folder_that_went_away_is_named(tmp_path: Path) -> None:
-    def gone(_folder: Path) -> int:
-        raise OSError(5, "Input/output error")
-
-    box = Outbox(tmp_path / "outbox.db", reserve_bytes=1, free=gone)
-    with pytest.raises(OutboxError, match=r"outbox\.db: cannot be reached: Input/output error"):
+    folder = tmp_path / "disk"
+    box = Outbox(folder / "outbox.db", reserve_bytes=1)
+    folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(OutboxError, match=r"outbox\.db: cannot be reached: No such file"):
         box.append(lambda head: pytest.fail(str(head)))
     box.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orders import Commander
 from rosters import EMBEDDER, KEY
-from wireunit import UNIT, MessageHandler, Signer
+from wireunit import UNIT, MessageHandler, Signer, UnknownTime
 
 from edge.contract.authority import AuthorityFile, OrderRejected, OrderRejectReason, Role
 from edge.contract.commands import CommandResult
@@ -16,10 +16,11 @@ from edge.contract.refusal_counter import RefusalCounter
 from edge.contract.roster_manifest import RosterManifest, manifest_topic
 from edge.roster.codec import Roster
 from edge.roster.file import save
+from edge.roster.installer import RosterInstaller
 from edge.roster.messages import RosterReplies, TopicsWanted
 from edge.roster.receiver import RosterReceiver
 from edge.roster.store import RosterRejected, RosterStore
-from edge.settings import BrokerSettings
+from edge.settings import BrokerSettings, RosterSettings
 from edge.system.event_queue import EventQueue
 from senyum_central.admin.broker_session import BrokerSession
 from senyum_central.admin.rosters import (
@@ -74,12 +75,13 @@ class Enroller:
         return watch
 
 
-class Rack:
-    """Takes the place of the installer over a real store: every roster is in use at once."""
+class Rack(RosterInstaller):
+    """An installer that only stores: every roster is in use at once."""
 
     def __init__(self, folder: Path) -> None:
         self.keeper = RosterStore(folder / "roster.senyum", KEY, EMBEDDER)
         self.events: EventQueue[TopicsWanted | RosterReplies] = EventQueue()
+        super().__init__(self.keeper, RosterSettings(), self.events, wait_for_delivery=True)
         self.installed: list[int] = []
         self.answers: list[CommandResult] = []
         self.wanted: Sequence[str] = []  # topics that are being fetched
@@ -128,7 +130,7 @@ class Rack:
             self,
             events=self.events,
             refusals=refusals,
-            now=lambda: None,
+            clock=UnknownTime(),
         )
 
 

@@ -1,7 +1,8 @@
 """A doorway to stage scenes in: who stands where, frame by frame, and what the unit answers."""
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -113,12 +114,14 @@ class Doorway:
         *,
         living: LivenessRules = LIVING,
         passive: bool = False,
-        chance: Callable[[], float] = lambda: 0.0,
+        chance: Iterable[float] = itertools.repeat(0.0),
         **changes: object,
     ) -> "Doorway":
-        """Build one; without a word about chance the prompt comes one frame after the person."""
+        """Build one; with a chance of 0 the prompt comes one frame after the person."""
         rules = RULES.model_validate({**RULES.model_dump(), **changes})
-        doorway = cls(Session(rules, ROSTER, exempt, living=living, passive=passive, chance=chance))
+        doorway = cls(
+            Session(rules, ROSTER, exempt, living=living, passive=passive, chance=iter(chance))
+        )
         doorway.send(LinkChanged(up=True))
         return doorway
 

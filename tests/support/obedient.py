@@ -3,7 +3,6 @@
 import json
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from orders import execute
@@ -20,7 +19,7 @@ from edge.gallery import empty
 from edge.outbox.replay import ReplayFinished
 from edge.outbox.store import OutboxReader
 from edge.settings import BrokerSettings, OutboxSettings, Settings
-from edge.system.clock import ClockReading, ClockState, SystemClock, utc_us
+from edge.system.clock import ClockReading, ClockState, SystemClock
 from edge.types import CommandReceived
 
 
@@ -41,7 +40,7 @@ class Obedient:
         self.authorities = folder / "authorities.json"
         self.authorities.write_text(json.dumps({"keys": [registration]}))
         self.settings = Settings(outbox=OutboxSettings(file=folder / "outbox.db"))
-        self.log = CommandLog(folder / "commands.sqlite", partial(utc_us, SetClock()))
+        self.log = CommandLog(folder / "commands.sqlite", SetClock())
         stack.callback(self.log.close)
 
     def start(self, broker: BrokerSettings, stack: ExitStack) -> WireUnit:

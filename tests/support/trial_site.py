@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -38,7 +38,7 @@ from edge.roster.file import save
 from edge.roster.keys import make_key
 from edge.settings import GpioSettings, InferenceSettings, Settings
 from edge.status.status_file import DaemonStatus, StatusFile
-from edge.system.power import PowerReading
+from edge.system.power import PowerReading, save_power_reading
 from edge.types import Cue, CueName, Frame, Outcome, Stimulus, Yuv
 from senyum_lab.bench.scenes import SCENES, SceneRenderer
 from senyum_lab.servers.mosquitto import PrivateBroker
@@ -160,7 +160,6 @@ class Site:
     settings: Settings = field(init=False)
     bulletin: DaemonStatus | None = None
     error: SenyumError | None = None
-    power: PowerReading | None = None
     pins: str | None = None  # what is wrong with them: "taken" or "torn"
     cues: list[CueName] = field(default_factory=list)
     began: float = 0.0  # when it was hurt, time.monotonic()
@@ -215,6 +214,11 @@ class Site:
         content = bytes.fromhex(key.read_text())
         save(self.settings.roster.file, content, self.pictures.roster)
 
+    def report_power(self, reading: PowerReading) -> None:
+        """Report what the power monitor measures now."""
+        now = replace(reading, monotonic_ns=time.monotonic_ns())
+        save_power_reading(now, self.folder / "power.json")
+
     def begin(self) -> None:
         """Note that it is being hurt now."""
         self.began, self._cues = time.monotonic(), len(self.cues)
@@ -244,7 +248,7 @@ class Site:
                 panel=self._panel,
                 board=_Board(self.folder / "run", self._keep),
                 observer=self._observe,
-                power=lambda: self.power,
+                power_file=self.folder / "power.json",
             )
         except SenyumError as error:
             self.error = error

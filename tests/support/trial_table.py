@@ -384,10 +384,10 @@ def _(site: Site) -> Iterator[Shown]:
 
 def _powers(power: PowerReading, code: ErrorCode) -> Fault:
     def one(site: Site) -> Iterator[Shown]:
-        site.power = power
+        site.report_power(power)
         yield Shown(code)
         site.pass_by()
-        site.power = PowerReading(0)
+        site.report_power(PowerReading(0))
 
     return one
 

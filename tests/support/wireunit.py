@@ -115,6 +115,14 @@ class SteppedClock:
         return ClockReading(int(self.utc * 1e9), self.monotonic_ns, self.state, self.boot_id)
 
 
+class UnknownTime(SteppedClock):
+    """A clock that no time source has confirmed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = ClockState.UNSYNCHRONIZED
+
+
 class Signer:
     """A unit's key in `folder`, its registration, and a sealer."""
 

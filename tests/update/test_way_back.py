@@ -6,6 +6,8 @@ import json
 import sqlite3
 from pathlib import Path
 
+from wireunit import UnknownTime
+
 from edge.commands.command_log import CommandEffect, CompletedCommand
 from edge.commands.command_log import CommandLog as Orders
 from edge.roster.store import RosterState, load_state, save_state
@@ -13,7 +15,7 @@ from edge.roster.store import RosterState, load_state, save_state
 
 def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "commands.sqlite"
-    earlier = Orders(file, lambda: None)
+    earlier = Orders(file, UnknownTime())
     earlier.add(
         CompletedCommand("kid", 7, "digest", "topic", "reply", None),
         CommandEffect({"gpio.volume": 0.25}),
@@ -22,7 +24,7 @@ def test_a_journal_of_commands_with_another_table_goes_on(tmp_path: Path) -> Non
     with contextlib.closing(sqlite3.connect(file)) as db:
         db.execute("CREATE TABLE later (name TEXT PRIMARY KEY)")
         db.commit()
-    again = Orders(file, lambda: None)
+    again = Orders(file, UnknownTime())
     assert again.settings() == {"gpio.volume": 0.25}
     assert again.last("kid") == 7
     again.close()
