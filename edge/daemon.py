@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from edge import __version__
 from edge.attendance.session import Session, StepResult
@@ -101,10 +101,37 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
 STATUS_NS = 1_000_000_000  # between two tellings, each with a frame; twice that where none comes
-STOP_S = 1.6  # for the threads that finish something; SIGTERM to exit is 2 s
+STOP_S = 1.6  # for all threads to end; SIGTERM to exit is 2 s
+CLOSE_SHARE = 0.65  # of the time left that one thread may take to end
+CLOSE_LEAST_S = 0.05
 
 Observer = Callable[[Stimulus, StepResult, State], None]
 DaemonEvent = Stimulus | ReplayEnded | ReplayFinished | CommandReceived | RosterEvent
+
+
+class ThreadComponent(Protocol):
+    """A component with a thread of its own. It receives calls, and reports by messages."""
+
+    name: str
+
+    def start(self) -> None:
+        """Start the thread."""
+        ...
+
+    def close(self, deadline: float | None = None) -> bool:
+        """Finish the work in hand and end; return False if `deadline` has passed.
+
+        `deadline` is a time of time.monotonic(). A second call does nothing.
+        """
+        ...
+
+
+class AuditSource(Protocol):
+    """A component of the main thread that has something to record from time to time."""
+
+    def poll(self, now_ns: int) -> list[Audit]:
+        """Return what to record now (time.monotonic_ns())."""
+        ...
 
 
 class Daemon:
@@ -143,36 +170,38 @@ class Daemon:
         self._status_ns = self._rate_ns = time.monotonic_ns()
         self._rate_frames = 0
         self._ready = False
+        self._recorder_hangs = False
         self._observer = observer
         self._health = HealthState(power_file=power_file)
         self._outage = absence or CameraOutage()
         self._faults = FaultMonitor(self._health, self._outage)
         self._notifier = notifier or Notifier()
         self._restarts = past or RestartAudit()
-        with ExitStack() as opened:
+        with ExitStack() as files:  # closed if the constructor fails, else by `close`
             self._build(
                 settings,
+                files,
                 camera=camera,
                 panel=panel,
                 status_file=board or StatusFile(),
                 settings_file=settings_file,
-                opened=opened,
             )
-            opened.pop_all()  # from here on it is `close` that closes
+            self._files = files.pop_all()
 
     def _build(
         self,
         base: Settings,
+        files: ExitStack,
         *,
         camera: Callable[[], Camera] | None,
         panel: Callable[[], CuePlayer] | None,
         status_file: StatusFile,
         settings_file: SettingsFile | None,
-        opened: ExitStack,
     ) -> None:
+        files.callback(self._notifier.close)
         clock = SystemClock(base.clock.state_file, base.clock.stale_after)
         self._command_log = CommandLog(base.outbox.file.parent / FILE, clock)
-        opened.callback(self._command_log.close)
+        files.callback(self._command_log.close)
         remote = RemoteConfig(base, self._command_log)
         settings = remote.settings
 
@@ -219,7 +248,7 @@ class Daemon:
             source=settings.unit.source,
             reserve_bytes=settings.outbox.min_free_mib * MIB,
         )
-        opened.callback(self._outbox.close)
+        files.callback(self._close_outbox)
         self._moved = was_replaced(self._outbox.newest(), settings.unit.source)
         context = SigningContext(
             unit=settings.unit,
@@ -233,7 +262,7 @@ class Daemon:
         refusals = RefusalCounter()
         self._authorities = AuthorityFile(settings.authority.keys)
         self._reader = OutboxReader(self._outbox.file)
-        opened.callback(self._reader.close)
+        files.callback(self._reader.close)
         self._actions = CommandActions(
             base,
             present,
@@ -287,7 +316,7 @@ class Daemon:
         self._roster_worker = RosterWorker(self._roster_requests, self._events, installer, receiver)
         self._recorder = Recorder(self._outbox, self._signer, self._events, self._link.waker, clock)
         self._panel = ReconnectingPanel(panel or (lambda: CuePlayer(settings.gpio)))
-        opened.callback(self._panel.close)
+        files.callback(self._panel.close)
         self._controller = CameraController(settings.camera)
         self._capture = CaptureThread(
             camera or (lambda: open_camera(settings.camera)),
@@ -296,6 +325,19 @@ class Daemon:
         )
         self._reporter = StatusReporter(
             self._health, self._notifier, status_file, clock, settings.unit.source
+        )
+        files.callback(self._reporter.close)
+        # Closed in reverse: store the last event, disconnect, finish a roster, release the camera.
+        self._threads: tuple[ThreadComponent, ...] = (
+            self._capture,
+            self._roster_worker,
+            self._link,
+            self._recorder,
+        )
+        self._audit_sources: tuple[AuditSource, ...] = (
+            self._faults,
+            self._receipts,
+            self._restarts,
         )
 
     def __enter__(self) -> Self:
@@ -315,8 +357,8 @@ class Daemon:
         self._record(self._restarts.report())
         self._record([Audit.now(AuditCode.STARTED, enrolled=self._health.enrolled)])
         self._link.set_health(self._health_report())
-        for thread in (self._recorder, self._link, self._roster_worker, self._capture):
-            thread.start()
+        for component in self._threads:
+            component.start()
         while not self._stop.is_set() and not self._finished():
             self._turn()
         if self._replay_ended is not None and self._replay_ended.error is not None:
@@ -342,23 +384,25 @@ class Daemon:
             self._process(frame, now)
         elif not stepped:
             self._step(TimerTick())
-        self._record(self._faults.poll_storage(now))
         self._panel.poll()
         self._record(self._faults.set_gpio_fault(self._panel.fault))
         for reply in self._handler.overdue(time.monotonic()):
             self._finish(reply)
         if self._quiet:
             self._work_between_attempts()
-        self._record(self._receipts.poll(now))
+        self._record(audit for source in self._audit_sources for audit in source.poll(now))
         self._health.roster_fault = self._receipts.fault
         self._show_fault()
         if not self._ready and (frame is not None or self._health.fault):
-            self._ready = True
-            memory.trim()
-            self._notifier.ready()
-            log.info("ready: %s", self._health.summary())
+            self._report_ready()
         if now - self._status_ns >= STATUS_NS * (1 if frame is not None else 2):
             self._update_status(frame, now)
+
+    def _report_ready(self) -> None:
+        self._ready = True
+        memory.trim()
+        self._notifier.ready()
+        log.info("ready: %s", self._health.summary())
 
     def _process(self, frame: Frame, now: int) -> None:
         result = self._pipeline.process(frame)
@@ -525,7 +569,6 @@ class Daemon:
         health.frame_rate = (health.frames - self._rate_frames) * 1e9 / (now - self._rate_ns)
         self._rate_frames, self._rate_ns, self._status_ns = health.frames, now, now
         self._controller.update_temperature(temperature())
-        self._record(self._restarts.check_refused_reboot())
         self._record(self._commands.audit_refusals(time.monotonic()))
         if self._outage.keep_alive_without_frames(now):
             self._notifier.watchdog()
@@ -554,33 +597,30 @@ class Daemon:
     def close(self) -> None:
         """Finish the event in hand, then let go of camera, broker and lights; within 2 s."""
         self._notifier.stopping()
-        deadline = time.monotonic() + STOP_S
-
-        def left(share: float) -> float:
-            return max(0.05, share * (deadline - time.monotonic()))
-
         self._capture.stop()
         self._record(self._commands.audit_refusals(time.monotonic(), ending=True))
         self._record([Audit.now(AuditCode.STOPPED)])
-        stored = self._recorder.close(timeout=left(0.6))
-        if not stored:
-            log.error("timed out writing the last event")
-        for message in self._events.get(0.0):  # commands that waited for their audit events
-            if isinstance(message, EventStored):
-                self._audited(message.ref, stored=True)
-        self._roster_worker.close(left(0.35))
-        self._link.close(timeout=left(0.7))
+        end = time.monotonic() + STOP_S
+        for component in reversed(self._threads):
+            now = time.monotonic()
+            if not component.close(now + max(CLOSE_LEAST_S, CLOSE_SHARE * (end - now))):
+                log.error("%s did not end in time", component.name)
+            self._handle_last_messages()
+        self._recorder_hangs = self._recorder.is_running
+        self._files.close()
+
+    def _handle_last_messages(self) -> None:
+        """Answer commands whose audit event was stored, and note finished replays."""
         for message in self._events.get(0.0):
-            if isinstance(message, ReplayFinished):
-                self._commands.mark_replayed(message.id)
-        self._capture.close(timeout=left(1.0))
-        self._reader.close()
-        if stored:  # else the recorder still holds the outbox, and the process's end closes it
+            match message:
+                case EventStored(ref):
+                    self._audited(ref, stored=True)
+                case ReplayFinished(request):
+                    self._commands.mark_replayed(request)
+
+    def _close_outbox(self) -> None:
+        if not self._recorder_hangs:  # else the end of the process closes it
             self._outbox.close()
-        self._command_log.close()
-        self._panel.close()
-        self._reporter.close()
-        self._notifier.close()
 
 
 def run(settings: Settings, settings_file: SettingsFile | None = None) -> int:

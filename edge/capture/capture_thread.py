@@ -12,7 +12,7 @@ from edge.camera import Camera
 from edge.capture.camera_controls import CaptureRequest
 from edge.errors import CameraError, CameraStalled, EndOfReplay, ReplayError
 from edge.settings import CameraSettings
-from edge.system.event_queue import EventQueue
+from edge.system.event_queue import EventQueue, join_until
 from edge.types import Bytes2D, CameraFault, Frame, ReplayEnded
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,11 @@ class CaptureThread:
         settings: CameraSettings,
         events: EventQueue[Any],
     ) -> None:
+        self.name = "camera"
         self._opener = opener
         self._settings = settings
         self._events = events
-        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._wake = threading.Condition()
         self._closing = False
         self._wish = CaptureRequest(settings.fps)
@@ -83,13 +84,10 @@ class CaptureThread:
             self._closing = True
             self._wake.notify_all()
 
-    def close(self, timeout: float = 2.0) -> None:
-        """Close the camera and end the thread, within `timeout` seconds."""
+    def close(self, deadline: float | None = None) -> bool:
+        """Close the camera and end the thread; return False if `deadline` has passed."""
         self.stop()
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
-            if self._thread.is_alive():
-                log.warning("the camera did not close within %.1f s", timeout)
+        return join_until(self._thread, deadline)
 
     def _run(self) -> None:
         while not self._closing:

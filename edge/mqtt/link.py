@@ -47,7 +47,7 @@ from edge.mqtt.subscriber import Subscription, SubscriptionManager
 from edge.outbox.event_signer import EventSigner, HealthReport
 from edge.outbox.replay import ReplayRequest
 from edge.settings import BrokerSettings, OutboxSettings
-from edge.system.event_queue import EventQueue, SelfPipe
+from edge.system.event_queue import EventQueue, SelfPipe, join_until
 from edge.system.journald import log_fields
 from edge.system.log_once import LogOnce
 from edge.types import LinkChanged
@@ -101,6 +101,7 @@ class ConnectionManager:
         subscriptions: Sequence[Subscription] = (),
     ) -> None:
         """`replay_rate`: how many events a second are published again at most."""
+        self.name = "link"
         self.state = LinkState.IDLE
         self.waker = SelfPipe()
         self._unit = UnitName.of(signer.context.unit)
@@ -137,7 +138,7 @@ class ConnectionManager:
         self._failback_wait = timing.failback_retry
         self._failback_at = self._credentials_at = 0.0
         self._expiry_logged_at = -math.inf
-        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -188,17 +189,14 @@ class ConnectionManager:
         self._publisher.set_health_interval(seconds)
         self.waker.wake()
 
-    def close(self, timeout: float = 2.0) -> bool:
-        """Publish what is left, disconnect and end; return False after `timeout` seconds."""
-        until = time.monotonic() + timeout
+    def close(self, deadline: float | None = None) -> bool:
+        """Publish what is left, disconnect and end; return False if `deadline` has passed."""
         self._closing_at = time.monotonic()
         self.waker.stop()
-        if self._thread.is_alive():
-            self._thread.join(max(0.0, until - time.monotonic()))
-        elif self.state is LinkState.IDLE:
+        if self._thread.ident is None and self.state is LinkState.IDLE:  # never started
             self._publisher.close()
             self.state = LinkState.CLOSED
-        return not self._thread.is_alive()
+        return join_until(self._thread, deadline)
 
     def _run(self) -> None:
         try:

@@ -17,7 +17,7 @@ from edge.outbox.clock_monitor import ClockChange, ClockMonitor
 from edge.outbox.event_signer import EventSigner
 from edge.outbox.store import Outbox
 from edge.system.clock import Clock, ClockReading, ClockState
-from edge.system.event_queue import EventQueue, SelfPipe
+from edge.system.event_queue import EventQueue, SelfPipe, join_until
 from edge.types import Audit, AuditCode, Event, EventStored, StoreFailed
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Recorder:
         link: SelfPipe | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self.name = "recorder"
         self._outbox = outbox
         self._sealer = sealer
         self._reports = reports
@@ -55,7 +56,7 @@ class Recorder:
         self._waiting: deque[Event] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -71,14 +72,17 @@ class Recorder:
             why = "the recorder is closed" if self._closing else "too many events wait to be stored"
             self._reports.put(StoreFailed(event.ref, why))
 
-    def close(self, timeout: float = 1.0) -> bool:
-        """Finish what was submitted; False if that took longer than `timeout` seconds."""
+    def close(self, deadline: float | None = None) -> bool:
+        """Finish what was submitted and end; return False if `deadline` has passed."""
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return join_until(self._thread, deadline)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread may still use the outbox."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         while (batch := self._next()) or not self._closing:

@@ -15,7 +15,7 @@ from edge.roster.messages import (
     RosterRequest,
 )
 from edge.roster.receiver import RosterReceiver
-from edge.system.event_queue import EventQueue
+from edge.system.event_queue import EventQueue, join_until
 from edge.system.log_once import LogOnce
 from edge.types import RosterReceived
 
@@ -32,13 +32,14 @@ class RosterWorker:
         installer: RosterInstaller,
         receiver: RosterReceiver,
     ) -> None:
+        self.name = "roster"
         self._requests = requests
         self._events = events
         self._installer = installer
         self._receiver = receiver
         self._retry_at = 0.0
         self._about = LogOnce()
-        self._thread = threading.Thread(target=self._run, name="roster", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -50,11 +51,13 @@ class RosterWorker:
                 self._handle(request)
             due = min(self._receiver.poll(time.monotonic()), self._retry())
 
-    def close(self, timeout: float) -> None:
-        """Finish the request in hand; the broker delivers again what was not acknowledged."""
+    def close(self, deadline: float | None = None) -> bool:
+        """Finish the request in hand and end; return False if `deadline` has passed.
+
+        The broker delivers again what was not acknowledged.
+        """
         self._requests.close()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        return join_until(self._thread, deadline)
 
     def _handle(self, request: RosterRequest) -> None:
         match request:

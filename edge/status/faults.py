@@ -48,7 +48,7 @@ class FaultMonitor:
     def set_storage_fault(
         self, why: str | None, trouble: ErrorCode = ErrorCode.STORE_FAILED
     ) -> None:
-        """Note whether events can be stored. While not, `poll_storage` records a test event."""
+        """Note whether events can be stored. While not, `poll` returns a test event."""
         if why:
             self._probe_ns = time.monotonic_ns() + PROBE_NS
         if why == self._health.store_fault:
@@ -61,7 +61,7 @@ class FaultMonitor:
             log.info("events can be stored again")
         self._health.store_fault, self._health.store_trouble = why, trouble
 
-    def poll_storage(self, now_ns: int) -> list[Audit]:
+    def poll(self, now_ns: int) -> list[Audit]:
         """Test every ten seconds, while storing fails, whether it works again."""
         if self._health.store_fault is None or now_ns < self._probe_ns:
             return []

@@ -5,7 +5,6 @@ rebooted, or that a requested reboot did not come. Each record is deleted once i
 """
 
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,10 +42,10 @@ class RestartAudit:
             self._telling[audits[-1].ref] = self._runtime / ends.ENDS
         return audits
 
-    def check_refused_reboot(self) -> list[Audit]:
-        """Return an audit if a requested reboot is overdue; call it once a second or so."""
+    def poll(self, now_ns: int) -> list[Audit]:
+        """Return an audit if a requested reboot is overdue at `now_ns` (time.monotonic_ns())."""
         asked = self._asked
-        if asked is None or not self._state or time.monotonic() <= asked.uptime_s + GRACE_S:
+        if asked is None or not self._state or now_ns / 1e9 <= asked.uptime_s + GRACE_S:
             return []
         self._asked = None
         audit = Audit.now(AuditCode.REBOOT_REFUSED)

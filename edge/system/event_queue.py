@@ -1,9 +1,10 @@
-"""What one thread hands work to another with: a queue, and a pipe that wakes a polling thread."""
+"""What threads work together with: a queue, a pipe that wakes a polling thread, a bounded join."""
 
 import contextlib
 import os
 import select
 import threading
+import time
 from collections import deque
 from typing import Generic, TypeVar
 
@@ -97,3 +98,13 @@ class SelfPipe:
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+def join_until(thread: threading.Thread, deadline: float | None) -> bool:
+    """Wait for a thread to end, until `deadline` (time.monotonic()) if given; whether it ended.
+
+    A thread that was never started counts as ended.
+    """
+    if thread.ident is not None:
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    return not thread.is_alive()

@@ -125,7 +125,7 @@ class _FleetPart:
     def finish(self, late: float) -> FleetRecord:
         """Wait until the brokers have accepted all events; return what was recorded."""
         for unit in self._units.values():
-            unit.recorder.close(self._share.patience)
+            unit.recorder.close(time.monotonic() + self._share.patience)
         heads = {number: unit.outbox.head() for number, unit in self._units.items()}
         _wait(
             lambda: all(

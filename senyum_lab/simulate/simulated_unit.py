@@ -85,6 +85,6 @@ class SimulatedUnit:
 
     def close(self, seconds: float = 5.0) -> None:
         """Store the submitted attempts, disconnect and close the files."""
-        self.recorder.close(seconds)
-        self.link.close(seconds)
+        self.recorder.close(time.monotonic() + seconds)
+        self.link.close(time.monotonic() + seconds)
         self.outbox.close()

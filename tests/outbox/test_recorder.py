@@ -83,7 +83,7 @@ def test_what_finds_no_room_is_refused_at_once(tmp_path: Path, signer: Signer) -
         recorder.submit(attempt(ref))
     assert reports.all == [StoreFailed(CAPACITY, "too many events wait to be stored")]
     recorder.start()
-    assert recorder.close(5.0)
+    assert recorder.close()
     assert len(reports.all) == CAPACITY + 1
     recorder.submit(attempt(99))
     assert reports.all[-1] == StoreFailed(99, "the recorder is closed")

@@ -76,10 +76,10 @@ def test_a_reboot_that_was_refused_is_told_when_it_is_late(places: dict[str, str
     state = Path(places["STATE_DIRECTORY"])
     ends.request_reboot(state, time.monotonic())
     past = RestartAudit(places)
-    assert past.report() + past.check_refused_reboot() == []
+    assert past.report() + past.poll(time.monotonic_ns()) == []
     ends.request_reboot(state, time.monotonic() - GRACE_S - 1)
     past = RestartAudit(places)
-    audits = past.report() + past.check_refused_reboot() + past.check_refused_reboot()
+    audits = past.report() + past.poll(time.monotonic_ns()) + past.poll(time.monotonic_ns())
     assert said(audits) == [(AuditCode.REBOOT_REFUSED, {})]
     past.stored(audits[0].ref)
     assert told(places) == []
