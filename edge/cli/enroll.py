@@ -2,13 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.system.text import pluralize
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _DESCRIPTION = """\
 Check photos and write the encrypted face roster with which units recognise people.
@@ -117,20 +119,45 @@ def run(options: argparse.Namespace) -> int:
     return 0 if result.complete else 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Terminal:
-    """Output and questions of enrolment."""
+class _PlainOutput:
+    """Prints plain lines, and asks nothing because nobody may be there."""
 
-    tell: Callable[[str], None]
-    progress: Callable[[int, int], None]
-    ask: Callable[[str], bool]
+    def tell(self, line: str) -> None:
+        print(line)
+
+    def progress(self, seen: int, total: int) -> None:
+        if seen and (seen % _PLAIN_EVERY == 0 or seen == total):
+            print(f"{seen} of {pluralize(total, 'person')} seen")
+
+    def ask(self, _question: str) -> bool:
+        return False
+
+
+class _ProgressOutput:
+    """Shows a progress bar above the lines."""
+
+    def __init__(self, bar: "Progress") -> None:
+        self._bar = bar
+        self._task = bar.add_task("photos")
+
+    def tell(self, line: str) -> None:
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def progress(self, seen: int, total: int) -> None:
+        self._bar.update(self._task, completed=seen, total=total)
+
+    def ask(self, question: str) -> bool:
+        if not sys.stdin.isatty():
+            return False
+        self._bar.stop()  # all photos have been processed
+        return _answer(question)
 
 
 @contextmanager
-def _terminal() -> Iterator[_Terminal]:
+def _terminal() -> Iterator[_PlainOutput | _ProgressOutput]:
     """Show a progress bar on a terminal, plain lines otherwise."""
     if not sys.stdout.isatty():
-        yield _Terminal(print, _plain_progress, lambda _: False)
+        yield _PlainOutput()
         return
     from rich.progress import (
         BarColumn,
@@ -142,19 +169,7 @@ def _terminal() -> Iterator[_Terminal]:
 
     columns = TextColumn("looking at photos"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TextColumn("people"), TimeRemainingColumn(), transient=True) as bar:
-        task = bar.add_task("photos")
-
-        def ask(question: str) -> bool:
-            if not sys.stdin.isatty():
-                return False
-            bar.stop()  # all photos have been processed
-            return _answer(question)
-
-        yield _Terminal(
-            lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
-            lambda seen, total: bar.update(task, completed=seen, total=total),
-            ask,
-        )
+        yield _ProgressOutput(bar)
 
 
 def _answer(question: str) -> bool:
@@ -163,8 +178,3 @@ def _answer(question: str) -> bool:
         return sys.stdin.readline().strip().lower() in {"y", "yes", "ya"}
     except UnicodeDecodeError:
         return False
-
-
-def _plain_progress(seen: int, total: int) -> None:
-    if seen and (seen % _PLAIN_EVERY == 0 or seen == total):
-        print(f"{seen} of {pluralize(total, 'person')} seen")

@@ -1,7 +1,6 @@
 """`senyum provision`: configures a unit's identity, location and broker."""
 
 import argparse
-import getpass
 import os
 import sys
 from pathlib import Path
@@ -104,9 +103,8 @@ def _documents(options: argparse.Namespace, config: Path) -> Any:
         return Documents.of(content, "--certificate", Path.cwd())
     if not sys.stdin.isatty():
         raise SettingsError("no terminal to ask the questions; use --file CLAIM")
-    terminal = Terminal(input, getpass.getpass, print)
     try:
-        answers = interview(terminal, CurrentConfig.read(config).content)
+        answers = interview(Terminal(), CurrentConfig.read(config).content)
     except EOFError:
         raise SettingsError("the questions were not answered; nothing was changed") from None
     return Documents.of(answers, "answers", Path.cwd())

@@ -13,7 +13,7 @@ ANSWERS = ["depok", "balaikota", "lobby-1", "in", "-6.3942", "106.823", "Asia/Ja
 BROKER_ANSWERS = ["broker.example.go.id", "yes", "", "", "lobby-1"]
 
 
-class Scripted:
+class Scripted(Terminal):
     """Answers in turn and keeps what was said."""
 
     def __init__(self, answers: list[str]) -> None:
@@ -28,15 +28,17 @@ class Scripted:
         except StopIteration:
             raise EOFError from None
 
-    @property
-    def terminal(self) -> Terminal:
-        return Terminal(self.ask, lambda _: "hush-hush", self.said.append)
+    def ask_secret(self, question: str) -> str:
+        return "hush-hush"
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
 
 
 def test_answers_make_the_same_unit_as_a_file(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     scripted = Scripted(ANSWERS + BROKER_ANSWERS)
-    desk.provision(interview(scripted.terminal, {}))
+    desk.provision(interview(scripted, {}))
     assert scripted.said == []
     by_hand = desk.snapshot()["etc/senyum.toml"]
     desk.provision(claim())
@@ -46,7 +48,7 @@ def test_answers_make_the_same_unit_as_a_file(tmp_path: Path) -> None:
 def test_a_wrong_answer_is_asked_again(tmp_path: Path) -> None:
     wrong = ["Kota Depok", "depok", "balaikota", "lobby-1", "up", "in", "96", "-6.3942", "106.823"]
     scripted = Scripted([*wrong, "Asia/Depok", "Asia/Jakarta", *BROKER_ANSWERS])
-    answers = interview(scripted.terminal, {})
+    answers = interview(scripted, {})
     assert answers["unit"]["place"]["latitude"] == -6.3942
     assert len(scripted.said) == 4
     assert "IANA" in scripted.said[-1]
@@ -56,7 +58,7 @@ def test_enter_keeps_what_the_unit_was_told_before(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.provision(claim(broker={"host": "b", "tls": False}))
     scripted = Scripted([""] * 12)
-    answers = interview(scripted.terminal, tomllib.loads(desk.config.read_text()))
+    answers = interview(scripted, tomllib.loads(desk.config.read_text()))
     assert desk.provision(answers).changed == ()
     assert "Latitude, degrees, north positive [-6.3942]: " in scripted.asked
 

@@ -73,7 +73,7 @@ class Desk:
     @property
     def machine(self) -> ProvisioningTarget:
         now = self.now or datetime.now(UTC)
-        return ProvisioningTarget(self.config, ME, ME, lambda: self.cameras, lambda: now)
+        return ProvisioningTarget(self.config, ME, ME, lambda: self.cameras, now)
 
     @property
     def settings(self) -> Settings:

@@ -51,7 +51,7 @@ class ProvisioningTarget:
     root: Owner  # of those files
     owner: Owner  # of the state folder: the daemon's user
     cameras: Callable[[], int | None] = lambda: None  # number of cameras; None: unknown
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def prepare(documents: Documents, machine: ProvisioningTarget) -> ProvisioningPl
     drafts = _Drafts(machine, settings.outbox.file.parent)
     tls_key = _tls_key(drafts, settings.outbox.file.parent / TLS_KEY)
     request = make_request(common_name(unit), tls_key)
-    remarks = _check_documents(documents, settings, unit, tls_key, machine.now())
+    remarks = _check_documents(documents, settings, unit, tls_key, machine.now)
     if documents.certificate is not None:
         pair = str(machine.config.parent / CERTIFICATE), str(drafts.state / TLS_KEY)
         settings = _with_certificate(content, pair, documents.where)

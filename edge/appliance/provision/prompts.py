@@ -1,6 +1,8 @@
 """Asks a technician for the values of a claim; repeats a question after an invalid answer."""
 
-from collections.abc import Callable, Mapping
+import getpass
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,13 +14,20 @@ from edge.system.text import describe_validation_error
 Answers = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
 class Terminal:
-    """The terminal of the questions. An EOFError from `ask` ends them."""
+    """The terminal that the questions are asked on."""
 
-    ask: Callable[[str], str]
-    ask_secret: Callable[[str], str]
-    say: Callable[[str], None]
+    def ask(self, question: str) -> str:
+        """Return the answer. Raises EOFError if none comes."""
+        return input(question)
+
+    def ask_secret(self, question: str) -> str:
+        """Return the answer, which is not shown. Raises EOFError if none comes."""
+        return getpass.getpass(question)
+
+    def say(self, line: str) -> None:
+        """Show a line."""
+        sys.stdout.write(f"{line}\n")
 
 
 @dataclass(frozen=True, slots=True)
