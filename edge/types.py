@@ -150,6 +150,9 @@ class FrameResult:
 
     captured_ns: int
     sightings: tuple[FaceObservation, ...] = ()
+    # A face too distant to be judged, which wakes the unit and is shown nothing else; None also
+    # where a nearer face is among the sightings.
+    distant: Box | None = None
 
 
 # --- attendance -> mqtt ----------------------------------------------------------------------
@@ -399,7 +402,8 @@ class CueName(StrEnum):
 class Cue:
     """One thing to show and sound.
 
-    `level` is the smile score over 100 for SMILE_ASKED; above 0, OUT_OF_ORDER also sounds.
+    `level` is the smile score over 100 for SMILE_ASKED; above 0, OUT_OF_ORDER also sounds, and IDLE
+    shows that somebody approaches.
     """
 
     name: CueName

@@ -78,6 +78,7 @@ class Session:
         self._face: TrackedFace | None = None
         self._newcomer: TrackedFace | None = None  # leads, but for one frame only
         self._crowded = 0  # frames in a row with several faces equally near
+        self._approached = False  # whether a distant face was in the last view
         self._seen = 0  # when the followed face, or one of several, was last in view
         self._records = CooldownRegister(rules.cool_down)
         self._ref: int | None = None  # of the event that RECORDING waits for
@@ -148,6 +149,7 @@ class Session:
         if view.captured_ns == self._captured:  # the same exposure proves nothing twice
             return self._overdue() or Trigger.NOTHING
         self._captured = view.captured_ns
+        self._approached = view.distant is not None
         if (overdue := self._overdue()) is not None:
             return overdue
         if self._face is not None and not policy.liveness_result(view, self._face.track):
@@ -296,7 +298,9 @@ class Session:
             self._face.prompt = SmilePrompt(self._last)
 
     def _lit(self, cue: Cue) -> Cue:
-        """Fill in how far the smile is, or how far an exempt person's seems to be."""
+        """Fill in how far the smile is, or an exempt person's seems to be, or who approaches."""
+        if cue.name is CueName.IDLE:
+            return replace(cue, level=float(self._approached))
         if cue.name is not CueName.SMILE_ASKED:
             return cue
         if self._state is State.EXEMPT_WAIT:

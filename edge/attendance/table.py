@@ -3,7 +3,8 @@
 Rules
 
 1. One face is followed at a time: the leading one. A new leading face is noticed in its second
-   frame. When the followed face is out of sight for `leave_after`, it has left.
+   frame. When the followed face is out of sight for `leave_after`, it has left. A face too
+   distant to be judged is not followed: it only makes the idle light blip every second.
 2. Nobody is credited for somebody else. A person is known after `agreeing_frames` judged frames
    of one face that, joined, match them, near enough and ahead of the runner-up (without a second
    person in the roster, the best is ahead). From then on the attempt belongs to this

@@ -71,9 +71,10 @@ class CameraController:
         """Return what the camera is to do after this frame."""
         if self._seen_ns is None:
             self._seen_ns = now
-        if view.sightings:
+        box = view.sightings[0].box if view.sightings else view.distant
+        if box is not None:
             self._seen_ns = now
-            level = face_level(frame, view.sightings[0].box)
+            level = face_level(frame, box)
             if level is not None and now - self._changed_ns >= STEP_NS:
                 self._expose(level, now)
         elif self._stops and now - max(self._seen_ns, self._changed_ns) >= HALF_LIFE_NS:

@@ -99,7 +99,8 @@ class CueScheduler:
         before = self._background
         if cue.name in _IN_PLACE and before is not None and before.cue.name is cue.name:
             self._target = cue.level
-            return
+            if cue.name is CueName.SMILE_ASKED or cue == before.cue:
+                return
         if cue.name is CueName.SMILE_ASKED:
             self._target, self._moved = cue.level, now
         self._background = _ActiveCue(cue)

@@ -210,6 +210,7 @@ PATTERNS: dict[CueName, Pattern] = {
     CueName.SPOOF: Pattern(rank=6, intro=_SPOOF_BLINK * 3, ends=True),
     CueName.OUT_OF_ORDER: Pattern(rank=7, loop=_SHORT_SHORT_LONG),
 }
+_APPROACHED = Pattern(rank=0, loop=(_green(0.06, FAINT), _off(0.94)))
 _OUT_OF_ORDER_HEARD = Pattern(
     rank=7,
     intro=(
@@ -229,6 +230,8 @@ def pattern_of(cue: Cue) -> Pattern:
         return _smile_prompt(round(min(1.0, max(0.0, cue.level)) * LEVELS))
     if cue.name is CueName.OUT_OF_ORDER and cue.level > 0.0:
         return _OUT_OF_ORDER_HEARD
+    if cue.name is CueName.IDLE and cue.level > 0.0:
+        return _APPROACHED
     return PATTERNS[cue.name]
 
 

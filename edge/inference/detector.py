@@ -1,7 +1,8 @@
-"""BlazeFace, short range: where faces are, with six key points each.
+"""BlazeFace: where faces are, with six key points each.
 
 Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019; layout
-of anchors and outputs as in MediaPipe's face_detection_short_range graph.
+of anchors and outputs as in MediaPipe's face_detection_short_range graph. The network for distant
+faces has twice the input and the same layout (face_detection_back).
 """
 
 import math
@@ -19,8 +20,7 @@ Point = tuple[float, float]  # x, y
 
 RIGHT_EYE, LEFT_EYE, NOSE, MOUTH = range(4)  # the person's right and left; ears are 4 and 5
 
-_SIDE = 128  # input is 128x128 YCbCr
-_GRIDS = ((16, 2), (8, 6))  # cells a side and anchors a cell: strides 8, then 16 three times
+_GRIDS = ((16, 2), (8, 6))  # cells a side and anchors a cell, for an input of any size
 _BAR = 0.0  # grey, as the network's own padding
 _OVERLAP = 0.3  # boxes that overlap more (intersection over union) are one face
 _MOST = 16  # faces judged in one picture; a crowd needs no more to be called a crowd
@@ -34,20 +34,30 @@ class Detection:
     score: float  # 0 to 1
     points: tuple[Point, ...]  # right eye, left eye, nose tip, mouth, right ear, left ear
 
+    def moved(self, right: float, down: float) -> Self:
+        """Return the same face in a picture that begins farther to the left and farther up."""
+        box = Box(self.box.x + right, self.box.y + down, self.box.width, self.box.height)
+        return type(self)(box, self.score, tuple((x + right, y + down) for x, y in self.points))
+
 
 # A box's corners and the six key points, and a score from 0 to 1.
 Candidate = tuple[list[Point], float]
 
 
 class Detector:
-    """Finds all faces of a picture that are larger than about a tenth of it."""
+    """Finds all faces of a picture that are large enough for its network.
+
+    That of 128x128 pixels finds faces from about a tenth of the picture's width, that of 256x256
+    from about a twenty-fifth.
+    """
 
     def __init__(self, network: ModelRunner, least_score: float) -> None:
         """`least_score`: confidence from 0 to 1 below which nothing is reported."""
         self._network = network
+        self._side = network.spec.input_shape[1]  # pixels; the input is square, YCbCr
         share = min(max(least_score, 1e-6), 1 - 1e-6)
         self._least = math.log(share / (1 - share))
-        self._anchors = _anchors()
+        self._anchors = _anchors(self._side)
         self._grid: _Grid | None = None
 
     def find(self, picture: Yuv, width: int, height: int) -> list[Detection]:
@@ -59,7 +69,7 @@ class Detector:
         """
         shape = picture.y.shape
         if self._grid is None or self._grid.shape != shape:
-            self._grid = _Grid.over(shape)
+            self._grid = _Grid.over(shape, self._side)
         grid = self._grid
         self._show(picture, grid)
         values, logits = sorted(self._network.run(), key=lambda out: -out.shape[-1])
@@ -77,9 +87,9 @@ class Detector:
     def _show(self, picture: Yuv, grid: "_Grid") -> None:
         """Write the picture between bars: luma as means of 2x2 pixels, chroma as it lies."""
         spec, view = self._network.spec, self._network.input[0]
-        if len(grid.y) < _SIDE:
+        if len(grid.y) < self._side:
             view[: grid.top] = view[grid.top + len(grid.y) :] = _BAR
-        if len(grid.x) < _SIDE:
+        if len(grid.x) < self._side:
             view[:, : grid.left] = view[:, grid.left + len(grid.x) :] = _BAR
         inner = view[grid.top : grid.top + len(grid.y), grid.left : grid.left + len(grid.x)]
         rows = _mean(picture.y[grid.y], picture.y[grid.y + 1])
@@ -123,27 +133,27 @@ class _Grid(NamedTuple):
     chroma: NDArray[np.intp]  # places in the plane as one row
 
     @classmethod
-    def over(cls, shape: tuple[int, ...]) -> Self:
+    def over(cls, shape: tuple[int, ...], side: int) -> Self:
         longest = max(shape)
-        height, width = (max(1, round(_SIDE * n / longest)) for n in shape)
+        height, width = (max(1, round(side * n / longest)) for n in shape)
         # Where the middle of each input pixel lies in the picture.
         y, x = (
             (np.arange(n) + 0.5) * size / n for n, size in zip((height, width), shape, strict=True)
         )
         return cls(
             shape=shape,
-            left=(_SIDE - width) // 2,
-            top=(_SIDE - height) // 2,
+            left=(side - width) // 2,
+            top=(side - height) // 2,
             x=np.clip(np.rint(x) - 1, 0, shape[1] - 2).astype(np.intp),
             y=np.clip(np.rint(y) - 1, 0, shape[0] - 2).astype(np.intp),
             chroma=(y / 2).astype(np.intp)[:, None] * (shape[1] // 2) + (x / 2).astype(np.intp),
         )
 
 
-def _anchors() -> list[Point]:
+def _anchors(side: int) -> list[Point]:
     """Return the 896 anchors' centres in input pixels."""
     return [
-        ((column + 0.5) * _SIDE / cells, (row + 0.5) * _SIDE / cells)
+        ((column + 0.5) * side / cells, (row + 0.5) * side / cells)
         for cells, each in _GRIDS
         for row in range(cells)
         for column in range(cells)

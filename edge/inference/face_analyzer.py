@@ -16,7 +16,11 @@ from edge.inference.smile import Smile
 from edge.settings import InferenceSettings
 from edge.types import Box, Floats, PassiveLivenessScore, Quality, QualityProblem, Yuv
 
+LocatedFace = tuple[Detection, FaceCrop, Mesh]
+
 _SMALL = 320  # pixels of the longer side
+_MOST_DISTANT = 4  # looked at more closely, those with the best scores
+_AROUND = 3.0  # widths of a distant face that are looked at for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ class FaceAnalyzer:
         if detector_score is None:
             detector_score = detector.spec.constant("photo_score" if photos else "score")
         self.detector = Detector(detector, detector_score)
+        far = models.open("far_detector")
+        self._far = Detector(far, far.spec.constant("score"))
         # A face with this confidence that the landmarks network denies is usually turned, and then
         # found in a larger crop, or covered.
         self._certain = detector.spec.constant("certain")
@@ -75,16 +81,43 @@ class FaceAnalyzer:
 
     def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]:
         """Return all faces of `picture`, largest first, whatever their quality."""
-        faces = []
-        for found in self.find(picture):
-            looked = self.locate_with_retry(picture, found)
-            if looked is not None:
-                faces.append(self._face(picture, found, *looked))
-        return tuple(faces)
+        return tuple(self._face(picture, *face) for face in self.locate_all(picture))
+
+    def locate_all(self, picture: Yuv) -> list[LocatedFace]:
+        """Return where all faces of `picture` are, largest first.
+
+        Distant faces count where no near one was found.
+        """
+        faces = [
+            (found, *looked)
+            for found in self.find(picture)
+            if (looked := self.locate_with_retry(picture, found)) is not None
+        ]
+        return faces or self.find_distant(picture, _small(picture))
 
     def find(self, picture: Yuv) -> list[Detection]:
-        """Return where the faces of a picture of any size are, largest first."""
+        """Return where the near faces of a picture of any size are, largest first."""
         return self.detector.find(_small(picture), picture.width, picture.height)
+
+    def find_distant(self, picture: Yuv, small: Yuv) -> list[LocatedFace]:
+        """Return the faces that the network for distant ones finds in `small`, largest first.
+
+        Only those that the landmarks network confirms: this detector also finds backs of heads.
+        """
+        finds = self._far.find(small, picture.width, picture.height)
+        likely = sorted(finds, key=lambda face: face.score, reverse=True)[:_MOST_DISTANT]
+        faces: list[LocatedFace] = []
+        for face in likely:
+            # Boxes of small faces are coarse. The other network places them better, once the part
+            # around them is large enough for it.
+            part, left, top = _part(picture, face.box)
+            for near in self.detector.find(part, part.width, part.height)[:1]:
+                found = near.moved(left, top)
+                if any(_overlap(found.box, other.box) for other, *_ in faces):
+                    continue
+                if (looked := self.locate_with_retry(picture, found)) is not None:
+                    faces.append((found, *looked))
+        return sorted(faces, key=lambda face: face[0].box.area, reverse=True)
 
     def locate(self, picture: Yuv, found: Detection) -> tuple[FaceCrop, Mesh] | None:
         """Return a face from nearby, or None where the detector was mistaken."""
@@ -132,6 +165,27 @@ class FaceAnalyzer:
             smile=self.smile.score(closeup, mesh, aligned.points),
             liveness=None if self.liveness is None else self.liveness.judge(picture, mesh),
         )
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return max(one.x, other.x) < min(one.x + one.width, other.x + other.width) and max(
+        one.y, other.y
+    ) < min(one.y + one.height, other.y + other.height)
+
+
+def _part(picture: Yuv, box: Box) -> tuple[Yuv, int, int]:
+    """Return the part of a picture around a distant face, and where it begins."""
+
+    def span(middle: float, most: int) -> slice:
+        start = max(0, min(2 * int((middle - side / 2) / 2), most - 2))
+        return slice(start, max(start + 2, min(2 * int((middle + side / 2) / 2), most)))
+
+    side = _AROUND * max(box.width, box.height)
+    across = span(box.x + box.width / 2, picture.width)
+    down = span(box.y + box.height / 2, picture.height)
+    half = tuple(slice(part.start // 2, part.stop // 2) for part in (down, across))
+    part = Yuv(picture.y[down, across], picture.u[half], picture.v[half])
+    return part, across.start, down.start
 
 
 def _small(picture: Yuv) -> Yuv:

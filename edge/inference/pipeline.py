@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from edge.inference.distant_watch import DistantWatch
 from edge.inference.embedder import FRAMES, TemplateFusion
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.face_crop import FaceCrop
@@ -42,6 +43,7 @@ class Pipeline:
         self._gallery = gallery
         self._parts = FaceAnalyzer(settings)
         self._tracker = Tracker()
+        self._watch = DistantWatch()
         self._smoother = Smoother(settings.smile_frames)
         self._fusion = TemplateFusion()
         self._second = False  # whether this frame is the second of two judged ones
@@ -61,7 +63,11 @@ class Pipeline:
         self._gallery = gallery
 
     def process(self, frame: Frame) -> FrameResult:
-        """Return what `frame` shows. The leading face is the largest that is a face indeed."""
+        """Return what `frame` shows. The leading face is the largest that is a face indeed.
+
+        In some of the frames without a near face (`DistantWatch`) distant ones are looked for. One
+        of them that can be judged is a sighting like any other; any other only wakes the unit.
+        """
         main = frame.main
         faces = self._parts.detector.find(frame.lores, main.width, main.height)
         looked, denied = None, None
@@ -72,6 +78,10 @@ class Pipeline:
         problem = self._parts.quality_problem(denied) if denied and not faces else None
         if denied and problem:
             faces = [denied]
+        now = frame.captured_ns
+        far = not faces and self._watch.due(frame.lores.y, now)
+        if far and (distant := self._parts.find_distant(main, frame.lores)):
+            faces, looked = [found for found, *_ in distant], distant[0][1:]
         tracks = self._tracker.update([face.box for face in faces], frame.captured_ns)
         self._smoother.keep(self._tracker.alive)
         self._fusion.retain(self._tracker.alive)
@@ -83,7 +93,14 @@ class Pipeline:
             sightings[0] = self._judge(main, sightings[0], *looked)
         elif problem is not None:
             sightings[0] = replace(sightings[0], quality=problem)
-        return FrameResult(frame.captured_ns, tuple(sightings))
+        if far:
+            # No hint for people who only pass by: what cannot be judged from here is presence.
+            only_present = bool(sightings) and not _is_judged(sightings[0])
+            self._watch.looked(frame.lores.y, now, sightings[0].box if only_present else None)
+            sightings = [] if only_present else sightings
+        if sightings:
+            self._watch.judged(now)
+        return FrameResult(now, tuple(sightings), self._watch.face(now))
 
     def _judge(
         self, picture: Yuv, face: FaceObservation, closeup: FaceCrop, mesh: Mesh
@@ -110,3 +127,7 @@ class Pipeline:
             liveness=None if judged is None else judged.judge(picture, mesh),
             points=mesh.points[_POINTS, :2],
         )
+
+
+def _is_judged(face: FaceObservation) -> bool:
+    return face.quality is not None and face.quality.problem is None

@@ -23,7 +23,7 @@ SAMPLES_S = 22050
 GREEN, RED, PITCH, DARK = "#4e4", "#f44", "#06c", "#333"
 
 MEANINGS = {
-    CueName.IDLE: "ready; nobody is in front of the device",
+    CueName.IDLE: "ready; nobody is in front of the device; somebody approaches: every second",
     CueName.NOTICED: "a face was detected",
     CueName.SMILE_ASKED: "person recognised; please smile",
     CueName.RECORDED: "attendance recorded",
@@ -46,6 +46,7 @@ SCENES: tuple[tuple[str, tuple[tuple[Cue, float], ...]], ...] = (
         if name not in (CueName.SMILE_ASKED, CueName.OUT_OF_ORDER)
     ),
     ("smile-asked, 0 to 100", tuple((Cue(CueName.SMILE_ASKED, n / 25), 0.2) for n in range(26))),
+    ("idle, somebody approaches", ((Cue(CueName.IDLE, 1.0), SECONDS),)),
     ("out-of-order, nobody near", ((Cue(CueName.OUT_OF_ORDER), SECONDS),)),
     ("out-of-order, face near", ((Cue(CueName.OUT_OF_ORDER, 1.0), SECONDS),)),
 )

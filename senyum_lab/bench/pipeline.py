@@ -27,9 +27,9 @@ _FEWER = 5  # rounds if threads wait for each other
 # The size of the picture, and the width of the face as a share of it.
 _SIZES = {"640x480": (640, 480, 0.24), "1280x960": (1280, 960, 0.22)}
 # Frames of a face that stays, in a row, and how often their networks run: the smile's on the face
-# and its mirror image, liveness in every second frame.
+# and its mirror image, liveness in every second frame, that for distant faces in none.
 _IN_A_ROW = 2
-_RUNS = {"smile": 4, "liveness": 1}
+_RUNS = {"smile": 4, "liveness": 1, "far_detector": 0}
 _ANOTHER_NS = 10 * 10**9  # after this time it counts as another person
 _PHOTO = "obama.jpg"
 _PHOTO_BOX = 155  # pixels of the face in it

@@ -29,7 +29,7 @@ _PLAIN_EVERY = 500  # pictures between two lines of progress without a terminal
 def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
-        help="measure smile, identity, search, liveness, covers and groups on labelled pictures",
+        help="measure smile, identity, search, liveness, covers, groups, distance on pictures",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -100,6 +100,25 @@ def add_parser(commands: Any) -> None:
         default=300,
         metavar="N",
         help="people enrolled to count the strangers accepted (default: 300)",
+    )
+
+    distance = _command(what, "distance", "faces found by their width in the frame", _distance)
+    distance.add_argument(
+        "--labels", type=Path, metavar="CSV", help="file; default: all pictures of the folder"
+    )
+    distance.add_argument(
+        "--share",
+        action="append",
+        type=float,
+        default=[],
+        metavar="S",
+        help="width of the face over that of the frame; may be repeated (default: 0.03 to 0.1)",
+    )
+    distance.add_argument(
+        "--part",
+        default="0/1",
+        metavar="K/N",
+        help="only the folders (or files that lie in none) with crc32(name) %% N = K",
     )
 
 
@@ -205,6 +224,28 @@ def _covers(options: argparse.Namespace, bench: "EvaluationContext") -> "Evaluat
     from senyum_lab.evaluate import covers
 
     return covers.evaluate(options.images, options.labels, bench, options.by)
+
+
+def _distance(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":
+    from edge.inference.face_analyzer import FaceAnalyzer
+    from edge.inference.pipeline import Pipeline
+    from senyum_lab.evaluate import distance
+    from senyum_lab.evaluate.faces import pictures
+    from senyum_lab.evaluate.labels import read
+
+    if options.labels is None:
+        names = pictures(options.images)
+    else:
+        rows = read(options.labels, "file").rows
+        names = list(dict.fromkeys(row.cells["file"] for row in rows))
+    return distance.evaluate(
+        options.images,
+        distance.part(names, options.part),
+        options.share or distance.SHARES,
+        bench,
+        finder=FaceAnalyzer(bench.settings.inference),
+        reader=Pipeline(bench.settings.inference, _Nobody()),
+    )
 
 
 def _groups(options: argparse.Namespace, bench: "EvaluationContext") -> "EvaluationReport":

@@ -24,6 +24,8 @@ from edge.attendance.policy import LOST, RECALL_S
 from edge.attendance.session import Session
 from edge.attendance.table import State
 from edge.types import (
+    Box,
+    Cue,
     CueName,
     EventStored,
     FaceObservation,
@@ -45,6 +47,17 @@ def door() -> Doorway:
 def test_nobody_is_idle(door: Doorway) -> None:
     assert door.see() == [CueName.IDLE]
     assert door.at(State.NOBODY)
+
+
+def test_a_distant_face_lights_the_idle_cue_and_is_noticed_only_when_it_is_near(
+    door: Doorway,
+) -> None:
+    for frame in range(1, 60):
+        result = door.session.step(FrameResult(frame, (), Box(0, 0, 50, 50)), frame * 66_000_000)
+        assert result.cues == (Cue(CueName.IDLE, 1.0),)
+        assert result.events == ()
+    assert door.at(State.NOBODY)
+    assert door.session.step(FrameResult(60, ()), 60 * 66_000_000).cues == (Cue(CueName.IDLE),)
 
 
 def test_a_face_is_noticed_in_its_second_frame(door: Doorway) -> None:

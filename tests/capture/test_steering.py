@@ -113,6 +113,15 @@ def test_the_rate_falls_when_nobody_is_there_and_rises_with_the_first_face() -> 
     assert steering.update_face_level(grey, FrameResult(0, ()), 5 * SECOND).fps == 15.0
 
 
+def test_a_distant_face_wakes_the_camera() -> None:
+    steering = CameraController(CameraSettings(fps=15.0, idle_fps=7.5))
+    grey = frame_of(np.full((240, 320), 200, np.uint8))
+    steering.update_face_level(grey, FrameResult(0, ()), 0)
+    assert steering.update_face_level(grey, FrameResult(0, ()), 3 * SECOND).fps == 7.5
+    distant = FrameResult(0, (), Box(500, 300, 60, 60))
+    assert steering.update_face_level(grey, distant, 4 * SECOND).fps == 15.0
+
+
 def test_an_idle_rate_above_the_rate_is_the_rate() -> None:
     steering = CameraController(CameraSettings(fps=5.0))
     grey = frame_of(np.full((240, 320), 200, np.uint8))

@@ -161,3 +161,26 @@ def test_a_report_names_the_extra_that_it_needs(
     words = ["smile", "--images", str(tmp_path), "--labels", str(tmp_path / "l.csv")]
     assert main(["evaluate", *words, "--report", str(tmp_path / "report")]) == 2
     assert "senyum-edge[lab]" in capsys.readouterr().err
+
+
+def test_distance(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("distance", "--images", photos, "--share", "0.04", "--share", "0.07")
+    found = figures(capsys, *words)
+    assert (found["photos"], found["photos_found"]) == (5, 5)
+    far, nearer = found["widths"]
+    assert (far["share"], far["frames"], far["found"], far["judged"]) == (0.04, 5, 5, 0)
+    assert (nearer["found"], nearer["elsewhere"]) == (5, 0)
+    assert nearer["judged"] > 0
+
+
+def test_distance_of_a_part_of_the_people(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("distance", "--images", photos, "--share", "0.04", "--part")
+    parts = [figures(capsys, *words, part)["photos"] for part in ("0/2", "1/2")]
+    assert sum(parts) == 5
+    for wrong, why in (
+        ("2/2", "from 0 to N - 1"),
+        ("half", "write K/N"),
+        ("7/1000", "contains none"),
+    ):
+        assert main(["evaluate", *map(str, words), wrong]) == 2
+        assert why in capsys.readouterr().err

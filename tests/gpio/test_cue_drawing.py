@@ -17,7 +17,7 @@ def test_the_drawing_in_the_docs_is_drawn_from_these_patterns() -> None:
 
 def test_every_cue_can_be_listened_to(tmp_path: Path) -> None:
     subprocess.run([sys.executable, DRAWING, "--wav", tmp_path], check=True)
-    assert len(list(tmp_path.glob("*.wav"))) == len(CueName) + 1
+    assert len(list(tmp_path.glob("*.wav"))) == len(CueName) + 2
     with wave.open(str(tmp_path / "recorded.wav")) as file:
         samples = file.readframes(file.getnframes())
     assert any(samples[: len(samples) // 10])

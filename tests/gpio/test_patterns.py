@@ -20,7 +20,7 @@ HEARD = [
     Cue(CueName.SMILE_ASKED, 0.5),
     Cue(CueName.SMILE_ASKED, 1.0),
 ]
-EVERY = [*HEARD, Cue(CueName.OUT_OF_ORDER, 1.0)]
+EVERY = [*HEARD, Cue(CueName.OUT_OF_ORDER, 1.0), Cue(CueName.IDLE, 1.0)]
 LOOKED_AT_S = 30.0
 
 

@@ -31,6 +31,19 @@ def test_a_background_goes_on(stage: CueScheduler) -> None:
     assert stage.light(1000.01)[0] == BLIP
 
 
+def test_somebody_who_approaches_makes_the_blip_quicker(stage: CueScheduler) -> None:
+    stage.show(cue("idle"), 0.0)
+    stage.light(0.0)
+    stage.show(cue("idle", 1.0), 5.0)
+    assert stage.light(5.01)[0] == BLIP
+    stage.show(cue("idle", 1.0), 5.5)
+    assert stage.light(5.5)[0] == DARK
+    assert stage.light(6.01)[0] == BLIP
+    stage.show(cue("idle"), 6.2)
+    stage.light(6.2)
+    assert stage.light(7.3)[0] == DARK
+
+
 def test_idle_shown_again_does_not_blip_again(stage: CueScheduler) -> None:
     stage.show(cue("idle"), 0.0)
     stage.light(0.0)

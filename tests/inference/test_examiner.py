@@ -123,3 +123,15 @@ def tightened(found: Detection) -> Iterator[Detection]:
     for share in np.arange(0.6, 0.4, -0.005).tolist():
         left, top = (box.x + box.width * (1 - share) / 2, box.y + box.height * (1 - share) / 2)
         yield replace(found, box=Box(left, top, box.width * share, box.height * share))
+
+
+def test_a_photo_of_a_small_face_is_analyzed(
+    examiner: FaceAnalyzer, faces: dict[str, AnalyzedFace], portrait: Callable[[str], Image.Image]
+) -> None:
+    photo = portrait("obama")
+    picture = Image.new("RGB", (1920, 1440), (90, 90, 90))
+    picture.paste(photo.resize([round(n * 110 / 155) for n in photo.size]), (300, 200))
+    assert examiner.find(from_image(picture)) == []
+    (face,) = examiner.analyze(from_image(picture))
+    assert face.box.width == pytest.approx(110, rel=0.4)
+    assert float(face.template @ faces["obama"].template) > 0.7

@@ -15,7 +15,10 @@ from edge.inference.models import MANIFEST, Models, new_interpreter, read_manife
 from edge.settings import LivenessSettings
 from edge.types import Floats
 
-NAMES = ("detector", "landmarks", "identity", "smile", "readout", "cover", "liveness")
+NAMES = (
+    *("detector", "far_detector", "landmarks", "identity"),
+    *("smile", "readout", "cover", "liveness"),
+)
 
 
 def pattern(shape: tuple[int, ...]) -> Floats:
@@ -64,6 +67,10 @@ GOLDEN: dict[str, tuple[tuple[float, ...], ...]] = {
     "detector": (
         (-53.7051, 149.706, 6.15117, 22.7604, 13843),
         (-44.1051, -1.53735, -6.42451, 5.5039, 325),
+    ),
+    "far_detector": (
+        (-87.4062, 181.545, 6.14741, 34.2804, 10275),
+        (-844.689, 1.52376, -63.8764, 119.965, 718),
     ),
     "landmarks": (
         (-24.9165, 162.902, 62.5129, 51.3295, 457),
@@ -179,7 +186,7 @@ def test_missing_manifest_is_named(tmp_path: Path) -> None:
 
 
 def test_unknown_name_says_which_there_are() -> None:
-    with pytest.raises(ModelError, match=r"^model hearing: not in .* has detector, landmarks"):
+    with pytest.raises(ModelError, match=r"^model hearing: not in .* has detector, far_detector"):
         Models().open("hearing")
 
 

@@ -7,6 +7,7 @@ from PIL import Image, ImageFilter
 
 from edge.attendance.motion import motion
 from edge.images import from_image, shrink
+from edge.inference.distant_watch import KEEP_NS
 from edge.inference.embedder import FRAMES
 from edge.inference.face_analyzer import AnalyzedFace, FaceAnalyzer
 from edge.inference.models import liveness_rules
@@ -39,12 +40,14 @@ class Show:
         self.gallery = gallery
         self.pipeline = Pipeline(InferenceSettings(), gallery)
         self.number = 0
+        self.distant: Box | None = None  # of the last frame
 
     def __call__(self, picture: Image.Image) -> tuple[FaceObservation, ...]:
         self.number += 1
         main = from_image(picture)
         frame = Frame(self.number, self.number * FRAME_NS, main, shrink(main, 320, 240))
         view = self.pipeline.process(frame)
+        self.distant = view.distant
         assert view.captured_ns == frame.captured_ns
         return view.sightings
 
@@ -178,6 +181,64 @@ def test_a_faint_face_that_the_landmarks_deny_is_dropped(
     told = examiner.quality_problem(far)
     assert told is not None
     assert told.problem is QualityProblem.TOO_FAR
+
+
+def distant_room(portrait: Portrait, width: int, size: tuple[int, int]) -> Image.Image:
+    """A room with a face about `width` pixels wide in it."""
+    photo = portrait("obama")
+    scale = width / 155
+    return room((photo.resize([round(n * scale) for n in photo.size]), (300, 200)), size=size)
+
+
+def test_a_distant_face_is_presence_and_nothing_else(show: Show, portrait: Portrait) -> None:
+    picture = distant_room(portrait, 52, (1280, 960))  # 4 % of the width
+    assert show(picture) == ()
+    assert show.distant is not None
+    assert show.distant.width == pytest.approx(52, rel=0.4)
+    assert show.distant.x < 300 + 274 * 52 / 155 < show.distant.x + show.distant.width
+    assert show.gallery.asked == []
+
+
+def test_a_distant_face_stays_for_some_frames_and_not_for_ever(
+    show: Show, portrait: Portrait
+) -> None:
+    show(distant_room(portrait, 52, (1280, 960)))
+    show(room(size=(1280, 960)))
+    assert show.distant is not None
+    for _ in range(KEEP_NS // FRAME_NS):
+        show(room(size=(1280, 960)))
+    assert show.distant is None
+
+
+def test_a_face_that_only_the_far_network_finds_is_judged_where_it_can_be(
+    show: Show, examiner: FaceAnalyzer, portrait: Portrait
+) -> None:
+    picture = distant_room(portrait, 120, (1920, 1440))  # 6 % of the width
+    assert examiner.find(from_image(picture)) == []
+    (first,), (second,) = show(picture), show(picture)
+    assert first.track == second.track
+    assert first.match is not None
+    assert first.match.similarity > 0.5
+    assert show.distant is None
+
+
+def test_a_distant_face_with_a_problem_brings_no_hint(show: Show, portrait: Portrait) -> None:
+    photo = portrait("obama").point(lambda v: v // 4)
+    dark = room(
+        (photo.resize([round(n * 120 / 155) for n in photo.size]), (300, 200)), size=(1920, 1440)
+    )
+    assert show(dark) == ()
+
+
+def test_what_the_landmarks_deny_is_no_distant_face(
+    faces: dict[str, AnalyzedFace], portrait: Portrait
+) -> None:
+    """The small stream shows a face where the large one, of another moment, shows a wall."""
+    show = Show(Recording(faces["obama3"].template))
+    here = shrink(from_image(distant_room(portrait, 52, (1280, 960))), 320, 240)
+    wall = from_image(room(size=(1280, 960)))
+    view = show.pipeline.process(Frame(1, 0, wall, here))
+    assert (view.sightings, view.distant) == ((), None)
 
 
 def test_points_are_eyes_first_the_mouth_last_and_move_with_a_smile(
