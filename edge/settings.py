@@ -332,7 +332,7 @@ class LivenessSettings(Section):
     threshold_model: str | None = Field(
         default=None,
         pattern="^[0-9a-f]{8,64}$",
-        description="First digits of the SHA-256 of the liveness model that `threshold` was "
+        description="First digits of the SHA-256 of the model `recapture` that `threshold` was "
         "measured with; with any other model `threshold` has no effect.",
     )
 

@@ -75,9 +75,10 @@ class FaceAnalyzer:
         self.embedder = Embedder(models.open("identity"))
         self.smile = Smile(models.open("smile"), models.open("readout"))
         self.cover = OcclusionClassifier(models.open("cover"))
-        # Optional: without it liveness is not judged, and the health report says so.
-        judged = "liveness" in self.digests
-        self.liveness = PassiveLiveness(models.open("liveness")) if judged else None
+        # Optional: without both liveness is not judged, and the health report says so.
+        self.liveness: PassiveLiveness | None = None
+        if {"liveness", "recapture"} <= self.digests.keys():
+            self.liveness = PassiveLiveness(models.open("liveness"), models.open("recapture"))
 
     def analyze(self, picture: Yuv) -> tuple[AnalyzedFace, ...]:
         """Return all faces of `picture`, largest first, whatever their quality."""

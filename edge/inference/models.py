@@ -143,8 +143,9 @@ class Models:
         Raises ModelError.
         """
         motion = self.spec("landmarks").constant("motion")
-        # Without a liveness network nothing is judged, and the two numbers have no effect.
-        judge = self._specs.get("liveness")
+        # Both liveness networks are calibrated with `recapture`. Without it nothing is judged, and
+        # the two numbers have no effect.
+        judge = self._specs.get("recapture")
         threshold = judge.constant("threshold") if judge else 0.5
         if judge and settings.threshold is not None and settings.threshold_model is not None:
             # Scores of another model mean something else.

@@ -15,7 +15,7 @@ from PIL import Image
 from edge.images import from_image, shrink
 from edge.inference.align import landmarks_to_five_points
 from edge.inference.face_analyzer import FaceAnalyzer
-from edge.inference.liveness import context_crops, texture_features
+from edge.inference.liveness import context_crops
 from edge.inference.models import Models, new_interpreter, shipped
 from edge.inference.pipeline import Pipeline
 from edge.settings import CameraSettings, InferenceSettings
@@ -161,10 +161,8 @@ def _stages(frame: Frame, threads: int, rounds: int) -> dict[str, float]:
         "embed": lambda: parts.embedder.embed(aligned.crop),
     }
     if (passive := parts.liveness) is not None:
-        seen = context_crops(frame.main, mesh)
         stages["liveness"] = lambda: passive.judge(frame.main, mesh)
         stages["liveness, its views"] = lambda: context_crops(frame.main, mesh)
-        stages["liveness, its cues"] = lambda: texture_features(seen)
     return dict(zip(stages, _medians(tuple(stages.values()), rounds), strict=True))
 
 

@@ -158,7 +158,7 @@ def run(options: argparse.Namespace) -> int:
         source=settings.unit.source,
         facts=[f"{now}. {origin}.", *([options.note] if options.note else [])],
         notes=notes,
-        model=models.spec("liveness").sha256,
+        model=models.spec("recapture").sha256,
     )
     paths = write(report, options.report)
     print(f"\n{as_text(report)}\n")

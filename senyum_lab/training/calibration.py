@@ -12,7 +12,7 @@ Truths = NDArray[np.bool_]
 
 _STEPS = 30  # of Newton's method; it converges in about ten
 _RIDGE = 1e-6
-REFUSED = 0.04  # share of the live people that the liveness threshold refuses
+REFUSED = 0.04  # share of the living people that the liveness threshold refuses
 
 
 class ScoreQuality(NamedTuple):
@@ -54,24 +54,3 @@ def score_quality(measures: Values, smiling: Truths, line: Values) -> ScoreQuali
         metrics.auc(share, smiling),
         metrics.reliability(share, smiling).error,
     )
-
-
-def fit_liveness(measures: Values, alive: Truths, weight: Values, typical: Truths) -> Values:
-    """Return the weights of (n, k) measures and, last, the intercept.
-
-    Both classes count alike. The intercept refuses `REFUSED` of the `typical` faces. A measure
-    after the first that would favour the wrong class gets the weight 0.
-    """
-    classes = np.where(alive, weight[alive].sum(), weight[~alive].sum())
-    shares = np.asarray(weight / classes * 1000, np.float64)
-    used = list(range(measures.shape[1]))
-    while True:
-        fitted = fit(measures[:, used], alive, shares)
-        wrong = [i for i, w in zip(used[1:], fitted[1:-1], strict=True) if w > 0]
-        if not wrong:
-            break
-        used = [i for i in used if i not in wrong]
-    line = np.zeros(measures.shape[1] + 1)
-    line[used] = fitted[:-1]
-    line[-1] = -np.quantile(measures[typical] @ line[:-1], REFUSED)
-    return line

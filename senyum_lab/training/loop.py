@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from senyum_lab.batch_work import Progress
 from senyum_lab.training.network import NetworkDesign, QuantizedNetwork, TrainableNetwork
@@ -25,6 +26,8 @@ class Course(NamedTuple):
     epochs: int
     rate: float  # the highest
     decay: float
+    # The part of the moving average of the weights that each step keeps; 0: the last weights.
+    average: float = 0.0
 
 
 class TrainingSet(ABC):
@@ -90,6 +93,11 @@ def run_course(
         optimizer, course.rate, course.epochs * steps, pct_start=0.2
     )
     parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    average = AveragedModel(
+        network, multi_avg_fn=get_ema_multi_avg_fn(course.average), use_buffers=True
+    )
+    if course.average:
+        parts["average"] = average
     done = 0
     if path.is_file():
         stored = torch.load(path, weights_only=True)
@@ -108,11 +116,15 @@ def run_course(
             loss.backward()
             optimizer.step()
             schedule.step()
+            if course.average:
+                average.update_parameters(network)
         state = {key: part.state_dict() for key, part in parts.items()}
         state |= {"generator": generator.get_state(), "dropout": torch.get_rng_state()}
         incomplete = path.with_suffix(".half")
         torch.save(state | {"epochs": epoch + 1}, incomplete)
         incomplete.rename(path)
+    if course.average:
+        network.load_state_dict(average.module.state_dict())
 
 
 def weighted_loss(logits: Tensor, target: Tensor, weight: Tensor, doubt: float) -> Tensor:

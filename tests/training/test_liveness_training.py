@@ -6,11 +6,9 @@ import pytest
 from PIL import Image
 
 from edge.inference.face_analyzer import FaceAnalyzer
-from edge.inference.liveness import texture_features
 from edge.settings import InferenceSettings
 from edge.types import Floats
 from senyum_lab.training.cache import digest
-from senyum_lab.training.calibration import REFUSED, fit_liveness
 from senyum_lab.training.liveness import (
     backdrops,
     camera,
@@ -54,17 +52,6 @@ def test_an_attack_is_a_picture_and_the_same_for_the_same_seed(kind: str) -> Non
     assert made.shape != attack(kind, 1).shape or np.abs(made - attack(kind, 1)).mean() > 0.01
 
 
-def test_prints_and_screens_have_patterns_that_the_photo_has_not() -> None:
-    def pattern(picture: Floats) -> float:
-        grey = np.asarray(camera.image_of(picture).convert("L"))[30:126, 30:126]
-        return texture_features(np.repeat(grey[..., None], 6, 2))[0]
-
-    rng = np.random.default_rng(5)
-    for kind in ("print", "screen"):
-        found = [pattern(recapture.shown(photo(), kind, rng)) for _ in range(20)]
-        assert np.mean(found) > pattern(photo()) + 0.3
-
-
 def test_blur_is_as_wide_as_it_says() -> None:
     point = np.zeros((41, 41, 1), np.float32)
     point[20, 20] = 1
@@ -73,22 +60,6 @@ def test_blur_is_as_wide_as_it_says() -> None:
         spread = np.sqrt((blurred.sum(0) * (np.arange(41) - 20) ** 2).sum())
         assert blurred.sum() == pytest.approx(1, abs=1e-3)
         assert spread == pytest.approx(radius, rel=0.35)
-
-
-def test_line_refuses_its_share_of_the_living_and_drops_a_cue_for_the_wrong_side() -> None:
-    rng = np.random.default_rng(6)
-    alive = rng.random(4000) < 0.5
-    measures = rng.normal(0, 1, (4000, 4))
-    measures[:, 0] += 4 * alive  # the network
-    measures[:, 1] -= 2 * alive  # a cue of attacks
-    measures[:, 2] += 1 * alive  # a cue that misleads
-    typical = alive & (rng.random(4000) < 0.5)
-    line = fit_liveness(measures, alive, np.ones(4000), typical)
-    logits = measures @ line[:-1] + line[-1]
-    assert (logits[typical] < 0).mean() == pytest.approx(REFUSED, abs=0.002)
-    assert (logits[~alive] >= 0).mean() < 0.05
-    assert line[0] > 0 > line[1]
-    assert line[2] == 0
 
 
 def small_datasets(folder: Path) -> Path:

@@ -1,8 +1,9 @@
 """Train the liveness network and write liveness.tflite; run by scripts/train_liveness.
 
 Attacks are simulated from photos of live people. The people are in five shares: the first is
-reserved for scripts/make_attacks, the second calibrates the score and its threshold, and the two
-towers of the network, whose mean is used, are trained on the rest, each in its own process.
+reserved for scripts/make_attacks, the second checks the int8 form, and the two towers of the
+network, whose mean is used, are trained on the rest, each in its own process.
+scripts/train_recapture then trains the network of real attacks and fits the weights of both.
 """
 
 import argparse
@@ -16,15 +17,14 @@ import torch
 from numpy.typing import NDArray
 
 from edge.errors import ModelError
-from edge.inference.liveness import MEASURES, texture_features
 from senyum_lab.batch_work import exit_with_parent
 from senyum_lab.model_files.builder import BuildError
-from senyum_lab.training.calibration import fit_liveness
+from senyum_lab.training.calibration import REFUSED
 from senyum_lab.training.export import write
 from senyum_lab.training.liveness import sample_cache
 from senyum_lab.training.liveness.recapture import KINDS
 from senyum_lab.training.liveness.samples import LINE, LIVE, LivenessSamples
-from senyum_lab.training.liveness.training import TOWERS, train_tower, weights
+from senyum_lab.training.liveness.training import TOWERS, train_tower
 from senyum_lab.training.loop import log_odds
 
 _MOST_LOST = 0.01  # of the attacks accepted at the threshold, int8 above float
@@ -49,21 +49,11 @@ def main() -> int:
         arguments = options.datasets, out, options.photos
         towers = [pool.submit(train_tower, *arguments, number) for number in range(TOWERS)]
         both = [tower.result() for tower in towers]
-    named = np.array([texture_features(view) for view in rest.views])
     outputs = {
         form: np.concatenate([log_odds(tower[i], rest.views) for tower in both], 1)
         for i, form in enumerate(("float", "int8"))
     }
-    measures = {form: np.c_[answers.mean(1), named] for form, answers in outputs.items()}
-    living = rest.kind == LIVE
-    lines = {
-        form: fit_liveness(measured, living, weights(rest), rest.untouched)
-        for form, measured in measures.items()
-    }
-    passed = {
-        form: _print_figures(form, measured @ lines[form][:-1] + lines[form][-1], rest)
-        for form, measured in measures.items()
-    }
+    passed = {form: _print_figures(form, each.mean(1), rest) for form, each in outputs.items()}
     try:
         _check_loss(passed)
         quantized = [tower.rounded for tower in both]
@@ -72,12 +62,6 @@ def main() -> int:
     except (BuildError, ModelError) as error:
         print(f"train_liveness: {error}", file=sys.stderr)
         return 1
-    print("[model.liveness.calibration]")
-    for name, value in zip((*MEASURES, "intercept"), lines["int8"], strict=True):
-        print(f"{name} = {value:.4g}")
-    even = (measures["int8"][living].mean(axis=0) + measures["int8"][~living].mean(axis=0)) / 2
-    for name, value in zip(MEASURES, even, strict=True):
-        print(f"{name}_even = {value:.4g}")
     return 0
 
 
@@ -96,8 +80,12 @@ def _check_loss(passed: dict[str, float]) -> None:
 
 
 def _print_figures(form: str, logits: NDArray[np.float64], rest: LivenessSamples) -> float:
-    """Print the figures of one form at its threshold; return the share of accepted attacks."""
+    """Print the figures of one form where it refuses the share `REFUSED` of original photos.
+
+    Return the share of accepted attacks.
+    """
     living, plain = rest.kind == LIVE, rest.untouched
+    logits = logits - np.quantile(logits[plain], REFUSED)
     parts = [
         f"{name} {(logits[rest.kind == k] >= 0).mean():.2%}" for k, name in enumerate(KINDS, 1)
     ]
