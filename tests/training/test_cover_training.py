@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 from edge.errors import ModelError  # noqa: E402
 from senyum_lab.training.cover import __main__ as training  # noqa: E402
 from senyum_lab.training.cover.augment import vary  # noqa: E402
-from senyum_lab.training.cover.crops import BARE, OcclusionCrops  # noqa: E402
+from senyum_lab.training.cover.crops import BARE, WORN, OcclusionCrops  # noqa: E402
 
 COUNT = 4000
 
@@ -18,7 +18,9 @@ def faces() -> OcclusionCrops:
     kind = np.array(["mask" if n % 4 == 0 else BARE for n in range(COUNT)])
     person = np.array([str(n // 2) for n in range(COUNT)])
     crops, wide = np.zeros((COUNT, 64, 64), np.uint8), np.zeros((COUNT, 80, 80), np.uint8)
-    return OcclusionCrops(crops, wide, kind, np.full(COUNT, ""), person, np.array([], str))
+    reframed = np.zeros(COUNT, bool)
+    group, lost = np.full(COUNT, ""), np.array([], str)
+    return OcclusionCrops(crops, wide, kind, group, person, reframed, lost)
 
 
 def test_threshold_is_set_on_uncovered_faces_of_its_own_people() -> None:
@@ -53,3 +55,34 @@ def test_variations_keep_shape_and_range_and_follow_the_seed() -> None:
     assert float(once.min()) >= 0
     assert float(once.max()) <= 255
     assert float(once.std()) > 1
+
+
+def worn() -> OcclusionCrops:
+    """Thirty photos of masks, each framed twice; the last one shows the first."""
+    pictures = np.random.default_rng(2).integers(0, 256, (30, 80, 80)).astype(np.uint8)
+    pictures[-1] = pictures[0] // 2 + 60
+    wide = np.repeat(pictures, 2, 0)
+    person = np.repeat([f"{n}.jpg" for n in range(30)], 2)
+    reframed = np.arange(60) % 2 == 1
+    texts = np.full(60, WORN), np.full(60, ""), person
+    return OcclusionCrops(wide[:, :64, :64], wide, *texts, reframed, np.array([], str))
+
+
+def test_all_pictures_of_a_photo_and_of_its_repetition_are_in_one_fold() -> None:
+    fold = training._folds(worn())
+    assert np.array_equal(fold[::2], fold[1::2])
+    assert fold[0] == fold[-1]
+    assert set(fold.tolist()) == {0, 1, 2}
+
+
+def test_training_repeats_real_masks_and_leaves_out_the_fold() -> None:
+    sets = {"lfw": faces(), "utkface": faces(), "masks": worn(), "hijab": worn()}
+    part = training._part(sets["lfw"])
+    painted = sum(
+        int((part >= training._TEST[n] + training._LINE).sum()) for n in ("lfw", "utkface")
+    )
+    seen = training._folds(sets["masks"]) != 0
+    samples = training._training_faces(sets, {"masks": seen, "hijab": np.zeros(60, bool)})
+    repeats = training._REPEATS["masks"]
+    assert len(samples) == painted + repeats * int(seen.sum())
+    assert bool((samples.target[-repeats * int(seen.sum()) :] == 1).all())
