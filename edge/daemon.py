@@ -100,7 +100,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1  # how long the session waits for time to pass when nothing else happens
 STORE_NS = 5_000_000_000  # for the last events of a replay to be stored
-STATUS_NS = 1_000_000_000  # between two tellings, each with a frame; twice that where none comes
+STATUS_NS = 1_000_000_000  # between two status updates; twice that while no frames come
 STOP_S = 1.6  # for all threads to end; SIGTERM to exit is 2 s
 CLOSE_SHARE = 0.65  # of the time left that one thread may take to end
 CLOSE_LEAST_S = 0.05
@@ -135,7 +135,7 @@ class AuditSource(Protocol):
 
 
 class Daemon:
-    """One attendance unit. Building it opens everything; `run` watches the door until stopped.
+    """One attendance unit. Building it opens everything; `run` works until stopped.
 
     Raises UsageError for what the operator must correct first (settings, keys, roster, pins).
     """
@@ -351,7 +351,7 @@ class Daemon:
         self._stop.set()
 
     def run(self) -> None:
-        """Watch the door until `stop`, or until the replay has ended and its events are stored."""
+        """Run until `stop`, or until the replay has ended and its events are stored."""
         if self._moved is not None:
             self._record([Audit.now(AuditCode.MOVED, **self._moved)])
         self._record(self._restarts.report())

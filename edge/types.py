@@ -1,4 +1,4 @@
-"""What passes between the rooms: plain frozen data, no behaviour beyond what follows from it.
+"""The data that the packages of `edge` pass to each other: frozen, with no other behaviour.
 
 Times named `*_ns` are CLOCK_MONOTONIC nanoseconds of this machine unless they say otherwise.
 """
@@ -155,7 +155,7 @@ class FrameResult:
     distant: Box | None = None
 
 
-# --- attendance -> mqtt ----------------------------------------------------------------------
+# --- attendance -> outbox ----------------------------------------------------------------------
 
 
 class Direction(StrEnum):
@@ -381,7 +381,7 @@ Stimulus = FrameResult | EventStored | StoreFailed | LinkChanged | CameraFault |
 
 
 class CueName(StrEnum):
-    """The moments of `people`: each can be recognised by rhythm alone and by sound alone."""
+    """What the panel can show: each can be recognised by rhythm alone and by sound alone."""
 
     IDLE = "idle"
     NOTICED = "noticed"

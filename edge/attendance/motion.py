@@ -28,7 +28,7 @@ _RIGHT, _LEFT, _MIDDLE = (0, 2), (1, 3), (4, 5)
 def motion(rest: Floats, now: Floats) -> float:
     """Return how far the mouth's corners went apart and up, in distances between the eyes.
 
-    `rest` and `now` are the `points` of two Sightings of one face, in pixels. Narrowing and
+    `rest` and `now` are the `points` of two FaceObservations of one face, in pixels. Narrowing and
     drooping count as 0: speech rounds the lips, and a smile does neither. Points that determine
     no fit, because they coincide or lie on one line, give 0.
     """

@@ -92,7 +92,7 @@ class FaceSample:
 
     captured_ns: int
     smile: float  # 0 to 100
-    points: Floats | None  # as a Sighting has them
+    points: Floats | None  # as `FaceObservation.points`
 
     def moved(self, later: "FaceSample") -> float:
         """Return the mouth's motion since, 0 where one of the two has no points."""

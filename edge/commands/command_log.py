@@ -1,8 +1,8 @@
-"""What a unit was ordered: the last number of each authority, with what the order changed.
+"""The commands that a unit executed: the last number of each authority, and what they changed.
 
 One small SQLite file. A number and its effect are one transaction, so that a power cut leaves
-both or neither, and a command that is delivered again is answered and not obeyed again. Several
-threads may use a ledger.
+both or neither. A command that is delivered again after a restart gets its stored reply; in the
+same process it is refused as stale. Several threads may use a CommandLog.
 """
 
 import contextlib

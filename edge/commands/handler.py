@@ -61,7 +61,7 @@ from edge.types import Audit, AuditCode, CommandReceived, Cue
 log = logging.getLogger(__name__)
 
 AUDIT_SECONDS = 5.0  # for an audit event to be stored before the command is answered without it
-REMEMBERED = 256  # commands of this process that a second one of is a replay
+REMEMBERED = 256  # commands of this process; a second copy of one is refused as stale
 _NAMED = ("id", "name", "number")
 
 

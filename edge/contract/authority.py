@@ -273,7 +273,7 @@ class Authorities:
         now: datetime | None,
         most_bytes: int,
     ) -> VerifiedOrder:
-        """Return what is ordered, or raise OrderRefused with the first rule that is broken.
+        """Return what is ordered, or raise OrderRejected with the first rule that is broken.
 
         `now` is None while the time is not known: then no key is too old or too new.
         """

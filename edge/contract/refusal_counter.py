@@ -10,7 +10,7 @@ from edge.system.text import pluralize
 
 log = logging.getLogger(__name__)
 
-TELL_SECONDS = 3600.0  # between two words in the chain; the first comes at once
+TELL_SECONDS = 3600.0  # between two audit events; the first comes at once
 
 
 class RefusalCounter:

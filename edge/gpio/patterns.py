@@ -56,7 +56,7 @@ class PatternStep:
 class Pattern:
     """A cue's steps and how it gets on with other cues.
 
-    `once` is played first, then `then` over and over; a cue that has no `then` passes.
+    `intro` is played first, then `loop` over and over; a cue without `loop` is transient.
     """
 
     rank: int  # a cue gives way to one of the same or a higher rank
@@ -71,7 +71,7 @@ class Pattern:
 
     @property
     def seconds(self) -> float:
-        """How long `once` lasts."""
+        """How long `intro` lasts."""
         return sum(step.seconds for step in self.intro)
 
     @property

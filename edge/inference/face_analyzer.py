@@ -125,7 +125,7 @@ class FaceAnalyzer:
         return self._approach(picture, region(found))
 
     def locate_with_retry(self, picture: Yuv, found: Detection) -> tuple[FaceCrop, Mesh] | None:
-        """Return the same; of a denied face that the detector is sure of, after a wider look."""
+        """As `locate`, but look wider if a face that the detector is sure of is denied."""
         looked = self.locate(picture, found)
         if looked is None and found.score >= self._certain:
             return self._approach(picture, region(found, wide=True))

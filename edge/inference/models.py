@@ -1,4 +1,4 @@
-"""The models door: the only place that opens a model file, and only after its digest matched.
+"""Opens model files, and only after their digest matched; no other module does.
 
 The manifest (`models/manifest.toml`, written by `scripts/build_models`) names each file, its
 SHA-256, its shapes and what its numbers mean. `models/README.md` says where each comes from.

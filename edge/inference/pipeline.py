@@ -63,7 +63,7 @@ class Pipeline:
         self._gallery = gallery
 
     def process(self, frame: Frame) -> FrameResult:
-        """Return what `frame` shows. The leading face is the largest that is a face indeed.
+        """Return what `frame` shows; the largest face that the landmarks network confirms leads.
 
         In some of the frames without a near face (`DistantWatch`) distant ones are looked for. One
         of them that can be judged is a sighting like any other; any other only wakes the unit.

@@ -86,7 +86,8 @@ def new_client(
 ) -> Client:
     """Return a client, not connected yet, for MQTT 5 if `mqtt5`, otherwise for 3.1.1.
 
-    Without `keep`, a session of MQTT 3.1.1 ends with the connection, as does an earlier one.
+    Without `keep_session`, a session of MQTT 3.1.1 ends with the connection, and so does an
+    earlier one.
 
     Raises SecretError, which names the file, if a certificate, key or password is unusable.
     """
@@ -117,8 +118,8 @@ def connect_client(
 ) -> None:
     """Send CONNECT and ask for a session that outlives the connection; raises OSError.
 
-    Without `keep`, an earlier session ends. `values` are properties of an MQTT 5 CONNECT that are
-    added to the default ones or replace them.
+    Without `keep_session`, an earlier session ends. `values` are properties of an MQTT 5 CONNECT
+    that are added to the default ones or replace them.
     """
     if client.protocol != MQTTProtocolVersion.MQTTv5:
         client.connect(broker.host, broker.port, broker.keepalive)
@@ -323,7 +324,7 @@ class Connection:
         return info.mid
 
     def subscribe(self, filters: Sequence[str], *, retained: bool) -> int:
-        """Queue a SUBSCRIBE of QoS 1 and return its packet id; the answer goes to `granted`.
+        """Queue a SUBSCRIBE of QoS 1 and return its packet id; the answer goes to `subacks`.
 
         Without `retained`, MQTT 5 brokers send retained messages of new subscriptions only.
         """

@@ -150,7 +150,7 @@ class EventSigner:
         return sign(event, self._key)
 
     def use(self, roster: str | None, thresholds: Mapping[str, float]) -> None:
-        """Take another roster (its digest) and other thresholds for what is sealed from now on."""
+        """Take another roster (its digest) and other thresholds for what is signed from now on."""
         self.context = replace(self.context, roster=roster, thresholds=thresholds)
 
     def reply(self, answer: CommandResult) -> str:

@@ -32,23 +32,24 @@ class Recorder:
     """The one thread that writes the outbox.
 
     Each event that is submitted leads to one EventStored or StoreFailed in `reports`. After each
-    commit `link` is woken, so that it publishes the event. With `clock`, its steps are audited, and
-    an anchor dates what was recorded before it was synchronized.
+    commit `link_waker` is woken: it ends the wait of `Connection.poll`, and `Publisher.poll` reads
+    the new event. With `clock`, its steps are audited, and an anchor dates what was recorded before
+    it was synchronized.
     """
 
     def __init__(
         self,
         outbox: Outbox,
-        sealer: EventSigner,
+        signer: EventSigner,
         reports: EventQueue[Any],
-        link: SelfPipe | None = None,
+        link_waker: SelfPipe | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.name = "recorder"
         self._outbox = outbox
-        self._sealer = sealer
+        self._signer = signer
         self._reports = reports
-        self._link = link
+        self._link_waker = link_waker
         self._clock = clock
         self._reading: ClockReading | None = None
         self._watch = ClockMonitor(undated=clock is not None and _undated(outbox, clock))
@@ -111,7 +112,7 @@ class Recorder:
             self._record_audits()
             if not batch:
                 return
-            self._outbox.append(*(partial(self._sealer.event, event) for event in batch))
+            self._outbox.append(*(partial(self._signer.event, event) for event in batch))
         except Exception as error:  # noqa: BLE001 - a dead recorder would leave people waiting
             if len(batch) > 1:  # an event that cannot be stored must not fail the others
                 for event in batch:
@@ -142,12 +143,12 @@ class Recorder:
             _audit(found.code, found.captured_ns, found.detail) for found in self._clock_changes
         ]
         if renewal is not None:
-            now = self._sealer.monotonic_ns()
+            now = self._signer.monotonic_ns()
             audits.insert(0, _audit(AuditCode.OUTBOX_RENEWED, now, renewal))
         if not audits:
             return
         try:
-            builds = [partial(self._sealer.event, audit) for audit in audits]
+            builds = [partial(self._signer.event, audit) for audit in audits]
             self._outbox.append(*builds, records_renewal=renewal is not None)
         except OutboxError:
             raise
@@ -157,12 +158,12 @@ class Recorder:
         self._wake_link()
 
     def _wake_link(self) -> None:
-        if self._link is not None:
-            self._link.wake()
+        if self._link_waker is not None:
+            self._link_waker.wake()
 
     def _delete_expired(self) -> None:
         try:
-            self._outbox.delete_expired(self._sealer.now_if_synchronized())
+            self._outbox.delete_expired(self._signer.now_if_synchronized())
         except OutboxError as error:
             log.warning("expired events not deleted: %s", error)
         except Exception as error:  # noqa: BLE001 - the one thread that stores must not end

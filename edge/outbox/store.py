@@ -147,7 +147,7 @@ class Outbox(_Connection):
             self._close = undo.pop_all()
 
     def append(self, *builds: Build, records_renewal: bool = False) -> tuple[OutboxRow, ...]:
-        """Seal and store events in the order given, durable on return, or none of them.
+        """Sign and store events in the order given, durable on return, or none of them.
 
         Each of `builds` is handed the head that its event follows. With `records_renewal`, they say
         what `renewal` holds, and it is forgotten. Raises OutboxError (OutboxFull where the disk
@@ -163,12 +163,12 @@ class Outbox(_Connection):
                 if self._numbers is not None:
                     self._numbers.begin(head.sequence + len(builds))
                 for build in builds:
-                    sealed = build(head)
-                    head = head.followed_by(sealed.token)
-                    rows.append(OutboxRow(head.sequence, sealed.id, sealed.token))
+                    signed = build(head)
+                    head = head.followed_by(signed.token)
+                    rows.append(OutboxRow(head.sequence, signed.id, signed.token))
                     self._db.execute(
                         "INSERT INTO event VALUES (?, ?, ?, ?)",
-                        (head.sequence, sealed.id, self._now(), sealed.token),
+                        (head.sequence, signed.id, self._now(), signed.token),
                     )
                 if records_renewal:
                     self._db.execute("DELETE FROM note WHERE name = 'renewal'")

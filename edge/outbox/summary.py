@@ -48,7 +48,7 @@ def summarize(file: Path) -> Contents:
 
 
 def check_owner(file: Path, source: str, kid: str | None) -> None:
-    """Raise OutboxRefused if the newest event is of another unit and of another key than `kid`.
+    """Raise OutboxUnusable if the newest event is of another unit and of another key than `kid`.
 
     A unit that was renamed by `senyum provision` goes on with its outbox; but it has signed before,
     which is noted next to its key; this check is for keys that have not.

@@ -42,7 +42,7 @@ def service(user: str = USER) -> Owner:
     if os.geteuid() == 0:
         try:
             found = pwd.getpwnam(user)
-        except KeyError:  # a desk, without the package
+        except KeyError:  # an office computer without the package
             return Owner(0, os.getegid())
         return Owner(found.pw_uid, found.pw_gid)
     return Owner(os.geteuid(), os.getegid())

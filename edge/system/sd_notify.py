@@ -52,5 +52,5 @@ class Notifier:
             self._socket.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
         except OSError:
             # systemd is busy or restarting: the next message is soon enough, and a service
-            # manager that went away must not take the door with it.
+            # manager that went away must not stop the daemon.
             return
