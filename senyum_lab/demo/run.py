@@ -32,7 +32,10 @@ _NOTES_NS = 800_000_000  # after the event: both notes have sounded and the LED 
 _NOT_JUDGED = (
     "There is no liveness network: only a smile after the prompt is evidence of a live person."
 )
-_JUDGED = "Liveness does not detect real prints and screens reliably (docs/accuracy.md)."
+_JUDGED = (
+    "Liveness is only known for the cameras it was trained on (docs/accuracy.md): measure each "
+    "device with senyum liveness-check."
+)
 _DISCLAIMER = "People are photos, smiles are generated, and the print is simulated."
 
 
