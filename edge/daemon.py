@@ -51,7 +51,7 @@ from edge.outbox.event_signer import EventSigner, HealthReport, SigningContext
 from edge.outbox.recorder import Recorder
 from edge.outbox.replay import ReplayFinished
 from edge.outbox.store import MIB, Outbox, OutboxReader
-from edge.outbox.summary import was_replaced
+from edge.outbox.summary import rename_detail
 from edge.roster.installer import RosterInstaller
 from edge.roster.keys import read_key
 from edge.roster.messages import (
@@ -146,9 +146,9 @@ class Daemon:
         *,
         camera: Callable[[], Camera] | None = None,
         notifier: Notifier | None = None,
-        board: StatusFile | None = None,
-        past: RestartAudit | None = None,
-        absence: CameraOutage | None = None,
+        status_file: StatusFile | None = None,
+        restarts: RestartAudit | None = None,
+        camera_outage: CameraOutage | None = None,
         power_file: Path = STATE_FILE,
         panel: Callable[[], CuePlayer] | None = None,
         observer: Observer | None = None,
@@ -163,7 +163,7 @@ class Daemon:
         self._stop = threading.Event()
         self._replay_ended: ReplayEnded | None = None
         self._replay_ended_ns = 0
-        self._waiting: dict[int, Outcome] = {}  # attempts handed to the recorder
+        self._unstored_attempts: dict[int, Outcome] = {}  # attempts handed to the recorder
         self._damage: OutboxDamaged | None = None
         self._shown_fault: str | None = None
         self._rosters: deque[RosterInstalled | RosterLoaded] = deque()  # for a quiet moment
@@ -173,17 +173,17 @@ class Daemon:
         self._recorder_hangs = False
         self._observer = observer
         self._health = HealthState(power_file=power_file)
-        self._outage = absence or CameraOutage()
+        self._outage = camera_outage or CameraOutage()
         self._faults = FaultMonitor(self._health, self._outage)
         self._notifier = notifier or Notifier()
-        self._restarts = past or RestartAudit()
+        self._restarts = restarts or RestartAudit()
         with ExitStack() as files:  # closed if the constructor fails, else by `close`
             self._build(
                 settings,
                 files,
                 camera=camera,
                 panel=panel,
-                status_file=board or StatusFile(),
+                status_file=status_file or StatusFile(),
                 settings_file=settings_file,
             )
             self._files = files.pop_all()
@@ -206,7 +206,7 @@ class Daemon:
         settings = remote.settings
 
         self._models = models = Models(settings.inference.models)
-        self._living = models.liveness_rules(settings.liveness)
+        self._liveness_rules = models.liveness_rules(settings.liveness)
         self._roster_requests: EventQueue[RosterRequest] = EventQueue()
         installer = RosterInstaller(
             RosterStore(
@@ -231,7 +231,7 @@ class Daemon:
             settings.attendance,
             settings.roster,
             gallery.exempt,
-            living=self._living,
+            living=self._liveness_rules,
             passive=self._pipeline.judges_liveness,
             chance=iter(secrets.SystemRandom().random, None),
         )
@@ -249,13 +249,13 @@ class Daemon:
             reserve_bytes=settings.outbox.min_free_mib * MIB,
         )
         files.callback(self._close_outbox)
-        self._moved = was_replaced(self._outbox.newest(), settings.unit.source)
+        self._moved = rename_detail(self._outbox.newest(), settings.unit.source)
         context = SigningContext(
             unit=settings.unit,
             software=__version__,
             models=self._pipeline.digests,
             roster=gallery.digest or None,
-            thresholds=settings.thresholds(self._living),
+            thresholds=settings.thresholds(self._liveness_rules),
         )
         self._signer = EventSigner(context, key, clock)
 
@@ -359,14 +359,14 @@ class Daemon:
         self._link.set_health(self._health_report())
         for component in self._threads:
             component.start()
-        while not self._stop.is_set() and not self._finished():
-            self._turn()
+        while not self._stop.is_set() and not self._replay_is_over():
+            self._run_once()
         if self._replay_ended is not None and self._replay_ended.error is not None:
             raise self._replay_ended.error
         if self._damage is not None:
             raise self._damage
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         """Handle what has arrived, the newest frame last, and then what is due."""
         messages = self._events.get(TICK_S)
         frame: Frame | None = None
@@ -376,9 +376,9 @@ class Daemon:
                 frame = message
             elif isinstance(message, Stimulus):
                 stepped = True
-                self._take(message)
+                self._handle_stimulus(message)
             else:
-                self._handle(message)
+                self._handle_message(message)
         now = time.monotonic_ns()
         if frame is not None:
             self._process(frame, now)
@@ -387,12 +387,12 @@ class Daemon:
         self._panel.poll()
         self._record(self._faults.set_gpio_fault(self._panel.fault))
         for reply in self._handler.overdue(time.monotonic()):
-            self._finish(reply)
-        if self._quiet:
+            self._send_reply(reply)
+        if self._is_between_attempts:
             self._work_between_attempts()
         self._record(audit for source in self._audit_sources for audit in source.poll(now))
         self._health.roster_fault = self._receipts.fault
-        self._show_fault()
+        self._pass_fault_to_session()
         if not self._ready and (frame is not None or self._health.fault):
             self._report_ready()
         if now - self._status_ns >= STATUS_NS * (1 if frame is not None else 2):
@@ -410,17 +410,17 @@ class Daemon:
         self._health.frames += 1
         self._notifier.watchdog()
         self._record(self._outage.observe_frame(now, useful=not self._health.camera_fault))
-        self._capture.set_controls(self._controller.update_face_level(frame, result, now))
+        self._capture.set_controls(self._controller.next_request(frame, result, now))
 
-    def _finished(self) -> bool:
+    def _replay_is_over(self) -> bool:
         """Whether the replay is over and its events are stored, or have had the time to be."""
         if self._replay_ended is None:
             return False
-        return not self._waiting or time.monotonic_ns() > self._replay_ended_ns + STORE_NS
+        return not self._unstored_attempts or time.monotonic_ns() > self._replay_ended_ns + STORE_NS
 
     # --- events --------------------------------------------------------------------------------
 
-    def _take(self, stimulus: Stimulus) -> None:
+    def _handle_stimulus(self, stimulus: Stimulus) -> None:
         """Note what a stimulus says about the unit itself, then pass it to the session."""
         match stimulus:
             case LinkChanged(up):
@@ -429,30 +429,30 @@ class Daemon:
                 self._health.link_up = up
             case CameraFault(why):
                 self._record(self._faults.set_camera_fault(why))
-                self._show_fault()
+                self._pass_fault_to_session()
                 return
             case EventStored(ref):
-                match self._waiting.pop(ref, None):
+                match self._unstored_attempts.pop(ref, None):
                     case Outcome.RECORDED:
                         self._health.recorded += 1
                     case Outcome.REFUSED:
                         self._health.refused += 1
                 self._faults.set_storage_fault(None)
-                self._audited(ref, stored=True)
+                self._note_audit_result(ref, stored=True)
                 self._receipts.event_stored(ref)
                 self._restarts.stored(ref)
             case StoreFailed(ref, why, trouble):
-                self._waiting.pop(ref, None)
-                self._audited(ref, stored=False)
+                self._unstored_attempts.pop(ref, None)
+                self._note_audit_result(ref, stored=False)
                 self._receipts.store_failed(ref, time.monotonic_ns())
                 self._faults.set_storage_fault(why, trouble)
                 if trouble is ErrorCode.OUTBOX_DAMAGED:  # the next start recovers it
                     self._damage = OutboxDamaged(why)
                     self.stop()
-        self._show_fault()
+        self._pass_fault_to_session()
         self._step(stimulus)
 
-    def _handle(
+    def _handle_message(
         self, message: ReplayEnded | ReplayFinished | CommandReceived | RosterEvent
     ) -> None:
         match message:
@@ -476,14 +476,14 @@ class Daemon:
     def _step(self, stimulus: Stimulus) -> None:
         step = self._session.step(stimulus, time.monotonic_ns())
         for event in step.events:
-            self._waiting[event.ref] = event.outcome
+            self._unstored_attempts[event.ref] = event.outcome
             self._recorder.submit(event)
         for cue in step.cues:
             self._panel.show(cue)
         if self._observer is not None:
             self._observer(stimulus, step, self._session.state)
 
-    def _show_fault(self) -> None:
+    def _pass_fault_to_session(self) -> None:
         """Tell the session if the unit is out of order, or works again."""
         if self._health.fault != self._shown_fault:
             self._shown_fault = self._health.fault
@@ -496,9 +496,9 @@ class Daemon:
     # --- commands and rosters ------------------------------------------------------------------
 
     @property
-    def _quiet(self) -> bool:
+    def _is_between_attempts(self) -> bool:
         """Whether nobody's attempt is under way: each is judged by one set of rules."""
-        return not self._session.attempting and not self._waiting
+        return not self._session.attempting and not self._unstored_attempts
 
     def _work_between_attempts(self) -> None:
         """Use new rosters and execute commands."""
@@ -507,40 +507,40 @@ class Daemon:
             if isinstance(message, RosterInstalled):
                 settings = self._actions.present.settings
                 change = RuntimeConfig.of(settings, message.gallery, message.thresholds)
-                self._use(change, message.owed)
+                self._apply_config(change, message.owed)
             elif (outcome := self._handler.resume(self._link.delivered, message)) is not None:
-                self._carry_out(outcome, message.owed)
+                self._apply_outcome(outcome, message.owed)
         audits, stored_change, replays = self._commands.poll(time.monotonic())
         self._record(audits)
         if stored_change is not None:
-            self._use(stored_change, None)
+            self._apply_config(stored_change, None)
         for replay in replays:
             self._link.request_replay(replay)
         while (next_outcome := self._handler.execute_next(self._link.delivered)) is not None:
-            self._carry_out(next_outcome, None)
+            self._apply_outcome(next_outcome, None)
 
-    def _carry_out(self, outcome: CommandOutcome, owed: PendingReceipt | None) -> None:
+    def _apply_outcome(self, outcome: CommandOutcome, owed: PendingReceipt | None) -> None:
         if outcome.load_roster is not None:
             self._roster_requests.put(LoadRoster(outcome.load_roster))
         if outcome.cue is not None:
             self._panel.show(outcome.cue)
         if outcome.change is not None:
-            self._use(outcome.change, owed)
+            self._apply_config(outcome.change, owed)
         if outcome.replay is not None:
             self._link.request_replay(outcome.replay)
         self._record(outcome.audits)
         if outcome.reply is not None:
-            self._finish(outcome.reply)
+            self._send_reply(outcome.reply)
 
-    def _use(self, change: RuntimeConfig, owed: PendingReceipt | None) -> None:
+    def _apply_config(self, change: RuntimeConfig, owed: PendingReceipt | None) -> None:
         """Work with other settings or another roster from now on."""
         settings, gallery = change.limits, change.gallery
         self._pipeline.use_gallery(gallery)
         self._health.enrolled = gallery.size
         self._session.use_exempt(gallery.exempt)
-        self._living = self._models.liveness_rules(settings.liveness)
-        self._session.use_rules(settings.attendance, settings.roster, self._living)
-        self._signer.use(gallery.digest, settings.thresholds(self._living))
+        self._liveness_rules = self._models.liveness_rules(settings.liveness)
+        self._session.use_rules(settings.attendance, settings.roster, self._liveness_rules)
+        self._signer.use(gallery.digest, settings.thresholds(self._liveness_rules))
         self._panel.use_levels(settings.gpio.brightness, settings.gpio.volume)
         self._link.set_health_interval(settings.broker.health_period)
         self._actions.use(change)
@@ -548,12 +548,12 @@ class Daemon:
             self._link.announce()  # `state` names the roster
         log.info("applied new settings or roster")
 
-    def _audited(self, ref: int, *, stored: bool) -> None:
+    def _note_audit_result(self, ref: int, *, stored: bool) -> None:
         reply = self._handler.event_stored(ref, stored=stored)
         if reply is not None:
-            self._finish(reply)
+            self._send_reply(reply)
 
-    def _finish(self, reply: CommandReply) -> None:
+    def _send_reply(self, reply: CommandReply) -> None:
         """Answer a command, and have the broker forget it."""
         if reply.topic:
             self._link.publish_reply(reply.topic, reply.token)
@@ -614,7 +614,7 @@ class Daemon:
         for message in self._events.get(0.0):
             match message:
                 case EventStored(ref):
-                    self._audited(ref, stored=True)
+                    self._note_audit_result(ref, stored=True)
                 case ReplayFinished(request):
                     self._commands.mark_replayed(request)
 

@@ -35,7 +35,7 @@ def seconds_to_ns(seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-def embeddings_agree(match: Match | None, roster: RosterSettings) -> bool:
+def match_is_sure(match: Match | None, roster: RosterSettings) -> bool:
     """Whether the best match is near enough and clearly ahead of the runner-up."""
     if match is None or not match.similarity >= roster.required(match.likeness):
         return False
@@ -52,7 +52,7 @@ def has_several_people(view: FrameResult, ratio: float) -> bool:
     return second.box.width >= ratio * first.box.width
 
 
-def liveness_result(view: FrameResult, track: int) -> bool:
+def is_judged_lead(view: FrameResult, track: int) -> bool:
     """Whether the leading face is that one, and was seen well enough to be judged."""
     lead = view.sightings[0] if view.sightings else None
     if lead is None or lead.track != track or lead.quality is None:
@@ -70,7 +70,7 @@ class IdentityVote:
 
     def add(self, match: Match | None, roster: RosterSettings) -> None:
         self.judged += 1
-        if match is None or not embeddings_agree(match, roster):
+        if match is None or not match_is_sure(match, roster):
             self.streak, self.person = 0, None
         elif match.person == self.person:
             self.streak = max(self.streak + 1, match.frames)

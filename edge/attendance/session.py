@@ -152,7 +152,7 @@ class Session:
         self._approached = view.distant is not None
         if (overdue := self._overdue()) is not None:
             return overdue
-        if self._face is not None and not policy.liveness_result(view, self._face.track):
+        if self._face is not None and not policy.is_judged_lead(view, self._face.track):
             self._face.looks.lose()
         if policy.has_several_people(view, self._rules.second_face_ratio):
             return self._crowd()
@@ -214,7 +214,7 @@ class Session:
         if face.person is None:
             face.hints.due(None, policy.HINT_AFTER_S, self._now)
             return self._identify(face, sighting, self._captured)
-        if policy.embeddings_agree(sighting.match, self._roster):
+        if policy.match_is_sure(sighting.match, self._roster):
             assert sighting.match is not None
             if sighting.match.person != face.person:
                 return Trigger.ANOTHER

@@ -47,7 +47,7 @@ class CameraController:
         self._step = 0  # of STEPS
 
     @property
-    def frame_rate_scale(self) -> bool:
+    def is_throttled(self) -> bool:
         """Whether heat takes frames away."""
         return self._step > 0
 
@@ -67,7 +67,7 @@ class CameraController:
         if bool(was) != bool(self._step):
             log.warning("too warm: fewer frames" if not was else "cool enough: all frames again")
 
-    def update_face_level(self, frame: Frame, view: FrameResult, now: int) -> CaptureRequest:
+    def next_request(self, frame: Frame, view: FrameResult, now: int) -> CaptureRequest:
         """Return what the camera is to do after this frame."""
         if self._seen_ns is None:
             self._seen_ns = now

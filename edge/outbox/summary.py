@@ -62,7 +62,7 @@ def check_owner(file: Path, source: str, kid: str | None) -> None:
     )
 
 
-def was_replaced(newest: str | None, source: str) -> dict[str, Any] | None:
+def rename_detail(newest: str | None, source: str) -> dict[str, Any] | None:
     """Return the detail of the audit of a renamed unit: newest event not of `source`, or None."""
     before = None if newest is None else claim(newest, "source")
     if newest is None or before in (None, source):

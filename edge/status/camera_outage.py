@@ -7,7 +7,7 @@ restart a minute. The run then
 feeds the watchdog itself for a while, twice as long each time, and stays what it can be: heard by
 its broker, and out of order in light and words.
 
-A file in the runtime directory, which lasts as long as the boot, counts the runs of one absence.
+A file in the runtime directory, which lasts as long as the boot, counts the runs of one outage.
 """
 
 import logging
@@ -25,7 +25,7 @@ FILE = "camera-lost"
 _FIRST_NS = 60_000_000_000  # of the first run that is patient; doubles with each
 _MOST_NS = 3_600_000_000_000
 _MOST_RUNS = 1_000  # that are counted
-_STEADY_NS = 10_000_000_000  # of pictures before a new run believes that the absence is over
+_STEADY_NS = 10_000_000_000  # of pictures before a new run believes that the outage is over
 
 
 class CameraOutage:
@@ -37,7 +37,7 @@ class CameraOutage:
         """`now_ns`: the time on CLOCK_MONOTONIC, as everywhere here; None: now."""
         folder = environment.get("RUNTIME_DIRECTORY")
         self._file = Path(folder) / FILE if folder else None
-        self._recorded_runs = runs = self._runs()  # of this absence, that the chain knows of
+        self._recorded_runs = runs = self._runs()  # of this outage, that the chain knows of
         self._counted = False  # this run, among them
         beyond = runs - FAILURES_PER_REBOOT
         over = min(_FIRST_NS << min(beyond, 10), _MOST_NS) if beyond >= 0 else 0

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from edge.attendance.liveness_window import LivenessWindow
-from edge.attendance.policy import FaceSample, SampleWindow, embeddings_agree
+from edge.attendance.policy import FaceSample, SampleWindow, match_is_sure
 from edge.capture.replay import iter_frames
 from edge.enrolment import assess_photo
 from edge.errors import PhotoError
@@ -109,7 +109,7 @@ def clip(kind: str, person: str, frames: Iterable[Frame], pipeline: Pipeline) ->
             looks.lose()
             continue
         evidence.add(face.liveness)
-        if not embeddings_agree(face.match, roster):
+        if not match_is_sure(face.match, roster):
             continue
         looks.add(FaceSample(frame.captured_ns, face.smile, face.points))
         now = looks.moved(living.motion)

@@ -194,7 +194,7 @@ class GuidedSession:
         while frame.captured_ns - began < self._seconds * 1e9:
             result = self._pipeline.process(frame)
             presentation.add(result)
-            self._camera.ask(self._controller.update_face_level(frame, result, frame.captured_ns))
+            self._camera.ask(self._controller.next_request(frame, result, frame.captured_ns))
             if folder is not None:
                 KeptFrames.add(folder, frame)
             frame = self._camera.read(FIRST_FRAME_S)

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.attendance.policy import embeddings_agree
+from edge.attendance.policy import match_is_sure
 from edge.gallery import Gallery, nearest_others
 from edge.roster.thresholds import adaptive_thresholds
 from edge.settings import RosterSettings
@@ -50,12 +50,12 @@ class RosterTrials:
                 rule = adaptive_thresholds(gallery, settings)
                 for number in strangers:
                     match = gallery.search(templates[number])
-                    trials.strangers[number] += embeddings_agree(match, rule), 1
+                    trials.strangers[number] += match_is_sure(match, rule), 1
                 for owner in drawn:
                     for number in photos[owner][1:]:
                         match = gallery.search(templates[number])
                         own = match is not None and match.person == owner
-                        trials.enrolled[number] += own and embeddings_agree(match, rule), 1
+                        trials.enrolled[number] += own and match_is_sure(match, rule), 1
         return trials
 
     def strangers_of(self, inside: NDArray[np.intp]) -> PairCount:

@@ -1,6 +1,6 @@
 import pytest
 
-from edge.attendance.policy import IdentityVote, embeddings_agree
+from edge.attendance.policy import IdentityVote, match_is_sure
 from edge.settings import AttendanceSettings, RosterLimits, RosterSettings
 from edge.types import Match
 
@@ -53,4 +53,4 @@ def test_a_match_like_others_must_be_nearer(
 ) -> None:
     limits = RosterLimits(threshold=0.7, max_threshold=0.9, least=0.6, base=0.2, weight=0.75)
     match = Match("ani", similarity, 0.2, likeness=likeness)
-    assert embeddings_agree(match, limits) is known
+    assert match_is_sure(match, limits) is known

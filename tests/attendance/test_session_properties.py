@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from edge.attendance.liveness_window import MEMORY, SUSPECT
 from edge.attendance.motion import motion
-from edge.attendance.policy import STORE_WAIT_S, embeddings_agree
+from edge.attendance.policy import STORE_WAIT_S, match_is_sure
 from edge.attendance.session import Session
 from edge.attendance.table import State
 from edge.types import (
@@ -70,7 +70,7 @@ sightings = st.builds(
 
 def is_surely(sighting: FaceObservation, person: str) -> bool:
     match = sighting.match
-    return match is not None and match.person == person and embeddings_agree(match, ROSTER)
+    return match is not None and match.person == person and match_is_sure(match, ROSTER)
 
 
 class Anything(RuleBasedStateMachine):

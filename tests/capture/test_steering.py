@@ -50,7 +50,7 @@ def levels_of(door: Doorway, seconds: float, settings: CameraSettings | None = N
     wish, found = CaptureRequest(15.0), []
     for number in range(round(seconds * 15)):
         frame = door.shoot(wish.stops)
-        wish = steering.update_face_level(frame, FrameResult(0, SOMEBODY), number * FRAME_NS)
+        wish = steering.next_request(frame, FrameResult(0, SOMEBODY), number * FRAME_NS)
         level = face_level(frame, FACE)
         assert level is not None
         found.append(level)
@@ -80,26 +80,23 @@ def test_no_more_than_the_setting_allows() -> None:
     steering = CameraController(settings)
     dark = frame_of(np.full((240, 320), 10, np.uint8))
     stops = {
-        steering.update_face_level(dark, FrameResult(0, SOMEBODY), n * SECOND).stops
+        steering.next_request(dark, FrameResult(0, SOMEBODY), n * SECOND).stops
         for n in range(1, 10)
     }
     assert max(stops) == 0.5
     off = CameraController(CameraSettings(face_exposure_stops=0.0))
-    assert off.update_face_level(dark, FrameResult(0, SOMEBODY), SECOND).stops == 0.0
+    assert off.next_request(dark, FrameResult(0, SOMEBODY), SECOND).stops == 0.0
 
 
 def test_what_was_found_is_kept_for_the_next_person_and_fades() -> None:
     steering = CameraController(CameraSettings())
     dark = frame_of(np.full((240, 320), 60, np.uint8))
-    stops = steering.update_face_level(dark, FrameResult(0, SOMEBODY), SECOND).stops
+    stops = steering.next_request(dark, FrameResult(0, SOMEBODY), SECOND).stops
     assert stops == 1.0
-    assert steering.update_face_level(dark, FrameResult(0, ()), 60 * SECOND).stops == stops
+    assert steering.next_request(dark, FrameResult(0, ()), 60 * SECOND).stops == stops
+    assert steering.next_request(dark, FrameResult(0, ()), SECOND + HALF_LIFE_NS).stops == stops / 2
     assert (
-        steering.update_face_level(dark, FrameResult(0, ()), SECOND + HALF_LIFE_NS).stops
-        == stops / 2
-    )
-    assert (
-        steering.update_face_level(dark, FrameResult(0, ()), SECOND + HALF_LIFE_NS + SECOND).stops
+        steering.next_request(dark, FrameResult(0, ()), SECOND + HALF_LIFE_NS + SECOND).stops
         == stops / 2
     )
 
@@ -107,26 +104,26 @@ def test_what_was_found_is_kept_for_the_next_person_and_fades() -> None:
 def test_the_rate_falls_when_nobody_is_there_and_rises_with_the_first_face() -> None:
     steering = CameraController(CameraSettings(fps=15.0, idle_fps=7.5))
     grey = frame_of(np.full((240, 320), 200, np.uint8))
-    assert steering.update_face_level(grey, FrameResult(0, ()), 0).fps == 15.0
-    assert steering.update_face_level(grey, FrameResult(0, ()), 3 * SECOND).fps == 7.5
-    assert steering.update_face_level(grey, FrameResult(0, SOMEBODY), 4 * SECOND).fps == 15.0
-    assert steering.update_face_level(grey, FrameResult(0, ()), 5 * SECOND).fps == 15.0
+    assert steering.next_request(grey, FrameResult(0, ()), 0).fps == 15.0
+    assert steering.next_request(grey, FrameResult(0, ()), 3 * SECOND).fps == 7.5
+    assert steering.next_request(grey, FrameResult(0, SOMEBODY), 4 * SECOND).fps == 15.0
+    assert steering.next_request(grey, FrameResult(0, ()), 5 * SECOND).fps == 15.0
 
 
 def test_a_distant_face_wakes_the_camera() -> None:
     steering = CameraController(CameraSettings(fps=15.0, idle_fps=7.5))
     grey = frame_of(np.full((240, 320), 200, np.uint8))
-    steering.update_face_level(grey, FrameResult(0, ()), 0)
-    assert steering.update_face_level(grey, FrameResult(0, ()), 3 * SECOND).fps == 7.5
+    steering.next_request(grey, FrameResult(0, ()), 0)
+    assert steering.next_request(grey, FrameResult(0, ()), 3 * SECOND).fps == 7.5
     distant = FrameResult(0, (), Box(500, 300, 60, 60))
-    assert steering.update_face_level(grey, distant, 4 * SECOND).fps == 15.0
+    assert steering.next_request(grey, distant, 4 * SECOND).fps == 15.0
 
 
 def test_an_idle_rate_above_the_rate_is_the_rate() -> None:
     steering = CameraController(CameraSettings(fps=5.0))
     grey = frame_of(np.full((240, 320), 200, np.uint8))
-    assert steering.update_face_level(grey, FrameResult(0, ()), 0).fps == 5.0
-    assert steering.update_face_level(grey, FrameResult(0, ()), 3 * SECOND).fps == 5.0
+    assert steering.next_request(grey, FrameResult(0, ()), 0).fps == 5.0
+    assert steering.next_request(grey, FrameResult(0, ()), 3 * SECOND).fps == 5.0
 
 
 def test_heat_takes_frames_away_and_gives_them_back_only_when_it_is_cooler() -> None:
@@ -135,19 +132,19 @@ def test_heat_takes_frames_away_and_gives_them_back_only_when_it_is_cooler() -> 
 
     def fps(celsius: float | None) -> float:
         steering.update_temperature(celsius)
-        return round(steering.update_face_level(grey, FrameResult(0, SOMEBODY), 0).fps, 1)
+        return round(steering.next_request(grey, FrameResult(0, SOMEBODY), 0).fps, 1)
 
     assert [fps(c) for c in (60.0, 71.9, 72.0, 75.9, 76.0, 79.0)] == [15, 15, 10, 10, 5, 5]
     assert [fps(c) for c in (74.0, 72.9, 72.0, 69.1, 68.9)] == [5, 10, 10, 10, 15]
     assert fps(None) == 15
-    assert not steering.frame_rate_scale
+    assert not steering.is_throttled
 
 
 def test_a_slow_camera_is_not_slowed_to_a_standstill() -> None:
     steering = CameraController(CameraSettings(fps=4.0))
     steering.update_temperature(90.0)
     grey = frame_of(np.full((240, 320), 200, np.uint8))
-    assert steering.update_face_level(grey, FrameResult(0, SOMEBODY), 0).fps == 3.0
+    assert steering.next_request(grey, FrameResult(0, SOMEBODY), 0).fps == 3.0
 
 
 @pytest.mark.parametrize("box", [Box(0, 0, 10, 10), Box(-400, 10, 300, 300), Box(1270, 0, 9, 9)])

@@ -31,7 +31,7 @@ from edge.outbox.store import OutboxReader
 from edge.roster.codec import Person, Roster
 from edge.roster.file import save
 from edge.settings import InferenceSettings, Settings
-from edge.status import camera_outage as absence
+from edge.status import camera_outage
 from edge.status.camera_outage import CameraOutage
 from edge.status.status_file import DaemonStatus, StatusFile
 from edge.system.run_log import FAILURES_PER_REBOOT
@@ -294,14 +294,14 @@ def test_a_camera_that_no_restart_brought_back_is_waited_for(
     settings: Settings, tmp_path: Path
 ) -> None:
     """The watchdog is fed without a picture, and the chain is not told again."""
-    (tmp_path / absence.FILE).write_text(f"{FAILURES_PER_REBOOT}\n")
+    (tmp_path / camera_outage.FILE).write_text(f"{FAILURES_PER_REBOOT}\n")
 
     def opener() -> Camera:
         raise CameraError("no camera")
 
     heart = Heartbeats()
     patient = CameraOutage({"RUNTIME_DIRECTORY": str(tmp_path)})
-    with Daemon(settings, camera=opener, notifier=heart, absence=patient) as unit:
+    with Daemon(settings, camera=opener, notifier=heart, camera_outage=patient) as unit:
         heart.unit = unit
         unit.run()
     assert [reason for _, reason in events(settings)] == ["started", "stopped"]
@@ -394,7 +394,7 @@ def test_who_asks_is_told_how_the_unit_is(
 
     board = Kept({"RUNTIME_DIRECTORY": str(tmp_path)})
     camera = Played(islice(iter(smile), round(2.5 * FPS)))
-    with Daemon(settings, camera=lambda: camera, board=board) as unit:
+    with Daemon(settings, camera=lambda: camera, status_file=board) as unit:
         unit.run()
     newest = told[-1]
     assert newest.source == settings.unit.source

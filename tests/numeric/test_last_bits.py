@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.attendance.motion import motion
-from edge.attendance.policy import embeddings_agree
+from edge.attendance.policy import match_is_sure
 from edge.gallery import DIMENSION, Gallery, mean_template, nearest_others
 from edge.inference.align import PLACES, similarity
 from edge.inference.models import liveness_rules
@@ -83,7 +83,7 @@ def test_a_search_decides_the_same(people: int, copies: int, seed: int) -> None:
     assert one is not None
     assert other is not None
     assert one.similarity == pytest.approx(other.similarity, abs=TINY)
-    decided = [embeddings_agree(each, RosterSettings()) for each in found]
+    decided = [match_is_sure(each, RosterSettings()) for each in found]
     assert decided[0] == decided[1] == (copies == 1)  # copies are ambiguous: nobody
 
 

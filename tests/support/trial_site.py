@@ -246,7 +246,7 @@ class Site:
                 self.settings,
                 camera=self.door.open,
                 panel=self._panel,
-                board=_Board(self.folder / "run", self._keep),
+                status_file=_Board(self.folder / "run", self._keep),
                 observer=self._observe,
                 power_file=self.folder / "power.json",
             )
