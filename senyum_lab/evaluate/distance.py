@@ -43,7 +43,7 @@ class WidthResult:
     frames: int = 0
     judged: int = 0  # found, and near enough and clear enough for the rules of an attempt
     found: int = 0  # judged or present
-    elsewhere: int = 0  # a face was found where there is none
+    elsewhere: int = 0  # a face was found where no face is
     missed: list[str] = field(default_factory=list)
 
     def add(self, name: str, view: FrameResult, where: Box) -> None:

@@ -17,7 +17,7 @@ from edge.errors import PhotoError, ReplayError
 from edge.images import from_image, open_photo
 from edge.inference.face_analyzer import FaceAnalyzer
 from edge.inference.face_crop import Bytes3D
-from edge.inference.liveness import SIDE, context_crops, surroundings_crop, texture
+from edge.inference.liveness import context_crops, surroundings_crop, texture
 from edge.inference.models import Models
 from edge.settings import CameraSettings, InferenceSettings
 from edge.types import Yuv
@@ -186,4 +186,3 @@ SETS: dict[str, Callable[[Path], Iterator[LabelledPicture]]] = {
     "hands": lambda datasets: _videos(datasets / "hands"),
     "videos": lambda datasets: _videos(datasets / "videos"),
 }
-assert SIDE < WIDE
